@@ -1,0 +1,39 @@
+# Two commands do all the set-up: `make demo` and `make test`; each creates .venv when needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: install demo test check examples scale chaos bench-%
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --only-binary :all: -c constraints.txt "setuptools>=77" wheel
+	$(BIN)/pip install --quiet --prefer-binary --no-build-isolation -c constraints.txt -e ".[test]"
+	sh deploy/install-chromium.sh
+	touch $(STAMP)
+
+demo: install
+	$(BIN)/fibdask demo
+
+test: install
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+examples: install
+	$(BIN)/python -m pytest tests/test_examples.py -v
+
+scale: install
+	$(BIN)/python tests/benchmarks/scale.py
+
+chaos: install
+	$(BIN)/python tests/benchmarks/chaos.py
+
+bench-%: install
+	$(BIN)/python tests/benchmarks/$*.py

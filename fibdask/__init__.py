@@ -1,0 +1,96 @@
+"""FIB-SEM stacks larger than memory, made into trustworthy 3D microstructures with Dask.
+
+The path of the data: `read_images` or `open_stack` → `segment_phases` → `reposition_slices` →
+`inpaint_gaps` → `two_point_correlation`, `lineal_path`, `ligament_diameter`, `isotropy_errors` →
+`save_stack`. Where no images are at hand: `levelled_wave` → `mimic_milling` → `simulate_images`.
+`run_recipe` does all of it from one TOML file, resumably, on the workers of `local_cluster`.
+
+Stages take and return `xarray.Dataset` and are lazy; `stack.fib` offers them as methods.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_PACKAGE_OF = {
+    "BlocksFailedError": "conventions",
+    "ConventionError": "conventions",
+    "FibdaskError": "conventions",
+    "FibdaskWarning": "conventions",
+    "MemoryBudgetError": "conventions",
+    "RecipeError": "conventions",
+    "StackReadError": "conventions",
+    "add_noise": "simulate",
+    "anisotropy_phantom": "simulate",
+    "blur_edges": "simulate",
+    "hierarchical_levelled_wave": "simulate",
+    "inpaint_gaps": "inpaint",
+    "isotropy_errors": "statistics",
+    "levelled_wave": "simulate",
+    "ligament_diameter": "statistics",
+    "lineal_path": "statistics",
+    "local_cluster": "run",
+    "mimic_milling": "simulate",
+    "open_stack": "io",
+    "phase_statistics": "statistics",
+    "read_images": "io",
+    "reposition_slices": "thickness",
+    "run_recipe": "run",
+    "save_stack": "io",
+    "segment_phases": "segment",
+    "segmentation_errors": "statistics",
+    "simulate_images": "simulate",
+    "solid_fraction": "statistics",
+    "solid_fraction_profile": "statistics",
+    "two_point_correlation": "statistics",
+    "validate_stack": "conventions",
+}
+
+__all__ = [
+    "BlocksFailedError",
+    "ConventionError",
+    "FibdaskError",
+    "FibdaskWarning",
+    "MemoryBudgetError",
+    "RecipeError",
+    "StackReadError",
+    "add_noise",
+    "anisotropy_phantom",
+    "blur_edges",
+    "hierarchical_levelled_wave",
+    "inpaint_gaps",
+    "isotropy_errors",
+    "levelled_wave",
+    "ligament_diameter",
+    "lineal_path",
+    "local_cluster",
+    "mimic_milling",
+    "open_stack",
+    "phase_statistics",
+    "read_images",
+    "reposition_slices",
+    "run_recipe",
+    "save_stack",
+    "segment_phases",
+    "segmentation_errors",
+    "simulate_images",
+    "solid_fraction",
+    "solid_fraction_profile",
+    "two_point_correlation",
+    "validate_stack",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's package when it is first asked for."""
+    if name == "__version__":
+        return import_module(".conventions", __name__).VERSION
+    if name not in _PACKAGE_OF:
+        msg = f"module 'fibdask' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(f".{_PACKAGE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

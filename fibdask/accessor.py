@@ -1,0 +1,68 @@
+"""`stack.fib`: the public functions as methods of a dataset."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import xarray as xr
+
+import fibdask
+
+_OF_STACKS = (
+    "add_noise",
+    "blur_edges",
+    "inpaint_gaps",
+    "reposition_slices",
+    "save_stack",
+    "segment_phases",
+    "validate_stack",
+)
+_OF_PHASES = (
+    "isotropy_errors",
+    "ligament_diameter",
+    "lineal_path",
+    "phase_statistics",
+    "simulate_images",
+    "solid_fraction",
+    "solid_fraction_profile",
+    "two_point_correlation",
+)
+
+
+@xr.register_dataset_accessor("fib")
+class StackAccessor:
+    """Stages and statistics of a stack.
+
+    Statistics measure `phase`; `segmentation_errors` compares it with `true_phase`.
+
+    Examples
+    --------
+    >>> import fibdask, fibdask.accessor
+    >>> phase = fibdask.levelled_wave(
+    ...     (16, 32, 32), voxel_size=5, ligament_size=30, solid_fraction=0.5, seed=1
+    ... )
+    >>> stack = phase.to_dataset(name="phase")
+    >>> stack.fib.two_point_correlation(max_lag=4).dims
+    ('axis', 'lag')
+    """
+
+    def __init__(self, stack: xr.Dataset) -> None:
+        self._stack = stack
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name in _OF_STACKS:
+            return partial(getattr(fibdask, name), self._stack)
+        if name in _OF_PHASES:
+            return partial(getattr(fibdask, name), self._stack["phase"])
+        msg = f"stack.fib has no method {name!r}; it has {', '.join(dir(self))}"
+        raise AttributeError(msg)
+
+    def segmentation_errors(self) -> xr.Dataset:
+        """Compare `phase` with `true_phase`."""
+        errors: xr.Dataset = fibdask.segmentation_errors(
+            self._stack["phase"], self._stack["true_phase"]
+        )
+        return errors
+
+    def __dir__(self) -> list[str]:
+        return sorted([*_OF_STACKS, *_OF_PHASES, "segmentation_errors"])

@@ -1,0 +1,81 @@
+"""The only Dask graph code: coordinate tasks, reductions, memory forecast, resumable writes."""
+
+from .arrays import (
+    BlockArray,
+    block_grid,
+    from_source,
+    map_blocks,
+    origin,
+    reduce_blocks,
+    volume_chunks,
+)
+from .execute import (
+    Execution,
+    array_token,
+    compute_reduction,
+    counts_target,
+    forecast,
+    is_complete,
+    reduction_forecast,
+    write_array,
+)
+from .memory import format_bytes
+from .monitor import BlockFailure, Monitor, StageReport
+from .regions import (
+    BlockList,
+    Grid,
+    Region,
+    default_block,
+    fit_block,
+    grow,
+    lengths,
+    shift,
+    voxels,
+    whole,
+    within,
+)
+from .sources import BlockFunction, Reduction, Source, Values, fingerprint
+from .stored import StoredArray, Target, inner_chunks, open_stored, storage_grid
+
+__all__ = [
+    "BlockArray",
+    "BlockFailure",
+    "BlockFunction",
+    "BlockList",
+    "Execution",
+    "Grid",
+    "Monitor",
+    "Reduction",
+    "Region",
+    "Source",
+    "StageReport",
+    "StoredArray",
+    "Target",
+    "Values",
+    "array_token",
+    "block_grid",
+    "compute_reduction",
+    "counts_target",
+    "default_block",
+    "fingerprint",
+    "fit_block",
+    "forecast",
+    "format_bytes",
+    "from_source",
+    "grow",
+    "inner_chunks",
+    "is_complete",
+    "lengths",
+    "map_blocks",
+    "open_stored",
+    "origin",
+    "reduce_blocks",
+    "reduction_forecast",
+    "shift",
+    "storage_grid",
+    "volume_chunks",
+    "voxels",
+    "whole",
+    "within",
+    "write_array",
+]

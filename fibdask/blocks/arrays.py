@@ -1,0 +1,316 @@
+"""Dask arrays of blocks: one task a block, and they remember their source.
+
+A `BlockArray` is a Dask array. As long as it is only sliced with step one it still knows how to
+read any region of itself, so the next stage adds no task to its graph. Arrays in memory and
+arrays derived in other ways go through the same functions, by ordinary Dask dependencies.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+
+from ..conventions import AXES
+from .regions import BlockList, Grid, Region, default_block, lengths
+from .sources import BlockFunction, Computed, Partials, Reduction, Source, Window
+from .stored import StoredArray
+
+_FAN_IN = 16  # partial counts added by one task
+
+
+class BlockArray(da.Array):  # type: ignore[misc]
+    """A Dask array whose blocks are read by coordinates from `origin`."""
+
+    __slots__ = ("origin",)
+
+    origin: Source | Reduction
+
+    def __getitem__(self, index: Any) -> Any:
+        """Slice; steps of one and integers keep the origin."""
+        window = _window(self, index)
+        return super().__getitem__(index) if window is None else from_source(window)
+
+    def copy(self) -> "BlockArray":
+        """Return the same array; arrays of blocks are immutable."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "BlockArray":
+        return self
+
+    def __reduce__(self) -> Any:
+        return (_array_of, (self.origin,))
+
+
+def _array_of(origin: Source | Reduction) -> "BlockArray":
+    return from_source(origin) if isinstance(origin, Source) else from_reduction(origin)
+
+
+def _wrap(
+    graph: dict[Any, Any],
+    name: str,
+    chunks: Any,
+    dtype: Any,
+    origin: Source | Reduction,
+    dependencies: Sequence[da.Array],
+) -> BlockArray:
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=dependencies)
+    array = BlockArray.__new__(BlockArray, layers, name, chunks, dtype=dtype)
+    array.origin = origin
+    return cast("BlockArray", array)
+
+
+def origin(array: Any) -> Source | Reduction | None:
+    """Return what an array is read from by coordinates, or None."""
+    return array.origin if isinstance(array, BlockArray) else None
+
+
+def from_source(source: Source) -> BlockArray:
+    """Return the Dask array of a source: one task a block."""
+    name = f"blocks-{source.token}"
+    reductions = source.reductions
+    results = [from_reduction(reduction) for reduction in reductions]
+    tokens = tuple(reduction.token for reduction in reductions)
+    references = [(result.name, *(0,) * result.ndim) for result in results]
+    grid = source.grid
+    graph = {
+        (name, *position): (_read_block, source, _Place(position), tokens, references)
+        for position in grid.indices()
+    }
+    return _wrap(graph, name, grid.chunks, source.dtype, source, results)
+
+
+class _Place(tuple[int, ...]):
+    """A block position that Dask does not take for a key."""
+
+    __slots__ = ()
+
+
+def _read_block(
+    source: Source, place: _Place, tokens: tuple[str, ...], results: list[np.ndarray]
+) -> np.ndarray:
+    values = dict(zip(tokens, results, strict=True))
+    return source.read(source.grid.region(tuple(place)), values)
+
+
+def from_reduction(reduction: Reduction) -> BlockArray:
+    """Return the lazy result of a reduction: one task a block, then a tree of integer sums."""
+    return _sum_tree(from_source(reduction.partials), reduction.result, reduction.token, reduction)
+
+
+def _sum_tree(
+    partials: da.Array, result: Callable[[np.ndarray], np.ndarray], token: str, reduction: Reduction
+) -> BlockArray:
+    keys: list[Any] = [(partials.name, i, 0) for i in range(partials.numblocks[0])]
+    graph: dict[Any, Any] = {}
+    level = 0
+    while len(keys) > _FAN_IN:
+        groups = [keys[i : i + _FAN_IN] for i in range(0, len(keys), _FAN_IN)]
+        keys = [(f"sum-{token}", level, i) for i in range(len(groups))]
+        graph |= {key: (_add, group) for key, group in zip(keys, groups, strict=True)}
+        level += 1
+    name = f"result-{token}"
+    shape = reduction.shape
+    graph[(name, *(0,) * len(shape))] = (_finish, result, keys)
+    chunks = tuple((n,) for n in shape)
+    return _wrap(graph, name, chunks, reduction.dtype, reduction, [partials])
+
+
+def _add(partials: list[np.ndarray]) -> np.ndarray:
+    return np.sum(partials, axis=0)
+
+
+def _finish(result: Callable[[np.ndarray], np.ndarray], partials: list[np.ndarray]) -> np.ndarray:
+    return result(_add(partials)[0])
+
+
+def _window(array: BlockArray, index: Any) -> Window | None:
+    if not isinstance(array.origin, Source):
+        return None
+    index = index if isinstance(index, tuple) else (index,)
+    if Ellipsis in [i for i in index if not isinstance(i, np.ndarray)]:
+        at = [i is Ellipsis for i in index].index(True)
+        fill = (slice(None),) * (array.ndim - len(index) + 1)
+        index = (*index[:at], *fill, *index[at + 1 :])
+    index = (*index, *(slice(None),) * (array.ndim - len(index)))
+    if len(index) != array.ndim:
+        return None
+    region, dropped = [], []
+    for axis, (item, n) in enumerate(zip(index, array.shape, strict=True)):
+        if isinstance(item, int | np.integer) and -n <= item < n:
+            region.append(slice(int(item) % n, int(item) % n + 1))
+            dropped.append(axis)
+        elif isinstance(item, slice) and item.step in (None, 1) and len(range(*item.indices(n))):
+            region.append(slice(*item.indices(n)[:2]))
+        else:
+            return None
+    return Window(array.origin, tuple(region), tuple(dropped))
+
+
+def map_blocks(
+    function: BlockFunction,
+    inputs: Sequence[Any] = (),
+    *,
+    shape: tuple[int, ...],
+    dtype: Any,
+    parameters: Sequence[da.Array] = (),
+    block: tuple[int, ...] | None = None,
+) -> da.Array:
+    """Make an array block by block, lazily, in one task a block.
+
+    Parameters
+    ----------
+    function
+        What a block needs and how it is made.
+    inputs
+        Arrays: Dask or numpy, of any dimensions; the function says which part of each it needs.
+    shape, dtype
+        Of the result.
+    parameters
+        Small lazy arrays, such as results of `reduce_blocks`, given whole to every block.
+    block
+        Shape of one task's block; the first input's by default.
+    """
+    dtype = np.dtype(dtype)
+    if block is None:
+        block = _inherited_block(inputs, shape, dtype)
+    origins = [origin(array) for array in inputs]
+    reductions = [origin(parameter) for parameter in parameters]
+    if all(isinstance(o, Source) for o in origins) and all(
+        isinstance(r, Reduction) for r in reductions
+    ):
+        return from_source(
+            Computed(
+                function,
+                cast("tuple[Source, ...]", tuple(origins)),
+                cast("tuple[Reduction, ...]", tuple(reductions)),
+                tuple(shape),
+                dtype,
+                tuple(block),
+            )
+        )
+    return _map_dependencies(function, inputs, parameters, Grid(tuple(shape), tuple(block)), dtype)
+
+
+def _inherited_block(
+    inputs: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> tuple[int, ...]:
+    """Take the block of an input that is best read that way; stores are read in any blocks."""
+    for array in inputs:
+        readable = isinstance(origin(array), StoredArray)
+        if isinstance(array, da.Array) and array.ndim >= len(shape) and not readable:
+            return tuple(
+                max(min(max(c), n), 1)
+                for c, n in zip(array.chunks[-len(shape) :], shape, strict=True)
+            )
+    return default_block(shape, dtype.itemsize)
+
+
+def block_grid(array: Any) -> Grid:
+    """Return the blocks that an array is best read in: its own, or default ones in memory."""
+    return Grid(tuple(array.shape), _inherited_block([array], array.shape, array.dtype))
+
+
+def _map_dependencies(
+    function: BlockFunction,
+    inputs: Sequence[Any],
+    parameters: Sequence[da.Array],
+    grid: Grid,
+    dtype: np.dtype[Any],
+) -> da.Array:
+    """Build the graph for inputs that are not read by coordinates."""
+    tokens = [array.name if isinstance(array, da.Array) else tokenize(array) for array in inputs]
+    name = f"blocks-{tokenize(function, grid, tokens, [p.name for p in parameters])}"
+    parameters = [parameter.rechunk(parameter.shape) for parameter in parameters]
+    references = [(p.name, *(0,) * p.ndim) for p in parameters]
+    graph: dict[Any, Any] = {}
+    dependencies = list(parameters)
+    for position in grid.indices():
+        arguments = []
+        for array, region in zip(inputs, function.needs(grid.region(position)), strict=True):
+            argument, dependency = piece(array, region)
+            arguments.append(argument)
+            dependencies += dependency
+        graph[(name, *position)] = (
+            _compute,
+            function,
+            grid,
+            _Place(position),
+            arguments,
+            references,
+        )
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=dependencies)
+    return da.Array(layers, name, grid.chunks, dtype=dtype)
+
+
+def piece(array: Any, region: Region) -> tuple[Any, list[da.Array]]:
+    """Return a task's argument that holds a region of an array, and what it depends on."""
+    if isinstance(array, da.Array):
+        part = array[region].rechunk(lengths(region))
+        return (part.name, *(0,) * part.ndim), [part]
+    return np.asarray(array)[region], []
+
+
+def _compute(
+    function: BlockFunction,
+    grid: Grid,
+    place: _Place,
+    inputs: list[np.ndarray],
+    parameters: list[np.ndarray],
+) -> np.ndarray:
+    # Parts of chunks and of arrays in memory are views: kernels are given whole arrays in C order.
+    blocks = [np.asarray(array, order="C") for array in inputs]
+    return function.compute(grid.region(tuple(place)), *blocks, *parameters)
+
+
+def reduce_blocks(
+    function: Any,
+    inputs: Sequence[Any],
+    *,
+    grid: BlockList,
+    finish: Callable[[np.ndarray], np.ndarray],
+    shape: tuple[int, ...],
+    dtype: Any = np.float64,
+) -> da.Array:
+    """Count in every block, sum the integers, and finish with one small computation.
+
+    The result is a lazy array in one chunk, bit-identical under any grid, order or number of
+    workers, because only integers are added.
+
+    Parameters
+    ----------
+    function
+        A `BlockFunction` over the regions of `grid` whose `compute` returns int64 counts of the
+        fixed length `function.size`.
+    inputs
+        Arrays that the function needs.
+    grid
+        The blocks that are counted; they may overlap, as columns along several axes do.
+    finish
+        Turns the summed counts into the result; picklable, its fields determine the result.
+    shape, dtype
+        Of the result.
+    """
+    partials = map_blocks(
+        Partials(function, grid),
+        inputs,
+        shape=(grid.size, function.size),
+        dtype=np.int64,
+        block=(1, function.size),
+    )
+    source = origin(partials)
+    template = Reduction(cast("Computed", source), finish, tuple(shape), np.dtype(dtype))
+    if source is not None:
+        return from_reduction(template)
+    array = _sum_tree(partials, template.result, tokenize(finish, partials.name), template)
+    return da.Array(array.dask, array.name, array.chunks, dtype=array.dtype)
+
+
+def volume_chunks(shape: tuple[int, ...], itemsize: int, chunks: Any) -> tuple[int, ...]:
+    """Resolve a `chunks` argument ("auto", an integer, or one for each axis) to a block shape."""
+    if chunks == "auto":
+        return default_block(shape, itemsize)
+    normal = da.core.normalize_chunks(chunks, shape, dtype=np.dtype(f"V{itemsize}"))
+    return tuple(int(max(c)) for c in normal[-len(AXES) :])

@@ -1,0 +1,62 @@
+"""Memory forecast: bytes of a task from shapes alone, before any data are touched."""
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+
+from ..conventions import MemoryBudgetError
+from .arrays import origin
+from .regions import Grid
+from .sources import Source
+
+PROCESS_BYTES = 420 * 2**20
+"""A worker process with all libraries loaded and its kernels compiled, before any block."""
+
+_USABLE = 0.95  # of a worker's limit: beyond it, the nanny ends the process
+
+
+def format_bytes(count: float) -> str:
+    """Format a number of bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"
+
+
+def task_bytes(array: Any, grid: Grid, write_bytes: int) -> int:
+    """Return the predicted peak memory of a process that makes and writes the largest block."""
+    source = origin(array)
+    region = grid.region((0,) * len(grid.shape))
+    itemsize = np.dtype(array.dtype).itemsize
+    block = int(np.prod(grid.block)) * itemsize
+    if isinstance(source, Source):
+        return PROCESS_BYTES + max(source.task_bytes(region), source.nbytes(region) + write_bytes)
+    if isinstance(array, da.Array):
+        # A derived array holds the chunks that a block is put together of, beside the block.
+        chunk = int(np.prod([max(c) for c in array.chunks])) * itemsize
+        return PROCESS_BYTES + 2 * (block + chunk) + write_bytes
+    return PROCESS_BYTES + block + write_bytes
+
+
+def check_budget(name: str, forecast: int, threads: int, limit: int | None) -> None:
+    """Refuse a stage whose tasks do not fit a worker.
+
+    Raises
+    ------
+    MemoryBudgetError
+        With the forecast, the limit and what to change.
+    """
+    if limit is None:
+        return
+    needed = PROCESS_BYTES + threads * (forecast - PROCESS_BYTES)
+    if needed > _USABLE * limit:
+        msg = (
+            f"{name} needs {format_bytes(needed)} in a worker with {threads} thread"
+            f"{'s' if threads > 1 else ''} (process {format_bytes(PROCESS_BYTES)} + "
+            f"{format_bytes(forecast - PROCESS_BYTES)} a task); the worker has "
+            f"{format_bytes(limit)}, of which {_USABLE:.0%} may be used. Give workers at least "
+            f"{format_bytes(needed / _USABLE)}, or use smaller blocks ([output] block_mib)"
+        )
+        raise MemoryBudgetError(msg)

@@ -1,0 +1,235 @@
+"""Arrays in Zarr: read by coordinates, created sharded, written one whole shard at a time."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+
+from ..conventions import StackReadError
+from .records import Record, read_record
+from .regions import BLOCK_BYTES, INNER_CHUNK, Grid, Region, lengths
+from .sources import Source, Values, fingerprint
+
+_COMPRESSOR = ZstdCodec(level=1)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredArray(Source):
+    """An array of a Zarr store.
+
+    Attributes
+    ----------
+    path
+        Folder of the array.
+    scale
+        Factor from the stored integers to the values, or None where they are the same.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    block: tuple[int, ...]
+    stored_token: str
+    scale: float | None = None
+
+    @property
+    def token(self) -> str:
+        """Fingerprint under which the array was written."""
+        return self.stored_token
+
+    def read(self, region: Region, values: Values) -> np.ndarray:
+        """Read a region from the store."""
+        try:
+            data = np.asarray(zarr.open_array(store=self.path, mode="r")[region])
+        except Exception as error:
+            place = ", ".join(f"{s.start}:{s.stop}" for s in region)
+            msg = f"{self.path} cannot be read at ({place}): {error}"
+            raise StackReadError(msg) from error
+        return data if self.scale is None else data.astype(self.dtype) * self.dtype.type(self.scale)
+
+
+def open_stored(path: Path) -> StoredArray:
+    """Open an array of a store for reading by coordinates.
+
+    Raises
+    ------
+    StackReadError
+        If it is no Zarr array, or its writing was not finished.
+    """
+    try:
+        array = zarr.open_array(store=path, mode="r")
+    except Exception as error:
+        msg = f"{path} cannot be read as a Zarr array: {error}"
+        raise StackReadError(msg) from error
+    record = read_record(path)
+    if record is not None and not record.complete:
+        msg = (
+            f"{path} is incomplete: {len(record.finished)} of {record.blocks} blocks are written; "
+            "run again to finish it"
+        )
+        raise StackReadError(msg)
+    scale = array.attrs.get("scale_factor")
+    return StoredArray(
+        str(path),
+        tuple(array.shape),
+        np.dtype(np.float32) if scale is not None else np.dtype(array.dtype),
+        tuple(array.shards) if array.shards else _grouped_chunks(array),
+        record.fingerprint if record else _foreign_token(path),
+        float(str(scale)) if scale is not None else None,
+    )
+
+
+def _grouped_chunks(array: zarr.Array[Any]) -> tuple[int, ...]:
+    """Group the chunks of a foreign array into blocks of about the usual size."""
+    block = list(array.chunks)
+    for axis in reversed(range(len(block))):
+        room = BLOCK_BYTES // max(prod(block) * array.dtype.itemsize, 1)
+        steps = max(min(room, -(-array.shape[axis] // block[axis])), 1)
+        block[axis] *= steps
+    return tuple(block)
+
+
+def _foreign_token(path: Path) -> str:
+    """Fingerprint a store that others wrote, by the names, sizes and times of its files."""
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    stats = [(str(f.relative_to(path)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return fingerprint(str(path.resolve()), stats)
+
+
+@dataclass(frozen=True)
+class Target:
+    """An array to be written.
+
+    Attributes
+    ----------
+    path
+        Folder of the array.
+    grid
+        The blocks; one task writes one.
+    inner
+        Chunks inside a block that readers fetch one by one.
+    stored_dtype
+        Type on disk.
+    dims
+        Dimension names.
+    attrs
+        Attributes; a `scale_factor` among them is applied on writing.
+    """
+
+    path: Path
+    grid: Grid
+    inner: tuple[int, ...]
+    stored_dtype: str
+    dims: tuple[str, ...]
+    attrs: Mapping[str, Any]
+
+    @property
+    def shard(self) -> tuple[int, ...]:
+        """The block, made divisible by inner chunks."""
+        return tuple(-(-b // i) * i for b, i in zip(self.grid.block, self.inner, strict=True))
+
+    def shard_file(self, position: tuple[int, ...]) -> Path:
+        """Return the file that holds a block."""
+        return self.path.joinpath("c", *(str(i) for i in position))
+
+    def create(self) -> None:
+        """Create the empty array, removing what lies there."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        array = zarr.create_array(
+            store=self.path,
+            shape=self.grid.shape,
+            dtype=self.stored_dtype,
+            chunks=self.inner,
+            shards=self.shard,
+            compressors=_COMPRESSOR,
+            dimension_names=list(self.dims),
+            attributes=json.loads(json.dumps(dict(self.attrs))),
+            fill_value=0,
+        )
+        if Grid(tuple(array.shape), tuple(array.shards or ())).counts != self.grid.counts:
+            msg = f"blocks {self.grid.block} and shards {array.shards} of {self.path} differ"
+            raise AssertionError(msg)
+
+    def finished(self, token: str) -> Record | None:
+        """Return the record if what lies there was written under the same fingerprint."""
+        record = read_record(self.path)
+        if record is None or record.fingerprint != token or record.blocks != self.grid.size:
+            return None
+        try:
+            array = zarr.open_array(store=self.path, mode="r")
+        except Exception:  # zarr raises many kinds for a damaged array: it is made anew
+            return None
+        same = array.shape == self.grid.shape and array.shards == self.shard
+        return record if same and array.dtype == np.dtype(self.stored_dtype) else None
+
+    def whole_blocks(self, record: Record) -> set[int]:
+        """Return the recorded blocks whose shard files still have their size."""
+        return {
+            number
+            for number, size in record.finished.items()
+            if _size(self.shard_file(self.grid.position(number))) == size
+        }
+
+    def sweep(self) -> None:
+        """Remove what an interrupted writer left behind."""
+        for leftover in self.path.rglob("*.partial"):
+            leftover.unlink(missing_ok=True)
+
+    def write(self, position: tuple[int, ...], data: np.ndarray) -> int:
+        """Write one whole shard and return the size of its file in bytes."""
+        region = self.grid.region(position)
+        if data.shape != lengths(region):
+            msg = f"block {position} must have shape {lengths(region)}; the stage made {data.shape}"
+            raise ValueError(msg)
+        scale = self.attrs.get("scale_factor")
+        if scale is not None:
+            data = np.rint(np.clip(data, 0, 1) / scale).astype(self.stored_dtype)
+        file = self.shard_file(position)
+        # A torn shard fails even a full overwrite, so nothing of it may be there.
+        file.unlink(missing_ok=True)
+        array = zarr.open_array(store=self.path, mode="r+", config={"write_empty_chunks": True})
+        array[region] = data
+        return file.stat().st_size
+
+    def open(self) -> "zarr.Array[Any]":
+        """Open what is written, for reading."""
+        return zarr.open_array(store=self.path, mode="r")
+
+    def write_bytes(self) -> int:
+        """Return the peak bytes of encoding a shard beside its data."""
+        itemsize = np.dtype(self.stored_dtype).itemsize
+        return int(2.25 * prod(self.shard) * itemsize)
+
+
+def storage_grid(shape: tuple[int, ...], block: tuple[int, ...]) -> Grid:
+    """Return the grid for storing: blocks of whole inner chunks unless they span the axis."""
+    lengths = []
+    for b, n in zip(block, shape, strict=True):
+        lengths.append(n if b >= n else b if b <= INNER_CHUNK else b // INNER_CHUNK * INNER_CHUNK)
+    return Grid(shape, tuple(lengths))
+
+
+def inner_chunks(block: tuple[int, ...]) -> tuple[int, ...]:
+    """Return inner chunks: 128 voxels along an axis if that divides the shard, else 64 or all."""
+    return tuple(_inner(length) for length in block)
+
+
+def _inner(length: int) -> int:
+    if length <= INNER_CHUNK:
+        return length
+    rounded = -(-length // INNER_CHUNK) * INNER_CHUNK
+    return INNER_CHUNK if rounded % (2 * INNER_CHUNK) else 2 * INNER_CHUNK
+
+
+def _size(file: Path) -> int:
+    with contextlib.suppress(OSError):
+        return file.stat().st_size
+    return -1

@@ -1,0 +1,54 @@
+"""What a stack is: names, units, rules, errors, provenance."""
+
+from .errors import (
+    BlocksFailedError,
+    ConventionError,
+    FibdaskError,
+    FibdaskWarning,
+    MemoryBudgetError,
+    RecipeError,
+    StackReadError,
+)
+from .stack import (
+    VERSION,
+    axis_spacing,
+    build_stack,
+    finish_stack,
+    is_regular,
+    phase_names,
+    record_step,
+    require,
+    require_phase,
+)
+from .validation import check_phase_values, check_thickness, check_z, validate_stack
+from .variables import AXES, COORDINATES, DIMENSIONS, PHASES, VARIABLES, VOLUMES, attributes
+
+__all__ = [
+    "AXES",
+    "COORDINATES",
+    "DIMENSIONS",
+    "PHASES",
+    "VARIABLES",
+    "VERSION",
+    "VOLUMES",
+    "BlocksFailedError",
+    "ConventionError",
+    "FibdaskError",
+    "FibdaskWarning",
+    "MemoryBudgetError",
+    "RecipeError",
+    "StackReadError",
+    "attributes",
+    "axis_spacing",
+    "build_stack",
+    "check_phase_values",
+    "check_thickness",
+    "check_z",
+    "finish_stack",
+    "is_regular",
+    "phase_names",
+    "record_step",
+    "require",
+    "require_phase",
+    "validate_stack",
+]

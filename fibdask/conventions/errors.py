@@ -1,0 +1,40 @@
+"""The error tree.
+
+FibdaskError
+├── ConventionError    (ValueError)    a stack or an argument breaks a rule of the data model
+├── StackReadError     (OSError)       images, tables or a store cannot be read or written
+├── RecipeError        (ValueError)    a recipe has a wrong key, value or structure
+├── MemoryBudgetError  (MemoryError)   a plan does not fit the workers
+└── BlocksFailedError  (RuntimeError)  blocks failed; what had finished stays usable
+
+Messages say what is wrong, the value found, the rule, and where:
+"slice_thickness must be > 0 nm; slice 117 has -0.8 nm".
+"""
+
+
+class FibdaskError(Exception):
+    """Base of all errors that fibdask raises on purpose."""
+
+
+class ConventionError(FibdaskError, ValueError):
+    """A stack or an argument breaks a rule of the data model."""
+
+
+class StackReadError(FibdaskError, OSError):
+    """Images, tables or a store cannot be read or written."""
+
+
+class RecipeError(FibdaskError, ValueError):
+    """A recipe has a wrong key, value or structure."""
+
+
+class MemoryBudgetError(FibdaskError, MemoryError):
+    """A plan does not fit the memory of the workers."""
+
+
+class BlocksFailedError(FibdaskError, RuntimeError):
+    """Blocks failed; their places and causes are named, what had finished stays usable."""
+
+
+class FibdaskWarning(UserWarning):
+    """Something was found that a person should know, and the work goes on."""

@@ -1,0 +1,197 @@
+"""Build stacks, read their geometry, and keep their derived variables and provenance true."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .errors import ConventionError
+from .validation import check_even, check_z, validate_stack
+from .variables import AXES, PHASES, VARIABLES, attributes
+
+VERSION = version("fibdask")
+
+
+def build_stack(
+    volumes: Mapping[str, Any],
+    *,
+    z: np.ndarray,
+    pixel_size: tuple[float, float],
+    nominal_thickness: float,
+    voltage: np.ndarray | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Make a well-formed stack of arrays.
+
+    Parameters
+    ----------
+    volumes
+        Arrays by variable name: `intensity` (voltage, z, y, x), `phase` (z, y, x), …
+    z
+        Depth of each imaged face in nm (z).
+    pixel_size
+        Distance of pixel centres along y and x in nm.
+    nominal_thickness
+        Thickness of the last slice in nm.
+    voltage
+        Accelerating voltages in kV (voltage); needed with `intensity`.
+    attrs
+        Attributes of the dataset.
+
+    Raises
+    ------
+    ConventionError
+        If the result is not a stack.
+    """
+    first = next(iter(volumes.values()))
+    coords: dict[str, Any] = {"z": ("z", np.asarray(z, np.float64))}
+    for axis, size, step in zip(("y", "x"), first.shape[-2:], pixel_size, strict=True):
+        coords[axis] = (axis, np.arange(size) * float(step))
+    if voltage is not None:
+        coords["voltage"] = ("voltage", np.atleast_1d(np.asarray(voltage, np.float64)))
+    stack = xr.Dataset(
+        {name: (VARIABLES[name].dims[0], data) for name, data in volumes.items()},
+        coords=coords,
+        attrs=dict(attrs or {}),
+    )
+    for axis, step in zip(("y", "x"), pixel_size, strict=True):
+        stack[axis].attrs["spacing"] = float(step)
+    return finish_stack(stack, nominal_thickness=nominal_thickness)
+
+
+def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -> xr.Dataset:
+    """Rewrite what is derived (slice_thickness, attributes, order) and validate the result.
+
+    The last slice takes `nominal_thickness`, or keeps the thickness it has, or that of the one
+    before it.
+    """
+    stack = stack.copy(deep=False)
+    for name in VARIABLES:
+        if name in stack.variables:
+            stack[name].attrs = attributes(name) | stack[name].attrs
+    if "z" not in stack.coords:
+        validate_stack(stack)
+    z = stack["z"].values
+    check_z(z)
+    if nominal_thickness is None:
+        nominal_thickness = _last_thickness(stack)
+    thickness = np.append(np.diff(z), nominal_thickness)
+    attrs = attributes("slice_thickness")
+    stack = stack.drop_vars("slice_thickness", errors="ignore")
+    stack = stack.assign_coords(slice_thickness=("z", thickness, attrs))
+    if "measured" in stack.data_vars:
+        stack = stack.set_coords("measured")
+    validate_stack(stack)
+    return stack
+
+
+def _last_thickness(stack: xr.Dataset) -> float:
+    z = stack["z"].values
+    if "slice_thickness" in stack.variables:
+        last = float(stack["slice_thickness"].values[-1])
+        if np.isfinite(last) and last > 0:
+            return last
+    if len(z) > 1:
+        return float(z[-1] - z[-2])
+    msg = "slice_thickness is needed for a stack of one slice; none given"
+    raise ConventionError(msg)
+
+
+def require(stack: xr.Dataset, *names: str) -> xr.Dataset:
+    """Return the stack fit for a stage: derived variables rewritten, rules and names checked.
+
+    Every stage calls this in its first line. Nothing lazy is computed.
+
+    Raises
+    ------
+    ConventionError
+        If a rule is broken or a needed variable is missing.
+    """
+    if not isinstance(stack, xr.Dataset):
+        validate_stack(stack)
+    for name in names:
+        if name not in stack.variables:
+            found = ", ".join(str(found) for found in stack.data_vars) or "none"
+            msg = f"this stage needs the variable {name}; the stack holds {found}"
+            raise ConventionError(msg)
+    return finish_stack(stack)
+
+
+def require_phase(phase: xr.DataArray, name: str = "phase") -> xr.DataArray:
+    """Check a phase volume (z, y, x) given as a DataArray.
+
+    Raises
+    ------
+    ConventionError
+        If it is not a uint8 volume of zeros and ones on nm coordinates.
+    """
+    if not isinstance(phase, xr.DataArray):
+        msg = f"{name} must be an xarray.DataArray (z, y, x); got {type(phase).__name__}"
+        raise ConventionError(msg)
+    renamed = phase.drop_attrs(deep=False).rename(None)
+    spare = [str(c) for c in phase.coords if c not in AXES]
+    dataset = renamed.drop_vars(spare).to_dataset(name="phase")
+    validate_stack(dataset)
+    return phase
+
+
+def axis_spacing(array: xr.Dataset | xr.DataArray, axis: str) -> float:
+    """Return the even spacing of an axis in nm; for one plane its `spacing` attribute, else NaN.
+
+    Raises
+    ------
+    ConventionError
+        If the axis is not evenly spaced; for z with the advice to reposition first.
+    """
+    values = array[axis].values
+    if len(values) == 1:
+        if axis == "z" and "slice_thickness" in array.coords:
+            return float(array["slice_thickness"].values[0])
+        return float(array[axis].attrs.get("spacing", np.nan))
+    try:
+        check_even(axis, values)
+    except ConventionError as error:
+        if axis != "z":
+            raise
+        msg = f"{error}; reposition the slices first (reposition_slices)"
+        raise ConventionError(msg) from None
+    return float((values[-1] - values[0]) / (len(values) - 1))
+
+
+def is_regular(stack: xr.Dataset | xr.DataArray) -> bool:
+    """Tell whether z is evenly spaced."""
+    try:
+        check_even("z", stack["z"].values)
+    except ConventionError:
+        return False
+    return True
+
+
+def record_step(
+    stack: xr.Dataset, name: str, parameters: Mapping[str, Any], fingerprint: str = ""
+) -> xr.Dataset:
+    """Append one provenance record (JSON) to the attributes of a stack."""
+    record = {
+        "step": name,
+        "parameters": dict(parameters),
+        "version": VERSION,
+        "input_fingerprint": fingerprint,
+    }
+    text = json.dumps(record, default=_plain)
+    return stack.assign_attrs(provenance=[*stack.attrs.get("provenance", []), text])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value)
+
+
+def phase_names(stack: xr.Dataset) -> list[str]:
+    """Return the names of the phase variables that the stack holds."""
+    return [name for name in PHASES if name in stack.variables]

@@ -1,0 +1,190 @@
+"""The rules of a stack, each enforced with the value found, the rule and the place."""
+
+from collections.abc import Hashable
+
+import numpy as np
+import xarray as xr
+
+from .errors import ConventionError
+from .variables import COORDINATES, DIMENSIONS, PHASE_ATTRS, PHASES, VARIABLES
+
+_EVEN_RTOL = 1e-4  # relative to the pixel size: coordinates written as rounded decimals pass
+_THICKNESS_ATOL = 1e-6  # nm
+
+
+def validate_stack(stack: xr.Dataset) -> None:
+    """Check that a dataset is a stack.
+
+    Coordinates and per-slice variables are checked by value; volumes by dimensions, type and
+    attributes, and phases also by value where they are held in memory. Nothing lazy is computed.
+
+    Parameters
+    ----------
+    stack
+        Dataset with any of `intensity` (voltage, z, y, x), `phase` (z, y, x), … on coordinates
+        `voltage` in kV and `z`, `y`, `x` in nm.
+
+    Raises
+    ------
+    ConventionError
+        Naming the value found, the rule and the place.
+    """
+    if not isinstance(stack, xr.Dataset):
+        msg = f"a stack must be an xarray.Dataset; got {type(stack).__name__}"
+        raise ConventionError(msg)
+    known = [name for name in VARIABLES if name in stack.variables]
+    if not set(known) - set(COORDINATES) - {"slice_thickness", "measured"}:
+        msg = "a stack must hold intensity or phase; found only " + (", ".join(known) or "nothing")
+        raise ConventionError(msg)
+    _check_dimensions(stack)
+    for name in known:
+        _check_variable(name, stack[name].variable)
+    for name in COORDINATES:
+        if name in stack.dims:
+            _check_coordinate(stack, name)
+    check_z(stack["z"].values)
+    if "slice_thickness" in stack.variables:
+        check_thickness(stack["slice_thickness"].values, stack["z"].values)
+    for name in PHASES:
+        if name in stack.variables:
+            _check_phase(name, stack[name].variable)
+
+
+def check_z(z: np.ndarray) -> None:
+    """Check depths: finite and strictly increasing, in nm."""
+    _check_finite("z", z, "nm", "slice")
+    steps = np.diff(z)
+    if (steps <= 0).any():
+        k = int(np.argmax(steps <= 0)) + 1
+        msg = (
+            f"z must be strictly increasing; slice {k} has {z[k]:g} nm "
+            f"after {z[k - 1]:g} nm at slice {k - 1}"
+        )
+        raise ConventionError(msg)
+
+
+def check_thickness(thickness: np.ndarray, z: np.ndarray | None = None) -> None:
+    """Check slice thicknesses: finite, positive, and equal to the steps of z where z is given."""
+    _check_finite("slice_thickness", thickness, "nm", "slice")
+    if (thickness <= 0).any():
+        k = int(np.argmax(thickness <= 0))
+        msg = f"slice_thickness must be > 0 nm; slice {k} has {thickness[k]:g} nm"
+        raise ConventionError(msg)
+    if z is None:
+        return
+    wrong = ~np.isclose(thickness[:-1], np.diff(z), rtol=1e-9, atol=_THICKNESS_ATOL)
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        msg = (
+            f"slice_thickness must be z[k+1] - z[k]; slice {k} has {thickness[k]:g} nm, "
+            f"but z steps by {z[k + 1] - z[k]:g} nm"
+        )
+        raise ConventionError(msg)
+
+
+def _check_dimensions(stack: xr.Dataset) -> None:
+    unknown = [str(dim) for dim in stack.dims if dim not in DIMENSIONS]
+    if unknown:
+        msg = f"dimensions of a stack are {', '.join(DIMENSIONS)}; found {', '.join(unknown)}"
+        raise ConventionError(msg)
+    missing = [dim for dim in DIMENSIONS[1:] if dim not in stack.dims]
+    if missing:
+        msg = f"a stack needs the dimensions z, y, x; {', '.join(missing)} missing"
+        raise ConventionError(msg)
+    for dim, size in stack.sizes.items():
+        if size == 0:
+            msg = f"dimension {dim} must not be empty; it has size 0"
+            raise ConventionError(msg)
+        if dim not in stack.coords:
+            msg = f"dimension {dim} must have a coordinate; none found"
+            raise ConventionError(msg)
+
+
+def _check_variable(name: str, variable: xr.Variable) -> None:
+    rule = VARIABLES[name]
+    if variable.dims not in rule.dims:
+        expected = " or ".join(_tuple(dims) for dims in rule.dims)
+        msg = f"{name} must have dimensions {expected}; found {_tuple(variable.dims)}"
+        raise ConventionError(msg)
+    if variable.dtype.name not in rule.dtypes:
+        msg = f"{name} must be of type {' or '.join(rule.dtypes)}; found {variable.dtype.name}"
+        raise ConventionError(msg)
+    units = variable.attrs.get("units")
+    if rule.units is not None and units != rule.units:
+        wanted = units is not None or name in COORDINATES
+        if wanted:
+            msg = f"{name} must have units {rule.units!r}; found {units!r}"
+            raise ConventionError(msg)
+
+
+def _check_coordinate(stack: xr.Dataset, name: str) -> None:
+    values = stack[name].values
+    unit = VARIABLES[name].units or ""
+    _check_finite(name, values, unit, "position")
+    if name == "voltage":
+        if (values <= 0).any():
+            k = int(np.argmax(values <= 0))
+            msg = f"voltage must be > 0 kV; position {k} has {values[k]:g} kV"
+            raise ConventionError(msg)
+        if (np.diff(values) <= 0).any():
+            k = int(np.argmax(np.diff(values) <= 0)) + 1
+            msg = (
+                f"voltage must be strictly increasing; position {k} has {values[k]:g} kV "
+                f"after {values[k - 1]:g} kV"
+            )
+            raise ConventionError(msg)
+    elif name in ("y", "x"):
+        check_even(name, values)
+
+
+def check_even(name: str, values: np.ndarray) -> None:
+    """Check that a coordinate is evenly spaced and increasing, in nm."""
+    steps = np.diff(values)
+    if not len(steps):
+        return
+    step = (values[-1] - values[0]) / len(steps)
+    wrong = (steps <= 0) | (np.abs(steps - step) > _EVEN_RTOL * abs(step))
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        msg = (
+            f"{name} must be evenly spaced and increasing; the step from position {k} to {k + 1} "
+            f"is {steps[k]:g} nm, the mean step {step:g} nm"
+        )
+        raise ConventionError(msg)
+
+
+def _check_phase(name: str, variable: xr.Variable) -> None:
+    for attr, expected in PHASE_ATTRS.items():
+        found = variable.attrs.get(attr, expected)
+        found = found if isinstance(found, str) else list(np.atleast_1d(found))
+        if found != expected:
+            msg = f"{name} must have {attr} {expected}; found {found}"
+            raise ConventionError(msg)
+    if isinstance(variable._data, np.ndarray):
+        check_phase_values(name, variable._data)
+
+
+def check_phase_values(
+    name: str, values: np.ndarray, start: tuple[int, int, int] = (0, 0, 0)
+) -> None:
+    """Check that an array in memory holds only 0 (pore) and 1 (solid).
+
+    `start` is the place of its first voxel, for blocks of a volume.
+    """
+    if values.size and values.max() > 1:
+        place = np.unravel_index(int(np.argmax(values > 1)), values.shape)
+        where = ", ".join(str(int(i) + first) for i, first in zip(place, start, strict=True))
+        msg = f"{name} must be 0 (pore) or 1 (solid); voxel ({where}) has {values[place]}"
+        raise ConventionError(msg)
+
+
+def _check_finite(name: str, values: np.ndarray, unit: str, place: str) -> None:
+    bad = ~np.isfinite(values)
+    if bad.any():
+        k = int(np.argmax(bad))
+        msg = f"{name} must be finite; {place} {k} has {values[k]} {unit}"
+        raise ConventionError(msg)
+
+
+def _tuple(dims: tuple[Hashable, ...]) -> str:
+    return "(" + ", ".join(str(dim) for dim in dims) + ")"

@@ -1,0 +1,62 @@
+"""The registry: every variable of a stack, with dimensions, types, units and meaning."""
+
+from dataclasses import dataclass
+
+DIMENSIONS = ("voltage", "z", "y", "x")
+AXES = ("z", "y", "x")
+PHASE_ATTRS = {"flag_values": [0, 1], "flag_meanings": "pore solid"}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What one variable of a stack is.
+
+    Attributes
+    ----------
+    dims
+        Admitted dimension tuples, each in the order of `DIMENSIONS`.
+    dtypes
+        Admitted numpy dtype names in memory.
+    units
+        The only unit admitted, or None where a unit has no meaning.
+    long_name
+        What it means, in a few words; written to the attributes.
+    """
+
+    dims: tuple[tuple[str, ...], ...]
+    dtypes: tuple[str, ...]
+    units: str | None
+    long_name: str
+
+
+_VOLUME = (("z", "y", "x"),)
+_SLICE = (("z",),)
+
+VARIABLES: dict[str, Variable] = {
+    "voltage": Variable((("voltage",),), ("float64",), "kV", "accelerating voltage"),
+    "z": Variable(_SLICE, ("float64",), "nm", "depth of the imaged face"),
+    "slice_thickness": Variable(_SLICE, ("float64",), "nm", "distance from this face to the next"),
+    "y": Variable((("y",),), ("float64",), "nm", "pixel centre along the slow image axis"),
+    "x": Variable((("x",),), ("float64",), "nm", "pixel centre along the fast image axis"),
+    "intensity": Variable((DIMENSIONS,), ("uint8", "uint16", "float32"), None, "grey value"),
+    "phase": Variable(_VOLUME, ("uint8",), None, "segmented phase"),
+    "solid_probability": Variable(_VOLUME, ("float32",), None, "probability of the solid phase"),
+    "true_phase": Variable(_VOLUME, ("uint8",), None, "true phase of a simulated stack"),
+    "measured": Variable(_SLICE, ("bool",), None, "plane holds a measured slice"),
+    "shift_y": Variable((("voltage", "z"), ("z",)), ("float64",), "nm", "translation along y"),
+    "shift_x": Variable((("voltage", "z"), ("z",)), ("float64",), "nm", "translation along x"),
+}
+COORDINATES = ("voltage", "z", "y", "x")
+PHASES = ("phase", "true_phase")
+VOLUMES = ("intensity", "phase", "solid_probability", "true_phase")
+
+
+def attributes(name: str) -> dict[str, object]:
+    """Return the attributes that a variable of this name carries."""
+    variable = VARIABLES[name]
+    attrs: dict[str, object] = {"long_name": variable.long_name}
+    if variable.units is not None:
+        attrs["units"] = variable.units
+    if name in PHASES:
+        attrs |= PHASE_ATTRS
+    return attrs

@@ -1,0 +1,144 @@
+"""OME-Zarr 0.5 multiscale pyramids: halved levels and the metadata that viewers read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..blocks import Region, lengths, map_blocks, voxels
+from ..conventions import AXES, PHASES, VOLUMES, axis_spacing, build_stack
+
+LEVEL_NAME = "scale{}"
+_SMALLEST = 128  # voxels; a level whose longest axis is no longer has no coarser one
+
+
+def needs_level(stack: xr.Dataset) -> bool:
+    """Tell whether a coarser level would help a viewer."""
+    return max(stack.sizes[axis] for axis in AXES) > _SMALLEST
+
+
+def coarsen(stack: xr.Dataset) -> xr.Dataset:
+    """Return the stack at half the resolution, lazily.
+
+    Images and probabilities become means of 2 × 2 × 2 voxels, phases their mode (pore where half
+    is solid). An odd last voxel is averaged with those beside it only. The centres of the new
+    voxels lie half a voxel of the finer level further.
+    """
+    volumes = {}
+    for name in VOLUMES:
+        if name in stack.variables:
+            volumes[name] = _halved(stack[name].data, name in PHASES)
+    spacing = {axis: axis_spacing(stack, axis) for axis in AXES}
+    sizes = {axis: -(-stack.sizes[axis] // 2) for axis in AXES}
+    factors = {axis: 2 if stack.sizes[axis] > 1 else 1 for axis in AXES}
+    z = _centres(stack, "z", sizes["z"], spacing["z"])
+    coarse = build_stack(
+        volumes,
+        z=z,
+        pixel_size=(spacing["y"] * factors["y"], spacing["x"] * factors["x"]),
+        nominal_thickness=spacing["z"] * factors["z"],
+        voltage=stack["voltage"].values if "voltage" in stack.coords else None,
+    )
+    centres = {axis: _centres(stack, axis, sizes[axis], spacing[axis]) for axis in ("y", "x")}
+    return coarse.assign_coords(
+        {axis: (axis, values, coarse[axis].attrs) for axis, values in centres.items()}
+    )
+
+
+def _centres(stack: xr.Dataset, axis: str, size: int, spacing: float) -> np.ndarray:
+    first = float(stack[axis].values[0])
+    if stack.sizes[axis] == 1:
+        return np.array([first])
+    return first + spacing / 2 + 2 * spacing * np.arange(size)
+
+
+def _halved(array: Any, is_phase: bool) -> Any:
+    shape = array.shape
+    coarse = (*shape[:-3], *(-(-n // 2) for n in shape[-3:]))
+    return map_blocks(Halve(shape, is_phase), [array], shape=coarse, dtype=array.dtype)
+
+
+@dataclass(frozen=True)
+class Halve:
+    """Blocks of 2 × 2 × 2 voxels, averaged or voted."""
+
+    shape: tuple[int, ...]
+    is_phase: bool
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return twice the region along z, y, x."""
+        leading = len(region) - 3
+        return (
+            tuple(
+                s if axis < leading else slice(2 * s.start, min(2 * s.stop, n))
+                for axis, (s, n) in enumerate(zip(region, self.shape, strict=True))
+            ),
+        )
+
+    def compute(self, region: Region, fine: np.ndarray) -> np.ndarray:
+        """Average or vote."""
+        total = fine.astype(np.float32 if fine.dtype == np.float32 else np.uint32)
+        count = np.ones((1,) * fine.ndim, total.dtype)
+        for axis in range(fine.ndim - 3, fine.ndim):
+            starts = np.arange(0, total.shape[axis], 2)
+            total = np.add.reduceat(total, starts, axis=axis)
+            count = np.add.reduceat(np.repeat(count, fine.shape[axis], axis), starts, axis=axis)
+        if self.is_phase:
+            return (2 * total > count).astype(fine.dtype)
+        if fine.dtype == np.float32:
+            return total / count
+        return ((2 * total + count) // (2 * count)).astype(fine.dtype)
+
+    def working_bytes(self, region: Region) -> int:
+        """Return the bytes of the wide sums."""
+        return 4 * (16 * voxels(region) + sum(lengths(region)))
+
+
+def multiscales(levels: Sequence[xr.Dataset]) -> dict[str, Any]:
+    """Return the `ome` attribute (version 0.5) of a store with these levels, finest first."""
+    names = [name for name in VOLUMES if name in levels[0].variables]
+    entries = [_multiscale(name, levels) for name in names]
+    ome: dict[str, Any] = {"version": "0.5", "multiscales": entries}
+    if "intensity" in names:
+        ome["omero"] = {"channels": [_channel(kv) for kv in levels[0]["voltage"].values]}
+    return ome
+
+
+def _channel(voltage: float) -> dict[str, Any]:
+    window = {"min": 0, "max": 255, "start": 0, "end": 255}
+    return {"label": f"{voltage:g} kV", "color": "FFFFFF", "window": window, "active": True}
+
+
+def _multiscale(name: str, levels: Sequence[xr.Dataset]) -> dict[str, Any]:
+    dims = [str(dim) for dim in levels[0][name].dims]
+    axes = [
+        {"name": dim, "type": "space", "unit": "nanometer"}
+        if dim in AXES
+        else {"name": dim, "type": "channel"}
+        for dim in dims
+    ]
+    datasets = [
+        {
+            "path": name if number == 0 else f"{LEVEL_NAME.format(number)}/{name}",
+            "coordinateTransformations": [
+                {"type": "scale", "scale": [_step(level, dim) for dim in dims]},
+                {"type": "translation", "translation": [_start(level, dim) for dim in dims]},
+            ],
+        }
+        for number, level in enumerate(levels)
+    ]
+    method = "mode of 2 x 2 x 2" if name in PHASES else "mean of 2 x 2 x 2"
+    return {"name": name, "axes": axes, "datasets": datasets, "type": method}
+
+
+def _step(level: xr.Dataset, dim: str) -> float:
+    if dim not in AXES:
+        return 1.0
+    spacing = axis_spacing(level, dim)
+    return spacing if np.isfinite(spacing) else 1.0
+
+
+def _start(level: xr.Dataset, dim: str) -> float:
+    return float(level[dim].values[0]) if dim in AXES else 0.0

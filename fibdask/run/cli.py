@@ -1,0 +1,277 @@
+"""The command `fibdask`: thin faces of library functions; no tracebacks for user errors."""
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..conventions import VERSION, FibdaskError, RecipeError
+
+
+def _say(text: str, *, quiet: bool = False) -> None:
+    if not quiet:
+        click.echo(text)
+
+
+def _print(value: dict[str, Any], text: str, *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(value))
+    else:
+        _say(text, quiet=quiet)
+
+
+def _options(*names: str) -> Callable[[Any], Any]:
+    """Add options that several commands share."""
+    known = {
+        "quiet": click.option("--quiet", is_flag=True, help="Print nothing but errors."),
+        "json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        "input": click.option(
+            "--input", "input_path", type=click.Path(), help="Input instead of the recipe's."
+        ),
+        "out": click.option(
+            "--out", type=click.Path(), help="Output folder instead of the recipe's."
+        ),
+        "scheduler": click.option("--scheduler", help="Address of a running Dask scheduler."),
+        "cluster": click.option(
+            "--cluster", type=click.Choice(["local"]), help="Kind of cluster to start."
+        ),
+        "fresh": click.option("--fresh", is_flag=True, help="Make everything anew."),
+    }
+
+    def decorate(command: Any) -> Any:
+        for name in reversed(names):
+            command = known[name](command)
+        return command
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="fibdask")
+def cli() -> None:
+    """Make trustworthy 3D microstructures of FIB-SEM stacks that are larger than memory."""
+
+
+@cli.command()
+@click.argument("recipe", type=click.Path())
+@_options("input", "out", "fresh", "scheduler", "cluster", "quiet")
+def run(
+    recipe: str,
+    input_path: str | None,
+    out: str | None,
+    fresh: bool,
+    scheduler: str | None,
+    cluster: str | None,
+    quiet: bool,
+) -> None:
+    """Run RECIPE; an interrupted run is taken up where it was."""
+    from .recipe import read_recipe
+
+    if scheduler and cluster:
+        msg = "--scheduler and --cluster exclude each other; give one"
+        raise RecipeError(msg)
+    _run(read_recipe(recipe, input_path=input_path, output_path=out), fresh, scheduler, quiet)
+
+
+def _run(recipe: Any, fresh: bool, scheduler: str | None, quiet: bool) -> None:
+    from .pipeline import run_recipe
+
+    with _client(recipe.tables["cluster"], scheduler) as client:
+        _say(f"dashboard: {client.dashboard_link}", quiet=quiet)
+        run_recipe(recipe, client=client, resume=not fresh, quiet=quiet)
+    if recipe.tables["output"]["report"]:
+        _say(f"report: {Path(recipe.tables['output']['path']) / 'report.html'}", quiet=quiet)
+
+
+def _client(options: Any, scheduler: str | None) -> AbstractContextManager[Any]:
+    from .cluster import connect, local_cluster
+
+    address = scheduler or options["scheduler"]
+    if address:
+        return connect(address)  # type: ignore[no-any-return]
+    return local_cluster(  # type: ignore[no-any-return]
+        workers=options["workers"], threads=options["threads"], memory=options["memory"]
+    )
+
+
+@cli.command()
+@click.option("--out", type=click.Path(), default="fibdask-demo", show_default=True)
+@_options("fresh", "quiet")
+def demo(out: str, fresh: bool, quiet: bool) -> None:
+    """Simulate a small multi-voltage stack, run the whole pipeline on it, write the report."""
+    from importlib.resources import as_file, files
+
+    from .recipe import read_recipe
+
+    with as_file(files("fibdask.run") / "demo.toml") as path:
+        _run(read_recipe(path, output_path=out), fresh, None, quiet)
+
+
+@cli.command("import")
+@click.argument("source", nargs=-1, required=True)
+@click.argument("out", type=click.Path())
+@click.option("--voltage", multiple=True, type=float, help="kV; one for each SOURCE.")
+@click.option("--pixel-size", type=str, help="nm; one number, or 'y,x'.")
+@click.option("--slice-thickness", type=float, help="nm.")
+@click.option("--z-file", type=click.Path(), help="CSV with z or thickness of each slice.")
+@click.option("--detector", help="Detector of a file that holds several.")
+@_options("fresh", "quiet")
+def import_(
+    source: tuple[str, ...],
+    out: str,
+    voltage: tuple[float, ...],
+    pixel_size: str | None,
+    slice_thickness: float | None,
+    z_file: str | None,
+    detector: str | None,
+    fresh: bool,
+    quiet: bool,
+) -> None:
+    """Read images from SOURCE (folder, glob or file; one for each voltage) into OUT."""
+    from .importing import import_images
+
+    path = import_images(
+        source,
+        Path(out),
+        voltages=voltage,
+        pixel_size=_pixel_size(pixel_size),
+        slice_thickness=slice_thickness,
+        z=z_file,
+        detector=detector,
+        resume=not fresh,
+    )
+    _say(f"stack: {path}", quiet=quiet)
+
+
+def _pixel_size(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        msg = f"--pixel-size must be one number or 'y,x' in nm; got {text!r}"
+        raise RecipeError(msg)
+    return numbers[0], numbers[-1]
+
+
+@cli.command()
+@click.argument("stack", type=click.Path())
+@_options("json", "quiet")
+def info(stack: str, as_json: bool, quiet: bool) -> None:
+    """Say what STACK holds."""
+    from .info import describe_stack, format_description
+
+    description = describe_stack(stack)
+    _print(description, format_description(description), as_json=as_json, quiet=quiet)
+
+
+@cli.command()
+@click.argument("recipe", type=click.Path())
+@_options("input", "out", "json", "quiet")
+def check(recipe: str, input_path: str | None, out: str | None, as_json: bool, quiet: bool) -> None:
+    """Check RECIPE and its input; nothing is computed."""
+    from .planning import check_recipe
+
+    found = check_recipe(recipe, input_path=input_path, output_path=out)
+    _print(found, f"{recipe} is fine: {found['size']}", as_json=as_json, quiet=quiet)
+
+
+@cli.command()
+@click.argument("recipe", type=click.Path())
+@_options("input", "out", "json", "quiet")
+def plan(recipe: str, input_path: str | None, out: str | None, as_json: bool, quiet: bool) -> None:
+    """Forecast blocks, tasks, bytes per task and disk of RECIPE; nothing is computed."""
+    from .planning import format_plan, plan_recipe
+
+    forecast = plan_recipe(recipe, input_path=input_path, output_path=out)
+    _print(forecast, format_plan(forecast), as_json=as_json, quiet=quiet)
+
+
+@cli.command()
+@click.argument("out", type=click.Path())
+@_options("json", "quiet")
+def status(out: str, as_json: bool, quiet: bool) -> None:
+    """Say what the last run in OUT did."""
+    from .folder import RunFolder
+    from .info import format_status
+
+    summary = RunFolder(Path(out)).read()
+    _print(summary, format_status(summary), as_json=as_json, quiet=quiet)
+
+
+@cli.command()
+@click.argument("out", type=click.Path())
+@_options("quiet")
+def report(out: str, quiet: bool) -> None:
+    """Write the report of the run in OUT anew."""
+    from .folder import RunFolder
+    from .pipeline import reopen, report_run
+
+    folder = RunFolder(Path(out))
+    folder.read()
+    stacks, statistics = reopen(folder)
+    _say(f"report: {report_run(folder, stacks, statistics)}", quiet=quiet)
+
+
+@cli.command()
+@click.argument("stack", type=click.Path())
+@click.option("--max-lag", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option("--csv", "csv_path", type=click.Path(), help="Also write a table.")
+@_options("json", "quiet")
+def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, quiet: bool) -> None:
+    """Measure the phase of STACK: solid fraction, correlations, diameters, isotropy."""
+    from .exporting import measure_stack, write_statistics
+    from .info import format_statistics, statistics_record
+
+    with _client({"scheduler": None, "workers": None, "threads": 1, "memory": None}, None):
+        results = measure_stack(stack, max_lag=max_lag)
+    if csv_path:
+        write_statistics(results, Path(csv_path))
+    _print(statistics_record(results), format_statistics(results), as_json=as_json, quiet=quiet)
+
+
+@cli.command()
+@click.argument("stack", type=click.Path())
+@click.option("--phase", "phase_path", type=click.Path(), help="TIFF to write the phase to.")
+@click.option("--statistics", "csv_path", type=click.Path(), help="CSV to write statistics to.")
+@click.option("--max-lag", type=click.IntRange(min=1), default=128, show_default=True)
+@_options("quiet")
+def export(
+    stack: str, phase_path: str | None, csv_path: str | None, max_lag: int, quiet: bool
+) -> None:
+    """Write the phase of STACK (a store, or a run's folder) as TIFF, or its statistics as CSV."""
+    from .exporting import export_phase, stored_statistics, write_statistics
+
+    if not phase_path and not csv_path:
+        msg = "export needs --phase OUT.tif or --statistics OUT.csv"
+        raise RecipeError(msg)
+    if phase_path:
+        _say(f"phase: {export_phase(stack, Path(phase_path))}", quiet=quiet)
+    if csv_path:
+        results = stored_statistics(stack, max_lag=max_lag)
+        _say(f"statistics: {write_statistics(results, Path(csv_path))}", quiet=quiet)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or recipe."""
+    try:
+        cli(arguments, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; run again to go on", err=True)
+        sys.exit(1)
+    except FibdaskError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, RecipeError) else 1)
+
+
+if __name__ == "__main__":
+    main()

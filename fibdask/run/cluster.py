@@ -1,0 +1,108 @@
+"""Workers: the only place that starts any."""
+
+import logging
+import os
+from typing import Any
+
+import dask
+import distributed
+import psutil
+
+from ..blocks import Execution, Monitor
+from ..conventions import RecipeError
+
+_WORKER_CONFIG = {
+    # Blocks are sized beforehand, so spilling to disk would only hide a wrong forecast.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": 0.95,
+    "distributed.worker.memory.terminate": 0.98,
+    "distributed.comm.timeouts.connect": "60s",
+}
+
+
+def local_cluster(
+    *, workers: int | None = None, threads: int = 1, memory: str | int | None = None
+) -> distributed.Client:
+    """Start worker processes on this machine and return a client that owns them.
+
+    Call it under `if __name__ == "__main__":`, since worker processes import the calling script.
+
+    Parameters
+    ----------
+    workers
+        Number of processes; by default one for each core.
+    threads
+        Threads of each process.
+    memory
+        Limit of each process, such as "1.5 GiB" or bytes; by default an equal share of 90 % of
+        the memory that is free now.
+
+    Returns
+    -------
+    Client
+        Also a context manager; closing it ends the workers.
+    """
+    workers = workers or os.cpu_count() or 1
+    limit = parse_memory(memory) or int(0.9 * psutil.virtual_memory().available / workers)
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))
+    with dask.config.set(_WORKER_CONFIG):
+        return distributed.Client(
+            n_workers=workers,
+            threads_per_worker=threads,
+            memory_limit=limit,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        )
+
+
+def parse_memory(text: str | int | None) -> int | None:
+    """Turn "1.5 GiB" into bytes.
+
+    Raises
+    ------
+    RecipeError
+        If it is not an amount of memory.
+    """
+    if text is None or text == "auto":
+        return None
+    try:
+        count = int(dask.utils.parse_bytes(text))
+    except ValueError:
+        count = 0
+    if count <= 0:
+        msg = f"memory must be an amount such as '1.5 GiB' or 'auto'; got {text!r}"
+        raise RecipeError(msg)
+    return count
+
+
+def connect(address: str) -> distributed.Client:
+    """Connect to a running scheduler.
+
+    Raises
+    ------
+    RecipeError
+        If none answers.
+    """
+    try:
+        return distributed.Client(address, timeout="20s")
+    except (OSError, ValueError) as error:
+        msg = f"no Dask scheduler answers at {address!r}: {error}"
+        raise RecipeError(msg) from None
+
+
+def execution_of(client: distributed.Client | None, **options: Any) -> Execution:
+    """Return how blocks are executed with a client, with the limits of its smallest worker."""
+    if client is None:
+        threads = os.cpu_count() or 1
+        return Execution(threads=threads, memory_limit=psutil.virtual_memory().available, **options)
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
+    threads = max((worker["nthreads"] for worker in workers), default=1)
+    return Execution(
+        client=client, threads=threads, memory_limit=min(limits, default=None), **options
+    )
+
+
+__all__ = ["Monitor", "connect", "execution_of", "local_cluster", "parse_memory"]

@@ -1,0 +1,40 @@
+"""Import images into a store."""
+
+from pathlib import Path
+from typing import Any
+
+from ..conventions import RecipeError
+from ..io import read_images, save_stack
+
+
+def import_images(
+    sources: tuple[str, ...],
+    out: Path,
+    *,
+    voltages: tuple[float, ...],
+    resume: bool = True,
+    **options: Any,
+) -> Path:
+    """Read images of one or several voltages and save them as a stack.
+
+    Raises
+    ------
+    RecipeError
+        If sources and voltages do not match in number.
+    """
+    if len(sources) > 1 and len(sources) != len(voltages):
+        msg = (
+            f"{len(sources)} sources need as many --voltage; got {len(voltages)} "
+            "(quote a glob, so that the shell does not expand it)"
+        )
+        raise RecipeError(msg)
+    if len(sources) == 1 and len(voltages) > 1:
+        msg = f"one source needs one --voltage; got {len(voltages)}"
+        raise RecipeError(msg)
+    given = {key: value for key, value in options.items() if value is not None}
+    if len(sources) == 1:
+        voltage = voltages[0] if voltages else None
+        stack = read_images(sources[0], voltage=voltage, **given)
+    else:
+        stack = read_images(dict(zip(voltages, sources, strict=True)), **given)
+    return save_stack(stack, out, resume=resume)

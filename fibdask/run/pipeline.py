@@ -1,0 +1,264 @@
+"""Run a recipe: each stage is called lazily, then its result is stored, resumed and reopened."""
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import distributed
+import numpy as np
+import xarray as xr
+
+from ..blocks import Execution, Reduction, StageReport, compute_reduction, origin
+from ..conventions import VOLUMES, ConventionError, FibdaskError
+from ..io.store import open_stack, raise_failures, write_stack
+from ..report import write_report
+from ..statistics import segmentation_errors
+from .cluster import execution_of
+from .folder import COUNTS, LOG, RunFolder
+from .progress import LOGGER, RunMonitor
+from .recipe import STAGES, TABLES, Recipe, call_stage, read_recipe
+
+STATISTICS = "statistics"
+
+
+def run_recipe(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    client: distributed.Client | None = None,
+    resume: bool = True,
+    quiet: bool = True,
+) -> xr.Dataset:
+    """Run a recipe and return its resulting stack.
+
+    Parameters
+    ----------
+    recipe
+        Path of a TOML file, or its content.
+    client
+        Dask client whose workers make the blocks; by default the current one, or none: then this
+        process makes them.
+    resume
+        Keep what an earlier run finished with the same inputs, parameters and version.
+    quiet
+        Print nothing.
+
+    Returns
+    -------
+    Dataset
+        The stack after the last stage, opened lazily. Statistics, where asked for, are its
+        companion `statistics.zarr` in the output folder.
+
+    Raises
+    ------
+    RecipeError, ConventionError, StackReadError, MemoryBudgetError
+        Before blocks are made, if something is wrong.
+    BlocksFailedError
+        If blocks failed; everything finished stays, and running again makes only what is missing.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
+    if client is None:
+        with contextlib.suppress(ValueError):
+            client = distributed.get_client()
+    return Pipeline(recipe, client, resume=resume, quiet=quiet).run()
+
+
+class Pipeline:
+    """One run of a recipe."""
+
+    def __init__(
+        self, recipe: Recipe, client: distributed.Client | None, *, resume: bool, quiet: bool
+    ) -> None:
+        self.recipe = recipe
+        self.folder = RunFolder(Path(recipe.tables["output"]["path"]))
+        self._stage = ""
+        self._reports: list[StageReport] = []
+        options = recipe.tables["output"]
+        self.execution = execution_of(
+            client,
+            resume=resume,
+            counts=self.folder.path / COUNTS,
+            block_bytes=options["block_mib"] * 2**20,
+            monitor=RunMonitor(self._listen, quiet=quiet),
+        )
+        self.stacks: dict[str, xr.Dataset] = {}
+        self.statistics: xr.Dataset | None = None
+
+    def run(self) -> xr.Dataset:
+        """Run all stages, then write the report, whatever happened."""
+        source = self._source()
+        self.folder.prepare(self.recipe.title, self.recipe.text(), self._assumptions())
+        with _log_file(self.folder.path / LOG):
+            LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)
+            try:
+                stack = self._run_stages(source)
+            except BaseException as error:
+                LOGGER.error("%s: %s", type(error).__name__, error)
+                self._close("failed" if isinstance(error, FibdaskError) else "interrupted")
+                raise
+            self._close("done")
+            LOGGER.info("done")
+        return stack
+
+    def _source(self) -> xr.Dataset:
+        name = source_name(self.recipe)
+        stack: xr.Dataset = TABLES[name](**self.recipe.tables[name])
+        return stack
+
+    def _run_stages(self, stack: xr.Dataset) -> xr.Dataset:
+        first = "simulate" if source_name(self.recipe) == "simulate" else "import"
+        names = [name for name in STAGES if name in self.recipe.tables]
+        last = ([first, *names])[-1]
+        if first == "simulate" or not _is_stored(stack):
+            stack = self._keep(first, stack, list(VOLUMES), last=last == first)
+        self.stacks[first] = stack
+        for name in names:
+            stack = call_stage(name, stack, self.recipe.tables[name])
+            stack = self._keep(name, stack, kept_variables(self.recipe, stack), last=name == last)
+            self.stacks[name] = stack
+        if STATISTICS in self.recipe.tables:
+            self.statistics = self._measure(stack)
+        return stack
+
+    def _keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
+        """Store variables of a stage and return the stack that reads them from there."""
+        path = self.folder.store(name)
+        lazy = [v for v in VOLUMES if v in stack.variables and v not in kept]
+        pyramid = None if last and self.recipe.tables["output"]["pyramid"] else False
+        self._stage, self._reports = name, []
+        without = stack.drop_vars(lazy)
+        if "voltage" in without.dims and "intensity" in lazy:
+            without = without.drop_dims("voltage")
+        reports = write_stack(without, path, self.execution, pyramid=pyramid, name=name)
+        raise_failures(reports)
+        stored = open_stack(path)
+        return stored.assign({v: stack[v] for v in lazy}) if lazy else stored
+
+    def _listen(self, report: StageReport, *, now: bool) -> None:
+        if report not in self._reports:
+            self._reports.append(report)
+        same = [r for r in self._reports if ("histogram" in r.name) == ("histogram" in report.name)]
+        name = self._stage + (" histogram" if "histogram" in report.name else "")
+        self.folder.update(self.folder.merge(name, same), now=now)
+
+    def _measure(self, stack: xr.Dataset) -> xr.Dataset:
+        """Compute the statistics, each reduction once, and store them."""
+        self._stage, self._reports = STATISTICS, []
+        lazy = call_stage(STATISTICS, phase_of(stack), self.recipe.tables[STATISTICS])
+        lazy = lazy.assign(self._accuracy())
+        results = compute_results(lazy, self.execution)
+        path = self.folder.store(STATISTICS)
+        shutil.rmtree(path, ignore_errors=True)
+        results.to_zarr(path, mode="w", zarr_format=3, consolidated=False)
+        return results
+
+    def _accuracy(self) -> dict[str, xr.DataArray]:
+        """Compare the segmentation with the truth on the slices themselves."""
+        for stack in self.stacks.values():
+            if "phase" in stack and "true_phase" in stack:
+                errors = segmentation_errors(stack["phase"], stack["true_phase"])
+                return {str(name): errors[name] for name in errors.data_vars}
+        return {}
+
+    def _assumptions(self) -> list[str]:
+        table = self.recipe.tables.get("input", {})
+        return [f"{key} = {table.get(key)}" for key in table.get("assumed") or []]
+
+    def _close(self, state: str) -> None:
+        self.folder.finish(state)
+        if self.recipe.tables["output"]["report"] and self.stacks:
+            report_run(self.folder, self.stacks, self.statistics)
+
+
+def source_name(recipe: Recipe) -> str:
+    """Return the table that a recipe's data come from."""
+    return "simulate" if "simulate" in recipe.tables else "input"
+
+
+def kept_variables(recipe: Recipe, stack: xr.Dataset) -> list[str]:
+    """Return the variables that are stored after a stage; the others stay lazy."""
+    wanted = recipe.tables["output"]["variables"]
+    if wanted is None:
+        results = [name for name in ("phase", "solid_probability") if name in stack]
+        return results or ["intensity"]
+    return [name for name in wanted if name in stack]
+
+
+def compute_results(lazy: xr.Dataset, execution: Execution) -> xr.Dataset:
+    """Compute small lazy results; reductions are kept and resumed block by block."""
+    values: dict[str, np.ndarray] = {}
+    computed = {}
+    for name, variable in lazy.data_vars.items():
+        reduction = origin(variable.data)
+        if not isinstance(reduction, Reduction):
+            continue
+        for needed in (*reduction.partials.reductions, reduction):
+            if needed.token not in values:
+                values[needed.token] = _reduced(needed, execution, values)
+        computed[name] = (variable.dims, values[reduction.token], variable.attrs)
+    return lazy.assign(computed).compute()
+
+
+def _reduced(
+    reduction: Reduction, execution: Execution, values: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    value, report = compute_reduction(reduction, execution, name=STATISTICS, values=values)
+    raise_failures([report])
+    return value
+
+
+def phase_of(stack: xr.Dataset) -> xr.DataArray:
+    """Return the phase that statistics measure."""
+    if "phase" not in stack:
+        msg = "[statistics] needs a phase; add [segment], or give an input that holds one"
+        raise ConventionError(msg)
+    return stack["phase"]
+
+
+def _is_stored(stack: xr.Dataset) -> bool:
+    from ..blocks import StoredArray
+
+    return all(
+        isinstance(origin(stack[name].data), StoredArray) for name in VOLUMES if name in stack
+    )
+
+
+def report_run(
+    folder: RunFolder, stacks: Mapping[str, xr.Dataset], statistics: xr.Dataset | None
+) -> Path:
+    """Write the report of a run."""
+    summary = folder.summary or folder.read()
+    return write_report(
+        folder.path / "report.html", stages=dict(stacks), statistics=statistics, summary=summary
+    )
+
+
+def reopen(folder: RunFolder) -> tuple[dict[str, xr.Dataset], xr.Dataset | None]:
+    """Open what a run has stored: its stacks in order, and its statistics."""
+    stacks = {}
+    for name in ("import", "simulate", *STAGES):
+        with contextlib.suppress(FibdaskError):
+            stacks[name] = open_stack(folder.store(name))
+    statistics = None
+    if folder.store(STATISTICS).is_dir():
+        statistics = xr.open_zarr(folder.store(STATISTICS), consolidated=False, chunks=None).load()
+    return stacks, statistics
+
+
+@contextlib.contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = LOGGER.level
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.addHandler(handler)
+    propagate, LOGGER.propagate = LOGGER.propagate, False
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)
+        LOGGER.propagate = propagate
+        handler.close()

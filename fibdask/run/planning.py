@@ -1,0 +1,142 @@
+"""Forecast a recipe: blocks, tasks, memory and disk, from metadata alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..blocks import (
+    Reduction,
+    Source,
+    StoredArray,
+    array_token,
+    forecast,
+    format_bytes,
+    from_source,
+    origin,
+    reduction_forecast,
+)
+from ..conventions import VOLUMES
+from ..io.store import volume_targets
+from .cluster import parse_memory
+from .info import table
+from .pipeline import STATISTICS, kept_variables, phase_of, source_name
+from .recipe import STAGES, TABLES, Recipe, call_stage, read_recipe
+
+
+def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
+    """Check a recipe and build every stage lazily; return the size of its input.
+
+    Raises
+    ------
+    FibdaskError
+        What a run would raise before its first block.
+    """
+    forecast = plan_recipe(recipe, **paths)
+    return {"recipe": str(recipe), "size": forecast["size"], "stages": len(forecast["stages"])}
+
+
+def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -> dict[str, Any]:
+    """Return blocks, tasks, bytes per task and disk of every stage."""
+    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, **paths)
+    name = source_name(recipe)
+    stack = TABLES[name](**recipe.tables[name])
+    size = " × ".join(f"{n} {dim}" for dim, n in stack.sizes.items())
+    block_bytes = recipe.tables["output"]["block_mib"] * 2**20
+    first = "import" if name == "input" else name
+    stack, rows = _stage_rows(first, stack, list(VOLUMES), block_bytes)
+    for stage in STAGES:
+        if stage in recipe.tables:
+            stack = call_stage(stage, stack, recipe.tables[stage])
+            kept = kept_variables(recipe, stack)
+            stack, more = _stage_rows(stage, stack, kept, block_bytes)
+            rows += more
+    if STATISTICS in recipe.tables:
+        lazy = call_stage(STATISTICS, phase_of(stack), recipe.tables[STATISTICS])
+        rows += _reduction_rows(STATISTICS, _reductions(lazy))
+    return {
+        "title": recipe.title,
+        "size": size,
+        "stages": rows,
+        "worker_bytes": parse_memory(recipe.tables["cluster"]["memory"]),
+        "disk_bytes": sum(row["disk_bytes"] for row in rows),
+    }
+
+
+def _stage_rows(
+    name: str, stack: xr.Dataset, kept: list[str], block_bytes: int
+) -> tuple[xr.Dataset, list[dict[str, Any]]]:
+    """Return the stack as if the stage's variables were stored, and a row for each of them."""
+    rows: list[dict[str, Any]] = []
+    for volume in volume_targets(stack, Path(name), block_bytes):
+        if volume.name not in kept:
+            continue
+        target, array = volume.target, volume.array
+        stored = StoredArray(
+            str(target.path), array.shape, array.dtype, target.grid.block, array_token(array)
+        )
+        stack = stack.assign({volume.name: (target.dims, from_source(stored))})
+        source = origin(volume.array)
+        reductions = source.reductions if isinstance(source, Source) else ()
+        rows += _reduction_rows(f"{name} histogram", {r.token: r for r in reductions})
+        blocks = volume.target.grid.size
+        itemsize = np.dtype(volume.target.stored_dtype).itemsize
+        rows.append(
+            {
+                "name": name,
+                "variable": volume.name,
+                "blocks": blocks,
+                "tasks": blocks,
+                "task_bytes": forecast(volume.array, volume.target),
+                "disk_bytes": int(np.prod(volume.target.grid.shape)) * itemsize,
+            }
+        )
+    return stack, rows
+
+
+def _reductions(lazy: xr.Dataset) -> dict[str, Reduction]:
+    found = [origin(variable.data) for variable in lazy.data_vars.values()]
+    return {r.partials.token: r for r in found if isinstance(r, Reduction)}
+
+
+def _reduction_rows(name: str, reductions: Mapping[str, Reduction]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "variable": "counts",
+            "blocks": reduction.partials.grid.size,
+            "tasks": reduction.partials.grid.size,
+            "task_bytes": reduction_forecast(reduction),
+            "disk_bytes": int(np.prod(reduction.partials.shape)) * 8,
+        }
+        for reduction in reductions.values()
+    ]
+
+
+def format_plan(plan: Mapping[str, Any]) -> str:
+    """Format a plan for people."""
+    header = ("stage", "variable", "blocks", "tasks", "bytes per process", "disk at most")
+    rows = [
+        (
+            row["name"],
+            row["variable"],
+            row["blocks"],
+            row["tasks"],
+            format_bytes(row["task_bytes"]),
+            format_bytes(row["disk_bytes"]),
+        )
+        for row in plan["stages"]
+    ]
+    limit = plan["worker_bytes"]
+    largest = max(row["task_bytes"] for row in plan["stages"])
+    memory = "an equal share of free memory" if limit is None else format_bytes(limit)
+    return "\n".join(
+        [
+            f"{plan['title']}: {plan['size']}",
+            *table(header, rows),
+            f"largest process: {format_bytes(largest)}; each worker has {memory}",
+            f"disk, uncompressed: {format_bytes(plan['disk_bytes'])}",
+        ]
+    )

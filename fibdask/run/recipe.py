@@ -1,0 +1,218 @@
+"""Recipes: TOML tables whose keys are the keyword arguments of the stage functions.
+
+A table is checked against the signature of its function, so a recipe knows exactly what the
+function knows, and the resolved recipe states every default.
+"""
+
+import difflib
+import inspect
+import tomllib
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from ..conventions import ConventionError, RecipeError
+from ..inpaint import inpaint_gaps
+from ..segment import segment_phases
+from ..statistics import phase_statistics
+from ..thickness import reposition_slices
+from .cluster import parse_memory
+from .sources import read_input, simulate_input
+
+
+def cluster_options(
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+    memory: str = "auto",
+    scheduler: str | None = None,
+) -> dict[str, Any]:
+    """Workers of a local cluster, or the address of a running scheduler."""
+    parse_memory(memory)
+    return {"workers": workers, "threads": threads, "memory": memory, "scheduler": scheduler}
+
+
+def output_options(
+    *,
+    path: str | None = None,
+    variables: list[Literal["intensity", "phase", "solid_probability", "true_phase"]] | None = None,
+    block_mib: int = 64,
+    pyramid: bool = True,
+    report: bool = True,
+) -> dict[str, Any]:
+    """Where results go and what of them is stored."""
+    return {
+        "path": path,
+        "variables": variables,
+        "block_mib": block_mib,
+        "pyramid": pyramid,
+        "report": report,
+    }
+
+
+TABLES: dict[str, Callable[..., Any]] = {
+    "input": read_input,
+    "simulate": simulate_input,
+    "segment": segment_phases,
+    "reposition": reposition_slices,
+    "inpaint": inpaint_gaps,
+    "statistics": phase_statistics,
+    "cluster": cluster_options,
+    "output": output_options,
+}
+"""Function of each table, in the data's order."""
+
+STAGES = ("segment", "reposition", "inpaint")
+_NOT_KEYS = {"stack", "phase", "truth", "chunks"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe: resolved parameters by table, defaults included."""
+
+    title: str
+    tables: Mapping[str, Mapping[str, Any]]
+
+    def text(self) -> str:
+        """Return the resolved recipe as TOML."""
+        tables = {name: _without_none(table) for name, table in self.tables.items()}
+        return tomli_w.dumps({"title": self.title, **tables})
+
+
+def read_recipe(
+    recipe: str | Path | Mapping[str, Any],
+    *,
+    input_path: str | Path | None = None,
+    output_path: str | Path | None = None,
+) -> Recipe:
+    """Read and check a recipe.
+
+    Parameters
+    ----------
+    recipe
+        Path of a TOML file, whose relative paths are relative to it, or its content.
+    input_path, output_path
+        Replace the recipe's, relative to the working directory.
+
+    Raises
+    ------
+    RecipeError
+        Naming the key, the value and the rule, with the nearest valid key.
+    """
+    folder, title = Path(), "fibdask"
+    if isinstance(recipe, str | Path):
+        folder, title = Path(recipe).parent, Path(recipe).stem
+        recipe = _parse(Path(recipe))
+    content = {name: value for name, value in recipe.items() if name != "title"}
+    for name, table in content.items():
+        if name not in TABLES:
+            msg = f"unknown table [{name}]{_nearest(name, TABLES)}"
+            raise RecipeError(msg)
+        if not isinstance(table, Mapping):
+            msg = f"{name} must be a table; got {table!r}"
+            raise RecipeError(msg)
+    if ("input" in content or input_path is not None) == ("simulate" in content):
+        msg = "a recipe needs either [input] or [simulate]"
+        raise RecipeError(msg)
+    for name in ("input", "cluster", "output"):
+        if name != "input" or "simulate" not in content:
+            content.setdefault(name, {})
+    content = {name: dict(content[name]) for name in TABLES if name in content}
+    _resolve_paths(content, folder, input_path, output_path)
+    content["output"].setdefault("path", str(folder / f"{title}-out"))
+    return Recipe(
+        str(recipe.get("title", title)),
+        {name: _checked(name, table) for name, table in content.items()},
+    )
+
+
+def _parse(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"recipe {path} cannot be read: {error.strerror}"
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"recipe {path} is not valid TOML: {error}"
+    raise RecipeError(msg)
+
+
+def _resolve_paths(
+    content: dict[str, dict[str, Any]],
+    folder: Path,
+    input_path: str | Path | None,
+    output_path: str | Path | None,
+) -> None:
+    """Make paths absolute or relative to the working directory."""
+    table = content.get("input", {})
+    if input_path is not None:
+        table.pop("voltages", None)
+        table["path"] = str(input_path)
+    elif isinstance(table.get("path"), str):
+        table["path"] = str(folder / table["path"])
+    if isinstance(table.get("z"), str):
+        table["z"] = str(folder / table["z"])
+    if isinstance(table.get("voltages"), Mapping):
+        table["voltages"] = {key: str(folder / str(p)) for key, p in table["voltages"].items()}
+    if output_path is not None:
+        content["output"]["path"] = str(output_path)
+    elif isinstance(content["output"].get("path"), str):
+        content["output"]["path"] = str(folder / content["output"]["path"])
+
+
+def _checked(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    model = _model(name)
+    for key in table:
+        if key not in model.model_fields:
+            msg = f"unknown key {key!r} in [{name}]{_nearest(key, model.model_fields)}"
+            raise RecipeError(msg)
+    try:
+        checked = model.model_validate(dict(table))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][:1])
+        if first["type"] == "missing":
+            msg = f"[{name}] needs the key {place}"
+        else:
+            msg = f"[{name}] {place} = {table.get(place)!r}: {first['msg']}"
+        raise RecipeError(msg) from None
+    return {field: getattr(checked, field) for field in model.model_fields}
+
+
+def _model(name: str) -> type[BaseModel]:
+    """Build the checker of a table from the signature of its function."""
+    function = TABLES[name]
+    hints = typing.get_type_hints(function)
+    fields: dict[str, Any] = {
+        key: (hints[key], ... if p.default is inspect.Parameter.empty else p.default)
+        for key, p in inspect.signature(function).parameters.items()
+        if key not in _NOT_KEYS
+    }
+    config = ConfigDict(extra="forbid", strict=False)
+    return create_model(name, __config__=config, **fields)
+
+
+def _nearest(key: str, valid: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, list(valid), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; valid are {', '.join(valid)}"
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _without_none(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(item) for item in value]
+    return value
+
+
+def call_stage(name: str, stack: Any, parameters: Mapping[str, Any]) -> Any:
+    """Call a stage's function; errors in its arguments name the table of the recipe."""
+    try:
+        return TABLES[name](stack, **parameters)
+    except ConventionError as error:
+        msg = f"[{name}] {error}"
+        raise ConventionError(msg) from error

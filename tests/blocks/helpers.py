@@ -1,0 +1,109 @@
+"""Small block functions whose results are easy to say."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fibdask.blocks import grow, map_blocks, shift, voxels
+
+SHAPE = (13, 9, 7)
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """Voxel (z, y, x) holds 100 z + 10 y + x."""
+
+    def needs(self, region):
+        return ()
+
+    def compute(self, region):
+        z, y, x = (np.arange(s.start, s.stop) for s in region)
+        return 100 * z[:, None, None] + 10 * y[:, None] + x
+
+    def working_bytes(self, region):
+        return 8 * voxels(region)
+
+
+@dataclass(frozen=True)
+class SumAlongZ:
+    """Sum over the planes within `reach`; zero beyond the volume."""
+
+    length: int
+    reach: int
+
+    def needs(self, region):
+        return ((grow(region[0], self.reach, self.reach, self.length), *region[1:]),)
+
+    def compute(self, region, block):
+        first = grow(region[0], self.reach, self.reach, self.length).start
+        planes = []
+        for z in range(region[0].start, region[0].stop):
+            inside = grow(slice(z, z + 1), self.reach, self.reach, self.length)
+            planes.append(block[shift(inside, -first)].sum(axis=0))
+        return np.stack(planes)
+
+    def working_bytes(self, region):
+        return 8 * voxels(region)
+
+
+@dataclass(frozen=True)
+class Add:
+    """Add the result of a reduction."""
+
+    def needs(self, region):
+        return (region,)
+
+    def compute(self, region, block, value):
+        return block + int(value[0])
+
+    def working_bytes(self, region):
+        return 0
+
+
+@dataclass(frozen=True)
+class Total:
+    """Count the sum and the number of voxels."""
+
+    size = 2
+
+    def needs(self, region):
+        return (region,)
+
+    def compute(self, region, block):
+        return np.array([block.sum(), block.size])
+
+    def working_bytes(self, region):
+        return 0
+
+
+@dataclass(frozen=True)
+class FailsAt:
+    """Copy, but raise in the block that holds plane z."""
+
+    z: int
+
+    def needs(self, region):
+        return (region,)
+
+    def compute(self, region, block):
+        if region[0].start <= self.z < region[0].stop:
+            msg = f"plane {self.z} is bad"
+            raise ValueError(msg)
+        return block
+
+    def working_bytes(self, region):
+        return 0
+
+
+def ramp(shape=SHAPE, block=(4, 4, 4)):
+    return map_blocks(Ramp(), shape=shape, dtype=np.int64, block=block)
+
+
+def naive_ramp(shape=SHAPE):
+    z, y, x = np.ogrid[tuple(slice(n) for n in shape)]
+    return 100 * z + 10 * y + x
+
+
+def naive_sum_along_z(volume, reach):
+    padded = np.pad(volume, ((reach, reach), (0, 0), (0, 0)))
+    return sum(padded[k : k + len(volume)] for k in range(2 * reach + 1))

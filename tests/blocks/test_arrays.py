@@ -1,0 +1,120 @@
+import pickle
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fibdask.blocks import Grid, Source, map_blocks, origin, reduce_blocks
+from tests.blocks.helpers import (
+    SHAPE,
+    Add,
+    SumAlongZ,
+    Total,
+    naive_ramp,
+    naive_sum_along_z,
+    ramp,
+)
+
+BLOCKS = st.tuples(*[st.integers(1, 9)] * 3)
+
+
+def mean(counts):
+    return counts[:1] / counts[1]
+
+
+@given(BLOCKS, BLOCKS, st.integers(0, 5))
+def test_map_blocks__is_independent_of_blocks_and_halo_is_exact(first, second, reach):
+    volume = ramp(block=first)
+    summed = map_blocks(
+        SumAlongZ(SHAPE[0], reach), [volume], shape=SHAPE, dtype=np.int64, block=second
+    )
+    np.testing.assert_array_equal(summed.compute(), naive_sum_along_z(naive_ramp(), reach))
+
+
+@pytest.mark.parametrize(
+    "kind", [np.asarray, lambda x: da.from_array(np.asarray(x), chunks=(5, 2, 3)), lambda x: x + 0]
+)
+def test_map_blocks__takes_numpy_and_derived_dask_arrays(kind):
+    summed = map_blocks(
+        SumAlongZ(SHAPE[0], 2), [kind(ramp())], shape=SHAPE, dtype=np.int64, block=(3, 5, 4)
+    )
+    np.testing.assert_array_equal(summed.compute(), naive_sum_along_z(naive_ramp(), 2))
+
+
+def test_map_blocks__one_task_a_block_also_when_stages_are_chained():
+    once = map_blocks(SumAlongZ(SHAPE[0], 1), [ramp()], shape=SHAPE, dtype=np.int64)
+    twice = map_blocks(SumAlongZ(SHAPE[0], 1), [once], shape=SHAPE, dtype=np.int64)
+    assert len(twice.__dask_graph__()) == twice.npartitions
+    expected = naive_sum_along_z(naive_sum_along_z(naive_ramp(), 1), 1)
+    np.testing.assert_array_equal(twice.compute(), expected)
+
+
+def test_map_blocks__computes_nothing_when_called():
+    def refuse(*args, **kwargs):
+        raise AssertionError
+
+    with dask.config.set(scheduler=refuse):
+        summed = map_blocks(SumAlongZ(SHAPE[0], 1), [ramp()], shape=SHAPE, dtype=np.int64)
+        assert summed.shape == SHAPE
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        (slice(2, 9), slice(None), 3),
+        (-1,),
+        (Ellipsis, slice(1, 4)),
+        (slice(5, 5),),
+        (slice(None, None, 2), [0, 3]),
+        (slice(-4, None), 0, 0),
+    ],
+)
+def test_block_array__slices_like_numpy(index):
+    volume, expected = ramp(), naive_ramp()
+    if index == (slice(None, None, 2), [0, 3]):
+        assert origin(volume[index]) is None
+    np.testing.assert_array_equal(volume[index].compute(), expected[index])
+
+
+def test_block_array__keeps_its_origin_when_sliced_and_pickled():
+    part = pickle.loads(pickle.dumps(ramp()[1:12, 2]))[3:, 1:]
+    assert isinstance(origin(part), Source)
+    np.testing.assert_array_equal(part.compute(), naive_ramp()[4:12, 2, 1:])
+
+
+@given(BLOCKS)
+def test_reduce_blocks__is_bit_identical_under_any_grid(block):
+    result = reduce_blocks(Total(), [ramp()], grid=Grid(SHAPE, block), finish=mean, shape=(1,))
+    assert result.compute()[0] == naive_ramp().sum() / naive_ramp().size
+
+
+def test_reduce_blocks__needs_at_most_two_tasks_a_block():
+    grid = Grid((40, 40, 40), (4, 4, 4))
+    result = reduce_blocks(Total(), [ramp((40,) * 3)], grid=grid, finish=mean, shape=(1,))
+    assert len(result.__dask_graph__()) <= 1.1 * grid.size
+
+
+@pytest.mark.parametrize("kind", [lambda x: x, np.asarray, lambda x: x + 0])
+def test_map_blocks__waits_for_the_result_of_a_reduction(kind):
+    volume = kind(ramp())
+    total = reduce_blocks(Total(), [volume], grid=Grid(SHAPE, (5, 5, 5)), finish=mean, shape=(1,))
+    added = map_blocks(Add(), [volume], parameters=[total], shape=SHAPE, dtype=np.int64)
+    expected = naive_ramp() + int(naive_ramp().mean())
+    np.testing.assert_array_equal(added.compute(), expected)
+
+
+def test_token__depends_on_function_and_input_only():
+    one = map_blocks(SumAlongZ(13, 1), [ramp()], shape=SHAPE, dtype=np.int64)
+    same = map_blocks(SumAlongZ(13, 1), [ramp()], shape=SHAPE, dtype=np.int64)
+    other = map_blocks(SumAlongZ(13, 2), [ramp()], shape=SHAPE, dtype=np.int64)
+    assert origin(one).token == origin(same).token != origin(other).token
+
+
+def test_task_bytes__counts_inputs_temporaries_and_result():
+    summed = map_blocks(SumAlongZ(13, 2), [ramp()], shape=SHAPE, dtype=np.int64)
+    region = (slice(4, 8), slice(0, 4), slice(0, 4))
+    read, made = 8 * 8 * 16, 8 * 4 * 16
+    assert origin(summed).task_bytes(region) == max(2 * read, read + 2 * made)

@@ -1,0 +1,200 @@
+import errno
+import json
+import os
+
+import distributed
+import numpy as np
+import pytest
+
+from fibdask.blocks import (
+    Execution,
+    Grid,
+    Monitor,
+    Target,
+    compute_reduction,
+    forecast,
+    is_complete,
+    map_blocks,
+    open_stored,
+    origin,
+    reduce_blocks,
+    write_array,
+)
+from fibdask.blocks.records import read_record, record_writer
+from fibdask.conventions import MemoryBudgetError, StackReadError
+from tests.blocks.helpers import SHAPE, Add, FailsAt, SumAlongZ, Total, naive_ramp, ramp
+
+GRID = Grid(SHAPE, (4, 4, 4))
+
+
+def target_in(folder, grid=GRID):
+    return Target(folder / "volume", grid, (2, 2, 2), "int64", ("z", "y", "x"), {})
+
+
+def write(array, target, **options):
+    return write_array(array, target, Execution(**options), name="copy", values={})
+
+
+def summed(reach):
+    return map_blocks(SumAlongZ(SHAPE[0], reach), [ramp()], shape=SHAPE, dtype=np.int64)
+
+
+def total(counts):
+    return counts[:1]
+
+
+@pytest.mark.parametrize("kind", [lambda x: x, np.asarray, lambda x: x + 0])
+def test_write_array__stores_what_the_array_holds(tmp_path, kind):
+    report = write(kind(ramp()), target_in(tmp_path))
+    assert (report.blocks, report.blocks_run, report.failures) == (GRID.size, GRID.size, [])
+    stored = open_stored(tmp_path / "volume")
+    whole = stored.read(tuple(slice(n) for n in SHAPE), {})
+    np.testing.assert_array_equal(whole, naive_ramp())
+
+
+def test_write_array__second_run_executes_nothing(tmp_path):
+    write(ramp(), target_in(tmp_path))
+    report = write(ramp(), target_in(tmp_path))
+    assert (report.blocks_run, report.blocks_skipped) == (0, GRID.size)
+
+
+def test_write_array__changed_parameter_makes_all_blocks_anew(tmp_path):
+    write(summed(1), target_in(tmp_path))
+    report = write(summed(2), target_in(tmp_path))
+    assert (report.blocks_run, report.blocks_skipped) == (GRID.size, 0)
+
+
+def test_write_array__without_resume_makes_all_blocks_anew(tmp_path):
+    write(ramp(), target_in(tmp_path))
+    assert write(ramp(), target_in(tmp_path), resume=False).blocks_run == GRID.size
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove"])
+def test_write_array__repairs_a_torn_shard(tmp_path, damage):
+    target = target_in(tmp_path)
+    write(ramp(), target)
+    shard = target.shard_file((1, 0, 1))
+    before = shard.read_bytes()
+    if damage == "truncate":
+        shard.write_bytes(before[:20])
+    else:
+        shard.unlink()
+    report = write(ramp(), target)
+    assert report.blocks_run == 1
+    assert shard.read_bytes() == before
+
+
+def test_write_array__repairs_a_shard_torn_before_it_was_recorded(tmp_path):
+    target = target_in(tmp_path)
+    write(ramp(), target)
+    record = target.path / "blocks.jsonl"
+    lines = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(lines[:-1]) + lines[-1][:5])  # killed while recording
+    last = target.shard_file(GRID.position(json.loads(lines[-1])["block"]))
+    last.write_bytes(b"torn")
+    assert write(ramp(), target).blocks_run == 1
+    assert (target.open()[:] == naive_ramp()).all()
+
+
+def test_write_array__names_the_failed_block_and_keeps_the_others(tmp_path):
+    grid = Grid(SHAPE, (4, 9, 7))
+    array = map_blocks(FailsAt(5), [ramp()], shape=SHAPE, dtype=np.int64)
+    report = write(array, target_in(tmp_path, grid))
+    assert [failure.block for failure in report.failures] == [(1, 0, 0)]
+    assert "z 4:8" in report.failures[0].place
+    assert "plane 5 is bad" in report.failures[0].cause
+    assert report.blocks_run == grid.size - 1
+    with pytest.raises(StackReadError, match="3 of 4 blocks are written"):
+        open_stored(tmp_path / "volume")
+
+
+def test_write_array__stops_when_the_disk_is_full(tmp_path, monkeypatch):
+    def full(self, position, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Target, "write", full)
+    report = write(ramp(), target_in(tmp_path))
+    assert 0 < report.blocks_failed < GRID.size
+    assert "No space left" in report.failures[0].cause
+
+
+def test_write_array__refuses_what_does_not_fit_before_touching_anything(tmp_path):
+    with pytest.raises(MemoryBudgetError, match=r"copy needs .* the worker has 64\.0 MiB"):
+        write(ramp(), target_in(tmp_path), memory_limit=64 * 2**20)
+    assert not (tmp_path / "volume").exists()
+
+
+def test_record_writer__refuses_a_second_writer(tmp_path):
+    with record_writer(tmp_path), pytest.raises(StackReadError, match="another process"):
+        record_writer(tmp_path).__enter__()
+
+
+def test_read_record__ignores_a_torn_line(tmp_path):
+    header = json.dumps({"fingerprint": "f", "blocks": 3})
+    (tmp_path / "blocks.jsonl").write_text(header + '\n{"block": 1, "bytes": 5}\n{"block": 2, "by')
+    assert read_record(tmp_path).finished == {1: 5}
+
+
+def test_compute_reduction__resumes_its_counts(tmp_path):
+    lazy = reduce_blocks(Total(), [ramp()], grid=GRID, finish=total, shape=(1,))
+    reports = []
+    for _ in range(2):
+        value, report = compute_reduction(
+            origin(lazy), Execution(counts=tmp_path), name="sum", values={}
+        )
+        assert value == [naive_ramp().sum()]
+        reports.append((report.blocks_run, report.blocks_skipped))
+    assert reports == [(GRID.size, 0), (0, GRID.size)]
+
+
+def test_write_array__passes_results_of_reductions_to_the_blocks(tmp_path):
+    lazy = reduce_blocks(Total(), [ramp()], grid=GRID, finish=total, shape=(1,))
+    array = map_blocks(Add(), [ramp()], parameters=[lazy], shape=SHAPE, dtype=np.int64)
+    values = {origin(lazy).token: np.array([7.0])}
+    write_array(array, target_in(tmp_path), Execution(), name="add", values=values)
+    assert (target_in(tmp_path).open()[:] == naive_ramp() + 7).all()
+
+
+def test_forecast__covers_block_and_encoding(tmp_path):
+    block = 8 * 64
+    assert forecast(ramp(), target_in(tmp_path)) >= 2 * block
+
+
+def test_monitor__is_told_every_block(tmp_path):
+    class Counter(Monitor):
+        blocks = 0
+
+        def advanced(self, report):
+            self.blocks += 1
+
+    counter = Counter()
+    write(ramp(), target_in(tmp_path), monitor=counter)
+    assert counter.blocks == GRID.size
+
+
+@pytest.mark.cluster
+def test_write_array__on_workers_equals_here_and_resumes_after_a_killed_worker(tmp_path):
+    with distributed.Client(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0
+    ) as client:
+        killer = Killer(client)
+        report = write(summed(1), target_in(tmp_path), client=client, monitor=killer)
+        assert killer.killed
+        assert report.failures == []
+    assert is_complete(summed(1), target_in(tmp_path))
+    assert (target_in(tmp_path).open()[:] == summed(1).compute()).all()
+
+
+class Killer(Monitor):
+    """Kills one worker after the third block."""
+
+    def __init__(self, client):
+        self._client = client
+        self.killed = False
+
+    def advanced(self, report):
+        if report.blocks_run == 3 and not self.killed:
+            workers = self._client.cluster.workers.values()
+            pid = next(iter(workers)).pid
+            os.kill(pid, 9)
+            self.killed = True
