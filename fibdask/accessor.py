@@ -29,7 +29,7 @@ _OF_PHASES = (
 )
 
 
-@xr.register_dataset_accessor("fib")
+@xr.register_dataset_accessor("fib")  # type: ignore[no-untyped-call]
 class StackAccessor:
     """Stages and statistics of a stack.
 

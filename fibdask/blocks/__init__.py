@@ -12,7 +12,7 @@ from .arrays import (
 from .execute import (
     Execution,
     array_token,
-    compute_reduction,
+    count_blocks,
     counts_target,
     forecast,
     is_complete,
@@ -54,7 +54,7 @@ __all__ = [
     "Values",
     "array_token",
     "block_grid",
-    "compute_reduction",
+    "count_blocks",
     "counts_target",
     "default_block",
     "fingerprint",

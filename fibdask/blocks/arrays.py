@@ -57,9 +57,9 @@ def _wrap(
     dependencies: Sequence[da.Array],
 ) -> BlockArray:
     layers = HighLevelGraph.from_collections(name, graph, dependencies=dependencies)
-    array = BlockArray.__new__(BlockArray, layers, name, chunks, dtype=dtype)
+    array: BlockArray = da.Array.__new__(BlockArray, layers, name, chunks, dtype=dtype)
     array.origin = origin
-    return cast("BlockArray", array)
+    return array
 
 
 def origin(array: Any) -> Source | Reduction | None:
@@ -119,7 +119,7 @@ def _sum_tree(
 
 
 def _add(partials: list[np.ndarray]) -> np.ndarray:
-    return np.sum(partials, axis=0)
+    return np.asarray(np.sum(partials, axis=0))
 
 
 def _finish(result: Callable[[np.ndarray], np.ndarray], partials: list[np.ndarray]) -> np.ndarray:

@@ -140,10 +140,12 @@ def is_complete(array: Any, target: Target) -> bool:
     return record is not None and len(target.whole_blocks(record)) == record.blocks
 
 
-def compute_reduction(
+def count_blocks(
     reduction: Reduction, execution: Execution, *, name: str, values: Mapping[str, Any]
 ) -> tuple[np.ndarray, StageReport]:
-    """Count in every block, keep the counts, and return the result with the report.
+    """Count in every block, keep the counts, and return their sums with the report.
+
+    Reductions of the same `partials` share the counts: each makes its `result` of them.
 
     Raises
     ------
@@ -153,9 +155,7 @@ def compute_reduction(
     partials = reduction.partials
     target = counts_target(reduction, execution.counts)
     report = write_array(from_source(partials), target, execution, name=name, values=values)
-    if report.failures:
-        return np.empty(0), report
-    return reduction.result(_sum_counts(target)), report
+    return np.empty(0) if report.failures else _sum_counts(target), report
 
 
 def counts_target(reduction: Reduction, folder: Path) -> Target:
@@ -176,7 +176,7 @@ def _sum_counts(target: Target) -> np.ndarray:
     total = np.zeros(stored.shape[1], np.int64)
     step = max(2**22 // stored.shape[1], 1)
     for start in range(0, stored.shape[0], step):
-        total += stored[start : start + step].sum(axis=0)
+        total += np.asarray(stored[start : start + step]).sum(axis=0)
     return total
 
 
@@ -186,7 +186,7 @@ def _task(array: Any, target: Target, number: int, values: Mapping[str, Any]) ->
     source = origin(array)
     if isinstance(source, Source):
         needed = _Values({r.token: values[r.token] for r in source.reductions})
-        graph = {key: (_write_source, target, number, source, needed)}
+        graph: dict[str, Any] = {key: (_write_source, target, number, source, needed)}
         return Delayed(key, HighLevelGraph.from_collections(key, graph))
     argument, dependencies = piece(array, target.grid.region(target.grid.position(number)))
     graph = {key: (_write_data, target, number, argument)}
@@ -254,7 +254,8 @@ def _ahead(array: Any, execution: Execution) -> int:
         return sys.maxsize
     if execution.client is None:
         return os.cpu_count() or 1
-    return 2 * max(sum(execution.client.nthreads().values()), 1)
+    threads = sum(int(count) for count in execution.client.nthreads().values())
+    return 2 * max(threads, 1)
 
 
 def _reset_peak() -> None:
@@ -268,7 +269,8 @@ def _peak_bytes() -> int:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    kibibytes: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kibibytes * 1024
 
 
 def _collect(

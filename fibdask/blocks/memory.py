@@ -1,5 +1,6 @@
 """Memory forecast: bytes of a task from shapes alone, before any data are touched."""
 
+from math import prod
 from typing import Any
 
 import dask.array as da
@@ -29,13 +30,13 @@ def task_bytes(array: Any, grid: Grid, write_bytes: int) -> int:
     """Return the predicted peak memory of a process that makes and writes the largest block."""
     source = origin(array)
     region = grid.region((0,) * len(grid.shape))
-    itemsize = np.dtype(array.dtype).itemsize
-    block = int(np.prod(grid.block)) * itemsize
+    itemsize = int(np.dtype(array.dtype).itemsize)
+    block = prod(grid.block) * itemsize
     if isinstance(source, Source):
         return PROCESS_BYTES + max(source.task_bytes(region), source.nbytes(region) + write_bytes)
     if isinstance(array, da.Array):
         # A derived array holds the chunks that a block is put together of, beside the block.
-        chunk = int(np.prod([max(c) for c in array.chunks])) * itemsize
+        chunk = prod(int(max(c)) for c in array.chunks) * itemsize
         return PROCESS_BYTES + 2 * (block + chunk) + write_bytes
     return PROCESS_BYTES + block + write_bytes
 

@@ -32,8 +32,9 @@ class BlockFunction(Protocol):
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the region that is read of each input, halo included, inside that input."""
 
-    def compute(self, region: Region, *inputs: np.ndarray) -> np.ndarray:
-        """Return the block at `region` of what was read; results of reductions come last."""
+    @property
+    def compute(self) -> Callable[..., np.ndarray]:
+        """Method (region, *inputs) that makes the block; results of reductions come last."""
 
     def working_bytes(self, region: Region) -> int:
         """Return the bytes of temporaries beside inputs and output."""
@@ -86,10 +87,11 @@ class Computed(Source):
     block: tuple[int, ...]
 
     @cached_property
-    def token(self) -> str:  # type: ignore[override]
+    def token(self) -> str:
         """Fingerprint of the function, its fields, its inputs and the version."""
-        parts = [part.token for part in (*self.inputs, *self.parameters)]
-        return fingerprint(self.function, self.shape, self.dtype.str, *parts)
+        inputs = [source.token for source in self.inputs]
+        results = [parameter.token for parameter in self.parameters]
+        return fingerprint(self.function, self.shape, self.dtype.str, inputs, results)
 
     @property
     def reductions(self) -> tuple["Reduction", ...]:
@@ -178,7 +180,7 @@ class Window(Source):
         return tuple(min(b, max(n, 1)) for b, n in zip(blocks, self.shape, strict=True))
 
     @cached_property
-    def token(self) -> str:  # type: ignore[override]
+    def token(self) -> str:
         """Fingerprint of the source and the place."""
         places = [(s.start, s.stop) for s in self.region]
         return fingerprint("window", places, self.dropped, self.source.token)

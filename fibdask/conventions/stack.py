@@ -65,8 +65,8 @@ def build_stack(
 def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -> xr.Dataset:
     """Rewrite what is derived (slice_thickness, attributes, order) and validate the result.
 
-    The last slice takes `nominal_thickness`, or keeps the thickness it has, or that of the one
-    before it.
+    The last slice takes `nominal_thickness`, by default the one noted in the attributes of
+    `slice_thickness`, else the thickness it has, else that of the slice before it.
     """
     stack = stack.copy(deep=False)
     for name in VARIABLES:
@@ -79,7 +79,7 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     if nominal_thickness is None:
         nominal_thickness = _last_thickness(stack)
     thickness = np.append(np.diff(z), nominal_thickness)
-    attrs = attributes("slice_thickness")
+    attrs = attributes("slice_thickness") | {"nominal": float(nominal_thickness)}
     stack = stack.drop_vars("slice_thickness", errors="ignore")
     stack = stack.assign_coords(slice_thickness=("z", thickness, attrs))
     if "measured" in stack.data_vars:
@@ -91,7 +91,8 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
 def _last_thickness(stack: xr.Dataset) -> float:
     z = stack["z"].values
     if "slice_thickness" in stack.variables:
-        last = float(stack["slice_thickness"].values[-1])
+        thickness = stack["slice_thickness"]
+        last = float(thickness.attrs.get("nominal", thickness.values[-1]))
         if np.isfinite(last) and last > 0:
             return last
     if len(z) > 1:

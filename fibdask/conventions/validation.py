@@ -120,7 +120,7 @@ def _check_variable(name: str, variable: xr.Variable) -> None:
 def _check_coordinate(stack: xr.Dataset, name: str) -> None:
     values = stack[name].values
     unit = VARIABLES[name].units or ""
-    _check_finite(name, values, unit, "position")
+    _check_finite(name, values, unit, "slice" if name == "z" else "position")
     if name == "voltage":
         if (values <= 0).any():
             k = int(np.argmax(values <= 0))
@@ -142,13 +142,13 @@ def check_even(name: str, values: np.ndarray) -> None:
     steps = np.diff(values)
     if not len(steps):
         return
-    step = (values[-1] - values[0]) / len(steps)
+    step = float(np.median(steps))  # so that one wrong position is the one named
     wrong = (steps <= 0) | (np.abs(steps - step) > _EVEN_RTOL * abs(step))
     if wrong.any():
         k = int(np.argmax(wrong))
         msg = (
             f"{name} must be evenly spaced and increasing; the step from position {k} to {k + 1} "
-            f"is {steps[k]:g} nm, the mean step {step:g} nm"
+            f"is {steps[k]:g} nm, the median step {step:g} nm"
         )
         raise ConventionError(msg)
 

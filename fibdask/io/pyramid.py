@@ -79,17 +79,17 @@ class Halve:
 
     def compute(self, region: Region, fine: np.ndarray) -> np.ndarray:
         """Average or vote."""
-        total = fine.astype(np.float32 if fine.dtype == np.float32 else np.uint32)
-        count = np.ones((1,) * fine.ndim, total.dtype)
+        total: Any = fine.astype(np.float32 if fine.dtype == np.float32 else np.uint32)
+        count: Any = np.ones((1,) * fine.ndim, total.dtype)
         for axis in range(fine.ndim - 3, fine.ndim):
             starts = np.arange(0, total.shape[axis], 2)
             total = np.add.reduceat(total, starts, axis=axis)
             count = np.add.reduceat(np.repeat(count, fine.shape[axis], axis), starts, axis=axis)
         if self.is_phase:
-            return (2 * total > count).astype(fine.dtype)
+            return np.asarray(2 * total > count, fine.dtype)
         if fine.dtype == np.float32:
-            return total / count
-        return ((2 * total + count) // (2 * count)).astype(fine.dtype)
+            return np.asarray(total / count, fine.dtype)
+        return np.asarray((2 * total + count) // (2 * count), fine.dtype)
 
     def working_bytes(self, region: Region) -> int:
         """Return the bytes of the wide sums."""

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ..blocks import (
     StageReport,
     StoredArray,
     Target,
-    compute_reduction,
+    count_blocks,
     default_block,
     fit_block,
     from_source,
@@ -87,7 +87,9 @@ def open_stack(path: str | Path) -> xr.Dataset:
 
 def _open_dataset(path: Path) -> xr.Dataset:
     try:
-        stack = xr.open_zarr(path, consolidated=False, chunks=None, mask_and_scale=False)
+        stack: xr.Dataset = xr.open_zarr(
+            path, consolidated=False, chunks=None, mask_and_scale=False
+        )
         return stack.drop_encoding()
     except Exception as error:  # zarr and xarray raise many kinds for a damaged store
         msg = f"{path} cannot be read as a Zarr store: {error}"
@@ -224,28 +226,21 @@ def _write_volume(volume: StoredVolume, execution: Execution, name: str) -> list
     values: dict[str, np.ndarray] = {}
     done = execution.resume and is_complete(volume.array, volume.target)
     for reduction in source.reductions if isinstance(source, Source) else ():
-        value, report = reduce(reduction, execution, values, done=done, name=f"{label} histogram")
+        if done:
+            blocks = reduction.partials.grid.size
+            reports.append(StageReport(f"{label} histogram", blocks, blocks_skipped=blocks))
+            continue
+        counts, report = count_blocks(
+            reduction, execution, name=f"{label} histogram", values=values
+        )
         reports.append(report)
         if report.failures:
             return reports
-        values[reduction.token] = value
+        values[reduction.token] = reduction.result(counts)
+    if done:
+        values = {}
     reports.append(write_array(volume.array, volume.target, execution, name=label, values=values))
     return reports
-
-
-def reduce(
-    reduction: Reduction,
-    execution: Execution,
-    values: Mapping[str, np.ndarray],
-    *,
-    done: bool,
-    name: str,
-) -> tuple[np.ndarray, StageReport]:
-    """Compute a reduction, unless what depends on it is done."""
-    if done:
-        blocks = reduction.partials.grid.size
-        return np.empty(0), StageReport(name, blocks, blocks_skipped=blocks)
-    return compute_reduction(reduction, execution, name=name, values=values)
 
 
 def _check_path(path: Path) -> None:

@@ -102,7 +102,7 @@ class RunFolder:
     def merge(self, name: str, reports: list[StageReport]) -> dict[str, Any]:
         """Add up the arrays of a stage; a stage of which nothing ran keeps its measured peak."""
         failures = [asdict(failure) for report in reports for failure in report.failures]
-        stage = {
+        stage: dict[str, Any] = {
             "name": name,
             "blocks": sum(r.blocks for r in reports),
             "blocks_run": sum(r.blocks_run for r in reports),

@@ -108,14 +108,15 @@ def statistics_record(results: xr.Dataset) -> dict[str, Any]:
     """Return statistics as plain numbers."""
     return {
         str(name): {"dims": [str(d) for d in array.dims], "values": _plain(array.values)}
-        for name, array in (results.data_vars | results.coords).items()
+        for name, array in results.variables.items()
     }
 
 
 def _plain(values: np.ndarray) -> Any:
+    plain = values.astype(object)
     if values.dtype.kind == "f":
-        return np.where(np.isfinite(values), values, None).tolist()
-    return values.tolist()
+        plain[~np.isfinite(values)] = None  # JSON knows no NaN
+    return plain.tolist()
 
 
 def format_statistics(results: xr.Dataset) -> str:

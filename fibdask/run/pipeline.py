@@ -11,7 +11,7 @@ import distributed
 import numpy as np
 import xarray as xr
 
-from ..blocks import Execution, Reduction, StageReport, compute_reduction, origin
+from ..blocks import Execution, Reduction, StageReport, StoredArray, count_blocks, origin
 from ..conventions import VOLUMES, ConventionError, FibdaskError
 from ..io.store import open_stack, raise_failures, write_stack
 from ..report import write_report
@@ -151,6 +151,9 @@ class Pipeline:
         results = compute_results(lazy, self.execution)
         path = self.folder.store(STATISTICS)
         shutil.rmtree(path, ignore_errors=True)
+        # Strings of variable length, because fixed ones have no Zarr v3 specification.
+        text = [name for name, c in results.coords.items() if c.dtype.kind == "U"]
+        results = results.assign_coords({name: results[name].astype(object) for name in text})
         results.to_zarr(path, mode="w", zarr_format=3, consolidated=False)
         return results
 
@@ -187,26 +190,19 @@ def kept_variables(recipe: Recipe, stack: xr.Dataset) -> list[str]:
 
 
 def compute_results(lazy: xr.Dataset, execution: Execution) -> xr.Dataset:
-    """Compute small lazy results; reductions are kept and resumed block by block."""
-    values: dict[str, np.ndarray] = {}
+    """Compute small lazy results; blocks are counted once, however many results share them."""
+    counts: dict[str, np.ndarray] = {}
     computed = {}
     for name, variable in lazy.data_vars.items():
         reduction = origin(variable.data)
         if not isinstance(reduction, Reduction):
             continue
-        for needed in (*reduction.partials.reductions, reduction):
-            if needed.token not in values:
-                values[needed.token] = _reduced(needed, execution, values)
-        computed[name] = (variable.dims, values[reduction.token], variable.attrs)
+        token = reduction.partials.token
+        if token not in counts:
+            counts[token], report = count_blocks(reduction, execution, name=STATISTICS, values={})
+            raise_failures([report])
+        computed[name] = (variable.dims, reduction.result(counts[token]), variable.attrs)
     return lazy.assign(computed).compute()
-
-
-def _reduced(
-    reduction: Reduction, execution: Execution, values: Mapping[str, np.ndarray]
-) -> np.ndarray:
-    value, report = compute_reduction(reduction, execution, name=STATISTICS, values=values)
-    raise_failures([report])
-    return value
 
 
 def phase_of(stack: xr.Dataset) -> xr.DataArray:
@@ -218,8 +214,6 @@ def phase_of(stack: xr.Dataset) -> xr.DataArray:
 
 
 def _is_stored(stack: xr.Dataset) -> bool:
-    from ..blocks import StoredArray
-
     return all(
         isinstance(origin(stack[name].data), StoredArray) for name in VOLUMES if name in stack
     )

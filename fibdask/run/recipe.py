@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from ..conventions import ConventionError, RecipeError
 from ..inpaint import inpaint_gaps
 from ..segment import segment_phases
+from ..simulate import simulate_stack
 from ..statistics import phase_statistics
 from ..thickness import reposition_slices
 from .cluster import parse_memory
-from .sources import read_input, simulate_input
+from .sources import read_input
 
 
 def cluster_options(
@@ -57,7 +58,7 @@ def output_options(
 
 TABLES: dict[str, Callable[..., Any]] = {
     "input": read_input,
-    "simulate": simulate_input,
+    "simulate": simulate_stack,
     "segment": segment_phases,
     "reposition": reposition_slices,
     "inpaint": inpaint_gaps,

@@ -1,13 +1,12 @@
-"""Where a recipe's data come from: stored stacks, images, or a simulation."""
+"""The input of a recipe: a stored stack, or images."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import xarray as xr
 
 from ..conventions import RecipeError
 from ..io import open_stack, read_images
-from ..simulate import hierarchical_levelled_wave, levelled_wave, mimic_milling, simulate_images
 
 
 def read_input(
@@ -62,46 +61,3 @@ def _kilovolts(text: str) -> float:
     except ValueError:
         msg = f"[input.voltages] keys are accelerating voltages in kV; got {text!r}"
         raise RecipeError(msg) from None
-
-
-def simulate_input(
-    *,
-    structure: Literal["levelled_wave", "hierarchical_levelled_wave"],
-    shape: tuple[int, int, int],
-    voxel_size: tuple[float, float, float] | float,
-    ligament_size: list[float] | float,
-    solid_fraction: list[float] | float,
-    mean_thickness: float | None = None,
-    std_thickness: float | None = None,
-    voltage: list[float],
-    electrons_per_pixel: float = 300.0,
-    seed: int,
-) -> xr.Dataset:
-    """Simulate a structure, mill it into uneven slices if asked, and image them."""
-    make = {
-        "levelled_wave": levelled_wave,
-        "hierarchical_levelled_wave": hierarchical_levelled_wave,
-    }[structure]
-    truth = make(
-        shape,
-        voxel_size=voxel_size,
-        ligament_size=ligament_size,
-        solid_fraction=solid_fraction,
-        seed=seed,
-    )
-    if (mean_thickness is None) != (std_thickness is None):
-        msg = "[simulate] mean_thickness and std_thickness belong together; only one is given"
-        raise RecipeError(msg)
-    slices = None
-    if mean_thickness is not None and std_thickness is not None:
-        slices = mimic_milling(
-            truth, mean_thickness=mean_thickness, std_thickness=std_thickness, seed=seed + 1
-        )
-    return simulate_images(
-        truth,
-        slices=slices,
-        voltage=voltage,
-        model="analytic",
-        electrons_per_pixel=electrons_per_pixel,
-        seed=seed + 2,
-    )

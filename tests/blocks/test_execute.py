@@ -11,7 +11,7 @@ from fibdask.blocks import (
     Grid,
     Monitor,
     Target,
-    compute_reduction,
+    count_blocks,
     forecast,
     is_complete,
     map_blocks,
@@ -135,14 +135,14 @@ def test_read_record__ignores_a_torn_line(tmp_path):
     assert read_record(tmp_path).finished == {1: 5}
 
 
-def test_compute_reduction__resumes_its_counts(tmp_path):
+def test_count_blocks__resumes_its_counts(tmp_path):
     lazy = reduce_blocks(Total(), [ramp()], grid=GRID, finish=total, shape=(1,))
     reports = []
     for _ in range(2):
-        value, report = compute_reduction(
+        counts, report = count_blocks(
             origin(lazy), Execution(counts=tmp_path), name="sum", values={}
         )
-        assert value == [naive_ramp().sum()]
+        assert origin(lazy).result(counts) == [naive_ramp().sum()]
         reports.append((report.blocks_run, report.blocks_skipped))
     assert reports == [(GRID.size, 0), (0, GRID.size)]
 

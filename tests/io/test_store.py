@@ -1,0 +1,194 @@
+import json
+import warnings
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fibdask import ConventionError, StackReadError, open_stack, save_stack
+from fibdask.blocks import Source, origin
+from fibdask.conventions import build_stack
+from fibdask.io.pyramid import coarsen
+
+
+def regular(shape=(150, 140, 130), seed=3):
+    rng = np.random.default_rng(seed)
+    phase = (rng.random(shape) > 0.4).astype(np.uint8)
+    return build_stack(
+        {"intensity": rng.integers(0, 256, (2, *shape), np.uint8), "phase": phase},
+        z=10.0 * np.arange(shape[0]),
+        pixel_size=(5.0, 4.0),
+        nominal_thickness=10.0,
+        voltage=[1.0, 2.0],
+    )
+
+
+def assert_same(one, other):
+    xr.testing.assert_identical(one.drop_attrs().load(), other.drop_attrs().load())
+
+
+def test_save_stack__round_trip_keeps_values_coordinates_and_attributes(stack, tmp_path):
+    stack = stack.assign_coords(measured=("z", np.arange(7) != 3))
+    reopened = open_stack(save_stack(stack, tmp_path / "s.zarr"))
+    assert_same(stack, reopened)
+    assert reopened["z"].attrs["units"] == "nm"
+    assert reopened["phase"].attrs["flag_meanings"] == "pore solid"
+
+
+def test_open_stack__is_lazy_and_read_by_coordinates(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+
+    def refuse(*args, **kwargs):
+        raise AssertionError
+
+    with dask.config.set(scheduler=refuse):
+        reopened = open_stack(path)
+        assert isinstance(origin(reopened["phase"].data), Source)
+
+
+def test_save_stack__is_readable_by_xarray_alone(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    plain = xr.open_zarr(path, consolidated=False)
+    np.testing.assert_array_equal(plain["intensity"], stack["intensity"])
+    np.testing.assert_array_equal(plain["slice_thickness"], stack["slice_thickness"])
+
+
+def test_save_stack__stores_probability_as_scaled_bytes(stack, tmp_path):
+    probability = np.random.default_rng(1).random(stack["phase"].shape, dtype=np.float32)
+    stack = stack.assign(solid_probability=(("z", "y", "x"), probability))
+    path = save_stack(stack, tmp_path / "s.zarr")
+    assert zarr.open_array(path / "solid_probability").dtype == np.uint8
+    reopened = open_stack(path)["solid_probability"]
+    assert reopened.dtype == np.float32
+    np.testing.assert_allclose(reopened, probability, atol=0.51 / 255)
+
+
+def test_save_stack__is_sharded_zarr_v3_with_dimension_names(tmp_path):
+    path = save_stack(regular(), tmp_path / "s.zarr")
+    array = zarr.open_array(path / "intensity")
+    assert array.metadata.zarr_format == 3
+    assert array.shards == (1, 64, 64, 128)
+    assert array.metadata.dimension_names == ("voltage", "z", "y", "x")
+
+
+def test_save_stack__again_changes_no_file(stack, tmp_path):
+    path = save_stack(regular(), tmp_path / "s.zarr")
+    shards = [f for f in path.rglob("c/**/*") if f.is_file() and "phase" in str(f)]
+    times = [f.stat().st_mtime_ns for f in shards]
+    save_stack(regular(), path)
+    assert len(shards) > 8
+    assert [f.stat().st_mtime_ns for f in shards] == times
+
+
+def test_save_stack__adds_a_variable_to_the_store_it_was_read_from(stack, tmp_path):
+    path = save_stack(stack.drop_vars("phase"), tmp_path / "s.zarr")
+    opened = open_stack(path)
+    save_stack(opened.assign(phase=stack["phase"]), path)
+    assert_same(stack, open_stack(path))
+
+
+def test_save_stack__refuses_to_overwrite_its_own_input(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    part = open_stack(path).isel(z=slice(1, 5))
+    with pytest.raises(ConventionError, match=r"which saving to .* would overwrite"):
+        save_stack(part, path)
+    derived = open_stack(path).assign(phase=1 - open_stack(path)["phase"])
+    with pytest.raises(ConventionError, match="phase is computed from"):
+        save_stack(derived, path)
+    assert_same(stack, open_stack(path))
+
+
+def test_save_stack__slices_selected_in_memory_get_their_own_thickness(stack, tmp_path):
+    chosen = stack.isel(z=[0, 2, 5])
+    reopened = open_stack(save_stack(chosen, tmp_path / "s.zarr"))
+    np.testing.assert_allclose(reopened["slice_thickness"], [21, 31, 10])
+
+
+def test_save_stack__refuses_a_path_that_is_something_else(stack, tmp_path):
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("text")
+    for name in ("file", "folder"):
+        with pytest.raises(StackReadError, match="exists and is not a Zarr v3 store"):
+            save_stack(stack, tmp_path / name)
+    assert (tmp_path / "folder" / "notes.txt").read_text() == "text"
+
+
+def test_open_stack__refuses_what_is_missing_or_no_store(tmp_path):
+    with pytest.raises(StackReadError, match="does not exist"):
+        open_stack(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StackReadError, match="cannot be read as a Zarr store"):
+        open_stack(tmp_path / "empty")
+
+
+def test_open_stack__refuses_corrupt_metadata(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    (path / "phase" / "zarr.json").write_text("{")
+    with pytest.raises(StackReadError, match="cannot be read"):
+        open_stack(path)
+
+
+def test_open_stack__a_torn_shard_is_named_when_read(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    shard = next(f for f in (path / "phase" / "c").rglob("*") if f.is_file())
+    shard.write_bytes(shard.read_bytes()[:30])
+    with pytest.raises(StackReadError, match="phase cannot be read at"):
+        open_stack(path)["phase"].compute()
+
+
+def test_open_stack__refuses_thickness_that_disagrees_with_z(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    zarr.open_array(path / "slice_thickness", mode="r+")[2] = 5.0
+    with pytest.raises(ConventionError, match="slice 2 has 5 nm, but z steps by 9 nm"):
+        open_stack(path)
+
+
+def test_open_stack__reads_a_store_that_xarray_wrote(stack, tmp_path):
+    path = tmp_path / "foreign.zarr"
+    chunked = stack.chunk({"z": 1})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        chunked.to_zarr(path, consolidated=False, zarr_format=3)
+    assert_same(stack, open_stack(path))
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 3))
+def test_coarsen__is_the_mean_and_the_mode_of_whole_cells(shape):
+    stack = regular(shape)
+    coarse = coarsen(stack)
+    cells = [[slice(2 * i, 2 * i + 2) for i in range(-(-n // 2))] for n in shape]
+    for i, z in enumerate(cells[0]):
+        for j, y in enumerate(cells[1]):
+            for k, x in enumerate(cells[2]):
+                grey = stack["intensity"].values[0, z, y, x]
+                solid = stack["phase"].values[z, y, x].mean()
+                assert coarse["intensity"].values[0, i, j, k] == np.floor(grey.mean() + 0.5)
+                assert coarse["phase"].values[i, j, k] == (solid > 0.5)
+
+
+def test_pyramid__has_valid_ome_zarr_metadata_with_half_voxel_shifts(tmp_path):
+    from ome_zarr_models.v05.image import Image
+
+    path = save_stack(regular(), tmp_path / "s.zarr")
+    Image.from_zarr(zarr.open_group(path, mode="r"))
+    ome = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]
+    first = ome["multiscales"][0]
+    shifts = [d["coordinateTransformations"][1]["translation"] for d in first["datasets"]]
+    assert shifts == [[0, 0, 0, 0], [0, 5, 2.5, 2]]
+    assert [c["label"] for c in ome["omero"]["channels"]] == ["1 kV", "2 kV"]
+    level = open_stack(path / "scale1")
+    np.testing.assert_allclose(level["z"].values[:2], [5, 25])
+
+
+def test_pyramid__is_left_out_and_said_for_uneven_z(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    attrs = zarr.open_group(path).attrs
+    assert attrs["z_sampling"] == "variable"
+    assert "ome" not in attrs
+    with pytest.raises(ConventionError, match="reposition the slices first"):
+        save_stack(stack, path, pyramid=True)
