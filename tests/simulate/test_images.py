@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from fibdask.conventions import ConventionError, validate_stack
+from fibdask.simulate import levelled_wave, mimic_milling, simulate_images
+from tests.naive_simulate import attenuated
+
+CLEAN = {"electrons_per_pixel": None, "gaussian_std": 0.0, "seed": 0, "dtype": "float32"}
+NOISY = {"electrons_per_pixel": 80.0, "seed": 4}
+VOLTAGES = [1.0, 2.0, 4.0]
+
+
+def structure(chunks="auto", planes=50):
+    return levelled_wave(
+        (planes, 14, 11),
+        voxel_size=(2.5, 3, 3),
+        ligament_size=15,
+        solid_fraction=0.2,
+        seed=2,
+        chunks=chunks,
+    )
+
+
+def staircase(steps=40, h=2.5):
+    """Solid below a surface that is one plane deeper at each x."""
+    phase = structure(planes=steps).isel(y=[0], x=[0])
+    depth = np.arange(float(steps))
+    data = (depth[:, np.newaxis, np.newaxis] >= depth).astype(np.uint8)
+    coords = {"y": phase.y}
+    coords |= {axis: (axis, depth * h, phase[axis].attrs) for axis in ("z", "x")}
+    return xr.DataArray(data, coords, ("z", "y", "x"), attrs=phase.attrs)
+
+
+def test_simulate_images__contrast_falls_exponentially_with_depth():
+    image = simulate_images(staircase(), voltage=2, **CLEAN).intensity.values[0, 0, 0]
+    pore = simulate_images(staircase() * np.uint8(0), voltage=2, **CLEAN).intensity.values[0, 0, 0]
+    contrast = (image - pore)[:30]
+    assert (np.diff(contrast) < 0).all()
+    np.testing.assert_allclose(contrast[1:] / contrast[:-1], 2 ** (-2.5 / 24.2), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("voltage", "depth"), [(1, 7), (2, 23), (4, 88)])
+def test_simulate_images__half_of_the_contrast_is_left_at_the_published_depth(voltage, depth):
+    image = simulate_images(staircase(700, h=1), voltage=voltage, **CLEAN).intensity.values[0, 0, 0]
+    half = np.argmax(image - image.min() < (image.max() - image.min()) / 2)
+    assert half == pytest.approx(depth, rel=0.1)
+
+
+def test_simulate_images__shine_through_grows_with_voltage():
+    image = simulate_images(staircase(), voltage=VOLTAGES, **CLEAN).intensity.values[:, 0, 0]
+    assert (np.diff(image[:, 1:30], axis=0) > 0).all()
+
+
+@pytest.mark.parametrize("z_steps", [[2.5], [1.0, 7.0, 3.0]])
+def test_simulate_images__equals_the_naive_attenuation(z_steps):
+    phase = structure().compute()
+    z = np.cumsum(np.resize(z_steps, 50))
+    phase = phase.assign_coords(z=("z", z, {"units": "nm"}))
+    images = simulate_images(phase, voltage=[2, 4], **CLEAN).intensity.values
+    pore, solid = images[0].min(), images[0].max()
+    expected = attenuated(phase.values, z, 10, pore, solid, 24.2 / np.log(2))
+    np.testing.assert_allclose(images[0, 10], expected, atol=0.6 / 255)
+
+
+@pytest.mark.parametrize("detector", ["tld", "icd"])
+@pytest.mark.parametrize("kind", ["blocks", "dask", "numpy"])
+@pytest.mark.parametrize("chunks", [(50, 14, 11), (3, 14, 4), (17, 5, 11)])
+def test_simulate_images__does_not_depend_on_chunks_or_kind(chunks, kind, detector):
+    options = {"voltage": VOLTAGES, "detector": detector, **NOISY}
+    slices = mimic_milling(structure(), mean_thickness=6, std_thickness=3, seed=1)
+    expected = simulate_images(structure().compute(), slices=slices, **options).compute()
+    phase = structure(chunks)
+    if kind == "dask":
+        phase = phase.copy(data=phase.data + np.uint8(0))
+    elif kind == "numpy":
+        phase = phase.compute()
+    xr.testing.assert_identical(
+        simulate_images(phase, slices=slices, **options).compute(), expected
+    )
+
+
+def test_simulate_images__a_part_equals_that_of_the_whole():
+    stack = simulate_images(structure((10, 6, 6)), voltage=VOLTAGES, **NOISY)
+    part = {"voltage": slice(1, 3), "z": slice(13, 20), "y": slice(3, 9), "x": slice(2, 3)}
+    whole = stack.intensity.compute().isel(part)
+    np.testing.assert_array_equal(stack.intensity.isel(part).compute(), whole)
+
+
+def test_simulate_images__an_image_does_not_depend_on_what_else_is_imaged():
+    phase = structure()
+    whole = simulate_images(phase, voltage=VOLTAGES, **NOISY)
+    some = simulate_images(phase, voltage=2, slices=phase.z.values[[5, 30]], **NOISY)
+    np.testing.assert_array_equal(some.intensity[0], whole.intensity.sel(voltage=2).isel(z=[5, 30]))
+
+
+def test_simulate_images__gives_a_stack_with_the_truth_of_its_slices():
+    phase = structure()
+    slices = mimic_milling(phase, mean_thickness=10, std_thickness=3, seed=0)
+    stack = simulate_images(phase, voltage=VOLTAGES, slices=slices, **NOISY)
+    validate_stack(stack.compute())
+    assert stack.intensity.dtype == np.uint8
+    assert [text.split('"')[3] for text in stack.attrs["provenance"]] == [
+        "levelled_wave",
+        "simulate_images",
+    ]
+    np.testing.assert_array_equal(stack.true_phase, slices.phase)
+    np.testing.assert_array_equal(stack.slice_thickness, slices.slice_thickness)
+
+
+def test_simulate_images__differs_with_the_seed():
+    first, second = (
+        simulate_images(structure(), voltage=2, electrons_per_pixel=80, seed=seed).intensity.values
+        for seed in (0, 1)
+    )
+    assert (first != second).mean() > 0.8
+
+
+def test_simulate_images__of_one_plane_shows_only_itself():
+    phase = structure().isel(z=slice(7, 8))
+    image = simulate_images(phase, voltage=4, **CLEAN).intensity.values[0, 0]
+    assert len(np.unique(image)) == 2
+
+
+def test_simulate_images__is_two_tasks_a_block_at_most():
+    phase = structure((20, 7, 6))
+    stack = simulate_images(phase, voltage=VOLTAGES, **NOISY)
+    assert len(stack.intensity.data.dask) <= 2 * np.prod(stack.intensity.data.numblocks)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("voltage", [2.0, 1.0], "voltage must be strictly increasing; position 1 has 1 kV"),
+        ("voltage", 0.0, "voltage must be > 0 kV; position 0 has 0 kV"),
+        ("model", "mott", "model must be 'analytic'; got 'mott'"),
+        ("materials", {"pore": "epoxy", "solid": "Xx"}, "solid must be one of Au, .*; got 'Xx'"),
+        ("materials", {"pore": "vacuum", "solid": "Au"}, "epoxy, PMMA, .*; got 'vacuum'"),
+        ("materials", {"solid": "Au"}, "those of pore and solid; got solid"),
+        ("detector", "etd", "detector must be one of tld, icd; got 'etd'"),
+        ("electrons_per_pixel", -1.0, "electrons_per_pixel must be finite and > 0 .*; got -1.0"),
+        ("gaussian_std", -0.1, "gaussian_std must be finite and >= 0 .*; got -0.1"),
+        ("slices", [0.0, 4.0], "slice 1 is at 4 nm, the nearest plane at 5 nm"),
+        ("slices", [5.0, 0.0], "z must be strictly increasing; slice 1 has 0 nm"),
+        ("dtype", "int8", "dtype must be one of uint8, uint16, float32; got 'int8'"),
+    ],
+)
+def test_simulate_images__refuses_wrong_arguments(argument, value, message):
+    with pytest.raises(ConventionError, match=message):
+        simulate_images(structure(), **{"voltage": 2, "seed": 0, argument: value})

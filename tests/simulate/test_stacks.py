@@ -1,0 +1,64 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from fibdask.blocks import whole
+from fibdask.conventions import validate_stack
+from fibdask.simulate import (
+    add_noise,
+    anisotropy_phantom,
+    blur_edges,
+    levelled_wave,
+    simulate_stack,
+)
+
+SMALL = {"shape": (48, 20, 30), "electrons_per_pixel": 50.0}
+
+
+def arrays():
+    shape = (16, 192, 256)
+    stack = simulate_stack(shape=shape, voltage=[2.0, 4.0], mean_thickness=5)
+    return {
+        "images": stack.intensity,
+        "slices": stack.true_phase,
+        "waves": levelled_wave(shape, voxel_size=2.5, ligament_size=20, solid_fraction=0.4, seed=0),
+        "phantom": anisotropy_phantom(shape, voxel_size=2.5),
+        "noise": add_noise(stack, seed=0).intensity,
+        "blur": blur_edges(stack, width=10.0).intensity,
+    }
+
+
+def test_simulate_stack__is_a_stack_with_uneven_slices():
+    stack = simulate_stack(**SMALL)
+    validate_stack(stack.compute())
+    assert list(stack.voltage) == [1, 2, 4]
+    assert len(np.unique(stack.slice_thickness)) > 2
+
+
+def test_simulate_stack__repeats_with_the_seed_only():
+    first, again, other = (simulate_stack(**SMALL, seed=s).intensity.data for s in (1, 1, 2))
+    assert first.origin.token == again.origin.token != other.origin.token
+    np.testing.assert_array_equal(first.compute(), again.compute())
+
+
+def test_simulate_stack__solid_is_brighter_than_pore():
+    stack = simulate_stack(**SMALL)
+    brightness = stack.intensity.where(stack.true_phase == 1).mean(["z", "y", "x"])
+    background = stack.intensity.where(stack.true_phase == 0).mean(["z", "y", "x"])
+    assert (brightness > background + 30).all()
+
+
+@pytest.mark.memory
+@pytest.mark.parametrize("name", ["images", "slices", "waves", "phantom", "noise", "blur"])
+def test_working_bytes__bound_what_a_block_takes(name):
+    source = arrays()[name].data.origin
+    function, region = source.function, whole(source.shape)
+    needed = function.needs(region)
+    inputs = [part.read(n, {}) for part, n in zip(source.inputs, needed, strict=True)]
+    function.compute(region, *inputs)
+    tracemalloc.start()
+    result = function.compute(region, *inputs)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak - result.nbytes <= function.working_bytes(region) + 2**16
