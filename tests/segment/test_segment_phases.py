@@ -1,0 +1,278 @@
+"""Segmentation: equal to the naive versions, to itself under any chunking, and never eager."""
+
+import json
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fibdask.conventions import ConventionError, build_stack
+from fibdask.segment import segment_phases
+from tests.naive_segment import kmeans_phase, otsu_phase, otsu_threshold_of_floats
+
+SHAPE = (6, 9, 8)
+
+
+def mixture(dtype, voltages, seed=0, shape=SHAPE):
+    """Pore, shine-through and solid with Gaussian noise: (images, truth)."""
+    rng = np.random.default_rng(seed)
+    classes = rng.choice(3, shape, p=[0.6, 0.2, 0.2])
+    means = [[40 + 8 * v, 90 + 12 * v, 190 - 6 * v] for v in range(voltages)]
+    grey = np.array(means)[:, classes] + rng.normal(0, 5, (voltages, *shape))
+    scale = 40 if dtype == "uint16" else 1
+    return (grey * scale).astype(dtype), (classes == 2).astype(np.uint8)
+
+
+def stack_of(images):
+    voltages = 1.0 + np.arange(len(images))
+    z = 10.0 * np.arange(images.shape[1])
+    return build_stack(
+        {"intensity": images}, z=z, pixel_size=(5, 5), nominal_thickness=10, voltage=voltages
+    )
+
+
+def phase_of(images, **options):
+    return segment_phases(stack_of(images), **options)["phase"].values
+
+
+# Known mixtures
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("voltages", [1, 2, 3])
+def test_segment_phases__kmeans_finds_the_brightest_of_three(dtype, voltages):
+    images, truth = mixture(dtype, voltages)
+    np.testing.assert_array_equal(phase_of(images, method="kmeans"), truth)
+
+
+def test_segment_phases__joint_kmeans_separates_what_one_voltage_cannot():
+    rng = np.random.default_rng(1)
+    classes = rng.integers(0, 3, SHAPE)
+    images = np.array([[50, 150, 150], [50, 50, 150]])[:, classes].astype(np.uint8)
+    images += rng.integers(0, 20, images.shape, dtype=np.uint8)
+    np.testing.assert_array_equal(phase_of(images, method="kmeans"), classes == 2)
+
+
+def test_segment_phases__kmeans_finds_a_rare_bright_class():
+    images, _ = mixture("uint8", 1, shape=(10, 20, 20))
+    images[images > 120] = 80
+    images[0, 0, 0, :12] = 250
+    phase = phase_of(images, method="kmeans")
+    np.testing.assert_array_equal(phase, images[0] == 250)
+
+
+def test_segment_phases__threshold_is_exclusive():
+    images = np.arange(4, dtype=np.uint8).reshape(1, 1, 2, 2)
+    phase = phase_of(images, method="threshold", threshold=1)
+    np.testing.assert_array_equal(phase, [[[0, 0], [1, 1]]])
+
+
+@given(threshold=st.floats(-300, 70000, allow_nan=False), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_segment_phases__threshold_compares_exact_numbers(dtype, threshold, seed):
+    images, _ = mixture(dtype, 1, seed, (1, 3, 4))
+    images[0, 0, 0, 0] = np.asarray(np.clip(threshold, 0, 255)).astype(dtype)
+    phase = phase_of(images, method="threshold", threshold=threshold)
+    np.testing.assert_array_equal(phase, images[0].astype(np.float64) > threshold)
+
+
+# Equality with naive versions
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_segment_phases__otsu_equals_scikit_image(dtype, seed):
+    images = np.random.default_rng(seed).gamma(2, 40, (1, *SHAPE)).clip(0, 255).astype(dtype)
+    np.testing.assert_array_equal(phase_of(images, method="otsu"), otsu_phase(images[0]))
+
+
+@pytest.mark.parametrize("offset", [0, -100, -1e5])
+def test_segment_phases__otsu_of_floats_equals_trying_every_value(offset):
+    images = mixture("float32", 1)[0] + np.float32(offset)
+    threshold = otsu_threshold_of_floats(images[0])
+    np.testing.assert_array_equal(phase_of(images, method="otsu"), images[0] > threshold)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("voltages", "classes"), [(1, 2), (1, 3), (2, 3)])
+def test_segment_phases__kmeans_equals_scikit_learn_on_all_voxels(voltages, classes, seed):
+    images = mixture("uint8", voltages, seed)[0]
+    phase = phase_of(images, method="kmeans", classes=classes)
+    np.testing.assert_array_equal(phase, kmeans_phase(images, classes))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_segment_phases__binned_kmeans_is_scikit_learn_within_one_percent(dtype):
+    images = np.random.default_rng(3).normal(128, 30, (3, *SHAPE)).clip(0, 255).astype(dtype)
+    images[:, :3] = images[:, :3] // 3
+    images[1:, ::2] = images[1:, ::2] // 2
+    differing = phase_of(images, method="kmeans") != kmeans_phase(images, 3)
+    assert differing.mean() < 0.01
+
+
+def test_segment_phases__integers_held_as_floats_give_the_same_phase():
+    images = mixture("uint8", 1)[0]
+    for method in ("kmeans", "otsu"):
+        phase = phase_of(images.astype(np.float32), method=method)
+        np.testing.assert_array_equal(phase, phase_of(images, method=method))
+
+
+def test_segment_phases__a_hot_pixel_does_not_spoil_joint_bins():
+    images, truth = mixture("float32", 2, shape=(10, 20, 20))
+    images[:, 0, 0, 0] = 1e30
+    differing = phase_of(images, method="kmeans") != truth
+    assert differing[1:].sum() == 0
+
+
+# Independence of chunking
+
+
+@st.composite
+def ragged(draw, shape):
+    """Chunks of a shape, of any lengths."""
+    cuts = [draw(st.sets(st.integers(1, n - 1), max_size=3)) if n > 1 else set() for n in shape]
+    edges = [[0, *sorted(c), n] for c, n in zip(cuts, shape, strict=True)]
+    return tuple(tuple(int(d) for d in np.diff(e)) for e in edges)
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize("method", ["kmeans", "otsu"])
+def test_segment_phases__does_not_depend_on_chunks(method, data):
+    shape = (data.draw(st.integers(1, 3)), *data.draw(st.sampled_from([SHAPE, (1, 5, 40)])))
+    dtype = data.draw(st.sampled_from(["uint8", "uint16", "float32"]))
+    images = np.random.default_rng(7).normal(90, 40, shape).clip(0, 255).astype(dtype)
+    chunked = da.from_array(images, chunks=data.draw(ragged(shape)))
+    phase = phase_of(chunked, method=method)
+    np.testing.assert_array_equal(phase, phase_of(images, method=method))
+
+
+# Region of interest and data bar
+
+
+@pytest.mark.parametrize("method", ["kmeans", "otsu"])
+def test_segment_phases__region_of_interest_alone_is_counted(method):
+    images, truth = mixture("uint8", 2)
+    images[:, 4:] = 255 - images[:, 4:] // 8
+    phase = phase_of(images, method=method, region_of_interest={"z": (0, 4)})
+    np.testing.assert_array_equal(phase[:4], truth[:4])
+    assert phase[4:].all()
+
+
+def test_segment_phases__data_bar_is_neither_counted_nor_kept():
+    images, truth = mixture("uint8", 1)
+    images[:, :, -2:] = 255
+    result = segment_phases(stack_of(images), method="kmeans", data_bar=2)
+    assert result.sizes["y"] == SHAPE[1] - 2
+    assert result["intensity"].shape == (1, 6, 7, 8)
+    np.testing.assert_array_equal(result["phase"], truth[:, :-2])
+
+
+# Voltages
+
+
+def test_segment_phases__otsu_takes_the_lowest_voltage():
+    images, _ = mixture("uint8", 3)
+    expected = phase_of(images, method="otsu", voltage=1)
+    np.testing.assert_array_equal(phase_of(images, method="otsu"), expected)
+    np.testing.assert_array_equal(expected, otsu_phase(images[0]))
+
+
+def test_segment_phases__a_voltage_alone_is_the_stack_of_that_voltage():
+    images, _ = mixture("uint8", 3)
+    phase = phase_of(images, method="kmeans", voltage=2)
+    np.testing.assert_array_equal(phase, phase_of(images[1:2], method="kmeans"))
+
+
+# Laziness and the record
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("method", ["kmeans", "otsu"])
+def test_segment_phases__runs_no_task_when_called(method, dtype):
+    ran = []
+
+    def scheduler(graph, keys, **options):
+        ran.append(keys)
+        return dask.get(graph, keys, **options)
+
+    images = da.from_array(mixture(dtype, 2)[0], chunks=(1, 3, 4, 4))
+    with dask.config.set(scheduler=scheduler):
+        result = segment_phases(stack_of(images), method=method)
+        assert not ran
+        result["phase"].compute()
+    assert len(ran) == 1
+
+
+def test_segment_phases__records_its_resolved_parameters():
+    result = segment_phases(stack_of(mixture("uint8", 2)[0]), method="otsu")
+    record = json.loads(result.attrs["provenance"][-1])
+    assert record["step"] == "segment_phases"
+    assert record["parameters"]["voltage"] == [1.0]
+    assert record["parameters"]["region_of_interest"]["x"] == [0, 8]
+
+
+def test_segment_phases__labels_the_phase():
+    phase = segment_phases(stack_of(mixture("uint8", 1)[0]))["phase"]
+    assert phase.dims == ("z", "y", "x")
+    assert phase.dtype == np.uint8
+    assert phase.attrs["flag_meanings"] == "pore solid"
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "snake"}, "must be one of kmeans, otsu, threshold; got 'snake'"),
+        ({"classes": 1}, "at least 2; got 1"),
+        ({"method": "threshold"}, "got None with 'threshold'"),
+        ({"method": "otsu", "threshold": 5}, "got 5 with 'otsu'"),
+        ({"method": "threshold", "threshold": np.nan}, "finite grey value; got nan"),
+        ({"voltage": 3.5}, r"one of the stack, 1, 2 kV; got 3\.5 kV"),
+        ({"data_bar": 9}, "between 0 and 8 of 9 rows; got 9"),
+        ({"data_bar": -1}, "between 0 and 8 of 9 rows; got -1"),
+        ({"region_of_interest": {"t": (0, 1)}}, "axes z, y, x; got 't'"),
+        ({"region_of_interest": {"z": (2, 7)}}, r"stop <= 6; got \(2, 7\)"),
+        ({"region_of_interest": {"y": (0, 9)}, "data_bar": 1}, r"stop <= 8; got \(0, 9\)"),
+    ],
+)
+def test_segment_phases__refuses_what_does_not_fit(options, message):
+    with pytest.raises(ConventionError, match=message):
+        phase_of(mixture("uint8", 2)[0], **options)
+
+
+def test_segment_phases__refuses_seven_voltages_jointly():
+    images = np.zeros((7, 2, 2, 2), np.uint8)
+    with pytest.raises(ConventionError, match="up to 6 voltages; got 7"):
+        phase_of(images, method="kmeans")
+
+
+@pytest.mark.parametrize("voltages", [1, 2])
+def test_segment_phases__too_few_grey_values_are_counted(voltages):
+    images = np.full((voltages, 2, 2, 2), 9, np.uint8)
+    images[:, 0] = 200
+    with pytest.raises(ConventionError, match=r"needs at least 3 different.*the image holds 2"):
+        phase_of(images, method="kmeans")
+
+
+@pytest.mark.parametrize("voltages", [1, 2])
+def test_segment_phases__unfit_floats_are_counted_when_computed(voltages):
+    images = mixture("float32", voltages)[0]
+    images[0, 1, 2, 3:6] = [np.nan, np.inf, -np.inf]
+    result = segment_phases(stack_of(images), method="kmeans")
+    with pytest.raises(ConventionError, match="3 grey values are NaN or infinite"):
+        result["phase"].compute()
+
+
+def test_segment_phases__unfit_floats_outside_the_region_are_found_in_their_block():
+    images = mixture("float32", 1)[0]
+    images[0, 5, 0, 0] = np.nan
+    result = segment_phases(stack_of(images), method="otsu", region_of_interest={"z": (0, 3)})
+    with pytest.raises(ConventionError, match=r"1 of 432 grey values .* block z 0:6, y 0:9, x 0:8"):
+        result["phase"].compute()
