@@ -1,0 +1,72 @@
+"""Isotropy errors: zero for isotropic structures, the definition for others."""
+
+import dask
+import numpy as np
+import pytest
+
+from fibdask.conventions import ConventionError
+from fibdask.statistics import isotropy_errors, two_point_correlation
+from tests import naive_statistics as naive
+from tests.statistics.helpers import in_blocks, laminate, noise, phase_of
+
+
+def values(phase, max_lag):
+    return np.array(
+        [float(v) for v in dask.compute(*isotropy_errors(phase, max_lag=max_lag).values())]
+    )
+
+
+def symmetric(n=24):
+    """A structure that all exchanges of axes leave as it is."""
+    z, y, x = np.indices((n, n, n))
+    return ((x * y + y * z + z * x) % 7 < 3).astype(np.uint8)
+
+
+def test_isotropy_errors__are_zero_for_a_structure_equal_to_its_transposes():
+    np.testing.assert_array_equal(values(phase_of(symmetric(), (2.6,) * 3), 12), 0)
+
+
+@pytest.mark.parametrize("volume", [laminate(), noise((13, 14, 15), 0.7)])
+def test_isotropy_errors__equal_the_definition(volume):
+    expected = naive.isotropy_errors(volume, 9, 3.0)
+    found = values(phase_of(volume, (3.0, 3.0, 3.0)), 9)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    chunked = values(phase_of(in_blocks(volume, (1, 9, 4)), (3.0, 3.0, 3.0)), 9)
+    np.testing.assert_array_equal(chunked, found)
+
+
+def test_isotropy_errors__compare_at_equal_distances():
+    # Doubling planes along z while halving their distance leaves S2 at even lags almost as it was.
+    volume = symmetric(40)
+    doubled = volume.repeat(2, axis=0)
+    fine = values(phase_of(doubled, (1.0, 2.0, 2.0)), 20)
+    wrong = values(phase_of(doubled, (2.0, 2.0, 2.0)), 20)
+    assert fine[0] < 0.05 < wrong[0]
+
+
+def test_isotropy_errors__interpolate_finer_axes_at_multiples_of_the_coarsest_voxel():
+    volume = noise((9, 16, 30), 0.6)
+    spacing = (4.0, 2.5, 1.0)
+    curves = two_point_correlation(phase_of(volume, spacing), max_lag=12)
+    distance = np.arange(0, 13, 4.0)  # 12 lags of 1 nm along x end first
+    resampled = [
+        np.interp(distance, curves.distance.sel(axis=a), curves.sel(axis=a).fillna(0))
+        for a in "zyx"
+    ]
+    found = values(phase_of(volume, spacing), 12)[0]
+    assert found == pytest.approx(naive.curve_error(*resampled), rel=1e-12)
+
+
+@pytest.mark.parametrize(("shape", "max_lag"), [((1, 8, 8), 4), ((8, 8, 8), 0)])
+def test_isotropy_errors__are_nan_where_nothing_can_be_compared(shape, max_lag):
+    assert np.isnan(values(phase_of(noise(shape)), max_lag)).all()
+
+
+def test_isotropy_errors__are_nan_without_solid():
+    assert np.isnan(values(phase_of(np.zeros((8, 8, 8), np.uint8)), 4)).all()
+
+
+def test_isotropy_errors__refuse_irregular_z():
+    phase = phase_of(noise((3, 4, 5)), z=[0.0, 10.0, 33.0])
+    with pytest.raises(ConventionError, match=r"z must be evenly spaced.* 10 nm.*; reposition"):
+        isotropy_errors(phase, max_lag=2)
