@@ -1,0 +1,99 @@
+"""The page: sections put into a template and written to one file."""
+
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import xarray as xr
+
+from . import sections
+from .markup import Section
+from .stages import slices_section
+
+
+def write_report(
+    path: str | Path,
+    *,
+    stages: Mapping[str, xr.Dataset],
+    statistics: xr.Dataset | None,
+    summary: Mapping[str, Any],
+) -> Path:
+    """Write the report of a run: one HTML page that works from disk without a network.
+
+    Of the stacks only three planes are read for each stage. What is absent is left out.
+
+    Parameters
+    ----------
+    path
+        Of the page.
+    stages
+        Stacks (voltage, z, y, x) after each stage, in the order of processing, by stage name:
+        `import` or `simulate`, `segment`, `reposition`, `inpaint`, or others.
+    statistics
+        Statistics of the last phase, any of `two_point_correlation` and `lineal_path` (axis, lag)
+        with `distance` (axis, lag) in nm, `ligament_diameter` (axis) in nm, `solid_fraction` (),
+        `solid_fraction_profile` (z), `isotropy_error` (statistic), `misplaced` () and
+        `misplaced_solid` () in %, `mean_dice` (); or None.
+    summary
+        What is known of the run: `title`, `version`, `created`, `recipe` (TOML), `assumptions`
+        ("voltage = 2"), and `stages`, a list of `name`, `blocks`, `blocks_run`, `blocks_skipped`,
+        `blocks_failed`, `seconds`, `forecast_bytes`, `peak_bytes` and `failures` (each with
+        `block` and `cause`).
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    path = Path(path)
+    numbers = xr.Dataset() if statistics is None else statistics.compute()
+    made = [
+        sections.overview_section(stages, numbers, summary),
+        sections.failures_section(summary),
+        slices_section(stages),
+        sections.depth_section(stages),
+        sections.profile_section(stages, numbers),
+        sections.statistics_section(numbers),
+        sections.accuracy_section(numbers),
+        sections.timing_section(summary),
+        sections.provenance_section(stages, summary),
+        sections.recipe_section(summary),
+    ]
+    page = _page(summary, [section for section in made if section is not None])
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def _page(summary: Mapping[str, Any], shown: list[Section]) -> str:
+    package = files(__package__ or "fibdask.report")
+    template = Template(package.joinpath("page.html").read_text(encoding="utf-8"))
+    made = [str(summary[key]) for key in ("created",) if summary.get(key)]
+    made += [f"fibdask {summary['version']}"] if summary.get("version") else []
+    return template.substitute(
+        title=escape(str(summary.get("title", "Run"))),
+        style=package.joinpath("page.css").read_text(encoding="utf-8"),
+        made=escape(" · ".join(made)),
+        navigation="\n".join(section.link() for section in shown),
+        notes=_notes(summary),
+        sections="\n".join(section.html() for section in shown),
+    )
+
+
+def _notes(summary: Mapping[str, Any]) -> str:
+    """Return banners: failed blocks in red, assumed values in yellow."""
+    notes = []
+    failed = sum(stage.get("blocks_failed", 0) for stage in summary.get("stages", []))
+    if failed:
+        blocks = "1 block failed" if failed == 1 else f"{failed} blocks failed"
+        text = f'<strong>{blocks}.</strong> What follows is incomplete; see <a href="#failures">'
+        notes.append(f'<p class="banner alarm" role="alert">{text}failed blocks</a>.</p>')
+    assumptions = [escape(str(text)) for text in summary.get("assumptions", [])]
+    if assumptions:
+        text = "<strong>Assumed, not measured:</strong> " + "; ".join(assumptions) + "."
+        notes.append(f'<p class="banner note">{text}</p>')
+    return "\n".join(notes)

@@ -1,0 +1,269 @@
+"""The sections of the report besides the slices; each is None where there is nothing to say."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..conventions import require
+from .figures import (
+    correlation_curves,
+    depth_trace,
+    embedded,
+    fraction_profile,
+    thickness_outliers,
+)
+from .markup import Section, card, paragraph, picture, table
+from .slices import geometry
+from .stages import provenance, voxel_size
+
+_STATISTICS = {
+    "two_point_correlation": "two-point correlation",
+    "lineal_path": "lineal path",
+    "ligament_diameter": "ligament diameter",
+}
+_SYMBOLS = {
+    "two_point_correlation": "S₂",
+    "lineal_path": "L",
+    "ligament_diameter": "D",
+}
+_ACCURACY = {
+    "misplaced": ("misplaced voxels (MP)", " %"),
+    "misplaced_solid": ("misplaced solid (MGP)", " %"),
+    "mean_dice": ("mean Dice score (MDS)", ""),
+}
+_COUNTS = ("blocks", "blocks_run", "blocks_skipped", "blocks_failed")
+_TIMING_HEAD = ("Stage", "Blocks", "Run", "Skipped", "Failed", "Time")
+_CURVES = {"two_point_correlation": "S₂(r)", "lineal_path": "L(r)"}
+
+
+def overview_section(
+    stages: Mapping[str, xr.Dataset], statistics: xr.Dataset, summary: Mapping[str, Any]
+) -> Section | None:
+    """Show the numbers that matter first."""
+    cards = []
+    if "solid_fraction" in statistics:
+        cards.append(card("Solid fraction φ", f"{float(statistics['solid_fraction']):.4f}"))
+    for name, error in isotropy(statistics).items():
+        detail = f"{_STATISTICS[name]}; 0 is isotropic"
+        cards.append(card(f"Isotropy error of {_SYMBOLS[name]}", f"{error:.4f}", detail))
+    if "ligament_diameter" in statistics:
+        sizes = diameters(statistics)
+        detail = ", ".join(f"{axis} {size:.4g}" for axis, size in sizes.items()) + " nm"
+        mean = f"{np.mean(list(sizes.values())):.4g} nm"
+        cards.append(card("Mean ligament diameter", mean, detail))
+    if stages:
+        cards += _size_cards(stages, _assumed(summary))
+    if not cards:
+        return None
+    listed = "\n".join(cards)
+    return Section("overview", "Overview", f'<dl class="cards">\n{listed}\n</dl>')
+
+
+def _size_cards(stages: Mapping[str, xr.Dataset], assumed: set[str]) -> list[str]:
+    first, last = require(next(iter(stages.values()))), require(list(stages.values())[-1])
+    where = geometry(last)
+    lengths = " × ".join(f"{where.length(axis) / 1000:.3g}" for axis in "xyz")
+    voxels = " × ".join(str(last.sizes[axis]) for axis in "xyz")
+    detail = f"{voxels} voxels of {voxel_size(last)}"
+    given = bool({"pixel_size", "slice_thickness", "z"} & assumed)
+    cards = [card("Size along x, y, z (µm)", lengths, detail, assumed=given)]
+    if first.sizes["z"] > 1:
+        thickness = first["slice_thickness"].values[:-1]
+        text = f"{thickness.mean():.4g} ± {thickness.std():.3g} nm"
+        given = bool({"slice_thickness", "z"} & assumed)
+        cards.append(card("Slice thickness", text, f"{first.sizes['z']} slices", assumed=given))
+    for stack in stages.values():
+        if "voltage" in stack.coords:
+            text = ", ".join(f"{v:g}" for v in stack["voltage"].values) + " kV"
+            given = bool({"voltage", "voltages"} & assumed)
+            cards.append(card("Accelerating voltage", text, assumed=given))
+            break
+    return cards
+
+
+def _assumed(summary: Mapping[str, Any]) -> set[str]:
+    """Return the names of values that nobody measured: what stands before the equals sign."""
+    return {str(text).partition("=")[0].strip() for text in summary.get("assumptions", [])}
+
+
+def depth_section(stages: Mapping[str, xr.Dataset]) -> Section | None:
+    """Plot z and the thickness of the slices as they came."""
+    if not stages:
+        return None
+    stack = require(next(iter(stages.values())))
+    if stack.sizes["z"] < 2:
+        return None
+    thickness = stack["slice_thickness"].values[:-1]
+    out = thickness_outliers(thickness)
+    inner = thickness[~out]
+    caption = (
+        f"Depth and thickness of the {stack.sizes['z']} slices; dashed: mean, band: one "
+        f"standard deviation. Thickness is {thickness.mean():.4g} ± {thickness.std():.3g} nm"
+    )
+    if out.any():
+        caption += (
+            f"; without outliers ({out.sum()} of {len(out)}, |z-score| > 1.5, dots) "
+            f"{inner.mean():.4g} ± {inner.std():.3g} nm"
+        )
+    body = picture(embedded(depth_trace(stack), "svg"), "Depth of the slices.", caption + ".")
+    return Section("depth", "Slice depth", body)
+
+
+def profile_section(stages: Mapping[str, xr.Dataset], statistics: xr.Dataset) -> Section | None:
+    """Plot the solid fraction along z."""
+    if "solid_fraction_profile" not in statistics:
+        return None
+    profile = statistics["solid_fraction_profile"]
+    measured = None
+    for stack in stages.values():
+        if "measured" in stack.coords and stack.sizes["z"] == profile.sizes["z"]:
+            measured = stack["measured"].values
+    values = profile.values
+    caption = (
+        f"Share of solid in each of {len(values)} planes: mean {values.mean():.4f}, standard "
+        f"deviation {values.std():.2g}, from {values.min():.4f} to {values.max():.4f}."
+    )
+    figure = embedded(fraction_profile(profile, measured), "svg")
+    return Section("profile", "Solid fraction", picture(figure, "Solid fraction along z.", caption))
+
+
+def statistics_section(statistics: xr.Dataset) -> Section | None:
+    """Plot the two-point correlation and the lineal path, and list the numbers."""
+    body = []
+    curves = {name: label for name, label in _CURVES.items() if name in statistics}
+    errors = isotropy(statistics)
+    if curves:
+        listed = ", ".join(f"{_SYMBOLS[name]} {error:.4f}" for name, error in errors.items())
+        caption = "Probability that both ends of a segment (S₂), or all of it (L), lie in solid."
+        caption += f" Isotropy errors: {listed}; 0 is isotropic." if errors else ""
+        title = "Functions of distance along x, y and z."
+        body.append(
+            picture(embedded(correlation_curves(statistics, curves), "svg"), title, caption)
+        )
+    rows = _number_rows(statistics, errors)
+    if rows:
+        body.append(table(("Quantity", "Value"), rows, numbers=(1,), style="narrow"))
+    return Section("statistics", "Statistics", "\n".join(body)) if body else None
+
+
+def _number_rows(statistics: xr.Dataset, errors: dict[str, float]) -> list[tuple[str, str]]:
+    rows = []
+    if "solid_fraction" in statistics:
+        rows.append(("solid fraction φ", f"{float(statistics['solid_fraction']):.5f}"))
+    if "ligament_diameter" in statistics:
+        sizes = diameters(statistics)
+        rows += [(f"ligament diameter along {a}", f"{d:.4g} nm") for a, d in sizes.items()]
+    for name, error in errors.items():
+        rows.append((f"isotropy error of the {_STATISTICS[name]}", f"{error:.5f}"))
+    return rows
+
+
+def accuracy_section(statistics: xr.Dataset) -> Section | None:
+    """List the errors against the truth."""
+    rows = [
+        (label, f"{float(statistics[name]):.4g}{unit}")
+        for name, (label, unit) in _ACCURACY.items()
+        if name in statistics
+    ]
+    if not rows:
+        return None
+    body = table(("Segmentation against the truth", "Value"), rows, numbers=(1,), style="narrow")
+    return Section("accuracy", "Accuracy", body)
+
+
+def isotropy(statistics: xr.Dataset) -> dict[str, float]:
+    """Return the isotropy errors by the name of their statistic."""
+    if "isotropy_error" not in statistics:
+        return {}
+    errors = statistics["isotropy_error"]
+    return {str(n): float(errors.sel(statistic=n)) for n in errors["statistic"].values}
+
+
+def diameters(statistics: xr.Dataset) -> dict[str, float]:
+    """Return the ligament diameters in nm by axis, x first."""
+    sizes = statistics["ligament_diameter"]
+    return {str(a): float(sizes.sel(axis=a)) for a in sorted(sizes["axis"].values)}
+
+
+def timing_section(summary: Mapping[str, Any]) -> Section | None:
+    """List blocks, times and memory of every stage."""
+    stages = summary.get("stages", [])
+    if not stages:
+        return None
+    rows = [
+        (
+            str(stage["name"]),
+            *(f"{stage[key]:,}" for key in _COUNTS),
+            duration(stage["seconds"]),
+            memory(stage["forecast_bytes"]),
+            memory(stage["peak_bytes"]),
+        )
+        for stage in stages
+    ]
+    totals = (f"{sum(stage[key] for stage in stages):,}" for key in _COUNTS)
+    rows.append(("all", *totals, duration(sum(stage["seconds"] for stage in stages)), "", ""))
+    head = (*_TIMING_HEAD, "Memory, forecast", "Memory, measured")
+    body = table(head, rows, numbers=range(1, len(head)), style="total")
+    note = "Memory is that of one process: forecast before the run, and the measured peak."
+    return Section("timings", "Time and memory", body + paragraph(note))
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def memory(count: float) -> str:
+    """Return bytes in words; nothing measured is a dash."""
+    if not count:
+        return "–"
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+def failures_section(summary: Mapping[str, Any]) -> Section | None:
+    """Name the blocks that failed, and why."""
+    rows = [
+        (str(stage["name"]), str(failure["block"]), str(failure["cause"]))
+        for stage in summary.get("stages", [])
+        for failure in stage.get("failures", [])
+    ]
+    if not rows:
+        return None
+    body = table(("Stage", "Block", "Cause"), rows)
+    return Section("failures", "Failed blocks", body, alarm=True)
+
+
+def provenance_section(
+    stages: Mapping[str, xr.Dataset], summary: Mapping[str, Any]
+) -> Section | None:
+    """List the steps that made the result, with their parameters."""
+    records = provenance(list(stages.values())[-1]) if stages else []
+    rows = [
+        (
+            str(record["step"]),
+            "\n".join(f"{k} = {_plain(v)}" for k, v in record["parameters"].items()),
+            str(record["version"]),
+        )
+        for record in records
+    ]
+    body = table(("Step", "Parameters", "Version"), rows) if rows else ""
+    assumptions = [f"<li>{escape(str(text))}</li>" for text in summary.get("assumptions", [])]
+    if assumptions:
+        body += f"<h3>Assumed, not measured</h3>\n<ul>{''.join(assumptions)}</ul>"
+    return Section("provenance", "Provenance", body) if body else None
+
+
+def _plain(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def recipe_section(summary: Mapping[str, Any]) -> Section | None:
+    """Show the resolved recipe."""
+    text = str(summary.get("recipe", "")).strip()
+    return Section("recipe", "Recipe", f"<pre>{escape(text)}</pre>") if text else None

@@ -1,0 +1,168 @@
+"""The section of the report that shows every stage in orthogonal slices."""
+
+import json
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..conventions import FibdaskError, is_regular, require
+from . import slices
+from .figures import embedded, orthogonal_views
+from .markup import Section, colour_legend, paragraph, picture
+from .slices import Geometry, Planes
+
+TITLES = {
+    "import": "Imported images",
+    "simulate": "Simulated images",
+    "segment": "Segmentation",
+    "reposition": "Slices at their depth",
+    "inpaint": "Gaps filled",
+}
+_PHASES = [(slices.PORE, "pore"), (slices.SOLID, "solid")]
+_GAPS = [(slices.GAP, "gap")]
+
+
+def slices_section(stages: Mapping[str, xr.Dataset]) -> Section | None:
+    """Show three orthogonal planes through the stack after every stage."""
+    parts: list[str] = []
+    shown: set[str] = set()
+    for name, stack in stages.items():
+        parts.append(f"<h3>{escape(TITLES.get(name, name.capitalize()))}</h3>")
+        try:
+            parts.append(_stage(stack, shown))
+        except (FibdaskError, OSError) as error:  # a page about a failed run is still wanted
+            parts.append(paragraph(f"This stage could not be read: {error}"))
+    return Section("slices", "Slices", "\n".join(parts)) if parts else None
+
+
+def provenance(stack: xr.Dataset) -> list[dict[str, Any]]:
+    """Return the records of the steps that made a stack."""
+    records = stack.attrs.get("provenance", [])
+    return [json.loads(r) for r in ([records] if isinstance(records, str) else records)]
+
+
+def describe(stack: xr.Dataset) -> str:
+    """Return size and voxels of a stack in words."""
+    where = slices.geometry(stack)
+    voxels = " × ".join(str(stack.sizes[axis]) for axis in "xyz")
+    lengths = " × ".join(f"{where.length(axis) / 1000:.3g}" for axis in "xyz")
+    return f"{voxels} voxels (x, y, z), {lengths} µm; voxels of {voxel_size(stack)}."
+
+
+def voxel_size(stack: xr.Dataset) -> str:
+    """Return the voxel size of a stack in words."""
+    sides = [f"{slices.pixel_size(stack, axis):.4g}" for axis in "xy"]
+    thickness = stack["slice_thickness"].values[: max(stack.sizes["z"] - 1, 1)]
+    if is_regular(stack):
+        return " × ".join([*sides, f"{thickness[0]:.4g}"]) + " nm"
+    return f"{' × '.join(sides)} nm, slices {thickness.mean():.4g} ± {thickness.std():.3g} nm"
+
+
+def _stage(stack: xr.Dataset, shown: set[str]) -> str:
+    """Show what is new in a stack; `shown` collects what earlier stages have shown."""
+    stack = require(stack)
+    gaps = np.zeros(stack.sizes["z"], bool)
+    if "measured" in stack.coords:
+        gaps = ~stack["measured"].values
+    filled = any(str(record["step"]).startswith("inpaint") for record in provenance(stack))
+    where = slices.geometry(stack, gaps if filled else ~gaps)
+    views = _StageViews(stack, where, gaps, filled=filled)
+    cards = views.cards(shown)
+    notes = [paragraph(describe(stack))]
+    if gaps.any():
+        share = f"{gaps.sum()} of {len(gaps)} planes ({gaps.mean():.0%})"
+        state = "are filled between slices" if filled else "hold no slice: gaps, shown in colour"
+        notes.append(paragraph(f"{share} {state}."))
+    return "\n".join([*notes, '<div class="views">', *cards, "</div>"])
+
+
+class _StageViews:
+    """The cards of one stage: figures in orthogonal planes, with captions."""
+
+    def __init__(
+        self, stack: xr.Dataset, where: Geometry, gaps: np.ndarray, *, filled: bool
+    ) -> None:
+        self.stack, self.where = stack, where
+        self.gaps = np.zeros_like(gaps) if filled else gaps
+        self.filled = gaps if filled else np.zeros_like(gaps)
+
+    def cards(self, shown: set[str]) -> list[str]:
+        names = [n for n in ("phase", "true_phase") if n in self.stack.data_vars]
+        with_images = "intensity" in self.stack.data_vars and (
+            "phase" not in names or "intensity" not in shown
+        )
+        outline = "intensity" in self.stack.data_vars and "phase" in names and not with_images
+        outline = outline and "phase" not in shown
+        volumes = {name: self.stack[name] for name in names}
+        voltages = range(self.stack.sizes["voltage"] if with_images else int(outline))
+        volumes |= {f"image {v}": self.stack["intensity"].isel(voltage=v) for v in voltages}
+        planes = slices.read_planes(volumes, self.where)
+        cards = [self._image(planes, v, outline=outline) for v in voltages]
+        if "phase" in names:
+            cards.append(self._phase(planes["phase"]))
+        if "phase" in names and self.filled.any():
+            cards.append(self._sources(planes["phase"]))
+        if "true_phase" in names and "true_phase" not in shown:
+            cards.append(self._labels(planes["true_phase"], "True phase.", _PHASES))
+        if set(names) == {"phase", "true_phase"} and not (self.gaps | self.filled).any():
+            cards.append(self._accuracy(planes["phase"], planes["true_phase"]))
+        shown |= {*names, *(["intensity"] if with_images else [])}
+        return cards
+
+    def _image(self, planes: Mapping[str, Planes], voltage: int, *, outline: bool) -> str:
+        pictures = slices.grey_pictures(planes[f"image {voltage}"], self.where, self.gaps)
+        title = f"Image at {self.stack['voltage'].values[voltage]:g} kV."
+        legend = _GAPS if self.gaps.any() else []
+        if outline:
+            pictures = slices.outlined(pictures, planes["phase"], self.where)
+            legend = [*legend, (slices.OUTLINE, "boundary of the solid")]
+        return self._card(pictures, title, legend)
+
+    def _phase(self, phase: Planes) -> str:
+        return self._labels(phase, "Phase.", [*_PHASES, *(_GAPS if self.gaps.any() else [])])
+
+    def _sources(self, phase: Planes) -> str:
+        """Tell filled planes from measured ones."""
+        entries = [
+            (slices.PORE, "pore, measured"),
+            (slices.SOLID, "solid, measured"),
+            (slices.FILLED_PORE, "pore, filled"),
+            (slices.FILLED_SOLID, "solid, filled"),
+        ]
+        filled = {
+            view: self.filled[self.where.place["z"]] if view == "xy" else self.filled[:, None]
+            for view in slices.VIEWS
+        }
+        labels = {view: phase[view] + np.uint8(2) * filled[view] for view in slices.VIEWS}
+        return self._labels(labels, "Measured and filled.", entries)
+
+    def _accuracy(self, phase: Planes, truth: Planes) -> str:
+        entries = [
+            *_PHASES,
+            (slices.MISSED, "solid taken for pore"),
+            (slices.EXCESS, "pore taken for solid"),
+        ]
+        meaning = np.array([[0, 3], [2, 1]])  # by truth, then by phase
+        labels = {view: meaning[truth[view], phase[view]] for view in slices.VIEWS}
+        return self._labels(labels, "Phase against the truth.", entries)
+
+    def _labels(
+        self, labels: Planes, title: str, legend: list[tuple[tuple[float, float, float], str]]
+    ) -> str:
+        palette = [colour for colour, text in legend if text != "gap"]
+        pictures = slices.label_pictures(labels, palette, self.where, self.gaps)
+        return self._card(pictures, title, legend)
+
+    def _card(
+        self,
+        pictures: Planes,
+        title: str,
+        legend: list[tuple[tuple[float, float, float], str]],
+    ) -> str:
+        place = ", ".join(f"{a} = {self.where.position(a) / 1000:.3g}" for a in "xyz")
+        caption = f"Planes at {place} µm, marked by the dashed lines."
+        source = embedded(orthogonal_views(pictures, self.where), "png")
+        return picture(source, title, caption, colour_legend(legend) if legend else "")

@@ -1,0 +1,283 @@
+"""The page as a whole: it needs nothing else, shows what it is given, and opens in a browser."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from fibdask.conventions import build_stack, record_step
+from fibdask.report import write_report
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+CURVES = ["two_point_correlation", "lineal_path"]
+Z = np.array([0.0, 9, 21, 30, 38, 52])
+SECTIONS = [
+    "overview",
+    "slices",
+    "depth",
+    "profile",
+    "statistics",
+    "accuracy",
+    "timings",
+    "provenance",
+    "recipe",
+]
+
+
+def stages():
+    rng = np.random.default_rng(0)
+    truth = (rng.random((6, 12, 16)) < 0.4).astype(np.uint8)
+    images = (60 + 120 * np.stack([truth, truth]) + rng.integers(0, 30, (2, 6, 12, 16))).astype(
+        "u1"
+    )
+    geometry = {"z": Z, "pixel_size": (4, 5), "nominal_thickness": 10}
+    first = build_stack({"intensity": images, "true_phase": truth}, voltage=[1, 2.5], **geometry)
+    second = record_step(first.assign(phase=first["true_phase"]), "segment_phases", {"classes": 3})
+    planes = np.repeat(truth, 2, axis=0)
+    third = build_stack(
+        {"phase": planes}, **(geometry | {"z": 5.0 * np.arange(12), "nominal_thickness": 5})
+    )
+    third = third.assign_coords(measured=("z", np.arange(12) % 2 == 0))
+    fourth = record_step(third, "inpaint_gaps", {"method": "<distance>"})
+    return {"simulate": first, "segment": second, "reposition": third, "inpaint": fourth}
+
+
+def statistics():
+    axes, lags = ["z", "y", "x"], np.arange(5)
+    curve = xr.DataArray(
+        np.full((3, 5), 0.3) / (1 + lags),
+        dims=("axis", "lag"),
+        coords={
+            "axis": axes,
+            "lag": lags,
+            "distance": (("axis", "lag"), np.array([lags] * 3) * 5.0),
+        },
+    )
+    names = ["two_point_correlation", "lineal_path", "ligament_diameter"]
+    return xr.Dataset(
+        {
+            "two_point_correlation": curve,
+            "lineal_path": curve / 2,
+            "ligament_diameter": ("axis", [17.5, 15.25, 14.75]),
+            "solid_fraction": ((), 0.31234),
+            "solid_fraction_profile": ("z", np.linspace(0.2, 0.4, 12)),
+            "isotropy_error": ("statistic", [0.11, 0.22, 0.33]),
+            "misplaced": ((), 4.25),
+            "misplaced_solid": ((), 8.5),
+            "mean_dice": ((), 0.875),
+        },
+        coords={"statistic": names, "z": 5.0 * np.arange(12)},
+    )
+
+
+def summary(**changes):
+    stage = {"name": "segment", "blocks": 1200, "blocks_run": 900, "blocks_skipped": 298}
+    stage |= {"blocks_failed": 0, "seconds": 75.2, "failures": []}
+    stage |= {"forecast_bytes": 3 * 2**29, "peak_bytes": 5 * 2**20}
+    known = {
+        "title": "Gold & epoxy",
+        "version": "0.1.0",
+        "created": "2026-05-01",
+        "stages": [stage],
+    }
+    return known | {"recipe": '[segment]\nmethod = "<kmeans>"', "assumptions": []} | changes
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The full page, written once."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    given = {"stages": stages(), "statistics": statistics(), "summary": summary()}
+    return write_report(path, **given)
+
+
+def text_of(tmp_path, *, stages=None, statistics=None, summary=None):
+    path = tmp_path / "report.html"
+    write_report(path, stages=stages or {}, statistics=statistics, summary=summary or {})
+    return path.read_text(encoding="utf-8")
+
+
+def sections_of(text):
+    return re.findall(r'<section id="(\w+)">', text)
+
+
+# What the page is
+
+
+def test_write_report__loads_nothing_from_elsewhere(page):
+    text = page.read_text(encoding="utf-8")
+    sources = re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?([^"\'>\s)]+)', text)
+    assert {re.match(r"data:image/(png|svg\+xml);base64,|#", s) is not None for s in sources} == {
+        True
+    }
+    assert "http" not in re.sub(r'"data:[^"]+"', "", text)
+    assert not re.search(r"<(script|link|iframe)|@import", text)
+
+
+def test_write_report__is_well_formed(page):
+    open_tags, closed = [], []
+
+    class Balance(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            assert tag != "img" or dict(attrs)["alt"]
+            if tag not in ("meta", "img"):
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag):
+            closed.append((open_tags.pop(), tag))
+
+    Balance().feed(page.read_text(encoding="utf-8"))
+    assert not open_tags
+    assert all(start == end for start, end in closed)
+
+
+def test_write_report__navigation_leads_to_every_section(page):
+    text = page.read_text(encoding="utf-8")
+    assert sections_of(text) == SECTIONS
+    assert re.findall(r'<li><a href="#(\w+)"', text) == SECTIONS
+
+
+def test_write_report__leaves_nothing_beside_the_page(page):
+    assert [path.name for path in page.parent.iterdir()] == ["report.html"]
+
+
+# What it shows
+
+
+def test_write_report__shows_headline_numbers(page):
+    text = page.read_text(encoding="utf-8")
+    for shown in ("0.3123", "0.1100", "0.2200", "0.3300", "15.83 nm", "1, 2.5 kV", "6 slices"):
+        assert f">{shown}<" in text
+    assert ">0.08 × 0.048 × 0.06<" in text
+    assert "16 × 12 × 12 voxels of 5 × 4 × 5 nm" in text
+
+
+def test_write_report__shows_every_stage_with_its_images(page):
+    text = page.read_text(encoding="utf-8")
+    titles = re.findall(r"<figcaption><strong>([^<]+)\.</strong>", text)
+    first = ["Image at 1 kV", "Image at 2.5 kV", "True phase"]
+    second = ["Image at 1 kV", "Phase", "Phase against the truth"]
+    assert titles[:9] == [*first, *second, "Phase", "Phase", "Measured and filled"]
+    assert "6 of 12 planes (50%) hold no slice" in text
+    assert "6 of 12 planes (50%) are filled" in text
+
+
+def test_write_report__lists_accuracy_time_and_memory(page):
+    text = page.read_text(encoding="utf-8")
+    for shown in ("4.25 %", "8.5 %", "0.875", "1,200", "1 min 15 s", "1.50 GiB", "5.0 MiB"):
+        assert f">{shown}<" in text
+
+
+def test_write_report__escapes_what_it_is_given(page):
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>Gold &amp; epoxy</h1>" in text
+    assert "method = &quot;&lt;kmeans&gt;&quot;" in text
+    assert "method = &lt;distance&gt;" in text
+
+
+def test_write_report__says_which_thickness_is_an_outlier(page):
+    thickness = np.diff(Z)
+    assert abs(thickness[4] - thickness.mean()) > 1.5 * thickness.std()
+    assert "without outliers (1 of 5" in page.read_text(encoding="utf-8")
+
+
+def test_write_report__marks_assumed_values(tmp_path):
+    given = summary(assumptions=["voltage = 2.5"])
+    text = text_of(tmp_path, stages=stages(), summary=given)
+    assert '1, 2.5 kV<span class="assumed">' in text
+    assert text.count('class="assumed"') == 1
+    assert "<strong>Assumed, not measured:</strong> voltage = 2.5." in text
+
+
+def test_write_report__names_failed_blocks_in_red(tmp_path):
+    given = summary()
+    cause = {"block": "z 0:64", "cause": "slice 7 is torn"}
+    given["stages"][0] |= {"blocks_failed": 2, "failures": [cause, cause]}
+    text = text_of(tmp_path, summary=given)
+    assert '<p class="banner alarm" role="alert"><strong>2 blocks failed.</strong>' in text
+    assert text.count("<td>z 0:64</td><td>slice 7 is torn</td>") == 2
+
+
+# What is absent is left out
+
+
+@pytest.mark.parametrize(
+    ("removed", "section"),
+    [
+        (["solid_fraction_profile"], "profile"),
+        ([*CURVES, "solid_fraction", "ligament_diameter", "isotropy_error"], "statistics"),
+        (["misplaced", "misplaced_solid", "mean_dice"], "accuracy"),
+    ],
+)
+def test_write_report__leaves_out_absent_statistics(tmp_path, removed, section):
+    given = statistics().drop_vars(removed)
+    text = text_of(tmp_path, statistics=given, summary=summary())
+    shown = sections_of(text)
+    kept = {"profile", "statistics", "accuracy", "timings", "recipe"} - {section}
+    assert [s for s in shown if s != "overview"] == [s for s in SECTIONS if s in kept]
+
+
+def test_write_report__of_nothing_is_a_page(tmp_path):
+    assert sections_of(text_of(tmp_path)) == []
+
+
+def test_write_report__says_what_could_not_be_read(tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError("shard c/0 is torn")
+
+    monkeypatch.setattr("fibdask.report.slices.read_planes", broken)
+    text = text_of(tmp_path, stages=stages())
+    assert text.count("could not be read: shard c/0 is torn") == 4
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 7, 5), (9, 1, 3), (2, 2, 3000)])
+def test_write_report__takes_thin_stacks(tmp_path, shape):
+    images = np.random.default_rng(0).random((1, *shape)).astype(np.float32)
+    z = 10.0 * np.arange(shape[0])
+    stack = build_stack(
+        {"intensity": images}, z=z, pixel_size=(5, 5), nominal_thickness=10, voltage=[3]
+    )
+    assert "slices" in sections_of(text_of(tmp_path, stages={"import": stack}))
+
+
+# In a browser
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found")
+def test_write_report__opens_in_a_browser_without_network(page, tmp_path):
+    probe = "<script>document.title = [...document.images].map(i => i.naturalWidth).join()</script>"
+    copy = tmp_path / "probe.html"
+    copy.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{probe}</body>"))
+    dom = in_chromium(tmp_path, "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", copy)
+    widths = [int(w) for w in re.search(r"<title>([\d,]+)</title>", dom).group(1).split(",")]
+    assert len(widths) == 12
+    assert min(widths) > 300
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found")
+def test_write_report__is_drawn_in_light_colours_with_pictures(page, tmp_path):
+    from PIL import Image
+
+    shot = tmp_path / "shot.png"
+    in_chromium(tmp_path, "--window-size=1280,3000", f"--screenshot={shot}", page)
+    drawn = np.asarray(Image.open(shot).convert("RGB"))
+    assert drawn.shape[:2] == (3000, 1280)
+    assert np.median(drawn) > 240
+    near_solid = np.abs(drawn.astype(int) - (41, 56, 84)).max(axis=2) < 12
+    assert near_solid.mean() > 0.005
+
+
+def in_chromium(folder, *arguments):
+    *options, path = arguments
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--no-first-run",
+        f"--user-data-dir={folder / 'profile'}", *options, path.as_uri(),
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
