@@ -78,11 +78,12 @@ def run(
 
 
 def _run(recipe: Any, fresh: bool, scheduler: str | None, quiet: bool) -> None:
-    from .pipeline import run_recipe
+    from .pipeline import Pipeline
 
+    pipeline = Pipeline(recipe, resume=not fresh, quiet=quiet)
     with _client(recipe.tables["cluster"], scheduler) as client:
         _say(f"dashboard: {client.dashboard_link}", quiet=quiet)
-        run_recipe(recipe, client=client, resume=not fresh, quiet=quiet)
+        pipeline.run(client)
     if recipe.tables["output"]["report"]:
         _say(f"report: {Path(recipe.tables['output']['path']) / 'report.html'}", quiet=quiet)
 

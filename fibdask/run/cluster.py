@@ -8,7 +8,6 @@ import dask
 import distributed
 import psutil
 
-from ..blocks import Execution, Monitor
 from ..conventions import RecipeError
 
 _WORKER_CONFIG = {
@@ -92,17 +91,14 @@ def connect(address: str) -> distributed.Client:
         raise RecipeError(msg) from None
 
 
-def execution_of(client: distributed.Client | None, **options: Any) -> Execution:
-    """Return how blocks are executed with a client, with the limits of its smallest worker."""
+def worker_limits(client: distributed.Client | None) -> dict[str, Any]:
+    """Return threads and memory in bytes of a client's smallest worker, or of this process."""
     if client is None:
-        threads = os.cpu_count() or 1
-        return Execution(threads=threads, memory_limit=psutil.virtual_memory().available, **options)
+        return {
+            "threads": os.cpu_count() or 1,
+            "memory_limit": int(psutil.virtual_memory().available),
+        }
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
     threads = max((worker["nthreads"] for worker in workers), default=1)
-    return Execution(
-        client=client, threads=threads, memory_limit=min(limits, default=None), **options
-    )
-
-
-__all__ = ["Monitor", "connect", "execution_of", "local_cluster", "parse_memory"]
+    return {"threads": threads, "memory_limit": min(limits, default=None)}

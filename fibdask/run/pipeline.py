@@ -4,6 +4,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..conventions import VOLUMES, ConventionError, FibdaskError
 from ..io.store import open_stack, raise_failures, write_stack
 from ..report import write_report
 from ..statistics import segmentation_errors
-from .cluster import execution_of
+from .cluster import worker_limits
 from .folder import COUNTS, LOG, RunFolder
 from .progress import LOGGER, RunMonitor
 from .recipe import STAGES, TABLES, Recipe, call_stage, read_recipe
@@ -62,49 +63,42 @@ def run_recipe(
     if client is None:
         with contextlib.suppress(ValueError):
             client = distributed.get_client()
-    return Pipeline(recipe, client, resume=resume, quiet=quiet).run()
+    return Pipeline(recipe, resume=resume, quiet=quiet).run(client)
 
 
 class Pipeline:
-    """One run of a recipe."""
+    """One run of a recipe; its input is opened at once, so that errors come before workers."""
 
-    def __init__(
-        self, recipe: Recipe, client: distributed.Client | None, *, resume: bool, quiet: bool
-    ) -> None:
+    def __init__(self, recipe: Recipe, *, resume: bool, quiet: bool) -> None:
         self.recipe = recipe
         self.folder = RunFolder(Path(recipe.tables["output"]["path"]))
-        self._stage = ""
-        self._reports: list[StageReport] = []
-        options = recipe.tables["output"]
-        self.execution = execution_of(
-            client,
+        self.execution = Execution(
             resume=resume,
             counts=self.folder.path / COUNTS,
-            block_bytes=options["block_mib"] * 2**20,
+            block_bytes=recipe.tables["output"]["block_mib"] * 2**20,
             monitor=RunMonitor(self._listen, quiet=quiet),
         )
         self.stacks: dict[str, xr.Dataset] = {}
         self.statistics: xr.Dataset | None = None
+        self._stage = ""
+        self._reports: list[StageReport] = []
+        name = source_name(recipe)
+        self._source: xr.Dataset = TABLES[name](**recipe.tables[name])
 
-    def run(self) -> xr.Dataset:
+    def run(self, client: distributed.Client | None) -> xr.Dataset:
         """Run all stages, then write the report, whatever happened."""
-        source = self._source()
+        self.execution = replace(self.execution, client=client, **worker_limits(client))
         self.folder.prepare(self.recipe.title, self.recipe.text(), self._assumptions())
         with _log_file(self.folder.path / LOG):
             LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)
             try:
-                stack = self._run_stages(source)
+                stack = self._run_stages(self._source)
             except BaseException as error:
                 LOGGER.error("%s: %s", type(error).__name__, error)
                 self._close("failed" if isinstance(error, FibdaskError) else "interrupted")
                 raise
             self._close("done")
             LOGGER.info("done")
-        return stack
-
-    def _source(self) -> xr.Dataset:
-        name = source_name(self.recipe)
-        stack: xr.Dataset = TABLES[name](**self.recipe.tables[name])
         return stack
 
     def _run_stages(self, stack: xr.Dataset) -> xr.Dataset:

@@ -1,0 +1,64 @@
+"""Run the command line in processes of their own, as a user does."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+RECIPE = """
+title = "small"
+[simulate]
+shape = [{size}, {size}, {size}]
+voxel_size = 2.5
+ligament_size = [60, 15]
+solid_fraction = [0.5, 0.5]
+voltage = [1, 2]
+seed = 3
+[segment]
+method = "kmeans"
+[reposition]
+spacing = 2.5
+[inpaint]
+method = "{inpaint}"
+[statistics]
+max_lag = 16
+[cluster]
+workers = 2
+memory = "2 GiB"
+[output]
+path = "out"
+"""
+
+
+def write_recipe(folder, *, size=128, inpaint="distance", extra=""):
+    path = folder / "recipe.toml"
+    path.write_text(RECIPE.format(size=size, inpaint=inpaint) + extra)
+    return path
+
+
+def start(*arguments, cwd=None):
+    command = [sys.executable, "-W", "error", "-m", "fibdask.run.cli", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def fibdask(*arguments, cwd=None, code=0):
+    """Run a command, check its exit code, and return what it printed and its errors."""
+    process = start(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, out + err
+    assert "Traceback" not in err, err
+    return out, err
+
+
+def status(out):
+    """Return the stages of the last run by name."""
+    text, _ = fibdask("status", out, "--json")
+    return {stage["name"]: stage for stage in json.loads(text)["stages"]}
+
+
+def stored_bytes(out):
+    """Return the content of every shard of every stage."""
+    files = [f for f in Path(out).glob("*.zarr/**/c/**/*") if f.is_file()]
+    return {str(f.relative_to(out)): f.read_bytes() for f in files if "scale" not in f.parts}

@@ -1,0 +1,106 @@
+"""Interrupted runs, with real processes: killed, resumed, changed, damaged."""
+
+import os
+import random
+import shutil
+import signal
+import time
+
+import psutil
+import pytest
+
+from tests.run.helpers import fibdask, start, status, stored_bytes, write_recipe
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("finished")
+    fibdask("run", write_recipe(folder), "--quiet")
+    return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def blocks_run(folder):
+    return {name: stage["blocks_run"] for name, stage in status(folder / "out").items()}
+
+
+def test_run__second_time_executes_no_block(copy):
+    assert all(blocks_run(copy).values())
+    fibdask("run", copy / "recipe.toml", "--quiet")
+    assert not any(blocks_run(copy).values())
+
+
+def test_run__changed_inpainting_recomputes_it_and_the_statistics_only(copy):
+    fibdask("run", write_recipe(copy, inpaint="nearest"), "--quiet")
+    ran = {name for name, count in blocks_run(copy).items() if count}
+    assert ran == {"inpaint", "statistics"}
+
+
+def test_run__truncated_shard_is_repaired(copy, finished):
+    shard = sorted(f for f in copy.glob("out/segment.zarr/phase/c/**/*") if f.is_file())[2]
+    shard.write_bytes(shard.read_bytes()[:50])
+    fibdask("run", copy / "recipe.toml", "--quiet")
+    ran = {name: count for name, count in blocks_run(copy).items() if count}
+    assert ran["segment"] == 1
+    assert stored_bytes(copy / "out") == stored_bytes(finished / "out")
+
+
+def test_run__fresh_makes_everything_anew(copy, finished):
+    fibdask("run", copy / "recipe.toml", "--fresh", "--quiet")
+    assert all(blocks_run(copy).values())
+    assert stored_bytes(copy / "out") == stored_bytes(finished / "out")
+
+
+def kill_tree(process):
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    for child in children:
+        child.kill()
+    process.wait()
+    psutil.wait_procs(children, timeout=10)
+
+
+@pytest.mark.slow
+def test_run__killed_at_random_moments_ends_byte_identical(finished, tmp_path):
+    recipe, chance = write_recipe(tmp_path), random.Random(11)
+    for _ in range(3):
+        process = start("run", recipe, "--quiet")
+        wait_for(tmp_path / "out" / "run.json", process)
+        time.sleep(chance.uniform(0, 2.5))
+        if process.poll() is None:
+            kill_tree(process)
+        process.communicate()
+    fibdask("run", recipe, "--quiet")
+    assert stored_bytes(tmp_path / "out") == stored_bytes(finished / "out")
+
+
+@pytest.mark.slow
+def test_run__survives_a_killed_worker(finished, tmp_path):
+    process = start("run", write_recipe(tmp_path), "--quiet")
+    wait_for(tmp_path / "out" / "simulate.zarr" / "intensity" / "c", process)
+    workers = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+    workers[-1].kill()
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    assert stored_bytes(tmp_path / "out") == stored_bytes(finished / "out")
+
+
+def wait_for(path, process):
+    for _ in range(600):
+        if path.exists() or process.poll() is not None:
+            return
+        time.sleep(0.05)
+    msg = f"{path} did not appear"
+    raise AssertionError(msg)
