@@ -1,0 +1,171 @@
+"""The depth of every slice, from what was given or from what the files say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..conventions import ConventionError, StackReadError, check_thickness, check_z
+from .files import missing_numbers
+from .headers import Header
+from .tables import ZTable, read_z_table
+
+ZArgument = str | Path | Sequence[float] | np.ndarray | None
+ThicknessArgument = float | Sequence[float] | np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Depths:
+    """Where the slices lie.
+
+    Attributes
+    ----------
+    z
+        Depth of each face in nm (z).
+    nominal
+        Thickness of the last slice in nm.
+    origin
+        Where they were taken from.
+    """
+
+    z: np.ndarray
+    nominal: float
+    origin: str
+
+
+@dataclass(frozen=True)
+class Slices:
+    """What the files tell of the slices: how many, their numbers and their depths in nm."""
+
+    count: int
+    numbers: tuple[int, ...] | None
+    depths: tuple[float, ...] | None
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Distance of each slice from the first one, in numbers."""
+        if self.numbers is None:
+            return np.arange(self.count)
+        return np.asarray(self.numbers) - self.numbers[0]
+
+
+def find_depths(
+    slices: Slices, header: Header, *, z: ZArgument, slice_thickness: ThicknessArgument
+) -> Depths:
+    """Find the depth of every slice; arguments win over names, names over headers.
+
+    Raises
+    ------
+    ConventionError
+        If the arguments do not fit the slices, or nothing tells the depth.
+    StackReadError
+        If a table cannot be read or does not fit.
+    """
+    if z is not None and slice_thickness is not None:
+        msg = "give either z or slice_thickness, not both"
+        raise ConventionError(msg)
+    if isinstance(z, str | Path):
+        return _from_table(slices, header, read_z_table(Path(z)))
+    if z is not None:
+        return _from_z(slices, header, z)
+    if slice_thickness is not None:
+        return _from_thickness(slices, slice_thickness)
+    if slices.depths is not None:
+        depths = np.asarray(slices.depths)
+        return Depths(depths, _nominal(depths, header), "z in the file names")
+    if header.slice_thickness_nm is not None:
+        step = header.slice_thickness_nm
+        return Depths(slices.offsets * step, step, header.origins["slice_thickness_nm"])
+    msg = "slice_thickness is needed: the files do not tell it; give slice_thickness or z in nm"
+    raise ConventionError(msg)
+
+
+def _nominal(z: np.ndarray, header: Header) -> float:
+    """Return the thickness of the last slice: the nominal one, or that of the slice before."""
+    if header.slice_thickness_nm is not None:
+        return header.slice_thickness_nm
+    if len(z) > 1:
+        return float(z[-1] - z[-2])
+    msg = "slice_thickness is needed for a stack of one slice; give it in place of z"
+    raise ConventionError(msg)
+
+
+def _floats(name: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        msg = f"{name} must be numbers of nm; got {values!r}"
+        raise ConventionError(msg) from None
+
+
+def _from_z(slices: Slices, header: Header, z: Any) -> Depths:
+    depths = _floats("z", z)
+    if depths.shape != (slices.count,):
+        msg = f"z must have one value for each of {slices.count} slices; got shape {depths.shape}"
+        raise ConventionError(msg)
+    check_z(depths)
+    return Depths(depths, _nominal(depths, header), "argument z")
+
+
+def _from_thickness(slices: Slices, slice_thickness: Any) -> Depths:
+    """Add up thicknesses; a missing slice has a thickness too."""
+    thickness = _floats("slice_thickness", slice_thickness)
+    span = int(slices.offsets[-1]) + 1
+    if thickness.ndim == 0:
+        check_thickness(thickness[np.newaxis])
+        step = float(thickness)
+        return Depths(slices.offsets * step, step, "argument slice_thickness")
+    if thickness.shape != (span,):
+        missing = missing_numbers(slices.numbers or ())
+        gaps = f", of which {missing} are missing" if missing else ""
+        msg = (
+            f"slice_thickness must be one number, or one for each of {span} slices{gaps}; "
+            f"got shape {thickness.shape}"
+        )
+        raise ConventionError(msg)
+    check_thickness(thickness)
+    faces = np.append(0.0, np.cumsum(thickness[:-1]))
+    return Depths(faces[slices.offsets], float(thickness[-1]), "argument slice_thickness")
+
+
+def _from_table(slices: Slices, header: Header, table: ZTable) -> Depths:
+    rows = _match(slices, table)
+    origin = f"column {table.column} of {table.path.name}"
+    if table.is_depth:
+        depths = table.values[rows]
+        return Depths(depths, _nominal(depths, header), origin)
+    if table.slices is not None and missing_numbers(table.slices):
+        msg = (
+            f"the thickness table {table.path} skips the slices {missing_numbers(table.slices)}; "
+            "the depth below them needs their thickness"
+        )
+        raise StackReadError(msg)
+    faces = np.append(0.0, np.cumsum(table.values[:-1]))
+    return Depths(faces[rows], float(table.values[rows[-1]]), origin)
+
+
+def _match(slices: Slices, table: ZTable) -> np.ndarray:
+    """Return the row of the table for each slice; every row must belong to the stack."""
+    if table.slices is None or slices.numbers is None:
+        in_order = table.slices is None or not missing_numbers(table.slices)
+        if len(table.values) != slices.count or not in_order:
+            msg = (
+                f"the z table {table.path} must have one row for each of {slices.count} slices; "
+                f"it has {len(table.values)} rows"
+            )
+            raise StackReadError(msg)
+        return np.arange(slices.count)
+    row_of = {number: row for row, number in enumerate(table.slices)}
+    first, last = slices.numbers[0], slices.numbers[-1]
+    lacking = [number for number in slices.numbers if number not in row_of]
+    beyond = [number for number in table.slices if not first <= number <= last]
+    if lacking or beyond:
+        fault = f"no row for slice {lacking[0]}" if lacking else f"a row for slice {beyond[0]}"
+        msg = (
+            f"the z table {table.path} must have one row for each of {slices.count} slices, "
+            f"numbered {first} to {last}; it has {len(table.values)} rows, and {fault}"
+        )
+        raise StackReadError(msg)
+    return np.array([row_of[number] for number in slices.numbers])

@@ -1,0 +1,272 @@
+"""Read raw images into a stack, lazily."""
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from operator import index
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..blocks import fingerprint, from_source
+from ..conventions import (
+    ConventionError,
+    FibdaskWarning,
+    StackReadError,
+    build_stack,
+    record_step,
+)
+from .depth import Depths, ThicknessArgument, ZArgument, find_depths
+from .files import Paths, missing_numbers
+from .headers import Sourced, agree, positive, show
+from .scan import Options, Part, scan_voltages
+from .source import ImageSource, stack_dtype
+
+PixelSize = float | tuple[float, float] | None
+Crop = Mapping[str, tuple[int, int]] | None
+
+
+def read_images(
+    source: Paths | Mapping[float, Paths],
+    *,
+    voltage: float | None = None,
+    pixel_size: PixelSize = None,
+    slice_thickness: ThicknessArgument = None,
+    z: ZArgument = None,
+    detector: str | int | None = None,
+    crop: Crop = None,
+    dataset: str | None = None,
+) -> xr.Dataset:
+    """Read raw images into a stack.
+
+    Headers are read now, pixels when they are computed. What is not given is taken from the
+    headers; what was taken and from where is written to `attrs["header"]` (JSON). Arguments win
+    over headers; a header that contradicts itself gives a FibdaskWarning.
+
+    Parameters
+    ----------
+    source
+        A folder or glob pattern of TIFF, PNG, BMP or Janelia `.dat` slices, a list of such files,
+        or one file: multipage or ImageJ TIFF, `.npy`, MRC, HDF5. Several voltages are given as
+        {voltage in kV: source}, with the same slices in each.
+    voltage
+        Accelerating voltage in kV.
+    pixel_size
+        Distance of pixel centres in nm: (y, x), or one number for both.
+    slice_thickness
+        Distance from each face to the next in nm: one number, or one for each slice, missing
+        ones included.
+    z
+        Depth of each face in nm (z), or the path of a CSV table with the columns slice, and z or
+        thickness, with their unit in the name as in `z_um`. In place of `slice_thickness`.
+    detector
+        Name or position of the detector in `.dat` files; in others, a name to record.
+    crop
+        Pixels that are kept: {"y": (start, stop), "x": (start, stop)}, for instance to cut a
+        burnt-in data bar. y and x begin at 0 after the cut.
+    dataset
+        Name of the dataset in an HDF5 file; needed if it holds several volumes.
+
+    Returns
+    -------
+    xarray.Dataset
+        A stack with `intensity` (voltage, z, y, x), lazy. Slices that the numbering skips are
+        gaps in z. Signed integers are shifted to unsigned ones, float64 becomes float32.
+
+    Raises
+    ------
+    StackReadError
+        If files cannot be read, or are not slices of one stack.
+    ConventionError
+        If a value is missing or breaks a rule.
+
+    Warns
+    -----
+    FibdaskWarning
+        Of missing slices, contradicting headers, and images with a data bar.
+    """
+    scanned = scan_voltages(source, voltage, Options(detector, dataset))
+    parts = [part for _, part in scanned]
+    window = _window(crop, parts[0])
+    voltages = [_voltage(given, part) for given, part in scanned]
+    size = _pixel_size(pixel_size, parts)
+    depths = find_depths(parts[0].slices, parts[0].header, z=z, slice_thickness=slice_thickness)
+    images = _source(parts, window)
+    given = {"voltage_kv"} if scanned[0][0] is not None else set()
+    given |= {"pixel_size_nm"} if pixel_size is not None else set()
+    given |= {"slice_thickness_nm"} if depths.origin.startswith("argument") else set()
+    for text in _remarks(parts, window, given):
+        warnings.warn(text, FibdaskWarning, stacklevel=2)
+    stack = build_stack(
+        {"intensity": from_source(images)},
+        z=depths.z,
+        pixel_size=size[0],
+        nominal_thickness=depths.nominal,
+        voltage=np.array([value for value, _ in voltages]),
+        attrs={"header": _record(parts, voltages, size, depths, images)},
+    )
+    parameters = {
+        "source": {
+            f"{value:g}": part.name for (value, _), part in zip(voltages, parts, strict=True)
+        },
+        "pixel_size": size[0],
+        "z": depths.origin,
+        "crop": {axis: [kept.start, kept.stop] for axis, kept in zip("yx", window, strict=True)},
+    }
+    return record_step(stack, "read_images", parameters, images.token)
+
+
+def _voltage(given: float | None, part: Part) -> Sourced:
+    """Return the voltage in kV: that given, or that of the headers."""
+    if given is not None:
+        return given, "argument voltage"
+    if "voltage_kv" in part.varying:
+        msg = (
+            f"voltage must be the same in all slices; in {part.name} "
+            f"{part.varying['voltage_kv']} kV: give voltage"
+        )
+        raise StackReadError(msg)
+    if part.header.voltage_kv is None:
+        msg = f"voltage is needed: the headers of {part.name} do not tell it; give voltage in kV"
+        raise ConventionError(msg)
+    return part.header.voltage_kv, part.header.origins["voltage_kv"]
+
+
+def _pixel_size(given: PixelSize, parts: Sequence[Part]) -> Sourced:
+    """Return the pixel size (y, x) in nm: that given, or that of the headers."""
+    if given is not None:
+        return _checked_size(given), "argument pixel_size"
+    first = parts[0]
+    for part in parts:
+        if "pixel_size_nm" in part.varying:
+            varying = part.varying["pixel_size_nm"]
+            msg = f"pixel_size must be one; in {part.name} {varying} nm: give pixel_size"
+            raise StackReadError(msg)
+        if part.header.pixel_size_nm is None:
+            msg = (
+                f"pixel_size is needed: the headers of {part.name} do not tell it; "
+                "give pixel_size in nm"
+            )
+            raise ConventionError(msg)
+        if not agree(part.header.pixel_size_nm, first.header.pixel_size_nm, 1e-3):
+            msg = (
+                f"all voltages must have one pixel size; {first.name} says "
+                f"{show(first.header.pixel_size_nm)} nm, {part.name} says "
+                f"{show(part.header.pixel_size_nm)} nm: give pixel_size"
+            )
+            raise StackReadError(msg)
+    return first.header.pixel_size_nm, first.header.origins["pixel_size_nm"]
+
+
+def _checked_size(given: Any) -> tuple[float, float]:
+    sizes = [positive(size) for size in np.ravel(np.asarray(given, dtype=object))]
+    if len(sizes) == 1:
+        sizes *= 2
+    if len(sizes) != 2 or sizes[0] is None or sizes[1] is None:
+        msg = f"pixel_size must be (y, x) or one number, finite and > 0 nm; got {given!r}"
+        raise ConventionError(msg)
+    return sizes[0], sizes[1]
+
+
+def _window(crop: Crop, part: Part) -> tuple[slice, slice]:
+    """Return the rows and columns that are kept."""
+    lengths = {"y": part.layout.height, "x": part.layout.width}
+    unknown = [str(axis) for axis in crop or {} if axis not in lengths]
+    if unknown:
+        msg = f"crop has the axes y and x; got {', '.join(unknown)}"
+        raise ConventionError(msg)
+    kept = []
+    for axis, length in lengths.items():
+        bounds = (crop or {}).get(axis, (0, length))
+        try:
+            start, stop = (index(bound) for bound in bounds)
+        except (TypeError, ValueError):
+            start, stop = -1, -1
+        if not 0 <= start < stop <= length:
+            msg = (
+                f"crop along {axis} must be (start, stop) with 0 <= start < stop <= {length}, "
+                f"the size of the images; got {bounds!r}"
+            )
+            raise ConventionError(msg)
+        kept.append(slice(start, stop))
+    return kept[0], kept[1]
+
+
+def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
+    layout = parts[0].layout
+    dtype, added = stack_dtype(layout.dtype, parts[0].name)
+    rows, columns = window
+    shape = (
+        len(parts),
+        parts[0].slices.count,
+        rows.stop - rows.start,
+        columns.stop - columns.start,
+    )
+    stats = [
+        [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in part.series.files]
+        for part in parts
+    ]
+    bounds = [(kept.start, kept.stop) for kept in window]
+    return ImageSource(
+        decoder=parts[0].decoder,
+        files=tuple(tuple(str(f.absolute()) for f in part.series.files) for part in parts),
+        shape=shape,
+        dtype=dtype,
+        corner=(rows.start, columns.start),
+        added=added,
+        scratch=max(part.layout.scratch for part in parts),
+        identity=fingerprint("images", parts[0].decoder, stats, bounds),
+    )
+
+
+def _remarks(parts: Sequence[Part], window: tuple[slice, slice], given: set[str]) -> list[str]:
+    """Collect what a person should know of the files; conflicts only of values not given."""
+    remarks: dict[str, None] = {}
+    for part in parts:
+        missing = missing_numbers(part.slices.numbers or ())
+        if missing:
+            text = f"slices {missing} are missing in {part.name}; they become gaps in z"
+            remarks[text] = None
+        header = part.header
+        conflicts = [text for name, text in header.conflicts if name not in given]
+        remarks |= dict.fromkeys(f"{part.name}: {text}" for text in conflicts)
+        if header.beam not in (None, "electron"):
+            text = f"{part.name} was imaged with the beam {header.beam!r}, not with electrons"
+            remarks[text] = None
+        if header.scanned_rows is not None and window[0].stop > header.scanned_rows:
+            text = (
+                f"{part.name} has {part.layout.height} rows, of which {header.scanned_rows} were "
+                f"scanned: the rest is a data bar; crop={{'y': (0, {header.scanned_rows})}} cuts it"
+            )
+            remarks[text] = None
+    return list(remarks)
+
+
+def _record(
+    parts: Sequence[Part],
+    voltages: Sequence[Sourced],
+    size: Sourced,
+    depths: Depths,
+    images: ImageSource,
+) -> str:
+    """Write as JSON what was taken and from where."""
+    header, files = parts[0].header, parts[0].series.files
+    values: dict[str, Any] = {
+        "voltage": [{"value": value, "units": "kV", "from": where} for value, where in voltages],
+        "pixel_size": {"value": list(size[0]), "units": "nm", "from": size[1]},
+        "z": {"from": depths.origin},
+        "files": {"count": len(files), "first": files[0].name, "last": files[-1].name},
+    }
+    for name in ("detector", "beam", "stage"):
+        value = getattr(header, name)
+        if value is not None:
+            values[name] = {"value": value, "from": header.origins[name]}
+    raw = parts[0].layout.dtype
+    if images.added or raw != images.dtype:
+        shifted = f" + {images.added}" if images.added else ""
+        values["intensity"] = {"from": f"{raw.name}{shifted}"}
+    conflicts = [text for part in parts for _, text in part.header.conflicts]
+    if conflicts:
+        values["conflicts"] = conflicts
+    return json.dumps(values, ensure_ascii=False)

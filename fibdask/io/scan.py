@@ -1,0 +1,209 @@
+"""Scan the files of a stack: find them, read every header, and see that they belong together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..conventions import ConventionError, StackReadError
+from .depth import Slices
+from .files import Paths, Series, find_series, format_of, missing_numbers
+from .formats import Decoder, Layout, Pillow, Tiff, reading
+from .headers import Header, agree, complete, make_header, show
+from .janelia import Dat
+from .vendor import atlas_header
+from .volumes import Hdf5, Mrc, Npy
+
+_VARIATION_RTOL = 1e-3  # between slices, where voltages read back with noise
+
+
+@dataclass(frozen=True)
+class Options:
+    """How files are decoded: the detector of `.dat` files, the dataset of HDF5 files."""
+
+    detector: str | int | None = None
+    dataset: str | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """The files of one voltage.
+
+    Attributes
+    ----------
+    series
+        The files in order.
+    decoder
+        Reads them.
+    layout
+        What each of them holds.
+    header
+        What the first of them says, completed by the job file of the microscope.
+    varying
+        Values of the header that differ between slices: a sentence by the value's name.
+    """
+
+    series: Series
+    decoder: Decoder
+    layout: Layout
+    header: Header
+    varying: Mapping[str, str]
+
+    @property
+    def slices(self) -> Slices:
+        """Count, numbers and depths of the slices."""
+        count = max(len(self.series.files), self.layout.count)
+        return Slices(count, self.series.numbers, self.series.depths)
+
+    @property
+    def name(self) -> str:
+        """Name in messages."""
+        files = self.series.files
+        return str(files[0] if len(files) == 1 else self.series.folder)
+
+
+def scan(source: Paths, options: Options) -> Part:
+    """Find the files of one voltage and read their headers.
+
+    Raises
+    ------
+    StackReadError
+        If a header cannot be read, or slices differ in shape or type.
+    """
+    series = find_series(source)
+    decoder = _decoder(format_of(series.files[0]), options)
+    layouts = []
+    for k, file in enumerate(series.files):
+        with reading(f"slice {k} ({file})" if len(series.files) > 1 else str(file)):
+            layouts.append(decoder.inspect(file))
+    _check_layouts(series.files, layouts)
+    headers = [layout.header for layout in layouts]
+    header = _labelled(headers[0], decoder, options)
+    job = _job_file(series.folder)
+    if job is not None:
+        header = complete(header, atlas_header(job, series.folder.name))
+    return Part(series, decoder, layouts[0], header, _variation(series.files, headers))
+
+
+def scan_voltages(
+    source: Paths | Mapping[float, Paths], voltage: float | None, options: Options
+) -> list[tuple[float | None, Part]]:
+    """Scan the files of every voltage, sorted by voltage; None where it was not given."""
+    if not isinstance(source, Mapping):
+        return [(None if voltage is None else _kilovolts(voltage), scan(source, options))]
+    if voltage is not None:
+        msg = f"voltages are the keys of source ({', '.join(map(str, source))}); got {voltage} too"
+        raise ConventionError(msg)
+    if not source:
+        msg = "source must hold at least one voltage; got an empty mapping"
+        raise StackReadError(msg)
+    parts = [
+        (_kilovolts(key), scan(source[key], options)) for key in sorted(source, key=_kilovolts)
+    ]
+    for number, part in parts[1:]:
+        _check_alike(*parts[0], number, part)
+    return list(parts)
+
+
+def _kilovolts(voltage: Any) -> float:
+    try:
+        return float(voltage)
+    except (TypeError, ValueError):
+        msg = f"voltage must be a number of kV; got {voltage!r}"
+        raise ConventionError(msg) from None
+
+
+def _decoder(name: str, options: Options) -> Decoder:
+    if options.dataset is not None and name != "HDF5":
+        msg = f"dataset is for HDF5 files; got {options.dataset!r} with {name}"
+        raise ConventionError(msg)
+    if name == "Janelia .dat":
+        return Dat(options.detector)
+    if isinstance(options.detector, int):
+        msg = f"detector must be a name for {name}, which holds one; got {options.detector}"
+        raise ConventionError(msg)
+    if name == "HDF5":
+        return Hdf5(options.dataset)
+    decoders: dict[str, Decoder] = {"TIFF": Tiff(), "PNG": Pillow(), "BMP": Pillow(), "MRC": Mrc()}
+    return decoders.get(name, Npy())
+
+
+def _labelled(header: Header, decoder: Decoder, options: Options) -> Header:
+    """Let the name of the detector that was given win over that in the header."""
+    if options.detector is None or isinstance(decoder, Dat):
+        return header
+    conflicts = header.conflicts
+    if header.detector not in (None, options.detector):
+        origin = header.origins["detector"]
+        text = f"detector is {options.detector!r} as given; {origin} says {header.detector!r}"
+        conflicts = (*conflicts, ("detector", text))
+    given = make_header({"detector": (options.detector, "argument detector")})
+    return replace(complete(given, header), conflicts=conflicts)
+
+
+def _job_file(folder: Path) -> Path | None:
+    """Return the ATLAS 3D job beside the images, or beside the folder of their detector."""
+    for place in (folder, folder.absolute().parent):
+        jobs = sorted(place.glob("*.a3d-setup"))
+        if jobs:
+            return jobs[0]
+    return None
+
+
+def _check_layouts(files: Sequence[Path], layouts: Sequence[Layout]) -> None:
+    first = layouts[0]
+    for k, (file, layout) in enumerate(zip(files, layouts, strict=True)):
+        if len(files) > 1 and layout.count > 1:
+            msg = f"a file of a series must hold one slice; {file} holds {layout.count}"
+            raise StackReadError(msg)
+        if _describe(layout) != _describe(first):
+            msg = (
+                f"slices must have one shape and type; slice {k} ({file}) is {_describe(layout)}, "
+                f"slice 0 ({files[0]}) is {_describe(first)}"
+            )
+            raise StackReadError(msg)
+
+
+def _describe(layout: Layout) -> str:
+    return f"{layout.height} x {layout.width} {layout.dtype.name}"
+
+
+def _variation(files: Sequence[Path], headers: Sequence[Header]) -> dict[str, str]:
+    """Find slices whose header tells another voltage or pixel size than the first."""
+    found: dict[str, str] = {}
+    for name in ("voltage_kv", "pixel_size_nm"):
+        expected = getattr(headers[0], name)
+        for file, header in zip(files, headers, strict=True):
+            value = getattr(header, name)
+            if None not in (value, expected) and not agree(value, expected, _VARIATION_RTOL):
+                found[name] = (
+                    f"{files[0].name} says {show(expected)}, {file.name} says {show(value)}"
+                )
+                break
+    return found
+
+
+def _check_alike(voltage: float | None, first: Part, other_voltage: float, other: Part) -> None:
+    """Require the same slices, shape and type at every voltage."""
+    for name, mine, theirs in (
+        ("format", type(first.decoder).__name__, type(other.decoder).__name__),
+        ("number of slices", first.slices.count, other.slices.count),
+        ("shape and type", _describe(first.layout), _describe(other.layout)),
+        ("slice numbers", _span(first.slices.numbers), _span(other.slices.numbers)),
+        ("depths in the file names", first.slices.depths, other.slices.depths),
+    ):
+        if mine != theirs:
+            msg = (
+                f"all voltages must have the same {name}; "
+                f"{voltage:g} kV ({first.name}) has {mine}, "
+                f"{other_voltage:g} kV ({other.name}) has {theirs}"
+            )
+            raise StackReadError(msg)
+
+
+def _span(numbers: tuple[int, ...] | None) -> str:
+    """Write slice numbers by their first, last and missing ones."""
+    if numbers is None:
+        return "none"
+    skipped = missing_numbers(numbers)
+    return f"{numbers[0]} to {numbers[-1]}" + (f" without {skipped}" if skipped else "")

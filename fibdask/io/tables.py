@@ -1,0 +1,164 @@
+"""Tables of depths or thicknesses: CSV with the unit in the name of the column."""
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..conventions import ConventionError, StackReadError
+from .headers import nanometres, reason
+
+_SLICE = re.compile(r"slice(?:[ _]?(?:number|index|no))?", re.IGNORECASE)
+_LENGTH = re.compile(
+    r"(?P<quantity>z|depth|dz|thickness|slice[ _]thickness)"
+    r"(?:[ _]*[\[(]\s*(?P<in_brackets>[^\])]+?)\s*[\])]|[ _]+(?P<bare>\S+))?",
+    re.IGNORECASE,
+)
+_DEPTHS = ("z", "depth")
+
+
+@dataclass(frozen=True)
+class ZTable:
+    """A z table.
+
+    Attributes
+    ----------
+    path
+        Where it was read.
+    column
+        Name of the column that was used.
+    lines
+        Line of the file that each row was in.
+    slices
+        Slice numbers; None if there is no such column.
+    values
+        Depths or thicknesses in nm.
+    is_depth
+        True for depths, False for thicknesses.
+    """
+
+    path: Path
+    column: str
+    lines: tuple[int, ...]
+    slices: tuple[int, ...] | None
+    values: np.ndarray
+    is_depth: bool
+
+    def place(self, k: int) -> str:
+        """Name a row."""
+        number = self.slices[k] if self.slices is not None else k
+        return f"slice {number} (line {self.lines[k]} of {self.path})"
+
+
+def read_z_table(path: Path) -> ZTable:
+    """Read a CSV table with a column of depths (z) or thicknesses, and perhaps slice numbers.
+
+    The columns are called `slice`, and `z` or `thickness` (or `dz`) with a unit, as in `z_um`,
+    `z [nm]`, `thickness_nm`; nm without one. Where both are there, z is used.
+
+    Raises
+    ------
+    StackReadError
+        If it cannot be read, or if names or units are not known.
+    ConventionError
+        If depths do not increase, or thicknesses are not > 0.
+    """
+    rows = _read_rows(path)
+    names = [name.strip() for name in rows[0][1]]
+    column, factor, is_depth = _value_column(path, names)
+    numbered = [k for k, name in enumerate(names) if _SLICE.fullmatch(name)]
+    lines, slices, values = [], [], []
+    for line, row in rows[1:]:
+        lines.append(line)
+        values.append(_number(path, line, names[column], row, column) * factor)
+        if numbered:
+            slices.append(_integer(path, line, names[numbered[0]], row, numbered[0]))
+    table = ZTable(
+        path,
+        names[column],
+        tuple(lines),
+        tuple(slices) if numbered else None,
+        np.round(values, 9),
+        is_depth,
+    )
+    _check(table)
+    return table
+
+
+def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Return lines and cells of all rows that hold something; '#' begins a comment."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"the z table {path} cannot be read: {reason(error)}"
+        raise StackReadError(msg) from error
+    lines = [(k, line) for k, line in enumerate(text.splitlines(), start=1)]
+    lines = [(k, line) for k, line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if len(lines) < 2:
+        msg = f"the z table {path} holds no rows; expected columns slice, z or thickness"
+        raise StackReadError(msg)
+    delimiter = next((mark for mark in ";\t" if mark in lines[0][1]), ",")
+    return [(k, next(csv.reader([line], delimiter=delimiter))) for k, line in lines]
+
+
+def _value_column(path: Path, names: Sequence[str]) -> tuple[int, float, bool]:
+    """Choose the column of values: its place, its unit in nm, and whether it holds depths."""
+    found = [(k, match) for k, name in enumerate(names) if (match := _LENGTH.fullmatch(name))]
+    found.sort(key=lambda item: item[1]["quantity"].casefold() not in _DEPTHS)
+    if not found:
+        msg = (
+            f"the z table {path} has the columns {', '.join(names)}; "
+            "expected z or thickness with a unit, such as z_um or thickness_nm"
+        )
+        raise StackReadError(msg)
+    column, match = found[0]
+    unit = match["in_brackets"] or match["bare"] or "nm"
+    factor = nanometres(unit)
+    if factor is None:
+        msg = (
+            f"the z table {path} has the unknown unit {unit!r} in the column {names[column]!r}; "
+            "known are nm, um, mm, m, pm, angstrom"
+        )
+        raise StackReadError(msg)
+    return column, factor, match["quantity"].casefold() in _DEPTHS
+
+
+def _number(path: Path, line: int, name: str, row: list[str], column: int) -> float:
+    text = row[column].strip() if column < len(row) else ""
+    try:
+        return float(text or "nan")
+    except ValueError:
+        msg = f"{name} must be a number; line {line} of {path} has {text!r}"
+        raise StackReadError(msg) from None
+
+
+def _integer(path: Path, line: int, name: str, row: list[str], column: int) -> int:
+    number = _number(path, line, name, row, column)
+    if not number.is_integer():
+        msg = f"{name} must be a whole number; line {line} of {path} has {row[column].strip()!r}"
+        raise StackReadError(msg)
+    return int(number)
+
+
+def _check(table: ZTable) -> None:
+    name = table.column
+    _refuse(table, ~np.isfinite(table.values), f"{name} must be finite")
+    if table.is_depth:
+        falling = np.append(False, np.diff(table.values) <= 0)
+        _refuse(table, falling, f"{name} must be strictly increasing")
+    else:
+        _refuse(table, table.values <= 0, f"{name} must be > 0 nm")
+    if table.slices is not None:
+        falling = np.append(False, np.diff(table.slices) <= 0)
+        _refuse(table, falling, "the slice numbers of a z table must be strictly increasing")
+
+
+def _refuse(table: ZTable, wrong: np.ndarray, rule: str) -> None:
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        before = f" after {table.values[k - 1]:g} nm" if "increasing" in rule else ""
+        msg = f"{rule}; {table.place(k)} has {table.values[k]:g} nm{before}"
+        raise ConventionError(msg)

@@ -1,0 +1,237 @@
+"""Decoders: files of every format equal the arrays that were written."""
+
+import h5py
+import mrcfile
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
+from fibdask.io.formats import to_grey
+from fibdask.io.read import read_images
+from tests.naive_io import grey_volume, taken, write_dat
+
+GIVEN = {"voltage": 2.0, "pixel_size": 4.0, "slice_thickness": 10.0}
+
+
+def read_volume(path, **options):
+    return read_images(path, **GIVEN, **options)["intensity"].values[0]
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"photometric": "minisblack"}])
+def test_tiff__multipage_equals_what_was_written(tmp_path, byteorder, options):
+    volume = grey_volume((5, 6, 7), np.uint16)
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path, byteorder=byteorder) as tif:
+        for page in volume:
+            tif.write(page, contiguous=False, **options)
+    np.testing.assert_array_equal(read_volume(path), volume)
+
+
+def test_tiff__imagej_spacing_and_unit_are_taken(tmp_path):
+    path = tmp_path / "a.tif"
+    volume = grey_volume((4, 5, 6))
+    metadata = {"spacing": 0.05, "unit": "um", "axes": "ZYX"}
+    tifffile.imwrite(path, volume, imagej=True, resolution=(50, 25), metadata=metadata)
+    stack = read_images(path, voltage=1.0)
+    np.testing.assert_array_equal(stack["intensity"][0], volume)
+    np.testing.assert_allclose(stack["z"], np.arange(4) * 50.0)
+    np.testing.assert_allclose([stack["y"][1], stack["x"][1]], [40.0, 20.0])
+    assert taken(stack)["z"]["from"] == "ImageJ spacing in um"
+
+
+def test_tiff__truncated_stack_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, grey_volume((4, 50, 60)), imagej=True)
+    path.write_bytes(path.read_bytes()[:-4000])
+    with pytest.raises(StackReadError, match=r"a\.tif cannot be read"):
+        read_images(path, **GIVEN)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
+def test_tiff__broken_list_of_pages_is_not_a_shorter_stack(tmp_path, share):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tif:
+        for page in grey_volume((8, 20, 20)):
+            tif.write(page, contiguous=False)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(StackReadError, match=r"a\.tif cannot be read: .*cut off|corrupted"):
+        read_images(path, **GIVEN)
+
+
+@pytest.mark.filterwarnings("ignore:.*are stored as RGB:DeprecationWarning")
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_tiff__few_slices_are_not_taken_for_colours(tmp_path, count):
+    path = tmp_path / "a.tif"
+    volume = grey_volume((count, 6, 7))
+    tifffile.imwrite(path, volume.astype(np.float32), metadata={"axes": "ZYX"})
+    np.testing.assert_array_equal(read_volume(path), volume)
+
+
+def test_tiff__channels_are_taken_as_slices_with_a_warning(tmp_path):
+    path = tmp_path / "a.tif"
+    volume = grey_volume((6, 7, 8))
+    tifffile.imwrite(path, volume, imagej=True)
+    with pytest.warns(FibdaskWarning, match="its 6 channels are taken as slices"):
+        np.testing.assert_array_equal(read_volume(path), volume)
+
+
+def test_tiff__colours_in_planes_are_grey_if_equal(tmp_path):
+    image = grey_volume((6, 7))
+    planes = np.stack([image] * 3)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate")
+    np.testing.assert_array_equal(read_volume(path)[0], image)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16])
+def test_pillow__grey_values_of_every_depth(tmp_path, dtype):
+    image = grey_volume((6, 7), np.uint16).astype(dtype)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.png")[0], image)
+
+
+def test_tiff__pages_of_two_shapes_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tif:
+        for width in (6, 7):
+            tif.write(grey_volume((5, width)), contiguous=False)
+    with pytest.raises(StackReadError, match=r"\(5, 6\) uint8 and \(5, 7\) uint8"):
+        read_images(path, **GIVEN)
+
+
+def test_tiff__two_axes_beside_the_image_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, grey_volume((2, 3, 4, 5)), imagej=True, metadata={"axes": "ZCYX"})
+    with pytest.raises(StackReadError, match="its axes are Z 2, C 3"):
+        read_images(path, **GIVEN)
+
+
+def test_tiff__white_as_zero_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, grey_volume((5, 6)), photometric="miniswhite")
+    with pytest.raises(StackReadError, match="white as zero"):
+        read_images(path, **GIVEN)
+
+
+def test_npy__fortran_order_and_single_slices(tmp_path):
+    volume = grey_volume((5, 6, 7))
+    np.save(tmp_path / "a.npy", np.asfortranarray(volume))
+    np.save(tmp_path / "b.npy", volume[0])
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.npy"), volume)
+    np.testing.assert_array_equal(read_volume(tmp_path / "b.npy")[0], volume[0])
+
+
+def test_npy__objects_and_other_shapes_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{}], dtype=object))
+    np.save(tmp_path / "b.npy", np.zeros((2, 2, 2, 2), np.uint8))
+    with pytest.raises(StackReadError, match=r"a\.npy cannot be read"):
+        read_volume(tmp_path / "a.npy")
+    with pytest.raises(StackReadError, match=r"shape is \(2, 2, 2, 2\)"):
+        read_volume(tmp_path / "b.npy")
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32])
+def test_mrc__equals_what_was_written(tmp_path, dtype):
+    volume = grey_volume((4, 5, 6), np.int16).astype(dtype)
+    with mrcfile.new(tmp_path / "a.mrc", volume) as mrc:
+        mrc.voxel_size = (40.0, 50.0, 100.0)  # x, y, z in Å
+    stack = read_images(tmp_path / "a.mrc", voltage=1.0)
+    shift = 32768 if dtype == np.int16 else 0
+    np.testing.assert_array_equal(stack["intensity"][0], volume.astype(float) + shift)
+    np.testing.assert_allclose([stack["z"][1], stack["y"][1], stack["x"][1]], [10, 5, 4], rtol=1e-6)
+
+
+def test_mrc__one_angstrom_means_unknown(tmp_path):
+    with mrcfile.new(tmp_path / "a.mrc", grey_volume((4, 5, 6), np.uint16)) as mrc:
+        mrc.voxel_size = 1.0
+    with pytest.raises(ConventionError, match="pixel_size is needed"):
+        read_images(tmp_path / "a.mrc", voltage=1.0)
+
+
+def test_mrc__truncated_is_refused(tmp_path):
+    path = tmp_path / "a.mrc"
+    mrcfile.new(path, grey_volume((4, 5, 6), np.uint16)).close()
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(StackReadError, match=r"cut off: 1264 bytes are expected, 1254 are there"):
+        read_images(path, **GIVEN)
+
+
+@pytest.mark.parametrize("chunks", [None, (3, 2, 4)])
+def test_hdf5__the_only_volume_is_found_with_its_voxel_size(tmp_path, chunks):
+    volume = grey_volume((8, 5, 6))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("group/raw", data=volume, chunks=chunks)
+        data.attrs["element_size_um"] = (0.01, 0.005, 0.004)
+        file["profile"] = np.zeros(8)
+    stack = read_images(tmp_path / "a.h5", voltage=1.0)
+    np.testing.assert_array_equal(stack["intensity"][0], volume)
+    np.testing.assert_array_equal(stack["intensity"][0, 2:7, 1:, 3:], volume[2:7, 1:, 3:])
+    np.testing.assert_allclose([stack["z"][1], stack["y"][1], stack["x"][1]], [10, 5, 4])
+
+
+def test_hdf5__one_of_several_is_chosen_by_name(tmp_path):
+    volume = grey_volume((2, 5, 6))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"], file["labels"] = volume, volume * 0
+    with pytest.raises(StackReadError, match=r"2 datasets .* labels \(2, 5, 6\), raw"):
+        read_volume(tmp_path / "a.h5")
+    with pytest.raises(StackReadError, match="no dataset 'row'"):
+        read_volume(tmp_path / "a.h5", dataset="row")
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.h5", dataset="/raw"), volume)
+
+
+def test_dat__detectors_are_taken_apart(tmp_path):
+    frames = grey_volume((2, 4, 5), np.int16)
+    write_dat(tmp_path / "a.dat", frames)
+    expected = frames.astype(int) + 32768
+    for k, choice in enumerate(["InLens", "es"]):
+        np.testing.assert_array_equal(read_volume(tmp_path / "a.dat", detector=k)[0], expected[k])
+        named = read_volume(tmp_path / "a.dat", detector=choice)
+        np.testing.assert_array_equal(named[0], expected[k])
+
+
+@pytest.mark.parametrize("detector", [None, "SE2", 2])
+def test_dat__detector_must_be_one_of_the_file(tmp_path, detector):
+    write_dat(tmp_path / "a.dat", grey_volume((2, 4, 5), np.int16))
+    with pytest.raises(ConventionError, match=f"0 InLens, 1 ESB.*got {detector!r}"):
+        read_images(tmp_path / "a.dat", **GIVEN, detector=detector)
+
+
+def test_dat__other_versions_and_cut_files_are_refused(tmp_path):
+    path = tmp_path / "a.dat"
+    write_dat(path, grey_volume((1, 4, 5), np.int16), names=("InLens",), version=1)
+    with pytest.raises(StackReadError, match="version is 1; readable are 3 to 9"):
+        read_images(path, **GIVEN)
+    write_dat(path, grey_volume((1, 4, 5), np.int16), names=("InLens",))
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(StackReadError, match="1064 bytes are expected, 1062 are there"):
+        read_images(path, **GIVEN)
+    path.write_bytes(b"something else" * 100)
+    with pytest.raises(StackReadError, match=r"no Janelia \.dat file"):
+        read_images(path, **GIVEN)
+
+
+def test_to_grey__ramp_with_annotation_colours_keeps_the_values():
+    palette = np.repeat(np.arange(256, dtype=np.uint8)[:, np.newaxis], 3, axis=1)
+    palette[9::9] = (255, 0, 0)
+    frame = grey_volume((8, 8))
+    np.testing.assert_array_equal(to_grey(frame, palette), frame)
+
+
+def test_to_grey__grey_palette_is_applied_and_coloured_refused():
+    palette = np.repeat(np.array([[255], [0]], np.uint8), 3, axis=1)
+    np.testing.assert_array_equal(to_grey(np.array([[0, 1]]), palette), [[255, 0]])
+    with pytest.raises(ValueError, match="palette is coloured"):
+        to_grey(np.array([[0, 1]]), np.array([[255, 0, 0], [0, 0, 0]], np.uint8))
+
+
+def test_to_grey__alpha_must_be_opaque():
+    frame = np.stack([*[grey_volume((3, 3))] * 3, np.full((3, 3), 255, np.uint8)])
+    np.testing.assert_array_equal(to_grey(frame), frame[0])
+    frame[3, 0, 0] = 0
+    with pytest.raises(ValueError, match="transparent"):
+        to_grey(frame)

@@ -1,0 +1,98 @@
+"""z tables: units, matching to slices, and what is refused with its place."""
+
+import numpy as np
+import pytest
+
+from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
+from fibdask.io.read import read_images
+from fibdask.io.tables import read_z_table
+from tests.naive_io import grey_volume, taken, write_slices
+
+GIVEN = {"voltage": 2.0, "pixel_size": 4.0}
+
+
+def table(tmp_path, text):
+    path = tmp_path / "z.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["z_um", "z [µm]", "Z (um)", "z um", "depth_um", "thickness_um", "dz_um"]
+)
+def test_read_z_table__units_are_those_of_the_name(tmp_path, name):
+    read = read_z_table(table(tmp_path, f"slice,{name}\n3,0.01\n4,0.02\n"))
+    np.testing.assert_allclose(read.values, [10.0, 20.0])
+    assert read.slices == (3, 4)
+    assert read.is_depth == (name[0] in "zZ" or name.startswith("depth"))
+
+
+def test_read_z_table__z_wins_over_thickness_and_comments_are_skipped(tmp_path):
+    text = "# made by hand\ndz_nm;z_nm;slice\n;5;1\n\n2;7;2\n"
+    read = read_z_table(table(tmp_path, text))
+    assert (read.column, read.lines) == ("z_nm", (3, 5))
+    np.testing.assert_allclose(read.values, [5.0, 7.0])
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("z_furlong\n1\n2\n", StackReadError, "unknown unit 'furlong'"),
+        ("slice,depth of field\n1,2\n", StackReadError, "unknown unit 'of field'|has the columns"),
+        ("a,b\n1,2\n", StackReadError, "has the columns a, b"),
+        ("z_nm\n", StackReadError, "holds no rows"),
+        ("z_nm\n1\nx\n", StackReadError, "line 3 .* has 'x'"),
+        ("slice,z_nm\n1.5,1\n", StackReadError, "whole number; line 2 .* '1.5'"),
+        ("thickness_nm\n10\nnan\n", ConventionError, r"finite; slice 1 \(line 3 .* nan nm"),
+        ("slice,thickness_nm\n7,10\n8,\n", ConventionError, r"finite; slice 8 \(line 3 .* nan nm"),
+        ("thickness_nm\n10\n-0.8\n", ConventionError, r"> 0 nm; slice 1 .* -0.8 nm"),
+        ("z_um\n1\n2\n2\n", ConventionError, r"increasing; slice 2 \(line 4 .* 2000 nm after 2000"),
+        ("slice,z_um\n2,1\n1,2\n", ConventionError, r"slice numbers .* increasing; slice 1"),
+    ],
+)
+def test_read_z_table__refuses_with_the_place(tmp_path, text, error, message):
+    with pytest.raises(error, match=message):
+        read_z_table(table(tmp_path, text))
+
+
+def test_read_z_table__missing_file_is_named(tmp_path):
+    with pytest.raises(StackReadError, match=r"lost\.csv cannot be read"):
+        read_z_table(tmp_path / "lost.csv")
+
+
+def test_read_images__table_is_matched_to_the_numbers_of_files(tmp_path):
+    write_slices(tmp_path, grey_volume((3, 3, 3)), numbers=[5, 6, 8])
+    path = table(tmp_path, "slice,thickness_nm\n5,10\n6,11\n7,12\n8,13\n")
+    with pytest.warns(FibdaskWarning, match="slices 7 are missing"):
+        stack = read_images(tmp_path, z=path, **GIVEN)
+    np.testing.assert_allclose(stack["z"], [0.0, 10.0, 33.0])
+    np.testing.assert_allclose(stack["slice_thickness"], [10.0, 23.0, 13.0])
+    assert taken(stack)["z"]["from"] == "column thickness_nm of z.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("z_nm\n1\n2\n", "each of 3 slices; it has 2 rows"),
+        ("thickness_nm\n1\n2\n3\n4\n", "each of 3 slices; it has 4 rows"),
+        ("slice,z_nm\n0,1\n1,2\n", "it has 2 rows, and no row for slice 2"),
+        ("slice,z_nm\n0,1\n1,2\n2,3\n3,4\n", "it has 4 rows, and a row for slice 3"),
+    ],
+)
+def test_read_images__table_of_the_wrong_length_is_refused(tmp_path, text, message):
+    write_slices(tmp_path, grey_volume((3, 3, 3)))
+    with pytest.raises(StackReadError, match=message):
+        read_images(tmp_path, z=table(tmp_path, text), **GIVEN)
+
+
+def test_read_images__thickness_table_that_skips_a_slice_is_refused(tmp_path):
+    write_slices(tmp_path, grey_volume((3, 3, 3)), numbers=[0, 1, 3])
+    path = table(tmp_path, "slice,thickness_nm\n0,1\n1,2\n3,4\n")
+    with pytest.raises(StackReadError, match="skips the slices 2"):
+        read_images(tmp_path, z=path, **GIVEN)
+
+
+def test_read_images__volume_counts_slices_from_any_number(tmp_path):
+    np.save(tmp_path / "a.npy", grey_volume((3, 3, 3)))
+    path = table(tmp_path, "slice,z_nm\n1,1\n2,3\n3,6\n")
+    np.testing.assert_allclose(read_images(tmp_path / "a.npy", z=path, **GIVEN)["z"], [1, 3, 6])

@@ -1,0 +1,167 @@
+"""Headers of microscopes: units, conflicts, unsafe XML."""
+
+import struct
+
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fibdask.conventions import FibdaskWarning, StackReadError
+from fibdask.io.headers import Header, complete, make_header
+from fibdask.io.read import read_images
+from fibdask.io.vendor import (
+    _pixel_width,
+    atlas_header,
+    fei_header,
+    openfibsem_header,
+    tescan_header,
+    zeiss_header,
+)
+from tests.naive_io import grey_volume, taken, write_slices
+
+ATLAS = """<?xml version="1.0"?><ATLAS3D-Setup><Settings>
+<KeyFrame><FibicsRasterInfo><PixelSizeX>0.02</PixelSizeX></FibicsRasterInfo></KeyFrame>
+<Imaging><Interval>0.01</Interval><Detector>SE2</Detector><DetectorB>ESB</DetectorB>
+<FibicsRasterInfo><PixelSizeX>0.004</PixelSizeX><PixelSizeY>0.005</PixelSizeY></FibicsRasterInfo>
+</Imaging></Settings><ColumnInfo><EHT>1200</EHT></ColumnInfo></ATLAS3D-Setup>"""
+LAUGHS = '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;">]><a>&c;</a>'
+EXTERNAL = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]><a>&b;</a>'
+
+
+def test_zeiss_header__image_pixel_size_is_taken_and_the_other_named():
+    tag = {
+        "ap_actualkv": ("EHT", 900, "V"),
+        "ap_image_pixel_size": ("Image Pixel Size", 21.83, "nm"),
+        "ap_pixel_size": ("Pixel Size", 43.66, "nm"),
+    }
+    header = zeiss_header(tag)
+    assert (header.voltage_kv, header.pixel_size_nm) == (0.9, (21.83, 21.83))
+    ((name, text),) = header.conflicts
+    assert name == "pixel_size_nm"
+    assert "Zeiss Image Pixel Size says 21.83, Zeiss Pixel Size says 43.66" in text
+
+
+def test_zeiss_header__ion_images_have_the_voltage_of_the_ion_beam():
+    tag = {
+        "dp_fib_imaging": ("FIB Imaging", "FIB"),
+        "ap_actualkv": ("EHT", 5.0, "kV"),
+        "ap_fib_eht_actual": ("FIB EHT", 30.0, "kV"),
+    }
+    assert (zeiss_header(tag).voltage_kv, zeiss_header(tag).beam) == (30.0, "ion")
+
+
+def test_fei_header__empty_fields_are_not_numbers():
+    tag = {"Beam": {"HV": "", "Beam": "EBeam"}, "Scan": {"PixelWidth": ""}, "Stage": {"StageX": ""}}
+    header = fei_header(tag)
+    assert (header.voltage_kv, header.pixel_size_nm, header.stage) == (None, None, None)
+
+
+def test_fei_header__field_width_and_deceleration_are_compared():
+    tag = {
+        "Beam": {"HV": 5000, "Beam": "EBeam"},
+        "EBeam": {"HV": 5000, "HFW": 1e-5},
+        "Scan": {"PixelWidth": 2e-8, "PixelHeight": 2e-8},
+        "Image": {"ResolutionX": 1000},
+        "EBeamDeceleration": {"ModeOn": "On", "LandingEnergy": 1000},
+    }
+    text = " ".join(sentence for _, sentence in fei_header(tag).conflicts)
+    assert "PixelWidth says 20, FEI [EBeam] HFW / ResolutionX says 10" in text
+    assert "LandingEnergy says 1 kV" in text
+
+
+def test_tescan_header__records_are_walked():
+    def record(kind, content):
+        return struct.pack("<IH", len(content) + 2, kind) + content
+
+    size = b"PixelSizeX=0.000000004\nPixelSizeY=0.000000005\n\0"
+    beam = b"HV=2000.0\nAcceleratorVoltage=5000.0\nDetector=E-T\nStageX=0.001\n\0"
+    thumbnail = record(1, b"HV=1\n[MAIN]")
+    header = tescan_header(thumbnail + record(2, size) + record(3, beam) + record(0, b""))
+    assert (header.voltage_kv, header.pixel_size_nm, header.detector) == (2.0, (5.0, 4.0), "E-T")
+    assert header.stage == {"x_mm": 1.0}
+    assert "TESCAN HV says 2, TESCAN AcceleratorVoltage says 5" in header.conflicts[0][1]
+
+
+@given(st.binary(max_size=60))
+def test_tescan_header__never_fails_on_damaged_tags(tag):
+    assert isinstance(tescan_header(tag), Header)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"shape": [1]}', '{"beam_type": null}', "[1]", "{1}"])
+def test_openfibsem_header__other_json_is_no_header(text):
+    assert openfibsem_header(text).voltage_kv is None
+
+
+def test_openfibsem_header__voltage_of_the_beam_that_made_the_image():
+    text = (
+        '{"beam_type": "ELECTRON", "pixel_size": {"x": 4e-9, "y": 5e-9}, "microscope_state": '
+        '{"eb_settings": {"voltage": 2000}, "ib_settings": {"voltage": 30000}}}'
+    )
+    header = openfibsem_header(text)
+    assert (header.voltage_kv, header.pixel_size_nm, header.beam) == (2.0, (5.0, 4.0), "electron")
+
+
+def test_atlas_header__imaging_raster_not_key_frames(tmp_path):
+    path = tmp_path / "job.a3d-setup"
+    path.write_text(ATLAS)
+    header = atlas_header(path, "ESB")
+    assert (header.voltage_kv, header.pixel_size_nm) == (1.2, (5.0, 4.0))
+    assert (header.slice_thickness_nm, header.detector) == (10.0, "ESB")
+    assert atlas_header(path).detector is None
+
+
+@pytest.mark.parametrize("text", [LAUGHS, EXTERNAL, "<a>", "", "{}"])
+def test_atlas_header__unsafe_or_broken_xml_is_refused(tmp_path, text):
+    path = tmp_path / "job.a3d-setup"
+    path.write_text(text)
+    with pytest.raises(StackReadError, match=r"job\.a3d-setup cannot be read as an ATLAS 3D job"):
+        atlas_header(path)
+
+
+def test_read_images__atlas_job_beside_the_folder_of_the_detector(tmp_path):
+    (tmp_path / "job.a3d-setup").write_text(ATLAS)
+    folder = write_slices(tmp_path / "ESB", grey_volume((3, 4, 4)), suffix=".tif")
+    for k, z in enumerate((1.0894, 1.0988, 1.1088)):
+        (folder / f"slice_{k}.tif").rename(folder / f"slice_{k:05}_z={z}um.tif")
+    stack = read_images(folder)
+    assert list(stack["z"].values) == [1089.4, 1098.8, 1108.8]
+    assert float(stack["slice_thickness"][-1]) == 10.0
+    assert float(stack["voltage"][0]) == 1.2
+    assert taken(stack)["detector"]["value"] == "ESB"
+
+
+def test_read_images__ion_images_and_data_bars_are_remarked(tmp_path):
+    text = (
+        "[Beam]\r\nHV=30000\r\nBeam=IBeam\r\n[Scan]\r\nPixelWidth=4e-9\r\nPixelHeight=4e-9\r\n"
+        "[Image]\r\nResolutionX=6\r\nResolutionY=5\r\n"
+    )
+    tag = (34682, "s", 0, text, True)
+    tifffile.imwrite(tmp_path / "a.tif", grey_volume((7, 6)), extratags=[tag], metadata=None)
+    with pytest.warns(FibdaskWarning) as caught:
+        stack = read_images(tmp_path / "a.tif", slice_thickness=10.0)
+    messages = " ".join(str(warning.message) for warning in caught)
+    assert "with the beam 'ion'" in messages
+    assert "7 rows, of which 5 were scanned" in messages
+    assert float(stack["voltage"][0]) == 30.0
+
+
+@given(st.integers(1, 9999), st.integers(0, 2))
+def test_pixel_width__undoes_the_rational_of_imagej(number, digits):
+    width = round(number / 10**digits, digits)
+    above = int(1 / width * 1e6)
+    assert _pixel_width(above, 1_000_000) == pytest.approx(width, rel=2 / above)
+
+
+@pytest.mark.parametrize("width", [40.0, 3.0, 7.5, 12.4, 0.543])
+def test_pixel_width__is_exact_for_ordinary_sizes(width):
+    assert _pixel_width(int(1e6 / (width * (1 + 1e-9))), 1_000_000) == width
+
+
+def test_complete__fills_and_compares():
+    first = make_header({"voltage_kv": (2.0, "tag")})
+    other = make_header({"voltage_kv": (3.0, "job"), "pixel_size_nm": ((4.0, 4.0), "job")})
+    both = complete(first, other)
+    assert (both.voltage_kv, both.pixel_size_nm) == (2.0, (4.0, 4.0))
+    assert both.origins == {"voltage_kv": "tag", "pixel_size_nm": "job"}
+    assert "tag says 2, job says 3" in both.conflicts[0][1]
