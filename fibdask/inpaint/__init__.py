@@ -1,0 +1,5 @@
+"""The planes that repositioning leaves empty, filled from the measured ones."""
+
+from .gaps import inpaint_gaps
+
+__all__ = ["inpaint_gaps"]

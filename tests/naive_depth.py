@@ -1,0 +1,104 @@
+"""Slow, obvious references for thickness and inpaint."""
+
+from itertools import combinations
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import convolve1d, distance_transform_edt, label
+
+
+def least_displacement(positions):
+    """Least sum of squared displacements of slices on planes of their own, by trying all."""
+    first, last = np.floor(positions[[0, -1]] + 0.5)
+    planes = np.arange(first, last + 1)
+    return min(
+        np.sum((np.array(chosen) - positions) ** 2)
+        for chosen in combinations(planes, len(positions))
+    )
+
+
+def nearest_plane(plane, measured):
+    """Nearest measured plane; `min` takes the first, that is the lower, of two."""
+    return min(measured, key=lambda candidate: abs(candidate - plane))
+
+
+def window(plane, measured):
+    """The four measured planes on each side, the plane below, and the weight of each.
+
+    The plane below weighs 2^-10 more, so that ties are its own.
+    """
+    below = [m for m in measured if m < plane][-4:]
+    above = [m for m in measured if m > plane][:4]
+    planes = np.array(below + above)
+    weights = CubicSpline(planes, np.eye(len(planes)), bc_type="natural")(plane)
+    return planes, weights, weights + 2.0**-10 * (planes == below[-1])
+
+
+def is_gap(plane, measured):
+    return measured[0] < plane < measured[-1] and plane not in measured
+
+
+def spline_grey(volume, measured):
+    """Grey values (z, y, x), float64, of the natural spline through each gap's window."""
+    out = np.empty(volume.shape)
+    for plane in range(len(volume)):
+        out[plane] = volume[nearest_plane(plane, measured)]
+        if is_gap(plane, measured):
+            planes, weights, _ = window(plane, measured)
+            out[plane] = np.tensordot(weights, volume[planes].astype(float), axes=1)
+    return out
+
+
+def spline_phase(phase, measured):
+    """Solid where the spline exceeds one half; enclosed pores below 20 px filled."""
+    out = np.empty_like(phase)
+    for plane in range(len(phase)):
+        out[plane] = phase[nearest_plane(plane, measured)]
+        if is_gap(plane, measured):
+            planes, _, weights = window(plane, measured)
+            value = np.tensordot(weights, phase[planes].astype(float), axes=1)
+            out[plane] = value > weights.sum() / 2
+            fill_holes(out[plane])
+    return out
+
+
+def fill_holes(plane):
+    """Fill, in place, pores of fewer than 20 pixels that do not touch the edge."""
+    pores, count = label(plane == 0)
+    inner = np.zeros(plane.shape, bool)
+    inner[1:-1, 1:-1] = True
+    for number in range(1, count + 1):
+        pore = pores == number
+        if pore.sum() < 20 and inner[pore].all():
+            plane[pore] = 1
+
+
+def signed_distance(plane, pixel):
+    """Distance to the interface, capped at 64 pixels, smoothed without a change of phase."""
+    reach = 64 * min(pixel)
+    inside, outside = (
+        distance_transform_edt(part, sampling=pixel)
+        if not part.all()
+        else np.full(part.shape, reach)
+        for part in (plane == 1, plane == 0)
+    )
+    sign = np.where(plane == 1, 1, -1)
+    distance = sign * (np.minimum(np.maximum(inside, outside), reach) - min(pixel) / 2)
+    for axis in (0, 1):
+        distance = convolve1d(distance, [0.25, 0.5, 0.25], axis=axis, mode="nearest")
+    return sign * np.maximum(sign * distance, min(pixel) / 8)
+
+
+def interpolated_distance(phase, measured, spacing, pixel):
+    """Distances (z, y, x), positive in solid; those of measured planes are not interpolated."""
+    out = np.empty(phase.shape)
+    for plane in range(len(phase)):
+        out[plane] = signed_distance(phase[nearest_plane(plane, measured)], pixel)
+        if is_gap(plane, measured):
+            planes, _, weights = window(plane, measured)
+            gap = planes[planes > plane][0] - planes[planes < plane][-1]
+            out[plane] = 0
+            for weight, source in zip(weights, planes, strict=True):
+                cap = max(gap, abs(source - plane)) * spacing
+                out[plane] += weight * np.clip(signed_distance(phase[source], pixel), -cap, cap)
+    return out

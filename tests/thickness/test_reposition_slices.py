@@ -1,0 +1,189 @@
+"""Repositioning: every slice keeps a plane of its own, as near to its depth as can be."""
+
+import json
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fibdask.conventions import ConventionError, build_stack
+from fibdask.thickness import reposition_slices
+from fibdask.thickness._kernels import free_planes, nearest_planes
+from tests.naive_depth import least_displacement
+
+
+@st.composite
+def positions(draw, most=40):
+    """Depths of slices in planes, strictly increasing, that have planes enough."""
+    steps = draw(st.lists(st.floats(0.01, 3), min_size=0, max_size=most - 1))
+    start = draw(st.floats(-5, 5))
+    depths = start + np.append(0, np.cumsum(steps))
+    first, last = nearest_planes(depths[[0, -1]])
+    assume(last - first + 1 >= len(depths))
+    return depths
+
+
+def stack_at(z, shape=(3, 4), chunks=None, **attrs):
+    """Slice k holds k + 1 everywhere."""
+    z = np.asarray(z, float)
+    values = np.arange(1, len(z) + 1, dtype=np.uint8)[None, :, None, None]
+    intensity = np.broadcast_to(values, (1, len(z), *shape)).copy()
+    phase = (intensity[0] % 2).astype(np.uint8)
+    if chunks is not None:
+        intensity = da.from_array(intensity, chunks=(1, *chunks))
+        phase = da.from_array(phase, chunks=chunks)
+    return build_stack(
+        {"intensity": intensity, "phase": phase},
+        z=z,
+        pixel_size=(5.0, 4.0),
+        nominal_thickness=8.0,
+        voltage=np.array([2.0]),
+        attrs=attrs,
+    )
+
+
+def trace(stack):
+    return stack["intensity"].values[0, :, 0, 0].tolist()
+
+
+# ── planes ───────────────────────────────────────────────────────────────────────────────────
+
+
+@given(positions())
+def test_free_planes__keep_order_and_bounds(depths):
+    planes = free_planes(depths)
+    bounds = nearest_planes(depths[[0, -1]])
+    assert (np.diff(planes) > 0).all()
+    assert bounds[0] <= planes[0]
+    assert planes[-1] <= bounds[1]
+
+
+@given(positions(most=6))
+def test_free_planes__displace_least(depths):
+    cost = np.sum((free_planes(depths) - depths) ** 2)
+    assert cost == pytest.approx(least_displacement(depths), abs=1e-9)
+
+
+@given(positions())
+def test_free_planes__round_where_no_slices_collide(depths):
+    # Far from the collisions of the others, too: slices with a plane between them and the rest.
+    rounded = nearest_planes(depths)
+    alone = np.diff(np.concatenate([[-np.inf], rounded, [np.inf]]))
+    assume((alone[1:-1] > 0).all())
+    assert free_planes(depths).tolist() == rounded.tolist()
+
+
+@given(positions())
+def test_free_planes__collision_elsewhere_changes_nothing(depths):
+    far = np.append(depths - depths[-1] - 100, [0.0, 0.1, 50.0])
+    alone = free_planes(far[:-3])
+    assert free_planes(far)[:-3].tolist() == alone.tolist()
+
+
+# ── stacks ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_reposition_slices__rounds_absolute_depth():
+    moved = reposition_slices(stack_at([14.0, 24.9, 34.9, 65.0]), spacing=10.0)
+    assert moved["z"].values.tolist() == [10, 20, 30, 40, 50, 60, 70]
+    assert trace(moved) == [1, 2, 3, 0, 0, 0, 4]
+    assert moved["slice_thickness"].values.tolist() == [10] * 7
+
+
+def test_reposition_slices__half_goes_up():
+    moved = reposition_slices(stack_at([-5.0, 5.0, 15.0]), spacing=10.0)
+    assert moved["z"].values.tolist() == [0, 10, 20]
+
+
+def test_reposition_slices__spreads_collisions():
+    moved = reposition_slices(stack_at([0.0, 29.0, 30.0, 31.0, 60.0]), spacing=10.0)
+    assert trace(moved) == [1, 0, 2, 3, 4, 0, 5]
+
+
+def test_reposition_slices__collisions_stay_between_first_and_last():
+    moved = reposition_slices(stack_at([0.0, 1.0, 2.0, 38.0, 39.0, 40.0, 60.0]), spacing=10.0)
+    assert moved["z"].values[[0, -1]].tolist() == [0, 60]
+    assert trace(moved) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_reposition_slices__is_identity_on_the_grid():
+    stack = stack_at(10.0 * np.arange(3, 9))
+    moved = reposition_slices(stack, spacing=10.0)
+    assert moved["measured"].values.all()
+    for name in ("intensity", "phase", "z"):
+        assert moved[name].identical(stack[name].assign_coords(moved[name].coords)), name
+
+
+def test_reposition_slices__repeated_changes_nothing():
+    stack = stack_at([0.0, 12.0, 47.0]).assign(shift_y=("z", [0.0, 1.5, 2.5], {"units": "nm"}))
+    once = reposition_slices(stack, spacing=10.0)
+    twice = reposition_slices(once, spacing=10.0)
+    assert twice.drop_attrs(deep=False).equals(once.drop_attrs(deep=False))
+    assert twice["measured"].values.tolist() == [True, True, False, False, False, True]
+
+
+def test_reposition_slices__moves_every_variable():
+    stack = stack_at([0.0, 12.0, 47.0])
+    probability = stack["phase"].astype(np.float32) / 2
+    stack = stack.assign(
+        solid_probability=probability.drop_attrs(),
+        true_phase=stack["phase"],
+        shift_x=(("voltage", "z"), [[0.5, 1.5, 2.5]], {"units": "nm"}),
+    )
+    moved = reposition_slices(stack, spacing=10.0)
+    assert moved["phase"].values[:, 0, 0].tolist() == [1, 0, 0, 0, 0, 1]
+    assert moved["true_phase"].values[:, 0, 0].tolist() == [1, 0, 0, 0, 0, 1]
+    assert moved["solid_probability"].values[:, 0, 0].tolist() == [0.5, 0, 0, 0, 0, 0.5]
+    nan = np.nan
+    np.testing.assert_array_equal(moved["shift_x"].values, [[0.5, 1.5, nan, nan, nan, 2.5]])
+
+
+def test_reposition_slices__keeps_attributes_and_records_itself():
+    moved = reposition_slices(stack_at([0.0, 12.0, 47.0], sample="gold"), spacing=10)
+    record = json.loads(moved.attrs["provenance"][-1])
+    assert moved.attrs["sample"] == "gold"
+    assert moved["z"].attrs["units"] == "nm"
+    assert record["step"] == "reposition_slices"
+    assert record["parameters"] == {"spacing": 10.0}
+    assert record["input_fingerprint"]
+
+
+def test_reposition_slices__takes_one_slice():
+    moved = reposition_slices(stack_at([14.0]), spacing=10.0)
+    assert (moved["z"].values.tolist(), trace(moved)) == ([10.0], [1])
+
+
+def test_reposition_slices__computes_nothing():
+    def refuse(*_args, **_options):
+        msg = "computed"
+        raise AssertionError(msg)
+
+    with dask.config.set(scheduler=refuse):
+        reposition_slices(stack_at([0.0, 12.0, 47.0], chunks=(1, 2, 3)), spacing=10.0)
+
+
+@given(
+    st.lists(st.floats(6, 40), min_size=1, max_size=5),
+    st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(2, 4)),
+)
+def test_reposition_slices__does_not_depend_on_chunks(steps, chunks):
+    z = np.append(0, np.cumsum(steps))
+    expected = reposition_slices(stack_at(z), spacing=5.0)
+    moved = reposition_slices(stack_at(z, chunks=chunks), spacing=5.0)
+    assert moved.drop_attrs().equals(expected.drop_attrs())
+
+
+@pytest.mark.parametrize("spacing", [0.0, -2.5, np.nan, np.inf])
+def test_reposition_slices__refuses_spacing(spacing):
+    with pytest.raises(ConventionError, match=f"spacing must be > 0 nm; got {spacing} nm"):
+        reposition_slices(stack_at([0.0, 10.0]), spacing=spacing)
+
+
+def test_reposition_slices__refuses_more_slices_than_planes():
+    stack = stack_at(np.arange(11) * 2.5)
+    with pytest.raises(ConventionError, match=r"11 slices fall on 6 planes of spacing 5 nm.* 2\.5"):
+        reposition_slices(stack, spacing=5.0)
+    assert reposition_slices(stack, spacing=2.5).sizes["z"] == 11
