@@ -30,10 +30,10 @@ examples: install
 	$(BIN)/python -m pytest tests/test_examples.py -v
 
 scale: install
-	$(BIN)/python tests/benchmarks/scale.py
+	$(BIN)/python -m tests.benchmarks.scale
 
 chaos: install
-	$(BIN)/python tests/benchmarks/chaos.py
+	$(BIN)/python -m tests.benchmarks.chaos
 
 bench-%: install
-	$(BIN)/python tests/benchmarks/$*.py
+	$(BIN)/python -m tests.benchmarks.$*

@@ -19,7 +19,7 @@ from .execute import (
     reduction_forecast,
     write_array,
 )
-from .memory import format_bytes
+from .memory import check_budget, format_bytes
 from .monitor import BlockFailure, Monitor, StageReport
 from .regions import (
     BlockList,
@@ -54,6 +54,7 @@ __all__ = [
     "Values",
     "array_token",
     "block_grid",
+    "check_budget",
     "count_blocks",
     "counts_target",
     "default_block",

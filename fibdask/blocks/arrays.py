@@ -5,7 +5,8 @@ read any region of itself, so the next stage adds no task to its graph. Arrays i
 arrays derived in other ways go through the same functions, by ordinary Dask dependencies.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any, cast
 
 import dask.array as da
@@ -48,8 +49,28 @@ def _array_of(origin: Source | Reduction) -> "BlockArray":
     return from_source(origin) if isinstance(origin, Source) else from_reduction(origin)
 
 
+class _LazyGraph(Mapping[Any, Any]):
+    """A graph that is built when its tasks are first asked for, which planning never does."""
+
+    def __init__(self, build: Callable[[], dict[Any, Any]]) -> None:
+        self._build = build
+
+    @cached_property
+    def _tasks(self) -> dict[Any, Any]:
+        return self._build()
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._tasks[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
 def _wrap(
-    graph: dict[Any, Any],
+    graph: Mapping[Any, Any],
     name: str,
     chunks: Any,
     dtype: Any,
@@ -70,16 +91,18 @@ def origin(array: Any) -> Source | Reduction | None:
 def from_source(source: Source) -> BlockArray:
     """Return the Dask array of a source: one task a block."""
     name = f"blocks-{source.token}"
-    reductions = source.reductions
-    results = [from_reduction(reduction) for reduction in reductions]
-    tokens = tuple(reduction.token for reduction in reductions)
+    results = [from_reduction(reduction) for reduction in source.reductions]
     references = [(result.name, *(0,) * result.ndim) for result in results]
-    grid = source.grid
-    graph = {
+    graph = _LazyGraph(partial(_block_tasks, name, source, references))
+    return _wrap(graph, name, source.grid.chunks, source.dtype, source, results)
+
+
+def _block_tasks(name: str, source: Source, references: list[Any]) -> dict[Any, Any]:
+    tokens = tuple(reduction.token for reduction in source.reductions)
+    return {
         (name, *position): (_read_block, source, _Place(position), tokens, references)
-        for position in grid.indices()
+        for position in source.grid.indices()
     }
-    return _wrap(graph, name, grid.chunks, source.dtype, source, results)
 
 
 class _Place(tuple[int, ...]):
@@ -103,7 +126,17 @@ def from_reduction(reduction: Reduction) -> BlockArray:
 def _sum_tree(
     partials: da.Array, result: Callable[[np.ndarray], np.ndarray], token: str, reduction: Reduction
 ) -> BlockArray:
-    keys: list[Any] = [(partials.name, i, 0) for i in range(partials.numblocks[0])]
+    name, shape = f"result-{token}", reduction.shape
+    keys = partials.name, partials.numblocks[0]
+    graph = _LazyGraph(partial(_sum_tasks, (name, *(0,) * len(shape)), *keys, result, token))
+    chunks = tuple((n,) for n in shape)
+    return _wrap(graph, name, chunks, reduction.dtype, reduction, [partials])
+
+
+def _sum_tasks(
+    last: Any, partials: str, count: int, result: Callable[[np.ndarray], np.ndarray], token: str
+) -> dict[Any, Any]:
+    keys: list[Any] = [(partials, i, 0) for i in range(count)]
     graph: dict[Any, Any] = {}
     level = 0
     while len(keys) > _FAN_IN:
@@ -111,11 +144,7 @@ def _sum_tree(
         keys = [(f"sum-{token}", level, i) for i in range(len(groups))]
         graph |= {key: (_add, group) for key, group in zip(keys, groups, strict=True)}
         level += 1
-    name = f"result-{token}"
-    shape = reduction.shape
-    graph[(name, *(0,) * len(shape))] = (_finish, result, keys)
-    chunks = tuple((n,) for n in shape)
-    return _wrap(graph, name, chunks, reduction.dtype, reduction, [partials])
+    return graph | {last: (_finish, result, keys)}
 
 
 def _add(partials: list[np.ndarray]) -> np.ndarray:

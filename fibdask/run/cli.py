@@ -272,6 +272,9 @@ def main(arguments: list[str] | None = None) -> None:
     except FibdaskError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2 if isinstance(error, RecipeError) else 1)
+    except OSError as error:  # a full disk, a folder that may not be written
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -12,17 +12,17 @@ import distributed
 import numpy as np
 import xarray as xr
 
-from ..blocks import Execution, Reduction, StageReport, StoredArray, count_blocks, origin
-from ..conventions import VOLUMES, ConventionError, FibdaskError
+from ..blocks import Execution, Reduction, StageReport, check_budget, count_blocks, origin
+from ..conventions import VOLUMES, FibdaskError
 from ..io.store import open_stack, raise_failures, write_stack
 from ..report import write_report
 from ..statistics import segmentation_errors
 from .cluster import worker_limits
 from .folder import COUNTS, LOG, RunFolder
+from .planning import plan_stages
 from .progress import LOGGER, RunMonitor
 from .recipe import STAGES, TABLES, Recipe, call_stage, read_recipe
-
-STATISTICS = "statistics"
+from .stages import STATISTICS, is_stored, kept_variables, phase_of, source_name
 
 
 def run_recipe(
@@ -88,6 +88,9 @@ class Pipeline:
     def run(self, client: distributed.Client | None) -> xr.Dataset:
         """Run all stages, then write the report, whatever happened."""
         self.execution = replace(self.execution, client=client, **worker_limits(client))
+        for row in plan_stages(self.recipe, self._source):
+            name, needed = row["name"], row["task_bytes"]
+            check_budget(name, needed, self.execution.threads, self.execution.memory_limit)
         self.folder.prepare(self.recipe.title, self.recipe.text(), self._assumptions())
         with _log_file(self.folder.path / LOG):
             LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)
@@ -105,7 +108,7 @@ class Pipeline:
         first = "simulate" if source_name(self.recipe) == "simulate" else "import"
         names = [name for name in STAGES if name in self.recipe.tables]
         last = ([first, *names])[-1]
-        if first == "simulate" or not _is_stored(stack):
+        if first == "simulate" or not is_stored(stack):
             stack = self._keep(first, stack, list(VOLUMES), last=last == first)
         self.stacks[first] = stack
         for name in names:
@@ -169,20 +172,6 @@ class Pipeline:
             report_run(self.folder, self.stacks, self.statistics)
 
 
-def source_name(recipe: Recipe) -> str:
-    """Return the table that a recipe's data come from."""
-    return "simulate" if "simulate" in recipe.tables else "input"
-
-
-def kept_variables(recipe: Recipe, stack: xr.Dataset) -> list[str]:
-    """Return the variables that are stored after a stage; the others stay lazy."""
-    wanted = recipe.tables["output"]["variables"]
-    if wanted is None:
-        results = [name for name in ("phase", "solid_probability") if name in stack]
-        return results or ["intensity"]
-    return [name for name in wanted if name in stack]
-
-
 def compute_results(lazy: xr.Dataset, execution: Execution) -> xr.Dataset:
     """Compute small lazy results; blocks are counted once, however many results share them."""
     counts: dict[str, np.ndarray] = {}
@@ -197,20 +186,6 @@ def compute_results(lazy: xr.Dataset, execution: Execution) -> xr.Dataset:
             raise_failures([report])
         computed[name] = (variable.dims, reduction.result(counts[token]), variable.attrs)
     return lazy.assign(computed).compute()
-
-
-def phase_of(stack: xr.Dataset) -> xr.DataArray:
-    """Return the phase that statistics measure."""
-    if "phase" not in stack:
-        msg = "[statistics] needs a phase; add [segment], or give an input that holds one"
-        raise ConventionError(msg)
-    return stack["phase"]
-
-
-def _is_stored(stack: xr.Dataset) -> bool:
-    return all(
-        isinstance(origin(stack[name].data), StoredArray) for name in VOLUMES if name in stack
-    )
 
 
 def report_run(

@@ -22,8 +22,8 @@ from ..conventions import VOLUMES
 from ..io.store import volume_targets
 from .cluster import parse_memory
 from .info import table
-from .pipeline import STATISTICS, kept_variables, phase_of, source_name
 from .recipe import STAGES, TABLES, Recipe, call_stage, read_recipe
+from .stages import STATISTICS, is_stored, kept_variables, phase_of, source_name
 
 
 def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
@@ -44,9 +44,24 @@ def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -
     name = source_name(recipe)
     stack = TABLES[name](**recipe.tables[name])
     size = " × ".join(f"{n} {dim}" for dim, n in stack.sizes.items())
+    rows = plan_stages(recipe, stack)
+    return {
+        "title": recipe.title,
+        "size": size,
+        "stages": rows,
+        "worker_bytes": parse_memory(recipe.tables["cluster"]["memory"]),
+        "disk_bytes": sum(row["disk_bytes"] for row in rows),
+    }
+
+
+def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
+    """Return a row for each array that the stages of a recipe make of a stack."""
+    name = source_name(recipe)
     block_bytes = recipe.tables["output"]["block_mib"] * 2**20
-    first = "import" if name == "input" else name
-    stack, rows = _stage_rows(first, stack, list(VOLUMES), block_bytes)
+    rows: list[dict[str, Any]] = []
+    if not is_stored(stack):
+        first = "import" if name == "input" else name
+        stack, rows = _stage_rows(first, stack, list(VOLUMES), block_bytes)
     for stage in STAGES:
         if stage in recipe.tables:
             stack = call_stage(stage, stack, recipe.tables[stage])
@@ -56,13 +71,7 @@ def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -
     if STATISTICS in recipe.tables:
         lazy = call_stage(STATISTICS, phase_of(stack), recipe.tables[STATISTICS])
         rows += _reduction_rows(STATISTICS, _reductions(lazy))
-    return {
-        "title": recipe.title,
-        "size": size,
-        "stages": rows,
-        "worker_bytes": parse_memory(recipe.tables["cluster"]["memory"]),
-        "disk_bytes": sum(row["disk_bytes"] for row in rows),
-    }
+    return rows
 
 
 def _stage_rows(

@@ -1,9 +1,13 @@
 """Run the command line in processes of their own, as a user does."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
 
 RECIPE = """
 title = "small"
@@ -62,3 +66,13 @@ def stored_bytes(out):
     """Return the content of every shard of every stage."""
     files = [f for f in Path(out).glob("*.zarr/**/c/**/*") if f.is_file()]
     return {str(f.relative_to(out)): f.read_bytes() for f in files if "scale" not in f.parts}
+
+
+def kill_tree(process):
+    """Kill a process and all that it started, as a power cut would."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    for child in children:
+        child.kill()
+    process.wait()
+    psutil.wait_procs(children, timeout=10)

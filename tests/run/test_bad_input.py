@@ -1,5 +1,7 @@
 """What a user does wrong: one clear sentence, the right exit code, nothing that looks whole."""
 
+import subprocess
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -134,3 +136,22 @@ def test_run__no_scheduler_answers(tmp_path):
 def test_run__wrong_usage_exits_with_two(tmp_path):
     _, err = fibdask("run", code=2)
     assert "RECIPE" in err
+
+
+def test_run__full_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk can only be mounted as root")
+    try:
+        recipe = write_recipe(tmp_path)
+        _, err = fibdask("run", recipe, "--out", disk / "out", "--quiet", code=1)
+        assert "No space left on device" in err
+        for store in (disk / "out").glob("*.zarr"):
+            with pytest.raises(OSError, match=r"incomplete|cannot be read"):
+                open_stack(store)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -1,15 +1,13 @@
 """Interrupted runs, with real processes: killed, resumed, changed, damaged."""
 
-import os
 import random
 import shutil
-import signal
 import time
 
 import psutil
 import pytest
 
-from tests.run.helpers import fibdask, start, status, stored_bytes, write_recipe
+from tests.run.helpers import fibdask, kill_tree, start, status, stored_bytes, write_recipe
 
 pytestmark = pytest.mark.cluster
 
@@ -57,15 +55,6 @@ def test_run__fresh_makes_everything_anew(copy, finished):
     fibdask("run", copy / "recipe.toml", "--fresh", "--quiet")
     assert all(blocks_run(copy).values())
     assert stored_bytes(copy / "out") == stored_bytes(finished / "out")
-
-
-def kill_tree(process):
-    children = psutil.Process(process.pid).children(recursive=True)
-    os.kill(process.pid, signal.SIGKILL)
-    for child in children:
-        child.kill()
-    process.wait()
-    psutil.wait_procs(children, timeout=10)
 
 
 @pytest.mark.slow
