@@ -22,6 +22,7 @@ from .execute import (
 from .memory import check_budget, format_bytes
 from .monitor import BlockFailure, Monitor, StageReport
 from .regions import (
+    BLOCK_BYTES,
     BlockList,
     Grid,
     Region,
@@ -38,6 +39,7 @@ from .sources import BlockFunction, Reduction, Source, Values, fingerprint
 from .stored import StoredArray, Target, inner_chunks, open_stored, storage_grid
 
 __all__ = [
+    "BLOCK_BYTES",
     "BlockArray",
     "BlockFailure",
     "BlockFunction",

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..blocks import Region, lengths, map_blocks, voxels
+from ..blocks import BLOCK_BYTES, Region, default_block, lengths, map_blocks
 from ..conventions import AXES, PHASES, VOLUMES, axis_spacing, build_stack
+from ._kernels import halve_majority, halve_mean
 
 LEVEL_NAME = "scale{}"
 _SMALLEST = 128  # voxels; a level whose longest axis is no longer has no coarser one
@@ -57,7 +58,9 @@ def _centres(stack: xr.Dataset, axis: str, size: int, spacing: float) -> np.ndar
 def _halved(array: Any, is_phase: bool) -> Any:
     shape = array.shape
     coarse = (*shape[:-3], *(-(-n // 2) for n in shape[-3:]))
-    return map_blocks(Halve(shape, is_phase), [array], shape=coarse, dtype=array.dtype)
+    # The eightfold finer block is read at once, so that one is of the usual size.
+    block = default_block(coarse, array.dtype.itemsize, BLOCK_BYTES // 8)
+    return map_blocks(Halve(shape, is_phase), [array], shape=coarse, dtype=array.dtype, block=block)
 
 
 @dataclass(frozen=True)
@@ -79,21 +82,18 @@ class Halve:
 
     def compute(self, region: Region, fine: np.ndarray) -> np.ndarray:
         """Average or vote."""
-        total: Any = fine.astype(np.float32 if fine.dtype == np.float32 else np.uint32)
-        count: Any = np.ones((1,) * fine.ndim, total.dtype)
-        for axis in range(fine.ndim - 3, fine.ndim):
-            starts = np.arange(0, total.shape[axis], 2)
-            total = np.add.reduceat(total, starts, axis=axis)
-            count = np.add.reduceat(np.repeat(count, fine.shape[axis], axis), starts, axis=axis)
+        coarse = np.empty(lengths(region), fine.dtype)
+        cells = coarse.reshape(-1, *coarse.shape[-3:])
+        voxels = fine.reshape(-1, *fine.shape[-3:])
         if self.is_phase:
-            return np.asarray(2 * total > count, fine.dtype)
-        if fine.dtype == np.float32:
-            return np.asarray(total / count, fine.dtype)
-        return np.asarray((2 * total + count) // (2 * count), fine.dtype)
+            halve_majority(voxels, cells)
+        else:
+            halve_mean(voxels, cells, 0.5 if fine.dtype.kind == "u" else 0.0)
+        return coarse
 
     def working_bytes(self, region: Region) -> int:
-        """Return the bytes of the wide sums."""
-        return 4 * (16 * voxels(region) + sum(lengths(region)))
+        """Return the temporaries: none."""
+        return 0
 
 
 def multiscales(levels: Sequence[xr.Dataset]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from ..blocks import (
     origin,
     reduction_forecast,
 )
-from ..conventions import VOLUMES
+from ..conventions import VOLUMES, is_regular
+from ..io.pyramid import coarsen, needs_level
 from ..io.store import volume_targets
 from .cluster import parse_memory
 from .info import table
@@ -68,9 +69,24 @@ def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
             kept = kept_variables(recipe, stack)
             stack, more = _stage_rows(stage, stack, kept, block_bytes)
             rows += more
+    if recipe.tables["output"]["pyramid"] and is_regular(stack):
+        rows += _level_rows(rows[-1]["name"], stack, recipe)
     if STATISTICS in recipe.tables:
         lazy = call_stage(STATISTICS, phase_of(stack), recipe.tables[STATISTICS])
         rows += _reduction_rows(STATISTICS, _reductions(lazy))
+    return rows
+
+
+def _level_rows(name: str, stack: xr.Dataset, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return a row for each level of the pyramid of the last stage."""
+    rows: list[dict[str, Any]] = []
+    kept = kept_variables(recipe, stack)
+    stack = stack.drop_vars([v for v in VOLUMES if v in stack and v not in kept])
+    while needs_level(stack):
+        stack, more = _stage_rows(
+            f"{name} pyramid", coarsen(stack), kept, recipe.tables["output"]["block_mib"] * 2**20
+        )
+        rows += more
     return rows
 
 

@@ -1,0 +1,44 @@
+"""Halving of volumes: means and majorities of 2 × 2 × 2 voxels."""
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True, nogil=True)
+def halve_mean(fine, coarse, rounding):
+    """Average the cells of 2 × 2 × 2 voxels; cells at an odd end are smaller.
+
+    Parameters
+    ----------
+    fine
+        Grey values (n, z, y, x).
+    coarse
+        Written (n, ⌈z/2⌉, ⌈y/2⌉, ⌈x/2⌉), of the same type.
+    rounding
+        Added before conversion: 0.5 rounds integers half up, 0 leaves floats.
+    """
+    _, n_z, n_y, n_x = fine.shape
+    for n, z, y, x in np.ndindex(coarse.shape):
+        total = 0.0
+        count = 0
+        for i in range(2 * z, min(2 * z + 2, n_z)):
+            for j in range(2 * y, min(2 * y + 2, n_y)):
+                for k in range(2 * x, min(2 * x + 2, n_x)):
+                    total += fine[n, i, j, k]
+                    count += 1
+        coarse[n, z, y, x] = total / count + rounding
+
+
+@numba.njit(cache=True, nogil=True)
+def halve_majority(fine, coarse):
+    """Set cells of 2 × 2 × 2 voxels to 1 where more than half of them are; arrays as above."""
+    _, n_z, n_y, n_x = fine.shape
+    for n, z, y, x in np.ndindex(coarse.shape):
+        solid = 0
+        count = 0
+        for i in range(2 * z, min(2 * z + 2, n_z)):
+            for j in range(2 * y, min(2 * y + 2, n_y)):
+                for k in range(2 * x, min(2 * x + 2, n_x)):
+                    solid += fine[n, i, j, k]
+                    count += 1
+        coarse[n, z, y, x] = 2 * solid > count
