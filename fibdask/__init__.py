@@ -90,6 +90,7 @@ def __getattr__(name: str) -> Any:
         msg = f"module 'fibdask' has no attribute {name!r}"
         raise AttributeError(msg)
     value = getattr(import_module(f".{_PACKAGE_OF[name]}", __name__), name)
+    import_module(".accessor", __name__)  # xarray is loaded by now: stacks get their `.fib`
     globals()[name] = value
     return value
 

@@ -8,6 +8,8 @@ import xarray as xr
 
 import fibdask
 
+from .conventions import require
+
 _OF_STACKS = (
     "add_noise",
     "blur_edges",
@@ -21,6 +23,7 @@ _OF_PHASES = (
     "isotropy_errors",
     "ligament_diameter",
     "lineal_path",
+    "mimic_milling",
     "phase_statistics",
     "simulate_images",
     "solid_fraction",
@@ -37,7 +40,7 @@ class StackAccessor:
 
     Examples
     --------
-    >>> import fibdask, fibdask.accessor
+    >>> import fibdask
     >>> phase = fibdask.levelled_wave(
     ...     (16, 32, 32), voxel_size=5, ligament_size=30, solid_fraction=0.5, seed=1
     ... )
@@ -51,18 +54,25 @@ class StackAccessor:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name in _OF_STACKS:
-            return partial(getattr(fibdask, name), self._stack)
+            return _method(name, self._stack)
         if name in _OF_PHASES:
-            return partial(getattr(fibdask, name), self._stack["phase"])
+            return _method(name, require(self._stack, "phase")["phase"])
         msg = f"stack.fib has no method {name!r}; it has {', '.join(dir(self))}"
         raise AttributeError(msg)
 
     def segmentation_errors(self) -> xr.Dataset:
         """Compare `phase` with `true_phase`."""
-        errors: xr.Dataset = fibdask.segmentation_errors(
-            self._stack["phase"], self._stack["true_phase"]
-        )
+        stack = require(self._stack, "phase", "true_phase")
+        errors: xr.Dataset = fibdask.segmentation_errors(stack["phase"], stack["true_phase"])
         return errors
 
     def __dir__(self) -> list[str]:
         return sorted([*_OF_STACKS, *_OF_PHASES, "segmentation_errors"])
+
+
+def _method(name: str, first: xr.Dataset | xr.DataArray) -> Callable[..., Any]:
+    """Return a public function with its first argument given, and its docstring."""
+    function = getattr(fibdask, name)
+    method = partial(function, first)
+    method.__doc__ = function.__doc__
+    return method

@@ -184,7 +184,10 @@ class Target:
             leftover.unlink(missing_ok=True)
 
     def write(self, position: tuple[int, ...], data: np.ndarray) -> int:
-        """Write one whole shard and return the size of its file in bytes."""
+        """Write one whole shard and return the size of its file in bytes.
+
+        Zarr does not store a shard that holds only zeros: its size is 0.
+        """
         region = self.grid.region(position)
         if data.shape != lengths(region):
             msg = f"block {position} must have shape {lengths(region)}; the stage made {data.shape}"
@@ -197,7 +200,7 @@ class Target:
         file.unlink(missing_ok=True)
         array = zarr.open_array(store=self.path, mode="r+", config={"write_empty_chunks": True})
         array[region] = data
-        return file.stat().st_size
+        return _size(file)
 
     def open(self) -> "zarr.Array[Any]":
         """Open what is written, for reading."""
@@ -230,6 +233,6 @@ def _inner(length: int) -> int:
 
 
 def _size(file: Path) -> int:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(FileNotFoundError):
         return file.stat().st_size
-    return -1
+    return 0

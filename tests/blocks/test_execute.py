@@ -198,3 +198,11 @@ class Killer(Monitor):
             pid = next(iter(workers)).pid
             os.kill(pid, 9)
             self.killed = True
+
+
+def test_write_array__a_block_of_zeros_is_finished_without_a_file(tmp_path):
+    zeros = np.zeros(SHAPE, np.int64)
+    report = write(zeros, target_in(tmp_path))
+    assert (report.blocks_run, report.failures) == (GRID.size, [])
+    assert write(zeros, target_in(tmp_path)).blocks_run == 0
+    assert not open_stored(tmp_path / "volume").read(tuple(slice(n) for n in SHAPE), {}).any()
