@@ -44,8 +44,8 @@ def local_cluster(
     """
     workers = workers or os.cpu_count() or 1
     limit = parse_memory(memory) or int(0.9 * psutil.virtual_memory().available / workers)
-    os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))
-    with dask.config.set(_WORKER_CONFIG):
+    environment = {"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": threads}
+    with dask.config.set(_WORKER_CONFIG | environment):
         return distributed.Client(
             n_workers=workers,
             threads_per_worker=threads,
