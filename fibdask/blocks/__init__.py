@@ -19,12 +19,14 @@ from .execute import (
     reduction_forecast,
     write_array,
 )
+from .gather import gather_blocks
 from .memory import check_budget, format_bytes
 from .monitor import BlockFailure, Monitor, StageReport
 from .regions import (
     BLOCK_BYTES,
     BlockList,
     Grid,
+    GroupedBlocks,
     Region,
     default_block,
     fit_block,
@@ -46,6 +48,7 @@ __all__ = [
     "BlockList",
     "Execution",
     "Grid",
+    "GroupedBlocks",
     "Monitor",
     "Reduction",
     "Region",
@@ -65,6 +68,7 @@ __all__ = [
     "forecast",
     "format_bytes",
     "from_source",
+    "gather_blocks",
     "grow",
     "inner_chunks",
     "is_complete",

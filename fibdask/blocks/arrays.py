@@ -15,7 +15,15 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from ..conventions import AXES
-from .regions import BlockList, Grid, Region, default_block, lengths
+from .regions import (
+    BlockList,
+    Grid,
+    Region,
+    default_block,
+    group_numbers,
+    lengths,
+    sums_by_group,
+)
 from .sources import BlockFunction, Computed, Partials, Reduction, Source, Window
 from .stored import StoredArray
 
@@ -120,39 +128,51 @@ def _read_block(
 
 def from_reduction(reduction: Reduction) -> BlockArray:
     """Return the lazy result of a reduction: one task a block, then a tree of integer sums."""
-    return _sum_tree(from_source(reduction.partials), reduction.result, reduction.token, reduction)
+    partials = from_source(reduction.partials)
+    return _sum_tree(partials, reduction.blocks, reduction, reduction.token)
 
 
 def _sum_tree(
-    partials: da.Array, result: Callable[[np.ndarray], np.ndarray], token: str, reduction: Reduction
+    partials: da.Array, blocks: BlockList, reduction: Reduction, token: str
 ) -> BlockArray:
     name, shape = f"result-{token}", reduction.shape
-    keys = partials.name, partials.numblocks[0]
-    graph = _LazyGraph(partial(_sum_tasks, (name, *(0,) * len(shape)), *keys, result, token))
+    last = (name, *(0,) * len(shape))
+    finish = partial(_finish, reduction.result, blocks)
+    graph = _LazyGraph(partial(_sum_tasks, last, partials.name, blocks, finish, token))
     chunks = tuple((n,) for n in shape)
     return _wrap(graph, name, chunks, reduction.dtype, reduction, [partials])
 
 
 def _sum_tasks(
-    last: Any, partials: str, count: int, result: Callable[[np.ndarray], np.ndarray], token: str
+    last: Any, partials: str, blocks: BlockList, finish: Callable[..., np.ndarray], token: str
 ) -> dict[Any, Any]:
-    keys: list[Any] = [(partials, i, 0) for i in range(count)]
+    numbers = group_numbers(blocks)
+    members = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
     graph: dict[Any, Any] = {}
-    level = 0
-    while len(keys) > _FAN_IN:
-        groups = [keys[i : i + _FAN_IN] for i in range(0, len(keys), _FAN_IN)]
-        keys = [(f"sum-{token}", level, i) for i in range(len(groups))]
-        graph |= {key: (_add, group) for key, group in zip(keys, groups, strict=True)}
-        level += 1
-    return graph | {last: (_finish, result, keys)}
+    sums = []
+    for group, rows in enumerate(members):
+        keys: list[Any] = [(partials, int(row), 0) for row in rows]
+        level = 0
+        while len(keys) > _FAN_IN:
+            parts = [keys[i : i + _FAN_IN] for i in range(0, len(keys), _FAN_IN)]
+            keys = [(f"sum-{token}", group, level, i) for i in range(len(parts))]
+            graph |= {key: (_add, part) for key, part in zip(keys, parts, strict=True)}
+            level += 1
+        sums.append(keys)
+    return graph | {last: (finish, sums)}
 
 
 def _add(partials: list[np.ndarray]) -> np.ndarray:
     return np.asarray(np.sum(partials, axis=0))
 
 
-def _finish(result: Callable[[np.ndarray], np.ndarray], partials: list[np.ndarray]) -> np.ndarray:
-    return result(_add(partials)[0])
+def _finish(
+    result: Callable[[np.ndarray], np.ndarray],
+    blocks: BlockList,
+    groups: list[list[np.ndarray]],
+) -> np.ndarray:
+    sums = np.concatenate([_add(partials) for partials in groups])
+    return result(sums_by_group(blocks, sums))
 
 
 def _window(array: BlockArray, index: Any) -> Window | None:
@@ -317,8 +337,10 @@ def reduce_blocks(
         Arrays that the function needs.
     grid
         The blocks that are counted; they may overlap, as columns along several axes do.
+        Counts of `GroupedBlocks` are summed by group.
     finish
-        Turns the summed counts into the result; picklable, its fields determine the result.
+        Turns the summed counts (count), or (group, count), into the result; picklable, its fields
+        determine the result.
     shape, dtype
         Of the result.
     """
@@ -333,7 +355,7 @@ def reduce_blocks(
     template = Reduction(cast("Computed", source), finish, tuple(shape), np.dtype(dtype))
     if source is not None:
         return from_reduction(template)
-    array = _sum_tree(partials, template.result, tokenize(finish, partials.name), template)
+    array = _sum_tree(partials, grid, template, tokenize(finish, partials.name))
     return da.Array(array.dask, array.name, array.chunks, dtype=array.dtype)
 
 

@@ -28,7 +28,7 @@ from .arrays import from_source, origin, piece
 from .memory import check_budget, task_bytes
 from .monitor import BlockFailure, Monitor, StageReport
 from .records import RecordWriter, record_writer
-from .regions import BLOCK_BYTES, Grid
+from .regions import BLOCK_BYTES, BlockList, Grid, group_numbers, sums_by_group
 from .sources import Reduction, Source, fingerprint
 from .stored import Target
 
@@ -155,7 +155,7 @@ def count_blocks(
     partials = reduction.partials
     target = counts_target(reduction, execution.counts)
     report = write_array(from_source(partials), target, execution, name=name, values=values)
-    return np.empty(0) if report.failures else _sum_counts(target), report
+    return np.empty(0) if report.failures else _sum_counts(target, reduction.blocks), report
 
 
 def counts_target(reduction: Reduction, folder: Path) -> Target:
@@ -171,13 +171,14 @@ def counts_target(reduction: Reduction, folder: Path) -> Target:
     )
 
 
-def _sum_counts(target: Target) -> np.ndarray:
-    stored = target.open()
-    total = np.zeros(stored.shape[1], np.int64)
+def _sum_counts(target: Target, blocks: BlockList) -> np.ndarray:
+    stored, groups = target.open(), group_numbers(blocks)
+    total = np.zeros((int(groups.max()) + 1, stored.shape[1]), np.int64)
     step = max(2**22 // stored.shape[1], 1)
     for start in range(0, stored.shape[0], step):
-        total += np.asarray(stored[start : start + step]).sum(axis=0)
-    return total
+        rows = np.asarray(stored[start : start + step])
+        np.add.at(total, groups[start : start + step], rows)
+    return sums_by_group(blocks, total)
 
 
 def _task(array: Any, target: Target, number: int, values: Mapping[str, Any]) -> Delayed:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, prod
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,18 @@ class BlockList(Protocol):
 
     def numbered(self, number: int) -> Region:
         """Return the region of a block by its running number."""
+
+
+@runtime_checkable
+class GroupedBlocks(BlockList, Protocol):
+    """Numbered blocks that are counted in groups, none of them empty."""
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+
+    def group(self, number: int) -> int:
+        """Return the group of a block by its running number."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,18 @@ class Grid:
     def numbered(self, number: int) -> Region:
         """Return the voxels of a block by its running number in C order."""
         return self.region(self.position(number))
+
+
+def group_numbers(blocks: BlockList) -> np.ndarray:
+    """Return the group of each block; 0 where they are not grouped."""
+    if not isinstance(blocks, GroupedBlocks):
+        return np.zeros(blocks.size, np.int64)
+    return np.array([blocks.group(number) for number in range(blocks.size)])
+
+
+def sums_by_group(blocks: BlockList, sums: np.ndarray) -> np.ndarray:
+    """Return summed counts (group, count) as they are, or (count) where there are no groups."""
+    return sums if isinstance(blocks, GroupedBlocks) else sums[0]
 
 
 def lengths(region: Region) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from dask.base import tokenize
@@ -128,7 +128,7 @@ class Reduction:
     """Integer counts of every block, summed, then turned into a small result.
 
     The counts of block i are row i of `partials` (blocks, counts): reductions are stored and
-    resumed as any other array.
+    resumed as any other array. Rows of `GroupedBlocks` are summed by group.
     """
 
     partials: Computed
@@ -145,6 +145,11 @@ class Reduction:
     def nbytes(self) -> int:
         """Bytes of the result."""
         return prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def blocks(self) -> BlockList:
+        """The blocks that are counted."""
+        return cast("Partials", self.partials.function).grid
 
     def result(self, counts: np.ndarray) -> np.ndarray:
         """Turn summed counts into the result."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, create_model
 
 from ..conventions import ConventionError, RecipeError
 from ..inpaint import inpaint_gaps
@@ -28,8 +28,8 @@ from .sources import read_input
 
 def cluster_options(
     *,
-    workers: int | None = None,
-    threads: int = 1,
+    workers: PositiveInt | None = None,
+    threads: PositiveInt = 1,
     memory: str = "auto",
     scheduler: str | None = None,
 ) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def output_options(
     *,
     path: str | None = None,
     variables: list[Literal["intensity", "phase", "solid_probability", "true_phase"]] | None = None,
-    block_mib: int = 64,
+    block_mib: PositiveInt = 64,
     pyramid: bool = True,
     report: bool = True,
 ) -> dict[str, Any]:
@@ -158,11 +158,20 @@ def _resolve_paths(
     if isinstance(table.get("z"), str):
         table["z"] = str(folder / table["z"])
     if isinstance(table.get("voltages"), Mapping):
-        table["voltages"] = {key: str(folder / str(p)) for key, p in table["voltages"].items()}
+        table["voltages"] = _resolve_voltages(table["voltages"], folder)
     if output_path is not None:
         content["output"]["path"] = str(output_path)
     elif isinstance(content["output"].get("path"), str):
         content["output"]["path"] = str(folder / content["output"]["path"])
+
+
+def _resolve_voltages(voltages: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    for key, path in voltages.items():
+        if isinstance(path, Mapping):  # TOML takes the point of a bare 2.5 for a table in a table
+            whole = f"{key}.{next(iter(path), '')}"
+            msg = f'[input.voltages] a key with a point must be quoted: "{whole}" = …'
+            raise RecipeError(msg)
+    return {key: str(folder / str(path)) for key, path in voltages.items()}
 
 
 def _checked(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,7 +196,7 @@ def _checked(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
 def _model(name: str) -> type[BaseModel]:
     """Build the checker of a table from the signature of its function."""
     function = TABLES[name]
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {
         key: (hints[key], ... if p.default is inspect.Parameter.empty else p.default)
         for key, p in inspect.signature(function).parameters.items()

@@ -1,8 +1,8 @@
 """Counts along lines of voxels, 64 lines to a word, and counts of voxels.
 
 A word holds one voxel each of 64 neighbouring lines. A lag along the lines is then a shift by
-whole words: pairs of solid voxels are an AND and a count of ones for 64 lines at once, and runs
-of solid begin and end where a word differs from the one before, whatever lies between.
+whole words: pairs of voxels are an AND and a count of ones for 64 lines at once, and runs begin
+and end where a word differs from the one before, whatever lies between.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ LANES = 64
 
 _TILE = 512  # words of a packed row that stay in the first-level cache
 _ONE = np.uint64(1)
+_ALL = ~np.uint64(0)
 
 
 def solid_by_slice(block: np.ndarray) -> list[int]:
@@ -86,34 +87,73 @@ def _compiled_ones(_word):  # numba has no bitwise_count
 
 
 @njit(cache=True, nogil=True)
-def add_pair_counts(lines, counts):
-    """Add, for each lag, the pairs of solid voxels at that distance on lines (bundle, place)."""
-    bundles, length = lines.shape
+def add_pair_counts(first, second, starts, counts):
+    """Add the pairs of a voxel of `first` and, a lag further on, one of `second`.
+
+    Both are lines (bundle, place). Pairs are counted by the section in which they begin:
+    `starts` has the first place of each and the end, `counts` is (section, lag).
+    """
+    bundles, length = first.shape
+    sections, lags = counts.shape
     for bundle in range(bundles):
-        for lag in range(min(len(counts), length)):
-            pairs = 0
-            for i in range(length - lag):
-                pairs += _ones(lines[bundle, i] & lines[bundle, i + lag])
-            counts[lag] += pairs
+        for lag in range(min(lags, length)):
+            for section in range(sections):
+                pairs = 0
+                for i in range(starts[section], min(starts[section + 1], length - lag)):
+                    pairs += _ones(first[bundle, i] & second[bundle, i + lag])
+                counts[section, lag] += pairs
 
 
 @njit(cache=True, nogil=True)
-def add_run_counts(lines, counts):
-    """Add, for each length up to that of the lines (bundle, place), the solid runs that long."""
+def add_run_counts(lines, inside, starts, counts, cut_counts):
+    """Add the runs of ones on lines (bundle, place) by length.
+
+    Each section (from `starts`, as for pairs) counts in `counts` (section, length) the part of a
+    run from where it enters the section to its end, and takes away the part from where the run
+    leaves the section. So the sections add up to the runs, and within each the segments that
+    begin there are Σ counts[l] max(l - k, 0) for segments of k + 1 places.
+
+    Runs that touch an end of the line, or a place that is not `inside` (bundle, place) if that is
+    given, are counted in `cut_counts` (length) too.
+    """
     bundles, length = lines.shape
     begin = np.zeros(LANES, np.int64)
     for bundle in range(bundles):
-        before = np.uint64(0)
+        before = cut = np.uint64(0)
+        outside = _ALL
+        section = 0
         for i in range(length + 1):
             word = lines[bundle, i] if i < length else np.uint64(0)
-            changed = word ^ before
-            while changed != 0:
-                others = changed & (changed - _ONE)
-                bit = changed ^ others
-                lane = _ones(bit - _ONE)
-                if word & bit != 0:
-                    begin[lane] = i
+            opened, closed = word & ~before, before & ~word
+            beyond = _ALL if i == length else np.uint64(0)
+            if inside is not None and i < length:
+                beyond = ~inside[bundle, i]
+            cut = (cut & ~opened) | (opened & outside)
+            ended = closed & (cut | beyond)
+            while opened != 0:
+                bit = opened & (~opened + _ONE)
+                begin[_ones(bit - _ONE)] = i
+                opened ^= bit
+            while closed != 0:
+                bit = closed & (~closed + _ONE)
+                start = begin[_ones(bit - _ONE)]
+                if start >= starts[section]:
+                    counts[section, i - start] += 1
                 else:
-                    counts[i - begin[lane]] += 1
-                changed = others
-            before = word
+                    _add_long_run(start, i, section, starts, counts)
+                if ended & bit != 0:
+                    cut_counts[i - start] += 1
+                closed ^= bit
+            if i == starts[section + 1]:  # only now: a run that ends here lies before it
+                section += 1
+            before, outside = word, beyond
+
+
+@njit(cache=True, nogil=True)
+def _add_long_run(start, end, section, starts, counts):
+    """Add a run that begins before a section: to each one a part, less what goes on."""
+    counts[section, end - starts[section]] += 1
+    while start < starts[section]:
+        counts[section - 1, end - max(start, starts[section - 1])] += 1
+        counts[section - 1, end - starts[section]] -= 1
+        section -= 1

@@ -1,43 +1,107 @@
 """Counts along whole lines: a volume cut into full-length columns along each axis.
 
 One reduction holds everything that the statistics along lines need, so what is asked for
-together is counted together: the volume is read once for each axis.
+together is counted together: the volume is read once for each axis. Counts are kept by section
+along the lines and by the cell of sections that the column crosses.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from math import ceil, prod
 
 import numpy as np
 
-from ..blocks import Grid, Region
-from ..conventions import check_phase_values
+from ..blocks import Region
 from . import _kernels
+from .sections import section_edges, section_slices
 
 COLUMN_BYTES = 64 * 2**20
 
 Shape = tuple[int, int, int]
+Piece = tuple[slice, int]
 
 
-def column_grid(shape: Shape, axis: int) -> Grid:
-    """Cut a volume (z, y, x) into columns of its full length along an axis.
+@dataclass(frozen=True)
+class AxisColumns:
+    """The columns of a volume (z, y, x) along one axis.
 
-    Cross-sections are whole words of lines and whole inner chunks, and near-square; there are at
-    least about eight columns, so that several workers share a small volume.
+    Cross-sections are whole words of lines and whole inner chunks where sections are, and
+    near-square; none crosses the edge of a section.
     """
-    block = [ceil(n / _kernels.LANES) * _kernels.LANES for n in shape]
-    block[axis] = shape[axis]
-    limit = min(COLUMN_BYTES, prod(shape) // 8)
-    across = [other for other in range(len(shape)) if other != axis]
-    while prod(block) > limit and max(block[other] for other in across) > _kernels.LANES:
-        longest = max(across, key=lambda other: block[other])
-        block[longest] = ceil(block[longest] / 2 / _kernels.LANES) * _kernels.LANES
-    return Grid(shape, tuple(min(b, n) for b, n in zip(block, shape, strict=True)))
+
+    shape: Shape
+    axis: int
+
+    @property
+    def across(self) -> tuple[int, int]:
+        """The two other axes."""
+        first, second = (axis for axis in range(len(self.shape)) if axis != self.axis)
+        return first, second
+
+    @cached_property
+    def pieces(self) -> tuple[list[Piece], list[Piece]]:
+        """Parts of the axes across, each with its section, the largest first."""
+        lengths = [
+            max(s.stop - s.start for s in section_slices(self.shape[axis])) for axis in self.across
+        ]
+        block = [ceil(n / _kernels.LANES) * _kernels.LANES for n in lengths]
+        while prod(block) * self.shape[self.axis] > COLUMN_BYTES and max(block) > _kernels.LANES:
+            longest = block.index(max(block))
+            block[longest] = ceil(block[longest] / 2 / _kernels.LANES) * _kernels.LANES
+        first, second = (
+            sorted(_pieces(self.shape[axis], most), key=lambda piece: -_length(piece[0]))
+            for axis, most in zip(self.across, block, strict=True)
+        )
+        return first, second
+
+    @property
+    def size(self) -> int:
+        """Number of columns."""
+        return prod(len(pieces) for pieces in self.pieces)
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Numbers of sections across."""
+        first, second = (len(section_edges(self.shape[axis])) - 1 for axis in self.across)
+        return first, second
+
+    @property
+    def largest(self) -> int:
+        """Number of voxels of column 0."""
+        return self.shape[self.axis] * prod(_length(pieces[0][0]) for pieces in self.pieces)
+
+    def region(self, number: int) -> Region:
+        """Return the voxels (z, y, x) of a column."""
+        region = [slice(0, n) for n in self.shape]
+        for axis, (part, _) in zip(self.across, self._column(number), strict=True):
+            region[axis] = part
+        return tuple(region)
+
+    def cell(self, number: int) -> int:
+        """Return the cell of sections across that holds a column."""
+        (_, first), (_, second) = self._column(number)
+        return first * self.cells[1] + second
+
+    def _column(self, number: int) -> tuple[Piece, Piece]:
+        first, second = self.pieces
+        return first[number // len(second)], second[number % len(second)]
+
+
+def _pieces(length: int, most: int) -> Iterator[Piece]:
+    for number, section in enumerate(section_slices(length)):
+        for start in range(section.start, section.stop, most):
+            yield slice(start, min(start + most, section.stop)), number
+
+
+def _length(interval: slice) -> int:
+    return int(interval.stop - interval.start)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a volume along some axes, numbered.
+    """The columns of a volume along some axes, numbered, and grouped by cell of each axis.
 
     A region has the number of the axis as a leading dimension: (axis, z, y, x). The axis with
     the largest columns comes first, because forecasts look at block 0.
@@ -47,96 +111,45 @@ class Columns:
     axes: tuple[int, ...]
 
     @cached_property
-    def _grids(self) -> list[tuple[int, Grid]]:
-        grids = [(axis, column_grid(self.shape, axis)) for axis in self.axes]
-        return sorted(grids, key=lambda pair: -prod(pair[1].block))
+    def _parts(self) -> list[AxisColumns]:
+        parts = [AxisColumns(self.shape, axis) for axis in self.axes]
+        return sorted(parts, key=lambda part: -part.largest)
+
+    @cached_property
+    def _first_groups(self) -> dict[int, int]:
+        cells = [prod(AxisColumns(self.shape, axis).cells) for axis in self.axes]
+        return dict(zip(self.axes, accumulate(cells, initial=0), strict=False))
 
     @property
     def size(self) -> int:
         """Number of columns."""
-        return sum(grid.size for _, grid in self._grids)
+        return sum(part.size for part in self._parts)
+
+    @property
+    def groups(self) -> int:
+        """Number of cells of all axes."""
+        return sum(prod(part.cells) for part in self._parts)
 
     def numbered(self, number: int) -> Region:
         """Return the axis and the voxels of a column."""
-        for axis, grid in self._grids:
-            if number < grid.size:
-                return (slice(axis, axis + 1), *grid.numbered(number))
-            number -= grid.size
-        msg = f"there are {self.size} columns; number {number + self.size} was asked for"
+        part, number = self._find(number)
+        return (slice(part.axis, part.axis + 1), *part.region(number))
+
+    def group(self, number: int) -> int:
+        """Return the number of a column's cell: those of the first axis come first."""
+        part, number = self._find(number)
+        return self._first_groups[part.axis] + part.cell(number)
+
+    def groups_along(self, axis: int) -> slice:
+        """Return the groups of the columns along an axis."""
+        first = self._first_groups[axis]
+        return slice(first, first + prod(AxisColumns(self.shape, axis).cells))
+
+    def _find(self, number: int) -> tuple[AxisColumns, int]:
+        left = number
+        for part in self._parts:
+            if left < part.size:
+                return part, left
+            left -= part.size
+        msg = f"there are {self.size} columns; number {number} was asked for"
         raise IndexError(msg)
-
-
-@dataclass(frozen=True)
-class LineCounts:
-    """Counts of the solid along the lines of a phase (z, y, x); a block function over `Columns`.
-
-    The counts are the solid voxels of each slice, then for each axis the pairs of solid voxels
-    at lags 0 … max_lag, and the solid runs of lengths 0 … n.
-
-    Attributes
-    ----------
-    shape
-        Of the volume.
-    axes
-        Numbers of the axes, in the order of the results.
-    max_lag
-        Largest lag in voxels.
-    """
-
-    shape: Shape
-    axes: tuple[int, ...]
-    max_lag: int
-
-    @cached_property
-    def _ends(self) -> np.ndarray:
-        parts = [(self.max_lag + 1, self.shape[axis] + 1) for axis in self.axes]
-        return np.cumsum([self.shape[0], *(n for part in parts for n in part)])
-
-    @property
-    def columns(self) -> Columns:
-        """The blocks that are counted."""
-        return Columns(self.shape, self.axes)
-
-    @property
-    def size(self) -> int:
-        """Number of counts."""
-        return int(self._ends[-1])
-
-    def slices(self, counts: np.ndarray) -> np.ndarray:
-        """Return the part of the counts that holds the solid voxels of each slice."""
-        return counts[: self.shape[0]]
-
-    def along(self, counts: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the parts of the counts that hold the pairs and the runs along an axis."""
-        at = 2 * self.axes.index(axis)
-        start, middle, end = self._ends[at : at + 3]
-        return counts[start:middle], counts[middle:end]
-
-    def segments(self, axis: int, count: int) -> np.ndarray:
-        """Return how many segments of lag 0 … count - 1 along an axis lie in the volume."""
-        length = self.shape[axis]
-        lines = prod(self.shape) // length
-        return lines * np.maximum(length - np.arange(count), 0)
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the column."""
-        return (region[1:],)
-
-    def compute(self, region: Region, block: np.ndarray) -> np.ndarray:
-        """Count one column."""
-        axis, depths = region[0].start, region[1]
-        block = np.ascontiguousarray(block)
-        check_phase_values("phase", block, tuple(s.start for s in region[1:]))
-        counts = np.zeros(self.size, np.int64)
-        if axis == self.axes[0]:
-            self.slices(counts)[depths] = _kernels.solid_by_slice(block)
-        pairs, runs = self.along(counts, axis)
-        for lines in _kernels.packed_lines(block, axis):
-            _kernels.add_pair_counts(lines, pairs)
-            _kernels.add_run_counts(lines, runs)
-        return counts
-
-    def working_bytes(self, region: Region) -> int:
-        """Return the bytes of packed lines held at a time, in the worst column of all axes."""
-        blocks = {axis: column_grid(self.shape, axis).block for axis in self.axes}
-        return max(_kernels.packed_bytes(block, axis) for axis, block in blocks.items())

@@ -78,9 +78,10 @@ def test_free_planes__round_where_no_slices_collide(depths):
 
 @given(positions())
 def test_free_planes__collision_elsewhere_changes_nothing(depths):
-    far = np.append(depths - depths[-1] - 100, [0.0, 0.1, 50.0])
-    alone = free_planes(far[:-3])
-    assert free_planes(far)[:-3].tolist() == alone.tolist()
+    # A lone slice, farther than the others can spread, keeps both ends apart.
+    alone = np.append(depths, np.ceil(depths[-1]) + len(depths) + 1)
+    both = np.append(alone, alone[-1] + [50.0, 50.1, 90.0])
+    assert free_planes(both)[:-3].tolist() == free_planes(alone).tolist()
 
 
 # ── stacks ───────────────────────────────────────────────────────────────────────────────────
