@@ -1,0 +1,94 @@
+"""Gathering: one small object of every block, combined once.
+
+For what neither adds up nor has a fixed size, such as the pieces of a structure that reach the
+faces of a block. Where integers of a fixed number do, `reduce_blocks` is lighter.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+
+from .arrays import map_blocks
+from .regions import BlockList, Region
+
+
+def gather_blocks(
+    function: Any,
+    inputs: Sequence[Any],
+    *,
+    grid: BlockList,
+    finish: Callable[[list[Any]], np.ndarray],
+    shape: tuple[int, ...],
+    dtype: Any = np.float64,
+) -> da.Array:
+    """Take one small object of every block, and finish with one computation on all of them.
+
+    The result is a lazy array in one chunk: one task a block, and one more. What gathers the
+    same from the same inputs shares its tasks.
+
+    Parameters
+    ----------
+    function
+        A `BlockFunction` over the regions of `grid` whose `compute` returns any object that can
+        be pickled; its `working_bytes` counts that object too.
+    inputs
+        Arrays that the function needs.
+    grid
+        The blocks that are looked at; they may overlap.
+    finish
+        Turns the objects, in the order of the blocks, into the result; picklable, its fields
+        determine the result. It holds all objects at once.
+    shape, dtype
+        Of the result.
+    """
+    records = map_blocks(
+        Records(function, grid), inputs, shape=(grid.size,), dtype=object, block=(1,)
+    )
+    name = f"gathered-{tokenize(finish, shape, dtype, records.name)}"
+    keys = [(records.name, number) for number in range(grid.size)]
+    # Bound to the function, because Dask may take tuples among arguments for keys.
+    combine = partial(_finish, finish, tuple(shape), dtype)
+    graph = {(name, *(0,) * len(shape)): (combine, keys)}
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=[records])
+    return da.Array(layers, name, tuple((n,) for n in shape), dtype=dtype)
+
+
+@dataclass(frozen=True)
+class Records:
+    """Block function of a gathering: element i holds the object of block i of a grid or list."""
+
+    function: Any
+    grid: BlockList
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return what the function needs for the block of this element."""
+        return tuple(self.function.needs(self._block(region)))
+
+    def compute(self, region: Region, *inputs: np.ndarray) -> np.ndarray:
+        """Look at one block."""
+        records = np.empty(1, object)
+        records[0] = self.function.compute(self._block(region), *inputs)
+        return records
+
+    def working_bytes(self, region: Region) -> int:
+        """Return the temporaries of the function."""
+        return int(self.function.working_bytes(self._block(region)))
+
+    def _block(self, region: Region) -> Region:
+        return self.grid.numbered(region[0].start)
+
+
+def _finish(
+    finish: Callable[[list[Any]], np.ndarray],
+    shape: tuple[int, ...],
+    dtype: Any,
+    records: list[np.ndarray],
+) -> np.ndarray:
+    result = finish([record[0] for record in records])
+    return np.asarray(result, dtype=dtype).reshape(shape)

@@ -1,0 +1,239 @@
+"""Connected pieces of the solid: the share of the largest, and percolation along the axes.
+
+Every block is labelled alone, with one plane of the next block along each axis. Two blocks thus
+share a plane, and in it they see the same patches: pieces that hold the same patch are one.
+Only the pieces that reach a face of their block leave it, with their sizes and patches, so memory
+is that of a block and of the patches; results are exact and the same under any chunking.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from ..blocks import Grid, Region, default_block, gather_blocks, grow, lengths, voxels
+from ..conventions import AXES, ConventionError, require_phase
+from . import _kernels_connectivity as kernels
+from .chosen import Chosen, check_choice, chosen_voxels
+from .masks import Mask, mask_region, masked
+
+_VOXEL_BYTES = 8  # of blocks as small as if voxels had so many bytes, for the sake of the labels
+
+
+def connected_fraction(
+    phase: xr.DataArray, *, connectivity: int = 6, of: Chosen = "solid", mask: Mask = None
+) -> xr.DataArray:
+    """Return the share of the solid that its largest connected piece holds.
+
+    Parameters
+    ----------
+    phase
+        Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm. Slices may be unevenly spaced:
+        only who neighbours whom matters.
+    connectivity
+        Neighbours of a voxel: 6 by faces, 18 by edges too, 26 by corners too. Nothing is
+        periodic.
+    of
+        "solid", or "pore" for the pores.
+    mask
+        Which voxels there are, or a box {axis: (start, stop)} in voxels; nothing is connected
+        through others.
+
+    Returns
+    -------
+    xr.DataArray
+        The largest share (), lazy; 1 if all solid is connected, NaN without any.
+
+    Raises
+    ------
+    ConventionError
+        If an argument is none of these, or the mask does not fit the phase.
+    """
+    attrs = {"long_name": f"share of the {of} in its largest connected piece", "units": "1"}
+    data = _gather(phase, connectivity, of, mask, connected_value, (), np.float64)
+    return xr.DataArray(data, name="connected_fraction", attrs=attrs)
+
+
+def percolates(
+    phase: xr.DataArray, *, connectivity: int = 6, of: Chosen = "solid", mask: Mask = None
+) -> xr.DataArray:
+    """Tell along which axes a connected piece of solid joins both faces of the volume.
+
+    Parameters
+    ----------
+    phase
+        Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm. Slices may be unevenly spaced:
+        only who neighbours whom matters.
+    connectivity
+        Neighbours of a voxel: 6 by faces, 18 by edges too, 26 by corners too. Nothing is
+        periodic.
+    of
+        "solid", or "pore" for the pores.
+    mask
+        Which voxels there are, or a box {axis: (start, stop)} in voxels; nothing is connected
+        through others.
+
+    Returns
+    -------
+    xr.DataArray
+        True or False (axis), lazy.
+
+    Raises
+    ------
+    ConventionError
+        If an argument is none of these, or the mask does not fit the phase.
+    """
+    attrs = {"long_name": f"{of} joins both faces of the volume"}
+    data = _gather(phase, connectivity, of, mask, percolation_values, (len(AXES),), np.bool_)
+    coords = {"axis": list(AXES)}
+    return xr.DataArray(data, dims="axis", coords=coords, name="percolates", attrs=attrs)
+
+
+@dataclass(frozen=True)
+class OpenPieces:
+    """Connected pieces of a block that reach its faces, and what is to know of the others.
+
+    Attributes
+    ----------
+    sizes
+        Voxels of the block in each piece (piece), int64.
+    faces
+        For each axis the piece of each patch (patch) of the first and of the last plane.
+    largest_closed
+        Voxels of the largest piece that reaches no face.
+    total
+        Voxels of the block in all pieces.
+    """
+
+    sizes: np.ndarray
+    faces: tuple[tuple[np.ndarray, np.ndarray], ...]
+    largest_closed: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Open pieces of each block of a volume; a block function for `gather_blocks`.
+
+    Attributes
+    ----------
+    shape
+        Of the volume.
+    connectivity
+        Neighbours of a voxel.
+    of
+        The phase that is labelled.
+    mask_axes
+        Axes of the mask, or None where every voxel counts.
+    """
+
+    shape: tuple[int, ...]
+    connectivity: int
+    of: Chosen = "solid"
+    mask_axes: tuple[int, ...] | None = None
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the block and the next plane along each axis, and the mask's part of it."""
+        wide = tuple(grow(s, 0, 1, n) for s, n in zip(region, self.shape, strict=True))
+        return (wide,) if self.mask_axes is None else (wide, mask_region(wide, self.mask_axes))
+
+    def compute(self, region: Region, block: np.ndarray, *masks: np.ndarray) -> OpenPieces:
+        """Label one block."""
+        place = self.needs(region)[0]
+        inside = chosen_voxels(place, block, *masks, of=self.of, mask_axes=self.mask_axes)
+        labels, count = kernels.connected_pieces(inside, self.connectivity)
+        own = tuple(slice(0, n) for n in lengths(region))
+        sizes = kernels.piece_sizes(labels[own], count)
+        patches = [
+            [kernels.face_patches(labels, axis, end, self.connectivity) for end in (0, -1)]
+            for axis in range(len(AXES))
+        ]
+        pieces = np.unique(np.concatenate([patch for ends in patches for patch in ends]))
+        closed = sizes.copy()
+        closed[[0, *pieces]] = 0
+        faces = tuple(
+            (np.searchsorted(pieces, first), np.searchsorted(pieces, last))
+            for first, last in patches
+        )
+        return OpenPieces(sizes[pieces], faces, int(closed.max()), int(sizes[1:].sum()))
+
+    def working_bytes(self, region: Region) -> int:
+        """Return the bytes of labels, of masks, and of the sizes of a checkerboard of pieces."""
+        masks = (self.of == "pore") + (0 if self.mask_axes is None else 3)
+        return (4 + 32 // 2 + masks) * voxels(self.needs(region)[0])
+
+
+def _gather(
+    phase: xr.DataArray,
+    connectivity: int,
+    of: Chosen,
+    mask: Mask,
+    value: Callable[[Grid, list[OpenPieces]], np.ndarray],
+    shape: tuple[int, ...],
+    dtype: Any,
+) -> Any:
+    require_phase(phase)
+    check_choice(of)
+    if connectivity not in kernels.RANKS:
+        msg = f"connectivity must be 6, 18 or 26; got {connectivity!r}"
+        raise ConventionError(msg)
+    volume = masked(phase, mask)
+    grid = Grid(volume.shape, default_block(volume.shape, _VOXEL_BYTES))
+    function = Labelling(volume.shape, connectivity, of, volume.axes)
+    finish = partial(value, grid)
+    return gather_blocks(
+        function, volume.inputs, grid=grid, finish=finish, shape=shape, dtype=dtype
+    )
+
+
+def connected_value(grid: Grid, blocks: list[OpenPieces]) -> np.ndarray:
+    """Return the share of the largest piece of all blocks."""
+    root, _ = joined_pieces(grid, blocks)
+    sizes = np.zeros(len(root) + 1, np.int64)
+    np.add.at(sizes, root, np.concatenate([block.sizes for block in blocks]))
+    largest = max(sizes.max(), *(block.largest_closed for block in blocks))
+    total = sum(block.total for block in blocks)
+    return np.asarray(largest / total if total else np.nan)
+
+
+def percolation_values(grid: Grid, blocks: list[OpenPieces]) -> np.ndarray:
+    """Return whether a piece of all blocks reaches both ends of each axis (axis)."""
+    root, starts = joined_pieces(grid, blocks)
+    reached: list[tuple[list[np.ndarray], list[np.ndarray]]] = [([], []) for _ in grid.shape]
+    for start, block, position in zip(starts, blocks, grid.indices(), strict=True):
+        for axis, (first, last) in enumerate(block.faces):
+            if position[axis] == 0:
+                reached[axis][0].append(root[start + first])
+            if position[axis] == grid.counts[axis] - 1:
+                reached[axis][1].append(root[start + last])
+    ends = [(np.concatenate(first), np.concatenate(last)) for first, last in reached]
+    return np.array([len(np.intersect1d(first, last)) > 0 for first, last in ends])
+
+
+def joined_pieces(grid: Grid, blocks: list[OpenPieces]) -> tuple[np.ndarray, np.ndarray]:
+    """Join the pieces that hold the same patch of a plane which two blocks share.
+
+    Returns
+    -------
+    np.ndarray, np.ndarray
+        For each piece of all blocks, one after another, which joined piece it belongs to
+        (piece); and the number of the first piece of each block (block).
+    """
+    ends = np.cumsum([0, *(len(block.sizes) for block in blocks)])
+    ones, others = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    numbers = np.arange(grid.size).reshape(grid.counts)
+    for axis in range(len(grid.shape)):
+        before = numbers.take(range(grid.counts[axis] - 1), axis)
+        after = numbers.take(range(1, grid.counts[axis]), axis)
+        for one, other in zip(before.flat, after.flat, strict=True):
+            ones.append(ends[one] + blocks[one].faces[axis][1])
+            others.append(ends[other] + blocks[other].faces[axis][0])
+    pairs = np.concatenate(ones), np.concatenate(others)
+    graph = coo_array((np.ones(len(pairs[0]), np.bool_), pairs), shape=(ends[-1], ends[-1]))
+    root = connected_components(graph, directed=False)[1] if ends[-1] else np.empty(0, np.int64)
+    return root, ends[:-1]
