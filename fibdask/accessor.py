@@ -20,11 +20,14 @@ _OF_STACKS = (
     "validate_stack",
 )
 _OF_PHASES = (
+    "chord_length_distribution",
     "isotropy_errors",
     "ligament_diameter",
     "lineal_path",
     "mimic_milling",
+    "patch_statistics",
     "phase_statistics",
+    "radial_two_point_correlation",
     "simulate_images",
     "solid_fraction",
     "solid_fraction_profile",

@@ -17,11 +17,13 @@ from .execute import (
     forecast,
     is_complete,
     reduction_forecast,
+    skip_array,
     write_array,
 )
 from .gather import gather_blocks
 from .memory import check_budget, format_bytes
 from .monitor import BlockFailure, Monitor, StageReport
+from .records import locked
 from .regions import (
     BLOCK_BYTES,
     BlockList,
@@ -37,6 +39,7 @@ from .regions import (
     whole,
     within,
 )
+from .schedule import current_client, worker_limits
 from .sources import BlockFunction, Reduction, Source, Values, fingerprint
 from .stored import StoredArray, Target, inner_chunks, open_stored, storage_grid
 
@@ -62,6 +65,7 @@ __all__ = [
     "check_budget",
     "count_blocks",
     "counts_target",
+    "current_client",
     "default_block",
     "fingerprint",
     "fit_block",
@@ -73,16 +77,19 @@ __all__ = [
     "inner_chunks",
     "is_complete",
     "lengths",
+    "locked",
     "map_blocks",
     "open_stored",
     "origin",
     "reduce_blocks",
     "reduction_forecast",
     "shift",
+    "skip_array",
     "storage_grid",
     "volume_chunks",
     "voxels",
     "whole",
     "within",
+    "worker_limits",
     "write_array",
 ]

@@ -23,34 +23,56 @@ from .regions import (
     group_numbers,
     lengths,
     sums_by_group,
+    whole,
 )
-from .sources import BlockFunction, Computed, Partials, Reduction, Source, Window
+from .sources import BlockFunction, Computed, Partials, Reduction, Source, Window, fingerprint
 from .stored import StoredArray
 
 _FAN_IN = 16  # partial counts added by one task
 
 
-class BlockArray(da.Array):  # type: ignore[misc]
+class _DaskKind(type):
+    """Makes `BlockArray` equal to `da.Array` as a class.
+
+    xarray refuses to load arrays of different chunked classes together, and compares by ==.
+    """
+
+    def __eq__(cls, other: object) -> bool:
+        return other is da.Array or type.__eq__(cls, other)
+
+    def __hash__(cls) -> int:
+        return hash(da.Array)
+
+
+class BlockArray(da.Array, metaclass=_DaskKind):  # type: ignore[misc]
     """A Dask array whose blocks are read by coordinates from `origin`."""
 
     __slots__ = ("origin",)
 
-    origin: Source | Reduction
+    origin: Source | Reduction | None
 
     def __getitem__(self, index: Any) -> Any:
         """Slice; steps of one and integers keep the origin."""
         window = _window(self, index)
-        return super().__getitem__(index) if window is None else from_source(window)
+        if window is None:
+            return super().__getitem__(index)
+        full = window.region == whole(self.shape) and not window.dropped
+        return self if full else from_source(window)
 
-    def copy(self) -> "BlockArray":
-        """Return the same array; arrays of blocks are immutable."""
-        return self
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Assign lazily, as Dask does; what is read by coordinates no longer holds."""
+        super().__setitem__(index, value)
+        self.origin = None
 
-    def __deepcopy__(self, memo: Any) -> "BlockArray":
-        return self
+    def copy(self) -> Any:
+        """Return a copy that can be assigned to on its own."""
+        return super().copy() if self.origin is None else _array_of(self.origin)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.copy()
 
     def __reduce__(self) -> Any:
-        return (_array_of, (self.origin,))
+        return super().__reduce__() if self.origin is None else (_array_of, (self.origin,))
 
 
 def _array_of(origin: Source | Reduction) -> "BlockArray":
@@ -98,7 +120,9 @@ def origin(array: Any) -> Source | Reduction | None:
 
 def from_source(source: Source) -> BlockArray:
     """Return the Dask array of a source: one task a block."""
-    name = f"blocks-{source.token}"
+    # Other blocks of the same values are other tasks, and so are their stored copies.
+    place = getattr(source, "path", "")
+    name = f"blocks-{fingerprint(source.token, source.block, type(source).__name__, place)}"
     results = [from_reduction(reduction) for reduction in source.reductions]
     references = [(result.name, *(0,) * result.ndim) for result in results]
     graph = _LazyGraph(partial(_block_tasks, name, source, references))
@@ -179,8 +203,9 @@ def _window(array: BlockArray, index: Any) -> Window | None:
     if not isinstance(array.origin, Source):
         return None
     index = index if isinstance(index, tuple) else (index,)
-    if Ellipsis in [i for i in index if not isinstance(i, np.ndarray)]:
-        at = [i is Ellipsis for i in index].index(True)
+    ellipses = [i is Ellipsis for i in index]
+    if any(ellipses):
+        at = ellipses.index(True)
         fill = (slice(None),) * (array.ndim - len(index) + 1)
         index = (*index[:at], *fill, *index[at + 1 :])
     index = (*index, *(slice(None),) * (array.ndim - len(index)))

@@ -1,5 +1,7 @@
 """Memory forecast: bytes of a task from shapes alone, before any data are touched."""
 
+from collections.abc import Iterator
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -29,16 +31,22 @@ def format_bytes(count: float) -> str:
 def task_bytes(array: Any, grid: Grid, write_bytes: int) -> int:
     """Return the predicted peak memory of a process that makes and writes the largest block."""
     source = origin(array)
-    region = grid.region((0,) * len(grid.shape))
     itemsize = int(np.dtype(array.dtype).itemsize)
     block = prod(grid.block) * itemsize
     if isinstance(source, Source):
-        return PROCESS_BYTES + max(source.task_bytes(region), source.nbytes(region) + write_bytes)
+        regions = [grid.region(position) for position in _extreme_positions(grid)]
+        made = max(source.task_bytes(region) for region in regions)
+        return PROCESS_BYTES + max(made, source.nbytes(regions[0]) + write_bytes)
     if isinstance(array, da.Array):
         # A derived array holds the chunks that a block is put together of, beside the block.
         chunk = prod(int(max(c)) for c in array.chunks) * itemsize
         return PROCESS_BYTES + 2 * (block + chunk) + write_bytes
     return PROCESS_BYTES + block + write_bytes
+
+
+def _extreme_positions(grid: Grid) -> Iterator[tuple[int, ...]]:
+    """Return first, middle and last blocks of each axis: halos are clipped at the first."""
+    return product(*[sorted({0, n // 2, n - 1}) for n in grid.counts])
 
 
 def check_budget(name: str, forecast: int, threads: int, limit: int | None) -> None:

@@ -20,11 +20,18 @@ FILE_NAME = "blocks.jsonl"
 
 @dataclass(frozen=True)
 class Record:
-    """What is known to be finished: shard bytes by block number, under one fingerprint."""
+    """What is known to be finished under one fingerprint: shard files by block number.
+
+    Attributes
+    ----------
+    finished
+        Size in bytes and time of change in ns of each shard file; 0 and 0 for a shard of zeros,
+        which Zarr does not store.
+    """
 
     fingerprint: str
     blocks: int
-    finished: dict[int, int]
+    finished: dict[int, tuple[int, int]]
 
     @property
     def complete(self) -> bool:
@@ -40,7 +47,9 @@ def read_record(folder: Path) -> Record | None:
     lines = [_parse(line) for line in path.read_text(encoding="utf-8").splitlines()]
     if not lines or lines[0] is None or "fingerprint" not in lines[0]:
         return None
-    finished = {line["block"]: line["bytes"] for line in lines[1:] if line is not None}
+    finished = {
+        line["block"]: (line["bytes"], line["changed"]) for line in lines[1:] if line is not None
+    }
     return Record(lines[0]["fingerprint"], lines[0]["blocks"], finished)
 
 
@@ -62,33 +71,53 @@ class RecordWriter:
         self._file.truncate(0)
         self._append({"fingerprint": fingerprint, "blocks": blocks})
 
-    def add(self, block: int, size: int) -> None:
+    def add(self, block: int, size: int, changed: int) -> None:
         """Record one finished block."""
-        self._append({"block": block, "bytes": size})
+        self._append({"block": block, "bytes": size, "changed": changed})
 
     def _append(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
 
 
+def header_fingerprint(folder: Path) -> str | None:
+    """Return the fingerprint under which an array's folder is being written."""
+    try:
+        with (folder / FILE_NAME).open(encoding="utf-8") as file:
+            header = _parse(file.readline())
+    except FileNotFoundError:
+        return None
+    return str(header["fingerprint"]) if header and "fingerprint" in header else None
+
+
 @contextmanager
 def record_writer(folder: Path) -> Iterator[RecordWriter]:
-    """Open the record of an array's folder for appending, locked against other processes.
+    """Open the record of an array's folder for appending, locked against other processes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE_NAME
+    with locked(path) as file:
+        _end_torn_line(path, file)
+        yield RecordWriter(file)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[IO[str]]:
+    """Open a file for appending, and hold its lock until the end.
 
     Raises
     ------
     StackReadError
-        If another process is writing the same array.
+        If another process holds it.
     """
-    path = folder / FILE_NAME
     with path.open("a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            msg = f"{folder} is being written by another process; wait for it, or stop it"
+        except BlockingIOError:
+            msg = f"{path.parent} is being written by another process; wait for it, or stop it"
             raise StackReadError(msg) from None
-        _end_torn_line(path, file)
-        yield RecordWriter(file)
+        except OSError:  # a file system without locks: nothing is known of other processes
+            pass
+        yield file
 
 
 def _end_torn_line(path: Path, file: IO[str]) -> None:

@@ -13,12 +13,13 @@ import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
-from ..conventions import StackReadError
-from .records import Record, read_record
+from ..conventions import StackReadError, check_phase_values, plain_value
+from .records import FILE_NAME, Record, header_fingerprint, read_record
 from .regions import BLOCK_BYTES, INNER_CHUNK, Grid, Region, lengths
 from .sources import Source, Values, fingerprint
 
 _COMPRESSOR = ZstdCodec(level=1)
+_CONCURRENT_CHUNKS = 10  # zarr's default `async.concurrency`
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,21 +30,40 @@ class StoredArray(Source):
     ----------
     path
         Folder of the array.
+    chunk
+        What is read and decoded at once.
     scale
         Factor from the stored integers to the values, or None where they are the same.
+    checked
+        Refuse values other than 0 and 1: a phase that others wrote.
     """
 
     path: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     block: tuple[int, ...]
+    chunk: tuple[int, ...]
     stored_token: str
     scale: float | None = None
+    checked: bool = False
 
     @property
     def token(self) -> str:
-        """Fingerprint under which the array was written."""
-        return self.stored_token
+        """Fingerprint under which the array was written; rounding to integers makes another."""
+        if self.scale is None:
+            return self.stored_token
+        return fingerprint(self.stored_token, self.scale)
+
+    def task_bytes(self, region: Region) -> int:
+        """Return the bytes of the result and of the chunks that are decoded beside it."""
+        touched = prod(
+            (s.stop - 1) // c - s.start // c + 1 for s, c in zip(region, self.chunk, strict=True)
+        )
+        decoding = min(touched, _CONCURRENT_CHUNKS) * 2 * prod(self.chunk) * self.dtype.itemsize
+        result = self.nbytes(region)
+        # Scaled integers are held beside the floats made of them.
+        scaled = result // 4 if self.scale is not None else 0
+        return int(result + max(result, decoding) + scaled)
 
     def read(self, region: Region, values: Values) -> np.ndarray:
         """Read a region from the store."""
@@ -53,11 +73,13 @@ class StoredArray(Source):
             place = ", ".join(f"{s.start}:{s.stop}" for s in region)
             msg = f"{self.path} cannot be read at ({place}): {error}"
             raise StackReadError(msg) from error
+        if self.checked:
+            check_phase_values(self.path, data, tuple(s.start for s in region))
         return data if self.scale is None else data.astype(self.dtype) * self.dtype.type(self.scale)
 
 
-def open_stored(path: Path) -> StoredArray:
-    """Open an array of a store for reading by coordinates.
+def open_stored(path: Path, *, phase: bool = False) -> StoredArray:
+    """Open an array of a store for reading by coordinates; a `phase` holds only 0 and 1.
 
     Raises
     ------
@@ -69,22 +91,43 @@ def open_stored(path: Path) -> StoredArray:
     except Exception as error:
         msg = f"{path} cannot be read as a Zarr array: {error}"
         raise StackReadError(msg) from error
-    record = read_record(path)
-    if record is not None and not record.complete:
-        msg = (
-            f"{path} is incomplete: {len(record.finished)} of {record.blocks} blocks are written; "
-            "run again to finish it"
-        )
-        raise StackReadError(msg)
+    token = _written_token(path, array)
     scale = array.attrs.get("scale_factor")
     return StoredArray(
         str(path),
         tuple(array.shape),
         np.dtype(np.float32) if scale is not None else np.dtype(array.dtype),
         tuple(array.shards) if array.shards else _grouped_chunks(array),
-        record.fingerprint if record else _foreign_token(path),
+        tuple(array.chunks),
+        token or _foreign_token(path),
         float(str(scale)) if scale is not None else None,
+        checked=phase and token is None,
     )
+
+
+def _written_token(path: Path, array: "zarr.Array[Any]") -> str | None:
+    """Return the fingerprint of an array with a record; None where others wrote it.
+
+    Raises
+    ------
+    StackReadError
+        If blocks are missing or torn.
+    """
+    record = read_record(path)
+    if record is None:
+        return None
+    grid = Grid(tuple(array.shape), tuple(array.shards or array.chunks))
+    files = {n: _stat(path.joinpath("c", *map(str, grid.position(n)))) for n in record.finished}
+    whole = sum(files[n][0] == size for n, (size, _) in record.finished.items())
+    if whole < record.blocks:
+        msg = (
+            f"{path} is incomplete: {whole} of {record.blocks} blocks are written; "
+            "run again to finish it"
+        )
+        raise StackReadError(msg)
+    # Somebody may have edited voxels since: what was computed of them before is then stale.
+    edited = sorted((n, file) for n, file in files.items() if file != record.finished[n])
+    return fingerprint(record.fingerprint, edited) if edited else record.fingerprint
 
 
 def _grouped_chunks(array: zarr.Array[Any]) -> tuple[int, ...]:
@@ -141,8 +184,12 @@ class Target:
         return self.path.joinpath("c", *(str(i) for i in position))
 
     def create(self) -> None:
-        """Create the empty array, removing what lies there."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Create the empty array, removing what lies there but the record."""
+        for child in self.path.iterdir():
+            if child.is_dir():
+                shutil.rmtree(child)
+            elif child.name != FILE_NAME:
+                child.unlink()
         array = zarr.create_array(
             store=self.path,
             shape=self.grid.shape,
@@ -151,7 +198,7 @@ class Target:
             shards=self.shard,
             compressors=_COMPRESSOR,
             dimension_names=list(self.dims),
-            attributes=json.loads(json.dumps(dict(self.attrs))),
+            attributes=json.loads(json.dumps(dict(self.attrs), default=plain_value)),
             fill_value=0,
         )
         if Grid(tuple(array.shape), tuple(array.shards or ())).counts != self.grid.counts:
@@ -174,8 +221,8 @@ class Target:
         """Return the recorded blocks whose shard files still have their size."""
         return {
             number
-            for number, size in record.finished.items()
-            if _size(self.shard_file(self.grid.position(number))) == size
+            for number, (size, _) in record.finished.items()
+            if _stat(self.shard_file(self.grid.position(number)))[0] == size
         }
 
     def sweep(self) -> None:
@@ -183,10 +230,13 @@ class Target:
         for leftover in self.path.rglob("*.partial"):
             leftover.unlink(missing_ok=True)
 
-    def write(self, position: tuple[int, ...], data: np.ndarray) -> int:
-        """Write one whole shard and return the size of its file in bytes.
+    def write(self, position: tuple[int, ...], data: np.ndarray, token: str) -> tuple[int, int]:
+        """Write one whole shard; return the size of its file and the time of its change.
 
-        Zarr does not store a shard that holds only zeros: its size is 0.
+        Raises
+        ------
+        StackReadError
+            If another run has meanwhile begun the array under another fingerprint than `token`.
         """
         region = self.grid.region(position)
         if data.shape != lengths(region):
@@ -195,12 +245,19 @@ class Target:
         scale = self.attrs.get("scale_factor")
         if scale is not None:
             data = np.rint(np.clip(data, 0, 1) / scale).astype(self.stored_dtype)
+        if header_fingerprint(self.path) != token:
+            msg = f"{self.path} is being written anew by another run; this block is not"
+            raise StackReadError(msg)
         file = self.shard_file(position)
         # A torn shard fails even a full overwrite, so nothing of it may be there.
         file.unlink(missing_ok=True)
         array = zarr.open_array(store=self.path, mode="r+", config={"write_empty_chunks": True})
         array[region] = data
-        return _size(file)
+        size, changed = _stat(file)
+        if not size and data.any():
+            msg = f"{file} is missing after it was written"
+            raise StackReadError(msg)
+        return size, changed
 
     def open(self) -> "zarr.Array[Any]":
         """Open what is written, for reading."""
@@ -232,7 +289,9 @@ def _inner(length: int) -> int:
     return INNER_CHUNK if rounded % (2 * INNER_CHUNK) else 2 * INNER_CHUNK
 
 
-def _size(file: Path) -> int:
+def _stat(file: Path) -> tuple[int, int]:
+    """Return size and time of change of a shard file; (0, 0) for a shard of zeros."""
     with contextlib.suppress(FileNotFoundError):
-        return file.stat().st_size
-    return 0
+        stat = file.stat()
+        return stat.st_size, stat.st_mtime_ns
+    return 0, 0

@@ -13,6 +13,7 @@ from .validation import check_even, check_z, validate_stack
 from .variables import AXES, PHASES, VARIABLES, attributes
 
 VERSION = version("fibdask")
+_NEED_UNITS = ("voltage", "z", "y", "x", "slice_thickness")
 
 
 def build_stack(
@@ -47,11 +48,12 @@ def build_stack(
         If the result is not a stack.
     """
     first = next(iter(volumes.values()))
-    coords: dict[str, Any] = {"z": ("z", np.asarray(z, np.float64))}
+    values = {"z": np.asarray(z, np.float64)}
     for axis, size, step in zip(("y", "x"), first.shape[-2:], pixel_size, strict=True):
-        coords[axis] = (axis, np.arange(size) * float(step))
+        values[axis] = np.arange(size) * float(step)
     if voltage is not None:
-        coords["voltage"] = ("voltage", np.atleast_1d(np.asarray(voltage, np.float64)))
+        values["voltage"] = np.atleast_1d(np.asarray(voltage, np.float64))
+    coords = {name: (name, array, attributes(name)) for name, array in values.items()}
     stack = xr.Dataset(
         {name: (VARIABLES[name].dims[0], data) for name, data in volumes.items()},
         coords=coords,
@@ -71,7 +73,10 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     stack = stack.copy(deep=False)
     for name in VARIABLES:
         if name in stack.variables:
-            stack[name].attrs = attributes(name) | stack[name].attrs
+            attrs = attributes(name)
+            if name in _NEED_UNITS:  # never guessed: validation refuses what has none
+                attrs.pop("units")
+            stack[name].attrs = attrs | stack[name].attrs
     if "z" not in stack.coords:
         validate_stack(stack)
     z = stack["z"].values
@@ -181,11 +186,12 @@ def record_step(
         "version": VERSION,
         "input_fingerprint": fingerprint,
     }
-    text = json.dumps(record, default=_plain)
+    text = json.dumps(record, default=plain_value)
     return stack.assign_attrs(provenance=[*stack.attrs.get("provenance", []), text])
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """Turn a value into what JSON knows."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):

@@ -48,6 +48,11 @@ def validate_stack(stack: xr.Dataset) -> None:
     for name in PHASES:
         if name in stack.variables:
             _check_phase(name, stack[name].variable)
+    for name in ("shift_y", "shift_x"):
+        if name in stack.variables:
+            _check_shift(name, stack)
+    if "solid_probability" in stack.variables:
+        _check_probability(stack["solid_probability"].variable)
 
 
 def check_z(z: np.ndarray) -> None:
@@ -111,7 +116,7 @@ def _check_variable(name: str, variable: xr.Variable) -> None:
         raise ConventionError(msg)
     units = variable.attrs.get("units")
     if rule.units is not None and units != rule.units:
-        wanted = units is not None or name in COORDINATES
+        wanted = units is not None or name in (*COORDINATES, "slice_thickness")
         if wanted:
             msg = f"{name} must have units {rule.units!r}; found {units!r}"
             raise ConventionError(msg)
@@ -162,6 +167,28 @@ def _check_phase(name: str, variable: xr.Variable) -> None:
             raise ConventionError(msg)
     if isinstance(variable._data, np.ndarray):
         check_phase_values(name, variable._data)
+
+
+def _check_shift(name: str, stack: xr.Dataset) -> None:
+    """Check that shifts are finite wherever there is a slice."""
+    values = np.atleast_2d(stack[name].values)
+    if "measured" in stack.variables:
+        values = values[:, stack["measured"].values]
+    if not np.isfinite(values).all():
+        k = int(np.argmax(~np.isfinite(values).all(axis=0)))
+        msg = f"{name} must be finite for measured slices; measured slice {k} has {values[:, k]} nm"
+        raise ConventionError(msg)
+
+
+def _check_probability(variable: xr.Variable) -> None:
+    values = variable._data
+    if isinstance(values, np.ndarray):
+        wrong = ~((values >= 0) & (values <= 1))
+        if wrong.any():
+            place = np.unravel_index(int(np.argmax(wrong)), values.shape)
+            where = ", ".join(str(int(i)) for i in place)
+            msg = f"solid_probability must lie in 0 … 1; voxel ({where}) has {values[place]:g}"
+            raise ConventionError(msg)
 
 
 def check_phase_values(

@@ -181,7 +181,12 @@ def correlation_curves(statistics: xr.Dataset, names: dict[str, str]) -> Figure:
                 "linewidth": 1.6,
                 "label": f"along {axis}",
             }
-            axes.plot(curve["distance"].values, curve.values, **style)
+            distance = curve["distance"].values
+            axes.plot(distance, curve.values, **style)
+            if f"{name}_interval" in statistics:
+                ends = statistics[f"{name}_interval"].sel(axis=axis)
+                lower, upper = (ends.sel(bound=bound).values for bound in ("lower", "upper"))
+                axes.fill_between(distance, lower, upper, color=colour, alpha=0.15, linewidth=0)
         if name == "two_point_correlation" and "solid_fraction" in statistics:
             level = float(statistics["solid_fraction"]) ** 2
             axes.axhline(level, color=_INK, linewidth=0.9, linestyle=":", label="φ²")

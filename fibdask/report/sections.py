@@ -45,9 +45,13 @@ def overview_section(
     """Show the numbers that matter first."""
     cards = []
     if "solid_fraction" in statistics:
-        cards.append(card("Solid fraction φ", f"{float(statistics['solid_fraction']):.4f}"))
+        detail = _interval(statistics, "solid_fraction", ".4f")
+        cards.append(card("Solid fraction φ", f"{float(statistics['solid_fraction']):.4f}", detail))
+    noise = isotropy(statistics, "isotropy_noise")
     for name, error in isotropy(statistics).items():
         detail = f"{_STATISTICS[name]}; 0 is isotropic"
+        if name in noise:
+            detail += f", x against y {noise[name]:.4f}"
         cards.append(card(f"Isotropy error of {_SYMBOLS[name]}", f"{error:.4f}", detail))
     if "ligament_diameter" in statistics:
         sizes = diameters(statistics)
@@ -139,25 +143,66 @@ def statistics_section(statistics: xr.Dataset) -> Section | None:
         listed = ", ".join(f"{_SYMBOLS[name]} {error:.4f}" for name, error in errors.items())
         caption = "Probability that both ends of a segment (S₂), or all of it (L), lie in solid."
         caption += f" Isotropy errors: {listed}; 0 is isotropic." if errors else ""
+        caption += _error_bars(statistics)
         title = "Functions of distance along x, y and z."
         body.append(
             picture(embedded(correlation_curves(statistics, curves), "svg"), title, caption)
         )
-    rows = _number_rows(statistics, errors)
+    rows = _number_rows(statistics)
     if rows:
-        body.append(table(("Quantity", "Value"), rows, numbers=(1,), style="narrow"))
+        body.append(_number_table(rows, _confidence(statistics)))
     return Section("statistics", "Statistics", "\n".join(body)) if body else None
 
 
-def _number_rows(statistics: xr.Dataset, errors: dict[str, float]) -> list[tuple[str, str]]:
+def _number_table(rows: list[tuple[str, str, str]], confidence: str) -> str:
+    if not confidence:
+        short = [row[:2] for row in rows]
+        return table(("Quantity", "Value"), short, numbers=(1,), style="narrow")
+    head = ("Quantity", "Value", f"{confidence} confidence interval")
+    return table(head, rows, numbers=(1, 2), style="narrow")
+
+
+def _error_bars(statistics: xr.Dataset) -> str:
+    """Say what the bands are, and how large isotropy errors are by chance."""
+    text = ""
+    noise = isotropy(statistics, "isotropy_noise")
+    if noise:
+        listed = ", ".join(f"{_SYMBOLS[name]} {error:.4f}" for name, error in noise.items())
+        text += f" Noise floor, x against y: {listed}."
+    confidence = _confidence(statistics)
+    return text + (f" Bands: {confidence} confidence intervals." if confidence else "")
+
+
+def _confidence(statistics: xr.Dataset) -> str:
+    for array in statistics.data_vars.values():
+        if "confidence" in array.attrs:
+            return f"{100 * array.attrs['confidence']:g} %"
+    return ""
+
+
+def _interval(statistics: xr.Dataset, name: str, style: str, **place: str) -> str:
+    """Return a confidence interval in words, or nothing."""
+    if f"{name}_interval" not in statistics:
+        return ""
+    ends = statistics[f"{name}_interval"].sel(place)
+    lower, upper = (f"{float(ends.sel(bound=bound)):{style}}" for bound in ("lower", "upper"))
+    return f"{lower} to {upper}"
+
+
+def _number_rows(statistics: xr.Dataset) -> list[tuple[str, str, str]]:
     rows = []
     if "solid_fraction" in statistics:
-        rows.append(("solid fraction φ", f"{float(statistics['solid_fraction']):.5f}"))
+        interval = _interval(statistics, "solid_fraction", ".5f")
+        rows.append(("solid fraction φ", f"{float(statistics['solid_fraction']):.5f}", interval))
     if "ligament_diameter" in statistics:
-        sizes = diameters(statistics)
-        rows += [(f"ligament diameter along {a}", f"{d:.4g} nm") for a, d in sizes.items()]
-    for name, error in errors.items():
-        rows.append((f"isotropy error of the {_STATISTICS[name]}", f"{error:.5f}"))
+        for axis, size in diameters(statistics).items():
+            interval = _interval(statistics, "ligament_diameter", ".4g", axis=axis)
+            rows.append((f"ligament diameter along {axis}", f"{size:.4g} nm", interval))
+    for label, key in (("", "isotropy_error"), (", x against y", "isotropy_noise")):
+        for name, error in isotropy(statistics, key).items():
+            interval = _interval(statistics, key, ".5f", statistic=name)
+            text = f"isotropy error of the {_STATISTICS[name]}{label}"
+            rows.append((text, f"{error:.5f}", interval))
     return rows
 
 
@@ -174,11 +219,11 @@ def accuracy_section(statistics: xr.Dataset) -> Section | None:
     return Section("accuracy", "Accuracy", body)
 
 
-def isotropy(statistics: xr.Dataset) -> dict[str, float]:
-    """Return the isotropy errors by the name of their statistic."""
-    if "isotropy_error" not in statistics:
+def isotropy(statistics: xr.Dataset, key: str = "isotropy_error") -> dict[str, float]:
+    """Return the isotropy errors, or their noise floor, by the name of their statistic."""
+    if key not in statistics:
         return {}
-    errors = statistics["isotropy_error"]
+    errors = statistics[key]
     return {str(n): float(errors.sel(statistic=n)) for n in errors["statistic"].values}
 
 

@@ -103,7 +103,7 @@ def _client(options: Any, scheduler: str | None) -> AbstractContextManager[Any]:
 @click.option("--out", type=click.Path(), default="fibdask-demo", show_default=True)
 @_options("fresh", "quiet")
 def demo(out: str, fresh: bool, quiet: bool) -> None:
-    """Simulate a small multi-voltage stack, run the whole pipeline on it, write the report."""
+    """Run everything on a small simulated stack and report."""
     from importlib.resources import as_file, files
 
     from .recipe import read_recipe
@@ -132,7 +132,10 @@ def import_(
     fresh: bool,
     quiet: bool,
 ) -> None:
-    """Read images from SOURCE (folder, glob or file; one for each voltage) into OUT."""
+    """Read images into a store, OUT.
+
+    SOURCE is a folder, a quoted glob or a file; one for each voltage.
+    """
     from .importing import import_images
 
     path = import_images(
@@ -187,7 +190,7 @@ def check(recipe: str, input_path: str | None, out: str | None, as_json: bool, q
 @click.argument("recipe", type=click.Path())
 @_options("input", "out", "json", "quiet")
 def plan(recipe: str, input_path: str | None, out: str | None, as_json: bool, quiet: bool) -> None:
-    """Forecast blocks, tasks, bytes per task and disk of RECIPE; nothing is computed."""
+    """Forecast blocks, tasks, memory and disk of RECIPE."""
     from .planning import format_plan, plan_recipe
 
     forecast = plan_recipe(recipe, input_path=input_path, output_path=out)
@@ -212,7 +215,7 @@ def status(out: str, as_json: bool, quiet: bool) -> None:
 def report(out: str, quiet: bool) -> None:
     """Write the report of the run in OUT anew."""
     from .folder import RunFolder
-    from .pipeline import reopen, report_run
+    from .results import reopen, report_run
 
     folder = RunFolder(Path(out))
     folder.read()
@@ -226,7 +229,11 @@ def report(out: str, quiet: bool) -> None:
 @click.option("--csv", "csv_path", type=click.Path(), help="Also write a table.")
 @_options("json", "quiet")
 def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, quiet: bool) -> None:
-    """Measure the phase of STACK: solid fraction, correlations, diameters, isotropy."""
+    """Measure the phase of STACK.
+
+    Solid fraction, two-point correlation, lineal path, ligament diameter and isotropy errors of
+    a store, or of the last phase in a run's folder.
+    """
     from .exporting import measure_stack, write_statistics
     from .info import format_statistics, statistics_record
 
@@ -246,7 +253,10 @@ def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, qu
 def export(
     stack: str, phase_path: str | None, csv_path: str | None, max_lag: int, quiet: bool
 ) -> None:
-    """Write the phase of STACK (a store, or a run's folder) as TIFF, or its statistics as CSV."""
+    """Write the phase as TIFF, or the statistics as CSV.
+
+    STACK is a store, or a run's folder.
+    """
     from .exporting import export_phase, stored_statistics, write_statistics
 
     if not phase_path and not csv_path:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from typing import Any
 
 import dask
 import distributed
@@ -89,16 +88,3 @@ def connect(address: str) -> distributed.Client:
     except (OSError, ValueError) as error:
         msg = f"no Dask scheduler answers at {address!r}: {error}"
         raise RecipeError(msg) from None
-
-
-def worker_limits(client: distributed.Client | None) -> dict[str, Any]:
-    """Return threads and memory in bytes of a client's smallest worker, or of this process."""
-    if client is None:
-        return {
-            "threads": os.cpu_count() or 1,
-            "memory_limit": int(psutil.virtual_memory().available),
-        }
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
-    threads = max((worker["nthreads"] for worker in workers), default=1)
-    return {"threads": threads, "memory_limit": min(limits, default=None)}

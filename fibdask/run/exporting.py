@@ -12,7 +12,7 @@ from ..conventions import FibdaskError, StackReadError, axis_spacing
 from ..io import open_stack
 from ..statistics import phase_statistics
 from .folder import SUMMARY, RunFolder
-from .pipeline import reopen
+from .results import final_stack, reopen
 
 _SLICES = 32  # planes held in memory at a time
 
@@ -23,17 +23,15 @@ def find_phase(path: str | Path) -> xr.Dataset:
     Raises
     ------
     StackReadError
-        If there is no phase.
+        If there is no phase, or the run has not finished.
     """
     path = Path(path)
-    stacks = [open_stack(path)] if not (path / SUMMARY).is_file() else []
-    if not stacks:
-        stacks = list(reopen(RunFolder(path))[0].values())
-    with_phase = [stack for stack in stacks if "phase" in stack]
-    if not with_phase:
+    is_run = (path / SUMMARY).is_file()
+    stack = final_stack(RunFolder(path)) if is_run else open_stack(path)
+    if "phase" not in stack:
         msg = f"{path} holds no phase; segment it first"
         raise StackReadError(msg)
-    return with_phase[-1]
+    return stack
 
 
 def export_phase(path: str | Path, out: Path) -> Path:
@@ -85,15 +83,19 @@ def stored_statistics(path: str | Path, *, max_lag: int) -> xr.Dataset:
 
 
 def write_statistics(results: xr.Dataset, out: Path) -> Path:
-    """Write statistics as one long table: quantity, axis, lag, distance in nm, value."""
+    """Write statistics as one long table: quantity, bound, axis, lag, distance in nm, value.
+
+    Rows of confidence intervals name their bound, lower or upper.
+    """
     frames = []
     for name, array in results.data_vars.items():
-        frame = array.rename("value").to_dataframe().reset_index()
+        if array.dims:
+            frame = array.rename("value").to_dataframe().reset_index()
+        else:
+            frame = pd.DataFrame({"value": [float(array)]})
         frame.insert(0, "quantity", str(name))
-        if not {"axis", "lag", "statistic", "z"} & set(array.dims):
-            frame = pd.DataFrame({"quantity": [str(name)], "value": [float(array)]})
         frames.append(frame)
-    columns = ["quantity", "axis", "statistic", "lag", "distance", "z", "value"]
+    columns = ["quantity", "bound", "axis", "statistic", "lag", "distance", "z", "value"]
     table = pd.concat([frame.reindex(columns=columns).astype(object) for frame in frames])
     try:
         table.to_csv(out, index=False)

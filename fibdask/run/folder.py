@@ -1,18 +1,20 @@
 """The folder of a run: stores of the stages, log, and the summary that status and report read."""
 
+import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..blocks import StageReport
+from ..blocks import StageReport, locked
 from ..conventions import VERSION, StackReadError
 
 SUMMARY = "run.json"
 LOG = "fibdask.log"
 COUNTS = "counts"
+LOCK = "run.lock"
 _WRITE_EVERY = 1.0  # seconds
 
 
@@ -25,39 +27,49 @@ class RunFolder:
         self._earlier: dict[str, Any] = {}
         self._written = 0.0
 
-    def prepare(self, title: str, recipe: str, assumptions: list[str]) -> None:
-        """Make the folder, or take up an earlier run in it.
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Keep the folder from being used by two runs at once.
 
         Raises
         ------
         StackReadError
-            If the path is something else than the folder of a run.
+            If another run uses it, or the path is something else than the folder of a run.
         """
-        if self.path.exists():
-            if not self.path.is_dir() or (any(self.path.iterdir()) and not self._file.is_file()):
-                msg = (
-                    f"output path {self.path} exists and is not the folder of a run; "
-                    "choose another or remove it"
-                )
-                raise StackReadError(msg)
-            if self._file.is_file():
-                self._earlier = {stage["name"]: stage for stage in self.read()["stages"]}
+        self._check()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.summary = {
-                "title": title,
-                "version": VERSION,
-                "created": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-                "recipe": recipe,
-                "assumptions": assumptions,
-                "state": "running",
-                "stages": [],
-            }
-            (self.path / "recipe.toml").write_text(recipe, encoding="utf-8")
-            self._write()
         except OSError as error:
             msg = f"output path {self.path} cannot be written: {error.strerror}"
             raise StackReadError(msg) from error
+        with locked(self.path / LOCK):
+            yield
+
+    def _check(self) -> None:
+        used = self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir()))
+        known = self._file.is_file() or (self.path / LOCK).is_file()
+        if used and not known:
+            msg = (
+                f"output path {self.path} exists and is not the folder of a run; "
+                "choose another or remove it"
+            )
+            raise StackReadError(msg)
+
+    def prepare(self, title: str, recipe: str, assumptions: list[str]) -> None:
+        """Begin the summary of a run; figures of an earlier one are kept where nothing runs."""
+        if self._file.is_file():
+            self._earlier = {stage["name"]: stage for stage in self.read()["stages"]}
+        self.summary = {
+            "title": title,
+            "version": VERSION,
+            "created": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            "recipe": recipe,
+            "assumptions": assumptions,
+            "state": "running",
+            "stages": [],
+        }
+        (self.path / "recipe.toml").write_text(recipe, encoding="utf-8")
+        self._write()
 
     @property
     def _file(self) -> Path:

@@ -1,5 +1,6 @@
 """Describe stacks, runs and statistics in words and records."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def describe_stack(path: str | Path) -> dict[str, Any]:
             "max": float(np.max(thickness)),
         },
         "measured_planes": int(stack["measured"].sum()) if "measured" in stack else None,
-        "provenance": list(stack.attrs.get("provenance", [])),
+        "provenance": [json.loads(record) for record in stack.attrs.get("provenance", [])],
     }
 
 
@@ -63,7 +64,10 @@ def format_description(record: Mapping[str, Any]) -> str:
         block = " × ".join(str(n) for n in variable["block"])
         size = format_bytes(variable["bytes"])
         lines.append(f"  {name}: {variable['dtype']}, {size}, in blocks of {block}")
-    lines += [f"  step: {step}" for step in record["provenance"]]
+    for step in record["provenance"]:
+        given = {key: value for key, value in step["parameters"].items() if value is not None}
+        parameters = ", ".join(f"{key} = {value}" for key, value in given.items())
+        lines.append(f"  step: {step['step']}: {parameters}")
     return "\n".join(lines)
 
 
@@ -120,16 +124,26 @@ def _plain(values: np.ndarray) -> Any:
 
 
 def format_statistics(results: xr.Dataset) -> str:
-    """Format the numbers of a statistics dataset for people."""
-    lines = [f"solid fraction: {float(results['solid_fraction']):.4f}"]
-    diameters = results["ligament_diameter"]
-    lines += [
-        f"mean ligament diameter along {axis}: {float(diameters.sel(axis=axis)):.2f} nm"
-        for axis in diameters["axis"].values
-    ]
-    errors = results["isotropy_error"]
-    lines += [
-        f"isotropy error of {str(name).replace('_', ' ')}: {float(errors.sel(statistic=name)):.4f}"
-        for name in errors["statistic"].values
-    ]
+    """Format the numbers of a statistics dataset for people, with their intervals if known."""
+    lines = [f"solid fraction: {_number(results, 'solid_fraction', '.4f')}"]
+    for axis in results["ligament_diameter"]["axis"].values:
+        size = _number(results, "ligament_diameter", ".2f", axis=axis)
+        lines.append(f"mean ligament diameter along {axis}: {size} nm")
+    for name in results["isotropy_error"]["statistic"].values:
+        error = _number(results, "isotropy_error", ".4f", statistic=name)
+        if "isotropy_noise" in results:
+            error += "; x against y " + _number(results, "isotropy_noise", ".4f", statistic=name)
+        lines.append(f"isotropy error of {str(name).replace('_', ' ')}: {error}")
+    if "solid_fraction_interval" in results:
+        confidence = results["solid_fraction_interval"].attrs["confidence"]
+        lines.append(f"in brackets: {100 * confidence:g} % confidence intervals")
     return "\n".join(lines)
+
+
+def _number(results: xr.Dataset, name: str, style: str, **place: Any) -> str:
+    text = f"{float(results[name].sel(place)):{style}}"
+    if f"{name}_interval" not in results:
+        return text
+    ends = results[f"{name}_interval"].sel(place)
+    lower, upper = (f"{float(ends.sel(bound=bound)):{style}}" for bound in ("lower", "upper"))
+    return f"{text} [{lower}, {upper}]"

@@ -1,28 +1,24 @@
 """Run a recipe: each stage is called lazily, then its result is stored, resumed and reopened."""
 
-import contextlib
-import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import distributed
-import numpy as np
 import xarray as xr
 
-from ..blocks import Execution, Reduction, StageReport, check_budget, count_blocks, origin
+from ..blocks import Execution, StageReport, check_budget, current_client, worker_limits
 from ..conventions import VOLUMES, FibdaskError
-from ..io.store import open_stack, raise_failures, write_stack
-from ..report import write_report
-from ..statistics import segmentation_errors
-from .cluster import worker_limits
+from ..io import open_stack
+from ..io.store import raise_failures, write_stack
 from .folder import COUNTS, LOG, RunFolder
 from .planning import plan_stages
-from .progress import LOGGER, RunMonitor
+from .progress import LOGGER, RunMonitor, log_file
 from .recipe import STAGES, TABLES, Recipe, call_stage, read_recipe
-from .stages import STATISTICS, is_stored, kept_variables, phase_of, source_name
+from .results import compute_results, report_run, store_results
+from .stages import STATISTICS, accuracy, is_stored, kept_variables, phase_of, source_name
 
 
 def run_recipe(
@@ -60,9 +56,7 @@ def run_recipe(
         If blocks failed; everything finished stays, and running again makes only what is missing.
     """
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
-    if client is None:
-        with contextlib.suppress(ValueError):
-            client = distributed.get_client()
+    client = client or current_client()
     return Pipeline(recipe, resume=resume, quiet=quiet).run(client)
 
 
@@ -87,12 +81,16 @@ class Pipeline:
 
     def run(self, client: distributed.Client | None) -> xr.Dataset:
         """Run all stages, then write the report, whatever happened."""
-        self.execution = replace(self.execution, client=client, **worker_limits(client))
+        threads, memory = worker_limits(client)
+        self.execution = replace(
+            self.execution, client=client, threads=threads, memory_limit=memory
+        )
         for row in plan_stages(self.recipe, self._source):
             name, needed = row["name"], row["task_bytes"]
             check_budget(name, needed, self.execution.threads, self.execution.memory_limit)
-        self.folder.prepare(self.recipe.title, self.recipe.text(), self._assumptions())
-        with _log_file(self.folder.path / LOG):
+        with self.folder.taken(), log_file(self.folder.path / LOG):
+            self.folder.prepare(self.recipe.title, self.recipe.text(), self._assumptions())
+            self._drop_other_stages()
             LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)
             try:
                 stack = self._run_stages(self._source)
@@ -103,6 +101,16 @@ class Pipeline:
             self._close("done")
             LOGGER.info("done")
         return stack
+
+    def _drop_other_stages(self) -> None:
+        """Remove what an earlier recipe stored for stages that this one has not."""
+        source = str(Path(self.recipe.tables.get("input", {}).get("path") or "").resolve())
+        if source.startswith(str(self.folder.path.resolve())):
+            return
+        first = "simulate" if source_name(self.recipe) == "simulate" else "import"
+        for name in ("import", "simulate", *STAGES, STATISTICS):
+            if name != first and name not in self.recipe.tables:
+                shutil.rmtree(self.folder.store(name), ignore_errors=True)
 
     def _run_stages(self, stack: xr.Dataset) -> xr.Dataset:
         first = "simulate" if source_name(self.recipe) == "simulate" else "import"
@@ -134,7 +142,7 @@ class Pipeline:
         return stored.assign({v: stack[v] for v in lazy}) if lazy else stored
 
     def _listen(self, report: StageReport, *, now: bool) -> None:
-        if report not in self._reports:
+        if not any(report is known for known in self._reports):
             self._reports.append(report)
         same = [r for r in self._reports if ("histogram" in r.name) == ("histogram" in report.name)]
         name = self._stage + (" histogram" if "histogram" in report.name else "")
@@ -144,23 +152,10 @@ class Pipeline:
         """Compute the statistics, each reduction once, and store them."""
         self._stage, self._reports = STATISTICS, []
         lazy = call_stage(STATISTICS, phase_of(stack), self.recipe.tables[STATISTICS])
-        lazy = lazy.assign(self._accuracy())
+        lazy = lazy.assign(accuracy(self.stacks.values()))
         results = compute_results(lazy, self.execution)
-        path = self.folder.store(STATISTICS)
-        shutil.rmtree(path, ignore_errors=True)
-        # Strings of variable length, because fixed ones have no Zarr v3 specification.
-        text = [name for name, c in results.coords.items() if c.dtype.kind == "U"]
-        results = results.assign_coords({name: results[name].astype(object) for name in text})
-        results.to_zarr(path, mode="w", zarr_format=3, consolidated=False)
+        store_results(results, self.folder.store(STATISTICS))
         return results
-
-    def _accuracy(self) -> dict[str, xr.DataArray]:
-        """Compare the segmentation with the truth on the slices themselves."""
-        for stack in self.stacks.values():
-            if "phase" in stack and "true_phase" in stack:
-                errors = segmentation_errors(stack["phase"], stack["true_phase"])
-                return {str(name): errors[name] for name in errors.data_vars}
-        return {}
 
     def _assumptions(self) -> list[str]:
         table = self.recipe.tables.get("input", {})
@@ -168,60 +163,5 @@ class Pipeline:
 
     def _close(self, state: str) -> None:
         self.folder.finish(state)
-        if self.recipe.tables["output"]["report"] and self.stacks:
+        if self.recipe.tables["output"]["report"]:
             report_run(self.folder, self.stacks, self.statistics)
-
-
-def compute_results(lazy: xr.Dataset, execution: Execution) -> xr.Dataset:
-    """Compute small lazy results; blocks are counted once, however many results share them."""
-    counts: dict[str, np.ndarray] = {}
-    computed = {}
-    for name, variable in lazy.data_vars.items():
-        reduction = origin(variable.data)
-        if not isinstance(reduction, Reduction):
-            continue
-        token = reduction.partials.token
-        if token not in counts:
-            counts[token], report = count_blocks(reduction, execution, name=STATISTICS, values={})
-            raise_failures([report])
-        computed[name] = (variable.dims, reduction.result(counts[token]), variable.attrs)
-    return lazy.assign(computed).compute()
-
-
-def report_run(
-    folder: RunFolder, stacks: Mapping[str, xr.Dataset], statistics: xr.Dataset | None
-) -> Path:
-    """Write the report of a run."""
-    summary = folder.summary or folder.read()
-    return write_report(
-        folder.path / "report.html", stages=dict(stacks), statistics=statistics, summary=summary
-    )
-
-
-def reopen(folder: RunFolder) -> tuple[dict[str, xr.Dataset], xr.Dataset | None]:
-    """Open what a run has stored: its stacks in order, and its statistics."""
-    stacks = {}
-    for name in ("import", "simulate", *STAGES):
-        with contextlib.suppress(FibdaskError):
-            stacks[name] = open_stack(folder.store(name))
-    statistics = None
-    if folder.store(STATISTICS).is_dir():
-        statistics = xr.open_zarr(folder.store(STATISTICS), consolidated=False, chunks=None).load()
-    return stacks, statistics
-
-
-@contextlib.contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = LOGGER.level
-    LOGGER.setLevel(logging.INFO)
-    LOGGER.addHandler(handler)
-    propagate, LOGGER.propagate = LOGGER.propagate, False
-    try:
-        yield
-    finally:
-        LOGGER.removeHandler(handler)
-        LOGGER.setLevel(level)
-        LOGGER.propagate = propagate
-        handler.close()

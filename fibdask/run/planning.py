@@ -24,7 +24,7 @@ from ..io.store import volume_targets
 from .cluster import parse_memory
 from .info import table
 from .recipe import STAGES, TABLES, Recipe, call_stage, read_recipe
-from .stages import STATISTICS, is_stored, kept_variables, phase_of, source_name
+from .stages import STATISTICS, accuracy, is_stored, kept_variables, phase_of, source_name
 
 
 def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
@@ -63,16 +63,19 @@ def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
     if not is_stored(stack):
         first = "import" if name == "input" else name
         stack, rows = _stage_rows(first, stack, list(VOLUMES), block_bytes)
+    stacks = [stack]
     for stage in STAGES:
         if stage in recipe.tables:
             stack = call_stage(stage, stack, recipe.tables[stage])
             kept = kept_variables(recipe, stack)
             stack, more = _stage_rows(stage, stack, kept, block_bytes)
             rows += more
-    if recipe.tables["output"]["pyramid"] and is_regular(stack):
+            stacks.append(stack)
+    if recipe.tables["output"]["pyramid"] and is_regular(stack) and rows:
         rows += _level_rows(rows[-1]["name"], stack, recipe)
     if STATISTICS in recipe.tables:
         lazy = call_stage(STATISTICS, phase_of(stack), recipe.tables[STATISTICS])
+        lazy = lazy.assign(accuracy(stacks))
         rows += _reduction_rows(STATISTICS, _reductions(lazy))
     return rows
 
@@ -100,7 +103,12 @@ def _stage_rows(
             continue
         target, array = volume.target, volume.array
         stored = StoredArray(
-            str(target.path), array.shape, array.dtype, target.grid.block, array_token(array)
+            str(target.path),
+            array.shape,
+            array.dtype,
+            target.grid.block,
+            target.inner,
+            array_token(array),
         )
         stack = stack.assign({volume.name: (target.dims, from_source(stored))})
         source = origin(volume.array)

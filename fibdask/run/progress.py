@@ -1,7 +1,10 @@
 """What a person sees while a run works: bars in a terminal, plain lines elsewhere, a log always."""
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
@@ -94,3 +97,21 @@ class RunMonitor(Monitor):
         done = report.blocks_run + report.blocks_skipped + report.blocks_failed
         note = f"{report.blocks_skipped} skipped, {report.blocks_failed} failed"
         self._bars.update(self._bar, completed=done, note=note)
+
+
+@contextlib.contextmanager
+def log_file(path: Path) -> Iterator[None]:
+    """Write the log of a run to a file."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = LOGGER.level
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.addHandler(handler)
+    propagate, LOGGER.propagate = LOGGER.propagate, False
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)
+        LOGGER.propagate = propagate
+        handler.close()

@@ -11,10 +11,10 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, create_model
 
 from ..conventions import ConventionError, RecipeError
 from ..inpaint import inpaint_gaps
@@ -24,6 +24,8 @@ from ..statistics import phase_statistics
 from ..thickness import reposition_slices
 from .cluster import parse_memory
 from .sources import read_input
+
+_Volume = Literal["intensity", "phase", "solid_probability", "true_phase"]
 
 
 def cluster_options(
@@ -41,7 +43,7 @@ def cluster_options(
 def output_options(
     *,
     path: str | None = None,
-    variables: list[Literal["intensity", "phase", "solid_probability", "true_phase"]] | None = None,
+    variables: Annotated[list[_Volume], Field(min_length=1)] | None = None,
     block_mib: PositiveInt = 64,
     pyramid: bool = True,
     report: bool = True,
@@ -69,7 +71,7 @@ TABLES: dict[str, Callable[..., Any]] = {
 """Function of each table, in the data's order."""
 
 STAGES = ("segment", "reposition", "inpaint")
-_NOT_KEYS = {"stack", "phase", "truth", "chunks"}
+_NOT_KEYS = {"stack", "phase", "truth", "chunks", "mask"}
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,9 @@ def read_recipe(
     content = {name: dict(content[name]) for name in TABLES if name in content}
     _resolve_paths(content, folder, input_path, output_path)
     content["output"].setdefault("path", str(folder / f"{title}-out"))
-    return Recipe(
-        str(recipe.get("title", title)),
-        {name: _checked(name, table) for name, table in content.items()},
-    )
+    tables = {name: _checked(name, table) for name, table in content.items()}
+    _check_variables(tables)
+    return Recipe(str(recipe.get("title", title)), tables)
 
 
 def _parse(path: Path) -> Mapping[str, Any]:
@@ -193,6 +194,14 @@ def _checked(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     return {field: getattr(checked, field) for field in model.model_fields}
 
 
+def _check_variables(tables: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse to leave out the phase, which stages after its segmentation read from disk."""
+    wanted = tables["output"]["variables"]
+    if wanted is not None and "segment" in tables and "phase" not in wanted:
+        msg = f"[output] variables must hold 'phase', which [segment] makes; got {wanted}"
+        raise RecipeError(msg)
+
+
 def _model(name: str) -> type[BaseModel]:
     """Build the checker of a table from the signature of its function."""
     function = TABLES[name]
@@ -220,9 +229,15 @@ def _without_none(value: Any) -> Any:
 
 
 def call_stage(name: str, stack: Any, parameters: Mapping[str, Any]) -> Any:
-    """Call a stage's function; errors in its arguments name the table of the recipe."""
+    """Call a stage's function; what it refuses is an error of the recipe's table.
+
+    Raises
+    ------
+    RecipeError
+        Naming the table.
+    """
     try:
         return TABLES[name](stack, **parameters)
     except ConventionError as error:
         msg = f"[{name}] {error}"
-        raise ConventionError(msg) from error
+        raise RecipeError(msg) from error

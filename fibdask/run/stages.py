@@ -1,9 +1,12 @@
 """What a recipe's stages take and keep; planning and running share it."""
 
+from collections.abc import Iterable
+
 import xarray as xr
 
 from ..blocks import StoredArray, origin
 from ..conventions import VOLUMES, ConventionError
+from ..statistics import segmentation_errors
 from .recipe import Recipe
 
 STATISTICS = "statistics"
@@ -36,3 +39,12 @@ def is_stored(stack: xr.Dataset) -> bool:
     return all(
         isinstance(origin(stack[name].data), StoredArray) for name in VOLUMES if name in stack
     )
+
+
+def accuracy(stacks: Iterable[xr.Dataset]) -> dict[str, xr.DataArray]:
+    """Compare the first segmentation that has a truth with it, on the slices themselves."""
+    for stack in stacks:
+        if "phase" in stack and "true_phase" in stack:
+            errors = segmentation_errors(stack["phase"], stack["true_phase"])
+            return {str(name): errors[name] for name in errors.data_vars}
+    return {}

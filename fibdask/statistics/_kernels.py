@@ -59,13 +59,26 @@ def _packed_rows(block, start):
     """Pack up to 64 rows of the middle dimension (a, rows, c) from `start` on: words (a, c)."""
     planes, rows, width = block.shape
     words = np.zeros((planes, width), np.uint64)
+    octet = np.empty(_TILE, np.uint8)  # eight rows: bytes go through a vector unit eightfold
     for plane in range(planes):
         for left in range(0, width, _TILE):
-            for lane in range(min(LANES, rows - start)):
-                for i in range(left, min(left + _TILE, width)):
-                    voxel = np.uint64(block[plane, start + lane, i])
-                    words[plane, i] |= voxel << np.uint64(lane)
+            right = min(left + _TILE, width)
+            row = words[plane, left:right]
+            for first in range(start, min(start + LANES, rows), 8):
+                octet[:] = 0
+                for lane in range(min(8, rows - first)):
+                    _add_bits(block[plane, first + lane, left:right], lane, octet)
+                shift = np.uint64(first - start)
+                for i in range(len(row)):
+                    row[i] |= np.uint64(octet[i]) << shift
     return words
+
+
+@njit(cache=True, nogil=True)
+def _add_bits(voxels, lane, octet):
+    """Set a bit of bytes where voxels are one."""
+    for i in range(len(voxels)):
+        octet[i] |= np.uint8(voxels[i] << np.uint8(lane))
 
 
 @intrinsic
@@ -98,10 +111,19 @@ def add_pair_counts(first, second, starts, counts):
     for bundle in range(bundles):
         for lag in range(min(lags, length)):
             for section in range(sections):
-                pairs = 0
-                for i in range(starts[section], min(starts[section + 1], length - lag)):
-                    pairs += _ones(first[bundle, i] & second[bundle, i + lag])
-                counts[section, lag] += pairs
+                start, stop = starts[section], min(starts[section + 1], length - lag)
+                if start < stop:
+                    ends = second[bundle, start + lag : stop + lag]
+                    counts[section, lag] += _common_ones(first[bundle, start:stop], ends)
+
+
+@njit(cache=True, nogil=True)
+def _common_ones(first, second):
+    """Return the number of ones that two rows of words share."""
+    ones = 0
+    for i in range(len(first)):
+        ones += _ones(first[i] & second[i])
+    return ones
 
 
 @njit(cache=True, nogil=True)

@@ -1,8 +1,6 @@
 """Errors of a segmentation against the ground truth."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -10,9 +8,12 @@ import xarray as xr
 from ..blocks import Region, block_grid, reduce_blocks, voxels
 from ..conventions import AXES, ConventionError, check_phase_values, require_phase
 from . import _kernels
+from .masks import Mask, covering, mask_region, masked
 
 
-def segmentation_errors(phase: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
+def segmentation_errors(
+    phase: xr.DataArray, truth: xr.DataArray, *, mask: Mask = None
+) -> xr.Dataset:
     """Return the shares of misplaced voxels and the mean Dice score of a phase.
 
     Parameters
@@ -21,6 +22,8 @@ def segmentation_errors(phase: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
         Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm.
     truth
         The true phase (z, y, x) of the same voxels.
+    mask
+        Voxels that count, as for `two_point_correlation`.
 
     Returns
     -------
@@ -30,27 +33,34 @@ def segmentation_errors(phase: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
     Raises
     ------
     ConventionError
-        If phase and truth are not on the same voxels.
+        If phase and truth are not on the same voxels, or the mask does not fit them.
 
     Notes
     -----
     With true (T) and false (F) solid (P) and pore (N) voxels: MP = 100 (FP + FN) / all voxels,
     MGP = 100 FN / (TP + FN), and MDS is the mean of 2 TP / (2 TP + FP + FN) and of the same for
-    the pores, 2 TN / (2 TN + FP + FN). MGP is NaN where the truth holds no solid; the Dice score
-    of a phase that neither volume holds is 1.
+    the pores, 2 TN / (2 TN + FP + FN). MP is NaN where no voxel counts, MGP where the truth holds
+    no solid; the Dice score of a phase that neither volume holds is 1.
     """
     _require_same_voxels(require_phase(phase), require_phase(truth, "truth"))
-    return xr.Dataset(
-        {
-            "misplaced": _error_array(phase, truth, misplaced, "misplaced voxels", "%"),
-            "misplaced_solid": _error_array(
-                phase, truth, misplaced_solid, "misplaced solid voxels", "%"
-            ),
-            "mean_dice": _error_array(
-                phase, truth, mean_dice, "mean Dice score of both phases", "1"
-            ),
-        }
-    )
+    volume, (true_phase, *_) = masked(phase, mask), masked(truth, mask).inputs
+    measured, *inside = volume.inputs
+    errors = {
+        "misplaced": (misplaced, "misplaced voxels", "%"),
+        "misplaced_solid": (misplaced_solid, "misplaced solid voxels", "%"),
+        "mean_dice": (mean_dice, "mean Dice score of both phases", "1"),
+    }
+    arrays = {}
+    for name, (error, long_name, units) in errors.items():
+        data = reduce_blocks(
+            ConfusionCounts(volume.axes),
+            [measured, true_phase, *inside],
+            grid=block_grid(measured),
+            finish=error,
+            shape=(),
+        )
+        arrays[name] = xr.DataArray(data, attrs={"long_name": long_name, "units": units})
+    return xr.Dataset(arrays)
 
 
 def _require_same_voxels(phase: xr.DataArray, truth: xr.DataArray) -> None:
@@ -71,60 +81,60 @@ def _require_same_voxels(phase: xr.DataArray, truth: xr.DataArray) -> None:
 
 @dataclass(frozen=True)
 class ConfusionCounts:
-    """Numbers of true solid, false solid and false pore voxels; a block function."""
+    """Numbers of true solid, false solid, false pore and all voxels; a block function.
 
-    size = 3
+    Attributes
+    ----------
+    mask_axes
+        Axes of the mask, or None where every voxel counts.
+    """
+
+    mask_axes: tuple[int, ...] | None = None
+
+    size = 4
 
     def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the block of both volumes."""
-        return (region, region)
+        """Return the block of both volumes and of the mask."""
+        if self.mask_axes is None:
+            return (region, region)
+        return (region, region, mask_region(region, self.mask_axes))
 
-    def compute(self, region: Region, phase: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    def compute(
+        self, region: Region, phase: np.ndarray, truth: np.ndarray, *masks: np.ndarray
+    ) -> np.ndarray:
         """Count one block."""
         start = tuple(s.start for s in region)
         check_phase_values("phase", phase, start)
         check_phase_values("truth", truth, start)
-        return np.array(_kernels.confusion_counts(phase, truth), np.int64)
+        counted = phase.size
+        for mask in masks:
+            inside = covering(mask, region, self.mask_axes or ())
+            counted = int(np.count_nonzero(inside))
+            phase, truth = phase & inside, truth & inside
+        return np.array([*_kernels.confusion_counts(phase, truth), counted], np.int64)
 
     def working_bytes(self, region: Region) -> int:
-        """Return the bytes of the voxels that are solid in both."""
-        return voxels(region)
+        """Return the bytes of what is solid in both, of the mask, and of what it leaves."""
+        return (1 if self.mask_axes is None else 4) * voxels(region)
 
 
-def _error_array(
-    phase: xr.DataArray,
-    truth: xr.DataArray,
-    error: Callable[[int, np.ndarray], np.ndarray],
-    long_name: str,
-    units: str,
-) -> xr.DataArray:
-    data = reduce_blocks(
-        ConfusionCounts(),
-        [phase.data, truth.data],
-        grid=block_grid(phase.data),
-        finish=partial(error, phase.size),
-        shape=(),
-    )
-    return xr.DataArray(data, attrs={"long_name": long_name, "units": units})
+def misplaced(counts: np.ndarray) -> np.ndarray:
+    """Return MP in %."""
+    _, false_solid, false_pore, counted = counts
+    return np.asarray(100 * (false_solid + false_pore) / counted if counted else np.nan)
 
 
-def misplaced(size: int, counts: np.ndarray) -> np.ndarray:
-    """Return MP in % of so many voxels."""
-    _, false_solid, false_pore = counts
-    return np.asarray(100 * (false_solid + false_pore) / size)
-
-
-def misplaced_solid(_size: int, counts: np.ndarray) -> np.ndarray:
+def misplaced_solid(counts: np.ndarray) -> np.ndarray:
     """Return MGP in %."""
-    true_solid, _, false_pore = counts
+    true_solid, _, false_pore, _ = counts
     solid = true_solid + false_pore
     return np.asarray(100 * false_pore / solid if solid else np.nan)
 
 
-def mean_dice(size: int, counts: np.ndarray) -> np.ndarray:
-    """Return MDS of so many voxels."""
-    true_solid, false_solid, false_pore = counts
+def mean_dice(counts: np.ndarray) -> np.ndarray:
+    """Return MDS."""
+    true_solid, false_solid, false_pore, counted = counts
     wrong = false_solid + false_pore
-    true_pore = size - true_solid - wrong
+    true_pore = counted - true_solid - wrong
     scores = [2 * n / (2 * n + wrong) if n + wrong else 1.0 for n in (true_solid, true_pore)]
     return np.asarray(np.mean(scores))

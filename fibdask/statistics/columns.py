@@ -11,8 +11,6 @@ from functools import cached_property
 from itertools import accumulate
 from math import ceil, prod
 
-import numpy as np
-
 from ..blocks import Region
 from . import _kernels
 from .sections import section_edges, section_slices

@@ -1,26 +1,35 @@
 """Two-point correlation, lineal path and ligament diameter along the axes of a phase.
 
 Counts along lines are integers, added over all columns and divided once, so results are the same
-bits under any chunking. What is computed together, with the same `max_lag` and `axes`, is counted
-together. Every axis reads the volume in full-length columns: save a phase before measuring it,
-for a lazy one is computed anew for each axis.
+bits under any chunking. What is computed together, with the same `max_lag`, `axes`, `of` and
+`mask`, is counted together. Every axis reads the volume in full-length columns: save a phase
+before measuring it, for a lazy one is computed anew for each axis.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from operator import index
-from typing import Any
+from itertools import combinations
+from typing import Literal, get_args
 
 import numpy as np
 import xarray as xr
 
-from ..blocks import reduce_blocks
-from ..conventions import AXES, ConventionError, axis_spacing, require_phase
-from .columns import LineCounts
+from ..conventions import AXES, ConventionError
+from .bootstrap import shares
+from .counting import Counting, PairPhase, Phase, Quantity, count_lines, error_bars
+from .lines import Segments
+from .masks import Mask
 
 
 def two_point_correlation(
-    phase: xr.DataArray, *, max_lag: int, axes: Sequence[str] = AXES
+    phase: xr.DataArray,
+    *,
+    max_lag: int,
+    axes: Sequence[str] = AXES,
+    of: PairPhase = "solid",
+    mask: Mask = None,
+    confidence: float | None = None,
+    seed: int = 0,
 ) -> xr.DataArray:
     """Return the probability that both ends of a segment along an axis lie in the solid.
 
@@ -32,29 +41,66 @@ def two_point_correlation(
         Longest segment, in voxels between its ends.
     axes
         Any of z, y, x. Along z the slices must be evenly spaced.
+    of
+        Phase of both ends: "solid" or "pore"; "cross" for one end in each (see Notes).
+    mask
+        Voxels that count: an array (any of z, y, x) of bool, or of uint8 zeros and ones; or a box
+        {axis: (start, stop)} in voxels.
+    confidence
+        Of an interval, such as 0.95; None for none. The interval comes from the same counts, by
+        a bootstrap over subvolumes: up to four sections along each axis.
+    seed
+        Of the bootstrap.
 
     Returns
     -------
     xr.DataArray
         S2 (axis, lag), lazy, with the lag in voxels and `distance` (axis, lag) in nm. NaN where
-        no segment fits into the volume.
+        there is no pair to count. With a confidence also the coordinates `lower` and `upper`
+        (axis, lag).
 
     Raises
     ------
     ConventionError
-        If z is among the axes and irregular; reposition the slices first.
+        If z is among the axes and irregular; reposition the slices first. If another argument is
+        out of its range, or the mask does not fit the phase.
 
     Notes
     -----
-    S2(r) is the number of pairs of solid voxels r apart, over the number of all pairs r apart,
-    both inside the volume: nothing is taken to be periodic. S2(0) is the solid fraction; a
-    longer lag may exceed it, for it leaves out voxels (S2(2) of the row 1, 0, 1 is 1).
+    With I = 1 in the phase and M = 1 where voxels count (everywhere inside the volume without a
+    mask, nowhere outside it),
+
+        S2(k) = Σ_i I_i M_i I_{i+k} M_{i+k} / Σ_i M_i M_{i+k};
+
+    what lies between the ends does not matter, and nothing is taken to be periodic. S2(0) is the
+    solid fraction; a longer lag may exceed it, for it leaves out voxels (S2(2) of the row 1, 0, 1
+    is 1). "cross" is the mean over both orders of the ends,
+
+        S2(k) = Σ_i (I_i (1 - I_{i+k}) + (1 - I_i) I_{i+k}) M_i M_{i+k} / (2 Σ_i M_i M_{i+k}),
+
+    so that the solid, the pore and twice the cross correlation add up to 1.
+
+    The interval is S2 ± the `confidence` quantile of |S2* - S2|, S2* being counted over
+    subvolumes drawn with replacement; pairs belong to the subvolume of their first end. It tells
+    the scatter from part to part of the volume, and is too narrow if features are as large as
+    the subvolumes.
     """
-    lines = line_counts(require_phase(phase), max_lag=max_lag, axes=axes)
-    return two_point_array(phase, lines)
+    counting = count_lines(
+        phase, max_lag=max_lag, axes=axes, of=of, mask=mask, choices=get_args(PairPhase)
+    )
+    return counting.measured(two_point_quantity(counting), error_bars(confidence, seed))
 
 
-def lineal_path(phase: xr.DataArray, *, max_lag: int, axes: Sequence[str] = AXES) -> xr.DataArray:
+def lineal_path(
+    phase: xr.DataArray,
+    *,
+    max_lag: int,
+    axes: Sequence[str] = AXES,
+    of: Phase = "solid",
+    mask: Mask = None,
+    confidence: float | None = None,
+    seed: int = 0,
+) -> xr.DataArray:
     """Return the probability that a whole segment along an axis lies in the solid.
 
     Parameters
@@ -65,29 +111,45 @@ def lineal_path(phase: xr.DataArray, *, max_lag: int, axes: Sequence[str] = AXES
         Longest segment, in voxels between its ends.
     axes
         Any of z, y, x. Along z the slices must be evenly spaced.
+    of
+        "solid" or "pore".
+    mask, confidence, seed
+        As for `two_point_correlation`.
 
     Returns
     -------
     xr.DataArray
         L (axis, lag), lazy, with the lag in voxels and `distance` (axis, lag) in nm. NaN where
-        no segment fits into the volume.
+        no segment fits into the volume or mask. With a confidence also the coordinates `lower`
+        and `upper` (axis, lag).
 
     Raises
     ------
     ConventionError
-        If z is among the axes and irregular; reposition the slices first.
+        If z is among the axes and irregular; reposition the slices first. If another argument is
+        out of its range, or the mask does not fit the phase.
 
     Notes
     -----
-    L(k) is the share of the segments of k + 1 voxels that are solid throughout. A run of l solid
-    voxels holds max(l - k, 0) of them, a line of n voxels max(n - k, 0):
-    L(k) = Σ_runs max(l - k, 0) / Σ_lines max(n - k, 0).
+    L(k) is the share of the segments of k + 1 voxels, all of which count, that lie in the phase
+    throughout. A run of l voxels of the phase holds max(l - k, 0) of them, a run of m voxels that
+    count (a whole line without a mask) max(m - k, 0):
+    L(k) = Σ_runs max(l - k, 0) / Σ_m max(m - k, 0).
     """
-    lines = line_counts(require_phase(phase), max_lag=max_lag, axes=axes)
-    return lineal_path_array(phase, lines)
+    counting = count_lines(phase, max_lag=max_lag, axes=axes, of=of, mask=mask)
+    return counting.measured(lineal_path_quantity(counting), error_bars(confidence, seed))
 
 
-def ligament_diameter(phase: xr.DataArray, *, axes: Sequence[str] = AXES) -> xr.DataArray:
+def ligament_diameter(
+    phase: xr.DataArray,
+    *,
+    axes: Sequence[str] = AXES,
+    per: Literal["axis", "plane"] = "axis",
+    of: Phase = "solid",
+    mask: Mask = None,
+    confidence: float | None = None,
+    seed: int = 0,
+) -> xr.DataArray:
     """Return the mean ligament diameter along each axis: the area under L / L(0).
 
     Parameters
@@ -96,99 +158,74 @@ def ligament_diameter(phase: xr.DataArray, *, axes: Sequence[str] = AXES) -> xr.
         Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm.
     axes
         Any of z, y, x. Along z the slices must be evenly spaced.
+    per
+        "axis", or "plane" for the means of two axes at a time.
+    of
+        "solid" or "pore".
+    mask, confidence, seed
+        As for `two_point_correlation`.
 
     Returns
     -------
     xr.DataArray
-        D (axis) in nm, lazy. NaN without any solid, and along an axis of one voxel that has no
-        spacing.
+        D (axis), or (plane) named xy, xz, yz, in nm, lazy. NaN without any solid, and along an
+        axis of one voxel that has no spacing. With a confidence also the coordinates `lower` and
+        `upper`.
 
     Raises
     ------
     ConventionError
-        If z is among the axes and irregular; reposition the slices first.
+        If z is among the axes and irregular; reposition the slices first. If another argument is
+        out of its range, or the mask does not fit the phase.
 
     Notes
     -----
     D = h (½ + Σ_{k≥1} L(k) / L(0)) with the voxel size h and the lineal path L, summed over the
-    whole length of the axis.
+    whole length of the axis. D_ij = (D_i + D_j) / 2 in the plane of the axes i and j.
     """
-    return diameter_array(phase, line_counts(require_phase(phase), max_lag=0, axes=axes))
-
-
-def line_counts(phase: xr.DataArray, *, max_lag: int, axes: Iterable[str]) -> LineCounts:
-    """Return the counts that statistics of a phase along axes need."""
-    axes = tuple(axes)
-    if not axes or len(set(axes)) < len(axes) or not set(axes) <= set(AXES):
-        msg = f"axes must be different ones of {', '.join(AXES)}; got {axes}"
+    counting = count_lines(phase, max_lag=0, axes=axes, of=of, mask=mask)
+    if per not in ("axis", "plane"):
+        msg = f"per must be axis or plane; got {per!r}"
         raise ConventionError(msg)
-    shape = (phase.sizes["z"], phase.sizes["y"], phase.sizes["x"])
-    return LineCounts(shape, tuple(AXES.index(axis) for axis in axes), _checked_lag(max_lag))
+    quantity = diameter_quantity(counting) if per == "axis" else plane_quantity(counting)
+    return counting.measured(quantity, error_bars(confidence, seed))
 
 
-def _checked_lag(max_lag: int) -> int:
-    try:
-        lag = index(max_lag)
-    except TypeError:
-        lag = -1
-    if lag < 0:
-        msg = f"max_lag must be a whole number of voxels >= 0; got {max_lag!r}"
-        raise ConventionError(msg)
-    return lag
+def two_point_quantity(counting: Counting) -> Quantity:
+    """Return S2 as a quantity."""
+    template = _curves(counting, "two_point_correlation", "two-point correlation")
+    return Quantity(two_point_values, template, most=1)
 
 
-def spacings(phase: xr.DataArray, lines: LineCounts) -> tuple[float, ...]:
-    """Return the voxel sizes in nm along the counted axes; they must be regular."""
-    return tuple(axis_spacing(phase, AXES[axis]) for axis in lines.axes)
+def lineal_path_quantity(counting: Counting) -> Quantity:
+    """Return L as a quantity."""
+    template = _curves(counting, "lineal_path", "lineal path function")
+    return Quantity(lineal_path_values, template, most=1)
 
 
-def reduce_lines(
-    phase: xr.DataArray,
-    lines: LineCounts,
-    finish: Callable[[np.ndarray], np.ndarray],
-    shape: tuple[int, ...],
-) -> Any:
-    """Count along lines, lazily, and finish to a small array."""
-    return reduce_blocks(lines, [phase.data], grid=lines.columns, finish=finish, shape=shape)
+def diameter_quantity(counting: Counting) -> Quantity:
+    """Return D along axes as a quantity."""
+    template = _diameters({"axis": counting.axes})
+    return Quantity(partial(diameter_values, counting.spacing), template)
 
 
-def two_point_array(phase: xr.DataArray, lines: LineCounts) -> xr.DataArray:
-    """Return the two-point correlation from these counts."""
-    return _curves(phase, lines, two_point_values, "two_point_correlation", "two-point correlation")
+def plane_quantity(counting: Counting) -> Quantity:
+    """Return D in planes as a quantity."""
+    axes = sorted(counting.axes)
+    planes = tuple(combinations([counting.axes.index(axis) for axis in axes], 2))
+    template = _diameters({"plane": ["".join(pair) for pair in combinations(axes, 2)]})
+    return Quantity(partial(plane_values, counting.spacing, planes), template)
 
 
-def lineal_path_array(phase: xr.DataArray, lines: LineCounts) -> xr.DataArray:
-    """Return the lineal path from these counts."""
-    return _curves(phase, lines, lineal_path_values, "lineal_path", "lineal path function")
-
-
-def diameter_array(phase: xr.DataArray, lines: LineCounts) -> xr.DataArray:
-    """Return the mean ligament diameters from these counts."""
-    finish = partial(diameter_values, lines, spacings(phase, lines))
-    return xr.DataArray(
-        reduce_lines(phase, lines, finish, (len(lines.axes),)),
-        dims="axis",
-        coords={"axis": [AXES[axis] for axis in lines.axes]},
-        name="ligament_diameter",
-        attrs={"long_name": "mean ligament diameter", "units": "nm"},
-    )
-
-
-def _curves(
-    phase: xr.DataArray,
-    lines: LineCounts,
-    values: Callable[[LineCounts, np.ndarray], np.ndarray],
-    name: str,
-    long_name: str,
-) -> xr.DataArray:
-    lag = np.arange(lines.max_lag + 1)
-    distance = np.multiply.outer(spacings(phase, lines), lag)
+def _curves(counting: Counting, name: str, long_name: str) -> xr.DataArray:
+    lag = np.arange(counting.lines.max_lag + 1)
+    distance = np.multiply.outer(counting.spacing, lag)
     attrs = {"long_name": "distance of the ends", "units": "nm"}
     return xr.DataArray(
-        reduce_lines(phase, lines, partial(values, lines), distance.shape),
+        np.empty(distance.shape),
         dims=("axis", "lag"),
         coords={
-            "axis": [AXES[axis] for axis in lines.axes],
+            "axis": counting.axes,
             "lag": ("lag", lag, {"long_name": "distance of the ends in voxels"}),
             "distance": (("axis", "lag"), distance, attrs),
         },
@@ -197,44 +234,56 @@ def _curves(
     )
 
 
-def two_point_values(lines: LineCounts, counts: np.ndarray) -> np.ndarray:
-    """Return S2 (axis, lag) of summed counts."""
-    pairs = [lines.along(counts, axis)[0] for axis in lines.axes]
-    return np.stack([_shares(lines, axis, n) for axis, n in zip(lines.axes, pairs, strict=True)])
+def _diameters(coords: dict[str, list[str]]) -> xr.DataArray:
+    ((dim, names),) = coords.items()
+    return xr.DataArray(
+        np.empty(len(names)),
+        dims=dim,
+        coords=coords,
+        name="ligament_diameter",
+        attrs={"long_name": "mean ligament diameter", "units": "nm"},
+    )
 
 
-def lineal_path_values(lines: LineCounts, counts: np.ndarray) -> np.ndarray:
-    """Return L (axis, lag) of summed counts."""
-    paths = [_path(lines, counts, axis, lines.max_lag) for axis in lines.axes]
-    return np.stack(paths)
+def two_point_values(segments: Segments, weights: np.ndarray) -> np.ndarray:
+    """Return S2 (replicate, axis, lag)."""
+    curves = [shares(*segments.pairs(axis), weights) for axis in segments.lines.axes]
+    return np.stack(curves, axis=1)
+
+
+def lineal_path_values(segments: Segments, weights: np.ndarray) -> np.ndarray:
+    """Return L (replicate, axis, lag)."""
+    lines = segments.lines
+    paths = [shares(*segments.paths(axis, lines.max_lag), weights) for axis in lines.axes]
+    return np.stack(paths, axis=1)
 
 
 def diameter_values(
-    lines: LineCounts, spacing: Sequence[float], counts: np.ndarray, max_lag: int | None = None
+    spacing: Sequence[float],
+    segments: Segments,
+    weights: np.ndarray,
+    max_lag: int | None = None,
 ) -> np.ndarray:
-    """Return D (axis) in nm of summed counts; up to a lag, or over the whole length."""
+    """Return D (replicate, axis) in nm; up to a lag, or over the whole length."""
     diameters = []
-    for axis, step in zip(lines.axes, spacing, strict=True):
-        last = lines.shape[axis] - 1
-        path = _path(lines, counts, axis, last if max_lag is None else min(max_lag, last))
-        area = 0.5 + np.sum(path[1:] / path[0]) if path[0] > 0 else np.nan
-        diameters.append(step * area)
-    return np.array(diameters)
+    for axis, step in zip(segments.lines.axes, spacing, strict=True):
+        last = segments.lines.shape[axis] - 1
+        last = last if max_lag is None else min(max_lag, last)
+        path = shares(*segments.paths(axis, last), weights)
+        at_zero = np.where(path[:, :1] > 0, path[:, :1], np.nan)
+        # NaN beyond the longest segment of a mask adds nothing.
+        area = 0.5 + np.nansum(path[:, 1:] / at_zero, axis=1)
+        diameters.append(step * np.where(np.isnan(at_zero[:, 0]), np.nan, area))
+    return np.stack(diameters, axis=1)
 
 
-def _path(lines: LineCounts, counts: np.ndarray, axis: int, max_lag: int) -> np.ndarray:
-    """Return L along an axis at lags 0 … max_lag."""
-    runs = lines.along(counts, axis)[1]
-    # Runs at least as long as k + 1 hold a segment of lag k more than of lag k + 1.
-    at_least = np.cumsum(runs[:0:-1])
-    solid = np.zeros(max(max_lag + 1, len(runs) - 1), np.int64)
-    solid[: len(runs) - 1] = np.cumsum(at_least)[::-1]
-    return _shares(lines, axis, solid[: max_lag + 1])
-
-
-def _shares(lines: LineCounts, axis: int, solid: np.ndarray) -> np.ndarray:
-    """Return solid segments over all segments of each lag; NaN where there is none."""
-    segments = lines.segments(axis, len(solid))
-    shares = np.full(len(solid), np.nan)
-    np.divide(solid, segments, out=shares, where=segments > 0)
-    return shares
+def plane_values(
+    spacing: Sequence[float],
+    planes: Sequence[tuple[int, int]],
+    segments: Segments,
+    weights: np.ndarray,
+) -> np.ndarray:
+    """Return D (replicate, plane) in nm of pairs of axes, given by their places."""
+    along = diameter_values(spacing, segments, weights)
+    means = [(along[:, i] + along[:, j]) / 2 for i, j in planes]
+    return np.stack(means, axis=1) if means else np.empty((len(along), 0))

@@ -1,19 +1,23 @@
-"""Solid fraction of a phase, of the whole and of each slice."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+"""Fraction of a phase, of the whole and of each slice."""
 
 import numpy as np
 import xarray as xr
 
-from ..blocks import Region, block_grid, reduce_blocks
-from ..conventions import check_phase_values, require_phase
-from . import _kernels
+from .bootstrap import shares
+from .counting import Counting, Quantity, count_lines, error_bars
+from .lines import Segments
+from .masks import Mask
+
+_AXES = ("x",)  # any would do; slices stay together in one read along x
 
 
-def solid_fraction(phase: xr.DataArray) -> xr.DataArray:
+def solid_fraction(
+    phase: xr.DataArray,
+    *,
+    mask: Mask = None,
+    confidence: float | None = None,
+    seed: int = 0,
+) -> xr.DataArray:
     """Return the share of solid voxels.
 
     Parameters
@@ -21,85 +25,68 @@ def solid_fraction(phase: xr.DataArray) -> xr.DataArray:
     phase
         Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm. Voxels count alike, also where
         the slices are unevenly spaced.
+    mask, confidence, seed
+        As for `two_point_correlation`.
 
     Returns
     -------
     xr.DataArray
-        The solid fraction (), lazy.
+        The solid fraction (), lazy; with a confidence also the coordinates `lower` and `upper`.
+        NaN if no voxel counts.
     """
-    return fraction_array(_reduce_slices(require_phase(phase), fraction_value, ()))
+    counting = count_lines(phase, max_lag=0, axes=_AXES, mask=mask)
+    return counting.measured(fraction_quantity(), error_bars(confidence, seed))
 
 
-def solid_fraction_profile(phase: xr.DataArray) -> xr.DataArray:
+def solid_fraction_profile(phase: xr.DataArray, *, mask: Mask = None) -> xr.DataArray:
     """Return the share of solid voxels in each slice.
 
     Parameters
     ----------
     phase
         Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm.
+    mask
+        As for `two_point_correlation`.
 
     Returns
     -------
     xr.DataArray
-        The solid fraction (z), lazy, with the depths of the slices in nm.
+        The solid fraction (z), lazy, with the depths of the slices in nm; NaN in slices of which
+        no voxel counts.
     """
-    data = _reduce_slices(require_phase(phase), profile_values, (phase.sizes["z"],))
-    return profile_array(phase, data)
+    counting = count_lines(phase, max_lag=0, axes=_AXES, mask=mask)
+    return counting.estimate(profile_quantity(counting))
 
 
-@dataclass(frozen=True)
-class SliceCounts:
-    """Solid voxels of each slice of a phase with so many slices; a block function."""
-
-    size: int
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the block."""
-        return (region,)
-
-    def compute(self, region: Region, block: np.ndarray) -> np.ndarray:
-        """Count one block."""
-        check_phase_values("phase", block, tuple(s.start for s in region))
-        counts = np.zeros(self.size, np.int64)
-        counts[region[0]] = _kernels.solid_by_slice(block)
-        return counts
-
-    def working_bytes(self, region: Region) -> int:
-        """Return 0: nothing is copied."""
-        return 0
-
-
-def _reduce_slices(
-    phase: xr.DataArray, values: Callable[[int, np.ndarray], np.ndarray], shape: tuple[int, ...]
-) -> Any:
-    plane = phase.sizes["y"] * phase.sizes["x"]
-    return reduce_blocks(
-        SliceCounts(phase.sizes["z"]),
-        [phase.data],
-        grid=block_grid(phase.data),
-        finish=partial(values, plane),
-        shape=shape,
-    )
-
-
-def profile_values(plane: int, counts: np.ndarray) -> np.ndarray:
-    """Return the solid fraction of slices with so many voxels each."""
-    return counts / plane
-
-
-def fraction_value(plane: int, counts: np.ndarray) -> np.ndarray:
-    """Return the solid fraction of all slices."""
-    return np.asarray(counts.sum() / (plane * len(counts)))
-
-
-def fraction_array(data: Any) -> xr.DataArray:
-    """Return a solid fraction with its name and meaning."""
+def fraction_quantity() -> Quantity:
+    """Return the solid fraction as a quantity."""
     attrs = {"long_name": "solid fraction", "units": "1"}
-    return xr.DataArray(data, name="solid_fraction", attrs=attrs)
+    return Quantity(fraction_values, xr.DataArray(0.0, name="solid_fraction", attrs=attrs), most=1)
 
 
-def profile_array(phase: xr.DataArray, data: Any) -> xr.DataArray:
-    """Return solid fractions of slices with their name, meaning and depths."""
-    attrs = {"long_name": "solid fraction of the slice", "units": "1"}
-    coords = {name: c for name, c in phase.coords.items() if c.dims == ("z",)}
-    return xr.DataArray(data, dims="z", coords=coords, name="solid_fraction_profile", attrs=attrs)
+def profile_quantity(counting: Counting) -> Quantity:
+    """Return the solid fractions of slices as a quantity."""
+    phase = counting.volume.phase
+    template = xr.DataArray(
+        np.empty(phase.sizes["z"]),
+        dims="z",
+        coords={name: c for name, c in phase.coords.items() if c.dims == ("z",)},
+        name="solid_fraction_profile",
+        attrs={"long_name": "solid fraction of the slice", "units": "1"},
+    )
+    return Quantity(profile_values, template, most=1)
+
+
+def fraction_values(segments: Segments, weights: np.ndarray) -> np.ndarray:
+    """Return the solid fraction (replicate)."""
+    some, every = segments.pairs(segments.lines.axes[0])
+    return shares(some[:, :1], every[:, :1], weights)[:, 0]
+
+
+def profile_values(segments: Segments, _weights: np.ndarray) -> np.ndarray:
+    """Return the solid fractions of slices (1, z); they are not resampled."""
+    return shares(
+        segments.some.slices.sum(axis=0, keepdims=True),
+        segments.every.slices.sum(axis=0, keepdims=True),
+        np.ones((1, 1)),
+    )

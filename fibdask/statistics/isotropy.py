@@ -6,20 +6,16 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from ..conventions import AXES, require_phase
-from .columns import LineCounts
-from .correlation import (
-    diameter_values,
-    line_counts,
-    lineal_path_values,
-    reduce_lines,
-    spacings,
-    two_point_values,
-)
+from .bootstrap import unresampled
+from .correlation import diameter_values, lineal_path_values, two_point_values
+from .counting import Counting, Phase, Quantity, Statistic, count_lines, error_bars
+from .distances import common_distances, interpolated
+from .lines import Segments
+from .masks import Mask
 
 STATISTICS = ("two_point_correlation", "lineal_path", "ligament_diameter")
-
-_ROUNDING = 1e-6  # of a voxel: spacings that differ by rounding only share all lags
+COMPARED = ("", "_xy")
+"""Suffixes of errors: z against x and y, and x against y."""
 
 _LONG_NAMES = {
     "two_point_correlation": "isotropy error of the two-point correlation",
@@ -28,7 +24,15 @@ _LONG_NAMES = {
 }
 
 
-def isotropy_errors(phase: xr.DataArray, *, max_lag: int) -> xr.Dataset:
+def isotropy_errors(
+    phase: xr.DataArray,
+    *,
+    max_lag: int,
+    of: Phase = "solid",
+    mask: Mask = None,
+    confidence: float | None = None,
+    seed: int = 0,
+) -> xr.Dataset:
     """Return how far statistics of the solid along z differ from those along y and x.
 
     Parameters
@@ -37,108 +41,131 @@ def isotropy_errors(phase: xr.DataArray, *, max_lag: int) -> xr.Dataset:
         Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm, with evenly spaced slices.
     max_lag
         Longest segment that is compared, in voxels.
+    of
+        "solid" or "pore".
+    mask, confidence, seed
+        As for `two_point_correlation`.
 
     Returns
     -------
     xr.Dataset
         `two_point_correlation`, `lineal_path` (e_L2) and `ligament_diameter` (e_D), each (),
-        lazy; 0 for an isotropic structure. NaN without any solid, and where no distance but 0 is
-        common to all axes (see Notes): there is nothing to compare.
+        lazy; 0 for an isotropic structure. The same names with `_xy` are the noise floor: the
+        error of x against y, which differ by chance alone where milling along z is all that
+        distinguishes the axes. With a confidence, the same with `_interval` (bound): lower,
+        upper. NaN without any solid, and where no distance but 0 is common to all axes (see
+        Notes): there is nothing to compare.
 
     Raises
     ------
     ConventionError
-        If z is irregular; reposition the slices first.
+        If z is irregular (reposition the slices first), another argument is out of its range, or
+        the mask does not fit the phase.
 
     Notes
     -----
     e_L2 = ½ Σ_{a∈{x,y}} 2 ‖f^a - f^z‖ / (‖f^a‖ + ‖f^z‖) for a function f of the distance, and
     e_D = ½ (|D_xz - D_xy| + |D_yz - D_xy|) / D_xy, where D_ij is the mean of the ligament
-    diameters along i and j.
+    diameters along i and j. Their noise floors are 2 ‖f^x - f^y‖ / (‖f^x‖ + ‖f^y‖) and
+    ½ |D_x - D_y| / D_xy, the size of each of the two differences in e_D.
 
     Functions are compared at distances in nm that are multiples of the coarsest voxel size, up
-    to the largest that all axes reach within the volume and `max_lag`; along finer axes they are
-    interpolated linearly. With cubic voxels these are the lags themselves. Ligament diameters
-    are summed to `max_lag` voxels along each axis.
+    to the largest that all axes reach within the volume, the mask and `max_lag`; along finer axes
+    they are interpolated linearly. With cubic voxels these are the lags themselves. Ligament
+    diameters are summed to `max_lag` voxels along each axis.
     """
-    lines = line_counts(require_phase(phase), max_lag=max_lag, axes=AXES)
-    return xr.Dataset({name: _error_array(phase, lines, name) for name in STATISTICS})
+    counting = count_lines(phase, max_lag=max_lag, of=of, mask=mask)
+    bootstrap = error_bars(confidence, seed)
+    quantities = []
+    for row, suffix in enumerate(COMPARED):
+        for place, name in enumerate(STATISTICS):
+            attrs = {"long_name": _LONG_NAMES[name] + _compared(suffix), "units": "1"}
+            template = xr.DataArray(0.0, name=name + suffix, attrs=attrs)
+            statistic = partial(isotropy_value, counting.spacing, row, place)
+            quantities.append(Quantity(statistic, template))
+    arrays = [counting.estimate(quantity) for quantity in quantities]
+    if bootstrap is not None:
+        arrays += [counting.interval(quantity, bootstrap) for quantity in quantities]
+    return xr.Dataset({str(array.name): array for array in arrays})
 
 
-def isotropy_array(phase: xr.DataArray, lines: LineCounts) -> xr.DataArray:
-    """Return the isotropy errors (statistic) from counts along z, y and x."""
-    finish = partial(isotropy_values, lines, spacings(phase, lines))
-    return xr.DataArray(
-        reduce_lines(phase, lines, finish, (len(STATISTICS),)),
-        dims="statistic",
-        coords={"statistic": list(STATISTICS)},
-        name="isotropy_error",
-        attrs={"long_name": "isotropy error", "units": "1"},
-    )
+def isotropy_quantities(counting: Counting) -> list[Quantity]:
+    """Return the isotropy errors (statistic), and their noise floor."""
+    names = ("isotropy_error", "isotropy_noise")
+    quantities = []
+    for row, (name, suffix) in enumerate(zip(names, COMPARED, strict=True)):
+        template = xr.DataArray(
+            np.empty(len(STATISTICS)),
+            dims="statistic",
+            coords={"statistic": list(STATISTICS)},
+            name=name,
+            attrs={"long_name": "isotropy error" + _compared(suffix), "units": "1"},
+        )
+        statistic: Statistic = partial(isotropy_rows, counting.spacing, row)
+        quantities.append(Quantity(statistic, template))
+    return quantities
 
 
-def _error_array(phase: xr.DataArray, lines: LineCounts, name: str) -> xr.DataArray:
-    place = STATISTICS.index(name)
-    finish = partial(isotropy_value, lines, spacings(phase, lines), place)
-    attrs = {"long_name": _LONG_NAMES[name], "units": "1"}
-    return xr.DataArray(reduce_lines(phase, lines, finish, ()), attrs=attrs)
+def _compared(suffix: str) -> str:
+    return ", x against y" if suffix else ""
 
 
 def isotropy_value(
-    lines: LineCounts, spacing: Sequence[float], place: int, counts: np.ndarray
+    spacing: Sequence[float], row: int, place: int, segments: Segments, weights: np.ndarray
 ) -> np.ndarray:
-    """Return one of the isotropy errors, by its place in `STATISTICS`."""
-    return np.asarray(isotropy_values(lines, spacing, counts)[place])
+    """Return one of the errors (replicate), by its places in `COMPARED` and `STATISTICS`."""
+    return isotropy_values(spacing, segments, weights)[:, row, place]
 
 
-def isotropy_values(lines: LineCounts, spacing: Sequence[float], counts: np.ndarray) -> np.ndarray:
-    """Return the isotropy errors (statistic) from summed counts along z, y and x."""
-    distance = _common_distances(lines, spacing)
+def isotropy_rows(
+    spacing: Sequence[float], row: int, segments: Segments, weights: np.ndarray
+) -> np.ndarray:
+    """Return errors (replicate, statistic), by their place in `COMPARED`."""
+    return isotropy_values(spacing, segments, weights)[:, row]
+
+
+def isotropy_values(
+    spacing: Sequence[float], segments: Segments, weights: np.ndarray
+) -> np.ndarray:
+    """Return all errors (replicate, compared, statistic) of segments along z, y and x."""
+    errors = np.full((len(weights), len(COMPARED), len(STATISTICS)), np.nan)
+    distance = _compared_distances(spacing, segments)
     if len(distance) < 2:
-        return np.full(len(STATISTICS), np.nan)
-    curves = two_point_values(lines, counts), lineal_path_values(lines, counts)
-    errors = [_curve_error(*_resampled(curve, spacing, distance)) for curve in curves]
-    diameters = diameter_values(lines, spacing, counts, lines.max_lag)
-    return np.array([*errors, _diameter_error(*diameters)])
+        return errors
+    for place, values in enumerate((two_point_values, lineal_path_values)):
+        along = interpolated(values(segments, weights), spacing, distance)
+        errors[:, :, place] = _curve_errors(*along)
+    diameters = diameter_values(spacing, segments, weights, segments.lines.max_lag)
+    errors[:, :, -1] = _diameter_errors(*diameters.T)
+    return errors
 
 
-def _common_distances(lines: LineCounts, spacing: Sequence[float]) -> np.ndarray:
-    """Return multiples of the coarsest voxel size, up to the largest distance of all axes."""
-    reach = [
-        step * min(lines.max_lag, lines.shape[axis] - 1)
-        for axis, step in zip(lines.axes, spacing, strict=True)
-    ]
-    coarsest = max(spacing)
-    if not np.isfinite([*reach, coarsest]).all():  # an axis of one voxel without a spacing
-        return np.empty(0)
-    return coarsest * np.arange(int(min(reach) / coarsest + _ROUNDING) + 1)
+def _compared_distances(spacing: Sequence[float], segments: Segments) -> np.ndarray:
+    """Return the distances that all axes reach within the volume and the mask."""
+    # Whole segments need more of a mask than pairs do.
+    path = unresampled(partial(lineal_path_values, segments), segments.subvolumes)
+    return common_distances(spacing, np.isfinite(path).sum(axis=1) - 1)
 
 
-def _resampled(
-    curves: np.ndarray, spacing: Sequence[float], distance: np.ndarray
-) -> list[np.ndarray]:
-    """Interpolate curves (axis, lag) linearly at distances."""
-    valid = [curve[np.isfinite(curve)] for curve in curves]
-    return [
-        np.interp(distance, step * np.arange(len(curve)), curve)
-        for curve, step in zip(valid, spacing, strict=True)
-    ]
+def _curve_errors(along_z: np.ndarray, along_y: np.ndarray, along_x: np.ndarray) -> np.ndarray:
+    """Return e_L2 of z against x and y, and of x against y (replicate, compared)."""
+    error = 0.5 * (_difference(along_x, along_z) + _difference(along_y, along_z))
+    return np.stack([error, _difference(along_x, along_y)], axis=1)
 
 
-def _curve_error(along_z: np.ndarray, along_y: np.ndarray, along_x: np.ndarray) -> np.floating:
-    """Return e_L2; NaN of curves that vanish."""
-    with np.errstate(invalid="ignore"):
-        return 0.5 * (_difference(along_x, along_z) + _difference(along_y, along_z))
+def _difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return 2 ‖f - g‖ / (‖f‖ + ‖g‖) of curves (replicate, distance); NaN if both vanish."""
+    size = np.linalg.norm(first, axis=1) + np.linalg.norm(second, axis=1)
+    difference = np.full(len(size), np.nan)
+    norm = 2 * np.linalg.norm(first - second, axis=1)
+    np.divide(norm, size, out=difference, where=size > 0)
+    return difference
 
 
-def _difference(curve: np.ndarray, along_z: np.ndarray) -> np.floating:
-    norm = np.linalg.norm
-    return 2 * norm(curve - along_z) / (norm(curve) + norm(along_z))
-
-
-def _diameter_error(along_z: float, along_y: float, along_x: float) -> float:
-    """Return e_D of the diameters along the axes."""
+def _diameter_errors(along_z: np.ndarray, along_y: np.ndarray, along_x: np.ndarray) -> np.ndarray:
+    """Return e_D of diameters (replicate) for z against x and y, and for x against y."""
     plane_xy = (along_x + along_y) / 2
     plane_xz = (along_x + along_z) / 2
     plane_yz = (along_y + along_z) / 2
-    return 0.5 * (abs(plane_xz - plane_xy) + abs(plane_yz - plane_xy)) / plane_xy
+    error = 0.5 * (np.abs(plane_xz - plane_xy) + np.abs(plane_yz - plane_xy)) / plane_xy
+    return np.stack([error, 0.5 * np.abs(along_x - along_y) / plane_xy], axis=1)

@@ -1,29 +1,26 @@
 """All statistics of a phase in one dataset."""
 
-from functools import partial
-from math import prod
-
-import numpy as np
 import xarray as xr
 
-from ..conventions import AXES, require_phase
 from .accuracy import segmentation_errors
-from .columns import LineCounts
-from .correlation import (
-    diameter_array,
-    line_counts,
-    lineal_path_array,
-    reduce_lines,
-    two_point_array,
-)
-from .fractions import fraction_array, fraction_value, profile_array, profile_values
-from .isotropy import isotropy_array
+from .bootstrap import Bootstrap
+from .correlation import diameter_quantity, lineal_path_quantity, two_point_quantity
+from .counting import count_lines
+from .fractions import fraction_quantity, profile_quantity
+from .isotropy import isotropy_quantities
+from .masks import Mask
 
 
 def phase_statistics(
-    phase: xr.DataArray, *, max_lag: int, truth: xr.DataArray | None = None
+    phase: xr.DataArray,
+    *,
+    max_lag: int,
+    truth: xr.DataArray | None = None,
+    mask: Mask = None,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> xr.Dataset:
-    """Return all statistics of a phase, counted together.
+    """Return all statistics of a phase with their error bars, counted together.
 
     Parameters
     ----------
@@ -33,44 +30,47 @@ def phase_statistics(
         Longest segment, in voxels between its ends.
     truth
         The true phase (z, y, x) of the same voxels, where it is known.
+    mask
+        Voxels that count, as for `two_point_correlation`.
+    confidence
+        Of the intervals.
+    seed
+        Of the bootstrap that makes them.
 
     Returns
     -------
     xr.Dataset
         `two_point_correlation` and `lineal_path` (axis, lag), `ligament_diameter` (axis) in nm,
-        `solid_fraction` (), `solid_fraction_profile` (z), `isotropy_error` (statistic); with a
-        truth also `misplaced` and `misplaced_solid` in % and `mean_dice`, each (). All lazy:
-        computed together they read the volume once for each axis, and once with the truth.
+        `solid_fraction` (), `isotropy_error` (statistic) and `isotropy_noise` (statistic), its
+        noise floor; each with its confidence interval (bound, …) of the same name with
+        `_interval`. `solid_fraction_profile` (z). With a truth also `misplaced` and
+        `misplaced_solid` in % and `mean_dice`, each (). All lazy: computed together they read the
+        volume once for each axis, and once with the truth.
 
     Raises
     ------
     ConventionError
-        If z is irregular (reposition the slices first), or phase and truth are not on the same
-        voxels.
+        If z is irregular (reposition the slices first), or phase, truth and mask are not on the
+        same voxels.
 
     See Also
     --------
     two_point_correlation, lineal_path, ligament_diameter, solid_fraction,
     solid_fraction_profile, isotropy_errors, segmentation_errors
     """
-    lines = line_counts(require_phase(phase), max_lag=max_lag, axes=AXES)
-    fraction = reduce_lines(phase, lines, partial(_fraction, lines), ())
-    profile = reduce_lines(phase, lines, partial(_profile, lines), (phase.sizes["z"],))
-    arrays = [
-        two_point_array(phase, lines),
-        lineal_path_array(phase, lines),
-        diameter_array(phase, lines),
-        fraction_array(fraction),
-        profile_array(phase, profile),
-        isotropy_array(phase, lines),
+    counting = count_lines(phase, max_lag=max_lag, mask=mask)
+    bootstrap = Bootstrap(confidence, seed)
+    quantities = [
+        two_point_quantity(counting),
+        lineal_path_quantity(counting),
+        diameter_quantity(counting),
+        fraction_quantity(),
+        *isotropy_quantities(counting),
     ]
+    arrays = [counting.estimate(quantity) for quantity in quantities]
+    arrays += [counting.interval(quantity, bootstrap) for quantity in quantities]
+    arrays.append(counting.estimate(profile_quantity(counting)))
     statistics = xr.Dataset({str(array.name): array for array in arrays})
-    return statistics if truth is None else statistics.merge(segmentation_errors(phase, truth))
-
-
-def _fraction(lines: LineCounts, counts: np.ndarray) -> np.ndarray:
-    return fraction_value(prod(lines.shape[1:]), lines.slices(counts))
-
-
-def _profile(lines: LineCounts, counts: np.ndarray) -> np.ndarray:
-    return profile_values(prod(lines.shape[1:]), lines.slices(counts))
+    if truth is None:
+        return statistics
+    return statistics.merge(segmentation_errors(phase, truth, mask=mask))

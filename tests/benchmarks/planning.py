@@ -15,7 +15,9 @@ SHAPE = (1, 32 * 256, 56 * 512, 56 * 512)  # 100,352 blocks of 64 MiB: 6.1 TiB
 
 def stored_stack() -> xr.Dataset:
     """Return a stack as if it were stored; nothing is read for planning."""
-    source = StoredArray("stack.zarr", SHAPE, np.dtype("u1"), (1, 256, 512, 512), "token")
+    source = StoredArray(
+        "stack.zarr", SHAPE, np.dtype("u1"), (1, 256, 512, 512), (1, 128, 128, 128), "token"
+    )
     thickness = np.random.default_rng(1).gamma(10.6, 0.96, SHAPE[1])
     return build_stack(
         {"intensity": from_source(source)},

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fibdask.blocks import grow, map_blocks, shift, voxels
+from fibdask.blocks import Grid, grow, map_blocks, shift, voxels
 
 SHAPE = (13, 9, 7)
 
@@ -93,6 +93,27 @@ class FailsAt:
 
     def working_bytes(self, region):
         return 0
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Blocks of a grid, grouped by their place along z."""
+
+    grid: Grid
+
+    @property
+    def size(self):
+        return self.grid.size
+
+    @property
+    def groups(self):
+        return self.grid.counts[0]
+
+    def numbered(self, number):
+        return self.grid.numbered(number)
+
+    def group(self, number):
+        return self.grid.position(number)[0]
 
 
 def ramp(shape=SHAPE, block=(4, 4, 4)):

@@ -11,6 +11,7 @@ from fibdask.blocks import Grid, Source, map_blocks, origin, reduce_blocks
 from tests.blocks.helpers import (
     SHAPE,
     Add,
+    Layers,
     SumAlongZ,
     Total,
     naive_ramp,
@@ -23,6 +24,10 @@ BLOCKS = st.tuples(*[st.integers(1, 9)] * 3)
 
 def mean(counts):
     return counts[:1] / counts[1]
+
+
+def sums(counts):
+    return counts[:, 0]
 
 
 @given(BLOCKS, BLOCKS, st.integers(0, 5))
@@ -91,6 +96,18 @@ def test_reduce_blocks__is_bit_identical_under_any_grid(block):
     assert result.compute()[0] == naive_ramp().sum() / naive_ramp().size
 
 
+@pytest.mark.parametrize("kind", [lambda x: x, np.asarray])
+@pytest.mark.parametrize("block", [(4, 9, 7), (4, 1, 1), (13, 2, 2)])
+def test_reduce_blocks__sums_grouped_blocks_by_group(block, kind):
+    layers = Layers(Grid(SHAPE, block))
+    result = reduce_blocks(
+        Total(), [kind(ramp())], grid=layers, finish=sums, shape=(layers.groups,)
+    )
+    starts = range(0, SHAPE[0], block[0])
+    expected = [naive_ramp()[start : start + block[0]].sum() for start in starts]
+    np.testing.assert_array_equal(result.compute(), expected)
+
+
 def test_reduce_blocks__needs_at_most_two_tasks_a_block():
     grid = Grid((40, 40, 40), (4, 4, 4))
     result = reduce_blocks(Total(), [ramp((40,) * 3)], grid=grid, finish=mean, shape=(1,))
@@ -118,3 +135,21 @@ def test_task_bytes__counts_inputs_temporaries_and_result():
     region = (slice(4, 8), slice(0, 4), slice(0, 4))
     read, made = 8 * 8 * 16, 8 * 4 * 16
     assert origin(summed).task_bytes(region) == max(2 * read, read + 2 * made)
+
+
+def test_block_array__loads_beside_derived_arrays():
+    import xarray as xr
+
+    dims = ("z", "y", "x")
+    dataset = xr.Dataset({"block": (dims, ramp()), "derived": (dims, ramp() + 1)})
+    loaded = dataset.load()
+    np.testing.assert_array_equal(loaded["derived"], loaded["block"] + 1)
+
+
+def test_block_array__assignment_is_not_lost():
+    volume = ramp()
+    copy = volume.copy()
+    volume[2:4] = 7
+    assert origin(volume) is None
+    assert (volume[2:4].compute() == 7).all()
+    np.testing.assert_array_equal(copy.compute(), naive_ramp())

@@ -22,7 +22,7 @@ from fibdask.blocks import (
 )
 from fibdask.blocks.records import read_record, record_writer
 from fibdask.conventions import MemoryBudgetError, StackReadError
-from tests.blocks.helpers import SHAPE, Add, FailsAt, SumAlongZ, Total, naive_ramp, ramp
+from tests.blocks.helpers import SHAPE, Add, FailsAt, Layers, SumAlongZ, Total, naive_ramp, ramp
 
 GRID = Grid(SHAPE, (4, 4, 4))
 
@@ -109,7 +109,7 @@ def test_write_array__names_the_failed_block_and_keeps_the_others(tmp_path):
 
 
 def test_write_array__stops_when_the_disk_is_full(tmp_path, monkeypatch):
-    def full(self, position, data):
+    def full(self, position, data, token):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Target, "write", full)
@@ -131,8 +131,10 @@ def test_record_writer__refuses_a_second_writer(tmp_path):
 
 def test_read_record__ignores_a_torn_line(tmp_path):
     header = json.dumps({"fingerprint": "f", "blocks": 3})
-    (tmp_path / "blocks.jsonl").write_text(header + '\n{"block": 1, "bytes": 5}\n{"block": 2, "by')
-    assert read_record(tmp_path).finished == {1: 5}
+    (tmp_path / "blocks.jsonl").write_text(
+        header + '\n{"block": 1, "bytes": 5, "changed": 7}\n{"block": 2, "by'
+    )
+    assert read_record(tmp_path).finished == {1: (5, 7)}
 
 
 def test_count_blocks__resumes_its_counts(tmp_path):
@@ -145,6 +147,15 @@ def test_count_blocks__resumes_its_counts(tmp_path):
         assert origin(lazy).result(counts) == [naive_ramp().sum()]
         reports.append((report.blocks_run, report.blocks_skipped))
     assert reports == [(GRID.size, 0), (0, GRID.size)]
+
+
+def test_count_blocks__sums_grouped_blocks_by_group(tmp_path):
+    layers = Layers(GRID)
+    lazy = reduce_blocks(Total(), [ramp()], grid=layers, finish=np.ravel, shape=(8,))
+    counts, _ = count_blocks(origin(lazy), Execution(counts=tmp_path), name="sum", values={})
+    expected = [naive_ramp()[z : z + 4].sum() for z in range(0, SHAPE[0], 4)]
+    np.testing.assert_array_equal(counts[:, 0], expected)
+    np.testing.assert_array_equal(origin(lazy).result(counts), lazy.compute())
 
 
 def test_write_array__passes_results_of_reductions_to_the_blocks(tmp_path):

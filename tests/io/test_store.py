@@ -133,10 +133,22 @@ def test_open_stack__refuses_corrupt_metadata(stack, tmp_path):
         open_stack(path)
 
 
-def test_open_stack__a_torn_shard_is_named_when_read(stack, tmp_path):
+@pytest.mark.parametrize("damage", ["truncate", "remove"])
+def test_open_stack__refuses_a_torn_or_missing_shard(stack, tmp_path, damage):
     path = save_stack(stack, tmp_path / "s.zarr")
     shard = next(f for f in (path / "phase" / "c").rglob("*") if f.is_file())
-    shard.write_bytes(shard.read_bytes()[:30])
+    content = shard.read_bytes()
+    shard.unlink()
+    if damage == "truncate":
+        shard.write_bytes(content[:30])
+    with pytest.raises(StackReadError, match="phase is incomplete: 3 of 4 blocks"):
+        open_stack(path)
+
+
+def test_open_stack__a_corrupt_shard_is_named_when_read(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    shard = next(f for f in (path / "phase" / "c").rglob("*") if f.is_file())
+    shard.write_bytes(bytes(shard.stat().st_size))
     with pytest.raises(StackReadError, match="phase cannot be read at"):
         open_stack(path)["phase"].compute()
 

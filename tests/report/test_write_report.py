@@ -204,6 +204,19 @@ def test_write_report__names_failed_blocks_in_red(tmp_path):
     assert text.count("<td>z 0:64</td><td>slice 7 is torn</td>") == 2
 
 
+def test_write_report__shows_noise_floors_and_intervals(tmp_path):
+    given = statistics()
+    given["isotropy_noise"] = given["isotropy_error"] / 10
+    bounds = xr.DataArray([0.5, 1.5], dims="bound", coords={"bound": ["lower", "upper"]})
+    for name in (*CURVES, "solid_fraction", "isotropy_error"):
+        given[f"{name}_interval"] = (bounds * given[name]).assign_attrs(confidence=0.9)
+    text = text_of(tmp_path, statistics=given)
+    assert "0 is isotropic, x against y 0.0110" in text
+    assert "Noise floor, x against y: S₂ 0.0110, L 0.0220, D 0.0330." in text
+    assert "Bands: 90 % confidence intervals." in text
+    assert "0.15617 to 0.46851" in text
+
+
 # What is absent is left out
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -11,8 +12,8 @@ from tests import naive_statistics as naive
 from tests.statistics.helpers import in_blocks, noise, phase_of, ragged, random_volumes
 
 
-def values(phase, truth):
-    return [float(v) for v in segmentation_errors(phase, truth).values()]
+def values(phase, truth, **options):
+    return [float(v) for v in segmentation_errors(phase, truth, **options).values()]
 
 
 @given(data=st.data(), truth=random_volumes())
@@ -22,6 +23,17 @@ def test_segmentation_errors__equal_the_definition_under_any_chunking(data, trut
     expected = naive.segmentation_errors(volume, truth)
     for array in (volume, data.draw(ragged(volume)), in_blocks(volume, (2, 3, 4))):
         assert values(phase_of(array), phase_of(data.draw(ragged(truth)))) == list(expected)
+
+
+def test_segmentation_errors__count_inside_a_mask_or_box_alone():
+    volume, truth = noise((9, 8, 7), 0.6), noise((9, 8, 7), 0.5, 1)
+    expected = list(naive.segmentation_errors(volume[2:7], truth[2:7]))
+    measured = xr.DataArray((np.arange(9) >= 2) & (np.arange(9) < 7), dims="z")
+    for array in (volume, in_blocks(volume, (4, 4, 4))):
+        for mask in (measured, {"z": (2, 7)}):
+            assert values(phase_of(array), phase_of(truth), mask=mask) == expected
+    nothing = values(phase_of(volume), phase_of(truth), mask=measured & False)
+    np.testing.assert_array_equal(nothing, [np.nan, np.nan, 1])
 
 
 def test_segmentation_errors__of_the_truth_itself():

@@ -66,6 +66,24 @@ def test_isotropy_errors__are_nan_without_solid():
     assert np.isnan(values(phase_of(np.zeros((8, 8, 8), np.uint8)), 4)).all()
 
 
+def test_isotropy_errors__have_a_noise_floor_that_stretching_leaves():
+    volume = noise((48, 96, 96), 0.5)
+    errors = isotropy_errors(phase_of(volume.repeat(2, axis=0)), max_lag=16).compute()
+    assert errors.lineal_path > 20 * errors.lineal_path_xy
+    assert errors.lineal_path_xy < 0.01
+
+
+def test_isotropy_errors__in_intervals_tell_a_stretched_structure_from_noise():
+    volume = noise((48, 48, 48), 0.5)
+    options = {"max_lag": 8, "confidence": 0.95}
+    isotropic = isotropy_errors(phase_of(volume), **options).compute()
+    stretched = isotropy_errors(phase_of(volume.repeat(2, axis=0)), **options).compute()
+    for name in ("two_point_correlation", "lineal_path", "ligament_diameter"):
+        noise_floor = isotropic[f"{name}_xy_interval"].sel(bound="upper")
+        assert isotropic[name] < noise_floor
+        assert stretched[f"{name}_interval"].sel(bound="lower") > noise_floor
+
+
 def test_isotropy_errors__refuse_irregular_z():
     phase = phase_of(noise((3, 4, 5)), z=[0.0, 10.0, 33.0])
     with pytest.raises(ConventionError, match=r"z must be evenly spaced.* 10 nm.*; reposition"):

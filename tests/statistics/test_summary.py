@@ -6,7 +6,7 @@ import xarray as xr
 
 from fibdask import statistics
 from fibdask.blocks import Reduction, origin
-from fibdask.statistics.columns import LineCounts
+from fibdask.statistics.lines import LineCounts
 from tests.statistics.helpers import in_blocks, noise, phase_of
 
 SHAPE = (9, 70, 66)
@@ -35,8 +35,24 @@ def test_phase_statistics__are_those_of_the_single_functions(phase, truth):
     for array in expected:
         xr.testing.assert_identical(found[array.name], array.compute())
     errors = statistics.isotropy_errors(phase, max_lag=8).compute()
-    for name, error in errors.items():
-        assert found.isotropy_error.sel(statistic=name) == error
+    for name in found.statistic.values:
+        assert found.isotropy_error.sel(statistic=name) == errors[name]
+        assert found.isotropy_noise.sel(statistic=name) == errors[f"{name}_xy"]
+
+
+def test_phase_statistics__hold_the_intervals_of_the_single_functions(phase):
+    options = {"confidence": 0.8, "seed": 3}
+    found = statistics.phase_statistics(phase, max_lag=8, **options).compute()
+    expected = [
+        statistics.two_point_correlation(phase, max_lag=8, **options),
+        statistics.lineal_path(phase, max_lag=8, **options),
+        statistics.ligament_diameter(phase, **options),
+        statistics.solid_fraction(phase, **options),
+    ]
+    for array in expected:
+        for bound in ("lower", "upper"):
+            interval = found[f"{array.name}_interval"].sel(bound=bound)
+            np.testing.assert_array_equal(interval, array[bound])
 
 
 def test_phase_statistics__are_reductions_that_share_their_counts(phase, truth):

@@ -130,7 +130,7 @@ def test_reposition_slices__moves_every_variable():
     stack = stack_at([0.0, 12.0, 47.0])
     probability = stack["phase"].astype(np.float32) / 2
     stack = stack.assign(
-        solid_probability=probability.drop_attrs(),
+        solid_probability=probability.drop_attrs(deep=False),
         true_phase=stack["phase"],
         shift_x=(("voltage", "z"), [[0.5, 1.5, 2.5]], {"units": "nm"}),
     )

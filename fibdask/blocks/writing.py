@@ -1,0 +1,120 @@
+"""The task of one block: make it, write it, and say how it went."""
+
+import contextlib
+import errno
+import resource
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
+
+from .arrays import origin, piece
+from .sources import Source
+from .stored import Target
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one block went.
+
+    Attributes
+    ----------
+    number
+        Of the block in its grid.
+    size, changed
+        Bytes and time of change in ns of its shard file.
+    cause
+        Why it failed, or nothing.
+    full
+        Whether the disk is full, so that every further block would fail the same way.
+    """
+
+    number: int
+    peak_bytes: int
+    size: int = 0
+    changed: int = 0
+    cause: str = ""
+    full: bool = False
+
+
+class _Values(dict[str, Any]):
+    """Results of reductions, opaque to Dask."""
+
+
+def block_task(
+    array: Any, target: Target, number: int, values: Mapping[str, Any], token: str
+) -> Delayed:
+    """Return one block's task: a source and coordinates, or a part of an array."""
+    key = f"write-{uuid4().hex}-{number}"
+    source = origin(array)
+    if isinstance(source, Source):
+        needed = _Values({r.token: values[r.token] for r in source.reductions})
+        graph: dict[str, Any] = {key: (_write_source, target, number, token, source, needed)}
+        return Delayed(key, HighLevelGraph.from_collections(key, graph))
+    argument, dependencies = piece(array, target.grid.region(target.grid.position(number)))
+    graph = {key: (_write_data, target, number, token, argument)}
+    return Delayed(key, HighLevelGraph.from_collections(key, graph, dependencies=dependencies))
+
+
+def number_of(key: str) -> int:
+    """Return the block's number of a task's key."""
+    return int(key.rsplit("-", 1)[1])
+
+
+def failure(number: int, error: BaseException) -> Outcome:
+    """Return the outcome of a block that failed with an error."""
+    full = any(getattr(e, "errno", None) in _FULL for e in _chain(error))
+    cause = f"{type(error).__name__}: {error}"
+    return Outcome(number, _peak_bytes(), cause=cause, full=full)
+
+
+def _write_source(
+    target: Target, number: int, token: str, source: Source, values: _Values
+) -> Outcome:
+    _reset_peak()
+    try:
+        data = source.read(target.grid.region(target.grid.position(number)), values)
+    except Exception as error:  # the block is reported as failed, the others go on
+        return failure(number, error)
+    return _written(target, number, token, data)
+
+
+def _write_data(target: Target, number: int, token: str, data: np.ndarray) -> Outcome:
+    _reset_peak()
+    return _written(target, number, token, data)
+
+
+def _written(target: Target, number: int, token: str, data: np.ndarray) -> Outcome:
+    try:
+        size, changed = target.write(target.grid.position(number), data, token)
+    except Exception as error:  # the block is reported as failed, the others go on
+        return failure(number, error)
+    return Outcome(number, _peak_bytes(), size, changed)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _reset_peak() -> None:
+    """Make the kernel measure the peak of this process's memory anew."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_bytes() -> int:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    kibibytes: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kibibytes * 1024

@@ -1,0 +1,404 @@
+"""Every command: what it prints, what it writes, and how it exits."""
+
+import csv
+import json
+import runpy
+import sys
+
+import distributed
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from fibdask import open_stack, run_recipe, save_stack
+from fibdask.run.cli import main
+from tests.run.helpers import fibdask
+
+RECIPE = """
+title = "small"
+[simulate]
+shape = [40, 72, 68]
+voxel_size = [5, 4, 3]
+ligament_size = [60]
+solid_fraction = [0.4]
+mean_thickness = 15
+std_thickness = 4
+voltage = [1, 2]
+seed = 3
+[segment]
+[reposition]
+spacing = 5
+[inpaint]
+[statistics]
+max_lag = 12
+[output]
+path = "out"
+"""
+STAGE_KEYS = {
+    "name",
+    "blocks",
+    "blocks_run",
+    "blocks_skipped",
+    "blocks_failed",
+    "seconds",
+    "forecast_bytes",
+    "peak_bytes",
+    "failures",
+}
+
+
+@pytest.fixture
+def call(capsys):
+    """Call a command in this process; returns what it printed, and its errors."""
+
+    def run(*arguments, code=0):
+        found = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            found = end.code
+        out, err = capsys.readouterr()
+        assert found == code, out + err
+        return out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "small.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(recipe):
+    """The folder of a run."""
+    run_recipe(recipe)
+    return recipe.parent / "out"
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """Address of a scheduler with one worker, both in this process."""
+    options = {"processes": False, "protocol": "tcp", "dashboard_address": "127.0.0.1:0"}
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster:
+        yield cluster.scheduler_address
+
+
+def write_images(folder, *, count=5, shift=0):
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 200, (count, 20, 24), dtype=np.uint8) + np.uint8(shift)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"slice_{number:03}.png")
+    return images
+
+
+# import
+
+
+def test_import__folder_of_slices(call, tmp_path):
+    images = write_images(tmp_path / "images")
+    options = ["--voltage", 2, "--pixel-size", "4,3", "--slice-thickness", 10]
+    out, _ = call("import", tmp_path / "images", tmp_path / "a.zarr", *options)
+    assert out == f"stack: {tmp_path / 'a.zarr'}\n"
+    stack = open_stack(tmp_path / "a.zarr")
+    assert np.array_equal(stack["intensity"][0], images)
+    assert stack["voltage"].values.tolist() == [2]
+    assert np.diff(stack["y"])[0] == 4
+    assert np.diff(stack["x"])[0] == 3
+    assert stack["z"].values.tolist() == [0, 10, 20, 30, 40]
+
+
+def test_import__several_voltages(call, tmp_path):
+    low = write_images(tmp_path / "low")
+    high = write_images(tmp_path / "high", shift=50)
+    options = ["--voltage", 2, "--voltage", 1, "--pixel-size", 3, "--slice-thickness", 10]
+    call("import", tmp_path / "high", tmp_path / "low", tmp_path / "a.zarr", *options)
+    stack = open_stack(tmp_path / "a.zarr")
+    assert stack["voltage"].values.tolist() == [1, 2]
+    assert np.array_equal(stack["intensity"], np.stack([low, high]))
+
+
+def test_import__depths_from_a_table(call, tmp_path):
+    write_images(tmp_path / "images")
+    (tmp_path / "z.csv").write_text("slice,z_um\n0,0\n1,0.009\n2,0.021\n3,0.03\n4,0.042\n")
+    options = ["--voltage", 2, "--pixel-size", 3, "--z-file", tmp_path / "z.csv", "--quiet"]
+    assert call("import", tmp_path / "images", tmp_path / "a.zarr", *options) == ("", "")
+    assert open_stack(tmp_path / "a.zarr")["z"].values == pytest.approx([0, 9, 21, 30, 42])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["a", "b"], 2, "2 sources need as many --voltage; got 1"),
+        (["a", "--voltage", 2], 2, "one source needs one --voltage; got 2"),
+        (["a", "--pixel-size", "wide"], 2, "must be one number or 'y,x' in nm; got 'wide'"),
+        (["a", "--pixel-size", "-3"], 1, "must be (y, x) or one number, finite and > 0 nm"),
+        (["a"], 1, "pixel_size is needed"),
+        (["nothing"], 1, "nothing"),
+    ],
+)
+def test_import__says_what_is_wrong(call, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "a")
+    _, err = call("import", *arguments, "out.zarr", "--voltage", 1, code=code)
+    assert message in err
+    assert not (tmp_path / "out.zarr").exists()
+
+
+# info, check, plan
+
+
+def test_info__says_what_a_stack_holds(call, stack, tmp_path):
+    path = save_stack(stack, tmp_path / "a.zarr")
+    found = json.loads(call("info", path, "--json")[0])
+    assert found["sizes"] == {"voltage": 2, "z": 7, "y": 70, "x": 66}
+    assert found["variables"]["intensity"]["dtype"] == "uint8"
+    assert found["variables"]["phase"]["bytes"] == 7 * 70 * 66
+    assert found["voltage_kv"] == [1, 2]
+    assert found["pixel_size_nm"] == [3, 4]
+    assert found["z_regular"] is False
+    assert found["slice_thickness_nm"]["max"] == 12
+
+
+def test_info__reads_well(call, finished):
+    out, _ = call("info", finished / "inpaint.zarr")
+    for shown in ("72 y × 68 x", "pixel: 4 × 3 nm", "5 ± 0 nm", "evenly spaced", "phase: uint8"):
+        assert shown in out
+    assert "step: reposition_slices: spacing = 5.0\n" in out
+
+
+def test_info__is_quiet(call, finished):
+    assert call("info", finished / "inpaint.zarr", "--quiet") == ("", "")
+
+
+def test_check__says_that_a_recipe_is_fine(call, recipe):
+    out, _ = call("check", recipe)
+    assert out.startswith(f"{recipe} is fine: 2 voltage × ")
+    found = json.loads(call("check", recipe, "--json")[0])
+    assert set(found) == {"recipe", "size", "stages"}
+
+
+def test_check__computes_and_writes_nothing(call, recipe, tmp_path):
+    call("check", recipe, "--out", tmp_path / "elsewhere")
+    call("plan", recipe, "--out", tmp_path / "elsewhere", "--quiet")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_check__finds_what_a_stage_refuses(call, tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE.replace("[inpaint]", '[inpaint]\nmethod = "magic"'))
+    _, err = call("check", path, code=2)
+    assert "[inpaint] method must be" in err
+    assert "'magic'" in err
+
+
+def test_plan__forecasts_every_stage(call, recipe):
+    plan = json.loads(call("plan", recipe, "--json")[0])
+    names = list(dict.fromkeys(row["name"] for row in plan["stages"]))
+    stages = ["simulate", "segment histogram", "segment", "reposition", "inpaint", "statistics"]
+    assert names == stages
+    for row in plan["stages"]:
+        assert 0 < row["blocks"] <= row["tasks"] <= 2 * row["blocks"]
+        assert 0 < row["disk_bytes"] < row["task_bytes"]
+    assert plan["disk_bytes"] == sum(row["disk_bytes"] for row in plan["stages"])
+
+
+def test_plan__reads_well(call, recipe):
+    out, _ = call("plan", recipe)
+    assert out.splitlines()[1].split()[:4] == ["stage", "variable", "blocks", "tasks"]
+    assert "each worker has an equal share of free memory" in out
+
+
+# run, status, report
+
+
+def test_run__on_a_running_scheduler(call, recipe, scheduler, finished, tmp_path):
+    out, _ = call("run", recipe, "--out", tmp_path / "out", "--scheduler", scheduler)
+    lines = out.splitlines()
+    assert lines[0].startswith("dashboard: http")
+    assert lines[-1] == f"report: {tmp_path / 'out' / 'report.html'}"
+    phase = open_stack(tmp_path / "out" / "inpaint.zarr")["phase"]
+    assert phase.equals(open_stack(finished / "inpaint.zarr")["phase"])
+
+
+def test_run__is_quiet_and_resumes(call, recipe, scheduler, finished):
+    assert call("run", recipe, "--scheduler", scheduler, "--quiet") == ("", "")
+    stages = json.loads(call("status", finished, "--json")[0])["stages"]
+    assert not any(stage["blocks_run"] for stage in stages)
+
+
+def test_run__stores_the_resolved_recipe(call, finished, scheduler, tmp_path):
+    resolved = finished / "recipe.toml"
+    assert "classes = 3" in resolved.read_text()
+    options = ["--out", tmp_path / "out", "--scheduler", scheduler, "--quiet"]
+    call("run", resolved, *options)
+    phase = open_stack(tmp_path / "out" / "inpaint.zarr")["phase"]
+    assert phase.equals(open_stack(finished / "inpaint.zarr")["phase"])
+
+
+def test_run__either_scheduler_or_cluster(call, recipe):
+    _, err = call("run", recipe, "--scheduler", "tcp://x", "--cluster", "local", code=2)
+    assert "--scheduler and --cluster exclude each other" in err
+
+
+def test_status__has_the_promised_keys(call, finished):
+    stages = json.loads(call("status", finished, "--json")[0])["stages"]
+    assert all(set(stage) == STAGE_KEYS for stage in stages)
+    for stage in stages:
+        done = stage["blocks_run"] + stage["blocks_skipped"] + stage["blocks_failed"]
+        assert done == stage["blocks"] > 0
+
+
+def test_status__reads_well(call, finished):
+    out, _ = call("status", finished)
+    assert out.startswith("small: done (")
+    header = ["stage", "blocks", "run", "skipped", "failed", "seconds", "forecast", "peak"]
+    assert out.splitlines()[1].split() == header
+
+
+def test_status__names_failed_blocks(call, tmp_path):
+    failure = {"block": [0, 1], "place": "z 0:4", "cause": "disk full"}
+    stage = dict.fromkeys(STAGE_KEYS, 1) | {"name": "segment", "failures": [failure]}
+    summary = {"title": "t", "state": "failed", "created": "today", "stages": [stage]}
+    (tmp_path / "run.json").write_text(json.dumps(summary))
+    out, _ = call("status", tmp_path)
+    assert out.endswith("failed: segment block (0, 1) (z 0:4): disk full\n")
+
+
+def test_report__is_written_anew(call, finished):
+    page = finished / "report.html"
+    page.unlink()
+    assert call("report", finished) == (f"report: {page}\n", "")
+    text = page.read_text()
+    assert "<h1>small</h1>" in text
+    assert "Gaps filled" in text
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_folder__that_is_no_run(call, tmp_path, command):
+    _, err = call(command, tmp_path, code=1)
+    assert f"{tmp_path} is not the folder of a run" in err
+
+
+# statistics, export
+
+
+def test_statistics__prints_and_writes_numbers(call, finished, tmp_path):
+    table = tmp_path / "s.csv"
+    out, _ = call("statistics", finished, "--max-lag", 3, "--json", "--csv", table)
+    found = json.loads(out)
+    phase = open_stack(finished / "inpaint.zarr")["phase"]
+    assert found["solid_fraction"] == {"dims": [], "values": float(phase.mean())}
+    assert np.shape(found["lineal_path"]["values"]) == (3, 4)
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    path = [row for row in rows if row["quantity"] == "lineal_path" and row["axis"] == "y"]
+    assert [int(row["lag"]) for row in path] == [0, 1, 2, 3]
+    assert [float(row["distance"]) for row in path] == [0, 4, 8, 12]
+    assert [float(row["value"]) for row in path] == found["lineal_path"]["values"][1]
+
+
+def test_statistics__reads_well(call, finished):
+    out, _ = call("statistics", finished / "inpaint.zarr", "--max-lag", 3)
+    assert out.startswith("solid fraction: 0.")
+    assert "mean ligament diameter along z: " in out
+    assert "isotropy error of lineal path: " in out
+
+
+def test_statistics__need_a_phase(call, finished):
+    _, err = call("statistics", finished / "simulate.zarr", code=1)
+    assert "simulate.zarr holds no phase; segment it first" in err
+
+
+def test_export__phase_reads_back_with_its_spacing(call, finished, tmp_path):
+    out, _ = call("export", finished, "--phase", tmp_path / "phase.tif")
+    assert out == f"phase: {tmp_path / 'phase.tif'}\n"
+    with tifffile.TiffFile(tmp_path / "phase.tif") as tif:
+        values, metadata = tif.asarray(), tif.imagej_metadata
+        resolution = [tif.pages[0].tags[name].value for name in ("XResolution", "YResolution")]
+    phase = open_stack(finished / "inpaint.zarr")["phase"].values
+    assert np.array_equal(values, 255 * phase)
+    assert metadata["spacing"] == 5
+    assert metadata["unit"] == "nm"
+    assert [size / pixels for pixels, size in resolution] == pytest.approx([3, 4])
+
+
+def test_export__phase_can_be_imported_again(call, finished, tmp_path):
+    call("export", finished, "--phase", tmp_path / "phase.tif", "--quiet")
+    call("import", tmp_path / "phase.tif", tmp_path / "again.zarr", "--voltage", 2)
+    again, phase = open_stack(tmp_path / "again.zarr"), open_stack(finished / "inpaint.zarr")
+    for axis in "zyx":
+        assert np.diff(again[axis]) == pytest.approx(np.diff(phase[axis]))
+
+
+def test_export__statistics_of_a_run_are_those_it_stored(call, finished, tmp_path):
+    call("export", finished, "--statistics", tmp_path / "s.csv")
+    with (tmp_path / "s.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    quantities = {row["quantity"] for row in rows}
+    assert {"solid_fraction", "misplaced", "two_point_correlation"} <= quantities
+    assert max(int(row["lag"]) for row in rows if row["lag"]) == 12
+
+
+def test_export__statistics_of_a_stack_are_computed(call, finished, tmp_path):
+    options = ["--statistics", tmp_path / "s.csv", "--max-lag", 2, "--quiet"]
+    assert call("export", finished / "inpaint.zarr", *options) == ("", "")
+    assert "solid_fraction" in (tmp_path / "s.csv").read_text()
+
+
+def test_export__says_what_is_wrong(call, finished, tmp_path):
+    assert "--phase OUT.tif or --statistics OUT.csv" in call("export", finished, code=2)[1]
+    for option in ("--phase", "--statistics"):
+        path = tmp_path / "missing" / "file"
+        _, err = call("export", finished, option, path, code=1)
+        assert f"{path} cannot be written: " in err
+
+
+# Usage
+
+
+def test_fibdask__help_names_every_command(call):
+    out, _ = call("--help")
+    commands = "check demo export import info plan report run statistics status"
+    for command in commands.split():
+        assert f"\n  {command} " in out
+        assert call(command, "--help")[0].startswith("Usage: ")
+    assert "..." not in out.split("Commands:")[1]
+
+
+def test_fibdask__version(call):
+    assert call("--version")[0].startswith("fibdask, version ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["walk"], "No such command 'walk'"),
+        (["run"], "Missing argument 'RECIPE'"),
+        (["info", "a", "--jsn"], "Did you mean '--json'?"),
+        (["statistics", "a", "--max-lag", "0"], "0 is not in the range x>=1"),
+        (["check", "nothing.toml"], "nothing.toml cannot be read: No such file"),
+    ],
+)
+def test_fibdask__wrong_usage_exits_with_two(call, arguments, message):
+    assert message in call(*arguments, code=2)[1]
+
+
+def test_fibdask__is_a_module_too(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["fibdask", "--version"])
+    monkeypatch.delitem(sys.modules, "fibdask.run.cli")
+    runpy.run_module("fibdask.run.cli", run_name="__main__")
+    assert "version" in capsys.readouterr().out
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_demo__reports_in_the_given_folder(tmp_path):
+    out, _ = fibdask("demo", "--out", "shown", cwd=tmp_path)
+    assert "dashboard: http" in out
+    assert out.splitlines()[-1] == "report: shown/report.html"
+    assert "Accuracy" in (tmp_path / "shown" / "report.html").read_text()

@@ -1,0 +1,163 @@
+"""Recipes: what is read, what is resolved, and what is refused before anything runs."""
+
+import tomllib
+
+import pytest
+
+from fibdask import RecipeError
+from fibdask.run.planning import plan_recipe
+from fibdask.run.recipe import TABLES, read_recipe
+
+SIMULATE = {"shape": [16, 24, 24]}
+
+
+def write(folder, text):
+    path = folder / "gold.toml"
+    path.write_text(text)
+    return path
+
+
+# Paths
+
+
+def test_read_recipe__paths_are_relative_to_the_recipe(tmp_path):
+    recipe = read_recipe(
+        write(tmp_path, '[input]\npath = "images"\nz = "z.csv"\n[output]\npath = "out"\n')
+    )
+    assert recipe.tables["input"]["path"] == str(tmp_path / "images")
+    assert recipe.tables["input"]["z"] == str(tmp_path / "z.csv")
+    assert recipe.tables["output"]["path"] == str(tmp_path / "out")
+
+
+def test_read_recipe__absolute_paths_stay(tmp_path):
+    recipe = read_recipe(write(tmp_path, '[input]\npath = "/data/images"\n'))
+    assert recipe.tables["input"]["path"] == "/data/images"
+
+
+def test_read_recipe__voltages_are_relative_to_the_recipe(tmp_path):
+    recipe = read_recipe(write(tmp_path, '[input.voltages]\n1 = "low"\n"2.5" = "/high"\n'))
+    assert recipe.tables["input"]["voltages"] == {"1": str(tmp_path / "low"), "2.5": "/high"}
+
+
+def test_read_recipe__voltage_with_a_point_must_be_quoted(tmp_path):
+    path = write(tmp_path, '[input.voltages]\n2.5 = "high"\n')
+    with pytest.raises(RecipeError, match=r'must be quoted: "2\.5" = '):
+        read_recipe(path)
+
+
+def test_read_recipe__arguments_replace_input_and_output(tmp_path):
+    path = write(tmp_path, '[input]\npath = "images"\n[output]\npath = "out"\n')
+    recipe = read_recipe(path, input_path="other", output_path="elsewhere")
+    assert recipe.tables["input"]["path"] == "other"
+    assert recipe.tables["output"]["path"] == "elsewhere"
+
+
+def test_read_recipe__input_argument_replaces_several_voltages(tmp_path):
+    path = write(tmp_path, '[input.voltages]\n1 = "low"\n')
+    recipe = read_recipe(path, input_path="other")
+    assert recipe.tables["input"]["voltages"] is None
+    assert recipe.tables["input"]["path"] == "other"
+
+
+def test_read_recipe__input_argument_is_enough():
+    assert read_recipe({}, input_path="images").tables["input"]["path"] == "images"
+
+
+def test_read_recipe__output_is_named_after_the_recipe(tmp_path):
+    recipe = read_recipe(write(tmp_path, '[input]\npath = "images"\n'))
+    assert recipe.title == "gold"
+    assert recipe.tables["output"]["path"] == str(tmp_path / "gold-out")
+
+
+# What is resolved
+
+
+def test_read_recipe__resolved_recipe_reads_as_itself(tmp_path):
+    first = read_recipe({"title": "α", "simulate": SIMULATE, "segment": {"method": "otsu"}})
+    again = read_recipe(write(tmp_path, first.text()), output_path="fibdask-out")
+    assert again == first
+
+
+def test_read_recipe__resolved_recipe_states_every_default():
+    stages = {name: {} for name in ("segment", "inpaint")}
+    stages |= {"reposition": {"spacing": 5}, "statistics": {"max_lag": 8}}
+    text = read_recipe({"simulate": SIMULATE, **stages}).text()
+    stated = tomllib.loads(text)
+    assert stated["segment"] == {"method": "kmeans", "classes": 3, "data_bar": 0}
+    assert stated["inpaint"] == {"method": "distance"}
+    assert stated["simulate"]["voltage"] == [1.0, 2.0, 4.0]
+    assert stated["cluster"] == {"threads": 1, "memory": "auto"}
+    assert stated["output"]["block_mib"] == 64
+
+
+def test_read_recipe__tables_come_in_the_order_of_the_data():
+    stages = {"statistics": {"max_lag": 8}, "inpaint": {}, "segment": {}, "simulate": SIMULATE}
+    tables = list(read_recipe(stages).tables)
+    assert tables == [name for name in TABLES if name in tables]
+
+
+def test_read_recipe__leaves_the_given_mapping_alone():
+    given = {"input": {"path": "a", "voltages": None}}
+    read_recipe(given, input_path="b", output_path="c")
+    assert given == {"input": {"path": "a", "voltages": None}}
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"segmnt": {}}, r"unknown table \[segmnt\]; did you mean 'segment'\?"),
+        ({"segment": {"metod": "otsu"}}, r"'metod' in \[segment\]; did you mean 'method'\?"),
+        ({"reposition": {"spcing": 5}}, r"'spcing' in \[reposition\]; did you mean 'spacing'\?"),
+        ({"cluster": {"wrkers": 5}}, r"'wrkers' in \[cluster\]; did you mean 'workers'\?"),
+        ({"output": {"zzz": 5}}, "'zzz' in .output.; valid are path, variables, block_mib"),
+        ({"reposition": {}}, r"\[reposition\] needs the key spacing"),
+        ({"statistics": {"max_lag": "far"}}, r"\[statistics\] max_lag = 'far'"),
+        ({"output": {"variables": ["phases"]}}, r"\[output\] variables = \['phases'\]"),
+        ({"output": {"variables": []}}, r"\[output\] variables = \[\]: .* at least 1 item"),
+        (
+            {"segment": {}, "output": {"variables": ["intensity"]}},
+            r"variables must hold 'phase', which \[segment\] makes; got \['intensity'\]",
+        ),
+        ({"output": {"block_mib": 0}}, r"\[output\] block_mib = 0: .* greater than 0"),
+        ({"cluster": {"workers": -1}}, r"\[cluster\] workers = -1: .* greater than 0"),
+        ({"segment": "otsu"}, "segment must be a table; got 'otsu'"),
+        ({"input": {"path": "images"}}, r"either \[input\] or \[simulate\]"),
+    ],
+)
+def test_read_recipe__names_key_value_and_rule(content, message):
+    with pytest.raises(RecipeError, match=message):
+        read_recipe({"simulate": SIMULATE, **content})
+
+
+def test_read_recipe__needs_a_source():
+    with pytest.raises(RecipeError, match=r"either \[input\] or \[simulate\]"):
+        read_recipe({"segment": {}})
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({}, r"\[input\] needs either path or voltages"),
+        ({"path": "a", "voltages": {"1": "b"}}, r"\[input\] needs either path or voltages"),
+        ({"path": "a", "assumed": ["voltage"]}, "assumed names 'voltage', which is not set"),
+        ({"voltages": {"low": "a"}}, "in kV; got 'low'"),
+    ],
+)
+def test_input__names_what_is_wrong(table, message):
+    recipe = read_recipe({"input": table})
+    with pytest.raises(RecipeError, match=message):
+        TABLES["input"](**recipe.tables["input"])
+
+
+@pytest.mark.parametrize("memory", ["plenty", "0", "-1 GiB"])
+def test_plan_recipe__memory_is_an_amount(memory):
+    with pytest.raises(RecipeError, match=f"memory must be an amount .* got '{memory}'"):
+        plan_recipe({"simulate": SIMULATE, "cluster": {"memory": memory}})
+
+
+def test_read_recipe__folder_is_no_recipe(tmp_path):
+    with pytest.raises(RecipeError, match="cannot be read: Is a directory"):
+        read_recipe(tmp_path)

@@ -1,0 +1,97 @@
+"""`stack.fib`: the public functions as methods."""
+
+import subprocess
+import sys
+
+import pytest
+import xarray as xr
+
+import fibdask
+
+OF_STACKS = {
+    "segment_phases": {"method": "otsu"},
+    "reposition_slices": {"spacing": 4.0},
+    "inpaint_gaps": {"method": "nearest"},
+    "blur_edges": {"width": 8.0},
+    "add_noise": {"electrons_per_pixel": 50.0, "seed": 1},
+}
+OF_PHASES = {
+    "isotropy_errors": {"max_lag": 3},
+    "ligament_diameter": {},
+    "lineal_path": {"max_lag": 3},
+    "mimic_milling": {"mean_thickness": 6.0, "std_thickness": 2.0, "seed": 1},
+    "phase_statistics": {"max_lag": 3},
+    "simulate_images": {"voltage": 1.0, "seed": 1},
+    "solid_fraction": {},
+    "solid_fraction_profile": {},
+    "two_point_correlation": {"max_lag": 3},
+}
+
+
+@pytest.fixture
+def regular(stack):
+    """The stack on a regular grid, with a truth."""
+    on_grid = fibdask.reposition_slices(stack, spacing=4.0)
+    return fibdask.inpaint_gaps(on_grid, method="nearest").assign(true_phase=on_grid["phase"])
+
+
+@pytest.mark.parametrize("name", OF_STACKS)
+def test_fib__stages_equal_the_functions(stack, regular, name):
+    given = regular if name in ("inpaint_gaps", "blur_edges") else stack
+    function = getattr(fibdask, name)(given, **OF_STACKS[name])
+    assert getattr(given.fib, name)(**OF_STACKS[name]).identical(function)
+
+
+@pytest.mark.parametrize("name", OF_PHASES)
+def test_fib__statistics_equal_the_functions_of_the_phase(regular, name):
+    function = getattr(fibdask, name)(regular["phase"], **OF_PHASES[name])
+    assert getattr(regular.fib, name)(**OF_PHASES[name]).identical(function)
+
+
+def test_fib__segmentation_errors_compare_with_the_truth(regular):
+    expected = fibdask.segmentation_errors(regular["phase"], regular["true_phase"])
+    assert regular.fib.segmentation_errors().identical(expected)
+
+
+def test_fib__saves_and_validates(stack, tmp_path):
+    stack.fib.validate_stack()
+    path = stack.fib.save_stack(tmp_path / "a.zarr")
+    assert fibdask.open_stack(path)["phase"].equals(stack["phase"])
+
+
+def test_fib__offers_every_function_of_a_stack_or_phase(stack):
+    first = {"stack", "phase"}
+    for name in fibdask.__all__:
+        code = getattr(getattr(fibdask, name), "__code__", None)
+        takes_stack = code is not None and code.co_varnames[:1] and code.co_varnames[0] in first
+        assert (name in dir(stack.fib)) is bool(takes_stack), name
+
+
+def test_fib__methods_have_the_docstrings_of_the_functions(stack):
+    assert stack.fib.segment_phases.__doc__ == fibdask.segment_phases.__doc__
+    assert stack.fib.lineal_path.__doc__ == fibdask.lineal_path.__doc__
+
+
+def test_fib__unknown_name_lists_the_known(stack):
+    with pytest.raises(AttributeError, match=r"no method 'segment'; it has add_noise, .*"):
+        stack.fib.segment()
+
+
+def test_fib__statistics_need_a_phase(stack):
+    with pytest.raises(fibdask.ConventionError, match="needs the variable phase; the stack holds"):
+        stack.drop_vars("phase").fib.solid_fraction()
+
+
+def test_fib__truth_is_needed_for_errors(stack):
+    with pytest.raises(fibdask.ConventionError, match="needs the variable true_phase"):
+        stack.fib.segmentation_errors()
+
+
+def test_fib__is_there_once_a_function_was_used():
+    code = "import fibdask; fibdask.open_stack; import xarray; xarray.Dataset().fib"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_fib__belongs_to_datasets_only(stack):
+    assert not hasattr(stack["phase"], "fib")
+    assert isinstance(stack.fib.reposition_slices(spacing=4.0), xr.Dataset)

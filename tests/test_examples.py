@@ -1,0 +1,153 @@
+"""The examples and the blocks of the README run, and give the figures that they should."""
+
+import re
+import runpy
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fibdask
+from fibdask.run.folder import RunFolder
+from fibdask.run.recipe import read_recipe
+from fibdask.run.results import reopen
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+DATA = ROOT.parent / "shared" / "data"
+
+
+def images(name):
+    """Return the folder of a real data set, or skip."""
+    folder = DATA / name
+    if not folder.is_dir():
+        pytest.skip(f"the real images are not here: no folder ../shared/data/{name}")
+    return folder
+
+
+def run(name, folder, **paths):
+    """Run an example; return its last stack, its statistics and its report."""
+    stack = fibdask.run_recipe(read_recipe(EXAMPLES / name, output_path=folder, **paths))
+    _, statistics = reopen(RunFolder(folder))
+    return stack, statistics, (folder / "report.html").read_text(encoding="utf-8")
+
+
+# Recipes
+
+
+def test_ligaments__figures(tmp_path):
+    stack, statistics, report = run("ligaments.toml", tmp_path, input_path=images("ligaments"))
+    slices = fibdask.open_stack(tmp_path / "segment.zarr")["phase"]
+    assert float(slices.mean()) == pytest.approx(0.334, abs=5e-4)
+    assert float(statistics["solid_fraction"]) == pytest.approx(0.334, abs=2e-3)
+    assert np.diff(stack["z"]) == pytest.approx(40)
+    assert int(stack["measured"].sum()) == slices.sizes["z"] == 130
+    assert float(statistics["isotropy_error"].max()) < 0.05
+    assert re.search(r'>2 kV\s*<span class="assumed">', report)
+
+
+def test_fib25__figures(tmp_path):
+    stack, statistics, report = run("fib25.toml", tmp_path, input_path=images("fib25"))
+    grey = fibdask.open_stack(tmp_path / "import.zarr")["intensity"][0].values
+    phase = stack["phase"].values
+    assert grey[phase == 1].min() == grey[phase == 0].max() + 1
+    assert float(statistics["solid_fraction"]) == pytest.approx(0.462, abs=1e-3)
+    assert bool(stack["measured"].all())
+    assert "Assumed, not measured:</strong> voltage = 1.2" in report
+
+
+def test_synthetic__is_segmented_and_filled_well(tmp_path):
+    stack, statistics, report = run("synthetic.toml", tmp_path)
+    assert float(statistics["misplaced"]) < 3
+    assert float(statistics["solid_fraction"]) == pytest.approx(0.35, abs=0.02)
+    assert statistics["ligament_diameter"].values == pytest.approx(60, rel=0.1)
+    assert np.diff(stack["z"]) == pytest.approx(5)
+    assert "Accuracy" in report
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_recipes__are_read_without_their_images(path):
+    recipe = read_recipe(path)
+    assert recipe.tables["output"]["path"] == str(EXAMPLES / f"{path.stem}-out")
+    assert recipe.title != path.stem
+
+
+# The script
+
+
+def notebook():
+    return runpy.run_path(str(EXAMPLES / "notebook.py"))["main"]
+
+
+def test_notebook__gives_what_the_recipe_gives(tmp_path, monkeypatch):
+    folder = images("ligaments")
+    monkeypatch.chdir(tmp_path)
+    found = notebook()(str(folder))
+    _, expected, _ = run("ligaments.toml", tmp_path / "out", input_path=folder)
+    assert float(found["solid_fraction"]) == float(expected["solid_fraction"])
+    shorter = expected["lineal_path"].isel(lag=slice(33)).values
+    assert np.array_equal(found["lineal_path"].values, shorter)
+
+
+def test_notebook__simulates_where_there_are_no_images(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    found = notebook()()
+    assert float(found["solid_fraction"]) == pytest.approx(0.334, abs=0.02)
+    assert "planes hold no slice" in capsys.readouterr().out
+
+
+# README
+
+
+def readme(language):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return block
+
+
+@pytest.fixture
+def slices(tmp_path):
+    """Images and depths as the README has them."""
+    ligaments = fibdask.levelled_wave(
+        (60, 80, 80), voxel_size=5, ligament_size=50, solid_fraction=0.4, seed=4
+    )
+    milled = fibdask.mimic_milling(ligaments, mean_thickness=12, std_thickness=3, seed=4)
+    stack = fibdask.simulate_images(ligaments, slices=milled, voltage=2.0, seed=4).compute()
+    (tmp_path / "slices").mkdir()
+    for number, image in enumerate(stack["intensity"].values[0]):
+        Image.fromarray(image).save(tmp_path / "slices" / f"slice_{number:04}.png")
+    rows = [f"{number},{z}" for number, z in enumerate(stack["z"].values)]
+    (tmp_path / "depths.csv").write_text("\n".join(["slice,z_nm", *rows]))
+    return tmp_path
+
+
+def test_readme__recipe_and_python_give_the_same(slices, monkeypatch):
+    monkeypatch.chdir(slices)
+    Path("recipe.toml").write_text(readme("toml"), encoding="utf-8")
+    stack = fibdask.run_recipe("recipe.toml")
+    exec(compile(readme("python"), "README.md", "exec"), {})
+    assert stack["phase"].equals(fibdask.open_stack("gold.zarr")["phase"])
+    assert Path("gold/report.html").is_file()
+
+
+def test_readme__blocks_are_short():
+    assert len(readme("toml").splitlines()) <= 15
+    assert len(readme("python").splitlines()) <= 10
+    assert set(tomllib.loads(readme("toml"))) >= {"input", "segment", "statistics", "output"}
+
+
+def test_readme__links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert (ROOT / target).is_file(), target
+
+
+def test_readme__names_every_command():
+    from fibdask.run.cli import cli
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.split("## Commands")[1]
+    for name in cli.commands:
+        assert re.search(rf"[` ]{name} [A-Z]|`fibdask {name}`", table), name
