@@ -118,7 +118,12 @@ def _written_token(path: Path, array: "zarr.Array[Any]") -> str | None:
         return None
     grid = Grid(tuple(array.shape), tuple(array.shards or array.chunks))
     files = {n: _stat(path.joinpath("c", *map(str, grid.position(n)))) for n in record.finished}
-    whole = sum(files[n][0] == size for n, (size, _) in record.finished.items())
+    torn = [
+        n
+        for n, (size, _) in record.finished.items()
+        if files[n][0] != size and not _readable(array, grid.region(grid.position(n)), files[n])
+    ]
+    whole = len(files) - len(torn)
     if whole < record.blocks:
         msg = (
             f"{path} is incomplete: {whole} of {record.blocks} blocks are written; "
@@ -128,6 +133,14 @@ def _written_token(path: Path, array: "zarr.Array[Any]") -> str | None:
     # Somebody may have edited voxels since: what was computed of them before is then stale.
     edited = sorted((n, file) for n, file in files.items() if file != record.finished[n])
     return fingerprint(record.fingerprint, edited) if edited else record.fingerprint
+
+
+def _readable(array: "zarr.Array[Any]", region: Region, file: tuple[int, int]) -> bool:
+    """Tell whether a shard of another size was edited rather than torn."""
+    try:
+        return bool(file[0]) and np.asarray(array[region]).size > 0
+    except Exception:  # zarr raises many kinds for a damaged shard
+        return False
 
 
 def _grouped_chunks(array: zarr.Array[Any]) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from fibdask.blocks import (
     reduce_blocks,
     write_array,
 )
+from fibdask.blocks.memory import PROCESS_BYTES, task_bytes
 from fibdask.blocks.records import read_record, record_writer
 from fibdask.conventions import MemoryBudgetError, StackReadError
 from tests.blocks.helpers import SHAPE, Add, FailsAt, Layers, SumAlongZ, Total, naive_ramp, ramp
@@ -217,3 +218,35 @@ def test_write_array__a_block_of_zeros_is_finished_without_a_file(tmp_path):
     assert (report.blocks_run, report.failures) == (GRID.size, [])
     assert write(zeros, target_in(tmp_path)).blocks_run == 0
     assert not open_stored(tmp_path / "volume").read(tuple(slice(n) for n in SHAPE), {}).any()
+
+
+def test_write__a_late_task_of_an_earlier_run_does_not_write(tmp_path):
+    target = target_in(tmp_path)
+    write(ramp(), target)
+    with pytest.raises(StackReadError, match="being written anew by another run"):
+        target.write((0, 0, 0), np.zeros((4, 4, 4), np.int64), "an earlier fingerprint")
+    assert (target.open()[:] == naive_ramp()).all()
+
+
+def test_forecast__covers_an_inner_block_with_its_halo():
+    shape, block = (60, 4, 4), (10, 4, 4)
+    array = map_blocks(
+        SumAlongZ(60, 9), [ramp(shape, block)], shape=shape, dtype=np.int64, block=block
+    )
+    inner = origin(array).task_bytes((slice(20, 30), slice(0, 4), slice(0, 4)))
+    first = origin(array).task_bytes((slice(0, 10), slice(0, 4), slice(0, 4)))
+    assert first < inner
+    assert task_bytes(array, Grid(shape, block), 0) >= PROCESS_BYTES + inner
+
+
+def test_write_array__derived_arrays_record_good_blocks_and_name_bad_ones(tmp_path):
+    def bad(block):
+        if block[0, 0, 0] == 400:
+            msg = "bad block"
+            raise ValueError(msg)
+        return block
+
+    derived = (ramp() + 0).map_blocks(bad, dtype=np.int64, meta=np.empty((0, 0, 0), np.int64))
+    report = write(derived, target_in(tmp_path))
+    assert [failure.block for failure in report.failures] == [(1, 0, 0)]
+    assert report.blocks_run == GRID.size - 1

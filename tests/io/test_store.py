@@ -204,3 +204,82 @@ def test_pyramid__is_left_out_and_said_for_uneven_z(stack, tmp_path):
     assert "ome" not in attrs
     with pytest.raises(ConventionError, match="reposition the slices first"):
         save_stack(stack, path, pyramid=True)
+
+
+def test_open_stack__voxels_edited_by_hand_are_read_and_give_another_fingerprint(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    before = origin(open_stack(path)["phase"].data).token
+    zarr.open_array(path / "phase", mode="r+")[2:4] = 1
+    edited = open_stack(path)["phase"]
+    assert (edited.values[2:4] == 1).all()
+    assert origin(edited.data).token != before
+
+
+def test_open_stack__refuses_a_store_whose_writing_was_interrupted(stack, tmp_path, monkeypatch):
+    from fibdask.io import store
+
+    real = store.write_array
+
+    def interrupted(array, target, *arguments, **options):
+        if target.path.name == "phase":
+            raise KeyboardInterrupt
+        return real(array, target, *arguments, **options)
+
+    monkeypatch.setattr(store, "write_array", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_stack(stack, tmp_path / "s.zarr")
+    with pytest.raises(StackReadError, match="its writing was interrupted"):
+        open_stack(tmp_path / "s.zarr")
+    monkeypatch.undo()
+    assert_same(stack, open_stack(save_stack(stack, tmp_path / "s.zarr")))
+
+
+def test_save_stack__refuses_a_store_that_others_wrote(stack, tmp_path):
+    group = zarr.open_group(tmp_path / "lab.zarr", mode="w")
+    group.create_group("precious")["data"] = np.arange(10)
+    with pytest.raises(StackReadError, match="was not written by fibdask"):
+        save_stack(stack, tmp_path / "lab.zarr")
+    assert (zarr.open_group(tmp_path / "lab.zarr")["precious/data"][:] == np.arange(10)).all()
+
+
+def test_save_stack__refuses_to_overwrite_the_store_that_xarray_reads(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    plain = xr.open_zarr(path, consolidated=False)
+    changed = plain.assign(phase=1 - plain["phase"]).drop_attrs(deep=False)
+    changed["phase"].attrs = {}
+    with pytest.raises(ConventionError, match="would overwrite"):
+        save_stack(changed, path)
+    assert_same(stack, open_stack(path))
+
+
+def test_save_stack__refuses_while_another_process_writes(stack, tmp_path):
+    from fibdask.blocks import locked
+
+    with (
+        locked(tmp_path / ".s.zarr.lock"),
+        pytest.raises(StackReadError, match="being written by another process"),
+    ):
+        save_stack(stack, tmp_path / "s.zarr")
+
+
+def test_open_stack__needs_units_in_the_file(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    z = zarr.open_array(path / "z", mode="r+")
+    z.attrs.put({key: value for key, value in z.attrs.items() if key != "units"})
+    with pytest.raises(ConventionError, match="z must have units 'nm'; found None"):
+        open_stack(path)
+
+
+def test_open_stack__checks_the_values_of_a_phase_that_others_wrote(stack, tmp_path):
+    wrong = stack.copy(deep=True)
+    wrong["phase"][3, 4, 5] = 7
+    wrong.to_zarr(tmp_path / "foreign.zarr", consolidated=False, zarr_format=3)
+    with pytest.raises(ConventionError, match=r"voxel \(3, 4, 5\) has 7"):
+        open_stack(tmp_path / "foreign.zarr")["phase"].compute()
+
+
+def test_pyramid__of_a_smaller_stack_leaves_no_stale_level(tmp_path):
+    path = save_stack(regular((300, 30, 30)), tmp_path / "s.zarr")
+    assert (path / "scale2").exists()
+    save_stack(regular((150, 30, 30)), path)
+    assert not (path / "scale2").exists()
