@@ -21,16 +21,21 @@ _OF_STACKS = (
 )
 _OF_PHASES = (
     "chord_length_distribution",
+    "connected_fraction",
     "isotropy_errors",
     "ligament_diameter",
     "lineal_path",
+    "local_thickness",
+    "local_thickness_distribution",
     "mimic_milling",
     "patch_statistics",
+    "percolates",
     "phase_statistics",
     "radial_two_point_correlation",
     "simulate_images",
     "solid_fraction",
     "solid_fraction_profile",
+    "specific_surface_area",
     "two_point_correlation",
 )
 

@@ -16,14 +16,21 @@ OF_STACKS = {
     "add_noise": {"electrons_per_pixel": 50.0, "seed": 1},
 }
 OF_PHASES = {
+    "chord_length_distribution": {},
+    "connected_fraction": {},
     "isotropy_errors": {"max_lag": 3},
     "ligament_diameter": {},
     "lineal_path": {"max_lag": 3},
+    "local_thickness": {"max_thickness": 12.0},
+    "local_thickness_distribution": {"max_thickness": 12.0},
     "mimic_milling": {"mean_thickness": 6.0, "std_thickness": 2.0, "seed": 1},
+    "percolates": {},
     "phase_statistics": {"max_lag": 3},
+    "radial_two_point_correlation": {"max_lag": 3},
     "simulate_images": {"voltage": 1.0, "seed": 1},
     "solid_fraction": {},
     "solid_fraction_profile": {},
+    "specific_surface_area": {},
     "two_point_correlation": {"max_lag": 3},
 }
 

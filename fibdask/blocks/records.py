@@ -48,7 +48,9 @@ def read_record(folder: Path) -> Record | None:
     if not lines or lines[0] is None or "fingerprint" not in lines[0]:
         return None
     finished = {
-        line["block"]: (line["bytes"], line["changed"]) for line in lines[1:] if line is not None
+        line["block"]: (line["bytes"], line["changed"])
+        for line in lines[1:]
+        if line is not None and line.keys() >= {"block", "bytes", "changed"}
     }
     return Record(lines[0]["fingerprint"], lines[0]["blocks"], finished)
 

@@ -10,7 +10,12 @@ import xarray as xr
 
 from ..conventions import FibdaskError, StackReadError, axis_spacing
 from ..io import open_stack
-from ..statistics import phase_statistics
+from ..statistics import (
+    connected_fraction,
+    percolates,
+    phase_statistics,
+    specific_surface_area,
+)
 from .folder import SUMMARY, RunFolder
 from .results import final_stack, reopen
 
@@ -68,9 +73,14 @@ def _planes(phase: xr.DataArray):  # type: ignore[no-untyped-def]
 
 
 def measure_stack(path: str | Path, *, max_lag: int) -> xr.Dataset:
-    """Compute the statistics of a stored phase."""
-    stack = find_phase(path)
-    return phase_statistics(stack["phase"], max_lag=max_lag).compute()
+    """Compute the statistics of a stored phase, with its surface and connectivity."""
+    phase = find_phase(path)["phase"]
+    lazy = phase_statistics(phase, max_lag=max_lag).assign(
+        specific_surface_area=specific_surface_area(phase),
+        connected_fraction=connected_fraction(phase),
+        percolates=percolates(phase),
+    )
+    return lazy.compute()
 
 
 def stored_statistics(path: str | Path, *, max_lag: int) -> xr.Dataset:

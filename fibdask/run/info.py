@@ -134,6 +134,13 @@ def format_statistics(results: xr.Dataset) -> str:
         if "isotropy_noise" in results:
             error += "; x against y " + _number(results, "isotropy_noise", ".4f", statistic=name)
         lines.append(f"isotropy error of {str(name).replace('_', ' ')}: {error}")
+    if "specific_surface_area" in results:
+        surface = float(results["specific_surface_area"])
+        connected = float(results["connected_fraction"])
+        through = [str(a) for a in results["axis"].values if results["percolates"].sel(axis=a)]
+        lines.append(f"specific surface area: {surface:.4g} / nm")
+        lines.append(f"largest connected piece: {100 * connected:.1f} % of the solid")
+        lines.append(f"a piece joins both faces along: {', '.join(through) or 'no axis'}")
     if "solid_fraction_interval" in results:
         confidence = results["solid_fraction_interval"].attrs["confidence"]
         lines.append(f"in brackets: {100 * confidence:g} % confidence intervals")

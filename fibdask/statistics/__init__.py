@@ -1,24 +1,32 @@
-"""Statistics of a phase: correlations along the axes, fractions, isotropy and accuracy."""
+"""Statistics of a phase: correlations, chords, fractions, surface, connectivity, thickness, errors."""
 
 from .accuracy import segmentation_errors
 from .chords import chord_length_distribution
+from .connectivity import connected_fraction, percolates
 from .correlation import ligament_diameter, lineal_path, two_point_correlation
 from .fractions import solid_fraction, solid_fraction_profile
 from .isotropy import isotropy_errors
+from .local_thickness import local_thickness, local_thickness_distribution
 from .patches import patch_statistics
 from .radial import radial_two_point_correlation
 from .summary import phase_statistics
+from .surface import specific_surface_area
 
 __all__ = [
     "chord_length_distribution",
+    "connected_fraction",
     "isotropy_errors",
     "ligament_diameter",
     "lineal_path",
+    "local_thickness",
+    "local_thickness_distribution",
     "patch_statistics",
+    "percolates",
     "phase_statistics",
     "radial_two_point_correlation",
     "segmentation_errors",
     "solid_fraction",
     "solid_fraction_profile",
+    "specific_surface_area",
     "two_point_correlation",
 ]
