@@ -1,4 +1,4 @@
-"""Statistics of a phase: correlations, chords, fractions, surface, connectivity, thickness, errors."""
+"""Statistics of a phase: correlations, chords, fractions, surface, connectivity, accuracy."""
 
 from .accuracy import segmentation_errors
 from .chords import chord_length_distribution
