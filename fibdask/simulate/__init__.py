@@ -1,6 +1,7 @@
 """Structures of known truth, milled and imaged: stacks to train on and to test against."""
 
 from .artefacts import add_noise, blur_edges
+from .backscatter import backscatter_coefficient, backscattered_electrons
 from .images import simulate_images
 from .levelled_waves import (
     hierarchical_levelled_wave,
@@ -15,6 +16,8 @@ from .stacks import simulate_stack
 __all__ = [
     "add_noise",
     "anisotropy_phantom",
+    "backscatter_coefficient",
+    "backscattered_electrons",
     "blur_edges",
     "hierarchical_levelled_wave",
     "levelled_wave",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,11 +33,14 @@ class Detector:
         Of the accelerating voltage in the half-contrast depth.
     share
         Share of the back-scattered electrons that is detected.
+    largest_loss
+        Share of the energy of the beam that a detected electron may have lost.
     """
 
     half_contrast_depth: float
     exponent: float
     share: float
+    largest_loss: float
 
     def attenuation_length(self, voltage: np.ndarray) -> np.ndarray:
         """Return the depths in nm over which contrast falls to 1/e, of voltages in kV."""
@@ -46,9 +50,9 @@ class Detector:
 
 DETECTORS: Mapping[str, Detector] = {
     # All angles and energies; fitted to 7, 23 and 88 nm at 1, 2 and 4 kV.
-    "tld": Detector(half_contrast_depth=24.2, exponent=1.83, share=1.0),
+    "tld": Detector(half_contrast_depth=24.2, exponent=1.83, share=1.0, largest_loss=1.0),
     # Only energies above 0.9 of the beam's; fitted to 1.4, 4.6 and 15 nm.
-    "icd": Detector(half_contrast_depth=4.6, exponent=1.71, share=0.29),
+    "icd": Detector(half_contrast_depth=4.6, exponent=1.71, share=0.29, largest_loss=0.1),
 }
 """Half-contrast depths are those of Monte Carlo simulations of gold under a layer of epoxy."""
 
@@ -67,7 +71,7 @@ def find_detector(name: str) -> Detector:
     return DETECTORS[name]
 
 
-def check_materials(materials: Mapping[str, str]) -> tuple[str, str]:
+def check_materials(materials: Mapping[Any, Any]) -> tuple[str, str]:
     """Return the materials of pore and solid.
 
     Raises
@@ -76,7 +80,8 @@ def check_materials(materials: Mapping[str, str]) -> tuple[str, str]:
         If a phase has no material, or one that is not known.
     """
     if set(materials) != {"pore", "solid"}:
-        msg = f"materials must name those of pore and solid; got {', '.join(materials) or 'none'}"
+        named = ", ".join(map(str, materials)) or "none"
+        msg = f"materials must name those of pore and solid; got {named}"
         raise ConventionError(msg)
     pore, solid = materials["pore"], materials["solid"]
     if solid not in ATOMIC_NUMBERS:

@@ -1,7 +1,7 @@
 """Images of a structure: the solid at the surface, and what shines through the pores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -11,25 +11,41 @@ from .. import blocks
 from ..conventions import (
     AXES,
     DIMENSIONS,
+    PHASES,
     ConventionError,
     attributes,
+    axis_spacing,
     check_z,
     finish_stack,
     record_step,
     require_phase,
     validate_stack,
 )
-from . import _kernels as kernels
-from .electrons import ATOMIC_NUMBERS, bulk_backscatter, check_materials, find_detector
+from .analytic import AnalyticImages
+from .elastic import Model
+from .electrons import (
+    ATOMIC_NUMBERS,
+    Detector,
+    bulk_backscatter,
+    check_materials,
+    find_detector,
+)
 from .milling import take_planes
-from .noise import FULL_SCALE, Noise, make_noise, voltage_word, write_grey
-from .structures import block_of, split_history
+from .monte_carlo import Materials, Microscope, MonteCarloImages, label_materials, tile_block
+from .noise import FULL_SCALE, Noise, make_noise
+from .structures import block_of, check_positive, split_history
+from .transport import CUTOFF_EV, VoxelLengths
 
 EPOXY_GOLD: Mapping[str, str] = MappingProxyType({"pore": "epoxy", "solid": "Au"})
 GAUSSIAN_STD = 0.001**0.5
 _WHITE = 0.6  # backscatter coefficient that is shown white: above gold's at any voltage
-_GREY_LEVELS = 255
+_ELECTRONS_PER_PA_US = 6.241509  # in a picoampere times a microsecond
 _PLACE_TOLERANCE = 1e-6  # nm
+_MODELS = ("analytic", "monte_carlo")
+_FINEST_PART = 4  # of the least distance of uneven planes, in which the others are measured
+_PART_TOLERANCE = 0.01
+
+Images = AnalyticImages | MonteCarloImages
 
 
 def simulate_images(
@@ -39,9 +55,17 @@ def simulate_images(
     model: str = "analytic",
     slices: xr.Dataset | Sequence[float] | None = None,
     electrons_per_pixel: float | None = 100.0,
+    beam_current: float | None = None,
+    dwell_time: float | None = None,
     gaussian_std: float = GAUSSIAN_STD,
-    materials: Mapping[str, str] = EPOXY_GOLD,
+    materials: Materials = EPOXY_GOLD,
     detector: str = "tld",
+    acceptance_angle: float = 90.0,
+    energy_window: float | None = None,
+    elastic: Model = "mott",
+    tilt: float = 0.0,
+    beam_diameter: float = 0.0,
+    cutoff_ev: float = CUTOFF_EV,
     seed: int,
     dtype: str = "uint8",
 ) -> xr.Dataset:
@@ -52,26 +76,44 @@ def simulate_images(
     Parameters
     ----------
     phase
-        Structure (z, y, x), uint8; its z in nm may be uneven.
+        Structure (z, y, x), uint8, at depths z in nm that may be uneven: phases, or for Monte
+        Carlo any labels that have materials.
     voltage
         Accelerating voltages in kV, increasing.
     model
         `analytic`: contrast falls exponentially with the depth of the first solid.
+        `monte_carlo`: each electron is followed. Arguments from `acceptance_angle` to
+        `cutoff_ev`, and other materials than named for `analytic`, are for this model only.
     slices
         Faces that are imaged: z in nm, or a stack of `mimic_milling`, of planes of the structure.
         Each shows the structure below it at full resolution. By default all planes.
     electrons_per_pixel
         Electrons of the beam on each pixel, whose back-scattered share is counted; None for
-        images without Poisson noise.
+        images without Poisson noise, which Monte Carlo cannot make.
+    beam_current, dwell_time
+        In pA and µs; where given, their product is the charge on each pixel.
     gaussian_std
         Standard deviation of Gaussian noise added to that, relative to white.
     materials
-        Of `pore` (epoxy or PMMA) and `solid` (Au, Ag, Cu, Si, Al, C, epoxy or PMMA).
+        Of `pore` and `solid`: for `analytic` epoxy or PMMA, and Au, Ag, Cu, Si, Al, C, epoxy or
+        PMMA. For Monte Carlo any names or a `Material`, of the phases or of labels 0, 1, ….
     detector
         `tld`: through the lens, all back-scattered electrons; `icd`: in the column, only those
         that lost less than a tenth of their energy.
+    acceptance_angle
+        Half-angle in degrees of the cone about the beam in which electrons are detected.
+    energy_window
+        Share of its energy that a detected electron may have lost, instead of the detector's.
+    elastic
+        `mott` or `browning`: model of elastic scattering, see `elastic_table`.
+    tilt
+        Angle between beam and normal of the surface in degrees, towards +y.
+    beam_diameter
+        Full width at half maximum of the beam in nm, beside an even spread over the pixel.
+    cutoff_ev
+        Energy in eV at which electrons are given up.
     seed
-        Of the noise. The noise of a pixel depends on the seed, the voltage, the plane of the
+        Of all random numbers. Those of a pixel depend on the seed, the voltage, the plane of the
         structure and the pixel, not on what else is imaged.
     dtype
         Of the images: uint8, uint16 or float32 (1 is white).
@@ -79,7 +121,8 @@ def simulate_images(
     Returns
     -------
     xarray.Dataset
-        Stack with `intensity` (voltage, z, y, x) and `true_phase` (z, y, x) on the imaged faces.
+        Stack with `intensity` (voltage, z, y, x) and `true_phase` (z, y, x) on the imaged faces;
+        `true_label` in its place for a structure of labels.
 
     Raises
     ------
@@ -88,7 +131,8 @@ def simulate_images(
 
     Notes
     -----
-    A pixel whose first solid lies at depth d below the imaged face has the signal
+    In the analytic model, a pixel whose first solid lies at depth d below the imaged face has
+    the signal
 
         η(d) = η_pore + (η_solid − η_pore) exp(−d / L),
 
@@ -96,48 +140,129 @@ def simulate_images(
     which half of the contrast is left is 24.2 nm (V / 2 kV)^1.83 for `tld` and
     4.6 nm (V / 2 kV)^1.71 for `icd`. White is η = 0.6. Where less than half a grey level of 255
     would be left of the contrast, at about 5 L, the structure is not seen at all.
+
+    By Monte Carlo, the number of electrons on a pixel is Poisson-distributed and those detected
+    are counted, so that shot noise is that of a real image. White is 0.6 of them times 0.29 for
+    `icd`, and times sin² of the acceptance angle, as of a cosine law. No public text defines the
+    acceptance of these detectors; the angle and the window can be set. Losses are continuous, so
+    narrow windows show too little. Beyond its sides the structure is mirrored; below its last
+    plane it goes on as that. Planes of uneven z are cut anew below each face, at steps of the
+    least of their distances or a half, third or fourth of it, whichever fits all. Where a
+    material is vacuum, electrons are given up 1 µm below the face.
     """
-    _check_structure(phase, voltage, model, dtype)
-    noise = make_noise(electrons_per_pixel, gaussian_std, seed)
+    _check_choices(model, dtype)
     kilovolts = np.atleast_1d(np.asarray(voltage, np.float64))
-    pore, solid = (
-        bulk_backscatter(ATOMIC_NUMBERS[name], kilovolts) / _WHITE
-        for name in check_materials(materials)
-    )
+    analytic = model == "analytic"
+    (check_materials if analytic else label_materials)(materials)
+    is_phase = set(materials) == set(EPOXY_GOLD)
+    _check_structure(phase, kilovolts, is_phase=is_phase)
+    electrons = _dose(electrons_per_pixel, beam_current, dwell_time)
+    noise = make_noise(electrons, gaussian_std, seed)
     seen = find_detector(detector)
-    noise = Noise(noise.electrons * seen.share * _WHITE, noise.gaussian_std, noise.seed)
-    planes = _find_planes(phase["z"].values, slices)
-    attenuation = seen.attenuation_length(kilovolts)
-    function = AnalyticImages(
-        phase["z"].values, planes, kilovolts, pore, solid, attenuation, noise, dtype
+    window = seen.largest_loss if energy_window is None else energy_window
+    microscope = Microscope(
+        acceptance_angle, window, tilt, beam_diameter, cutoff_ev, elastic, _WHITE * seen.share
     )
-    stack = _imaged_stack(phase, function, _nominal_thickness(phase, slices))
+    faces = phase["z"].values, _find_planes(phase["z"].values, slices), kilovolts
+    images: Images
+    if analytic:
+        images = _analytic_images(faces, check_materials(materials), seen, noise, dtype)
+        block = (1, *block_of(take_planes(phase.data, images.planes)))
+    else:
+        size, image = _voxel_size(phase), (phase.sizes["y"], phase.sizes["x"])
+        named = label_materials(materials)
+        images = MonteCarloImages(*faces, size, image, named, microscope, noise, dtype)
+        block = tile_block(*images.image)
+    truth = "true_phase" if is_phase else "true_label"
+    stack = _imaged_stack(phase, images, block, truth, _nominal_thickness(phase, slices))
     parameters = {
         "voltage": kilovolts,
         "model": model,
-        "electrons_per_pixel": electrons_per_pixel,
+        "electrons_per_pixel": electrons,
         "gaussian_std": gaussian_std,
-        "materials": dict(materials),
+        "materials": {str(key): material for key, material in materials.items()},
         "detector": detector,
         "seed": seed,
     }
+    if not analytic:
+        parameters |= asdict(microscope)
     return record_step(stack, "simulate_images", parameters)
 
 
-def _check_structure(
-    phase: xr.DataArray, voltage: float | Sequence[float], model: str, dtype: str
-) -> None:
-    require_phase(phase)
-    kilovolts = np.atleast_1d(np.asarray(voltage, np.float64))
+def _analytic_images(
+    faces: tuple[np.ndarray, np.ndarray, np.ndarray],
+    materials: tuple[str, str],
+    seen: Detector,
+    noise: Noise,
+    dtype: str,
+) -> AnalyticImages:
+    pore, solid = (bulk_backscatter(ATOMIC_NUMBERS[name], faces[2]) / _WHITE for name in materials)
+    noise = replace(noise, electrons=noise.electrons * seen.share * _WHITE)
+    return AnalyticImages(*faces, pore, solid, seen.attenuation_length(faces[2]), noise, dtype)
+
+
+def _check_choices(model: str, dtype: str) -> None:
+    for name, value, choices in (("model", model, _MODELS), ("dtype", dtype, tuple(FULL_SCALE))):
+        if value not in choices:
+            msg = f"{name} must be one of {', '.join(choices)}; got {value!r}"
+            raise ConventionError(msg)
+
+
+def _check_structure(phase: xr.DataArray, kilovolts: np.ndarray, *, is_phase: bool) -> None:
+    if is_phase:
+        require_phase(phase)
+    elif not isinstance(phase, xr.DataArray) or phase.dims != AXES or phase.dtype != np.uint8:
+        found = f"{phase.dims} of {phase.dtype}" if hasattr(phase, "dims") else type(phase).__name__
+        msg = f"labels must be an xarray.DataArray (z, y, x) of uint8; got {found}"
+        raise ConventionError(msg)
     axes = {axis: phase[axis].variable for axis in AXES}
     axes["voltage"] = xr.Variable("voltage", kilovolts, attributes("voltage"))
-    validate_stack(xr.Dataset({"phase": phase.variable}, axes))
-    if model != "analytic":
-        msg = f"model must be 'analytic'; got {model!r}"
+    blank = np.broadcast_to(np.uint8(0), (len(kilovolts), *phase.shape))
+    validate_stack(xr.Dataset({"intensity": (DIMENSIONS, blank)}, axes))
+
+
+def _dose(
+    electrons_per_pixel: float | None, beam_current: float | None, dwell_time: float | None
+) -> float | None:
+    """Return the electrons on a pixel: those given, or current times time."""
+    if beam_current is None and dwell_time is None:
+        return electrons_per_pixel
+    if beam_current is None or dwell_time is None:
+        msg = (
+            "beam_current and dwell_time must be given together; "
+            f"got {beam_current} pA and {dwell_time} µs"
+        )
         raise ConventionError(msg)
-    if dtype not in FULL_SCALE:
-        msg = f"dtype must be one of {', '.join(FULL_SCALE)}; got {dtype!r}"
-        raise ConventionError(msg)
+    current = check_positive("beam_current", beam_current, "pA")
+    return current * check_positive("dwell_time", dwell_time, "µs") * _ELECTRONS_PER_PA_US
+
+
+def _voxel_size(phase: xr.DataArray) -> VoxelLengths:
+    """Return the spacing of voxels along z, y, x in nm; that of uneven planes is made finer."""
+    z = phase["z"].values
+    size_z, size_y, size_x = (
+        check_positive(f"spacing of {axis}", size, "nm")
+        for axis, size in zip(
+            AXES,
+            (
+                _common_step(np.diff(z)) if len(z) > 1 else axis_spacing(phase, "z"),
+                axis_spacing(phase, "y"),
+                axis_spacing(phase, "x"),
+            ),
+            strict=True,
+        )
+    )
+    return size_z, size_y, size_x
+
+
+def _common_step(distances: np.ndarray) -> float:
+    """Return the least distance or the largest whole part of it that divides all, if large."""
+    least = float(distances.min())
+    for parts in range(1, _FINEST_PART):
+        steps = distances * parts / least
+        if np.abs(steps - np.rint(steps)).max() < _PART_TOLERANCE:
+            return least / parts
+    return least / _FINEST_PART
 
 
 def _find_planes(z: np.ndarray, slices: xr.Dataset | Sequence[float] | None) -> np.ndarray:
@@ -174,100 +299,28 @@ def _nominal_thickness(
 
 
 def _imaged_stack(
-    phase: xr.DataArray, function: "AnalyticImages", nominal_thickness: float | None
+    phase: xr.DataArray,
+    images: Images,
+    block: tuple[int, ...],
+    truth: str,
+    nominal_thickness: float | None,
 ) -> xr.Dataset:
-    planes = function.planes
+    planes = images.planes
     _, history = split_history(phase)
     slices = take_planes(phase.data, planes)
-    images = blocks.map_blocks(
-        function,
+    intensity = blocks.map_blocks(
+        images,
         [phase.data],
-        shape=(len(function.voltage), *slices.shape),
-        dtype=function.dtype,
-        block=(1, *block_of(slices)),
+        shape=(len(images.voltage), *slices.shape),
+        dtype=images.dtype,
+        block=block,
     )
     coords = {axis: phase[axis].variable for axis in ("y", "x")}
     coords["z"] = xr.Variable("z", phase["z"].values[planes], attributes("z"))
-    coords["voltage"] = xr.Variable("voltage", function.voltage, attributes("voltage"))
+    coords["voltage"] = xr.Variable("voltage", images.voltage, attributes("voltage"))
+    attrs = attributes(truth) if truth in PHASES else {"long_name": "true material"}
     volumes = {
-        "intensity": (DIMENSIONS, images, attributes("intensity")),
-        "true_phase": (AXES, slices, attributes("true_phase")),
+        "intensity": (DIMENSIONS, intensity, attributes("intensity")),
+        truth: (AXES, slices, attrs),
     }
     return finish_stack(xr.Dataset(volumes, coords, history), nominal_thickness=nominal_thickness)
-
-
-@dataclass(frozen=True, eq=False)
-class AnalyticImages:
-    """Block function: images by exponential attenuation, with noise.
-
-    Attributes
-    ----------
-    z
-        Of the planes of the structure in nm.
-    planes
-        The imaged ones.
-    voltage
-        In kV.
-    pore, solid
-        Signal of the bulks relative to white (voltage).
-    attenuation_length
-        In nm (voltage).
-    noise
-        Of every image.
-    dtype
-        Of the images.
-    """
-
-    z: np.ndarray
-    planes: np.ndarray
-    voltage: np.ndarray
-    pore: np.ndarray
-    solid: np.ndarray
-    attenuation_length: np.ndarray
-    noise: Noise
-    dtype: str
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return the planes from the first imaged one to the deepest that is seen."""
-        voltages, slices, y, x = region
-        planes = self.planes[slices]
-        deepest = max(self._last_seen(v, planes[-1]) for v in range(voltages.start, voltages.stop))
-        return ((slice(int(planes[0]), deepest + 1), y, x),)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Simulate the images of a region."""
-        (phase,) = inputs
-        voltages, slices, y, x = region
-        images = np.empty(blocks.lengths(region), self.dtype)
-        signal = np.empty(images.shape[2:], np.float32)
-        top = int(self.planes[slices.start])
-        # From the bottom up, each plane is looked at once for all faces above it.
-        first_solid = np.full(signal.shape, len(self.z), np.int32)
-        below = top + len(phase)
-        for k in reversed(range(slices.start, slices.stop)):
-            plane = int(self.planes[k])
-            kernels.update_first_solid(phase[plane - top : below - top], plane, first_solid)
-            below = plane
-            for v in range(voltages.start, voltages.stop):
-                kernels.look_up_depth(first_solid, plane, self._signals(v, plane), signal)
-                image = (voltage_word(self.voltage[v]), plane)
-                self.noise.add(signal, image, y.start, x.start)
-                write_grey(signal, images[v - voltages.start, k - slices.start])
-        return images
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """First solid, signal and its grey values, of one plane at a time."""
-        n_y, n_x = blocks.lengths(region)[2:]
-        return 12 * n_y * n_x + 32 * len(self.z)
-
-    def _last_seen(self, voltage: int, plane: int) -> int:
-        contrast = abs(self.solid[voltage] - self.pore[voltage]) * _GREY_LEVELS
-        reach = self.attenuation_length[voltage] * np.log(max(2 * contrast, 1.0))
-        return int(np.searchsorted(self.z, self.z[plane] + reach, side="right")) - 1
-
-    def _signals(self, voltage: int, plane: int) -> np.ndarray:
-        """Return the signal of a first solid 0, 1, … planes below, and last of none in sight."""
-        depth = self.z[plane : self._last_seen(voltage, plane) + 1] - self.z[plane]
-        attenuation = np.append(np.exp(-depth / self.attenuation_length[voltage]), 0)
-        pore, solid = self.pore[voltage], self.solid[voltage]
-        return np.asarray(pore + (solid - pore) * attenuation, np.float32)

@@ -43,7 +43,7 @@ class Noise:
             Place of the first pixel.
         """
         if self.electrons or self.gaussian_std:
-            key = np.uint64(_image_key((self.seed, *image)))
+            key = np.uint64(image_key((self.seed, *image)))
             kernels.add_image_noise(signal, key, y0, x0, self.electrons, self.gaussian_std)
 
 
@@ -61,7 +61,7 @@ def make_noise(electrons: float | None, gaussian_std: float, seed: int) -> Noise
     return Noise(float(electrons or 0), float(gaussian_std), check_seed(seed))
 
 
-def _image_key(words: tuple[int, ...]) -> int:
+def image_key(words: tuple[int, ...]) -> int:
     """Hash whole numbers to 64 bits (the finaliser of SplitMix64, word by word)."""
     key = 0
     for word in words:

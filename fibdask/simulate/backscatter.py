@@ -1,0 +1,123 @@
+"""Electrons scattered back by a bulk: how many, from what depth, where and how they come out."""
+
+import numpy as np
+import xarray as xr
+
+from ..conventions import ConventionError
+from ._kernels_transport import send_electrons
+from .elastic import Model
+from .materials import Material, find_material
+from .noise import image_key
+from .records import Acceptance, Place
+from .structures import check_seed
+from .transport import CUTOFF_EV, Illumination, pack_structure
+
+_VOXELS_PER_REACH = 8  # of a bulk: larger ones would cost digits of the places, smaller ones time
+_DEEPEST = 2**20  # planes: beyond the reach of any electron
+_EVERYTHING = Acceptance(np.float32(0), np.float32(-1))
+
+
+def backscatter_coefficient(
+    material: str | Material,
+    *,
+    beam_energy_kev: float,
+    electrons: int = 100_000,
+    seed: int,
+    elastic: Model = "mott",
+    tilt: float = 0.0,
+    cutoff_ev: float = CUTOFF_EV,
+) -> float:
+    """Return the share of the electrons of a beam that a bulk scatters back, by Monte Carlo.
+
+    Parameters
+    ----------
+    material
+        Name, such as `Au` or `epoxy`, or a `Material`.
+    beam_energy_kev
+        In keV.
+    electrons
+        Number that is followed; the standard error is √(η (1 − η)/electrons).
+    seed
+        Of the random numbers.
+    elastic
+        `mott` or `browning`, see `elastic_table`.
+    tilt
+        Angle between beam and normal of the surface in degrees.
+    cutoff_ev
+        Energy in eV at which electrons are given up.
+
+    Raises
+    ------
+    ConventionError
+        If the material is unknown or scatters nothing, or an argument is out of range.
+    """
+    illumination = Illumination(beam_energy_kev * 1e3, tilt, 0.0, cutoff_ev, elastic)
+    count, _ = _send(find_material(material), illumination, electrons, seed, recorded=0)
+    return count / electrons
+
+
+def backscattered_electrons(
+    material: str | Material,
+    *,
+    beam_energy_kev: float,
+    electrons: int = 100_000,
+    seed: int,
+    elastic: Model = "mott",
+    tilt: float = 0.0,
+    cutoff_ev: float = CUTOFF_EV,
+) -> xr.Dataset:
+    """Follow electrons in a bulk and return those that come out again.
+
+    Parameters
+    ----------
+    material, beam_energy_kev, electrons, seed, elastic, tilt, cutoff_ev
+        As for `backscatter_coefficient`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Of each electron that comes out, along `electron` (its number among all): `energy` in
+        eV, greatest `depth` in nm, `y` and `x` of the exit from the entrance in nm, and
+        `direction` (electron, axis), a unit vector (z, y, x) with z into the material.
+
+    Raises
+    ------
+    ConventionError
+        As `backscatter_coefficient`.
+    """
+    illumination = Illumination(beam_energy_kev * 1e3, tilt, 0.0, cutoff_ev, elastic)
+    _, exits = _send(find_material(material), illumination, electrons, seed, recorded=electrons)
+    numbers = np.flatnonzero(exits[:, 0])
+    energy, depth, y, x = exits[numbers, :4].T
+    lengths = {"depth": depth, "y": y, "x": x}
+    variables = {name: ("electron", value, {"units": "nm"}) for name, value in lengths.items()}
+    variables["energy"] = ("electron", energy, {"units": "eV"})
+    direction = ("electron", "axis"), exits[numbers, 4:]
+    coords = {"electron": numbers, "axis": ["z", "y", "x"]}
+    return xr.Dataset(variables | {"direction": direction}, coords, {"electrons": electrons})
+
+
+def _send(
+    material: Material, illumination: Illumination, electrons: int, seed: int, *, recorded: int
+) -> tuple[int, np.ndarray]:
+    """Return how many electrons come out, and the exits of the first ones, lengths in nm."""
+    if not material.composition:
+        msg = f"material must scatter electrons; {material.name} does not"
+        raise ConventionError(msg)
+    if not 0 < electrons < 2**31:
+        msg = f"electrons must be in 1 … {2**31 - 1}; got {electrons}"
+        raise ConventionError(msg)
+    size = illumination.reach((material,)) / _VOXELS_PER_REACH
+    width = 2 * _VOXELS_PER_REACH + 3
+    labels = np.zeros((1, width, width), np.uint8)
+    structure = pack_structure(labels, (size, size, size), deepest=_DEEPEST)
+    centre = width // 2
+    place = Place(np.uint64(image_key((check_seed(seed),))), 0, 0, centre, centre)
+    numbers, counts = np.full((1, 1), electrons, np.int32), np.zeros((1, 1), np.int32)
+    exits = np.zeros((recorded, 7), np.float32)
+    beam = illumination.beam((size, size, size), pixel=0.0)
+    tables = illumination.tables((material,))
+    send_electrons(structure, tables, beam, _EVERYTHING, place, numbers, counts, exits)
+    exits[:, 2:4] -= centre + 0.5
+    exits[:, 1:4] *= size
+    return int(counts[0, 0]), exits
