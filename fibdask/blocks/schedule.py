@@ -92,7 +92,16 @@ def _run_on_workers(
 
 
 def _ahead(client: distributed.Client) -> int:
-    return 2 * max(sum(int(count) for count in client.nthreads().values()), 1)
+    try:
+        threads = sum(int(count) for count in client.nthreads().values())
+    except OSError as error:  # a closed connection is one
+        raise _gone() from error
+    return 2 * max(threads, 1)
+
+
+def _gone() -> BlocksFailedError:
+    msg = "the scheduler is gone; finished blocks are kept, run again to make the others"
+    return BlocksFailedError(msg)
 
 
 def _finished(
@@ -100,8 +109,7 @@ def _finished(
 ) -> list[distributed.Future]:
     while not (batch := waiting.next_batch(block=False)):
         if client.status not in ("running", "connecting"):
-            msg = "the scheduler is gone; finished blocks are kept, run again to make the others"
-            raise BlocksFailedError(msg)
+            raise _gone()
         time.sleep(_POLL)
     return list(batch)
 
