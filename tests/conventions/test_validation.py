@@ -88,7 +88,8 @@ def test_validate_stack__computes_nothing_lazy(stack):
     lazy = da.zeros((7, 70, 66), chunks=5, dtype="u1").map_blocks(
         fail, dtype="u1", meta=np.empty(0)
     )
-    validate_stack(stack.assign(phase=(("z", "y", "x"), lazy, stack["phase"].attrs)))
+    unread = stack.assign(phase=(("z", "y", "x"), lazy, stack["phase"].attrs))
+    assert validate_stack(unread) is None
 
 
 def test_validate_stack__refuses_other_objects():

@@ -30,30 +30,32 @@ def write_input_recipe(tmp_path, *, keys="slice_thickness = 10", stages=""):
     return path
 
 
-def refused(tmp_path, message, *, code=1, arguments=()):
+def refused(tmp_path, message, *more, code=1, arguments=()):
+    """Check that a run is refused with these words and that nothing is stored."""
     _, err = fibdask("run", tmp_path / "recipe.toml", *arguments, "--quiet", code=code)
-    assert message in err
+    for words in (message, *more):
+        assert words in err
     assert not list((tmp_path / "out").glob("*.zarr"))
 
 
 def test_run__empty_folder(tmp_path):
     (tmp_path / "images").mkdir()
     write_input_recipe(tmp_path)
-    refused(tmp_path, "images")
+    refused(tmp_path, "holds no images")
 
 
 def test_run__slices_of_different_shape(tmp_path):
     write_slices(tmp_path / "images")
     Image.fromarray(np.zeros((30, 44), np.uint8)).save(tmp_path / "images" / "slice_002.png")
     write_input_recipe(tmp_path)
-    refused(tmp_path, "slice_002.png")
+    refused(tmp_path, "slice_002.png", "30", "40")
 
 
 def test_run__slices_of_different_dtype(tmp_path):
     write_slices(tmp_path / "images")
     Image.fromarray(np.zeros((40, 44), np.uint16)).save(tmp_path / "images" / "slice_002.png")
     write_input_recipe(tmp_path)
-    refused(tmp_path, "slice_002.png")
+    refused(tmp_path, "slice_002.png", "uint16", "uint8")
 
 
 def test_run__unreadable_slice_is_a_failed_block_that_names_it(tmp_path):
