@@ -11,12 +11,16 @@ import fibdask
 from .conventions import require
 
 _OF_STACKS = (
+    "add_brightness_drift",
+    "add_curtaining",
     "add_noise",
+    "add_shifts",
     "blur_edges",
     "inpaint_gaps",
     "reposition_slices",
     "save_stack",
     "segment_phases",
+    "simulate_stack",
     "validate_stack",
 )
 _OF_PHASES = (
@@ -32,6 +36,7 @@ _OF_PHASES = (
     "percolates",
     "phase_statistics",
     "radial_two_point_correlation",
+    "self_similar",
     "simulate_images",
     "solid_fraction",
     "solid_fraction_profile",

@@ -13,7 +13,11 @@ OF_STACKS = {
     "reposition_slices": {"spacing": 4.0},
     "inpaint_gaps": {"method": "nearest"},
     "blur_edges": {"width": 8.0},
+    "add_brightness_drift": {"seed": 1},
+    "add_curtaining": {"seed": 1},
     "add_noise": {"electrons_per_pixel": 50.0, "seed": 1},
+    "add_shifts": {"step_std": 3.0, "seed": 1},
+    "simulate_stack": {"mean_thickness": 6.0, "std_thickness": 1.0, "model": "analytic"},
 }
 OF_PHASES = {
     "chord_length_distribution": {},
@@ -27,6 +31,7 @@ OF_PHASES = {
     "percolates": {},
     "phase_statistics": {"max_lag": 3},
     "radial_two_point_correlation": {"max_lag": 3},
+    "self_similar": {"scale": [1.0, 0.5], "seed": 1},
     "simulate_images": {"voltage": 1.0, "seed": 1},
     "solid_fraction": {},
     "solid_fraction_profile": {},
@@ -44,7 +49,7 @@ def regular(stack):
 
 @pytest.mark.parametrize("name", OF_STACKS)
 def test_fib__stages_equal_the_functions(stack, regular, name):
-    given = regular if name in ("inpaint_gaps", "blur_edges") else stack
+    given = regular if name in ("inpaint_gaps", "blur_edges", "simulate_stack") else stack
     function = getattr(fibdask, name)(given, **OF_STACKS[name])
     assert getattr(given.fib, name)(**OF_STACKS[name]).identical(function)
 
@@ -80,7 +85,9 @@ def test_fib__methods_have_the_docstrings_of_the_functions(stack):
 
 
 def test_fib__unknown_name_lists_the_known(stack):
-    with pytest.raises(AttributeError, match=r"no method 'segment'; it has add_noise, .*"):
+    with pytest.raises(
+        AttributeError, match=r"no method 'segment'; it has add_brightness_drift, .*"
+    ):
         stack.fib.segment()
 
 

@@ -3,76 +3,157 @@
 import numpy as np
 import xarray as xr
 
-from .images import GAUSSIAN_STD, simulate_images
+from ..conventions import ConventionError, finish_stack, require
+from .artefacts import blur_edges
+from .displacements import add_shifts
+from .distortions import add_brightness_drift, add_curtaining
+from .images import EPOXY_GOLD, GAUSSIAN_STD, simulate_images
 from .levelled_waves import hierarchical_levelled_wave
 from .milling import mimic_milling
+from .structures import split_history
 
 
-def simulate_stack(
+def simulate_structure(
     *,
     shape: tuple[int, int, int],
     voxel_size: tuple[float, float, float] | float = 2.5,
     ligament_size: tuple[float, ...] = (110.0, 15.0),
     solid_fraction: tuple[float, ...] = (0.35, 0.35),
-    mean_thickness: float = 10.16,
-    std_thickness: float = 3.12,
-    voltage: tuple[float, ...] = (1.0, 2.0, 4.0),
-    electrons_per_pixel: float | None = 100.0,
-    gaussian_std: float = GAUSSIAN_STD,
-    detector: str = "tld",
     seed: int = 0,
 ) -> xr.Dataset:
-    """Simulate a stack of hierarchical gold in epoxy, milled unevenly, lazily.
+    """Make the structure that `simulate_stack` images, lazily.
 
     Parameters
     ----------
     shape
-        Voxels (z, y, x) of the structure, of which the slices are planes.
+        Voxels (z, y, x) of the structure.
     voxel_size
         Of the structure (z, y, x), or of a cube, in nm.
     ligament_size, solid_fraction
         Of each level of ligaments, the size in nm.
-    mean_thickness, std_thickness
-        Of the slices in nm.
-    voltage
-        Accelerating voltages in kV, increasing.
-    electrons_per_pixel, gaussian_std, detector
-        As for `simulate_images`.
     seed
         Of everything that is random.
 
     Returns
     -------
     xarray.Dataset
-        Stack with `intensity` (voltage, z, y, x) and `true_phase` (z, y, x).
+        Stack with `phase` (z, y, x), uint8: 0 pore, 1 solid.
 
     Raises
     ------
     ConventionError
         If an argument is out of range.
     """
-    structure_seed, milling_seed, noise_seed = (
-        int(word) for word in np.random.SeedSequence(seed).generate_state(3)
-    )
-    structure = hierarchical_levelled_wave(
+    phase = hierarchical_levelled_wave(
         shape,
         voxel_size=voxel_size,
         ligament_size=ligament_size,
         solid_fraction=solid_fraction,
-        seed=structure_seed,
+        seed=_seeds(seed)[0],
     )
+    phase, history = split_history(phase)
+    return finish_stack(phase.to_dataset(name="phase").assign_attrs(history))
+
+
+def simulate_stack(
+    stack: xr.Dataset | None = None,
+    *,
+    shape: tuple[int, int, int] | None = None,
+    voxel_size: tuple[float, float, float] | float = 2.5,
+    ligament_size: tuple[float, ...] = (110.0, 15.0),
+    solid_fraction: tuple[float, ...] = (0.35, 0.35),
+    mean_thickness: float = 10.16,
+    std_thickness: float = 3.12,
+    voltage: tuple[float, ...] = (1.0, 2.0, 4.0),
+    model: str = "monte_carlo",
+    electrons_per_pixel: float | None = 100.0,
+    gaussian_std: float = GAUSSIAN_STD,
+    materials: dict[str, str] | None = None,
+    detector: str = "tld",
+    blur_width: float = 0.0,
+    shift_std: float = 0.0,
+    gain_std: float = 0.0,
+    curtaining: float = 0.0,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Mill a structure unevenly and image its slices, lazily.
+
+    Parameters
+    ----------
+    stack
+        Stack with the `phase` (z, y, x) of a structure, of which the slices are planes; by
+        default the hierarchical one of `simulate_structure`.
+    shape, voxel_size, ligament_size, solid_fraction
+        Of the structure where none is given, as for `simulate_structure`.
+    mean_thickness, std_thickness
+        Of the slices in nm.
+    voltage
+        Accelerating voltages in kV, increasing.
+    model, electrons_per_pixel, gaussian_std, detector
+        As for `simulate_images`.
+    materials
+        Of `pore` and `solid`; by default epoxy and gold.
+    blur_width
+        As for `blur_edges`, in nm; 0 for none.
+    shift_std
+        Step of the random walk of `add_shifts` in nm; 0 for none.
+    gain_std
+        As for `add_brightness_drift`, without change of offset; 0 for none.
+    curtaining
+        Strength of the stripes of `add_curtaining`; 0 for none.
+    seed
+        Of everything that is random.
+
+    Returns
+    -------
+    xarray.Dataset
+        Stack with `intensity` (voltage, z, y, x) and `true_phase` (z, y, x), which is not shifted,
+        and the truth of what was added to the images.
+
+    Raises
+    ------
+    ConventionError
+        If an argument is out of range, or there is neither a structure nor a shape.
+    """
+    if stack is None:
+        if shape is None:
+            msg = "shape is needed where no structure is given; got None"
+            raise ConventionError(msg)
+        stack = simulate_structure(
+            shape=shape,
+            voxel_size=voxel_size,
+            ligament_size=ligament_size,
+            solid_fraction=solid_fraction,
+            seed=seed,
+        )
+    phase = require(stack, "phase")["phase"].assign_attrs(stack.attrs)
+    _, milling_seed, image_seed, *artefact_seeds = _seeds(seed)
     slices = mimic_milling(
-        structure,
-        mean_thickness=mean_thickness,
-        std_thickness=std_thickness,
-        seed=milling_seed,
+        phase, mean_thickness=mean_thickness, std_thickness=std_thickness, seed=milling_seed
     )
-    return simulate_images(
-        structure,
+    images = simulate_images(
+        phase,
         slices=slices,
         voltage=voltage,
+        model=model,
         electrons_per_pixel=electrons_per_pixel,
         gaussian_std=gaussian_std,
+        materials=materials or EPOXY_GOLD,
         detector=detector,
-        seed=noise_seed,
+        seed=image_seed,
     )
+    if blur_width:
+        images = blur_edges(images, width=blur_width)
+    if shift_std:
+        images = add_shifts(images, step_std=shift_std, seed=artefact_seeds[0])
+    if gain_std:
+        seed = artefact_seeds[1]
+        images = add_brightness_drift(images, gain_std=gain_std, offset_std=0.0, seed=seed)
+    if curtaining:
+        images = add_curtaining(images, strength=curtaining, seed=artefact_seeds[2])
+    return images
+
+
+def _seeds(seed: int) -> tuple[int, ...]:
+    """Return seeds of the structure, its milling, the images, and their three artefacts."""
+    return tuple(int(word) for word in np.random.SeedSequence(seed).generate_state(6))

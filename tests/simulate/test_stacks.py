@@ -1,24 +1,27 @@
+import json
 import tracemalloc
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from fibdask.blocks import whole
-from fibdask.conventions import validate_stack
+from fibdask.conventions import ConventionError, validate_stack
 from fibdask.simulate import (
     add_noise,
     anisotropy_phantom,
     blur_edges,
     levelled_wave,
     simulate_stack,
+    simulate_structure,
 )
 
-SMALL = {"shape": (48, 20, 30), "electrons_per_pixel": 50.0}
+SMALL = {"shape": (48, 20, 30), "electrons_per_pixel": 50.0, "model": "analytic"}
 
 
 def arrays():
     shape = (16, 192, 256)
-    stack = simulate_stack(shape=shape, voltage=[2.0, 4.0], mean_thickness=5)
+    stack = simulate_stack(shape=shape, voltage=[2.0, 4.0], mean_thickness=5, model="analytic")
     return {
         "images": stack.intensity,
         "slices": stack.true_phase,
@@ -47,6 +50,29 @@ def test_simulate_stack__solid_is_brighter_than_pore():
     brightness = stack.intensity.where(stack.true_phase == 1).mean(["z", "y", "x"])
     background = stack.intensity.where(stack.true_phase == 0).mean(["z", "y", "x"])
     assert (brightness > background + 30).all()
+
+
+def test_simulate_stack__images_a_given_structure():
+    structure = simulate_structure(shape=SMALL["shape"], seed=5)
+    given = {key: value for key, value in SMALL.items() if key != "shape"}
+    stack = simulate_stack(structure.compute(), **given, seed=5)
+    xr.testing.assert_identical(stack.compute(), simulate_stack(**SMALL, seed=5).compute())
+
+
+def test_simulate_stack__needs_a_structure_or_a_shape():
+    with pytest.raises(ConventionError, match="shape is needed where no structure is given"):
+        simulate_stack()
+
+
+def test_simulate_stack__adds_artefacts_with_their_truth():
+    artefacts = {"blur_width": 5.0, "shift_std": 4.0, "gain_std": 0.1, "curtaining": 0.1}
+    stack, clean = simulate_stack(**SMALL, **artefacts), simulate_stack(**SMALL)
+    assert set(stack.coords) - set(clean.coords) >= {"true_shift_y", "true_gain", "true_curtaining"}
+    assert stack.true_phase.variable.identical(clean.true_phase.variable)
+    assert not stack.intensity.variable.equals(clean.intensity.variable)
+    steps = [json.loads(record)["step"] for record in stack.attrs["provenance"]]
+    added = ["blur_edges", "add_shifts", "add_brightness_drift", "add_curtaining"]
+    assert steps[-4:] == added
 
 
 @pytest.mark.memory
