@@ -16,8 +16,10 @@ from .execute import (
     counts_target,
     forecast,
     is_complete,
+    keep_values,
     reduction_forecast,
     skip_array,
+    values_target,
     write_array,
 )
 from .gather import gather_blocks
@@ -76,6 +78,7 @@ __all__ = [
     "grow",
     "inner_chunks",
     "is_complete",
+    "keep_values",
     "lengths",
     "locked",
     "map_blocks",
@@ -86,6 +89,7 @@ __all__ = [
     "shift",
     "skip_array",
     "storage_grid",
+    "values_target",
     "volume_chunks",
     "voxels",
     "whole",

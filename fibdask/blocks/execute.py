@@ -174,6 +174,27 @@ def counts_target(reduction: Reduction, folder: Path) -> Target:
     )
 
 
+def keep_values(array: Any, execution: Execution, *, name: str) -> tuple[np.ndarray, StageReport]:
+    """Make a small array block by block, keep it, and return its values with the report.
+
+    Raises
+    ------
+    MemoryBudgetError
+        Before anything is touched, if a block does not fit a worker.
+    """
+    target = values_target(array, execution.counts)
+    report = write_array(array, target, execution, name=name, values={})
+    return np.empty(0) if report.failures else np.asarray(target.open()[...]), report
+
+
+def values_target(array: Any, folder: Path) -> Target:
+    """Return where the values of a small array are kept."""
+    block = tuple(max(lengths) for lengths in array.chunks)
+    dims = tuple(f"axis {number}" for number in range(array.ndim))
+    path = folder / array_token(array)
+    return Target(path, Grid(array.shape, block), block, array.dtype.name, dims, {})
+
+
 def _sum_counts(target: Target, blocks: BlockList) -> np.ndarray:
     stored, groups = target.open(), group_numbers(blocks)
     total = np.zeros((int(groups.max()) + 1, stored.shape[1]), np.int64)

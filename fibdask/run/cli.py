@@ -77,10 +77,35 @@ def run(
     _run(read_recipe(recipe, input_path=input_path, output_path=out), fresh, scheduler, quiet)
 
 
-def _run(recipe: Any, fresh: bool, scheduler: str | None, quiet: bool) -> None:
+@cli.command()
+@click.argument("recipe", type=click.Path())
+@_options("input", "out", "fresh", "scheduler", "quiet")
+def simulate(
+    recipe: str,
+    input_path: str | None,
+    out: str | None,
+    fresh: bool,
+    scheduler: str | None,
+    quiet: bool,
+) -> None:
+    """Make the structure and the images of RECIPE, and nothing of its later stages.
+
+    OUT/simulate.zarr holds images and truth at the slices' depths, OUT/structure.zarr the
+    structure. An interrupted simulation is taken up where it was.
+    """
+    from .recipe import read_recipe
+
+    read = read_recipe(recipe, input_path=input_path, output_path=out)
+    _run(read, fresh, scheduler, quiet, until="simulate")
+    _say(f"stack: {Path(read.tables['output']['path']) / 'simulate.zarr'}", quiet=quiet)
+
+
+def _run(
+    recipe: Any, fresh: bool, scheduler: str | None, quiet: bool, until: str | None = None
+) -> None:
     from .pipeline import Pipeline
 
-    pipeline = Pipeline(recipe, resume=not fresh, quiet=quiet)
+    pipeline = Pipeline(recipe, resume=not fresh, quiet=quiet, until=until)
     with _client(recipe.tables["cluster"], scheduler) as client:
         _say(f"dashboard: {client.dashboard_link}", quiet=quiet)
         pipeline.run(client)

@@ -16,9 +16,19 @@ from ..io.store import raise_failures, write_stack
 from .folder import COUNTS, LOG, RunFolder
 from .planning import plan_stages
 from .progress import LOGGER, RunMonitor, log_file
-from .recipe import STAGES, TABLES, Recipe, call_stage, read_recipe
+from .recipe import Recipe, call_stage, read_recipe
 from .results import compute_results, report_run, store_results
-from .stages import STATISTICS, accuracy, is_stored, kept_variables, phase_of, source_name
+from .stages import (
+    STATISTICS,
+    STORES,
+    accuracy,
+    first_name,
+    first_stack,
+    is_stored,
+    kept_variables,
+    phase_of,
+    stage_names,
+)
 
 
 def run_recipe(
@@ -61,10 +71,16 @@ def run_recipe(
 
 
 class Pipeline:
-    """One run of a recipe; its input is opened at once, so that errors come before workers."""
+    """One run of a recipe; its input is opened at once, so that errors come before workers.
 
-    def __init__(self, recipe: Recipe, *, resume: bool, quiet: bool) -> None:
-        self.recipe = recipe
+    A run `until` a stage leaves what an earlier one has stored of the stages after it.
+    """
+
+    def __init__(
+        self, recipe: Recipe, *, resume: bool, quiet: bool, until: str | None = None
+    ) -> None:
+        self.recipe = recipe if until is None else recipe.until(until)
+        self.whole = recipe
         self.folder = RunFolder(Path(recipe.tables["output"]["path"]))
         self.execution = Execution(
             resume=resume,
@@ -76,8 +92,7 @@ class Pipeline:
         self.statistics: xr.Dataset | None = None
         self._stage = ""
         self._reports: list[StageReport] = []
-        name = source_name(recipe)
-        self._source: xr.Dataset = TABLES[name](**recipe.tables[name])
+        self._source = first_stack(recipe)
 
     def run(self, client: distributed.Client | None) -> xr.Dataset:
         """Run all stages, then write the report, whatever happened."""
@@ -89,7 +104,7 @@ class Pipeline:
             name, needed = row["name"], row["task_bytes"]
             check_budget(name, needed, self.execution.threads, self.execution.memory_limit)
         with self.folder.taken(), log_file(self.folder.path / LOG):
-            self.folder.prepare(self.recipe.title, self.recipe.text(), self._assumptions())
+            self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())
             self._drop_other_stages()
             LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)
             try:
@@ -107,21 +122,23 @@ class Pipeline:
         source = str(Path(self.recipe.tables.get("input", {}).get("path") or "").resolve())
         if source.startswith(str(self.folder.path.resolve())):
             return
-        first = "simulate" if source_name(self.recipe) == "simulate" else "import"
-        for name in ("import", "simulate", *STAGES, STATISTICS):
-            if name != first and name not in self.recipe.tables:
+        first = first_name(self.recipe)
+        for name in (*STORES, STATISTICS):
+            if name != first and name not in self.whole.tables:
                 shutil.rmtree(self.folder.store(name), ignore_errors=True)
 
     def _run_stages(self, stack: xr.Dataset) -> xr.Dataset:
-        first = "simulate" if source_name(self.recipe) == "simulate" else "import"
-        names = [name for name in STAGES if name in self.recipe.tables]
+        first = first_name(self.recipe)
+        names = stage_names(self.recipe)
         last = ([first, *names])[-1]
-        if first == "simulate" or not is_stored(stack):
+        if not is_stored(stack):
             stack = self._keep(first, stack, list(VOLUMES), last=last == first)
-        self.stacks[first] = stack
+        if "simulate" not in names:
+            self.stacks[first] = stack
         for name in names:
             stack = call_stage(name, stack, self.recipe.tables[name])
-            stack = self._keep(name, stack, kept_variables(self.recipe, stack), last=name == last)
+            kept = kept_variables(self.recipe, stack, name)
+            stack = self._keep(name, stack, kept, last=name == last)
             self.stacks[name] = stack
         if STATISTICS in self.recipe.tables:
             self.statistics = self._measure(stack)

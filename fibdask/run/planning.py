@@ -23,8 +23,17 @@ from ..io.pyramid import coarsen, needs_level
 from ..io.store import volume_targets
 from .cluster import parse_memory
 from .info import table
-from .recipe import STAGES, TABLES, Recipe, call_stage, read_recipe
-from .stages import STATISTICS, accuracy, is_stored, kept_variables, phase_of, source_name
+from .recipe import Recipe, call_stage, read_recipe
+from .stages import (
+    STATISTICS,
+    accuracy,
+    first_name,
+    first_stack,
+    is_stored,
+    kept_variables,
+    phase_of,
+    stage_names,
+)
 
 
 def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
@@ -42,8 +51,7 @@ def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
 def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -> dict[str, Any]:
     """Return blocks, tasks, bytes per task and disk of every stage."""
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, **paths)
-    name = source_name(recipe)
-    stack = TABLES[name](**recipe.tables[name])
+    stack = first_stack(recipe)
     size = " × ".join(f"{n} {dim}" for dim, n in stack.sizes.items())
     rows = plan_stages(recipe, stack)
     return {
@@ -57,20 +65,17 @@ def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -
 
 def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
     """Return a row for each array that the stages of a recipe make of a stack."""
-    name = source_name(recipe)
     block_bytes = recipe.tables["output"]["block_mib"] * 2**20
     rows: list[dict[str, Any]] = []
     if not is_stored(stack):
-        first = "import" if name == "input" else name
-        stack, rows = _stage_rows(first, stack, list(VOLUMES), block_bytes)
+        stack, rows = _stage_rows(first_name(recipe), stack, list(VOLUMES), block_bytes)
     stacks = [stack]
-    for stage in STAGES:
-        if stage in recipe.tables:
-            stack = call_stage(stage, stack, recipe.tables[stage])
-            kept = kept_variables(recipe, stack)
-            stack, more = _stage_rows(stage, stack, kept, block_bytes)
-            rows += more
-            stacks.append(stack)
+    for stage in stage_names(recipe):
+        stack = call_stage(stage, stack, recipe.tables[stage])
+        kept = kept_variables(recipe, stack, stage)
+        stack, more = _stage_rows(stage, stack, kept, block_bytes)
+        rows += more
+        stacks.append(stack)
     if recipe.tables["output"]["pyramid"] and is_regular(stack) and rows:
         rows += _level_rows(rows[-1]["name"], stack, recipe)
     if STATISTICS in recipe.tables:
@@ -83,7 +88,7 @@ def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
 def _level_rows(name: str, stack: xr.Dataset, recipe: Recipe) -> list[dict[str, Any]]:
     """Return a row for each level of the pyramid of the last stage."""
     rows: list[dict[str, Any]] = []
-    kept = kept_variables(recipe, stack)
+    kept = kept_variables(recipe, stack, name)
     stack = stack.drop_vars([v for v in VOLUMES if v in stack and v not in kept])
     while needs_level(stack):
         stack, more = _stage_rows(

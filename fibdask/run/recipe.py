@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from ..conventions import ConventionError, RecipeError
 from ..inpaint import inpaint_gaps
 from ..segment import segment_phases
-from ..simulate import simulate_stack
+from ..simulate import simulate_stack, simulate_structure
 from ..statistics import phase_statistics
 from ..thickness import reposition_slices
 from .cluster import parse_memory
@@ -70,7 +70,7 @@ TABLES: dict[str, Callable[..., Any]] = {
 }
 """Function of each table, in the data's order."""
 
-STAGES = ("segment", "reposition", "inpaint")
+STAGES = ("simulate", "segment", "reposition", "inpaint")
 _NOT_KEYS = {"stack", "phase", "truth", "chunks", "mask"}
 
 
@@ -85,6 +85,21 @@ class Recipe:
         """Return the resolved recipe as TOML."""
         tables = {name: _without_none(table) for name, table in self.tables.items()}
         return tomli_w.dumps({"title": self.title, **tables})
+
+    def until(self, stage: str) -> "Recipe":
+        """Return the recipe without what comes after a stage.
+
+        Raises
+        ------
+        RecipeError
+            If it has no such stage.
+        """
+        if stage not in self.tables:
+            msg = f"the recipe has no [{stage}]; it has [{'], ['.join(self.tables)}]"
+            raise RecipeError(msg)
+        last = list(TABLES).index(stage)
+        dropped = set(list(TABLES)[last + 1 :]) - {"cluster", "output"}
+        return Recipe(self.title, {k: v for k, v in self.tables.items() if k not in dropped})
 
 
 def read_recipe(
@@ -119,17 +134,20 @@ def read_recipe(
         if not isinstance(table, Mapping):
             msg = f"{name} must be a table; got {table!r}"
             raise RecipeError(msg)
-    if ("input" in content or input_path is not None) == ("simulate" in content):
-        msg = "a recipe needs either [input] or [simulate]"
+    if input_path is not None:
+        content.setdefault("input", {})
+    if "input" not in content and "simulate" not in content:
+        msg = "a recipe needs [input], or [simulate] to make a structure and its images"
         raise RecipeError(msg)
-    for name in ("input", "cluster", "output"):
-        if name != "input" or "simulate" not in content:
-            content.setdefault(name, {})
+    for name in ("cluster", "output"):
+        content.setdefault(name, {})
     content = {name: dict(content[name]) for name in TABLES if name in content}
     _resolve_paths(content, folder, input_path, output_path)
     content["output"].setdefault("path", str(folder / f"{title}-out"))
     tables = {name: _checked(name, table) for name, table in content.items()}
     _check_variables(tables)
+    if "simulate" in tables:
+        tables["simulate"] = _without_unused(tables, content["simulate"])
     return Recipe(str(recipe.get("title", title)), tables)
 
 
@@ -200,6 +218,21 @@ def _check_variables(tables: Mapping[str, Mapping[str, Any]]) -> None:
     if wanted is not None and "segment" in tables and "phase" not in wanted:
         msg = f"[output] variables must hold 'phase', which [segment] makes; got {wanted}"
         raise RecipeError(msg)
+
+
+def _without_unused(tables: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return [simulate] without keys of the structure where [input] holds one."""
+    table = dict(tables["simulate"])
+    if "input" not in tables:
+        if table["shape"] is None:
+            msg = "[simulate] needs the key shape, or an [input] that holds a structure"
+            raise RecipeError(msg)
+        return table
+    keys = set(inspect.signature(simulate_structure).parameters) - {"seed"}
+    if unused := [key for key in given if key in keys]:
+        msg = f"[simulate] {', '.join(unused)}: not used where [input] holds the structure; remove"
+        raise RecipeError(msg)
+    return {key: value for key, value in table.items() if key not in keys}
 
 
 def _model(name: str) -> type[BaseModel]:

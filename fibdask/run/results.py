@@ -14,8 +14,7 @@ from ..io import open_stack
 from ..io.store import raise_failures
 from ..report import write_report
 from .folder import RunFolder
-from .recipe import STAGES
-from .stages import STATISTICS
+from .stages import STATISTICS, STORES
 
 
 def compute_results(lazy: xr.Dataset, execution: Execution) -> xr.Dataset:
@@ -58,7 +57,7 @@ def store_results(results: xr.Dataset, path: Path) -> None:
 def reopen(folder: RunFolder) -> tuple[dict[str, xr.Dataset], xr.Dataset | None]:
     """Open what a run has stored, as far as it came: its stacks in order, and its statistics."""
     stacks = {}
-    for name in ("import", "simulate", *STAGES):
+    for name in STORES:
         with contextlib.suppress(FibdaskError):
             stacks[name] = open_stack(folder.store(name))
     statistics = None
@@ -76,7 +75,7 @@ def final_stack(folder: RunFolder) -> xr.Dataset:
         If the run has not finished.
     """
     state = folder.read()["state"]
-    stores = [folder.store(name) for name in ("import", "simulate", *STAGES)]
+    stores = [folder.store(name) for name in STORES]
     stores = [store for store in stores if store.exists()]
     if state != "done" or not stores:
         msg = f"the run in {folder.path} is {state}, not done; run it again to finish it"

@@ -1,24 +1,48 @@
 """What a recipe's stages take and keep; planning and running share it."""
 
+import inspect
 from collections.abc import Iterable
 
 import xarray as xr
 
 from ..blocks import StoredArray, origin
 from ..conventions import VOLUMES, ConventionError
+from ..simulate import simulate_structure
 from ..statistics import segmentation_errors
-from .recipe import Recipe
+from .recipe import STAGES, TABLES, Recipe
 
 STATISTICS = "statistics"
 
 
-def source_name(recipe: Recipe) -> str:
-    """Return the table that a recipe's data come from."""
-    return "simulate" if "simulate" in recipe.tables else "input"
+IMPORT, STRUCTURE = "import", "structure"
+STORES = (IMPORT, STRUCTURE, *STAGES)
+"""Names under which a run may store stacks, in the data's order."""
 
 
-def kept_variables(recipe: Recipe, stack: xr.Dataset) -> list[str]:
+def first_name(recipe: Recipe) -> str:
+    """Return the name of what a recipe begins with: imported data, or a structure it makes."""
+    return IMPORT if "input" in recipe.tables else STRUCTURE
+
+
+def first_stack(recipe: Recipe) -> xr.Dataset:
+    """Open the input of a recipe, or make its structure, lazily."""
+    if "input" in recipe.tables:
+        stack: xr.Dataset = TABLES["input"](**recipe.tables["input"])
+        return stack
+    table = recipe.tables["simulate"]
+    keys = inspect.signature(simulate_structure).parameters
+    return simulate_structure(**{key: table[key] for key in keys})
+
+
+def stage_names(recipe: Recipe) -> list[str]:
+    """Return the stages of a recipe, in the data's order."""
+    return [name for name in STAGES if name in recipe.tables]
+
+
+def kept_variables(recipe: Recipe, stack: xr.Dataset, stage: str) -> list[str]:
     """Return the variables that are stored after a stage; the others stay lazy."""
+    if stage == "simulate":
+        return list(VOLUMES)
     wanted = recipe.tables["output"]["variables"]
     if wanted is None:
         results = [name for name in ("phase", "solid_probability") if name in stack]

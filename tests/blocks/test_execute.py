@@ -14,6 +14,7 @@ from fibdask.blocks import (
     count_blocks,
     forecast,
     is_complete,
+    keep_values,
     map_blocks,
     open_stored,
     origin,
@@ -148,6 +149,14 @@ def test_count_blocks__resumes_its_counts(tmp_path):
         assert origin(lazy).result(counts) == [naive_ramp().sum()]
         reports.append((report.blocks_run, report.blocks_skipped))
     assert reports == [(GRID.size, 0), (0, GRID.size)]
+
+
+def test_keep_values__resumes_them(tmp_path):
+    execution = Execution(counts=tmp_path)
+    for expected in [(GRID.size, 0), (0, GRID.size)]:
+        values, report = keep_values(ramp(), execution, name="ramp")
+        np.testing.assert_array_equal(values, naive_ramp())
+        assert (report.blocks_run, report.blocks_skipped) == expected
 
 
 def test_count_blocks__sums_grouped_blocks_by_group(tmp_path):

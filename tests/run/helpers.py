@@ -12,6 +12,7 @@ import psutil
 RECIPE = """
 title = "small"
 [simulate]
+model = "analytic"
 shape = [{size}, {size}, {size}]
 voxel_size = 2.5
 ligament_size = [60, 15]

@@ -13,11 +13,14 @@ from PIL import Image
 
 from fibdask import open_stack, run_recipe, save_stack
 from fibdask.run.cli import main
+from fibdask.run.pipeline import Pipeline
+from fibdask.run.recipe import read_recipe
 from tests.run.helpers import fibdask
 
 RECIPE = """
 title = "small"
 [simulate]
+model = "analytic"
 shape = [40, 72, 68]
 voxel_size = [5, 4, 3]
 ligament_size = [60]
@@ -35,6 +38,7 @@ max_lag = 12
 [output]
 path = "out"
 """
+STRUCTURE_KEYS = {"shape", "voxel_size", "ligament_size", "solid_fraction"}
 STAGE_KEYS = {
     "name",
     "blocks",
@@ -199,7 +203,15 @@ def test_check__finds_what_a_stage_refuses(call, tmp_path):
 def test_plan__forecasts_every_stage(call, recipe):
     plan = json.loads(call("plan", recipe, "--json")[0])
     names = list(dict.fromkeys(row["name"] for row in plan["stages"]))
-    stages = ["simulate", "segment histogram", "segment", "reposition", "inpaint", "statistics"]
+    stages = [
+        "structure",
+        "simulate",
+        "segment histogram",
+        "segment",
+        "reposition",
+        "inpaint",
+        "statistics",
+    ]
     assert names == stages
     for row in plan["stages"]:
         assert 0 < row["blocks"] <= row["tasks"] <= 2 * row["blocks"]
@@ -211,6 +223,61 @@ def test_plan__reads_well(call, recipe):
     out, _ = call("plan", recipe)
     assert out.splitlines()[1].split()[:4] == ["stage", "variable", "blocks", "tasks"]
     assert "each worker has an equal share of free memory" in out
+
+
+# simulate
+
+
+@pytest.fixture(scope="module")
+def simulated(recipe, tmp_path_factory):
+    """A folder in which the structure and the images of the recipe were made."""
+    folder = tmp_path_factory.mktemp("simulated") / "out"
+    Pipeline(
+        read_recipe(recipe, output_path=folder), resume=True, quiet=True, until="simulate"
+    ).run(None)
+    return folder
+
+
+def test_simulate__stores_structure_truth_thickness_and_images(call, recipe, scheduler, tmp_path):
+    out, _ = call("simulate", recipe, "--out", tmp_path / "out", "--scheduler", scheduler)
+    assert out.splitlines()[-1] == f"stack: {tmp_path / 'out' / 'simulate.zarr'}"
+    structure = open_stack(tmp_path / "out" / "structure.zarr")
+    stack = open_stack(tmp_path / "out" / "simulate.zarr")
+    assert stack["intensity"].dims == ("voltage", "z", "y", "x")
+    assert len(np.unique(stack["slice_thickness"])) > 2
+    truth = structure["phase"].sel(z=stack["z"].values)
+    assert np.array_equal(stack["true_phase"], truth)
+    assert not (tmp_path / "out" / "segment.zarr").exists()
+
+
+def test_simulate__is_what_run_begins_with(call, simulated, finished):
+    stack, expected = (open_stack(out / "simulate.zarr") for out in (simulated, finished))
+    assert stack.drop_attrs().identical(expected.drop_attrs())
+
+
+def test_simulate__keeps_what_a_run_made_after_it(call, recipe, scheduler, finished):
+    call("simulate", recipe, "--scheduler", scheduler, "--quiet")
+    assert open_stack(finished / "inpaint.zarr")["phase"].any()
+    stages = {s["name"]: s for s in json.loads((finished / "run.json").read_text())["stages"]}
+    assert {s["blocks_run"] for s in stages.values()} == {0}
+
+
+def test_simulate__images_the_structure_of_an_input(call, scheduler, simulated, tmp_path):
+    recipe = tmp_path / "again.toml"
+    text = RECIPE[RECIPE.index("[simulate]") : RECIPE.index("[segment]")]
+    own = [line for line in text.splitlines() if line.split(" ")[0] not in STRUCTURE_KEYS]
+    recipe.write_text("\n".join(own))
+    structure = simulated / "structure.zarr"
+    out = tmp_path / "out"
+    call("simulate", recipe, "--input", structure, "--out", out, "--scheduler", scheduler)
+    stack, expected = (open_stack(folder / "simulate.zarr") for folder in (out, simulated))
+    assert stack["intensity"].equals(expected["intensity"])
+
+
+def test_simulate__needs_its_table(call, tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text('[input]\npath = "images"\n')
+    assert "the recipe has no [simulate]; it has [input]" in call("simulate", path, code=2)[1]
 
 
 # run, status, report
@@ -363,7 +430,7 @@ def test_export__says_what_is_wrong(call, finished, tmp_path):
 
 def test_fibdask__help_names_every_command(call):
     out, _ = call("--help")
-    commands = "check demo export import info plan report run statistics status"
+    commands = "check demo export import info plan report run simulate statistics status"
     for command in commands.split():
         assert f"\n  {command} " in out
         assert call(command, "--help")[0].startswith("Usage: ")

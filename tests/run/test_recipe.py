@@ -124,7 +124,8 @@ def test_read_recipe__leaves_the_given_mapping_alone():
         ({"output": {"block_mib": 0}}, r"\[output\] block_mib = 0: .* greater than 0"),
         ({"cluster": {"workers": -1}}, r"\[cluster\] workers = -1: .* greater than 0"),
         ({"segment": "otsu"}, "segment must be a table; got 'otsu'"),
-        ({"input": {"path": "images"}}, r"either \[input\] or \[simulate\]"),
+        ({"input": {"path": "images"}}, r"\[simulate\] shape: not used where \[input\]"),
+        ({"simulate": {"voltage": [1]}}, r"\[simulate\] needs the key shape, or an \[input\]"),
     ],
 )
 def test_read_recipe__names_key_value_and_rule(content, message):
@@ -133,7 +134,7 @@ def test_read_recipe__names_key_value_and_rule(content, message):
 
 
 def test_read_recipe__needs_a_source():
-    with pytest.raises(RecipeError, match=r"either \[input\] or \[simulate\]"):
+    with pytest.raises(RecipeError, match=r"a recipe needs \[input\], or \[simulate\]"):
         read_recipe({"segment": {}})
 
 
