@@ -1,5 +1,6 @@
-"""The report of a run: one HTML page that needs nothing else."""
+"""Reports of a run or a simulation: one HTML page each that needs nothing else."""
 
 from .page import write_report
+from .simulation import write_simulation_report
 
-__all__ = ["write_report"]
+__all__ = ["write_report", "write_simulation_report"]

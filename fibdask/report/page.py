@@ -1,6 +1,6 @@
 """The page: sections put into a template and written to one file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 
 from . import sections
+from .depth import alignment_section, depth_section
 from .markup import Section
 from .stages import slices_section
 
@@ -20,6 +21,7 @@ def write_report(
     stages: Mapping[str, xr.Dataset],
     statistics: xr.Dataset | None,
     summary: Mapping[str, Any],
+    estimates: Mapping[str, xr.Dataset] | None = None,
 ) -> Path:
     """Write the report of a run: one HTML page that works from disk without a network.
 
@@ -31,7 +33,8 @@ def write_report(
         Of the page.
     stages
         Stacks (voltage, z, y, x) after each stage, in the order of processing, by stage name:
-        `import` or `simulate`, `segment`, `reposition`, `inpaint`, or others.
+        `import` or `simulate`, `align`, `curtaining`, `brightness`, `thickness`, `segment`,
+        `reposition`, `inpaint`, or others.
     statistics
         Statistics of the last phase, any of `two_point_correlation` and `lineal_path` (axis, lag)
         with `distance` (axis, lag) in nm, `ligament_diameter` (axis) in nm, `solid_fraction` (),
@@ -43,19 +46,26 @@ def write_report(
         ("voltage = 2"), and `stages`, a list of `name`, `blocks`, `blocks_run`, `blocks_skipped`,
         `blocks_failed`, `seconds`, `forecast_bytes`, `peak_bytes` and `failures` (each with
         `block` and `cause`).
+    estimates
+        What was estimated of the slices, by stage: for `align`, `shift_y` and `shift_x`
+        (voltage, z) in nm, and any of `correlation_before`, `correlation_after`, `residual`
+        (voltage, z, …) and `bad` (voltage, z); for `thickness`, `thickness` (z) in nm, NaN where
+        it is not known, and any of `standard_error` and `reference_thickness` (z) in nm, `lost`
+        and `outlier` (z).
 
     Returns
     -------
     Path
         The page.
     """
-    path = Path(path)
     numbers = xr.Dataset() if statistics is None else statistics.compute()
+    found = estimates or {}
     made = [
         sections.overview_section(stages, numbers, summary),
         sections.failures_section(summary),
         slices_section(stages),
-        sections.depth_section(stages),
+        alignment_section(found),
+        depth_section(stages, found),
         sections.profile_section(stages, numbers),
         sections.statistics_section(numbers),
         sections.accuracy_section(numbers),
@@ -63,26 +73,31 @@ def write_report(
         sections.provenance_section(stages, summary),
         sections.recipe_section(summary),
     ]
-    page = _page(summary, [section for section in made if section is not None])
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path)
-    return path
+    return write_page(path, summary, made)
 
 
-def _page(summary: Mapping[str, Any], shown: list[Section]) -> str:
+def write_page(
+    path: str | Path, summary: Mapping[str, Any], made: Iterable[Section | None]
+) -> Path:
+    """Put sections, those that are not None, into the template and write it to one file."""
+    path = Path(path)
+    shown = [section for section in made if section is not None]
     package = files(__package__ or "fibdask.report")
     template = Template(package.joinpath("page.html").read_text(encoding="utf-8"))
-    made = [str(summary[key]) for key in ("created",) if summary.get(key)]
-    made += [f"fibdask {summary['version']}"] if summary.get("version") else []
-    return template.substitute(
+    known = [str(summary[key]) for key in ("created",) if summary.get(key)]
+    known += [f"fibdask {summary['version']}"] if summary.get("version") else []
+    page = template.substitute(
         title=escape(str(summary.get("title", "Run"))),
         style=package.joinpath("page.css").read_text(encoding="utf-8"),
-        made=escape(" · ".join(made)),
+        made=escape(" · ".join(known)),
         navigation="\n".join(section.link() for section in shown),
         notes=_notes(summary),
         sections="\n".join(section.html() for section in shown),
     )
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(path)
+    return path
 
 
 def _notes(summary: Mapping[str, Any]) -> str:

@@ -8,16 +8,11 @@ import numpy as np
 import xarray as xr
 
 from ..conventions import require
-from .figures import (
-    correlation_curves,
-    depth_trace,
-    embedded,
-    fraction_profile,
-    thickness_outliers,
-)
+from .figures import correlation_curves, embedded, fraction_profile
 from .markup import Section, card, paragraph, picture, table
 from .slices import geometry
 from .stages import provenance, voxel_size
+from .words import duration, mean_and_spread, memory
 
 _STATISTICS = {
     "two_point_correlation": "two-point correlation",
@@ -67,18 +62,18 @@ def overview_section(
 
 
 def _size_cards(stages: Mapping[str, xr.Dataset], assumed: set[str]) -> list[str]:
-    first, last = require(next(iter(stages.values()))), require(list(stages.values())[-1])
+    first, last = next(iter(stages.values())), require(list(stages.values())[-1])
     where = geometry(last)
     lengths = " × ".join(f"{where.length(axis) / 1000:.3g}" for axis in "xyz")
     voxels = " × ".join(str(last.sizes[axis]) for axis in "xyz")
     detail = f"{voxels} voxels of {voxel_size(last)}"
     given = bool({"pixel_size", "slice_thickness", "z"} & assumed)
     cards = [card("Size along x, y, z (µm)", lengths, detail, assumed=given)]
-    if first.sizes["z"] > 1:
-        thickness = first["slice_thickness"].values[:-1]
-        text = f"{thickness.mean():.4g} ± {thickness.std():.3g} nm"
-        given = bool({"slice_thickness", "z"} & assumed)
-        cards.append(card("Slice thickness", text, f"{first.sizes['z']} slices", assumed=given))
+    sliced = require(stages.get("thickness", first))
+    if sliced.sizes["z"] > 1:
+        text = mean_and_spread(sliced["slice_thickness"].values[:-1], "nm")
+        given = "thickness" not in stages and bool({"slice_thickness", "z"} & assumed)
+        cards.append(card("Slice thickness", text, f"{sliced.sizes['z']} slices", assumed=given))
     for stack in stages.values():
         if "voltage" in stack.coords:
             text = ", ".join(f"{v:g}" for v in stack["voltage"].values) + " kV"
@@ -91,29 +86,6 @@ def _size_cards(stages: Mapping[str, xr.Dataset], assumed: set[str]) -> list[str
 def _assumed(summary: Mapping[str, Any]) -> set[str]:
     """Return the names of values that nobody measured: what stands before the equals sign."""
     return {str(text).partition("=")[0].strip() for text in summary.get("assumptions", [])}
-
-
-def depth_section(stages: Mapping[str, xr.Dataset]) -> Section | None:
-    """Plot z and the thickness of the slices as they came."""
-    if not stages:
-        return None
-    stack = require(next(iter(stages.values())))
-    if stack.sizes["z"] < 2:
-        return None
-    thickness = stack["slice_thickness"].values[:-1]
-    out = thickness_outliers(thickness)
-    inner = thickness[~out]
-    caption = (
-        f"Depth and thickness of the {stack.sizes['z']} slices; dashed: mean, band: one "
-        f"standard deviation. Thickness is {thickness.mean():.4g} ± {thickness.std():.3g} nm"
-    )
-    if out.any():
-        caption += (
-            f"; without outliers ({out.sum()} of {len(out)}, |z-score| > 1.5, dots) "
-            f"{inner.mean():.4g} ± {inner.std():.3g} nm"
-        )
-    body = picture(embedded(depth_trace(stack), "svg"), "Depth of the slices.", caption + ".")
-    return Section("depth", "Slice depth", body)
 
 
 def profile_section(stages: Mapping[str, xr.Dataset], statistics: xr.Dataset) -> Section | None:
@@ -254,21 +226,6 @@ def timing_section(summary: Mapping[str, Any]) -> Section | None:
     body = table(head, rows, numbers=range(1, len(head)), style="total")
     note = "Memory is that of one process: forecast before the run, and the measured peak."
     return Section("timings", "Time and memory", body + paragraph(note))
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
-
-
-def memory(count: float) -> str:
-    """Return bytes in words; nothing measured is a dash."""
-    if not count:
-        return "–"
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 def failures_section(summary: Mapping[str, Any]) -> Section | None:

@@ -96,12 +96,20 @@ def read_planes(volumes: Mapping[str, xr.DataArray], where: Geometry) -> dict[st
 
 
 def grey_pictures(image: Planes, where: Geometry, gaps: np.ndarray) -> Planes:
-    """Colour grey values, stretched between their 0.5 and 99.5 % quantiles outside of gaps."""
-    samples = [image[v][~_gap_mask(v, where, gaps)].ravel() for v in VIEWS]
-    low, high = np.nanquantile(np.concatenate(samples), (0.005, 0.995))
+    """Colour grey values, stretched between their 0.5 and 99.5 % quantiles outside of gaps.
+
+    Pixels that are not finite are coloured as gaps.
+    """
+    samples = np.concatenate([image[v][~_gap_mask(v, where, gaps)].ravel() for v in VIEWS])
+    samples = samples[np.isfinite(samples)]
+    low, high = np.quantile(samples, (0.005, 0.995)) if len(samples) else (0.0, 1.0)
     span = float(high - low) or 1.0
-    grey = {v: np.clip((image[v].astype(np.float64) - low) / span, 0, 1) for v in VIEWS}
-    return _displayed({v: np.repeat(grey[v][..., None], 3, axis=2) for v in VIEWS}, where, gaps)
+    colours = {}
+    for v in VIEWS:
+        known = np.isfinite(image[v])
+        grey = np.clip((np.where(known, image[v], 0.0) - low) / span, 0, 1)
+        colours[v] = np.where(known[..., None], grey[..., None], GAP)
+    return _displayed(colours, where, gaps)
 
 
 def label_pictures(

@@ -13,26 +13,32 @@ from . import slices
 from .figures import embedded, orthogonal_views
 from .markup import Section, colour_legend, paragraph, picture
 from .slices import Geometry, Planes
+from .words import mean_and_spread
 
 TITLES = {
     "import": "Imported images",
     "simulate": "Simulated images",
+    "align": "Aligned slices",
+    "curtaining": "Curtaining removed",
+    "brightness": "Brightness equalised",
+    "thickness": "Slices at their measured thickness",
     "segment": "Segmentation",
     "reposition": "Slices at their depth",
     "inpaint": "Gaps filled",
 }
+_COMPACT = ("align", "curtaining", "brightness", "thickness")
 _PHASES = [(slices.PORE, "pore"), (slices.SOLID, "solid")]
 _GAPS = [(slices.GAP, "gap")]
 
 
 def slices_section(stages: Mapping[str, xr.Dataset]) -> Section | None:
-    """Show three orthogonal planes through the stack after every stage."""
+    """Show three orthogonal planes through the stack after every stage; small where alike."""
     parts: list[str] = []
     shown: set[str] = set()
     for name, stack in stages.items():
         parts.append(f"<h3>{escape(TITLES.get(name, name.capitalize()))}</h3>")
         try:
-            parts.append(_stage(stack, shown))
+            parts.append(_stage(stack, shown, compact=name in _COMPACT))
         except (FibdaskError, OSError) as error:  # a page about a failed run is still wanted
             parts.append(paragraph(f"This stage could not be read: {error}"))
     return Section("slices", "Slices", "\n".join(parts)) if parts else None
@@ -58,10 +64,10 @@ def voxel_size(stack: xr.Dataset) -> str:
     thickness = stack["slice_thickness"].values[: max(stack.sizes["z"] - 1, 1)]
     if is_regular(stack):
         return " × ".join([*sides, f"{thickness[0]:.4g}"]) + " nm"
-    return f"{' × '.join(sides)} nm, slices {thickness.mean():.4g} ± {thickness.std():.3g} nm"
+    return f"{' × '.join(sides)} nm, slices {mean_and_spread(thickness, 'nm')}"
 
 
-def _stage(stack: xr.Dataset, shown: set[str]) -> str:
+def _stage(stack: xr.Dataset, shown: set[str], *, compact: bool) -> str:
     """Show what is new in a stack; `shown` collects what earlier stages have shown."""
     stack = require(stack)
     gaps = np.zeros(stack.sizes["z"], bool)
@@ -69,23 +75,26 @@ def _stage(stack: xr.Dataset, shown: set[str]) -> str:
         gaps = ~stack["measured"].values
     filled = any(str(record["step"]).startswith("inpaint") for record in provenance(stack))
     where = slices.geometry(stack, gaps if filled else ~gaps)
-    views = _StageViews(stack, where, gaps, filled=filled)
+    views = _StageViews(stack, where, gaps, filled=filled, places=not compact)
     cards = views.cards(shown)
-    notes = [paragraph(describe(stack))]
+    described = describe(stack)
+    notes = [] if described in shown else [paragraph(described)]
+    shown.add(described)
     if gaps.any():
         share = f"{gaps.sum()} of {len(gaps)} planes ({gaps.mean():.0%})"
         state = "are filled between slices" if filled else "hold no slice: gaps, shown in colour"
         notes.append(paragraph(f"{share} {state}."))
-    return "\n".join([*notes, '<div class="views">', *cards, "</div>"])
+    style = "views compact" if compact else "views"
+    return "\n".join([*notes, f'<div class="{style}">', *cards, "</div>"])
 
 
 class _StageViews:
-    """The cards of one stage: figures in orthogonal planes, with captions."""
+    """The cards of one stage: figures in orthogonal planes; captions say their `places`."""
 
     def __init__(
-        self, stack: xr.Dataset, where: Geometry, gaps: np.ndarray, *, filled: bool
+        self, stack: xr.Dataset, where: Geometry, gaps: np.ndarray, *, filled: bool, places: bool
     ) -> None:
-        self.stack, self.where = stack, where
+        self.stack, self.where, self.places = stack, where, places
         self.gaps = np.zeros_like(gaps) if filled else gaps
         self.filled = gaps if filled else np.zeros_like(gaps)
 
@@ -113,9 +122,11 @@ class _StageViews:
         return cards
 
     def _image(self, planes: Mapping[str, Planes], voltage: int, *, outline: bool) -> str:
-        pictures = slices.grey_pictures(planes[f"image {voltage}"], self.where, self.gaps)
+        image = planes[f"image {voltage}"]
+        pictures = slices.grey_pictures(image, self.where, self.gaps)
         title = f"Image at {self.stack['voltage'].values[voltage]:g} kV."
-        legend = _GAPS if self.gaps.any() else []
+        gaps = self.gaps.any() or not all(np.isfinite(plane).all() for plane in image.values())
+        legend = _GAPS if gaps else []
         if outline:
             pictures = slices.outlined(pictures, planes["phase"], self.where)
             legend = [*legend, (slices.OUTLINE, "boundary of the solid")]
@@ -163,6 +174,6 @@ class _StageViews:
         legend: list[tuple[tuple[float, float, float], str]],
     ) -> str:
         place = ", ".join(f"{a} = {self.where.position(a) / 1000:.3g}" for a in "xyz")
-        caption = f"Planes at {place} µm, marked by the dashed lines."
+        caption = f"Planes at {place} µm, marked by the dashed lines." if self.places else ""
         source = embedded(orthogonal_views(pictures, self.where), "png")
         return picture(source, title, caption, colour_legend(legend) if legend else "")

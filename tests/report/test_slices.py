@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from fibdask.conventions import build_stack
 from fibdask.report import slices
-from fibdask.report.figures import scale_bar_length, thickness_outliers
+from fibdask.report.depth_figures import thickness_outliers
+from fibdask.report.figures import scale_bar_length
 
 
 def stack_of(phase, z, pixel_size=(5, 5), nominal_thickness=5):
@@ -79,6 +80,17 @@ def test_grey_pictures__do_not_let_gaps_set_the_contrast():
     pictures = slices.grey_pictures(image, where, gaps)
     assert pictures["xy"].min() == pytest.approx(0)
     assert pictures["xy"].max() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_grey_pictures__colour_what_is_not_finite_as_gaps(known):
+    where = slices.geometry(stack_of(np.ones((2, 6, 6), np.uint8), [0.0, 5]))
+    shapes = {"xy": (6, 6), "xz": (2, 6), "yz": (2, 6)}
+    image = {view: np.full(shape, 5.0 if known else np.nan) for view, shape in shapes.items()}
+    image["xy"][:, :3] = np.nan
+    picture = slices.grey_pictures(image, where, np.zeros(2, bool))["xy"]
+    np.testing.assert_allclose(picture[:, 0], np.tile(slices.GAP, (len(picture), 1)))
+    np.testing.assert_allclose(picture[:, -1], 0 if known else picture[:, 0])
 
 
 def test_geometry__takes_the_preferred_plane_nearest_to_the_middle():

@@ -269,7 +269,7 @@ def test_write_report__opens_in_a_browser_without_network(page, tmp_path):
     copy.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{probe}</body>"))
     dom = in_chromium(tmp_path, "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", copy)
     widths = [int(w) for w in re.search(r"<title>([\d,]+)</title>", dom).group(1).split(",")]
-    assert len(widths) == 12
+    assert len(widths) == 13
     assert min(widths) > 300
 
 

@@ -1,0 +1,36 @@
+"""Numbers in words."""
+
+import numpy as np
+
+_ROUNDING = 1e-9  # of the mean: a spread that is only rounding
+
+
+def mean_and_spread(values: np.ndarray, unit: str) -> str:
+    """Return the mean of finite values ± their standard deviation, if it is not just rounding."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return "–"
+    mean, spread = values.mean(), values.std()
+    if spread <= _ROUNDING * abs(mean):
+        return f"{mean:.4g} {unit}"
+    return f"{mean:.4g} ± {spread:.3g} {unit}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with a noun, in the plural where needed."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def memory(number: float) -> str:
+    """Return bytes in words; nothing measured is a dash."""
+    if not number:
+        return "–"
+    return f"{number / 2**30:.2f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"
