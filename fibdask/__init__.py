@@ -14,6 +14,7 @@ from typing import Any
 _PACKAGE_OF = {
     "BlocksFailedError": "conventions",
     "ConventionError": "conventions",
+    "DeviceLostError": "conventions",
     "FibdaskError": "conventions",
     "FibdaskWarning": "conventions",
     "MemoryBudgetError": "conventions",
@@ -65,6 +66,7 @@ _PACKAGE_OF = {
 __all__ = [
     "BlocksFailedError",
     "ConventionError",
+    "DeviceLostError",
     "FibdaskError",
     "FibdaskWarning",
     "MemoryBudgetError",

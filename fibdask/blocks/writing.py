@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import distributed
 import numpy as np
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
+from ..conventions import DeviceLostError
 from .arrays import origin, piece
 from .sources import Source
 from .stored import Target
@@ -81,9 +84,22 @@ def _write_source(
     _reset_peak()
     try:
         data = source.read(target.grid.region(target.grid.position(number)), values)
+    except DeviceLostError as error:
+        _end_worker()
+        return failure(number, error)
     except Exception as error:  # the block is reported as failed, the others go on
         return failure(number, error)
     return _written(target, number, token, data)
+
+
+def _end_worker() -> None:
+    """End this process if it is a worker's with a nanny, which starts a new one.
+
+    Dask gives the block to another worker, and after a few that ended it counts as failed.
+    """
+    with contextlib.suppress(ValueError):  # no worker
+        if distributed.get_worker().nanny:
+            os._exit(1)
 
 
 def _write_data(target: Target, number: int, token: str, data: np.ndarray) -> Outcome:

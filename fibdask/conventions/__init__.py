@@ -3,6 +3,7 @@
 from .errors import (
     BlocksFailedError,
     ConventionError,
+    DeviceLostError,
     FibdaskError,
     FibdaskWarning,
     MemoryBudgetError,
@@ -34,6 +35,7 @@ __all__ = [
     "VOLUMES",
     "BlocksFailedError",
     "ConventionError",
+    "DeviceLostError",
     "FibdaskError",
     "FibdaskWarning",
     "MemoryBudgetError",

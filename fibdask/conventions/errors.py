@@ -5,7 +5,8 @@ FibdaskError
 ├── StackReadError     (OSError)       images, tables or a store cannot be read or written
 ├── RecipeError        (ValueError)    a recipe has a wrong key, value or structure
 ├── MemoryBudgetError  (MemoryError)   a plan does not fit the workers
-└── BlocksFailedError  (RuntimeError)  blocks failed; what had finished stays usable
+├── BlocksFailedError  (RuntimeError)  blocks failed; what had finished stays usable
+└── DeviceLostError    (RuntimeError)  a GPU has failed; only a new process can use it
 
 Messages say what is wrong, the value found, the rule, and where:
 "slice_thickness must be > 0 nm; slice 117 has -0.8 nm".
@@ -34,6 +35,10 @@ class MemoryBudgetError(FibdaskError, MemoryError):
 
 class BlocksFailedError(FibdaskError, RuntimeError):
     """Blocks failed; their places and causes are named, what had finished stays usable."""
+
+
+class DeviceLostError(FibdaskError, RuntimeError):
+    """A GPU has failed: this process cannot use it any more, a new one may."""
 
 
 class FibdaskWarning(UserWarning):

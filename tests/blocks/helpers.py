@@ -1,9 +1,11 @@
 """Small block functions whose results are easy to say."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from fibdask import DeviceLostError
 from fibdask.blocks import Grid, grow, map_blocks, shift, voxels
 
 SHAPE = (13, 9, 7)
@@ -44,6 +46,28 @@ class SumAlongZ:
 
     def working_bytes(self, region):
         return 8 * voxels(region)
+
+
+@dataclass(frozen=True)
+class LosesDevice:
+    """Ramp whose GPU is lost at each of the first calls, of which files are left behind."""
+
+    folder: str
+    times: int
+
+    def needs(self, region):
+        return ()
+
+    def compute(self, region):
+        calls = len(list(Path(self.folder).iterdir()))
+        if calls < self.times:
+            (Path(self.folder) / str(calls)).touch()
+            msg = "the GPU has failed"
+            raise DeviceLostError(msg)
+        return Ramp().compute(region)
+
+    def working_bytes(self, region):
+        return 0
 
 
 @dataclass(frozen=True)

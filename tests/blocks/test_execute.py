@@ -6,6 +6,7 @@ import distributed
 import numpy as np
 import pytest
 
+from fibdask import local_cluster
 from fibdask.blocks import (
     Execution,
     Grid,
@@ -19,12 +20,23 @@ from fibdask.blocks import (
     open_stored,
     origin,
     reduce_blocks,
+    whole,
     write_array,
 )
 from fibdask.blocks.memory import PROCESS_BYTES, task_bytes
 from fibdask.blocks.records import read_record, record_writer
 from fibdask.conventions import MemoryBudgetError, StackReadError
-from tests.blocks.helpers import SHAPE, Add, FailsAt, Layers, SumAlongZ, Total, naive_ramp, ramp
+from tests.blocks.helpers import (
+    SHAPE,
+    Add,
+    FailsAt,
+    Layers,
+    LosesDevice,
+    SumAlongZ,
+    Total,
+    naive_ramp,
+    ramp,
+)
 
 GRID = Grid(SHAPE, (4, 4, 4))
 
@@ -259,3 +271,26 @@ def test_write_array__derived_arrays_record_good_blocks_and_name_bad_ones(tmp_pa
     report = write(derived, target_in(tmp_path))
     assert [failure.block for failure in report.failures] == [(1, 0, 0)]
     assert report.blocks_run == GRID.size - 1
+
+
+def write_after_losses(folder, client, times):
+    (folder / "calls").mkdir()
+    function = LosesDevice(str(folder / "calls"), times)
+    array = map_blocks(function, [], shape=SHAPE, dtype=np.int64)
+    target = target_in(folder, Grid(SHAPE, SHAPE))
+    return write(array, target, client=client)
+
+
+@pytest.mark.cluster
+def test_write_array__a_worker_that_lost_its_gpu_is_restarted(tmp_path):
+    with local_cluster(workers=1) as client:
+        report = write_after_losses(tmp_path, client, 2)
+    assert (report.blocks_run, report.failures) == (1, [])
+    np.testing.assert_array_equal(
+        open_stored(tmp_path / "volume").read(whole(SHAPE), {}), naive_ramp()
+    )
+
+
+def test_write_array__a_lost_gpu_without_a_worker_fails_the_block(tmp_path):
+    report = write_after_losses(tmp_path, None, 1)
+    assert "DeviceLostError: the GPU has failed" in report.failures[0].cause
