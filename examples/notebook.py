@@ -20,7 +20,7 @@ def simulated_images() -> xr.Dataset:
         (480, 120, 120), voxel_size=(10, 40, 40), ligament_size=280, solid_fraction=0.334, seed=1
     )
     slices = fibdask.mimic_milling(ligaments, mean_thickness=46, std_thickness=8, seed=1)
-    return fibdask.simulate_images(ligaments, slices=slices, voltage=0.5, seed=1)
+    return fibdask.simulate_images(ligaments, slices=slices, voltage=0.5, model="analytic", seed=1)
 
 
 def main(images: str | None = None, out: str = "notebook.zarr") -> xr.Dataset:

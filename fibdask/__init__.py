@@ -1,8 +1,10 @@
 """FIB-SEM stacks larger than memory, made into trustworthy 3D microstructures with Dask.
 
-The path of the data: `read_images` or `open_stack` → `segment_phases` → `reposition_slices` →
-`inpaint_gaps` → `two_point_correlation`, `lineal_path`, `ligament_diameter`, `isotropy_errors` →
-`save_stack`. Where no images are at hand: `levelled_wave` → `mimic_milling` → `simulate_images`.
+The path of the data: `read_images` or `open_stack` → `estimate_shifts`, `apply_shifts` →
+`remove_curtaining` → `equalize_brightness` → `estimate_slice_thickness`, `apply_slice_thickness` →
+`segment_phases` → `reposition_slices` → `inpaint_gaps` → `two_point_correlation`, `lineal_path`,
+`ligament_diameter`, `isotropy_errors` → `save_stack`. Where no images are at hand:
+`levelled_wave` → `mimic_milling` → `simulate_images`.
 `run_recipe` does all of it from one TOML file, resumably, on the workers of `local_cluster`.
 
 Stages take and return `xarray.Dataset` and are lazy; `stack.fib` offers them as methods.
@@ -25,10 +27,18 @@ _PACKAGE_OF = {
     "add_noise": "simulate",
     "add_shifts": "simulate",
     "anisotropy_phantom": "simulate",
+    "apply_shifts": "align",
+    "apply_slice_thickness": "thickness",
     "backscatter_coefficient": "simulate",
     "blur_edges": "simulate",
     "chord_length_distribution": "statistics",
+    "compare_slice_thickness": "thickness",
     "connected_fraction": "statistics",
+    "electron_trajectories": "simulate",
+    "equalize_brightness": "align",
+    "estimate_shifts": "align",
+    "estimate_slice_thickness": "thickness",
+    "gap_distance": "inpaint",
     "hierarchical_levelled_wave": "simulate",
     "inpaint_gaps": "inpaint",
     "isotropy_errors": "statistics",
@@ -47,6 +57,7 @@ _PACKAGE_OF = {
     "radial_two_point_correlation": "statistics",
     "random_pores": "simulate",
     "read_images": "io",
+    "remove_curtaining": "align",
     "reposition_slices": "thickness",
     "run_recipe": "run.pipeline",
     "save_stack": "io",
@@ -77,10 +88,18 @@ __all__ = [
     "add_noise",
     "add_shifts",
     "anisotropy_phantom",
+    "apply_shifts",
+    "apply_slice_thickness",
     "backscatter_coefficient",
     "blur_edges",
     "chord_length_distribution",
+    "compare_slice_thickness",
     "connected_fraction",
+    "electron_trajectories",
+    "equalize_brightness",
+    "estimate_shifts",
+    "estimate_slice_thickness",
+    "gap_distance",
     "hierarchical_levelled_wave",
     "inpaint_gaps",
     "isotropy_errors",
@@ -99,6 +118,7 @@ __all__ = [
     "radial_two_point_correlation",
     "random_pores",
     "read_images",
+    "remove_curtaining",
     "reposition_slices",
     "run_recipe",
     "save_stack",

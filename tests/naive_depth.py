@@ -1,6 +1,7 @@
 """Slow, obvious references for thickness and inpaint."""
 
 from itertools import combinations
+from math import comb
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -73,6 +74,15 @@ def fill_holes(plane):
             plane[pore] = 1
 
 
+def smoothing_weights():
+    """Binomial weights of 17 pixels times the parabola that makes the second moment 0."""
+    offset = np.arange(-8, 9)
+    weights = np.array([comb(16, 8 + j) for j in offset])
+    moments = [[(weights * offset ** (i + j)).sum() for j in (0, 2)] for i in (0, 2)]
+    level, curvature = np.linalg.solve(moments, [1, 0])
+    return weights * (level + curvature * offset**2)
+
+
 def signed_distance(plane, pixel):
     """Distance to the interface, capped at 64 pixels, smoothed without a change of phase."""
     reach = 64 * min(pixel)
@@ -85,8 +95,8 @@ def signed_distance(plane, pixel):
     sign = np.where(plane == 1, 1, -1)
     distance = sign * (np.minimum(np.maximum(inside, outside), reach) - min(pixel) / 2)
     for axis in (0, 1):
-        distance = convolve1d(distance, [0.25, 0.5, 0.25], axis=axis, mode="nearest")
-    return sign * np.maximum(sign * distance, min(pixel) / 8)
+        distance = convolve1d(distance, smoothing_weights(), axis=axis, mode="nearest")
+    return sign * np.maximum(sign * distance, min(pixel) / 16)
 
 
 def interpolated_distance(phase, measured, spacing, pixel):
@@ -96,9 +106,8 @@ def interpolated_distance(phase, measured, spacing, pixel):
         out[plane] = signed_distance(phase[nearest_plane(plane, measured)], pixel)
         if is_gap(plane, measured):
             planes, _, weights = window(plane, measured)
-            gap = planes[planes > plane][0] - planes[planes < plane][-1]
+            cap = (planes[planes > plane][0] - planes[planes < plane][-1]) * spacing
             out[plane] = 0
             for weight, source in zip(weights, planes, strict=True):
-                cap = max(gap, abs(source - plane)) * spacing
                 out[plane] += weight * np.clip(signed_distance(phase[source], pixel), -cap, cap)
     return out

@@ -11,8 +11,12 @@ from fibdask.simulate.elements import ELEMENTS
 
 
 @njit
-def send_one_by_one(structure, tables, beam, acceptance, place, electrons, counts):
-    """Count electrons as `send_electrons` does, following one after the other to its end."""
+def send_one_by_one(structure, tables, beam, acceptance, place, electrons, counts, ends):
+    """Count electrons as `send_electrons` does, following one after the other to its end.
+
+    Added to `ends` are those that come out, reach the deepest plane, or end in between, and last
+    the events of all.
+    """
     for y in range(len(counts)):
         for x in range(counts.shape[1]):
             for number in range(electrons[y, x]):
@@ -20,10 +24,14 @@ def send_one_by_one(structure, tables, beam, acceptance, place, electrons, count
                 status = FLYING
                 while status == FLYING:
                     electron, status = event(structure, tables, electron)
+                    ends[3] += 1
                 if status == ESCAPED:
+                    ends[0] += 1
                     counts[y, x] += accepted(
                         acceptance, beam, electron[0], electron[7], electron[8]
                     )
+                else:
+                    ends[1 if electron[1] >= structure.deepest else 2] += 1
 
 
 @njit

@@ -98,6 +98,20 @@ def test_notebook__simulates_where_there_are_no_images(tmp_path, monkeypatch, ca
     assert "planes hold no slice" in capsys.readouterr().out
 
 
+def test_monte_carlo__writes_all_four_panels(tmp_path, capsys):
+    table = tmp_path / "measured.csv"
+    table.write_text("# element,source,E_keV,eta\nAu,Anybody(cleaned,UHV),2,.45\nXx,Nobody,1,.2\n")
+    main = runpy.run_path(str(EXAMPLES / "monte_carlo.py"))["main"]
+    page = main(str(tmp_path / "page.html"), electrons=500, size=16, measured=str(table))
+    text = page.read_text(encoding="utf-8")
+    sections = ["trajectories", "backscatter", "images", "shine_through"]
+    assert re.findall(r'<section id="(\w+)">', text) == sections
+    assert re.search(r'<td>Au</td><td class="number">1</td>', text)
+    half = [float(d) for d in re.findall(r"([\d.]+) nm at \d kV", text)]
+    assert 4 < half[0] < 10 < half[1] < 35 < half[2] < 120
+    assert "come back from gold" in capsys.readouterr().out
+
+
 # README
 
 
@@ -114,7 +128,7 @@ def slices(tmp_path):
         (60, 80, 80), voxel_size=5, ligament_size=50, solid_fraction=0.4, seed=4
     )
     milled = fibdask.mimic_milling(ligaments, mean_thickness=12, std_thickness=3, seed=4)
-    stack = fibdask.simulate_images(ligaments, slices=milled, voltage=2.0, seed=4).compute()
+    stack = fibdask.simulate_images(ligaments, slices=milled, voltage=2.0, model="analytic", seed=4)
     (tmp_path / "slices").mkdir()
     for number, image in enumerate(stack["intensity"].values[0]):
         Image.fromarray(image).save(tmp_path / "slices" / f"slice_{number:04}.png")

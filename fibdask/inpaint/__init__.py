@@ -1,5 +1,5 @@
 """The planes that repositioning leaves empty, filled from the measured ones."""
 
-from .gaps import inpaint_gaps
+from .gaps import gap_distance, inpaint_gaps
 
-__all__ = ["inpaint_gaps"]
+__all__ = ["gap_distance", "inpaint_gaps"]

@@ -6,6 +6,7 @@ neighbourhood, so that the results do not depend on how a volume is cut.
 """
 
 from functools import lru_cache
+from math import comb
 
 import numpy as np
 from numba import njit
@@ -14,6 +15,19 @@ from scipy.ndimage import label
 
 TIE = 2.0**-10
 """What the plane below a gap weighs more than the spline says, so that ties are its own."""
+
+
+def smoothing_taps(radius: int) -> np.ndarray:
+    """Return float32 weights (2 radius + 1) that smooth, but leave cubic polynomials as they are.
+
+    Binomial weights times the parabola that takes the second moment away: curved interfaces do
+    not shrink, as they do by the binomial weights alone.
+    """
+    offset = np.arange(-radius, radius + 1)
+    weights = np.array([comb(2 * radius, radius + j) for j in offset], float)
+    weights *= (weights * offset**4).sum() - (weights * offset**2).sum() * offset**2
+    taps: np.ndarray = (weights / weights.sum()).astype(np.float32)
+    return taps
 
 
 @lru_cache(maxsize=1 << 14)
@@ -95,46 +109,53 @@ def signed_distances(rows, pixel_nm, reach_nm, start, out):
 
 
 @njit(nogil=True, cache=True)
-def smoothed_distances(distances, start, least_nm, out):
-    """Write distances smoothed by the weights 1 2 1 along y and x to float32 `out` (y, x).
+def smoothed_distances(distances, start, taps, least_nm, out):
+    """Write distances smoothed by float32 `taps` along y and x to float32 `out` (y, x).
 
     `out` is the part from pixel `start` of `distances`; beyond their edge they are repeated.
     Every pixel keeps its phase, at a distance of at least `least_nm`.
     """
-    two, sixteenth = np.float32(2), np.float32(1 / 16)
+    radius = len(taps) // 2
     least = np.float32(least_nm)
     rows, columns = distances.shape
     ny, nx = out.shape
-    column = np.empty(columns, np.float32)
+    column = np.empty(nx + 2 * radius, np.float32)
+    smooth = np.empty(nx, np.float32)
+    first = max(radius - start[1], 0)  # pixels of `column` before the edge, and up to it
+    last = min(columns - start[1] + radius, len(column))
     for y in range(ny):
-        centre = y + start[0]
-        above, below = max(centre - 1, 0), min(centre + 1, rows - 1)
-        for x in range(columns):
-            column[x] = distances[above, x] + two * distances[centre, x] + distances[below, x]
+        column[:] = 0
+        for j in range(len(taps)):
+            row = distances[min(max(y + start[0] + j - radius, 0), rows - 1)]
+            for x in range(first, last):
+                column[x] += taps[j] * row[x + start[1] - radius]
+        column[:first] = column[first]
+        column[last:] = column[last - 1]
+        smooth[:] = 0
+        for j in range(len(taps)):
+            for x in range(nx):
+                smooth[x] += taps[j] * column[x + j]
         for x in range(nx):
-            middle = x + start[1]
-            left, right = max(middle - 1, 0), min(middle + 1, columns - 1)
-            smooth = (column[left] + two * column[middle] + column[right]) * sixteenth
-            if distances[centre, middle] > 0:
-                out[y, x] = max(smooth, least)
+            if distances[y + start[0], x + start[1]] > 0:
+                out[y, x] = max(smooth[x], least)
             else:
-                out[y, x] = min(smooth, -least)
+                out[y, x] = min(smooth[x], -least)
 
 
 @njit(nogil=True, cache=True)
-def interpolated_phase(maps, planes, weights, caps_nm, out):
+def interpolated_phase(maps, planes, weights, cap_nm, out):
     """Write to uint8 `out` (y, x) where the weighted sum of capped distances is positive.
 
-    `maps` (map, y, x) hold signed distances; `planes`, float32 `weights` and float32 `caps_nm`
-    tell which are added, with which weight, and up to which distance.
+    `maps` (map, y, x) hold signed distances; `planes` and float32 `weights` tell which are added,
+    and with which weight; the float32 `cap_nm` is the largest distance that counts.
     """
     total = np.empty(out.shape[1], np.float32)
     for y in range(out.shape[0]):
         total[:] = 0
         for k in range(len(planes)):
-            cap, weight, row = caps_nm[k], weights[k], maps[planes[k], y]
+            weight, row = weights[k], maps[planes[k], y]
             for x in range(len(total)):
-                total[x] += weight * min(max(row[x], -cap), cap)
+                total[x] += weight * min(max(row[x], -cap_nm), cap_nm)
         for x in range(len(total)):
             out[y, x] = total[x] > 0
 

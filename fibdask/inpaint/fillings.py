@@ -1,7 +1,7 @@
 """How the planes of a block are filled: the block functions of every method."""
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, hypot
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from .planes import WINDOW, MeasuredPlanes
 
 HOLE = 20  # pixels; smaller pores that cubic interpolation leaves in a filled plane are artefacts
 REACH = 64  # pixels; distances to the interface are told apart up to this one
+SMOOTHING = _kernels.smoothing_taps(8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +137,8 @@ class DistancePhase:
     """Phase of gaps where the interpolated distance to the interface is positive.
 
     The signed distances of the window's planes, smoothed over their neighbours, are interpolated
-    along z by a cubic spline. Each is capped at its plane's depth distance from the gap plane,
-    or at the length of the gap if that is more: from farther away only an interface more than 45
-    degrees off the milling direction would reach this place.
+    along z by a cubic spline. They are capped at the length of the gap: from farther away only an
+    interface more than 45 degrees off the milling direction would reach a place in it.
 
     Attributes
     ----------
@@ -160,10 +160,12 @@ class DistancePhase:
     def _reach(self, planes: slice) -> float:
         """Return the distance in nm up to which maps must be exact, 0 where there is no gap.
 
-        Smoothing takes a distance at most two pixels along y and x from its own value.
+        Smoothing mixes distances of pixels up to its radius away, and takes a distance at most
+        2.2 pixel diagonals from its own value.
         """
-        far = self.measured.farthest(planes) * self.spacing_nm
-        return min(far + 2 * sum(self.pixel_nm), REACH * min(self.pixel_nm)) if far else 0.0
+        cap = self.measured.longest_gap(planes) * self.spacing_nm
+        mixed = (len(SMOOTHING) // 2 + 2.2) * hypot(*self.pixel_nm)
+        return min(cap + mixed, REACH * min(self.pixel_nm)) if cap else 0.0
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block, the planes of its windows, and the reach of distances."""
@@ -176,7 +178,8 @@ class DistancePhase:
 
     def _halos(self, planes: slice) -> tuple[int, ...]:
         reach = self._reach(planes)
-        return tuple(ceil(reach / pixel) + 1 if reach else 0 for pixel in self.pixel_nm)
+        radius = len(SMOOTHING) // 2
+        return tuple(ceil(reach / pixel) + radius if reach else 0 for pixel in self.pixel_nm)
 
     def compute(self, region: Region, *inputs: np.ndarray) -> np.ndarray:
         """Go along z with the distance maps of one window in memory, each made once."""
@@ -204,29 +207,28 @@ class DistancePhase:
         """Write the smoothed signed distances of a plane's window, in nm, for its core."""
         rows = np.empty(image.shape, np.float32)
         _kernels.row_distances(image, np.float32(ceil(reach / self.pixel_nm[1])), rows)
-        # Smoothing looks at one pixel around the core, where the volume does not end.
-        sides = tuple(grow(s, 1, 1, n) for s, n in zip(core, image.shape, strict=True))
+        radius = len(SMOOTHING) // 2  # of the pixels around the core, where the volume goes on
+        sides = tuple(grow(s, radius, radius, n) for s, n in zip(core, image.shape, strict=True))
         distances = np.empty(lengths(sides), np.float32)
         start = tuple(s.start for s in sides)
         _kernels.signed_distances(rows, self.pixel_nm, reach, start, distances)
         inner = tuple(c.start - s for c, s in zip(core, start, strict=True))
-        least = min(self.pixel_nm) / 8
-        _kernels.smoothed_distances(distances, inner, least, out)
+        least = min(self.pixel_nm) / 16
+        _kernels.smoothed_distances(distances, inner, SMOOTHING, least, out)
 
-    def _terms(self, plane: int) -> tuple[np.ndarray, np.ndarray]:
+    def _terms(self, plane: int) -> tuple[np.ndarray, np.float32]:
         """Return the weights of a window's distances, and where these are capped in nm."""
         planes, weights = spline(self.measured, plane)
         below = int(planes[planes < plane][-1])
         gap = int(planes[planes > plane][0]) - below
-        caps = np.maximum(np.abs(planes - plane), gap) * self.spacing_nm
         weights = weights + _kernels.TIE * (planes == below)
-        return weights.astype(np.float32), caps.astype(np.float32)
+        return weights.astype(np.float32), np.float32(gap * self.spacing_nm)
 
     def working_bytes(self, region: Region) -> int:
-        """Return the bytes of a window of maps, and of one more being made."""
-        window = self.needs(region)[0]
-        core = voxels(region[1:])
-        return 4 * ((2 * WINDOW + 2) * core + voxels(window[1:])) + 64 * sum(lengths(window[1:]))
+        """Return the bytes of a window of maps, and of the distances that one is made from."""
+        window = self.needs(region)[0][1:]
+        maps = 2 * WINDOW * voxels(region[1:]) + 2 * voxels(window)
+        return 4 * maps + 64 * sum(lengths(window))
 
 
 def spline(measured: MeasuredPlanes, plane: int) -> tuple[np.ndarray, np.ndarray]:

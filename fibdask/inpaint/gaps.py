@@ -55,11 +55,11 @@ def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance") -> xr.Dataset:
     `distance` and `spline` interpolate by the natural cubic spline through the four measured
     planes on either side of the gap. Exact ties go to the plane below.
 
-    Distances are taken between pixel centres, less half a pixel, and smoothed by the weights
-    1 2 1 along y and x; no pixel changes its phase by that. Before they are interpolated, they
-    are capped at the larger of the gap's length and the depth from their plane to the one that
-    is filled, and at 64 pixels. Interfaces within 45 degrees of the milling direction are
-    thus interpolated as if there were no cap. The use of distance maps for interpolation is due
+    Distances are taken between pixel centres, less half a pixel, capped at 64 pixels, and
+    smoothed along y and x over 8 pixels on either side, by weights that neither shrink what is
+    curved nor change the phase of a pixel: that takes out the steps of the pixel grid. They are
+    capped at the gap's length before they are interpolated, so that what is far off in one plane
+    does not outweigh an interface in another. The use of distance maps for interpolation is due
     to Raya and Udupa, IEEE Transactions on Medical Imaging 9 (1990) 32-42.
     """
     stack = require(stack)
@@ -78,6 +78,37 @@ def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance") -> xr.Dataset:
         sources.append(blocks.array_token(volume.data))
     filled = finish_stack(filled)
     return record_step(filled, "inpaint_gaps", {"method": method}, blocks.fingerprint(*sources))
+
+
+def gap_distance(stack: xr.Dataset) -> xr.DataArray:
+    """Return how far each plane is from the nearest measured one.
+
+    What was filled in is the less certain the farther it is from a measurement.
+
+    Parameters
+    ----------
+    stack
+        Stack with `measured` (z), as `reposition_slices` makes it, before or after inpainting.
+
+    Returns
+    -------
+    xarray.DataArray
+        `gap_distance` (z) in nm; 0 on measured planes.
+
+    Raises
+    ------
+    ConventionError
+        If nothing is marked as measured.
+    """
+    stack = require(stack)
+    z = stack["z"].values
+    measured = z[_measured_planes(stack).numbers]
+    above = np.searchsorted(measured, z).clip(max=len(measured) - 1)
+    below = (above - 1).clip(min=0)
+    distance = np.minimum(np.abs(measured[above] - z), np.abs(z - measured[below]))
+    attrs = {"units": "nm", "long_name": "distance to the nearest measured plane"}
+    coords = {"z": stack["z"].variable}
+    return xr.DataArray(distance, coords, ("z",), "gap_distance", attrs)
 
 
 def _filling(

@@ -52,15 +52,11 @@ class MeasuredPlanes:
         high = self.numbers[min(last - 1 + width, len(self.numbers) - 1)]
         return slice(int(min(low, planes.start)), int(max(high + 1, planes.stop)))
 
-    def farthest(self, planes: slice) -> int:
-        """Return how many planes the windows of the gaps in a range reach; 0 without gaps."""
+    def longest_gap(self, planes: slice) -> int:
+        """Return the most steps between measured planes around gaps in a range; 0 without gaps."""
         first, last = self._surrounding(planes)
-        below = np.arange(max(first, 0), min(last, len(self.numbers) - 1))
-        below = below[np.diff(self.numbers[below[0] : last + 1]) > 1] if len(below) else below
-        start = self.numbers[np.maximum(below + 1 - WINDOW, 0)]
-        stop = self.numbers[np.minimum(below + WINDOW, len(self.numbers) - 1)]
-        reach = np.maximum(stop - self.numbers[below], self.numbers[below + 1] - start)
-        return int(reach.max(initial=0))
+        steps = np.diff(self.numbers[max(first, 0) : last + 1])
+        return int(steps[steps > 1].max(initial=0))
 
     def _surrounding(self, planes: slice) -> tuple[int, int]:
         """Return the indices of the measured planes at or before, and at or after, a range."""

@@ -10,7 +10,7 @@ import numpy as np
 from ..conventions import ConventionError, StackReadError, check_thickness, check_z
 from .files import missing_numbers
 from .headers import Header
-from .tables import ZTable, read_z_table
+from .tables import ZTable, check_steps, read_z_table
 
 ZArgument = str | Path | Sequence[float] | np.ndarray | None
 ThicknessArgument = float | Sequence[float] | np.ndarray | None
@@ -132,16 +132,17 @@ def _from_thickness(slices: Slices, slice_thickness: Any) -> Depths:
 
 def _from_table(slices: Slices, header: Header, table: ZTable) -> Depths:
     rows = _match(slices, table)
-    origin = f"column {table.column} of {table.path.name}"
-    if table.is_depth:
-        depths = table.values[rows]
-        return Depths(depths, _nominal(depths, header), origin)
-    if table.slices is not None and missing_numbers(table.slices):
+    if not table.is_depth and table.slices is not None and missing_numbers(table.slices):
         msg = (
             f"the thickness table {table.path} skips the slices {missing_numbers(table.slices)}; "
             "the depth below them needs their thickness"
         )
         raise StackReadError(msg)
+    check_steps(table, header.slice_thickness_nm)
+    origin = f"column {table.column} of {table.path.name}"
+    if table.is_depth:
+        depths = table.values[rows]
+        return Depths(depths, _nominal(depths, header), origin)
     faces = np.append(0.0, np.cumsum(table.values[:-1]))
     return Depths(faces[rows], float(table.values[rows[-1]]), origin)
 

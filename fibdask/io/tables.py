@@ -2,13 +2,14 @@
 
 import csv
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..conventions import ConventionError, StackReadError
+from ..conventions import ConventionError, FibdaskWarning, StackReadError
 from .headers import nanometres, reason
 
 _SLICE = re.compile(r"slice(?:[ _]?(?:number|index|no))?", re.IGNORECASE)
@@ -18,6 +19,10 @@ _LENGTH = re.compile(
     re.IGNORECASE,
 )
 _DEPTHS = ("z", "depth")
+_WRONG_UNIT = 300.0  # ratio of lengths that speaks for a unit mixed up by 1000
+_THICKEST = 3000.0  # nm: no focused ion beam mills slices that thick
+_THINNEST = 1.0  # nm: nor that thin
+_THIN_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,62 @@ def read_z_table(path: Path) -> ZTable:
     )
     _check(table)
     return table
+
+
+def check_steps(table: ZTable, nominal: float | None) -> None:
+    """Look for a wrong unit, and for thicknesses that cannot be.
+
+    Parameters
+    ----------
+    table
+        The table.
+    nominal
+        Thickness of the slices in nm that the images tell; None if they do not.
+
+    Raises
+    ------
+    ConventionError
+        If the thickness of a slice is 300 times the median, or if the median differs from the
+        nominal thickness by as much.
+
+    Warns
+    -----
+    FibdaskWarning
+        If, without a nominal thickness, the median is beyond 3000 nm; or if more than a tenth of
+        the slices is at most 1 nm thick.
+    """
+    thickness = np.diff(table.values) if table.is_depth else table.values
+    if not len(thickness):
+        return
+    median = float(np.median(thickness))
+    thick = thickness >= _WRONG_UNIT * median
+    if thick.any():
+        k = int(np.argmax(thick))
+        msg = (
+            f"{table.column} must be in one unit; {table.place(k)} is {thickness[k]:g} nm thick, "
+            f"{thickness[k] / median:.0f} times the median of {median:g} nm"
+        )
+        raise ConventionError(msg)
+    if nominal is not None and not 1 / _WRONG_UNIT < median / nominal < _WRONG_UNIT:
+        msg = (
+            f"{table.column} of {table.path} has slices of {median:g} nm (median), the images say "
+            f"{nominal:g} nm: the unit of the column seems wrong"
+        )
+        raise ConventionError(msg)
+    if nominal is None and median >= _THICKEST:
+        text = (
+            f"{table.column} of {table.path} has slices of {median:g} nm (median), far thicker "
+            "than is milled: is the unit of the column right?"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
+    thin = thickness <= _THINNEST
+    if thin.mean() > _THIN_SHARE:
+        text = (
+            f"{table.column} of {table.path} has {thin.mean():.0%} of the slices at most "
+            f"{_THINNEST:g} nm thick, {table.place(int(np.argmax(thin)))} the first: no milling is "
+            "that fine; is the unit of the column right, are the values measured?"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
 def _read_rows(path: Path) -> list[tuple[int, list[str]]]:

@@ -240,12 +240,13 @@ def status(out: str, as_json: bool, quiet: bool) -> None:
 def report(out: str, quiet: bool) -> None:
     """Write the report of the run in OUT anew."""
     from .folder import RunFolder
-    from .results import reopen, report_run
+    from .results import reopen, reopen_estimates, report_run
 
     folder = RunFolder(Path(out))
     folder.read()
     stacks, statistics = reopen(folder)
-    _say(f"report: {report_run(folder, stacks, statistics)}", quiet=quiet)
+    page = report_run(folder, stacks, reopen_estimates(folder), statistics)
+    _say(f"report: {page}", quiet=quiet)
 
 
 @cli.command()

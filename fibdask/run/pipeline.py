@@ -9,21 +9,32 @@ from typing import Any
 import distributed
 import xarray as xr
 
-from ..blocks import Execution, StageReport, check_budget, current_client, worker_limits
+from ..blocks import (
+    Execution,
+    StageReport,
+    check_budget,
+    current_client,
+    keep_values,
+    worker_limits,
+)
 from ..conventions import VOLUMES, FibdaskError
 from ..io import open_stack
 from ..io.store import raise_failures, write_stack
+from .estimates import ESTIMATES
 from .folder import COUNTS, LOG, RunFolder
 from .planning import plan_stages
 from .progress import LOGGER, RunMonitor, log_file
 from .recipe import Recipe, call_stage, read_recipe
 from .results import compute_results, report_run, store_results
 from .stages import (
+    ESTIMATE,
+    MEASUREMENT,
     STATISTICS,
     STORES,
     accuracy,
     first_name,
     first_stack,
+    is_kept,
     is_stored,
     kept_variables,
     phase_of,
@@ -89,6 +100,7 @@ class Pipeline:
             monitor=RunMonitor(self._listen, quiet=quiet),
         )
         self.stacks: dict[str, xr.Dataset] = {}
+        self.estimates: dict[str, xr.Dataset] = {}
         self.statistics: xr.Dataset | None = None
         self._stage = ""
         self._reports: list[StageReport] = []
@@ -126,6 +138,7 @@ class Pipeline:
         for name in (*STORES, STATISTICS):
             if name != first and name not in self.whole.tables:
                 shutil.rmtree(self.folder.store(name), ignore_errors=True)
+                shutil.rmtree(self.folder.store(f"{name}{ESTIMATE}"), ignore_errors=True)
 
     def _run_stages(self, stack: xr.Dataset) -> xr.Dataset:
         first = first_name(self.recipe)
@@ -136,13 +149,33 @@ class Pipeline:
         if "simulate" not in names:
             self.stacks[first] = stack
         for name in names:
-            stack = call_stage(name, stack, self.recipe.tables[name])
-            kept = kept_variables(self.recipe, stack, name)
-            stack = self._keep(name, stack, kept, last=name == last)
+            stack = self._call(name, stack)
+            if name == last or is_kept(name):
+                kept = kept_variables(self.recipe, stack, name)
+                stack = self._keep(name, stack, kept, last=name == last)
             self.stacks[name] = stack
         if STATISTICS in self.recipe.tables:
             self.statistics = self._measure(stack)
         return stack
+
+    def _call(self, name: str, stack: xr.Dataset) -> xr.Dataset:
+        """Call the function of a stage; numbers that it needs of all slices are estimated first."""
+        table = self.recipe.tables[name]
+        if name not in ESTIMATES:
+            called: xr.Dataset = call_stage(name, stack, table)
+            return called
+        self._stage, self._reports = name, []
+        numbers = ESTIMATES[name].solve(stack, self._compute, table)
+        store_results(numbers, self.folder.store(f"{name}{ESTIMATE}"))
+        self.estimates[name] = numbers
+        return ESTIMATES[name].use(stack, numbers, table)
+
+    def _compute(self, measurement: xr.DataArray) -> xr.DataArray:
+        """Make the values of a measurement, resumably."""
+        name = f"{self._stage} {MEASUREMENT}"
+        values, report = keep_values(measurement.data, self.execution, name=name)
+        raise_failures([report])
+        return measurement.copy(data=values)
 
     def _keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
         """Store variables of a stage and return the stack that reads them from there."""
@@ -161,9 +194,9 @@ class Pipeline:
     def _listen(self, report: StageReport, *, now: bool) -> None:
         if not any(report is known for known in self._reports):
             self._reports.append(report)
-        same = [r for r in self._reports if ("histogram" in r.name) == ("histogram" in report.name)]
-        name = self._stage + (" histogram" if "histogram" in report.name else "")
-        self.folder.update(self.folder.merge(name, same), now=now)
+        part = _part(report)
+        same = [known for known in self._reports if _part(known) == part]
+        self.folder.update(self.folder.merge(f"{self._stage}{part}", same), now=now)
 
     def _measure(self, stack: xr.Dataset) -> xr.Dataset:
         """Compute the statistics, each reduction once, and store them."""
@@ -181,4 +214,10 @@ class Pipeline:
     def _close(self, state: str) -> None:
         self.folder.finish(state)
         if self.recipe.tables["output"]["report"]:
-            report_run(self.folder, self.stacks, self.statistics)
+            report_run(self.folder, self.stacks, self.estimates, self.statistics)
+
+
+def _part(report: StageReport) -> str:
+    """Return the part of its stage that an array is counted as."""
+    parts = (f" {part}" for part in ("histogram", MEASUREMENT) if part in report.name)
+    return next(parts, "")

@@ -17,18 +17,22 @@ from ..blocks import (
     from_source,
     origin,
     reduction_forecast,
+    values_target,
 )
 from ..conventions import VOLUMES, is_regular
 from ..io.pyramid import coarsen, needs_level
 from ..io.store import volume_targets
 from .cluster import parse_memory
+from .estimates import ESTIMATES
 from .info import table
-from .recipe import Recipe, call_stage, read_recipe
+from .recipe import Recipe, blamed_on, call_stage, read_recipe
 from .stages import (
+    MEASUREMENT,
     STATISTICS,
     accuracy,
     first_name,
     first_stack,
+    is_kept,
     is_stored,
     kept_variables,
     phase_of,
@@ -71,10 +75,12 @@ def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
         stack, rows = _stage_rows(first_name(recipe), stack, list(VOLUMES), block_bytes)
     stacks = [stack]
     for stage in stage_names(recipe):
-        stack = call_stage(stage, stack, recipe.tables[stage])
-        kept = kept_variables(recipe, stack, stage)
-        stack, more = _stage_rows(stage, stack, kept, block_bytes)
+        stack, more = _call(stage, stack, recipe.tables[stage])
         rows += more
+        if stage == stage_names(recipe)[-1] or is_kept(stage):
+            kept = kept_variables(recipe, stack, stage)
+            stack, more = _stage_rows(stage, stack, kept, block_bytes)
+            rows += more
         stacks.append(stack)
     if recipe.tables["output"]["pyramid"] and is_regular(stack) and rows:
         rows += _level_rows(rows[-1]["name"], stack, recipe)
@@ -83,6 +89,26 @@ def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
         lazy = lazy.assign(accuracy(stacks))
         rows += _reduction_rows(STATISTICS, _reductions(lazy))
     return rows
+
+
+def _call(
+    stage: str, stack: xr.Dataset, table: Mapping[str, Any]
+) -> tuple[xr.Dataset, list[dict[str, Any]]]:
+    """Return the stack after a stage, as far as it is known, and rows for its estimate."""
+    if stage not in ESTIMATES:
+        return call_stage(stage, stack, table), []
+    with blamed_on(stage):
+        measurement = ESTIMATES[stage].measurement(stack, table).data
+    target = values_target(measurement, Path())
+    row = {
+        "name": f"{stage} {MEASUREMENT}",
+        "variable": "values",
+        "blocks": target.grid.size,
+        "tasks": target.grid.size,
+        "task_bytes": forecast(measurement, target),
+        "disk_bytes": measurement.nbytes,
+    }
+    return ESTIMATES[stage].expected(stack), [row]
 
 
 def _level_rows(name: str, stack: xr.Dataset, recipe: Recipe) -> list[dict[str, Any]]:

@@ -4,11 +4,12 @@ A table is checked against the signature of its function, so a recipe knows exac
 function knows, and the resolved recipe states every default.
 """
 
+import contextlib
 import difflib
 import inspect
 import tomllib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, create_model
 
+from ..align import equalize_brightness, remove_curtaining
 from ..conventions import ConventionError, RecipeError
 from ..inpaint import inpaint_gaps
 from ..segment import segment_phases
@@ -23,6 +25,7 @@ from ..simulate import simulate_stack, simulate_structure
 from ..statistics import phase_statistics
 from ..thickness import reposition_slices
 from .cluster import parse_memory
+from .estimates import ESTIMATES, Estimate
 from .sources import read_input
 
 _Volume = Literal["intensity", "phase", "solid_probability", "true_phase"]
@@ -58,9 +61,13 @@ def output_options(
     }
 
 
-TABLES: dict[str, Callable[..., Any]] = {
+TABLES: dict[str, Callable[..., Any] | Estimate] = {
     "input": read_input,
     "simulate": simulate_stack,
+    "align": ESTIMATES["align"],
+    "curtaining": remove_curtaining,
+    "brightness": equalize_brightness,
+    "thickness": ESTIMATES["thickness"],
     "segment": segment_phases,
     "reposition": reposition_slices,
     "inpaint": inpaint_gaps,
@@ -70,8 +77,17 @@ TABLES: dict[str, Callable[..., Any]] = {
 }
 """Function of each table, in the data's order."""
 
-STAGES = ("simulate", "segment", "reposition", "inpaint")
-_NOT_KEYS = {"stack", "phase", "truth", "chunks", "mask"}
+STAGES = (
+    "simulate",
+    "align",
+    "curtaining",
+    "brightness",
+    "thickness",
+    "segment",
+    "reposition",
+    "inpaint",
+)
+_NOT_KEYS = {"stack", "phase", "truth", "chunks", "mask", "compute", "shifts", "thickness"}
 
 
 @dataclass(frozen=True)
@@ -236,14 +252,16 @@ def _without_unused(tables: Mapping[str, Any], given: Mapping[str, Any]) -> dict
 
 
 def _model(name: str) -> type[BaseModel]:
-    """Build the checker of a table from the signature of its function."""
-    function = TABLES[name]
-    hints = typing.get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {
-        key: (hints[key], ... if p.default is inspect.Parameter.empty else p.default)
-        for key, p in inspect.signature(function).parameters.items()
-        if key not in _NOT_KEYS
-    }
+    """Build the checker of a table from the signatures of its functions."""
+    table = TABLES[name]
+    fields: dict[str, Any] = {}
+    for function in table.functions if isinstance(table, Estimate) else (table,):
+        hints = typing.get_type_hints(function, include_extras=True)
+        fields |= {
+            key: (hints[key], ... if p.default is inspect.Parameter.empty else p.default)
+            for key, p in inspect.signature(function).parameters.items()
+            if key not in _NOT_KEYS
+        }
     config = ConfigDict(extra="forbid", strict=False)
     return create_model(name, __config__=config, **fields)
 
@@ -269,8 +287,23 @@ def call_stage(name: str, stack: Any, parameters: Mapping[str, Any]) -> Any:
     RecipeError
         Naming the table.
     """
+    function = TABLES[name]
+    assert not isinstance(function, Estimate)
+    with blamed_on(name):
+        return function(stack, **parameters)
+
+
+@contextlib.contextmanager
+def blamed_on(name: str) -> Iterator[None]:
+    """Turn what is refused into an error of a recipe's table.
+
+    Raises
+    ------
+    RecipeError
+        Naming the table.
+    """
     try:
-        return TABLES[name](stack, **parameters)
+        yield
     except ConventionError as error:
         msg = f"[{name}] {error}"
         raise RecipeError(msg) from error

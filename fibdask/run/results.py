@@ -13,8 +13,9 @@ from ..conventions import FibdaskError, StackReadError
 from ..io import open_stack
 from ..io.store import raise_failures
 from ..report import write_report
+from .estimates import ESTIMATES
 from .folder import RunFolder
-from .stages import STATISTICS, STORES
+from .stages import ESTIMATE, STATISTICS, STORES, STRUCTURE
 
 
 def compute_results(lazy: xr.Dataset, execution: Execution) -> xr.Dataset:
@@ -60,10 +61,21 @@ def reopen(folder: RunFolder) -> tuple[dict[str, xr.Dataset], xr.Dataset | None]
     for name in STORES:
         with contextlib.suppress(FibdaskError):
             stacks[name] = open_stack(folder.store(name))
-    statistics = None
-    if folder.store(STATISTICS).is_dir():
-        statistics = xr.open_zarr(folder.store(STATISTICS), consolidated=False, chunks=None).load()
-    return stacks, statistics
+    return stacks, _reopened(folder, STATISTICS)
+
+
+def reopen_estimates(folder: RunFolder) -> dict[str, xr.Dataset]:
+    """Open the numbers that a run has estimated of its slices, by stage."""
+    found = {name: _reopened(folder, f"{name}{ESTIMATE}") for name in ESTIMATES}
+    return {name: numbers for name, numbers in found.items() if numbers is not None}
+
+
+def _reopened(folder: RunFolder, name: str) -> xr.Dataset | None:
+    path = folder.store(name)
+    if not path.is_dir():
+        return None
+    stored: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None)
+    return stored.load()
 
 
 def final_stack(folder: RunFolder) -> xr.Dataset:
@@ -84,10 +96,17 @@ def final_stack(folder: RunFolder) -> xr.Dataset:
 
 
 def report_run(
-    folder: RunFolder, stacks: Mapping[str, xr.Dataset], statistics: xr.Dataset | None
+    folder: RunFolder,
+    stacks: Mapping[str, xr.Dataset],
+    estimates: Mapping[str, xr.Dataset],
+    statistics: xr.Dataset | None,
 ) -> Path:
     """Write the report of a run."""
     summary = folder.summary or folder.read()
     return write_report(
-        folder.path / "report.html", stages=dict(stacks), statistics=statistics, summary=summary
+        folder.path / "report.html",
+        stages={name: stack for name, stack in stacks.items() if name != STRUCTURE},
+        estimates=estimates,
+        statistics=statistics,
+        summary=summary,
     )

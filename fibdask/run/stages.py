@@ -9,9 +9,15 @@ from ..blocks import StoredArray, origin
 from ..conventions import VOLUMES, ConventionError
 from ..simulate import simulate_structure
 from ..statistics import segmentation_errors
-from .recipe import STAGES, TABLES, Recipe
+from .estimates import ESTIMATES
+from .recipe import STAGES, Recipe
+from .sources import read_input
 
 STATISTICS = "statistics"
+MEASUREMENT = "measurement"
+"""What is measured of slices for an estimate, as a part of its stage."""
+ESTIMATE = "-estimate"
+"""Ends the name of the store that holds the numbers of an estimate."""
 
 
 IMPORT, STRUCTURE = "import", "structure"
@@ -27,8 +33,7 @@ def first_name(recipe: Recipe) -> str:
 def first_stack(recipe: Recipe) -> xr.Dataset:
     """Open the input of a recipe, or make its structure, lazily."""
     if "input" in recipe.tables:
-        stack: xr.Dataset = TABLES["input"](**recipe.tables["input"])
-        return stack
+        return read_input(**recipe.tables["input"])
     table = recipe.tables["simulate"]
     keys = inspect.signature(simulate_structure).parameters
     return simulate_structure(**{key: table[key] for key in keys})
@@ -37,6 +42,11 @@ def first_stack(recipe: Recipe) -> xr.Dataset:
 def stage_names(recipe: Recipe) -> list[str]:
     """Return the stages of a recipe, in the data's order."""
     return [name for name in STAGES if name in recipe.tables]
+
+
+def is_kept(stage: str) -> bool:
+    """Tell whether volumes are stored after a stage that is not the last."""
+    return stage not in ESTIMATES or ESTIMATES[stage].moves_voxels
 
 
 def kept_variables(recipe: Recipe, stack: xr.Dataset, stage: str) -> list[str]:

@@ -17,6 +17,7 @@ from .phantoms import anisotropy_phantom
 from .random_pores import random_pores
 from .self_similar import self_similar
 from .stacks import simulate_stack, simulate_structure
+from .trajectories import electron_trajectories
 
 __all__ = [
     "add_brightness_drift",
@@ -27,6 +28,7 @@ __all__ = [
     "backscatter_coefficient",
     "backscattered_electrons",
     "blur_edges",
+    "electron_trajectories",
     "hierarchical_levelled_wave",
     "layered_film",
     "levelled_wave",

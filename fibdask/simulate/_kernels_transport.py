@@ -27,6 +27,7 @@ from .records import (
     LARGEST_LABEL,
     LOSS_STEPS,
     Lanes,
+    Tables,
 )
 
 FLYING, ESCAPED, LOST = 0, 1, 2
@@ -48,6 +49,7 @@ _THREE_QUARTERS, _MANTISSA = i4(0x3F400000), i4(23)
 _GOLDEN = u8(0x9E3779B97F4A7C15)
 _S11, _S32 = u8(11), u8(32)
 _NOBODY = -1
+_CONTINUOUS = len(Tables._fields)  # those of discrete losses have more
 _GROUP = 8  # lanes whose status is looked at together
 _BEYOND_THREE_STDS = f4(math.exp(-4.5))  # share of a Gaussian beam that is cut off
 _POISSON_EXPANSION = 10.0  # mean count from which the expansion replaces inversion
@@ -210,14 +212,15 @@ def energy_index(tables, energy):
 
 
 @_inline
-def scattering_cosine(tables, material, energy, word, dither):
-    """Return the cosine of a scattering angle, of random bits; 8 more choose the energy.
+def scattering_cosine(tables, material, energy, chance, dither):
+    """Return the cosine of a scattering angle, of a number in (0, 1).
 
-    The energy's neighbours in the table are taken with probabilities that interpolate.
+    Of more random bits, 8 choose between the energy's neighbours in the table, with
+    probabilities that interpolate.
     """
     row = i4(i4((bits_of(energy) >> _DITHER_SHIFT) + i4(dither & _LOW_8)) >> _I8)
     row = i4(i4(row - tables.first_angle_energy) + i4(material * tables.angle_energies))
-    column = i4(math.sqrt(uniform(word)) * f4(tables.angles))
+    column = i4(math.sqrt(chance) * f4(tables.angles))
     column = column if column < tables.angles else i4(tables.angles - _I1)
     return fetch(tables.cosine, i4(row * tables.angles) + column)
 
@@ -235,9 +238,65 @@ def fetch(array, index):
 
 
 @_inline
+def slowed(tables, material, energy, face, optical, chance, flown):
+    """Return a flight to the next scattering, or to the face, with losses along the way.
+
+    Path and loss are those at the energy half-way, the angle will be that at the end: to take
+    either from the start would shift the balance of scattering and slowing down.
+
+    Returns
+    -------
+    tuple
+        Path in nm, whether it ends before the face, whether there with scattering, the energy
+        that is left, a number in (0, 1) for the angle, and how long the path has become, which
+        is not needed here: the energy limits it.
+    """
+    row = i4(material * tables.energies)
+    at = i4(row + energy_index(tables, energy))
+    free = optical / fetch(tables.inverse_path, at)
+    loss = (free if free < face else face) * fetch(tables.loss, at)
+    at = i4(row + energy_index(tables, at_least(energy - _HALF * loss, tables.cutoff)))
+    free = optical / fetch(tables.inverse_path, at)
+    scatters = free < face
+    path = free if scatters else face
+    return path, scatters, scatters, energy - path * fetch(tables.loss, at), chance, flown
+
+
+@_inline
+def struck(tables, material, energy, face, optical, chance, flown):
+    """Return a flight as `slowed`, where some of the collisions are losses, the others angles.
+
+    Losses T up to the energy E, of density ∝ T/(C + T²)², are drawn by the inverse of their
+    cumulative distribution T²/(C + T²) · (C + E²)/E².
+    """
+    at = i4(i4(material * tables.energies) + energy_index(tables, energy))
+    free = optical / fetch(tables.inverse_path, at)
+    collides = free < face
+    share = fetch(tables.elastic_share, at)
+    elastic = chance < share
+    scale = fetch(tables.loss_scale, material)
+    square = energy * energy
+    below = (chance - share) / (_ONE - share) * (square / (scale + square))
+    loss = math.sqrt(scale * below / (_ONE - below))
+    left = energy - loss if collides & (not elastic) else energy
+    path = free if collides else face
+    flown = flown + path
+    left = left if flown < tables.longest else tables.cutoff
+    return path, collides, collides & elastic, left, chance / share, flown
+
+
+@_inline
+def flight(tables, material, energy, face, optical, chance, flown):
+    """Return a flight by the kind of losses, which is known when this is compiled."""
+    if len(tables) == _CONTINUOUS:
+        return slowed(tables, material, energy, face, optical, chance, flown)
+    return struck(tables, material, energy, face, optical, chance, flown)
+
+
+@_inline
 def event(structure, tables, electron):
     """Return an electron after its next event, and its status."""
-    energy, vz, vy, vx, z, y, x, to_z, to_y, to_x, depth, w0, w1, w2, w3 = electron
+    energy, vz, vy, vx, z, y, x, to_z, to_y, to_x, depth, w0, w1, w2, w3, flown = electron
     distance, material = voxel_at(structure, vz, vy, vx)
     bits_path, w0, w1, w2, w3 = next_words(w0, w1, w2, w3)
     bits_angle, w0, w1, w2, w3 = next_words(w0, w1, w2, w3)
@@ -255,26 +314,18 @@ def event(structure, tables, electron):
     face_y = path_to_face(y, to_y, f4(low_y), f4(high_y), structure.size_y)
     face_x = path_to_face(x, to_x, f4(low_x), f4(high_x), structure.size_x)
 
-    # Path and loss are those at the energy half-way, the angle that at the end: to take either
-    # from the start would shift the balance of scattering and slowing down.
     face = face_z if face_z < face_y else face_y
     face = face if face < face_x else face_x
-    optical = minus_log(uniform(bits_path))
-    row = i4(material * tables.energies)
-    at = i4(row + energy_index(tables, energy))
-    free = optical / fetch(tables.inverse_path, at)
-    loss = (free if free < face else face) * fetch(tables.loss, at)
-    at = i4(row + energy_index(tables, at_least(energy - _HALF * loss, tables.cutoff)))
-    free = optical / fetch(tables.inverse_path, at)
-    scatters = free < face
-    path = free if scatters else face
-    left = energy - path * fetch(tables.loss, at)
+    optical, chance = minus_log(uniform(bits_path)), uniform(bits_angle)
+    path, collides, scatters, left, chance, flown = flight(
+        tables, material, energy, face, optical, chance, flown
+    )
     energy = at_least(left, tables.cutoff)
-    angle = scattering_cosine(tables, material, energy, bits_angle, bits_path)
+    angle = scattering_cosine(tables, material, energy, chance, bits_path)
 
-    cross_z = (not scatters) & (face_z == face)
-    cross_y = (not scatters) & (not cross_z) & (face_y == face)
-    cross_x = (not scatters) & (not cross_z) & (not cross_y)
+    cross_z = (not collides) & (face_z == face)
+    cross_y = (not collides) & (not cross_z) & (face_y == face)
+    cross_x = (not collides) & (not cross_z) & (not cross_y)
     step_z, z = moved(z, to_z, path / structure.size_z, low_z, distance, cross_z)
     step_y, y = moved(y, to_y, path / structure.size_y, low_y, high_y, cross_y)
     step_x, x = moved(x, to_x, path / structure.size_x, low_x, high_x, cross_x)
@@ -293,7 +344,7 @@ def event(structure, tables, electron):
     buried = fetch(tables.reach, energy_index(tables, energy)) < below * structure.size_z
     lost = (left <= tables.cutoff) | buried | (vz >= structure.deepest)
     status = np.uint8(LOST if lost else (ESCAPED if vz < _I0 else FLYING))
-    electron = energy, vz, vy, vx, z, y, x, to_z, to_y, to_x, depth, w0, w1, w2, w3
+    electron = energy, vz, vy, vx, z, y, x, to_z, to_y, to_x, depth, w0, w1, w2, w3, flown
     return electron, status
 
 
@@ -317,6 +368,7 @@ def advance(structure, tables, lanes):
             lanes.word_1[i],
             lanes.word_2[i],
             lanes.word_3[i],
+            lanes.path[i],
         )
         electron, lanes.status[i] = event(structure, tables, electron)
         put(lanes, i, electron)
@@ -325,7 +377,7 @@ def advance(structure, tables, lanes):
 @_inline
 def put(lanes, i, electron):
     """Write an electron into a lane."""
-    energy, vz, vy, vx, z, y, x, to_z, to_y, to_x, depth, w0, w1, w2, w3 = electron
+    energy, vz, vy, vx, z, y, x, to_z, to_y, to_x, depth, w0, w1, w2, w3, flown = electron
     lanes.energy[i] = energy
     lanes.voxel_z[i] = vz
     lanes.voxel_y[i] = vy
@@ -341,6 +393,7 @@ def put(lanes, i, electron):
     lanes.word_1[i] = w1
     lanes.word_2[i] = w2
     lanes.word_3[i] = w3
+    lanes.path[i] = flown
 
 
 @_inline
@@ -409,21 +462,22 @@ def launch(structure, beam, place, pixel_y, pixel_x, number):
     vy, y, to_y = _folded(vy, y, beam.sine, structure.rows)
     vx, x, to_x = _folded(vx, x, f4(0), structure.columns)
     start = i4(0), vy, vx, f4(0), y, x
-    return (beam.energy, *start, beam.cosine, to_y, to_x, f4(0), w0, w1, w2, w3)
+    return (beam.energy, *start, beam.cosine, to_y, to_x, f4(0), w0, w1, w2, w3, f4(0))
 
 
 @_inline
 def nobody(tables):
     """Return what is flown in a lane without electron: given up at each event."""
     start = i4(0), i4(0), i4(0), f4(0), f4(0), f4(0)
-    return (tables.cutoff, *start, f4(1), f4(0), f4(0), f4(0), u4(1), u4(0), u4(0), u4(0))
+    words = u4(1), u4(0), u4(0), u4(0)
+    return (tables.cutoff, *start, f4(1), f4(0), f4(0), f4(0), *words, f4(0))
 
 
 @_inline
 def empty_lanes():
     """Return lanes, all of them to be filled."""
     integers = [np.zeros(LANES, np.int32) for _ in range(3)]
-    reals = [np.zeros(LANES, np.float32) for _ in range(8)]
+    reals = [np.zeros(LANES, np.float32) for _ in range(9)]
     words = [np.zeros(LANES, np.uint32) for _ in range(4)]
     return Lanes(
         reals[0],
@@ -441,6 +495,7 @@ def empty_lanes():
         words[1],
         words[2],
         words[3],
+        reals[8],
         np.full(LANES, LOST, np.uint8),
     )
 

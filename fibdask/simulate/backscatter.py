@@ -10,7 +10,7 @@ from .materials import Material, find_material
 from .noise import image_key
 from .records import Acceptance, Place
 from .structures import check_seed
-from .transport import CUTOFF_EV, Illumination, pack_structure
+from .transport import CUTOFF_EV, Illumination, Losses, pack_structure
 
 _VOXELS_PER_REACH = 8  # of a bulk: larger ones would cost digits of the places, smaller ones time
 _DEEPEST = 2**20  # planes: beyond the reach of any electron
@@ -24,6 +24,7 @@ def backscatter_coefficient(
     electrons: int = 100_000,
     seed: int,
     elastic: Model = "mott",
+    losses: Losses = "continuous",
     tilt: float = 0.0,
     cutoff_ev: float = CUTOFF_EV,
 ) -> float:
@@ -41,6 +42,9 @@ def backscatter_coefficient(
         Of the random numbers.
     elastic
         `mott` or `browning`, see `elastic_table`.
+    losses
+        `continuous`, or `discrete`: in single events, as the energies of the electrons that come
+        out with little loss need. See `loss_scale`.
     tilt
         Angle between beam and normal of the surface in degrees.
     cutoff_ev
@@ -51,7 +55,7 @@ def backscatter_coefficient(
     ConventionError
         If the material is unknown or scatters nothing, or an argument is out of range.
     """
-    illumination = Illumination(beam_energy_kev * 1e3, tilt, 0.0, cutoff_ev, elastic)
+    illumination = Illumination(beam_energy_kev * 1e3, tilt, 0.0, cutoff_ev, elastic, losses)
     count, _ = _send(find_material(material), illumination, electrons, seed, recorded=0)
     return count / electrons
 
@@ -63,6 +67,7 @@ def backscattered_electrons(
     electrons: int = 100_000,
     seed: int,
     elastic: Model = "mott",
+    losses: Losses = "continuous",
     tilt: float = 0.0,
     cutoff_ev: float = CUTOFF_EV,
 ) -> xr.Dataset:
@@ -70,7 +75,7 @@ def backscattered_electrons(
 
     Parameters
     ----------
-    material, beam_energy_kev, electrons, seed, elastic, tilt, cutoff_ev
+    material, beam_energy_kev, electrons, seed, elastic, losses, tilt, cutoff_ev
         As for `backscatter_coefficient`.
 
     Returns
@@ -85,7 +90,7 @@ def backscattered_electrons(
     ConventionError
         As `backscatter_coefficient`.
     """
-    illumination = Illumination(beam_energy_kev * 1e3, tilt, 0.0, cutoff_ev, elastic)
+    illumination = Illumination(beam_energy_kev * 1e3, tilt, 0.0, cutoff_ev, elastic, losses)
     _, exits = _send(find_material(material), illumination, electrons, seed, recorded=electrons)
     numbers = np.flatnonzero(exits[:, 0])
     energy, depth, y, x = exits[numbers, :4].T

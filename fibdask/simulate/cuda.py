@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..conventions.errors import FibdaskError
+from ..conventions import DeviceLostError
 from . import _kernels_transport, transport
 from .records import Acceptance, Beam, DiscreteTables, Place, Structure, Tables
 from .transport import VoxelLengths
@@ -20,10 +20,6 @@ from .transport import VoxelLengths
 _THREADS = 64  # of a block
 _FEWEST_BLOCKS, _MOST_BLOCKS = 128, 4096  # more than fly at once: late ones find nothing to do
 _OUT_OF_MEMORY = 2  # error code of CUDA
-
-
-class DeviceLostError(FibdaskError, RuntimeError):
-    """A GPU has failed: this process cannot use it any more, a new one may."""
 
 
 class _MemoryFullError(Exception):

@@ -51,10 +51,11 @@ class Detector:
 DETECTORS: Mapping[str, Detector] = {
     # All angles and energies; fitted to 7, 23 and 88 nm at 1, 2 and 4 kV.
     "tld": Detector(half_contrast_depth=24.2, exponent=1.83, share=1.0, largest_loss=1.0),
-    # Only energies above 0.9 of the beam's; fitted to 1.4, 4.6 and 15 nm.
-    "icd": Detector(half_contrast_depth=4.6, exponent=1.71, share=0.29, largest_loss=0.1),
+    # Only energies above 0.9 of the beam's; fitted to 2.1, 6.0 and 17.7 nm.
+    "icd": Detector(half_contrast_depth=6.1, exponent=1.53, share=0.35, largest_loss=0.1),
 }
-"""Half-contrast depths are those of Monte Carlo simulations of gold under a layer of epoxy."""
+"""Half-contrast depths are those of Monte Carlo simulations of gold under a layer of epoxy, and the
+share that of bulk gold, with discrete losses for the window."""
 
 
 def find_detector(name: str) -> Detector:

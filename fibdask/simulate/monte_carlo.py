@@ -14,7 +14,7 @@ from .elastic import Model
 from .materials import Material, find_material
 from .noise import Noise, image_key, voltage_word, write_grey
 from .records import LARGEST_DISTANCE, LARGEST_LABEL, Acceptance, Place
-from .transport import Illumination, VoxelLengths, pack_structure
+from .transport import Illumination, Losses, VoxelLengths, pack_structure
 
 Materials = Mapping[Any, str | Material]
 """By the names of the phases, or by label."""
@@ -65,7 +65,7 @@ class Microscope:
         Half-angle in degrees of the cone about the beam that electrons come out in.
     energy_window
         Share of the energy of the beam that a detected electron may have lost.
-    tilt, beam_diameter, cutoff_ev, elastic
+    tilt, beam_diameter, cutoff_ev, elastic, losses
         As of `Illumination`.
     white
         Backscatter coefficient that is shown white, were electrons of all angles detected.
@@ -77,6 +77,7 @@ class Microscope:
     beam_diameter: float
     cutoff_ev: float
     elastic: Model
+    losses: Losses
     white: float
 
     def __post_init__(self) -> None:
@@ -97,7 +98,9 @@ class Microscope:
         """Return the beam of a voltage in kV; it ends where electrons are not detected."""
         energy = 1e3 * voltage
         cutoff = max(self.cutoff_ev, self._least_energy(energy))
-        return Illumination(energy, self.tilt, self.beam_diameter, cutoff, self.elastic)
+        return Illumination(
+            energy, self.tilt, self.beam_diameter, cutoff, self.elastic, self.losses
+        )
 
     def acceptance(self, voltage: float) -> Acceptance:
         """Return what is detected at a voltage in kV."""

@@ -55,6 +55,28 @@ class Tables(NamedTuple):
     first_angle_energy: np.int32
     cutoff: np.float32
     """Energy in eV at which electrons are given up."""
+    longest: np.float32
+    """Path in nm at which they are given up; with continuous losses, none flies so far."""
+
+
+class DiscreteTables(NamedTuple):
+    """The same where energy is lost in collisions, instead of along the way."""
+
+    inverse_path: np.ndarray
+    """1/mean free path between collisions, elastic or not, in 1/nm (material, energy)."""
+    elastic_share: np.ndarray
+    """Of the collisions (material, energy)."""
+    loss_scale: np.ndarray
+    """C of the distribution of losses T, ∝ T/(C + T²)², in eV² (material)."""
+    reach: np.ndarray
+    cosine: np.ndarray
+    energies: np.int32
+    angle_energies: np.int32
+    angles: np.int32
+    first_energy: np.int32
+    first_angle_energy: np.int32
+    cutoff: np.float32
+    longest: np.float32
 
 
 class Beam(NamedTuple):
@@ -117,4 +139,6 @@ class Lanes(NamedTuple):
     word_1: np.ndarray
     word_2: np.ndarray
     word_3: np.ndarray
+    path: np.ndarray
+    """Flown so far, in nm; counted with discrete losses only."""
     status: np.ndarray

@@ -1,5 +1,12 @@
-"""The depth of slices, and their way onto a regular grid of planes."""
+"""The third axis: thickness of slices measured, and slices put at their depth."""
 
+from .comparison import compare_slice_thickness
+from .estimation import apply_slice_thickness, estimate_slice_thickness
 from .repositioning import reposition_slices
 
-__all__ = ["reposition_slices"]
+__all__ = [
+    "apply_slice_thickness",
+    "compare_slice_thickness",
+    "estimate_slice_thickness",
+    "reposition_slices",
+]

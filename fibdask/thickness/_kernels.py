@@ -27,8 +27,22 @@ def free_planes(positions: np.ndarray) -> np.ndarray:
     return np.clip(spread, planes[0], planes[-1] - count[-1]) + count
 
 
-def moved_slices(slices: np.ndarray, planes: np.ndarray, length: int) -> np.ndarray:
-    """Return `length` planes (…, z, y, x) that hold slices at `planes` and 0 elsewhere."""
+def distinct_slices(depths_nm: np.ndarray, minimum_nm: float) -> np.ndarray:
+    """Return which slices (bool) lie at least `minimum_nm` under the last such slice before."""
+    distinct = np.ones(len(depths_nm), bool)
+    last = -np.inf
+    for k, depth in enumerate(depths_nm):
+        distinct[k] = depth - last >= minimum_nm
+        if distinct[k]:
+            last = depth
+    return distinct
+
+
+def moved_slices(
+    slices: np.ndarray, numbers: np.ndarray, planes: np.ndarray, length: int
+) -> np.ndarray:
+    """Return `length` planes (…, z, y, x): slices `numbers` at `planes`, and 0 elsewhere."""
     out = np.zeros((*slices.shape[:-3], length, *slices.shape[-2:]), slices.dtype)
-    out[..., planes, :, :] = slices
+    for number, plane in zip(numbers, planes, strict=True):
+        out[..., plane, :, :] = slices[..., number, :, :]
     return out

@@ -1,5 +1,6 @@
 """Slices at their measured depth become planes of a regular grid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
@@ -15,16 +16,24 @@ from ..conventions import (
     record_step,
     require,
 )
-from ._kernels import free_planes, moved_slices, nearest_planes
+from ._kernels import distinct_slices, free_planes, moved_slices, nearest_planes
 
 
-def reposition_slices(stack: xr.Dataset, *, spacing: float) -> xr.Dataset:
+def reposition_slices(
+    stack: xr.Dataset,
+    *,
+    spacing: float,
+    drop: Sequence[int] = (),
+    minimum_thickness: float = 0.0,
+) -> xr.Dataset:
     """Move every slice to the plane of a regular grid that is nearest to its depth.
 
     Lazy. The planes lie at z = n * `spacing` with integer n, from the plane of the first slice to
     that of the last. Slice k goes to n = floor(z_k / spacing + 1/2); where several slices
     fall on one plane, they are spread to free planes so that the sum of squared displacements is
-    least, their order is kept, and none is lost.
+    least, their order is kept, and none is lost. Failed and duplicate slices are left out, and
+    leave gaps: those that `measured` (z) marks as such, those of `drop`, and those under
+    `minimum_thickness`. Provenance lists which the last two left out.
 
     Parameters
     ----------
@@ -32,39 +41,82 @@ def reposition_slices(stack: xr.Dataset, *, spacing: float) -> xr.Dataset:
         Any stack; all its variables are moved.
     spacing
         Distance of the planes in nm; voxels are isotropic where it equals the pixel size.
+    drop
+        Numbers of slices to leave out, from 0.
+    minimum_thickness
+        Slices less than this, in nm, below the last one that is kept are its duplicates.
 
     Returns
     -------
     xarray.Dataset
         The stack on regular `z`, with `measured` (z): False on planes without a slice. There,
-        volumes are 0 and shifts NaN. A plane whose slice was marked as not measured before
-        stays so.
+        volumes are 0 and shifts NaN.
 
     Raises
     ------
     ConventionError
-        If the spacing is not positive, or there are more slices than planes.
+        If an argument is out of range, no slice is left, or there are more slices than planes.
     """
     stack = require(stack)
-    planes = _planes(stack["z"].values, spacing)
-    moved = _on_grid(stack, planes, spacing)
+    _check_positive(spacing)
+    z = stack["z"].values
+    measured = _measured(stack)
+    kept = _kept(z, measured, drop, minimum_thickness)
+    numbers = np.flatnonzero(kept)
+    planes = _planes(z[numbers], spacing)
+    first, last = nearest_planes(z[[0, -1]] / spacing)
+    grid_nm = np.arange(first, last + 1) * float(spacing)
+    moved = _on_grid(stack, numbers, planes - first, grid_nm)
     sources = []
     for name in [name for name in VOLUMES if name in stack.variables]:
         volume = stack[name]
-        shape = (*volume.shape[:-3], moved.sizes["z"], *volume.shape[-2:])
-        function = MovedSlices(planes - planes[0])
+        shape = (*volume.shape[:-3], len(grid_nm), *volume.shape[-2:])
+        function = MovedSlices(planes - first, numbers)
         data = blocks.map_blocks(function, (volume.data,), shape=shape, dtype=volume.dtype)
         moved[name] = (volume.dims, data, volume.attrs)
         sources.append(blocks.array_token(volume.data))
     moved = finish_stack(moved[list(stack.data_vars)], nominal_thickness=spacing)
-    parameters = {"spacing": float(spacing)}
+    parameters: dict[str, object] = {"spacing": float(spacing)}
+    if (dropped := np.flatnonzero(measured & ~kept)).size:
+        parameters |= {"drop": dropped, "minimum_thickness": float(minimum_thickness)}
     return record_step(moved, "reposition_slices", parameters, blocks.fingerprint(*sources))
+
+
+def _check_positive(spacing: float) -> None:
+    if not (np.isfinite(spacing) and spacing > 0):
+        msg = f"spacing must be > 0 nm; got {spacing} nm"
+        raise ConventionError(msg)
+
+
+def _measured(stack: xr.Dataset) -> np.ndarray:
+    """Return which slices are marked as measured; without a mark, all are."""
+    if "measured" not in stack.coords:
+        return np.ones(stack.sizes["z"], bool)
+    measured: np.ndarray = stack["measured"].values
+    return measured
+
+
+def _kept(
+    z: np.ndarray, measured: np.ndarray, drop: Sequence[int], minimum_thickness: float
+) -> np.ndarray:
+    """Return which slices are neither failures nor duplicates."""
+    if not (np.isfinite(minimum_thickness) and minimum_thickness >= 0):
+        msg = f"minimum_thickness must be >= 0 nm; got {minimum_thickness} nm"
+        raise ConventionError(msg)
+    kept = measured.copy()
+    for number in np.asarray(drop).tolist():
+        if type(number) is not int or not 0 <= number < len(z):
+            msg = f"drop must hold numbers of slices, 0 to {len(z) - 1}; got {number}"
+            raise ConventionError(msg)
+        kept[number] = False
+    kept[kept] = distinct_slices(z[kept], minimum_thickness)
+    return kept
 
 
 def _planes(z: np.ndarray, spacing: float) -> np.ndarray:
     """Return the absolute plane number of every slice."""
-    if not (np.isfinite(spacing) and spacing > 0):
-        msg = f"spacing must be > 0 nm; got {spacing} nm"
+    if not len(z):
+        msg = "repositioning needs a slice; all are left out or marked as not measured"
         raise ConventionError(msg)
     first, last = nearest_planes(z[[0, -1]] / spacing)
     if last - first + 1 < len(z):
@@ -82,17 +134,17 @@ def _rounded_down(value: float) -> float:
     return floor(value / unit) * unit
 
 
-def _on_grid(stack: xr.Dataset, planes: np.ndarray, spacing: float) -> xr.Dataset:
+def _on_grid(
+    stack: xr.Dataset, numbers: np.ndarray, planes: np.ndarray, grid_nm: np.ndarray
+) -> xr.Dataset:
     """Return what is not a volume on the planes of the grid; attributes are kept."""
-    measured = np.ones(len(planes), bool)
-    if "measured" in stack.coords:
-        measured = stack["measured"].values
-    rest = stack.drop_vars([*VOLUMES, "slice_thickness"], errors="ignore")
-    z_attrs = stack["z"].attrs
-    rest = rest.assign_coords(z=("z", planes * float(spacing), z_attrs))
-    rest = rest.assign_coords(measured=("z", measured, attributes("measured")))
-    grid = np.arange(planes[0], planes[-1] + 1) * float(spacing)
-    return rest.reindex(z=xr.Variable("z", grid, z_attrs), fill_value={"measured": False})
+    rest = stack.drop_vars([*VOLUMES, "slice_thickness"], errors="ignore").isel(z=numbers)
+    attrs = stack["z"].attrs
+    rest = rest.assign_coords(
+        z=("z", grid_nm[planes], attrs),
+        measured=("z", np.ones(len(planes), bool), attributes("measured")),
+    )
+    return rest.reindex(z=xr.Variable("z", grid_nm, attrs), fill_value={"measured": False})
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,29 +154,32 @@ class MovedSlices:
     Attributes
     ----------
     planes
-        Plane of every slice, int64 (slices), strictly increasing from 0.
+        Plane of every slice that is moved, int64 (slices), strictly increasing from 0 or more.
+    numbers
+        Where these slices are in the volume, int64 (slices), strictly increasing.
     """
 
     planes: np.ndarray
+    numbers: np.ndarray
 
-    def _slices(self, region: blocks.Region) -> slice:
+    def _moved(self, region: blocks.Region) -> slice:
         z = region[-3]
         start, stop = np.searchsorted(self.planes, (z.start, z.stop))
         return slice(int(start), int(stop))
 
     def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
         """Return the slices of the block, or one where there is none: no region is empty."""
-        found = self._slices(region)
-        start = min(found.start, len(self.planes) - 1)
-        wanted = slice(start, max(found.stop, start + 1))
+        moved = self._moved(region)
+        first = min(moved.start, len(self.numbers) - 1)
+        last = max(moved.stop - 1, first)
+        wanted = slice(int(self.numbers[first]), int(self.numbers[last]) + 1)
         return ((*region[:-3], wanted, *region[-2:]),)
 
     def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
         """Put the slices onto their planes."""
-        z = region[-3]
-        planes = self.planes[self._slices(region)] - z.start
-        slices = inputs[0][..., : len(planes), :, :]
-        return moved_slices(slices, planes, z.stop - z.start)
+        z, moved = region[-3], self._moved(region)
+        numbers = self.numbers[moved] - self.needs(region)[0][-3].start
+        return moved_slices(inputs[0], numbers, self.planes[moved] - z.start, z.stop - z.start)
 
     def working_bytes(self, _region: blocks.Region) -> int:
         """Return 0: slices are copied straight into the block."""

@@ -1,4 +1,4 @@
-"""Backscatter coefficients of bulks against measured ones, and shine-through of gold under epoxy.
+"""Backscattered electrons: of bulks against measured ones, their energies, gold under epoxy.
 
 `python -m tests.benchmarks.backscatter [FOLDER]`: the folder holds `measured_low_energy.csv`
 (element, source, E_keV, eta) and `heinrich_measured.csv` (Z, then a column for each energy).
@@ -10,16 +10,42 @@ from pathlib import Path
 
 import numpy as np
 
-from fibdask.simulate import backscatter_coefficient
+from fibdask.simulate import backscatter_coefficient, backscattered_electrons
 from fibdask.simulate._kernels_transport import draw_electrons, send_electrons
 from fibdask.simulate.elements import ELEMENTS
 from fibdask.simulate.materials import MATERIALS
 from fibdask.simulate.records import Acceptance, Place
-from fibdask.simulate.transport import Illumination, pack_structure
+from fibdask.simulate.transport import CUTOFF_EV, Illumination, pack_structure
 
 FOLDER = Path("../shared/data/backscatter")
 SPREAD = {"Au": 0.05, "Cu": 0.15, "Si": 0.12, "C": 0.35}  # of laboratories at 1-6 keV
 ELECTRONS = 100_000
+EVERYTHING = Acceptance(np.float32(0), np.float32(-1))
+PARTS = (0.99, 0.98, 0.95, 0.90, 0.80, 0.50)
+# Shares above these parts of the energy by independent programs: continuous losses, discrete ones
+# as here, and those of a dielectric function.
+ENERGIES = {
+    ("Au", 1): (
+        (0.030, 0.060, 0.141, 0.256, 0.440, 0.771),
+        (0.157, 0.175, 0.243, 0.342, 0.494, 0.786),
+        (0.206, 0.223, 0.295, 0.401, 0.551, 0.808),
+    ),
+    ("Au", 2): (
+        (0.037, 0.072, 0.166, 0.299, 0.496, 0.819),
+        (0.117, 0.150, 0.238, 0.355, 0.528, 0.825),
+        (0.169, 0.207, 0.313, 0.435, 0.594, 0.847),
+    ),
+    ("Au", 4): (
+        (0.038, 0.074, 0.171, 0.311, 0.524, 0.856),
+        (0.085, 0.121, 0.217, 0.346, 0.542, 0.856),
+        (0.138, 0.192, 0.308, 0.438, 0.609, 0.872),
+    ),
+    ("epoxy", 1): (
+        (0.010, 0.020, 0.052, 0.105, 0.223, 0.604),
+        (0.041, 0.053, 0.088, 0.144, 0.266, 0.642),
+        (0.041, 0.051, 0.097, 0.162, 0.293, 0.673),
+    ),
+}
 LAYERS = {  # keV: thickness of epoxy over gold in nm
     1: (0, 2.5, 5, 7.5, 10, 15, 20),
     2: (0, 5, 10, 20, 30, 40, 50),
@@ -68,8 +94,27 @@ def compare(rows: list[tuple[str, str, float, float]]) -> None:
         print(f"{element:<4}{kev:>6}{found:>8.3f}{browning:>10.3f}{span:>20} {verdict}")
 
 
+def energies() -> None:
+    """Print shares above parts of the energy of the beam, with both kinds of losses."""
+    print(f"{'':<26}{'η':>8}" + "".join(f"{f'> {part}':>8}" for part in PARTS))
+    for (material, kev), (continuous, discrete, dielectric) in ENERGIES.items():
+        for losses, published in (("continuous", continuous), ("discrete", discrete)):
+            options = {"beam_energy_kev": kev, "electrons": 4 * ELECTRONS, "seed": 1}
+            exits = backscattered_electrons(material, losses=losses, **options)
+            shares = [float((exits.energy > 1e3 * kev * part).mean()) for part in PARTS]
+            share = exits.sizes["electron"] / (4 * ELECTRONS)
+            _print_shares(f"{material} {kev} keV, {losses}", share, shares)
+            _print_shares("  published", None, published)
+        _print_shares("  dielectric", None, dielectric)
+
+
+def _print_shares(name, share, shares) -> None:
+    eta = "" if share is None else f"{share:.4f}"
+    print(f"{name:<26}{eta:>8}" + "".join(f"{value:8.3f}" for value in shares))
+
+
 def shine_through() -> None:
-    """Print η of gold under epoxy, all energies and above 0.9 of the beam's."""
+    """Print η of gold under epoxy, all energies and, with discrete losses, above 0.9."""
     for kev, thicknesses in LAYERS.items():
         row = [layered(kev, thickness) for thickness in thicknesses]
         print(f"{kev} keV, epoxy over gold in nm: {', '.join(map(str, thicknesses))}")
@@ -82,26 +127,26 @@ def layered(kev: float, thickness: float) -> tuple[float, float]:
     planes, step = (20, thickness / 20) if thickness else (0, 1.0)
     labels = np.zeros((planes + 1, 19, 19), np.uint8)
     labels[planes:] = 1
-    sent = Illumination(1e3 * kev)
     materials = (MATERIALS["epoxy"], MATERIALS["Au"])
-    size = (step, sent.reach(materials) / 8, sent.reach(materials) / 8)
-    structure = pack_structure(labels, size, deepest=2**20)
     place = Place(np.uint64(1), 0, 0, 0, 0)
     electrons = np.empty((19, 19), np.int32)
     draw_electrons(place, 2 * ELECTRONS / 19**2, electrons)
     shares = []
-    for least in (0, 900 * kev):
+    for least, losses in ((CUTOFF_EV, "continuous"), (900 * kev, "discrete")):
+        sent = Illumination(1e3 * kev, cutoff_ev=least, losses=losses)
+        size = (step, sent.reach(materials) / 8, sent.reach(materials) / 8)
+        structure = pack_structure(labels, size, deepest=2**20)
         counts = np.zeros_like(electrons)
-        seen = Acceptance(np.float32(least), np.float32(-1))
-        scene = structure, sent.tables(materials), sent.beam(size), seen, place
+        scene = structure, sent.tables(materials), sent.beam(size), EVERYTHING, place
         send_electrons(*scene, electrons, counts, np.empty((0, 7), np.float32))
         shares.append(counts.sum() / electrons.sum())
     return shares[0], shares[1]
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print all tables."""
     compare(read_measured(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER))
+    energies()
     shine_through()
 
 

@@ -27,6 +27,7 @@ def make_stack(path: Path, slices: int, pixels: int) -> float:
         mean_thickness=10.16,
         std_thickness=3.12,
         voltage=[1.0, 2.0, 4.0],
+        model="analytic",
         seed=7,
     )
     started = time.monotonic()

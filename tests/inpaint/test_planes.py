@@ -63,11 +63,10 @@ def test_span__is_the_range_where_all_is_measured(case):
 
 @given(cases())
 @settings(max_examples=200)
-def test_farthest__bounds_gaps_and_windows(case):
+def test_longest_gap__is_that_of_the_gaps_in_the_range(case):
     numbers, planes = case
-    far = MeasuredPlanes(numbers).farthest(planes)
-    found = windows(numbers, planes)
-    assert (far > 0) == bool(found)
-    for plane, around in found.items():
-        assert far >= np.abs(around - plane).max()
-        assert far >= around[around > plane][0] - around[around < plane][-1]
+    gaps = [
+        around[around > plane][0] - around[around < plane][-1]
+        for plane, around in windows(numbers, planes).items()
+    ]
+    assert MeasuredPlanes(numbers).longest_gap(planes) == max(gaps, default=0)

@@ -5,7 +5,7 @@ import pytest
 
 from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
 from fibdask.io.read import read_images
-from fibdask.io.tables import read_z_table
+from fibdask.io.tables import check_steps, read_z_table
 from tests.naive_io import grey_volume, taken, write_slices
 
 GIVEN = {"voltage": 2.0, "pixel_size": 4.0}
@@ -96,3 +96,49 @@ def test_read_images__volume_counts_slices_from_any_number(tmp_path):
     np.save(tmp_path / "a.npy", grey_volume((3, 3, 3)))
     path = table(tmp_path, "slice,z_nm\n1,1\n2,3\n3,6\n")
     np.testing.assert_allclose(read_images(tmp_path / "a.npy", z=path, **GIVEN)["z"], [1, 3, 6])
+
+
+# ── units and thicknesses that cannot be ─────────────────────────────────────────────────────
+
+
+def read_with(tmp_path, rows, name="thickness_nm"):
+    write_slices(tmp_path, grey_volume((len(rows), 3, 3)))
+    text = "\n".join([name, *(str(row) for row in rows)])
+    return read_images(tmp_path, z=table(tmp_path, text), **GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "place"),
+    [
+        ("thickness_nm", [10, 9, 11000, 10, 10], r"slice 2 \(line 4 of .*csv\) is 11000 nm thick"),
+        ("z_um", [0, 0.01, 0.02, 10.02, 10.03], r"slice 2 \(line 4 of .*csv\) is 10000 nm thick"),
+    ],
+)
+def test_read_images__thickness_in_another_unit_is_refused_with_its_line(
+    tmp_path, name, rows, place
+):
+    with pytest.raises(ConventionError, match=f"must be in one unit; {place}.*median of 10 nm"):
+        read_with(tmp_path, rows, name)
+
+
+@pytest.mark.parametrize(("factor", "found"), [(1e-3, "0.01 nm"), (1e3, "10000 nm")])
+def test_check_steps__unit_that_the_images_contradict_is_refused(tmp_path, factor, found):
+    read = read_z_table(table(tmp_path, f"thickness_nm\n{10 * factor}\n{10 * factor}\n"))
+    with pytest.raises(ConventionError, match=f"slices of {found} .median., the images say 12 nm"):
+        check_steps(read, 12.0)
+
+
+def test_read_images__slices_too_thick_to_be_milled_are_flagged(tmp_path):
+    with pytest.warns(FibdaskWarning, match=r"10000 nm \(median\), far thicker"):
+        read_with(tmp_path, [10.0, 9.5, 10.5], "thickness_um")
+
+
+def test_read_images__many_slices_of_almost_nothing_are_flagged(tmp_path):
+    rows = [10, 0.9, 11, 10, 0.2, 10]
+    with pytest.warns(FibdaskWarning, match=r"33% of the slices at most 1 nm thick, slice 1 "):
+        read_with(tmp_path, rows)
+
+
+def test_read_images__few_thin_slices_are_accepted(tmp_path):
+    stack = read_with(tmp_path, [10] * 11 + [0.9])
+    assert stack.sizes["z"] == 12

@@ -12,6 +12,7 @@ from numba import typeof
 from numba.cuda.cudadrv import nvvm
 from numba.cuda.cudadrv.driver import CudaAPIError
 
+from fibdask import DeviceLostError
 from fibdask.simulate import _kernels_cuda as kernels
 from fibdask.simulate import _kernels_transport, cuda, transport
 from fibdask.simulate.materials import MATERIALS
@@ -174,5 +175,5 @@ def test_device_lost__is_told_from_a_full_memory(monkeypatch):
         raise CudaAPIError(700, "an illegal memory access was encountered")
 
     monkeypatch.setattr(cuda, "_pack_words", broken)
-    with pytest.raises(cuda.DeviceLostError, match=r"cannot use it any more: \[700\] an illegal"):
+    with pytest.raises(DeviceLostError, match=r"cannot use it any more: \[700\] an illegal"):
         cuda.pack_structure(LABELS, SIZE, deepest=30)

@@ -6,8 +6,14 @@ from fibdask.conventions import ConventionError, validate_stack
 from fibdask.simulate import levelled_wave, mimic_milling, simulate_images
 from tests.naive_simulate import attenuated
 
-CLEAN = {"electrons_per_pixel": None, "gaussian_std": 0.0, "seed": 0, "dtype": "float32"}
-NOISY = {"electrons_per_pixel": 80.0, "seed": 4}
+CLEAN = {
+    "model": "analytic",
+    "electrons_per_pixel": None,
+    "gaussian_std": 0.0,
+    "seed": 0,
+    "dtype": "float32",
+}
+NOISY = {"model": "analytic", "electrons_per_pixel": 80.0, "seed": 4}
 VOLTAGES = [1.0, 2.0, 4.0]
 
 
@@ -110,7 +116,7 @@ def test_simulate_images__gives_a_stack_with_the_truth_of_its_slices():
 
 def test_simulate_images__differs_with_the_seed():
     first, second = (
-        simulate_images(structure(), voltage=2, electrons_per_pixel=80, seed=seed).intensity.values
+        simulate_images(structure(), voltage=2, **NOISY | {"seed": seed}).intensity.values
         for seed in (0, 1)
     )
     assert (first != second).mean() > 0.8
@@ -147,4 +153,4 @@ def test_simulate_images__is_two_tasks_a_block_at_most():
 )
 def test_simulate_images__refuses_wrong_arguments(argument, value, message):
     with pytest.raises(ConventionError, match=message):
-        simulate_images(structure(), **{"voltage": 2, "seed": 0, argument: value})
+        simulate_images(structure(), **{"voltage": 2, **NOISY, argument: value})

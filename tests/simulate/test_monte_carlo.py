@@ -66,7 +66,7 @@ def test_simulate_images__by_monte_carlo_do_not_depend_on_chunks_or_kind(chunks,
     xr.testing.assert_identical(simulate_images(phase, **options).compute(), expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"beam_diameter": 6.0, "tilt": 30.0}])
+@pytest.mark.parametrize("options", [{"detector": "icd"}, {"beam_diameter": 6.0, "tilt": 30.0}])
 def test_simulate_images__by_monte_carlo_a_part_equals_that_of_the_whole(options):
     stack = simulate_images(structure(), voltage=[0.5, 0.7], **OPTIONS, **options)
     part = {"voltage": slice(1, 2), "z": slice(13, 15), "y": slice(3, 9), "x": slice(34, 37)}
@@ -152,13 +152,32 @@ def test_simulate_images__of_labels_shows_each_material():
 
 
 def test_simulate_images__of_a_low_loss_window_sees_the_surface_only():
-    shallow, deep = layers(0, 0, 0, 0, 1), layers(0)
+    shallow, deep = layers(*[0] * 12, 1), layers(0)
     total, low_loss = (
         share(shallow, 2, detector=detector)[0, 0].mean() - share(deep, 2, detector=detector).mean()
         for detector in ("tld", "icd")
     )
-    assert total > 0.2
-    assert abs(low_loss) < 0.02
+    assert total > 0.1
+    assert abs(low_loss) < 0.01
+
+
+@pytest.mark.parametrize("voltage", [1, 4])
+def test_simulate_images__of_a_low_loss_window_show_gold_as_bright_as_of_all_energies(voltage):
+    total, low_loss = (
+        share(layers(1), voltage, detector=detector).mean() for detector in ("tld", "icd")
+    )
+    assert low_loss == pytest.approx(total, rel=0.05)
+
+
+def test_simulate_images__lose_energy_in_collisions_where_a_window_is_looked_at():
+    gold = layers(1)
+    low_loss, discrete, continuous = (
+        share(gold, 1, energy_window=0.02, **options).mean()
+        for options in ({}, {"losses": "discrete"}, {"losses": "continuous"})
+    )
+    assert low_loss == discrete > 2 * continuous
+    for options in ({}, {"losses": "continuous"}):
+        np.testing.assert_array_equal(share(gold, 1, **options), share(gold, 1))
 
 
 def test_simulate_images__of_a_cone_are_brighter_by_the_excess_along_the_beam():
@@ -190,6 +209,7 @@ def test_simulate_images__by_monte_carlo_reports_labels_without_material():
         ("voltage", 60, "got 50 eV and 60000 eV"),
         ("cutoff_ev", 3.0, "got 3 eV and 2000 eV"),
         ("elastic", "rutherford", "elastic must be one of mott, browning; got 'rutherford'"),
+        ("losses", "none", "losses must be one of continuous, discrete; got 'none'"),
         ("acceptance_angle", 0.0, "acceptance_angle must be > 0 and <= 90 degrees; got 0.0"),
         ("energy_window", 1.5, "energy_window must be > 0 and <= 1 .*; got 1.5"),
         ("tilt", -1.0, "tilt must be in 0 … 85 degrees; got -1.0"),

@@ -12,13 +12,21 @@ from fibdask.simulate._kernels_transport import (
     advance,
     draw_electrons,
     empty_lanes,
+    energy_index,
     send_electrons,
+    struck,
     without_aliases,
 )
 from fibdask.simulate.elastic import mean_free_paths
 from fibdask.simulate.materials import MATERIALS
 from fibdask.simulate.records import DISTANCE_BITS, LARGEST_DISTANCE, Acceptance, Place
-from fibdask.simulate.transport import Illumination, pack_structure, stopping_power
+from fibdask.simulate.transport import (
+    Illumination,
+    loss_scale,
+    mean_loss,
+    pack_structure,
+    stopping_power,
+)
 from tests.naive_simulate_transport import (
     atoms_of,
     distances_to_other_labels,
@@ -48,8 +56,8 @@ def send(arguments, shape, mean, function=send_electrons):
     """Numbers of electrons on pixels, and of those that come out."""
     electrons, counts = np.empty(shape, np.int32), np.zeros(shape, np.int32)
     draw_electrons(PLACE, mean, electrons)
-    exits = () if function is send_one_by_one else (np.empty((0, 7), np.float32),)
-    function(*arguments, electrons, counts, *exits)
+    last = np.zeros(4, int) if function is send_one_by_one else np.empty((0, 7), np.float32)
+    function(*arguments, electrons, counts, last)
     return electrons, counts
 
 
@@ -102,7 +110,33 @@ def test_pack_structure__holds_materials_and_distances(shape, kinds, seed):
     np.testing.assert_array_equal(packed & LARGEST_DISTANCE, distances)
 
 
-@pytest.mark.parametrize("illumination", [{}, {"tilt": 50.0, "diameter": 9.0}])
+@pytest.mark.parametrize("energy", [60.0, 1000.0, 20_000.0])
+def test_mean_loss__is_that_of_the_distribution(energy):
+    loss = np.linspace(0, energy, 200_001)
+    density = loss / (loss_scale(MATERIALS["Au"]) + loss**2) ** 2
+    expected = (loss * density).sum() / density.sum()
+    assert mean_loss(MATERIALS["Au"], np.array([energy]))[0] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["Au", "epoxy"])
+def test_struck__loses_as_much_on_average_as_is_lost_along_the_way(name):
+    material, energy = MATERIALS[name], np.float32(1000)
+    tables = Illumination(2000.0, losses="discrete").tables((material,))
+    share = tables.elastic_share[energy_index(tables, energy)]
+    chances = (np.arange(20_000, dtype=np.float32) + np.float32(0.5)) / np.float32(20_000)
+    far, free, flown = np.float32(1e9), np.float32(1), np.float32(0)
+    flights = [struck(tables, np.int32(0), energy, far, free, chance, flown) for chance in chances]
+    path, collides, scatters, left, _, _ = np.array(flights).T
+    assert collides.all()
+    assert scatters.mean() == pytest.approx(share, abs=1e-4)
+    elastic, _ = mean_free_paths(material, np.array([energy]))
+    assert path.mean() / scatters.mean() == pytest.approx(elastic[0], rel=0.01)
+    loss = (energy - left).mean() / path.mean()
+    assert loss == pytest.approx(stopping_power(material, np.array([energy]))[0], rel=0.02)
+    assert left.min() >= 0
+
+
+@pytest.mark.parametrize("illumination", [{"losses": "discrete"}, {"tilt": 50.0, "diameter": 9.0}])
 @pytest.mark.parametrize("other", ["epoxy", "vacuum"])
 def test_send_electrons__equals_one_after_the_other_bit_for_bit(other, illumination):
     labels = sponge()
@@ -120,6 +154,37 @@ def test_send_electrons__gives_up_only_electrons_that_cannot_come_out():
     all_followed = tables._replace(reach=np.full_like(tables.reach, np.inf))
     _, expected = send((structure, all_followed, *others), (12, 17), 200)
     np.testing.assert_array_equal(counts, expected)
+
+
+@pytest.mark.parametrize(("materials", "cutoff"), [(EPOXY_GOLD, 50.0), (EPOXY_GOLD[:1], 900.0)])
+def test_send_electrons__with_discrete_losses_gives_up_few_that_would_come_out(materials, cutoff):
+    labels = sponge((30, 12, 17)) if len(materials) == 2 else np.zeros((1, 12, 17), np.uint8)
+    options = {"losses": "discrete", "cutoff_ev": cutoff}
+    structure, tables, *others = setting(labels, (2.0, 2.0, 2.0), materials, **options)
+    _, counts = send((structure, tables, *others), (12, 17), 1000)
+    for_ever = np.full_like(tables.reach, np.inf)
+    all_followed = tables._replace(reach=for_ever, longest=for_ever[0])
+    _, expected = send((structure, all_followed, *others), (12, 17), 1000)
+    assert 0 <= expected.sum() - counts.sum() <= 1 + 0.002 * expected.sum()
+
+
+@pytest.mark.parametrize("losses", ["continuous", "discrete"])
+def test_send_electrons__without_losses_are_all_reflected_or_transmitted(losses):
+    labels = sponge((8, 6, 6))
+    structure, tables, *others = setting(labels, (2.0, 2.0, 2.0), losses=losses)
+    structure = structure._replace(deepest=np.int32(8))
+    for_ever = np.full_like(tables.reach, np.inf)
+    tables = tables._replace(reach=for_ever, longest=for_ever[0])
+    free = {"loss": 0 * tables.inverse_path} if losses == "continuous" else {}
+    free |= {"elastic_share": 0 * tables.inverse_path + 1} if losses == "discrete" else {}
+    scene = (structure, tables._replace(**free), *others)
+    electrons, counts = send(scene, (6, 6), 500)
+    ends = np.zeros(4, int)
+    send_one_by_one(*scene, electrons, 0 * counts, ends)
+    reflected, transmitted, stopped, _ = ends
+    assert reflected == counts.sum() > 0
+    assert reflected + transmitted == electrons.sum()
+    assert stopped == 0
 
 
 def test_send_electrons__agrees_with_small_steps_from_voxel_to_voxel():
@@ -204,8 +269,9 @@ def test_draw_electrons__are_poisson_distributed():
 @pytest.mark.skipif(
     not llvm.get_host_cpu_features().get("avx512f"), reason="needs a processor with AVX-512"
 )
-def test_advance__is_made_of_vector_instructions():
-    structure, tables, *_ = setting(sponge(), (2.0, 2.0, 2.0))
+@pytest.mark.parametrize("losses", ["continuous", "discrete"])
+def test_advance__is_made_of_vector_instructions(losses):
+    structure, tables, *_ = setting(sponge(), (2.0, 2.0, 2.0), losses=losses)
     fresh = njit(error_model="numpy", **without_aliases())(advance.py_func)  # not of the cache
     fresh.compile(tuple(typeof(value) for value in (structure, tables, empty_lanes())))
     (assembly,) = fresh.inspect_asm().values()

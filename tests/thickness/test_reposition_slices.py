@@ -152,6 +152,72 @@ def test_reposition_slices__keeps_attributes_and_records_itself():
     assert record["input_fingerprint"]
 
 
+# ── failures and duplicates ──────────────────────────────────────────────────────────────────
+
+
+def test_reposition_slices__leaves_gaps_for_dropped_slices():
+    stack = stack_at([0.0, 10.0, 20.0, 30.0, 40.0, 50.0])
+    moved = reposition_slices(stack, spacing=10.0, drop=[3, 0, 5])
+    assert moved["z"].values.tolist() == stack["z"].values.tolist()
+    assert trace(moved) == [0, 2, 3, 0, 5, 0]
+    assert moved["measured"].values.tolist() == [False, True, True, False, True, False]
+    record = json.loads(moved.attrs["provenance"][-1])
+    assert record["parameters"]["drop"] == [0, 3, 5]
+
+
+def test_reposition_slices__dropped_slices_take_no_plane():
+    stack = stack_at([0.0, 19.0, 20.0, 21.0, 40.0])
+    assert trace(reposition_slices(stack, spacing=10.0)) == [1, 2, 3, 4, 5]
+    assert trace(reposition_slices(stack, spacing=10.0, drop=[1, 3])) == [1, 0, 3, 0, 5]
+
+
+def test_reposition_slices__finds_duplicates_of_the_last_kept_slice():
+    stack = stack_at([0.0, 0.4, 0.8, 1.2, 10.0, 10.9, 20.0])
+    moved = reposition_slices(stack, spacing=1.0, minimum_thickness=1.0)
+    assert trace(moved)[:2] == [1, 4]
+    assert np.flatnonzero(moved["measured"]).tolist() == [0, 1, 10, 20]
+    record = json.loads(moved.attrs["provenance"][-1])
+    parameters = {"spacing": 1.0, "drop": [1, 2, 5], "minimum_thickness": 1.0}
+    assert record["parameters"] == parameters
+
+
+def test_reposition_slices__slices_after_a_failure_are_no_duplicates_of_it():
+    stack = stack_at([0.0, 9.5, 10.0, 20.0])
+    failed = stack.assign_coords(measured=("z", [True, False, True, True]))
+    moved = reposition_slices(failed, spacing=10.0, minimum_thickness=1.0)
+    assert trace(moved) == [1, 3, 4]
+    assert moved["measured"].values.all()
+
+
+@given(st.sets(st.integers(0, 11), max_size=11), st.integers(1, 12))
+def test_reposition_slices__drop_equals_selection(drop, thick):
+    z = np.cumsum([3.0, 7, 12, 9, 5, 6, 14, 8, 9, 4, 7, 11])
+    stack = stack_at(z, chunks=(thick, 2, 3))
+    kept = [k for k in range(12) if k not in drop]
+    dropped = reposition_slices(stack, spacing=2.5, drop=sorted(drop))
+    selected = reposition_slices(stack_at(z).isel(z=kept), spacing=2.5)
+    inner = dropped.sel(z=selected["z"])
+    assert inner.drop_attrs(deep=False).equals(selected.drop_attrs(deep=False))
+    assert dropped["measured"].sum() == len(kept)
+
+
+def test_reposition_slices__refuses_what_it_cannot_drop():
+    stack = stack_at([0.0, 10.0, 20.0])
+    with pytest.raises(ConventionError, match="numbers of slices, 0 to 2; got 3"):
+        reposition_slices(stack, spacing=10.0, drop=[1, 3])
+    with pytest.raises(ConventionError, match="numbers of slices, 0 to 2; got -1"):
+        reposition_slices(stack, spacing=10.0, drop=[-1])
+    with pytest.raises(ConventionError, match="numbers of slices, 0 to 2; got True"):
+        reposition_slices(stack, spacing=10.0, drop=np.array([True, False, False]))
+    with pytest.raises(ConventionError, match="needs a slice; all are left out"):
+        reposition_slices(stack, spacing=10.0, drop=range(3))
+    with pytest.raises(ConventionError, match="minimum_thickness must be >= 0 nm; got -1"):
+        reposition_slices(stack, spacing=10.0, minimum_thickness=-1)
+
+
+# ── the rest ─────────────────────────────────────────────────────────────────────────────────
+
+
 def test_reposition_slices__takes_one_slice():
     moved = reposition_slices(stack_at([14.0]), spacing=10.0)
     assert (moved["z"].values.tolist(), trace(moved)) == ([10.0], [1])

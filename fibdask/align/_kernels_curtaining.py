@@ -1,0 +1,134 @@
+"""Stripes along y: how grey values step from column to column, and what of it is no structure."""
+
+import numpy as np
+from numba import njit
+from scipy import fft, ndimage
+
+_WINDOWS = 4  # in the length of the shortest stripe: half of the modes along y tell the noise
+_BANDWIDTH = 0.0125  # cycles per pixel, over which powers are averaged
+_REJECTED = 3.0  # deviations beyond which a step is taken for an edge of the structure
+_ROUNDS = 4
+
+
+def stripe_image(image: np.ndarray, length: float, width: float) -> np.ndarray:
+    """Estimate the stripes of an image.
+
+    Parameters
+    ----------
+    image
+        Grey values (y, x), float32, finite.
+    length
+        Least length of a stripe along y, in pixels.
+    width
+        Largest period of stripes along x, in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Grey values (y, x), float32, to be subtracted.
+    """
+    n_y, n_x = image.shape
+    windows = max(round(_WINDOWS * n_y / length), _WINDOWS)
+    edges = np.linspace(0, n_y, windows + 1).astype(np.int64)
+    steps = np.zeros((windows, n_x))
+    column_steps(image, edges, steps[:, 1:])
+    spectra = stripe_spectra(steps)
+    modes = fft.dct(spectra, axis=0, norm="ortho")
+    slow = windows // 2 + 1
+    gain = wiener_gain(modes[:slow], modes[slow:], 2 * n_x * _BANDWIDTH)
+    gain[:, np.arange(n_x + 1) * width < 2 * n_x] = 0
+    modes[:slow] *= gain
+    modes[slow:] = 0
+    profiles = fft.irfft(modes[:slow], 2 * n_x, axis=1)[:, :n_x].astype(np.float32)
+    strength = strengths(spectra, fft.idct(modes, axis=0, norm="ortho"))
+    middle = (edges[:-1] + edges[1:] - 1) / 2
+    rows = np.interp(np.arange(n_y), middle, strength)
+    return np.asarray((cosines(n_y, windows, slow) * rows[:, None]).astype(np.float32) @ profiles)
+
+
+@njit(nogil=True, cache=True)
+def column_steps(image, edges, steps):
+    """Write the usual difference of neighbouring columns in each window of rows (window, x - 1).
+
+    The biweight mean: edges of structures are few among the rows, and count nothing.
+    """
+    differences = np.empty(np.max(np.diff(edges)), np.float32)
+    for window in range(len(edges) - 1):
+        start, stop = edges[window], edges[window + 1]
+        found = differences[: stop - start]
+        for x in range(image.shape[1] - 1):
+            for y in range(start, stop):
+                found[y - start] = image[y, x + 1] - image[y, x]
+            steps[window, x] = _biweight_mean(found)
+
+
+@njit(nogil=True, cache=True)
+def _biweight_mean(values):
+    """Return the biweight mean of values, which are sorted in place."""
+    values.sort()
+    n = len(values)
+    mean = 0.5 * (values[(n - 1) // 2] + values[n // 2])
+    deviation = (values[(3 * n) // 4] - values[n // 4]) / 1.349
+    if deviation == 0:
+        return mean
+    for _ in range(_ROUNDS):
+        total = 0.0
+        weights = 0.0
+        for value in values:
+            u = (value - mean) / (_REJECTED * deviation)
+            if abs(u) < 1:
+                weight = (1 - u * u) ** 2
+                total += weight * value
+                weights += weight
+        mean = total / weights
+    return mean
+
+
+def stripe_spectra(steps: np.ndarray) -> np.ndarray:
+    """Return the spectra (window, frequency) of profiles that step so, mirrored at their ends.
+
+    `steps` (window, x) leads from column x - 1 to x; the first is 0. Frequency 0 is 0.
+    """
+    n_x = steps.shape[1]
+    mirrored = np.concatenate((steps, 0 * steps[:, :1], -steps[:, :0:-1]), axis=1)
+    phase = np.exp(-1j * np.pi / n_x * np.arange(n_x + 1))
+    spectra = fft.rfft(mirrored, axis=1)
+    spectra[:, 1:] /= 1 - phase[1:]
+    spectra[:, 0] = 0
+    return np.asarray(spectra)
+
+
+def wiener_gain(modes: np.ndarray, noise: np.ndarray, bandwidth: float) -> np.ndarray:
+    """Return the share (mode, frequency) of the power of modes that exceeds that of the noise.
+
+    `noise` are modes too fast along y for stripes; powers are averaged over the bandwidth.
+    """
+    power = _smooth_power(modes, bandwidth)
+    excess = np.maximum(power - _smooth_power(noise, bandwidth).mean(axis=0), 0)
+    return np.asarray(_ratio(excess, power))
+
+
+def _smooth_power(modes: np.ndarray, bandwidth: float) -> np.ndarray:
+    power = np.abs(modes) ** 2
+    return np.asarray(ndimage.gaussian_filter1d(power, bandwidth, axis=1, mode="nearest"))
+
+
+def strengths(spectra: np.ndarray, stripes: np.ndarray) -> np.ndarray:
+    """Return how much, 0 to 1, of the stripes (window, frequency) each window itself shows.
+
+    So stripes do not spread over bands of the image, such as a substrate, that have none.
+    """
+    common = (stripes.conj() * spectra).real.sum(axis=1)
+    return np.asarray(_ratio(common, (np.abs(stripes) ** 2).sum(axis=1)).clip(0, 1))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+
+
+def cosines(n_y: int, windows: int, modes: int) -> np.ndarray:
+    """Return the modes along y, of values in windows, at every row: (y, mode)."""
+    row = (np.arange(n_y) + 0.5) / n_y
+    values = np.cos(np.pi * np.outer(row, np.arange(modes))) * np.sqrt(2 / windows)
+    values[:, 0] = np.sqrt(1 / windows)
+    return np.asarray(values)

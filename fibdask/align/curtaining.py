@@ -1,0 +1,170 @@
+"""Stripes that milling leaves along y are removed, image by image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from .. import blocks
+from ..conventions import (
+    DIMENSIONS,
+    ConventionError,
+    axis_spacing,
+    finish_stack,
+    record_step,
+    require,
+)
+from ._kernels_curtaining import stripe_image
+
+_LEAST_PIXELS = 32  # of an image along y and x
+_LEAST_LENGTH = 128  # pixels, by default
+_WIDTH = 32  # pixels, by default
+_MOST_SLICES = 64  # in a block: stores read about as many together
+
+
+def remove_curtaining(
+    stack: xr.Dataset, *, length: float | None = None, width: float | None = None
+) -> xr.Dataset:
+    """Remove stripes along y, the milling direction, from `intensity`, lazily.
+
+    Parameters
+    ----------
+    stack
+        Stack with `intensity` (voltage, z, y, x).
+    length
+        Least length of a stripe along y in nm: shorter ones are left as structure. By default a
+        quarter of the image's height, and at least 128 pixels.
+    width
+        Largest period of stripes along x in nm: broader ones, which cannot be told from
+        structure, are left. By default 32 pixels.
+
+    Returns
+    -------
+    xarray.Dataset
+        The stack with repaired `intensity` of the same type; integers are rounded and clipped,
+        those at either end of their range, of saturated pixels, are kept. Images without
+        stripes are hardly changed, uniform ones not at all.
+
+    Raises
+    ------
+    ConventionError
+        If an image has fewer than 32 pixels along y or x, or a length is not positive or does
+        not fit the image; when computed, if grey values are NaN or infinite.
+
+    Notes
+    -----
+    Images are cut into windows along y of a quarter of `length`. In each, the step of the grey
+    value from one column to the next is the biweight mean over rows; edges of structures are few
+    among the rows, and count nothing. The profiles that step so are transformed into cosine
+    modes along y and frequencies along x. Modes of at most two half waves in `length` hold the
+    stripes. Each is damped to what exceeds the power of the faster modes at its frequency (Wiener),
+    averaged over 0.0125 cycles per pixel: to what distinguishes it from its neighbours in angle.
+    Frequencies below 1 / `width` are left alone. The modes that remain are subtracted, in each
+    window to the share, 0 to 1, of them that its own steps show.
+
+    Stripes must run along y: those that lean by more than their own width over a window are
+    partly left. They are taken to add to the grey values; where they scale with them, the part
+    that is common to most rows goes.
+
+    Robust steps in place of wavelets are of Bouali and Ladjal's kind, IEEE Transactions on
+    Geoscience and Remote Sensing 49 (2011) 2924-2935; the damping of a wedge in Fourier space is
+    that of Münch et al., Optics Express 17 (2009) 8567-8591.
+    """
+    stack = require(stack, "intensity")
+    intensity = stack["intensity"]
+    n_y, n_x = intensity.shape[2:]
+    if min(n_y, n_x) < _LEAST_PIXELS:
+        msg = (
+            f"curtaining is told from structure in images of at least {_LEAST_PIXELS} pixels "
+            f"along y and x; these have {n_y} x {n_x}"
+        )
+        raise ConventionError(msg)
+    length_pixels = _pixels(stack, "length", length, "y", min(max(n_y / 4, _LEAST_LENGTH), n_y))
+    width_pixels = _pixels(stack, "width", width, "x", min(_WIDTH, n_x))
+    data = blocks.map_blocks(
+        WithoutStripes(length_pixels, width_pixels, (n_y, n_x)),
+        [intensity.data],
+        shape=intensity.shape,
+        dtype=intensity.dtype,
+        block=image_block(intensity.shape, intensity.dtype.itemsize),
+    )
+    parameters = {
+        "length": None if length is None else float(length),
+        "width": None if width is None else float(width),
+        "length_pixels": length_pixels,
+        "width_pixels": width_pixels,
+    }
+    source = blocks.array_token(intensity.data)
+    stack = finish_stack(stack.assign(intensity=(DIMENSIONS, data, intensity.attrs)))
+    return record_step(stack, "remove_curtaining", parameters, blocks.fingerprint(source))
+
+
+def _pixels(stack: xr.Dataset, name: str, value: float | None, axis: str, default: float) -> float:
+    """Return a length in pixels of an axis, in which it must fit."""
+    if value is None:
+        return float(default)
+    spacing = axis_spacing(stack, axis)
+    size = stack.sizes[axis]
+    if not 4 * spacing <= value <= size * spacing:
+        msg = (
+            f"{name} must be between 4 pixels and the image's size along {axis}, "
+            f"{4 * spacing:g} to {size * spacing:g} nm; got {value} nm"
+        )
+        raise ConventionError(msg)
+    return float(value / spacing)
+
+
+def image_block(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return a block of whole images (voltage, z, y, x): as many slices as 64 MiB hold."""
+    slices = blocks.BLOCK_BYTES // (shape[2] * shape[3] * itemsize)
+    return (1, min(max(slices, 1), _MOST_SLICES, shape[1]), *shape[2:])
+
+
+@dataclass(frozen=True)
+class WithoutStripes:
+    """Block function: images less their stripes.
+
+    Attributes
+    ----------
+    length, width
+        Least length of stripes along y and their largest period along x, in pixels.
+    image
+        Shape of an image (y, x).
+    """
+
+    length: float
+    width: float
+    image: tuple[int, int]
+
+    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
+        """Return the whole images of the region."""
+        return ((*region[:2], *blocks.whole(self.image)),)
+
+    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+        """Repair image by image."""
+        (intensity,) = inputs
+        voltages, slices, *part = region
+        repaired = np.empty(blocks.lengths(region), intensity.dtype)
+        for v, k in np.ndindex(intensity.shape[:2]):
+            image = intensity[v, k].astype(np.float32)
+            if not np.isfinite(image).all():
+                msg = (
+                    f"intensity must be finite; slice {slices.start + k} of voltage number "
+                    f"{voltages.start + v} has NaN or infinite grey values"
+                )
+                raise ConventionError(msg)
+            stripes = stripe_image(image, self.length, self.width)
+            if repaired.dtype.kind == "u":
+                top = np.iinfo(repaired.dtype).max
+                stripes[(image == 0) | (image == top)] = 0
+                np.clip(np.rint(image - stripes), 0, top, out=image)
+            else:
+                image -= stripes
+            repaired[v, k] = image[tuple(part)]
+        return repaired
+
+    def working_bytes(self, _region: blocks.Region) -> int:
+        """Return the bytes of an image and its stripes in float32, and of modes along y."""
+        n_y, n_x = self.image
+        windows = max(4 * n_y / self.length, 4) + 1
+        return int(16 * n_y * n_x + 16 * n_y * windows + 200 * windows * n_x)

@@ -1,0 +1,300 @@
+"""Registration: how slices moved while they were imaged, measured pair by pair."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from .. import blocks
+from ..conventions import ConventionError, axis_spacing, require
+from .pairs import QUANTITIES, PairMeasurements, Window
+from .solving import check_detrend, solve_shifts
+
+_SHARE = 0.75  # of the images that is compared: the rest is room for windows to move in
+_MOST_COMPARED = 2048  # pixels along an axis
+_MOST_TRANSFORMED = 1024  # after averaging
+_MOST_REACH = 128  # pixels, of a window that nobody chose
+_LEAST_SIZE = 32  # pixels along an axis
+_SLICES = 8  # of one task
+_IN_PLANE = ("y", "x")
+
+
+def estimate_shifts(
+    stack: xr.Dataset,
+    *,
+    neighbours: int = 3,
+    reference_voltage: float | None = None,
+    region: Mapping[str, Sequence[int]] | None = None,
+    fiducial_region: Mapping[str, Sequence[int]] | None = None,
+    max_shift: float | None = None,
+    detrend: str = "none",
+    rounds: int = 3,
+    compute: Callable[[xr.DataArray], xr.DataArray] = xr.DataArray.compute,
+) -> xr.Dataset:
+    """Estimate how every slice must be translated to lie on its neighbours.
+
+    Computes. With the shifts s of a slice, in nm,
+
+        aligned(y, x) = raw(y - shift_y, x - shift_x).
+
+    The first good slice of the reference voltage stays where it is. The same as `solve_shifts`
+    of `measure_pairs`, `rounds` times, each following the shifts of the one before.
+
+    Parameters
+    ----------
+    stack
+        Stack with `intensity` (voltage, z, y, x), before it is repositioned.
+    neighbours
+        A slice is compared with that many after it, so that single bad slices are bridged.
+    reference_voltage
+        Accelerating voltage in kV that the others are laid onto, slice by slice; by default the
+        lowest, where least shines through.
+    region
+        Pixels that are compared between slices of one voltage, by axis: `{"y": (a, b), "x":
+        (c, d)}` are rows a to b - 1. By default the middle three quarters of the image, at most
+        2048 pixels along an axis.
+    fiducial_region
+        Pixels that are compared between voltages; by default those of `region`.
+    max_shift
+        Largest shift between two slices that is looked for, in nm, up to half the region; by
+        default a quarter of the region, or 128 pixels.
+    detrend
+        `none`: shifts are all that was found. `linear`: their straight line over z, fitted at the
+        reference voltage, is taken out of all voltages.
+    rounds
+        How often pairs are measured.
+    compute
+        Function that makes the values of the small lazy measurements.
+
+    Returns
+    -------
+    xarray.Dataset
+        As of `solve_shifts`: `shift_y`, `shift_x` (voltage, z) in nm, the quality of every slice
+        and of every pair.
+
+    Raises
+    ------
+    ConventionError
+        If the stack has a single image or an argument does not fit it, or if a voltage has no two
+        slices that can be compared.
+
+    Notes
+    -----
+    Windows are averaged down to at most 1024 pixels along an axis, tapered and transformed; the
+    highest peak of the phase correlation (Kuglin and Hines, Proc. IEEE Conf. Cybernetics and
+    Society (1975) 163-165), smoothed by half a pixel
+    (a pixel for slices further apart), is found to a fraction of a pixel by a
+    Gaussian through three values along each axis. The two highest peaks and no shift at all are
+    compared by the normalised correlation of the pixels that both windows share, without those
+    that are not finite; the best is taken, the second window is moved there, and the
+    rest is measured again. From the second round on, windows follow the slices, fractions
+    included: the same part of the specimen is compared in every slice, whatever the shifts.
+
+    What moves between two slices may be the image or the specimen: structures that are inclined
+    to the milling direction move with depth, and no image tells that from drift. The phase
+    correlation finds the most frequent motion rather than the mean, which is that of upright
+    structures if there are any; where most are inclined alike, shifts hold their inclination, and
+    so a true tilt. Alignment would straighten it: with `detrend="linear"` it stays in
+    the images, as does any steady drift of the stage then. In a porous material with random
+    structures, the motion of the structures adds a random walk whose steps shrink with the
+    number of structures in the region: a large region, or a fiducial, is the remedy.
+
+    A deeper layer that shines through is seen at the same (y, x) only if the beam is normal to
+    the face; where it is not, voltages should be compared in a fiducial region.
+    """
+    check_detrend(detrend)
+    if rounds < 1:
+        msg = f"rounds must be at least 1; got {rounds}"
+        raise ConventionError(msg)
+    measure = partial(
+        measure_pairs,
+        stack,
+        neighbours=neighbours,
+        reference_voltage=reference_voltage,
+        region=region,
+        fiducial_region=fiducial_region,
+        max_shift=max_shift,
+    )
+    pairs = compute(measure())
+    for _ in range(rounds - 1):
+        pairs = compute(measure(follow=solve_shifts(pairs)))
+    return solve_shifts(pairs, detrend=detrend)
+
+
+def measure_pairs(
+    stack: xr.Dataset,
+    *,
+    follow: xr.Dataset | None = None,
+    neighbours: int = 3,
+    reference_voltage: float | None = None,
+    region: Mapping[str, Sequence[int]] | None = None,
+    fiducial_region: Mapping[str, Sequence[int]] | None = None,
+    max_shift: float | None = None,
+) -> xr.DataArray:
+    """Measure the shifts of pairs of slices.
+
+    Lazy, one task for eight slices of a voltage, which reads their windows and those of the
+    slices after them only. Arguments and method: see `estimate_shifts`.
+
+    Parameters
+    ----------
+    follow
+        Shifts (voltage, z) in nm that windows follow, as `solve_shifts` makes them without
+        detrending; None for windows that stay.
+
+    Returns
+    -------
+    xarray.DataArray
+        Measurements (voltage, z, neighbour, quantity), float64. `neighbour` 1, 2, … is the slice
+        that many after slice z; 0, where there are several voltages, is the same slice at the
+        reference voltage. Quantities: `shift_y`, `shift_x` in pixels, which lay the neighbour
+        onto slice z (the slice onto the reference for neighbour 0);
+        `correlation_before` and `correlation_after` that, to whole pixels; `contrast` in grey
+        values and `sharpness` of slice z. NaN where nothing can be measured.
+
+    Raises
+    ------
+    ConventionError
+        See `estimate_shifts`.
+    """
+    stack = require(stack, "intensity")
+    intensity = stack["intensity"]
+    count = _check_slices(stack, neighbours)
+    reference = _reference(stack, reference_voltage)
+    window = _window(stack, region, max_shift, "region")
+    fiducial = _window(stack, fiducial_region, max_shift, "fiducial_region")
+    if fiducial_region is None:
+        fiducial = window
+    several = len(intensity) > 1
+    function = PairMeasurements(
+        intensity.shape,
+        count,
+        _followed(stack, follow),
+        window,
+        fiducial,
+        reference if several else -1,
+    )
+    numbers = np.arange(0 if several else 1, count + 1)
+    shape = (*intensity.shape[:2], len(numbers), len(QUANTITIES))
+    data = blocks.map_blocks(
+        function,
+        (intensity.data,) * (3 if several else 1),
+        shape=shape,
+        dtype=np.float64,
+        block=(1, min(_SLICES, shape[1]), *shape[2:]),
+    )
+    coords = {
+        "voltage": stack["voltage"],
+        "z": stack["z"],
+        "neighbour": numbers,
+        "quantity": list(QUANTITIES),
+    }
+    attrs = {
+        "long_name": "measurements of pairs of slices",
+        "reference_voltage": float(stack["voltage"].values[reference]),
+        "pixel_size": [axis_spacing(stack, axis) for axis in _IN_PLANE],
+        "region": _described(window),
+        "fiducial_region": _described(fiducial),
+    }
+    return xr.DataArray(data, dims=tuple(coords), coords=coords, attrs=attrs, name="pairs")
+
+
+def _check_slices(stack: xr.Dataset, neighbours: int) -> int:
+    """Return how many neighbours slices have."""
+    if neighbours < 1:
+        msg = f"neighbours must be at least 1; got {neighbours}"
+        raise ConventionError(msg)
+    if stack.sizes["z"] == 1 and stack.sizes["voltage"] == 1:
+        msg = "shifts are between slices or voltages; the stack has one slice at one voltage"
+        raise ConventionError(msg)
+    if "measured" in stack.coords and not stack["measured"].values.all():
+        k = int(np.argmin(stack["measured"].values))
+        msg = f"shifts are estimated before slices are repositioned; plane {k} is not measured"
+        raise ConventionError(msg)
+    return min(neighbours, stack.sizes["z"] - 1)
+
+
+def _reference(stack: xr.Dataset, voltage: float | None) -> int:
+    voltages = stack["voltage"].values
+    if voltage is None:
+        return 0
+    matches = np.flatnonzero(np.isclose(voltages, voltage, rtol=1e-9, atol=0))
+    if not len(matches):
+        known = ", ".join(f"{v:g}" for v in voltages)
+        msg = f"reference_voltage must be one of the stack, {known} kV; got {voltage:g} kV"
+        raise ConventionError(msg)
+    return int(matches[0])
+
+
+def _window(
+    stack: xr.Dataset,
+    region: Mapping[str, Sequence[int]] | None,
+    max_shift: float | None,
+    name: str,
+) -> Window:
+    """Return the window of a region, or that in the middle of the images."""
+    unknown = set(region or {}) - set(_IN_PLANE)
+    if unknown:
+        msg = f"{name} has the axes y, x; got {sorted(unknown)[0]!r}"
+        raise ConventionError(msg)
+    intervals = []
+    for axis in _IN_PLANE:
+        size = stack.sizes[axis]
+        part = min(round(_SHARE * size), _MOST_COMPARED)
+        start, stop = (region or {}).get(axis, ((size - part) // 2, (size + part) // 2))
+        if start < 0 or stop > size or stop - start < _LEAST_SIZE:
+            msg = (
+                f"{name} along {axis} must be (start, stop) inside the image of {size} pixels, "
+                f"at least {_LEAST_SIZE} long; got ({start}, {stop})"
+            )
+            raise ConventionError(msg)
+        intervals.append((int(start), int(stop)))
+    lengths = [stop - start for start, stop in intervals]
+    factor = min(-(-max(lengths) // _MOST_TRANSFORMED), min(lengths) // _LEAST_SIZE)
+    rows, columns = (n - n % factor for n in lengths)
+    return Window(
+        (intervals[0][0], intervals[1][0]),
+        (rows, columns),
+        factor,
+        (
+            _reach(stack, "y", rows, factor, max_shift),
+            _reach(stack, "x", columns, factor, max_shift),
+        ),
+    )
+
+
+def _reach(stack: xr.Dataset, axis: str, size: int, factor: int, most: float | None) -> int:
+    """Return the largest lag along an axis in averaged pixels."""
+    if most is None:
+        return min(size // 4, _MOST_REACH) // factor
+    pixels = most / axis_spacing(stack, axis)
+    if not 1 <= pixels <= size / 2:
+        msg = (
+            f"max_shift must be from one pixel to half the region along {axis}, "
+            f"{size / 2:g} pixels; got {most:g} nm, {pixels:.3g} pixels"
+        )
+        raise ConventionError(msg)
+    return max(int(pixels) // factor, 1)
+
+
+def _followed(stack: xr.Dataset, shifts: xr.Dataset | None) -> np.ndarray:
+    """Return the shifts that windows follow, in pixels (voltage, z, 2)."""
+    shape = (stack.sizes["voltage"], stack.sizes["z"])
+    if shifts is None:
+        return np.zeros((*shape, 2))
+    pixels = []
+    for axis in _IN_PLANE:
+        values = shifts[f"shift_{axis}"].values
+        if values.shape != shape or not np.isfinite(values).all():
+            msg = f"shifts to follow must be finite, (voltage, z) of {shape}; got {values.shape}"
+            raise ConventionError(msg)
+        pixels.append(values / axis_spacing(stack, axis))
+    return np.stack(pixels, axis=-1)
+
+
+def _described(window: Window) -> dict[str, list[int]]:
+    return {
+        axis: [start, start + size]
+        for axis, start, size in zip(_IN_PLANE, window.origin, window.size, strict=True)
+    }

@@ -1,0 +1,299 @@
+"""Shifts are applied: every slice is translated, to a fraction of a pixel."""
+
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .. import blocks
+from ..conventions import (
+    VOLUMES,
+    ConventionError,
+    attributes,
+    axis_spacing,
+    finish_stack,
+    plain_value,
+    record_step,
+    require,
+)
+from ._kernels_registration import TAPS, interpolated
+
+OUTSIDE = ("crop", "edge", "zero")
+_IN_PLANE = ("y", "x")
+_DECIMALS = 6  # of a pixel: whole shifts in nm are whole pixels, whatever the division rounds to
+
+
+def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "edge") -> xr.Dataset:
+    """Translate every slice.
+
+    Lazy. With the shifts s of a slice, in nm,
+
+        aligned(y, x) = raw(y - shift_y, x - shift_x),
+
+    so that a feature at (y, x) of the raw slice lies at (y + shift_y, x + shift_x) afterwards.
+
+    Parameters
+    ----------
+    stack
+        Any stack; all its volumes but `true_phase`, which is where it belongs, are translated.
+    shifts
+        Dataset with `shift_y` and `shift_x` (voltage, z) or (z) in nm, as `estimate_shifts` makes
+        it, on the z, and the voltages if any, of the stack.
+    outside
+        What pixels hold that no pixel of the raw slice falls on: `edge` the nearest pixel of the
+        slice, `zero` 0; `crop` leaves out rows and columns that any slice does not cover.
+
+    Returns
+    -------
+    xarray.Dataset
+        The stack with `shift_y` and `shift_x` in nm; shifts applied before are added.
+
+    Raises
+    ------
+    ConventionError
+        If the shifts do not fit the stack or are not finite, move a slice out of the image, or
+        differ between voltages by more than half a pixel where the stack has volumes without a
+        voltage.
+
+    Notes
+    -----
+    `intensity` and `solid_probability` are interpolated by Lanczos' windowed sine of 6 × 6
+    pixels, rounded to integers and clipped to the range of their type; places closer than that
+    to the border use the nearest pixel of the slice for those beyond. A phase takes the nearest
+    pixel (a half: that of smaller index). Whole shifts copy every value as it is. Shifts count to
+    1e-6 pixels.
+
+    Volumes without a voltage move with the reference voltage of the shifts, or the first.
+    """
+    stack = require(stack)
+    if outside not in OUTSIDE:
+        msg = f"outside must be one of {', '.join(OUTSIDE)}; got {outside!r}"
+        raise ConventionError(msg)
+    moves = _moves(stack, shifts)
+    window = _kept(moves, stack) if outside == "crop" else None
+    aligned = stack if window is None else stack.isel(dict(zip(_IN_PLANE, window, strict=True)))
+    aligned = aligned.copy(deep=False)
+    tokens = []
+    for name in [name for name in VOLUMES if name in stack.variables and name != "true_phase"]:
+        volume = stack[name]
+        pixels = moves if "voltage" in volume.dims else _common(moves, name, shifts)
+        pixels = np.floor(pixels + 0.5) if name == "phase" else pixels
+        function = ShiftedSlices(
+            pixels,
+            volume.shape[-2:],
+            tuple(s.start for s in window) if window else (0, 0),
+            _value_range(name, volume.dtype),
+            outside == "zero",
+        )
+        shape = aligned[name].shape
+        data = blocks.map_blocks(function, (volume.data,), shape=shape, dtype=volume.dtype)
+        aligned[name] = (volume.dims, data, volume.attrs)
+        tokens.append(blocks.array_token(volume.data))
+    aligned = finish_stack(_with_shifts(aligned, shifts))
+    earlier = [*stack.attrs.get("provenance", []), *shifts.attrs.get("provenance", [])]
+    aligned = aligned.assign_attrs(provenance=earlier) if earlier else aligned
+    parameters = {"outside": outside, "largest_shift": _largest(shifts)}
+    fingerprint = blocks.fingerprint(moves, *tokens)
+    return record_step(aligned, "apply_shifts", parameters, fingerprint)
+
+
+def _moves(stack: xr.Dataset, shifts: xr.Dataset) -> np.ndarray:
+    """Return shifts in pixels (voltage, z, 2); one voltage for a stack without any."""
+    voltages = stack["voltage"].values if "voltage" in stack.dims else None
+    _check_places(stack, shifts, voltages)
+    moves = []
+    for axis in _IN_PLANE:
+        values = np.atleast_2d(shifts[f"shift_{axis}"].values.astype(np.float64))
+        wrong = ~np.isfinite(values)
+        if wrong.any():
+            v, k = (int(i[0]) for i in np.nonzero(wrong))
+            msg = f"shift_{axis} must be finite; slice {k} has {values[v, k]} nm"
+            raise ConventionError(msg)
+        extent = axis_spacing(stack, axis) * stack.sizes[axis]
+        # The image of one pixel has no spacing: only a shift of 0 can be told.
+        beyond = np.abs(values) > 0 if np.isnan(extent) else np.abs(values) >= extent
+        if beyond.any():
+            v, k = (int(i[0]) for i in np.nonzero(beyond))
+            msg = (
+                f"shift_{axis} must be smaller than the image, {extent:g} nm; "
+                f"slice {k} has {values[v, k]:g} nm"
+            )
+            raise ConventionError(msg)
+        step = 1.0 if np.isnan(extent) else axis_spacing(stack, axis)
+        moves.append(np.round(values / step, _DECIMALS))
+    pixels = np.stack(moves, axis=-1)
+    count = 1 if voltages is None else len(voltages)
+    return np.repeat(pixels, count, axis=0) if len(pixels) == 1 else pixels
+
+
+def _check_places(stack: xr.Dataset, shifts: xr.Dataset, voltages: np.ndarray | None) -> None:
+    for name in ("shift_y", "shift_x"):
+        if not isinstance(shifts, xr.Dataset) or name not in shifts.variables:
+            msg = f"shifts must be a Dataset with shift_y and shift_x; {name} is missing"
+            raise ConventionError(msg)
+        if shifts[name].dims not in (("voltage", "z"), ("z",)):
+            msg = f"{name} must have dimensions (voltage, z) or (z); found {shifts[name].dims}"
+            raise ConventionError(msg)
+    known = {"z": stack["z"].values} | ({} if voltages is None else {"voltage": voltages})
+    for axis, expected in known.items():
+        if axis not in shifts.coords:
+            continue
+        found = shifts[axis].values
+        if found.shape != expected.shape or not np.allclose(found, expected, rtol=1e-9, atol=1e-6):
+            msg = (
+                f"shifts must be on the {axis} of the stack; the stack has {len(expected)} "
+                f"from {expected[0]:g}, the shifts {len(found)} from {found[0]:g}"
+            )
+            raise ConventionError(msg)
+    if shifts.sizes["z"] != stack.sizes["z"]:
+        msg = f"shifts must be for {stack.sizes['z']} slices; got {shifts.sizes['z']}"
+        raise ConventionError(msg)
+
+
+def _common(moves: np.ndarray, name: str, shifts: xr.Dataset) -> np.ndarray:
+    """Return the shifts (z, 2) of a volume without a voltage."""
+    spread = np.ptp(moves, axis=0).max(axis=-1)
+    if (spread > 0.5).any():
+        k = int(np.argmax(spread))
+        msg = (
+            f"{name} has no voltage, so that shifts must agree between voltages within half a "
+            f"pixel; at slice {k} they differ by {spread[k]:.2f} pixels; align before segmenting, "
+            f"or drop {name}"
+        )
+        raise ConventionError(msg)
+    reference: np.ndarray = moves[_reference(shifts) if len(moves) > 1 else 0]
+    return reference
+
+
+def _reference(shifts: xr.Dataset) -> int:
+    wanted = shifts.attrs.get("reference_voltage")
+    if wanted is None or "voltage" not in shifts.coords:
+        return 0
+    return int(np.argmin(np.abs(shifts["voltage"].values - float(wanted))))
+
+
+def _kept(moves: np.ndarray, stack: xr.Dataset) -> tuple[slice, ...]:
+    """Return the rows and columns that every slice covers."""
+    window = []
+    for i, axis in enumerate(_IN_PLANE):
+        size = stack.sizes[axis]
+        start = max(ceil(moves[..., i].max()), 0)
+        stop = min(floor(size - 1 + moves[..., i].min()) + 1, size)
+        if start >= stop:
+            msg = (
+                f"no pixel along {axis} is covered by every slice; the shifts go from "
+                f"{moves[..., i].min():g} to {moves[..., i].max():g} of {size} pixels"
+            )
+            raise ConventionError(msg)
+        window.append(slice(start, stop))
+    return tuple(window)
+
+
+def _value_range(name: str, dtype: np.dtype[Any]) -> tuple[float, float]:
+    if name == "solid_probability":
+        return 0.0, 1.0
+    return (0.0, float(np.iinfo(dtype).max)) if dtype.kind == "u" else (-np.inf, np.inf)
+
+
+def _with_shifts(stack: xr.Dataset, shifts: xr.Dataset) -> xr.Dataset:
+    """Record the shifts, added to those of the stack."""
+    for name in ("shift_y", "shift_x"):
+        values = shifts[name].values.astype(np.float64)
+        if "voltage" not in stack.dims and values.ndim == 2:
+            values = values[_reference(shifts)]
+        if name in stack.variables:
+            values = values + stack[name].values
+        dims = ("voltage", "z")[-values.ndim :]
+        stack[name] = (dims, values, attributes(name))
+    return stack
+
+
+def _largest(shifts: xr.Dataset) -> dict[str, Any]:
+    return {a: plain_value(np.abs(shifts[f"shift_{a}"].values).max()) for a in _IN_PLANE}
+
+
+@dataclass(frozen=True, eq=False)
+class ShiftedSlices:
+    """Block function: slices translated by their own shifts.
+
+    Attributes
+    ----------
+    pixels
+        Shifts in pixels (voltage, z, 2) or (z, 2), float64.
+    image
+        Shape of a raw slice (y, x).
+    origin
+        Raw row and column of the first pixel of the result.
+    value_range
+        What results are clipped to.
+    zero
+        Whether pixels that the raw slice does not cover are 0.
+    """
+
+    pixels: np.ndarray
+    image: tuple[int, ...]
+    origin: tuple[int, ...]
+    value_range: tuple[float, float]
+    zero: bool
+
+    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
+        """Return the pixels that the slices of the block are interpolated from."""
+        pixels = self.pixels[region[:-2]].reshape(-1, 2)
+        rows = [
+            slice(
+                int(np.clip(interval.start + first + floor(-shift.max()) + TAPS[0], 0, n - 1)),
+                int(np.clip(interval.stop + first + floor(-shift.min()) + TAPS[-1], 1, n)),
+            )
+            for interval, first, shift, n in zip(
+                region[-2:], self.origin, pixels.T, self.image, strict=True
+            )
+        ]
+        return ((*region[:-2], *rows),)
+
+    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+        """Translate slice by slice."""
+        (raw,) = inputs
+        ((*_, rows, columns),) = self.needs(region)
+        shifted = np.empty(blocks.lengths(region), raw.dtype)
+        pixels = self.pixels[region[:-2]]
+        for place in np.ndindex(shifted.shape[:-2]):
+            self._shift(raw[place], (rows, columns), pixels[place], region[-2:], shifted[place])
+        return shifted
+
+    def _shift(
+        self,
+        raw: np.ndarray,
+        window: tuple[slice, ...],
+        pixels: np.ndarray,
+        region: tuple[slice, ...],
+        out: np.ndarray,
+    ) -> None:
+        indices, fractions, covered = [], [], []
+        for interval, first, move, have, n in zip(
+            region, self.origin, pixels, window, self.image, strict=True
+        ):
+            whole = floor(-move)
+            fraction = -move - whole
+            places = np.arange(interval.start, interval.stop) + first
+            covered.append((places - move >= -0.5) & (places - move < n - 0.5))
+            reach = (TAPS[0], TAPS[-1]) if fraction else (0, 0)
+            taken = np.arange(places[0] + reach[0], places[-1] + reach[1] + 1) + whole
+            indices.append(np.clip(taken, 0, n - 1) - have.start)
+            fractions.append(fraction)
+        image = raw[np.ix_(*indices)]
+        if any(fractions):
+            image = interpolated(image.astype(np.float32), fractions)
+            low, high = self.value_range
+            image = np.clip(image, np.float32(low), np.float32(high))
+            image = np.rint(image) if out.dtype.kind == "u" else image
+        out[...] = image
+        if self.zero:
+            out[~covered[0]] = 0
+            out[:, ~covered[1]] = 0
+
+    def working_bytes(self, region: blocks.Region) -> int:
+        """Return the bytes of one slice: as it is read, as floats, and two partial sums."""
+        n_y, n_x = (n + len(TAPS) for n in blocks.lengths(region)[-2:])
+        return 20 * n_y * n_x

@@ -1,0 +1,370 @@
+"""Shifts of all slices at once, from measurements of pairs: small, in memory, robust."""
+
+import warnings
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+import xarray as xr
+from scipy import sparse
+from scipy.sparse import csgraph, linalg
+
+from ..conventions import ConventionError, FibdaskWarning, attributes, record_step
+
+DETREND = ("linear", "none")
+FLAGS = ("good", "blank", "defocused", "mismatched")
+_GOOD, _BLANK, _DEFOCUSED, _MISMATCHED = range(4)
+_BLANK_CONTRAST = 0.1  # of the median
+_DEFOCUSED_SHARPNESS = 0.5  # of the median nearby
+_MISMATCHED_CORRELATION = 0.3  # of the median
+_NEARBY = 31  # slices
+_ROUNDS = 15  # of reweighting
+_LEAST_SCALE = 0.05  # pixels: residuals below that are no outliers
+_OUTLIER = 1.0  # pixels
+_WEAK = 1e-6  # weight of the assumption that slices without a link did not move
+
+
+def solve_shifts(pairs: xr.DataArray, *, detrend: str = "none") -> xr.Dataset:
+    """Find the shifts of all slices that agree best with the measurements of pairs.
+
+    With the shifts s of a slice, in nm, aligned(y, x) = raw(y - shift_y, x - shift_x). The first
+    good slice of the reference voltage stays where it is.
+
+    Parameters
+    ----------
+    pairs
+        Measurements (voltage, z, neighbour, quantity), as `measure_pairs` makes them; computed.
+    detrend
+        `none` or `linear`: see `estimate_shifts`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `shift_y`, `shift_x` (voltage, z) in nm; `flag` (voltage, z), uint8: 0 good, 1 blank,
+        2 defocused, 3 mismatched; `contrast` in grey values and `sharpness` (voltage, z);
+        `correlation_before`, `correlation_after` and `residual` (voltage, z, neighbour): the
+        normalised correlation of a pair as imaged and laid onto each other, and the distance in
+        nm of its measured shift from that of the solution.
+
+    Raises
+    ------
+    ConventionError
+        If a voltage has no two slices that could be compared.
+
+    Warns
+    -----
+    FibdaskWarning
+        Where slices are not linked to those before by any pair: they are taken not to have moved
+        in between.
+
+    Notes
+    -----
+    A slice is blank with less than a tenth of the median contrast, or fewer than half its pixels
+    finite; defocused with less than half the median sharpness of the slices about it; mismatched
+    if its best correlation is below 0.3 of the median, or most of its pairs contradict the
+    solution by more than a pixel. Flagged slices take no part; their shifts are interpolated
+    over z.
+
+    Measurements over several slices are first reduced by what they exceed the chain of
+    neighbours, in the median of 31 slices: structures that are inclined, or change with depth,
+    shift distant slices by other than the sum of steps. The sum of squared residuals, with weights
+    c/(1 - c)/n² for the correlation c of slices n apart (2 for voltages) is then made least by
+    iteration, each residual r reduced in weight by 1/(1 + r²/s²), s being 1.48 times their
+    median, at least 0.05 pixels. It starts from the least sum of absolute residuals.
+    """
+    check_detrend(detrend)
+    flag = _quality(pairs)
+    links = _links(pairs, flag)
+    shape = flag.shape
+    shifts = _robust(links, shape)
+    flag = np.where(_contradicted(links, shifts, flag), _MISMATCHED, flag)
+    _check_flags(flag, pairs)
+    _warn_unlinked(links, flag, pairs)
+    z = pairs["z"].values
+    for v, good in enumerate(flag == _GOOD):
+        for i in (0, 1):
+            shifts[v, :, i] = np.interp(z, z[good], shifts[v, good, i])
+    base = _position(pairs)
+    first = int(np.argmax(flag[base] == _GOOD))
+    shifts -= shifts[base, first]
+    residual = _residual(links, shifts, pairs)
+    if detrend == "linear":
+        good = flag[base] == _GOOD
+        if good.sum() > 1:
+            slope = np.polyfit(z[good] - z[first], shifts[base, good], 1)[0]
+            shifts -= slope * (z - z[first])[:, np.newaxis]
+    return _described(pairs, shifts, flag, residual, detrend)
+
+
+def check_detrend(detrend: str) -> None:
+    """Refuse an unknown choice."""
+    if detrend not in DETREND:
+        msg = f"detrend must be one of {', '.join(DETREND)}; got {detrend!r}"
+        raise ConventionError(msg)
+
+
+@dataclass(frozen=True)
+class Links:
+    """Measured differences between slices.
+
+    Attributes
+    ----------
+    start, stop
+        Slices, numbered over voltages and z: shift[stop] - shift[start] = difference.
+    difference
+        Pixels (link, 2).
+    weight
+        Before reweighting.
+    place
+        Indices (voltage, z, neighbour) of the measurement of every link.
+    """
+
+    start: np.ndarray
+    stop: np.ndarray
+    difference: np.ndarray
+    weight: np.ndarray
+    place: tuple[np.ndarray, ...]
+
+    def between(self, good: np.ndarray) -> "Links":
+        """Return the links between good slices (voltage, z)."""
+        kept = good.ravel()[self.start] & good.ravel()[self.stop]
+        return replace(
+            self,
+            start=self.start[kept],
+            stop=self.stop[kept],
+            difference=self.difference[kept],
+            weight=self.weight[kept],
+            place=tuple(indices[kept] for indices in self.place),
+        )
+
+    def residuals(self, shifts: np.ndarray) -> np.ndarray:
+        """Return the distance in pixels of every difference from that of a solution."""
+        flat = shifts.reshape(-1, 2)
+        return np.asarray(
+            np.linalg.norm(self.difference - flat[self.stop] + flat[self.start], axis=1)
+        )
+
+
+def _values(pairs: xr.DataArray, quantity: str) -> np.ndarray:
+    return np.asarray(pairs.sel(quantity=quantity).values, np.float64)
+
+
+def _position(pairs: xr.DataArray) -> int:
+    """Return the position of the reference voltage."""
+    distance = np.abs(pairs["voltage"].values - pairs.attrs["reference_voltage"])
+    return int(np.argmin(distance))
+
+
+def _quality(pairs: xr.DataArray) -> np.ndarray:
+    """Return the flag (voltage, z) of what every slice shows by itself and beside others."""
+    contrast = _values(pairs, "contrast")[..., 0]
+    sharpness = _values(pairs, "sharpness")[..., 0]
+    best = _best_correlation(pairs)
+    flag = np.zeros(contrast.shape, np.uint8)
+    for v in range(len(flag)):
+        blank = ~(contrast[v] > 0)
+        if not blank.all():
+            blank |= contrast[v] < _BLANK_CONTRAST * np.median(contrast[v][~blank])
+            usual = _running_median(np.where(blank, np.nan, sharpness[v]))
+            flag[v][sharpness[v] < _DEFOCUSED_SHARPNESS * usual] = _DEFOCUSED
+            flag[v][best[v] < _MISMATCHED_CORRELATION * np.nanmedian(best[v][~blank])] = _MISMATCHED
+        flag[v][blank] = _BLANK
+    return flag
+
+
+def _best_correlation(pairs: xr.DataArray) -> np.ndarray:
+    """Return the highest correlation (voltage, z) of a slice with any other; -1 without."""
+    after = np.nan_to_num(_values(pairs, "correlation_after"), nan=-1.0)
+    numbers = pairs["neighbour"].values
+    best = np.full(after.shape[:2], -1.0)
+    for i, n in enumerate(numbers):
+        if n == 0 and after.shape[0] > 1 and len(numbers) > 1:
+            continue  # the reference, which correlates with itself, tells nothing
+        best = np.maximum(best, after[..., i])
+        best[:, n:] = np.maximum(best[:, n:], after[:, : best.shape[1] - n, i])
+    return best
+
+
+def _running_median(values: np.ndarray) -> np.ndarray:
+    """Return the median of finite values about each place along the first axis."""
+    half = _NEARBY // 2
+    wide = np.pad(values, [(half, half)] + [(0, 0)] * (values.ndim - 1), constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(wide, _NEARBY, axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of places without any
+        return np.asarray(np.nanmedian(windows, axis=-1))
+
+
+def _links(pairs: xr.DataArray, flag: np.ndarray) -> Links:
+    """Return what was measured between good slices."""
+    numbers = pairs["neighbour"].values
+    shift = np.stack([_values(pairs, f"shift_{axis}") for axis in ("y", "x")], axis=-1)
+    after = _values(pairs, "correlation_after")
+    slices = flag.shape[1]
+    for image, good in zip(shift, flag == _GOOD, strict=True):
+        _reduce_to_chain(image, numbers, good)
+    base = _position(pairs)
+    measured = np.isfinite(shift).all(axis=-1) & (after > 0)
+    measured[base, :, numbers == 0] = False
+    v, k, i = np.nonzero(measured)
+    n = numbers[i]
+    c = np.minimum(after[v, k, i], 0.99)
+    return Links(
+        start=np.where(n == 0, base * slices + k, v * slices + k),
+        stop=v * slices + k + n,
+        difference=shift[v, k, i],
+        weight=c / (1 - c) / np.where(n == 0, 2, n) ** 2,
+        place=(v, k, i),
+    ).between(flag == _GOOD)
+
+
+def _reduce_to_chain(shift: np.ndarray, numbers: np.ndarray, good: np.ndarray) -> None:
+    """Take from shifts (z, neighbour, 2) what distant slices exceed the chain of steps by."""
+    if 1 not in numbers:
+        return
+    steps = shift[:, list(numbers).index(1)].copy()
+    steps[:-1][~(good[:-1] & good[1:])] = np.nan
+    for i, n in enumerate(numbers):
+        if 1 < n < len(steps):
+            chain = np.sum([steps[j : len(steps) - n + j] for j in range(n)], axis=0)
+            excess = _running_median(shift[:-n, i] - chain)
+            shift[:-n, i] -= np.nan_to_num(excess)
+
+
+def _robust(links: Links, shape: tuple[int, ...]) -> np.ndarray:
+    """Return shifts (voltage, z, 2) in pixels."""
+    weight = np.ones(len(links.start))
+    shifts = np.zeros((*shape, 2))
+    if not len(weight):
+        return shifts
+    # Least absolute residuals come first: there, a wrong pair is outvoted by number, not weight.
+    for _ in range(_ROUNDS):
+        shifts = _least_squares(links, weight, shape)
+        weight = 1 / np.maximum(links.residuals(shifts), _LEAST_SCALE)
+    for _ in range(_ROUNDS):
+        residual = links.residuals(shifts)
+        scale = max(1.4826 * float(np.median(residual)), _LEAST_SCALE)
+        shifts = _least_squares(links, links.weight / (1 + (residual / scale) ** 2), shape)
+    return shifts
+
+
+def _least_squares(links: Links, weight: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Solve for the shifts (voltage, z, 2) of all slices."""
+    count = prod(shape)
+    numbers = np.arange(count).reshape(shape)
+    # So that the solution is one: steps of slices that nothing else links are 0.
+    start = np.concatenate([links.start, numbers[:, :-1].ravel(), numbers[:-1].ravel()])
+    stop = np.concatenate([links.stop, numbers[:, 1:].ravel(), numbers[1:].ravel()])
+    weak = np.full(len(start) - len(weight), _WEAK)
+    root = np.sqrt(np.concatenate([weight, weak]))
+    rows = np.arange(len(root))
+    matrix = sparse.csr_array(
+        (
+            np.concatenate([root, -root]),
+            (np.concatenate([rows, rows]), np.concatenate([stop, start])),
+        ),
+        shape=(len(root), count),
+    )
+    right = np.zeros((len(root), 2))
+    right[: len(weight)] = links.difference * root[: len(weight), np.newaxis]
+    # One slice is held, so that the normal equations have a solution.
+    normal = (matrix.T @ matrix)[1:, 1:].tocsc()
+    solution = np.zeros((count, 2))
+    if count > 1:
+        solution[1:] = linalg.splu(normal).solve((matrix.T @ right)[1:])
+    return solution.reshape(*shape, 2)
+
+
+def _contradicted(links: Links, shifts: np.ndarray, flag: np.ndarray) -> np.ndarray:
+    """Return the good slices (voltage, z) most of whose links contradict the solution."""
+    wrong = links.residuals(shifts) > _OUTLIER
+    ends = np.concatenate([links.start, links.stop])
+    wrong = np.concatenate([wrong, wrong])
+    all_links = np.bincount(ends, minlength=flag.size)
+    wrong_links = np.bincount(ends, weights=wrong, minlength=flag.size)
+    found = (all_links > 1) & (wrong_links > all_links / 2)
+    return np.asarray(found.reshape(flag.shape) & (flag == _GOOD))
+
+
+def _check_flags(flag: np.ndarray, pairs: xr.DataArray) -> None:
+    for v, voltage in enumerate(pairs["voltage"].values):
+        found = np.bincount(flag[v], minlength=len(FLAGS))
+        if found[_GOOD] == 0 or (flag.shape[1] > 1 and found[_GOOD] < 2):
+            counts = ", ".join(
+                f"{n} {name}" for n, name in zip(found[1:], FLAGS[1:], strict=True) if n
+            )
+            msg = (
+                f"two slices that can be compared are needed; at {voltage:g} kV there are "
+                f"{flag.shape[1]} slices, {counts}"
+            )
+            raise ConventionError(msg)
+
+
+def _warn_unlinked(links: Links, flag: np.ndarray, pairs: xr.DataArray) -> None:
+    """Warn of good slices that no chain of measurements links to the first good slice."""
+    links = links.between(flag == _GOOD)
+    ones = np.ones(len(links.start))
+    graph = sparse.coo_array((ones, (links.start, links.stop)), shape=(flag.size, flag.size))
+    _, piece = csgraph.connected_components(graph, directed=False)
+    piece = piece.reshape(flag.shape)
+    base = _position(pairs)
+    first = piece[base, np.argmax(flag[base] == _GOOD)]
+    loose = (piece != first) & (flag == _GOOD)
+    if loose.any():
+        v, k = (int(i[0]) for i in np.nonzero(loose))
+        text = (
+            f"{loose.sum()} slices are not linked to those before, the first at "
+            f"{pairs['voltage'].values[v]:g} kV, slice {k}; they are taken not to have moved there"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def _residual(links: Links, shifts: np.ndarray, pairs: xr.DataArray) -> np.ndarray:
+    """Return the residuals (voltage, z, neighbour) in nm; NaN without a link."""
+    size = np.asarray(pairs.attrs["pixel_size"], np.float64)
+    flat = shifts.reshape(-1, 2)
+    apart = (links.difference - flat[links.stop] + flat[links.start]) * size
+    residual = np.full(pairs.shape[:3], np.nan)
+    residual[links.place] = np.linalg.norm(apart, axis=1)
+    return residual
+
+
+def _described(
+    pairs: xr.DataArray,
+    shifts: np.ndarray,
+    flag: np.ndarray,
+    residual: np.ndarray,
+    detrend: str,
+) -> xr.Dataset:
+    """Return the result with names, units and the choices made."""
+    image, pair = ("voltage", "z"), ("voltage", "z", "neighbour")
+    flags = {"flag_values": list(range(len(FLAGS))), "flag_meanings": " ".join(FLAGS)}
+    contents = {
+        "flag": (image, flag.astype(np.uint8), flags | {"long_name": "quality of the slice"}),
+        "residual": (
+            pair,
+            residual,
+            {"long_name": "measured shift of the pair less the solution", "units": "nm"},
+        ),
+    }
+    for i, axis in enumerate(("y", "x")):
+        values = shifts[..., i] * pairs.attrs["pixel_size"][i]
+        contents[f"shift_{axis}"] = (image, values, attributes(f"shift_{axis}"))
+    names = {
+        "correlation_before": "normalised correlation of the pair as imaged",
+        "correlation_after": "normalised correlation of the pair laid onto each other",
+    }
+    for name, text in names.items():
+        contents[name] = (pair, _values(pairs, name), {"long_name": text, "units": "1"})
+    names = {
+        "contrast": "standard deviation of grey values",
+        "sharpness": "share of fine detail in the slice",
+    }
+    for name, text in names.items():
+        contents[name] = (image, _values(pairs, name)[..., 0], {"long_name": text})
+    coords = {name: pairs[name] for name in pair}
+    choices = {"detrend": detrend, "reference_voltage": pairs.attrs["reference_voltage"]}
+    result = xr.Dataset(contents, coords=coords, attrs=choices)
+    parameters = choices | {name: pairs.attrs[name] for name in ("region", "fiducial_region")}
+    parameters["neighbours"] = int(pairs["neighbour"].max())
+    return record_step(result, "estimate_shifts", parameters)

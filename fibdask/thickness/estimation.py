@@ -1,0 +1,347 @@
+"""The public functions: estimate the thickness of slices, and put them at their depth."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .. import blocks
+from ..conventions import (
+    VOLUMES,
+    ConventionError,
+    finish_stack,
+    record_step,
+    require,
+)
+from .ruler import measure_marks, solve_marks
+from .similarity import measure_similarity, solve_similarity
+from .values import check_unit, implausible_warning, mean_thickness
+
+METHODS = ("ruler", "images")
+LOST = ("refuse", "interpolate", "drop")
+
+
+def estimate_slice_thickness(
+    stack: xr.Dataset,
+    *,
+    method: str = "ruler",
+    ruler: Mapping[str, Any] | None = None,
+    voltage: float | None = None,
+    region: Mapping[str, Sequence[int]] | None = None,
+    max_distance: float | None = None,
+    isotropic: bool = True,
+    compute: Callable[[xr.DataArray], xr.DataArray] = xr.DataArray.compute,
+) -> xr.DataArray:
+    """Estimate the thickness of every slice, from marks of a ruler or from the images.
+
+    Computes: it reads the images once, and returns a small result.
+
+    Parameters
+    ----------
+    stack
+        Stack with `intensity` (voltage, z, y, x) of at least two slices; for `images`, aligned.
+    method
+        `ruler`: marks that are milled into the surface and cross a strip of the images as lines
+        along y are followed along x. `images`: similarity of slices decays with their distance,
+        as it does with distance in their plane.
+    ruler
+        For `ruler`, a table:
+
+        `strip`: rows and columns that the marks cross, `{"y": [0, 120], "x": [0, 2000]}`, all of
+        the image by default; `inclined`: the place along x, in the first slice, of one mark that
+        is inclined to the milling direction, or of two that are inclined to either side by the
+        same angle; `parallel`: none or two marks along the milling direction; `angle`: between an
+        inclined mark and the milling direction, in degrees, or else `calibration`:
+        `{"slices": [0, 400], "distance": 4000.0}`, two slices at a known distance in nm; `width`:
+        of the marks, 16 pixels by default; `bright`: true where marks are brighter than what is
+        around them; `units`: of places and widths, `"pixel"` (default) or `"nm"`.
+    voltage
+        The accelerating voltage in kV that is used; the lowest by default.
+    region
+        For `images`, the part that is used, in pixels, by axis; by default up to 1024 pixels of
+        each axis, in the middle.
+    max_distance
+        For `images`, the largest distance in nm along y and x at which they are compared.
+    isotropic
+        For `images`: the texture is isotropic. Otherwise thicknesses are relative, and scaled to
+        the mean thickness that the stack has.
+    compute
+        Function that makes the values of the small lazy measurement.
+
+    Returns
+    -------
+    xarray.DataArray
+        Thickness (z) in nm, that is the distance to the next slice; the last slice takes the mean.
+        NaN where that distance is not known, before and at a lost slice. Coordinates (z):
+        `standard_error` in nm; `lost`, slices without image or mark; `step`, the distance in nm to
+        the next slice that is not lost; `outlier`, an absolute z-score above 1.5; with `ruler`
+        `parallel_distance` in nm; with `images` `quality`, the similarity of a slice to its
+        neighbours relative to what their distance lets expect, below 1 for blurred ones.
+
+    Raises
+    ------
+    ConventionError
+        If an argument does not fit the stack, grey values are NaN, or too few slices show
+        anything.
+
+    Notes
+    -----
+    `ruler`: with α the angle, dz = ds / tan α for one inclined mark, whose place is counted from
+    the middle of the parallel ones, and dz = dd / (2 tan α) for the distance d of two. A place is
+    that of a Gaussian fitted to the mean of the rows of the strip, and its standard error that of
+    the fit. The distance of the parallel marks should stay: a warning names where it does not.
+
+    `images`: after the idea of Hanslovsky, Bogovic and Saalfeld, Bioinformatics 33 (2017)
+    1379-1386, that similarity is a function of distance alone. The correlation of a slice with the
+    next one is looked up among those of both with themselves, moved along y and along x. White
+    noise, which lowers both, is told by extrapolating the latter to distance 0. A slice that is
+    farther from its neighbours than these are from one another is poor: one factor, its quality,
+    explains what it lacks in similarity with both. The standard error is derived from how much
+    distances read along y and along x differ. The scale is as true as the texture is isotropic.
+    """
+    if method not in METHODS:
+        msg = f"method must be one of {', '.join(METHODS)}; got {method!r}"
+        raise ConventionError(msg)
+    if (ruler is not None) != (method == "ruler"):
+        msg = f"ruler, a table of marks, goes with method 'ruler' only; got {ruler} with {method!r}"
+        raise ConventionError(msg)
+    if ruler is not None:
+        return solve_marks(compute(measure_marks(stack, ruler, voltage=voltage)))
+    measurement = measure_similarity(
+        stack, voltage=voltage, max_distance=max_distance, region=region
+    )
+    return solve_similarity(compute(measurement), isotropic=isotropic)
+
+
+def apply_slice_thickness(
+    stack: xr.Dataset,
+    thickness: xr.DataArray | Sequence[float] | np.ndarray,
+    *,
+    lost: str = "refuse",
+    drop_thinner: float | None = None,
+) -> xr.Dataset:
+    """Put the slices of a stack at the depth that their thicknesses add up to.
+
+    Lazy. z[0] is kept, and z[k+1] = z[k] + thickness[k].
+
+    Parameters
+    ----------
+    stack
+        Any stack; all its variables are kept.
+    thickness
+        In nm (z): of `estimate_slice_thickness`, or one number for each slice. That of the last
+        slice is its nominal one.
+    lost
+        What becomes of slices whose thickness is NaN. `refuse`: an error names them.
+        `interpolate`: those that are lost lie evenly between the slices around them, and where
+        that distance is not known either, each has the mean thickness. `drop`: slices that are
+        lost are taken out of the stack.
+    drop_thinner
+        Slices less than this far in nm below the one before are taken out, as its duplicates.
+
+    Returns
+    -------
+    xarray.Dataset
+        The stack with new z and `slice_thickness`.
+
+    Raises
+    ------
+    ConventionError
+        If thicknesses do not fit the slices, are NaN and not asked to be filled, are not positive,
+        or are in a wrong unit.
+
+    Warns
+    -----
+    FibdaskWarning
+        If more than a tenth of the slices is at most 1 nm thick, and none is dropped for it.
+    """
+    stack = require(stack)
+    if lost not in LOST:
+        msg = f"lost must be one of {', '.join(LOST)}; got {lost!r}"
+        raise ConventionError(msg)
+    given = _Given.of(stack, thickness)
+    check_unit(given.thickness, float(stack["slice_thickness"].mean()))
+    if lost == "refuse":
+        given.refuse_unknown()
+    elif lost == "drop":
+        given.refuse_unplaced()
+    depth = stack["z"].values[0] + given.depth()
+    kept = ~given.lost if lost == "drop" else np.ones(len(depth), bool)
+    kept = _kept(depth, kept, drop_thinner)
+    moved = _sliced(stack.assign_coords(z=("z", depth, stack["z"].attrs)), np.flatnonzero(kept))
+    moved = finish_stack(moved, nominal_thickness=given.nominal)
+    warning = implausible_warning(given.thickness[:-1])
+    if warning is not None and drop_thinner is None:
+        warnings.warn(warning, stacklevel=2)
+    parameters = {
+        "lost": lost,
+        "drop_thinner": drop_thinner,
+        "dropped_slices": np.flatnonzero(~kept),
+        "source": given.source,
+    }
+    volumes = [stack[name].data for name in VOLUMES if name in stack.variables]
+    token = blocks.fingerprint(given.steps, *map(blocks.array_token, volumes))
+    return record_step(moved, "apply_slice_thickness", parameters, token)
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """Thicknesses as they were handed in.
+
+    Attributes
+    ----------
+    thickness, steps
+        Distance in nm to the next slice, and to the next that is not lost (z).
+    lost
+        Slices that could not be used (z).
+    source
+        Where they come from.
+    """
+
+    thickness: np.ndarray
+    steps: np.ndarray
+    lost: np.ndarray
+    source: str
+
+    @classmethod
+    def of(cls, stack: xr.Dataset, thickness: Any) -> "_Given":
+        values = np.asarray(thickness, np.float64)
+        count = stack.sizes["z"]
+        if values.shape != (count,):
+            msg = f"thickness must have one value for each of {count} slices; got {values.shape}"
+            raise ConventionError(msg)
+        if np.isinf(values).any():
+            k = int(np.argmax(np.isinf(values)))
+            msg = f"thickness must be finite, or NaN where unknown; slice {k} has {values[k]} nm"
+            raise ConventionError(msg)
+        steps, lost, source = values, np.zeros(count, bool), "given"
+        if isinstance(thickness, xr.DataArray):
+            _check_array(stack, thickness)
+            source = str(thickness.attrs.get("method", source))
+            if "lost" in thickness.coords and "step" in thickness.coords:
+                lost = thickness["lost"].values.astype(bool)
+                steps = np.where(np.isnan(values), thickness["step"].values, values)
+        return cls(values, steps, lost, source)
+
+    @property
+    def nominal(self) -> float:
+        """Thickness of the last slice."""
+        last = float(self.thickness[-1])
+        return last if np.isfinite(last) else mean_thickness(self.steps, self.lost)
+
+    def refuse_unknown(self) -> None:
+        unknown = np.isnan(self.thickness[:-1])
+        if unknown.any():
+            k = int(np.argmax(unknown))
+            msg = (
+                f"thickness must be known; {np.count_nonzero(unknown)} of {len(unknown) + 1} "
+                f"slices have NaN, slice {k} the first; interpolate or drop what is lost"
+            )
+            raise ConventionError(msg)
+
+    def refuse_unplaced(self) -> None:
+        kept = np.flatnonzero(~self.lost)
+        unplaced = np.isnan(self.steps[kept[:-1]])
+        if unplaced.any():
+            k = int(kept[np.argmax(unplaced)])
+            msg = (
+                f"slice {k} is not lost, but the distance to the next one is not known; "
+                "interpolate what is lost"
+            )
+            raise ConventionError(msg)
+
+    def depth(self) -> np.ndarray:
+        """Return depth in nm below the first slice; lost slices lie evenly between others."""
+        kept = np.flatnonzero(~self.lost)
+        mean = mean_thickness(self.steps, self.lost)
+        spans = np.diff(kept)
+        steps = self.steps[kept[:-1]]
+        steps = np.where(np.isnan(steps), spans * mean, steps)
+        faces = np.append(0.0, np.cumsum(steps))
+        depth = np.interp(np.arange(len(self.lost)), kept, faces)
+        depth[: kept[0]] = (np.arange(kept[0]) - kept[0]) * mean
+        below = np.arange(1, len(self.lost) - kept[-1])
+        depth[kept[-1] + 1 :] = faces[-1] + below * mean
+        shifted: np.ndarray = depth - depth[0]
+        return shifted
+
+
+def _check_array(stack: xr.Dataset, thickness: xr.DataArray) -> None:
+    if thickness.dims != ("z",):
+        msg = f"thickness must have the dimension z; found {', '.join(map(str, thickness.dims))}"
+        raise ConventionError(msg)
+    units = thickness.attrs.get("units", "nm")
+    if units != "nm":
+        msg = f"thickness must have units 'nm'; found {units!r}"
+        raise ConventionError(msg)
+    if "z" in thickness.coords and not np.array_equal(thickness["z"], stack["z"]):
+        k = int(np.argmax(thickness["z"].values != stack["z"].values))
+        msg = (
+            "thickness must be that of the slices of the stack, on the same z; slice "
+            f"{k} has {thickness['z'].values[k]:g} nm, in the stack {stack['z'].values[k]:g} nm"
+        )
+        raise ConventionError(msg)
+
+
+def _kept(depth: np.ndarray, kept: np.ndarray, drop_thinner: float | None) -> np.ndarray:
+    """Return which slices stay; those that do lie deeper than the ones before."""
+    if drop_thinner is None:
+        places = np.flatnonzero(kept)
+        steps = np.diff(depth[places])
+        if (steps <= 0).any():
+            k = int(places[np.argmax(steps <= 0)])
+            msg = (
+                f"thickness must be > 0 nm; slice {k} has {steps[steps <= 0][0]:g} nm; "
+                "drop_thinner takes duplicates out"
+            )
+            raise ConventionError(msg)
+        return kept
+    if not (np.isfinite(drop_thinner) and drop_thinner > 0):
+        msg = f"drop_thinner must be > 0 nm; got {drop_thinner} nm"
+        raise ConventionError(msg)
+    chosen = np.zeros(len(depth), bool)
+    last = -np.inf
+    for k in np.flatnonzero(kept).tolist():
+        if depth[k] >= last + drop_thinner:
+            chosen[k], last = True, float(depth[k])
+    return chosen
+
+
+def _sliced(stack: xr.Dataset, places: np.ndarray) -> xr.Dataset:
+    """Return some slices of a stack, lazily; the others are not read for themselves."""
+    if len(places) == stack.sizes["z"]:
+        return stack
+    volumes = [name for name in VOLUMES if name in stack.variables]
+    chosen = stack.drop_vars(volumes).isel(z=places)
+    for name in volumes:
+        volume = stack[name]
+        shape = (*volume.shape[:-3], len(places), *volume.shape[-2:])
+        data = blocks.map_blocks(
+            ChosenSlices(places), (volume.data,), shape=shape, dtype=volume.dtype
+        )
+        chosen[name] = (volume.dims, data, volume.attrs)
+    return chosen[list(stack.data_vars)]
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenSlices:
+    """Block function: slices of a volume at increasing places, int64 (slices)."""
+
+    places: np.ndarray
+
+    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
+        """Return all from the first to the last of them."""
+        places = self.places[region[-3]]
+        return ((*region[:-3], slice(int(places[0]), int(places[-1]) + 1), *region[-2:]),)
+
+    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+        """Pick the slices."""
+        places = self.places[region[-3]]
+        return np.asarray(inputs[0][..., places - places[0], :, :])
+
+    def working_bytes(self, _region: blocks.Region) -> int:
+        """Return 0: slices are copied straight into the block."""
+        return 0

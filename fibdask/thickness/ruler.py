@@ -1,0 +1,347 @@
+"""Slice thickness from a ruler: marks milled into the surface at a known angle."""
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations, pairwise
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .. import blocks
+from ..conventions import ConventionError, FibdaskWarning, axis_spacing, plain_value, require
+from ._kernels_ruler import track_mark
+from .similarity import check_slices, voltage_index
+from .values import thickness_array
+
+_WIDTH = 16.0  # pixels
+_SLICES_PER_TASK = 16
+_SCALE_TOLERANCE = 0.01
+_KEYS = ("strip", "parallel", "inclined", "angle", "calibration", "width", "bright", "units")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks of a ruler, in pixels.
+
+    Attributes
+    ----------
+    parallel, inclined
+        Place of the marks along x, in the first slice that shows them.
+    tangent
+        Of the angle between the inclined marks and the milling direction.
+    calibration
+        In its place: two slices, and their distance in nm.
+    width
+        Of the marks.
+    bright
+        They are brighter than what is around them.
+    """
+
+    parallel: Sequence[float]
+    inclined: Sequence[float]
+    tangent: float | None
+    calibration: tuple[int, int, float] | None
+    width: float
+    bright: bool
+
+
+def read_ruler(geometry: Mapping[str, Any], stack: xr.Dataset) -> tuple[tuple[slice, slice], Marks]:
+    """Return the strip of a ruler, rows and columns, and its marks; they must lie in the images."""
+    unknown = sorted(set(geometry) - set(_KEYS))
+    if unknown:
+        msg = f"a ruler has the keys {', '.join(_KEYS)}; got {unknown[0]!r}"
+        raise ConventionError(msg)
+    units = geometry.get("units", "pixel")
+    if units not in ("pixel", "nm"):
+        msg = f"units of a ruler must be 'pixel' or 'nm'; got {units!r}"
+        raise ConventionError(msg)
+    scale = {axis: axis_spacing(stack, axis) if units == "nm" else 1.0 for axis in ("y", "x")}
+    given = geometry.get("strip", {})
+    rows, columns = (
+        _strip(axis, given.get(axis), scale[axis], stack.sizes[axis]) for axis in ("y", "x")
+    )
+    width = float(geometry["width"]) / scale["x"] if "width" in geometry else _WIDTH
+    length = columns.stop - columns.start
+    if not 4 <= width <= length / 3:
+        msg = (
+            "width of a ruler's marks must be from 4 pixels to a third of the strip, "
+            f"{length / 3:g} pixels; got {width:g} pixels"
+        )
+        raise ConventionError(msg)
+    tangent, calibration = _slope(geometry, stack.sizes["z"])
+    parallel = _marks("parallel", geometry, scale["x"], columns, (0, 2))
+    inclined = _marks("inclined", geometry, scale["x"], columns, (1, 2))
+    _check_apart(sorted((*parallel, *inclined)), width)
+    bright = bool(geometry.get("bright", False))
+    return (rows, columns), Marks(parallel, inclined, tangent, calibration, width, bright)
+
+
+def _strip(axis: str, given: Any, scale: float, size: int) -> slice:
+    start, stop = (0, size) if given is None else (round(float(edge) / scale) for edge in given)
+    if not 0 <= start < stop <= size:
+        msg = (
+            f"the strip of a ruler must lie in the image, along {axis} within 0 and {size} "
+            f"pixels; got ({start}, {stop})"
+        )
+        raise ConventionError(msg)
+    return slice(start, stop)
+
+
+def _marks(
+    name: str, geometry: Mapping[str, Any], scale: float, columns: slice, counts: tuple[int, ...]
+) -> tuple[float, ...]:
+    marks = tuple(float(place) / scale for place in np.atleast_1d(geometry.get(name, ())))
+    if len(marks) not in counts:
+        wanted = " or ".join(str(count) for count in counts)
+        msg = f"a ruler has {wanted} {name} marks; got {len(marks)}"
+        raise ConventionError(msg)
+    for mark in marks:
+        if not columns.start <= mark < columns.stop:
+            msg = (
+                f"the {name} mark at {mark:g} pixels lies outside the strip of the ruler, "
+                f"{columns.start} to {columns.stop} pixels along x"
+            )
+            raise ConventionError(msg)
+    return marks
+
+
+def _check_apart(marks: Sequence[float], width: float) -> None:
+    for left, right in pairwise(marks):
+        if right - left < 2 * width:
+            msg = (
+                f"marks of a ruler must be two widths, {2 * width:g} pixels, apart; "
+                f"those at {left:g} and {right:g} pixels are closer"
+            )
+            raise ConventionError(msg)
+
+
+def _slope(
+    geometry: Mapping[str, Any], count: int
+) -> tuple[float | None, tuple[int, int, float] | None]:
+    """Return the tangent of the angle, or two slices and their distance in nm."""
+    if ("angle" in geometry) == ("calibration" in geometry):
+        msg = "a ruler needs either angle, in degrees, or calibration, of two slices"
+        raise ConventionError(msg)
+    if "angle" in geometry:
+        angle = float(geometry["angle"])
+        if not 0 < angle < 90:
+            msg = f"angle of a ruler must be between 0 and 90 degrees; got {angle:g}"
+            raise ConventionError(msg)
+        return float(np.tan(np.radians(angle))), None
+    first, last = (int(k) for k in geometry["calibration"]["slices"])
+    distance = float(geometry["calibration"]["distance"])
+    if not (0 <= first < last < count and distance > 0):
+        msg = (
+            f"calibration of a ruler must be two slices of 0 to {count - 1}, in order, and their "
+            f"distance in nm; got slices ({first}, {last}) and {distance:g} nm"
+        )
+        raise ConventionError(msg)
+    return None, (first, last, distance)
+
+
+def measure_marks(
+    stack: xr.Dataset, ruler: Mapping[str, Any], *, voltage: float | None = None
+) -> xr.DataArray:
+    """Average the rows of the strip that the marks of a ruler cross, slice by slice.
+
+    Lazy: one task for up to 16 slices, which reads only the strip.
+
+    Parameters
+    ----------
+    stack
+        Stack with `intensity` (voltage, z, y, x) of at least two slices.
+    ruler
+        See `estimate_slice_thickness`.
+    voltage
+        The accelerating voltage in kV that is used; the lowest by default.
+
+    Returns
+    -------
+    xarray.DataArray
+        Float64 (z, pixel): mean grey values, for `solve_marks`.
+
+    Raises
+    ------
+    ConventionError
+        If the stack has one slice, or the ruler does not lie in its images.
+    """
+    stack = require(stack, "intensity")
+    check_slices(stack)
+    place = voltage_index(stack, voltage)
+    strip, marks = read_ruler(ruler, stack)
+    columns = np.arange(strip[1].start, strip[1].stop)
+    shape = (stack.sizes["z"], len(columns))
+    values = blocks.map_blocks(
+        StripMeans(strip),
+        (stack["intensity"].data[place],),
+        shape=shape,
+        dtype=np.float64,
+        block=(min(_SLICES_PER_TASK, shape[0]), shape[1]),
+    )
+    parameters = {"voltage": float(stack["voltage"].values[place]), "ruler": dict(ruler)}
+    attrs = {
+        "pixel_size": axis_spacing(stack, "x"),
+        "marks": json.dumps(asdict(marks)),
+        "parameters": json.dumps(parameters, default=plain_value),
+    }
+    coords = {"z": stack["z"].variable, "pixel": columns}
+    return xr.DataArray(values, coords, ("z", "pixel"), attrs=attrs)
+
+
+@dataclass(frozen=True)
+class StripMeans:
+    """Block function: the mean of a strip over its rows (z, pixel)."""
+
+    strip: tuple[slice, slice]
+
+    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
+        """Return the strip of the slices."""
+        return ((region[0], *self.strip),)
+
+    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+        """Average slice by slice, so that sums have one order."""
+        return np.array([strip.mean(axis=0, dtype=np.float64) for strip in inputs[0]])
+
+    def working_bytes(self, region: blocks.Region) -> int:
+        """Return the means of the slices, twice, and one strip in float64."""
+        rows, columns = blocks.lengths(self.strip)
+        return 8 * columns * (blocks.lengths(region)[0] + rows)
+
+
+def solve_marks(measurement: xr.DataArray) -> xr.DataArray:
+    """Follow the marks of a ruler through the slices, and turn their motion into thicknesses.
+
+    Parameters
+    ----------
+    measurement
+        Float64 (z, pixel) of `measure_marks`.
+
+    Returns
+    -------
+    xarray.DataArray
+        As `estimate_slice_thickness`, with `parallel_distance` (z) in nm where there are parallel
+        marks.
+
+    Raises
+    ------
+    ConventionError
+        If a slice holds NaN, if a mark is found in less than two slices, or if the inclined marks
+        do not move.
+    """
+    marks = Marks(**json.loads(measurement.attrs["marks"]))
+    pixel = float(measurement.attrs["pixel_size"])
+    profiles = _checked(measurement.values)
+    first = int(measurement["pixel"].values[0])
+    tracks = {
+        (name, i): _track(profiles, first, name, mark, marks)
+        for name in ("parallel", "inclined")
+        for i, mark in enumerate(getattr(marks, name))
+    }
+    _lose_meeting_marks(list(tracks.values()), float(marks.width))
+    places, errors = _position(tracks, len(marks.inclined))
+    places, errors = places * pixel, errors * pixel
+    lost = np.isnan(places)
+    depth, error = _depth(marks, places, errors)
+    kept = np.flatnonzero(~lost)
+    steps, step_errors = np.full((2, len(places)), np.nan)
+    steps[kept[:-1]] = np.diff(depth[kept])
+    step_errors[kept[:-1]] = np.hypot(error[kept[1:]], error[kept[:-1]])
+    more = {}
+    if marks.parallel:
+        distance = pixel * np.abs(tracks["parallel", 1][0] - tracks["parallel", 0][0])
+        _check_scale(distance)
+        more["parallel_distance"] = (distance, "distance of the parallel marks in nm")
+    parameters = json.loads(measurement.attrs["parameters"])
+    return thickness_array(measurement, steps, step_errors, lost, "ruler", parameters, **more)
+
+
+def _checked(profiles: np.ndarray) -> np.ndarray:
+    bad = ~np.isfinite(profiles).all(axis=1)
+    if bad.any():
+        msg = f"grey values must be finite; slice {np.argmax(bad)} holds NaN or infinity"
+        raise ConventionError(msg)
+    return profiles
+
+
+def _track(
+    profiles: np.ndarray, first: int, name: str, mark: float, marks: Marks
+) -> tuple[np.ndarray, np.ndarray]:
+    bright = profiles if marks.bright else -profiles
+    places, errors = track_mark(bright, mark - first, float(marks.width))
+    if np.count_nonzero(np.isfinite(places)) < 2:
+        kind = "bright" if marks.bright else "dark"
+        msg = (
+            f"the {name} mark at {mark:g} pixels is found in "
+            f"{np.count_nonzero(np.isfinite(places))} of {len(places)} slices; at least 2 are "
+            f"needed: is there a {kind} line, about {marks.width:g} pixels wide?"
+        )
+        raise ConventionError(msg)
+    return places, errors
+
+
+def _lose_meeting_marks(tracks: Sequence[tuple[np.ndarray, np.ndarray]], width: float) -> None:
+    """Mark two tracks as lost where they are so close that one may be taken for the other."""
+    for (first, _), (second, _) in combinations(tracks, 2):
+        meeting = np.abs(first - second) < 2 * width
+        first[meeting] = second[meeting] = np.nan
+
+
+def _position(
+    tracks: Mapping[tuple[str, int], tuple[np.ndarray, np.ndarray]], inclined: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a length in pixels that grows with depth on one mark's slope, and its error.
+
+    Of two inclined marks it is half their distance, free of drift; of one, its distance from the
+    middle of the parallel marks, if there are such.
+    """
+    used, weights = [("inclined", 0)], [1.0]
+    if inclined == 2:
+        used, weights = [("inclined", 0), ("inclined", 1)], [0.5, -0.5]
+    elif ("parallel", 0) in tracks:
+        used += [("parallel", 0), ("parallel", 1)]
+        weights += [-0.5, -0.5]
+    places = sum(weight * tracks[mark][0] for mark, weight in zip(used, weights, strict=True))
+    squares = sum(
+        (weight * tracks[mark][1]) ** 2 for mark, weight in zip(used, weights, strict=True)
+    )
+    return np.asarray(places), np.sqrt(squares)
+
+
+def _depth(marks: Marks, places: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return depth below an arbitrary face in nm, and its standard error."""
+    known = np.flatnonzero(np.isfinite(places))
+    if len(known) < 2:
+        msg = f"the marks are found together in {len(known)} slices; at least 2 are needed"
+        raise ConventionError(msg)
+    motion = places[known[-1]] - places[known[0]]
+    if abs(motion) <= 3 * np.hypot(errors[known[0]], errors[known[-1]]):
+        msg = (
+            f"the inclined marks must move with depth; from slice {known[0]} to {known[-1]} "
+            f"they move by {abs(motion):.3g} nm, no more than chance"
+        )
+        raise ConventionError(msg)
+    slope = np.sign(motion) * (marks.tangent or 0.0)
+    if marks.calibration is not None:
+        first, last, distance = marks.calibration
+        slope = (places[last] - places[first]) / distance
+        if not abs(slope) > 0:
+            lost = first if np.isnan(places[first]) else last
+            msg = f"calibration needs slices that show the marks; in slice {lost} one is lost"
+            raise ConventionError(msg)
+    return places / slope, errors / abs(slope)
+
+
+def _check_scale(distance: np.ndarray) -> None:
+    """Warn where the distance of the parallel marks is not what it is in the other slices."""
+    change = np.abs(distance / np.nanmedian(distance) - 1)
+    if np.nanmax(change) > _SCALE_TOLERANCE:
+        k = int(np.nanargmax(change))
+        text = (
+            f"the distance of the parallel marks should be the same in all slices, "
+            f"{np.nanmedian(distance):g} nm; slice {k} has {distance[k]:g} nm: the magnification "
+            "changes, or a mark is not parallel"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)

@@ -1,0 +1,398 @@
+"""Slice thickness from the images themselves: similarity decays with distance."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from .. import blocks
+from ..conventions import ConventionError, axis_spacing, plain_value, require
+from ._kernels_similarity import slice_similarities
+from .values import mean_thickness, thickness_array
+
+NEIGHBOURS = 3
+_WINDOW = 1024  # pixels of each axis that are looked at by default
+_PIXELS, _SLICES = 32, 4  # the distance of images that are compared, in pixels and in slices
+_TASK_BYTES = 96 * 2**20
+_SLICES_PER_TASK = 16
+_POOR = 5.0  # robust standard deviations
+_POOR_EXCESS = float(np.log(1.25))
+_LEAST_QUALITY = 0.5
+_LEAST_SHARE = 0.05
+_LEAST_SIMILARITY = 0.05  # below, it may be chance
+_QUALITY_TOLERANCE = 1e-6
+
+
+def measure_similarity(
+    stack: xr.Dataset,
+    *,
+    voltage: float | None = None,
+    max_distance: float | None = None,
+    region: Mapping[str, Sequence[int]] | None = None,
+) -> xr.DataArray:
+    """Measure how similar slices are to the next three, and to themselves moved in their plane.
+
+    Lazy: one task for up to 16 slices, which reads them and three more.
+
+    Parameters
+    ----------
+    stack
+        Aligned stack with `intensity` (voltage, z, y, x) of at least two slices.
+    voltage
+        The accelerating voltage in kV that is used; the lowest by default, where least shines
+        through.
+    max_distance
+        The largest distance in nm along y and x; by default 32 pixels or four slices, whichever
+        is more, and at most half the region. Structures larger than twice that are left out:
+        brightness and its slow changes.
+    region
+        The part of the images that is used, in pixels, by axis: `{"x": (100, 900)}`. By default
+        up to 1024 pixels of each axis, in the middle.
+
+    Returns
+    -------
+    xarray.DataArray
+        Float64 (z, quantity), for `solve_similarity`.
+
+    Raises
+    ------
+    ConventionError
+        If the stack has one slice, or an argument does not fit it.
+    """
+    stack = require(stack, "intensity")
+    check_slices(stack)
+    region_y, region_x = (_window(stack, axis, region or {}) for axis in ("y", "x"))
+    pixel = {axis: axis_spacing(stack, axis) for axis in ("y", "x")}
+    nominal = float(np.diff(stack["z"].values).mean())
+    if max_distance is None:
+        windows = {"y": region_y, "x": region_x}
+        most = min((windows[a].stop - windows[a].start) // 2 * pixel[a] for a in windows)
+        wanted = max(_PIXELS * max(pixel.values()), _SLICES * nominal)
+        max_distance = min(wanted, most)
+    lags = (
+        _lags("y", max_distance, pixel["y"], region_y),
+        _lags("x", max_distance, pixel["x"], region_x),
+    )
+    intensity = stack["intensity"].data[voltage_index(stack, voltage)]
+    shape = (stack.sizes["z"], 1 + NEIGHBOURS + sum(lags))
+    function = Similarities((region_y, region_x), lags, shape[0])
+    values = blocks.map_blocks(
+        function, (intensity,), shape=shape, dtype=np.float64, block=(function.depth, shape[1])
+    )
+    attrs = {
+        "pixel_size": [pixel["y"], pixel["x"]],
+        "lags": list(lags),
+        "nominal": nominal,
+        "parameters": json.dumps(
+            {
+                "voltage": float(stack["voltage"].values[voltage_index(stack, voltage)]),
+                "max_distance": float(max_distance),
+                "region": {
+                    "y": [region_y.start, region_y.stop],
+                    "x": [region_x.start, region_x.stop],
+                },
+            },
+            default=plain_value,
+        ),
+    }
+    return xr.DataArray(values, {"z": stack["z"].variable}, ("z", "quantity"), attrs=attrs)
+
+
+def check_slices(stack: xr.Dataset) -> None:
+    """Refuse a stack of one slice."""
+    if stack.sizes["z"] < 2:
+        msg = "slice thickness is estimated from at least 2 slices; the stack has 1"
+        raise ConventionError(msg)
+
+
+def voltage_index(stack: xr.Dataset, voltage: float | None) -> int:
+    """Return the place of a voltage in kV, the lowest if none is given."""
+    voltages = stack["voltage"].values
+    if voltage is None:
+        return 0
+    matches = np.flatnonzero(np.isclose(voltages, voltage, rtol=1e-9, atol=0))
+    if not len(matches):
+        known = ", ".join(f"{v:g}" for v in voltages)
+        msg = f"voltage must be one of the stack, {known} kV; got {voltage:g} kV"
+        raise ConventionError(msg)
+    return int(matches[0])
+
+
+def _window(stack: xr.Dataset, axis: str, region: Mapping[str, Sequence[int]]) -> slice:
+    unknown = set(region) - {"y", "x"}
+    if unknown:
+        msg = f"region has the axes y, x; got {sorted(unknown)[0]!r}"
+        raise ConventionError(msg)
+    size = stack.sizes[axis]
+    spare = max(size - _WINDOW, 0) // 2
+    start, stop = region.get(axis, (spare, spare + min(size, _WINDOW)))
+    if not 0 <= start < stop <= size:
+        msg = (
+            f"region along {axis} must be (start, stop) with 0 <= start < stop <= {size}; "
+            f"got ({start}, {stop})"
+        )
+        raise ConventionError(msg)
+    return slice(int(start), int(stop))
+
+
+def _lags(axis: str, max_distance: float, pixel: float, window: slice) -> int:
+    """Return how many pixels images are moved along an axis."""
+    size = int(window.stop - window.start)
+    lags = round(max_distance / pixel) if np.isfinite(max_distance) else 0
+    if not 3 <= lags <= size // 2:
+        msg = (
+            f"max_distance must be from 3 pixels to half the region along {axis}, "
+            f"{3 * pixel:g} to {size // 2 * pixel:g} nm; got {max_distance:g} nm"
+        )
+        raise ConventionError(msg)
+    return lags
+
+
+@dataclass(frozen=True)
+class Similarities:
+    """Block function: the quantities of some slices (z, quantity).
+
+    Attributes
+    ----------
+    window
+        The pixels that are used along y and x.
+    lags
+        The number of pixels that images are moved along y and x.
+    slices
+        Of the stack.
+    """
+
+    window: tuple[slice, slice]
+    lags: tuple[int, int]
+    slices: int
+
+    @property
+    def depth(self) -> int:
+        """Slices of one task, so that it holds about 96 MiB."""
+        most = _TASK_BYTES // (4 * blocks.voxels(self.window)) - NEIGHBOURS
+        return min(max(most, 1), _SLICES_PER_TASK, self.slices)
+
+    def _slices(self, region: blocks.Region) -> slice:
+        return blocks.grow(region[0], 0, NEIGHBOURS, self.slices)
+
+    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
+        """Return the slices and the next three."""
+        return ((self._slices(region), *self.window),)
+
+    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+        """Compare the slices."""
+        count = region[0].stop - region[0].start
+        return slice_similarities(inputs[0], count, NEIGHBOURS, self.lags, max(self.lags))
+
+    def working_bytes(self, region: blocks.Region) -> int:
+        """Return the flattened slices in float32, and one in float64."""
+        area = blocks.voxels(self.window)
+        return 4 * area * (blocks.lengths((self._slices(region),))[0] + 2)
+
+
+def solve_similarity(measurement: xr.DataArray, *, isotropic: bool = True) -> xr.DataArray:
+    """Turn similarities into slice thicknesses.
+
+    Parameters
+    ----------
+    measurement
+        Float64 (z, quantity) of `measure_similarity`.
+    isotropic
+        Take the texture to be isotropic: distances along z are then those at which the images,
+        moved in their plane, are as similar. Otherwise these are relative, and scaled to the mean
+        thickness that the stack had.
+
+    Returns
+    -------
+    xarray.DataArray
+        As `estimate_slice_thickness`.
+
+    Raises
+    ------
+    ConventionError
+        If a slice holds NaN, or no two slices can be compared.
+    """
+    measured = _Measured.of(measurement)
+    distances = measured.distances()
+    steps, lost = _chain(distances, measured.blank)
+    quality = np.where(lost, 0.0, 1.0)
+    for k in _poor_slices(distances, lost):
+        quality[k], pair = measured.shared_quality(k, distances[k - 1, 1])
+        lost[k] = quality[k] < _LEAST_QUALITY
+        steps[k - 1 : k + 1] = (distances[k - 1, 1], np.nan) if lost[k] else pair
+    if not isotropic:
+        steps = steps * float(measurement.attrs["nominal"]) / mean_thickness(steps, lost)
+    parameters = json.loads(measurement.attrs["parameters"]) | {"isotropic": isotropic}
+    return thickness_array(
+        measurement,
+        steps,
+        measured.relative_error(lost) * steps,
+        lost,
+        "images",
+        parameters,
+        quality=(quality, "similarity to the neighbours, relative to that of their distance"),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Similarities of slices, and how they decay along y and x.
+
+    Attributes
+    ----------
+    blank
+        Slices of one grey value (z).
+    similarity
+        With the next slices (z, neighbour).
+    curves
+        With itself moved by 1, 2, … pixels along y and along x: two arrays (z, lag).
+    pixel
+        Size along y and x in nm.
+    """
+
+    blank: np.ndarray
+    similarity: np.ndarray
+    curves: tuple[np.ndarray, np.ndarray]
+    pixel: tuple[float, float]
+
+    @classmethod
+    def of(cls, measurement: xr.DataArray) -> "_Measured":
+        values = measurement.values
+        if np.isnan(values[:, 0]).any():
+            k = int(np.argmax(np.isnan(values[:, 0])))
+            msg = f"grey values must be finite; slice {k} holds NaN or infinity"
+            raise ConventionError(msg)
+        blank = values[:, 0] == 0
+        if np.count_nonzero(~blank) < 2:
+            msg = (
+                "slice thickness needs at least 2 slices that show something; "
+                f"{np.count_nonzero(blank)} of {len(blank)} slices have one grey value"
+            )
+            raise ConventionError(msg)
+        first = 1 + NEIGHBOURS
+        along_y, along_x = np.split(values[:, first:], [measurement.attrs["lags"][0]], axis=1)
+        pixel_y, pixel_x = measurement.attrs["pixel_size"]
+        return cls(blank, values[:, 1:first], (along_y, along_x), (pixel_y, pixel_x))
+
+    def directions(self, similarity: float, slices: tuple[int, ...]) -> np.ndarray:
+        """Return the distances in nm (y, x) at which slices are as similar to themselves.
+
+        Noise of its own lowers what a slice shares with another by the root of its signal share,
+        and what it shares with itself moved by all of it.
+        """
+        rows = list(slices)
+        found = []
+        for curves, size in zip(self.curves, self.pixel, strict=True):
+            share = _signal_share(curves[rows])
+            curve = curves[rows].mean(axis=0) / share.mean()
+            found.append(size * _lag_of(curve, similarity / np.sqrt(share.prod())))
+        return np.array(found)
+
+    def distances(self) -> np.ndarray:
+        """Return distances to the next slices in nm (z, neighbour); NaN where there are none."""
+        distances = np.full(self.similarity.shape, np.nan)
+        for k, j in np.argwhere(np.isfinite(self.similarity)).tolist():
+            distances[k, j] = self.directions(self.similarity[k, j], (k, k + j + 1)).mean()
+        return distances
+
+    def shared_quality(self, k: int, distance: float) -> tuple[float, tuple[float, float]]:
+        """Return the quality of a slice that fits the distance of its neighbours, and its steps.
+
+        A poor image is less similar to both neighbours by one factor.
+        """
+
+        def steps(quality: float) -> tuple[float, float]:
+            before, after = self.similarity[[k - 1, k], 0] / quality
+            return (
+                float(self.directions(before, (k - 1,)).mean()),
+                float(self.directions(after, (k + 1,)).mean()),
+            )
+
+        def excess(quality: float) -> float:
+            found = sum(steps(quality))
+            return found - distance if np.isfinite(found) else np.inf
+
+        if excess(_LEAST_QUALITY) > 0:
+            return 0.0, (np.nan, np.nan)
+        if excess(1.0) <= 0:
+            return 1.0, steps(1.0)
+        low, high = _LEAST_QUALITY, 1.0
+        while high - low > _QUALITY_TOLERANCE:
+            middle = (low + high) / 2
+            low, high = (low, middle) if excess(middle) > 0 else (middle, high)
+        return low, steps(low)
+
+    def relative_error(self, lost: np.ndarray) -> float:
+        """Return the standard error of distances relative to them.
+
+        The distances read along y and along x differ by the chance of what the images show. With
+        a relative error s of either curve, and of the similarity along z, their ratio has the
+        error s √2 and the distance, their mean, s √(3/2).
+        """
+        pairs = np.flatnonzero(~lost[:-1] & ~lost[1:]).tolist()
+        found = np.array([self.directions(self.similarity[k, 0], (k, k + 1)) for k in pairs])
+        found = found.reshape(-1, 2)
+        found = found[np.isfinite(found).all(axis=1) & (found > 0).all(axis=1)]
+        if len(found) < 2:
+            return np.nan
+        ratios = np.log(found[:, 0] / found[:, 1])
+        return float(np.sqrt(3) / 2 * ratios.std(ddof=1))
+
+
+def _signal_share(curves: np.ndarray) -> np.ndarray:
+    """Return the similarity at lag 0 that curves over lags 1, 2, … (slice, lag) come from.
+
+    Noise lowers them at every lag but 0. They are extrapolated by a parabola that is level at 0,
+    or at least by half a step.
+    """
+    parabola = 3 * curves[:, 0] - 3 * curves[:, 1] + curves[:, 2]
+    least = curves[:, 0] + (curves[:, 0] - curves[:, 1]) / 2
+    share: np.ndarray = np.clip(np.maximum(parabola, least), _LEAST_SHARE, 1.0)
+    return share
+
+
+def _lag_of(curve: np.ndarray, similarity: float) -> float:
+    """Return the lag at which a curve over lags 1, 2, … falls to a similarity; NaN beyond it."""
+    if similarity < _LEAST_SIMILARITY:
+        return np.nan
+    falling = np.minimum.accumulate(np.append(1.0, curve))
+    return float(np.interp(-similarity, -falling, np.arange(len(falling)), right=np.nan))
+
+
+def _chain(distances: np.ndarray, blank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps in nm from each slice to the next usable one, and where slices are lost.
+
+    A slice is lost that is blank, or that resembles none of its neighbours.
+    """
+    count = len(blank)
+    linked = np.zeros(count, bool)
+    for k, j in np.argwhere(np.isfinite(distances)):
+        linked[[k, k + j + 1]] = True
+    lost = blank | ~linked
+    steps = np.full(count, np.nan)
+    for k in np.flatnonzero(~lost):
+        j = next((j for j in range(NEIGHBOURS) if k + j + 1 < count and not lost[k + j + 1]), None)
+        if j is not None:
+            steps[k] = distances[k, j]
+    return steps, lost
+
+
+def _poor_slices(distances: np.ndarray, lost: np.ndarray) -> list[int]:
+    """Return slices that are much farther from their neighbours than these are from one another."""
+    excess = np.full(len(lost), -np.inf)
+    across = distances[:-2, 1]
+    around = distances[:-2, 0] + distances[1:-1, 0]
+    around[np.isnan(around)] = np.inf  # farther than can be measured
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess[1:-1] = np.where(across > 0, np.log(around / across), -np.inf)
+    excess[lost] = -np.inf
+    known = excess[np.isfinite(excess)]
+    if not len(known):
+        return []
+    middle = np.median(known)
+    spread = 1.4826 * np.median(np.abs(known - middle))
+    poor = excess > middle + max(_POOR * spread, _POOR_EXCESS)
+    before, after = np.append(-np.inf, excess[:-1]), np.append(excess[1:], -np.inf)
+    return np.flatnonzero(poor & (excess > before) & (excess >= after)).tolist()

@@ -1,0 +1,207 @@
+"""Shifts are applied: whole ones copy, fractions interpolate, and blocks do not show."""
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fibdask.align import apply_shifts
+from fibdask.conventions import ConventionError, attributes, build_stack
+from fibdask.io import open_stack, save_stack
+from tests.naive_align import lanczos
+
+
+def shifts_of(stack, pixels):
+    """Return shifts of pixels (voltage, z, 2) or (z, 2)."""
+    pixels = np.asarray(pixels, float)
+    dims = ("voltage", "z")[-(pixels.ndim - 1) :]
+    found = {}
+    for i, axis in enumerate(("y", "x")):
+        step = float(stack[axis][1] - stack[axis][0])
+        found[f"shift_{axis}"] = (dims, pixels[..., i] * step, attributes(f"shift_{axis}"))
+    return xr.Dataset(found, coords={name: stack[name] for name in dims})
+
+
+def random_shifts(stack, seed=0, most=6.0, voltages=None):
+    rng = np.random.default_rng(seed)
+    pixels = rng.uniform(-most, most, (voltages or stack.sizes["voltage"], stack.sizes["z"], 2))
+    return shifts_of(stack, pixels if voltages is None else np.repeat(pixels, 2, axis=0))
+
+
+@given(st.integers(-9, 9), st.integers(-9, 9))
+def test_apply_shifts__whole_shifts_copy(dy, dx):
+    raw = np.random.default_rng(0).integers(0, 65536, (1, 1, 20, 24), dtype=np.uint16)
+    stack = build_stack(
+        {"intensity": raw},
+        z=np.zeros(1),
+        pixel_size=(3.3, 0.7),
+        nominal_thickness=5.0,
+        voltage=np.ones(1),
+    )
+    aligned = apply_shifts(stack, shifts_of(stack, [[[dy, dx]]]))["intensity"].values[0, 0]
+    y, x = np.clip(np.arange(20) - dy, 0, 19), np.clip(np.arange(24) - dx, 0, 23)
+    assert (aligned == raw[0, 0][np.ix_(y, x)]).all()
+
+
+def test_apply_shifts__interpolates_as_defined(stack):
+    stack = stack.drop_vars("phase")
+    shifts = random_shifts(stack)
+    aligned = apply_shifts(stack, shifts)["intensity"].values
+    for v, k in np.ndindex(2, 7):
+        pixels = [shifts["shift_y"].values[v, k] / 3.0, shifts["shift_x"].values[v, k] / 4.0]
+        naive = np.clip(lanczos(stack["intensity"].values[v, k], pixels), 0, 255)
+        assert np.abs(aligned[v, k] - naive).max() <= 0.501
+
+
+def test_apply_shifts__there_and_back_is_near(stack):
+    y, x = np.mgrid[:70, :66]
+    smooth = (128 + 60 * np.sin(y / 4) * np.cos(x / 5)).astype(np.float32)
+    stack = stack.drop_vars("phase").assign(
+        intensity=(stack["intensity"].dims, np.broadcast_to(smooth, stack["intensity"].shape))
+    )
+    shifts = random_shifts(stack, most=3)
+    there = apply_shifts(stack, shifts)
+    back = apply_shifts(there, -shifts.drop_attrs(deep=False))
+    assert np.abs(back["intensity"].values - smooth)[..., 12:-12, 12:-12].max() < 1.0
+    assert np.abs(back["shift_y"].values).max() < 1e-12
+
+
+def test_apply_shifts__phases_take_the_nearest(stack):
+    pixels = np.random.default_rng(1).uniform(-4, 4, (7, 2))
+    aligned = apply_shifts(stack, shifts_of(stack, pixels))
+    raw = stack["phase"].values
+    for k, (dy, dx) in enumerate(np.floor(pixels + 0.5).astype(int)):
+        y, x = np.clip(np.arange(70) - dy, 0, 69), np.clip(np.arange(66) - dx, 0, 65)
+        assert (aligned["phase"].values[k] == raw[k][np.ix_(y, x)]).all()
+    assert aligned["phase"].dtype == np.uint8
+
+
+def test_apply_shifts__clips_and_keeps_constants(stack):
+    values = np.where(np.arange(66) < 33, 0, 255).astype(np.uint8)
+    full = np.broadcast_to(values, stack["intensity"].shape).copy()
+    stack = stack.drop_vars("phase").assign(intensity=(stack["intensity"].dims, full))
+    aligned = apply_shifts(stack, random_shifts(stack, most=0.9))["intensity"].values
+    assert (aligned[..., :28] == 0).all()
+    assert (aligned[..., 40:] == 255).all()
+
+
+def test_apply_shifts__zero_outside(stack):
+    aligned = apply_shifts(stack, shifts_of(stack, np.full((7, 2), [4.0, -3.25])), outside="zero")
+    image = aligned["intensity"].values
+    assert (image[..., :4, :] == 0).all()
+    assert (image[..., 63:] == 0).all()
+    assert image[..., 4:, :62].mean() > 100
+
+
+def test_apply_shifts__crops_to_what_all_slices_show(stack):
+    pixels = np.zeros((7, 2))
+    pixels[2], pixels[5] = (3.5, -2), (-1.25, 6)
+    whole = apply_shifts(stack, shifts_of(stack, pixels))
+    cropped = apply_shifts(stack, shifts_of(stack, pixels), outside="crop")
+    assert cropped["y"].values.tolist() == stack["y"].values[4:68].tolist()
+    assert cropped["x"].values.tolist() == stack["x"].values[6:64].tolist()
+    same = whole.isel(y=slice(4, 68), x=slice(6, 64))
+    xr.testing.assert_identical(cropped["intensity"], same["intensity"])
+    xr.testing.assert_identical(cropped["phase"], same["phase"])
+
+
+@pytest.mark.parametrize(("outside", "rows"), [("edge", slice(70)), ("crop", slice(2, 70))])
+def test_apply_shifts__leaves_the_truth_where_it_is(stack, outside, rows):
+    stack = stack.rename(phase="true_phase")
+    aligned = apply_shifts(stack, shifts_of(stack, np.tile((2, 0), (7, 1))), outside=outside)
+    kept = stack["true_phase"].isel(y=rows)
+    np.testing.assert_array_equal(aligned["true_phase"], kept)
+
+
+@pytest.mark.parametrize("chunks", [(1, 1, 16, 16), (2, 3, 70, 9), (1, 7, 33, 66)])
+@pytest.mark.parametrize("outside", ["edge", "crop", "zero"])
+def test_apply_shifts__is_independent_of_chunks(stack, chunks, outside):
+    stack = stack.drop_vars("phase")
+    shifts = random_shifts(stack, seed=3)
+    expected = apply_shifts(stack, shifts, outside=outside)["intensity"].values
+    lazy = da.from_array(stack["intensity"].values, chunks=chunks)
+    chunked = stack.assign(intensity=(stack["intensity"].dims, lazy))
+    found = apply_shifts(chunked, shifts, outside=outside)["intensity"]
+    assert (found.values == expected).all()
+    part = found.isel(z=slice(2, 5), y=slice(11, 40)).values
+    assert (part == expected[:, 2:5, 11:40]).all()
+
+
+def test_apply_shifts__of_a_store_is_one_task_a_block(stack, tmp_path):
+    shifts = random_shifts(stack, voltages=1)
+    expected = apply_shifts(stack, shifts)
+    stored = open_stack(save_stack(stack, tmp_path / "raw.zarr"))
+    with dask.config.set(scheduler="synchronous"):
+        found = apply_shifts(stored, shifts)
+        assert len(found["intensity"].data.dask) == found["intensity"].data.npartitions
+        xr.testing.assert_equal(found["intensity"], expected["intensity"])
+        xr.testing.assert_equal(found["phase"], expected["phase"])
+
+
+def test_apply_shifts__adds_to_earlier_shifts(stack):
+    first, second = (random_shifts(stack, seed, voltages=1) for seed in (1, 2))
+    once = apply_shifts(stack, first)
+    twice = apply_shifts(once, second)
+    np.testing.assert_allclose(twice["shift_y"], first["shift_y"] + second["shift_y"])
+    assert twice["shift_x"].attrs["units"] == "nm"
+    assert len(twice.attrs["provenance"]) == 2
+
+
+def test_apply_shifts__of_a_phase_alone(stack):
+    phase = stack[["phase"]].drop_dims("voltage", errors="ignore")
+    aligned = apply_shifts(phase, shifts_of(stack, np.ones((7, 2))))
+    assert aligned["shift_y"].dims == ("z",)
+    assert (aligned["phase"].values[:, 1:, 1:] == stack["phase"].values[:, :-1, :-1]).all()
+
+
+# ── refusals ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_apply_shifts__refuses_what_is_not_finite(stack):
+    pixels = np.zeros((7, 2))
+    pixels[4, 1] = np.nan
+    with pytest.raises(ConventionError, match="shift_x must be finite; slice 4 has nan nm"):
+        apply_shifts(stack, shifts_of(stack, pixels))
+
+
+def test_apply_shifts__refuses_to_leave_the_image(stack):
+    pixels = np.zeros((7, 2))
+    pixels[3, 0] = -71
+    text = "shift_y must be smaller than the image, 210 nm; slice 3 has -213 nm"
+    with pytest.raises(ConventionError, match=text):
+        apply_shifts(stack, shifts_of(stack, pixels))
+
+
+def test_apply_shifts__refuses_phases_between_voltages(stack):
+    pixels = np.zeros((2, 7, 2))
+    pixels[1, 5, 0] = 0.75
+    text = "phase has no voltage.*half a pixel; at slice 5 they differ by 0.75 pixels"
+    with pytest.raises(ConventionError, match=text):
+        apply_shifts(stack, shifts_of(stack, pixels))
+
+
+def test_apply_shifts__refuses_another_stack(stack):
+    shifts = shifts_of(stack, np.zeros((7, 2)))
+    with pytest.raises(ConventionError, match="the stack has 7 from 0, the shifts 6 from 0"):
+        apply_shifts(stack, shifts.isel(z=slice(0, 6)))
+    with pytest.raises(ConventionError, match="shift_x is missing"):
+        apply_shifts(stack, shifts.drop_vars("shift_x"))
+    wrong = shifts_of(stack, np.zeros((2, 7, 2))).assign_coords(voltage=[1.0, 3.0])
+    with pytest.raises(ConventionError, match="on the voltage of the stack; the stack has 2"):
+        apply_shifts(stack, wrong)
+
+
+def test_apply_shifts__refuses_a_crop_to_nothing(stack):
+    pixels = np.zeros((7, 2))
+    pixels[:2, 1] = 40, -40
+    text = "no pixel along x is covered by every slice; the shifts go from -40 to 40 of 66 pixels"
+    with pytest.raises(ConventionError, match=text):
+        apply_shifts(stack, shifts_of(stack, pixels), outside="crop")
+
+
+def test_apply_shifts__refuses_unknown_choices(stack):
+    with pytest.raises(ConventionError, match="outside must be one of crop, edge, zero; got 'no'"):
+        apply_shifts(stack, shifts_of(stack, np.zeros((7, 2))), outside="no")

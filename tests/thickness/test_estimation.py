@@ -1,0 +1,193 @@
+"""Thickness as a whole: the method is chosen, and slices are put at their depth."""
+
+import json
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+
+from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, validate_stack
+from fibdask.io import open_stack, save_stack
+from fibdask.thickness.estimation import apply_slice_thickness, estimate_slice_thickness
+from fibdask.thickness.values import thickness_array
+from tests.naive_similarity import render_ruler, smooth_texture
+
+
+def stack_of(slices, step=10.0, pixel=5.0):
+    return build_stack(
+        {"intensity": slices[None], "phase": (slices > 120).astype(np.uint8)},
+        z=100.0 + step * np.arange(len(slices)),
+        pixel_size=(pixel, pixel),
+        nominal_thickness=step,
+        voltage=np.array([2.0]),
+    )
+
+
+@pytest.fixture
+def stack():
+    """Six slices, 10 nm apart from 100 nm; slice k holds k."""
+    return stack_of(np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((1, 8, 9), np.uint8))
+
+
+def estimate(stack, steps, lost=()):
+    """Return an estimate as a method makes it."""
+    flags = np.isin(np.arange(stack.sizes["z"]), lost)
+    steps = np.append(np.asarray(steps, float), np.nan)
+    return thickness_array(stack["intensity"][0], steps, 0.1 * steps, flags, "images", {})
+
+
+def trace(stack):
+    return stack["intensity"].values[0, :, 0, 0].tolist()
+
+
+# ── estimate ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_estimate_slice_thickness__by_images_and_by_ruler():
+    slices = smooth_texture((60, 100, 100), 3.0, seed=1)[:12:2]
+    stack = stack_of(np.ascontiguousarray(slices))
+    found = estimate_slice_thickness(stack, method="images", voltage=2.0)
+    assert found.dims == ("z",)
+    assert found["z"].variable.identical(stack["z"].variable)
+    assert (found.attrs["units"], found.attrs["method"]) == ("nm", "images")
+    assert json.loads(found.attrs["parameters"])["isotropic"] is True
+    np.testing.assert_allclose(found, 10.0, rtol=0.3)
+
+    true = np.full(20, 12.0)
+    slices, ruler = render_ruler(true, pixel=5.0, shape=(40, 500), half=150)
+    found = estimate_slice_thickness(stack_of(slices), ruler=ruler)
+    assert found.attrs["method"] == "ruler"
+    assert json.loads(found.attrs["parameters"])["ruler"] == ruler
+    np.testing.assert_allclose(found[:-1], true, atol=1.5)
+
+
+def test_estimate_slice_thickness__names_what_does_not_fit(stack):
+    with pytest.raises(ConventionError, match="one of ruler, images; got 'guess'"):
+        estimate_slice_thickness(stack, method="guess")
+    with pytest.raises(ConventionError, match="goes with method 'ruler' only; got None"):
+        estimate_slice_thickness(stack)
+    with pytest.raises(ConventionError, match="needs the variable intensity"):
+        estimate_slice_thickness(stack.drop_vars("intensity"), method="images")
+
+
+def test_estimate__outliers_lost_slices_and_the_last_one(stack):
+    found = estimate(stack, [10, 10, 21, np.nan, 10], lost=[3])
+    np.testing.assert_array_equal(found, [10, 10, np.nan, np.nan, 10, 51 / 5])
+    np.testing.assert_array_equal(found["step"], [10, 10, 21, np.nan, 10, np.nan])
+    assert found["lost"].values.tolist() == [False, False, False, True, False, False]
+    assert estimate(stack, [10, 10, 10, 10, 30])["outlier"].values.tolist() == [False] * 4 + [
+        True,
+        False,
+    ]
+
+
+# ── apply ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_apply_slice_thickness__adds_up_from_the_first_face(stack):
+    moved = apply_slice_thickness(stack, [8.0, 12, 9, 11, 10, 7])
+    np.testing.assert_allclose(moved["z"], [100, 108, 120, 129, 140, 150])
+    np.testing.assert_allclose(moved["slice_thickness"], [8, 12, 9, 11, 10, 7])
+    assert moved["z"].attrs["units"] == "nm"
+    assert trace(moved) == [0, 1, 2, 3, 4, 5]
+    validate_stack(moved)
+    record = json.loads(moved.attrs["provenance"][-1])
+    assert record["step"] == "apply_slice_thickness"
+
+
+def test_apply_slice_thickness__of_the_stack_itself_changes_nothing(stack):
+    moved = apply_slice_thickness(stack, stack["slice_thickness"])
+    assert moved.drop_attrs(deep=False).equals(stack)
+
+
+def test_apply_slice_thickness__refuses_the_unknown_with_its_place(stack):
+    thickness = estimate(stack, [10, 10, 21, np.nan, 10], lost=[3])
+    with pytest.raises(ConventionError, match="2 of 6 slices have NaN, slice 2 the first"):
+        apply_slice_thickness(stack, thickness)
+
+
+def test_apply_slice_thickness__interpolates_between_known_faces(stack):
+    thickness = estimate(stack, [10, 10, 21, np.nan, 10], lost=[3])
+    moved = apply_slice_thickness(stack, thickness, lost="interpolate")
+    np.testing.assert_allclose(moved["z"], [100, 110, 120, 130.5, 141, 151])
+    ends = estimate(stack, [np.nan, 10, np.nan, 10, np.nan], lost=[0, 5])
+    moved = apply_slice_thickness(stack, ends, lost="interpolate")
+    np.testing.assert_allclose(moved["z"], 100 + 10.0 * np.arange(6))
+    plain = apply_slice_thickness(stack, [8, np.nan, 12, 10, 10, np.nan], lost="interpolate")
+    np.testing.assert_allclose(plain["slice_thickness"], [8, 10, 12, 10, 10, 10])
+
+
+def test_apply_slice_thickness__drops_lost_slices_and_keeps_depth(stack):
+    thickness = estimate(stack, [10, 10, 21, np.nan, 10], lost=[3])
+    moved = apply_slice_thickness(stack, thickness, lost="drop")
+    np.testing.assert_allclose(moved["z"], [100, 110, 120, 141, 151])
+    assert trace(moved) == [0, 1, 2, 4, 5]
+    assert json.loads(moved.attrs["provenance"][-1])["parameters"]["dropped_slices"] == [3]
+    gap = estimate(stack, [10, 10, np.nan, 10, 10])
+    with pytest.raises(ConventionError, match="slice 2 is not lost, but the distance"):
+        apply_slice_thickness(stack, gap, lost="drop")
+
+
+def test_apply_slice_thickness__takes_duplicates_out(stack):
+    moved = apply_slice_thickness(stack, [10.0, 0.0, 10, -3, 9, 10], drop_thinner=2.0)
+    np.testing.assert_allclose(moved["z"], [100, 110, 120, 126])
+    assert trace(moved) == [0, 1, 3, 5]
+    assert moved["phase"].shape == (4, 8, 9)
+
+
+def test_apply_slice_thickness__is_lazy_and_the_same_from_any_blocks(stack, tmp_path):
+    thickness = [10.0, 0.5, 10, 10, 9, 10]
+    expected = apply_slice_thickness(stack, thickness, drop_thinner=2.0)["intensity"].values
+    chunked = stack.assign({name: stack[name].chunk({"z": 2, "y": 5}) for name in stack.data_vars})
+    chunked = chunked.assign_coords(stack.coords)
+    save_stack(stack, tmp_path / "s.zarr")
+    stored = open_stack(tmp_path / "s.zarr")
+    with dask.config.set(scheduler=_refuse):
+        lazy = [
+            apply_slice_thickness(source, thickness, drop_thinner=2.0)["intensity"]
+            for source in (chunked, stored)
+        ]
+    assert len(lazy[1].data.dask) <= 2
+    for found in lazy:
+        assert isinstance(found.data, da.Array)
+        np.testing.assert_array_equal(found.values, expected)
+
+
+def _refuse(*args, **kwargs):
+    raise AssertionError("computed")
+
+
+@pytest.mark.parametrize(
+    ("thickness", "options", "message"),
+    [
+        ([10.0] * 5, {}, r"each of 6 slices; got \(5,\)"),
+        ([10, 10, np.inf, 10, 10, 10], {}, "slice 2 has inf nm"),
+        ([10, 10, 0, 10, 10, 10], {}, "> 0 nm; slice 2 has 0 nm"),
+        ([10, -2, 10, 10, 10, 10], {}, "> 0 nm; slice 1 has -2 nm"),
+        ([0.01] * 6, {}, r"median is 0.01 nm \(slice 0 .* are 10 nm thick: .* about 0.001"),
+        ([10000.0] * 6, {}, "median is 10000 nm .* factor of about 1000"),
+        ([10, 10, 10, 10000, 10, 10], {}, "in one unit, nm; slice 3 has 10000 nm"),
+        ([10.0] * 6, {"lost": "guess"}, "refuse, interpolate, drop; got 'guess'"),
+        ([10.0] * 6, {"drop_thinner": 0.0}, "drop_thinner must be > 0 nm; got 0.0"),
+        ([np.nan] * 6, {"lost": "interpolate"}, "at least one pair of slices"),
+    ],
+)
+def test_apply_slice_thickness__refuses_with_the_place(stack, thickness, options, message):
+    with pytest.raises(ConventionError, match=message):
+        apply_slice_thickness(stack, thickness, **options)
+
+
+def test_apply_slice_thickness__refuses_thickness_of_other_slices(stack):
+    thickness = stack["slice_thickness"]
+    with pytest.raises(ConventionError, match="slice 1 has 111 nm, in the stack 110 nm"):
+        apply_slice_thickness(stack, thickness.assign_coords(z=100 + 11.0 * np.arange(6)))
+    with pytest.raises(ConventionError, match="units 'nm'; found 'um'"):
+        apply_slice_thickness(stack, thickness.assign_attrs(units="um"))
+    with pytest.raises(ConventionError, match="dimension z; found slice"):
+        apply_slice_thickness(stack, thickness.drop_vars("z").rename(z="slice"))
+
+
+def test_apply_slice_thickness__warns_of_many_slices_of_almost_nothing(stack):
+    with pytest.warns(FibdaskWarning, match="40% of the slices are at most 1 nm thick, slice 1"):
+        apply_slice_thickness(stack, [10, 0.8, 10, 0.9, 10, 10])
