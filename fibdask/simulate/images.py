@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -52,7 +53,7 @@ def simulate_images(
     phase: xr.DataArray,
     *,
     voltage: float | Sequence[float],
-    model: str = "analytic",
+    model: str = "monte_carlo",
     slices: xr.Dataset | Sequence[float] | None = None,
     electrons_per_pixel: float | None = 100.0,
     beam_current: float | None = None,
@@ -82,9 +83,9 @@ def simulate_images(
     voltage
         Accelerating voltages in kV, increasing.
     model
-        `analytic`: contrast falls exponentially with the depth of the first solid.
-        `monte_carlo`: each electron is followed. Arguments from `acceptance_angle` to
-        `cutoff_ev`, and other materials than named for `analytic`, are for this model only.
+        `monte_carlo`: each electron is followed. `analytic`, faster by far: contrast falls
+        exponentially with the depth of the first solid. Arguments from `acceptance_angle` to
+        `cutoff_ev`, and other materials than named for `analytic`, are for `monte_carlo` only.
     slices
         Faces that are imaged: z in nm, or a stack of `mimic_milling`, of planes of the structure.
         Each shows the structure below it at full resolution. By default all planes.
@@ -185,6 +186,7 @@ def simulate_images(
         block = tile_block(*images.image)
     truth = "true_phase" if is_phase else "true_label"
     stack = _imaged_stack(phase, images, block, truth, _nominal_thickness(phase, slices))
+    stack = stack.assign_attrs(_history(phase, slices))
     parameters = {
         "voltage": kilovolts,
         "model": model,
@@ -316,7 +318,6 @@ def _imaged_stack(
     nominal_thickness: float | None,
 ) -> xr.Dataset:
     planes = images.planes
-    _, history = split_history(phase)
     slices = take_planes(phase.data, planes)
     intensity = blocks.map_blocks(
         images,
@@ -333,4 +334,11 @@ def _imaged_stack(
         "intensity": (DIMENSIONS, intensity, attributes("intensity")),
         truth: (AXES, slices, attrs),
     }
-    return finish_stack(xr.Dataset(volumes, coords, history), nominal_thickness=nominal_thickness)
+    return finish_stack(xr.Dataset(volumes, coords), nominal_thickness=nominal_thickness)
+
+
+def _history(phase: xr.DataArray, slices: xr.Dataset | Sequence[float] | None) -> dict[str, Any]:
+    """Return the provenance of the slices, which holds that of the structure."""
+    if isinstance(slices, xr.Dataset) and "provenance" in slices.attrs:
+        return {"provenance": slices.attrs["provenance"]}
+    return split_history(phase)[1]

@@ -9,12 +9,13 @@ import numpy as np
 
 from .. import blocks
 from ..conventions import ConventionError
-from ._kernels_transport import draw_electrons, send_electrons
+from ._kernels_transport import draw_electrons
+from .cuda import electron_transport
 from .elastic import Model
 from .materials import Material, find_material
 from .noise import Noise, image_key, voltage_word, write_grey
 from .records import LARGEST_DISTANCE, LARGEST_LABEL, Acceptance, Place
-from .transport import Illumination, Losses, VoxelLengths, pack_structure
+from .transport import Illumination, Losses, VoxelLengths
 
 Materials = Mapping[Any, str | Material]
 """By the names of the phases, or by label."""
@@ -206,14 +207,15 @@ class MonteCarloImages:
         """Return the signal of a part of an image, float32 (y, x)."""
         illumination = self._illumination(v)
         below = labels[self._planes_below(plane, v) - corner[0]]
-        structure = pack_structure(below, self.voxel_size, deepest=self._deepest(v))
+        device = electron_transport()
+        structure = device.pack_structure(below, self.voxel_size, deepest=self._deepest(v))
         key = np.uint64(image_key((self.noise.seed, voltage_word(self.voltage[v]), plane, 1)))
         y, x = part
         place = Place(key, y.start, x.start, y.start - corner[1], x.start - corner[2])
         electrons = np.empty(blocks.lengths(part), np.int32)
         draw_electrons(place, self.noise.electrons, electrons)
         counts = np.zeros_like(electrons)
-        send_electrons(
+        device.send_electrons(
             structure,
             illumination.tables(self.materials),
             illumination.beam(self.voxel_size),

@@ -7,6 +7,7 @@ from ..conventions import ConventionError, finish_stack, require
 from .artefacts import blur_edges
 from .displacements import add_shifts
 from .distortions import add_brightness_drift, add_curtaining
+from .elastic import Model
 from .images import EPOXY_GOLD, GAUSSIAN_STD, simulate_images
 from .levelled_waves import hierarchical_levelled_wave
 from .milling import mimic_milling
@@ -70,6 +71,8 @@ def simulate_stack(
     gaussian_std: float = GAUSSIAN_STD,
     materials: dict[str, str] | None = None,
     detector: str = "tld",
+    elastic: Model = "mott",
+    beam_diameter: float = 0.0,
     blur_width: float = 0.0,
     shift_std: float = 0.0,
     gain_std: float = 0.0,
@@ -89,7 +92,7 @@ def simulate_stack(
         Of the slices in nm.
     voltage
         Accelerating voltages in kV, increasing.
-    model, electrons_per_pixel, gaussian_std, detector
+    model, electrons_per_pixel, gaussian_std, detector, elastic, beam_diameter
         As for `simulate_images`.
     materials
         Of `pore` and `solid`; by default epoxy and gold.
@@ -140,6 +143,8 @@ def simulate_stack(
         gaussian_std=gaussian_std,
         materials=materials or EPOXY_GOLD,
         detector=detector,
+        elastic=elastic,
+        beam_diameter=beam_diameter,
         seed=image_seed,
     )
     if blur_width:

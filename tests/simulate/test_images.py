@@ -108,6 +108,7 @@ def test_simulate_images__gives_a_stack_with_the_truth_of_its_slices():
     assert stack.intensity.dtype == np.uint8
     assert [text.split('"')[3] for text in stack.attrs["provenance"]] == [
         "levelled_wave",
+        "mimic_milling",
         "simulate_images",
     ]
     np.testing.assert_array_equal(stack.true_phase, slices.phase)
