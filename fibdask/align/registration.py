@@ -1,13 +1,20 @@
 """Registration: how slices moved while they were imaged, measured pair by pair."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import xarray as xr
 
 from .. import blocks
-from ..conventions import ConventionError, axis_spacing, require
+from ..conventions import (
+    ConventionError,
+    Intervals,
+    axis_spacing,
+    chosen_region,
+    require,
+    voltage_index,
+)
 from .pairs import QUANTITIES, PairMeasurements, Window
 from .solving import check_detrend, solve_shifts
 
@@ -25,8 +32,8 @@ def estimate_shifts(
     *,
     neighbours: int = 3,
     reference_voltage: float | None = None,
-    region: Mapping[str, Sequence[int]] | None = None,
-    fiducial_region: Mapping[str, Sequence[int]] | None = None,
+    region: Intervals | None = None,
+    fiducial_region: Intervals | None = None,
     max_shift: float | None = None,
     detrend: str = "none",
     rounds: int = 3,
@@ -128,8 +135,8 @@ def measure_pairs(
     follow: xr.Dataset | None = None,
     neighbours: int = 3,
     reference_voltage: float | None = None,
-    region: Mapping[str, Sequence[int]] | None = None,
-    fiducial_region: Mapping[str, Sequence[int]] | None = None,
+    region: Intervals | None = None,
+    fiducial_region: Intervals | None = None,
     max_shift: float | None = None,
 ) -> xr.DataArray:
     """Measure the shifts of pairs of slices.
@@ -161,7 +168,7 @@ def measure_pairs(
     stack = require(stack, "intensity")
     intensity = stack["intensity"]
     count = _check_slices(stack, neighbours)
-    reference = _reference(stack, reference_voltage)
+    reference = voltage_index(stack, reference_voltage, "reference_voltage")
     window = _window(stack, region, max_shift, "region")
     fiducial = _window(stack, fiducial_region, max_shift, "fiducial_region")
     if fiducial_region is None:
@@ -215,41 +222,20 @@ def _check_slices(stack: xr.Dataset, neighbours: int) -> int:
     return min(neighbours, stack.sizes["z"] - 1)
 
 
-def _reference(stack: xr.Dataset, voltage: float | None) -> int:
-    voltages = stack["voltage"].values
-    if voltage is None:
-        return 0
-    matches = np.flatnonzero(np.isclose(voltages, voltage, rtol=1e-9, atol=0))
-    if not len(matches):
-        known = ", ".join(f"{v:g}" for v in voltages)
-        msg = f"reference_voltage must be one of the stack, {known} kV; got {voltage:g} kV"
-        raise ConventionError(msg)
-    return int(matches[0])
-
-
 def _window(
     stack: xr.Dataset,
-    region: Mapping[str, Sequence[int]] | None,
+    region: Intervals | None,
     max_shift: float | None,
     name: str,
 ) -> Window:
     """Return the window of a region, or that in the middle of the images."""
-    unknown = set(region or {}) - set(_IN_PLANE)
-    if unknown:
-        msg = f"{name} has the axes y, x; got {sorted(unknown)[0]!r}"
-        raise ConventionError(msg)
-    intervals = []
+    middle = {}
     for axis in _IN_PLANE:
         size = stack.sizes[axis]
         part = min(round(_SHARE * size), _MOST_COMPARED)
-        start, stop = (region or {}).get(axis, ((size - part) // 2, (size + part) // 2))
-        if start < 0 or stop > size or stop - start < _LEAST_SIZE:
-            msg = (
-                f"{name} along {axis} must be (start, stop) inside the image of {size} pixels, "
-                f"at least {_LEAST_SIZE} long; got ({start}, {stop})"
-            )
-            raise ConventionError(msg)
-        intervals.append((int(start), int(stop)))
+        middle[axis] = ((size - part) // 2, (size + part) // 2)
+    chosen = chosen_region(stack, region, middle, name=name, least=_LEAST_SIZE)
+    intervals = [(chosen[axis].start, chosen[axis].stop) for axis in _IN_PLANE]
     lengths = [stop - start for start, stop in intervals]
     factor = min(-(-max(lengths) // _MOST_TRANSFORMED), min(lengths) // _LEAST_SIZE)
     rows, columns = (n - n % factor for n in lengths)

@@ -1,5 +1,6 @@
 """What a stack is: names, units, rules, errors, provenance."""
 
+from .choices import Intervals, chosen_region, voltage_index
 from .errors import (
     BlocksFailedError,
     ConventionError,
@@ -38,6 +39,7 @@ __all__ = [
     "DeviceLostError",
     "FibdaskError",
     "FibdaskWarning",
+    "Intervals",
     "MemoryBudgetError",
     "RecipeError",
     "StackReadError",
@@ -47,6 +49,7 @@ __all__ = [
     "check_phase_values",
     "check_thickness",
     "check_z",
+    "chosen_region",
     "finish_stack",
     "is_regular",
     "phase_names",
@@ -55,4 +58,5 @@ __all__ = [
     "require",
     "require_phase",
     "validate_stack",
+    "voltage_index",
 ]

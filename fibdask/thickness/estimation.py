@@ -12,6 +12,7 @@ from .. import blocks
 from ..conventions import (
     VOLUMES,
     ConventionError,
+    Intervals,
     finish_stack,
     record_step,
     require,
@@ -30,7 +31,7 @@ def estimate_slice_thickness(
     method: str = "ruler",
     ruler: Mapping[str, Any] | None = None,
     voltage: float | None = None,
-    region: Mapping[str, Sequence[int]] | None = None,
+    region: Intervals | None = None,
     max_distance: float | None = None,
     isotropic: bool = True,
     compute: Callable[[xr.DataArray], xr.DataArray] = xr.DataArray.compute,

@@ -11,9 +11,16 @@ import numpy as np
 import xarray as xr
 
 from .. import blocks
-from ..conventions import ConventionError, FibdaskWarning, axis_spacing, plain_value, require
+from ..conventions import (
+    ConventionError,
+    FibdaskWarning,
+    axis_spacing,
+    plain_value,
+    require,
+    voltage_index,
+)
 from ._kernels_ruler import track_mark
-from .similarity import check_slices, voltage_index
+from .similarity import check_slices
 from .values import thickness_array
 
 _WIDTH = 16.0  # pixels

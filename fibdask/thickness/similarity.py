@@ -1,14 +1,21 @@
 """Slice thickness from the images themselves: similarity decays with distance."""
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
 from .. import blocks
-from ..conventions import ConventionError, axis_spacing, plain_value, require
+from ..conventions import (
+    ConventionError,
+    Intervals,
+    axis_spacing,
+    chosen_region,
+    plain_value,
+    require,
+    voltage_index,
+)
 from ._kernels_similarity import slice_similarities
 from .values import mean_thickness, thickness_array
 
@@ -30,7 +37,7 @@ def measure_similarity(
     *,
     voltage: float | None = None,
     max_distance: float | None = None,
-    region: Mapping[str, Sequence[int]] | None = None,
+    region: Intervals | None = None,
 ) -> xr.DataArray:
     """Measure how similar slices are to the next three, and to themselves moved in their plane.
 
@@ -63,7 +70,11 @@ def measure_similarity(
     """
     stack = require(stack, "intensity")
     check_slices(stack)
-    region_y, region_x = (_window(stack, axis, region or {}) for axis in ("y", "x"))
+    middle = {}
+    for axis in ("y", "x"):
+        spare = max(stack.sizes[axis] - _WINDOW, 0) // 2
+        middle[axis] = (spare, spare + min(stack.sizes[axis], _WINDOW))
+    region_y, region_x = chosen_region(stack, region, middle, name="region").values()
     pixel = {axis: axis_spacing(stack, axis) for axis in ("y", "x")}
     nominal = float(np.diff(stack["z"].values).mean())
     if max_distance is None:
@@ -105,36 +116,6 @@ def check_slices(stack: xr.Dataset) -> None:
     if stack.sizes["z"] < 2:
         msg = "slice thickness is estimated from at least 2 slices; the stack has 1"
         raise ConventionError(msg)
-
-
-def voltage_index(stack: xr.Dataset, voltage: float | None) -> int:
-    """Return the place of a voltage in kV, the lowest if none is given."""
-    voltages = stack["voltage"].values
-    if voltage is None:
-        return 0
-    matches = np.flatnonzero(np.isclose(voltages, voltage, rtol=1e-9, atol=0))
-    if not len(matches):
-        known = ", ".join(f"{v:g}" for v in voltages)
-        msg = f"voltage must be one of the stack, {known} kV; got {voltage:g} kV"
-        raise ConventionError(msg)
-    return int(matches[0])
-
-
-def _window(stack: xr.Dataset, axis: str, region: Mapping[str, Sequence[int]]) -> slice:
-    unknown = set(region) - {"y", "x"}
-    if unknown:
-        msg = f"region has the axes y, x; got {sorted(unknown)[0]!r}"
-        raise ConventionError(msg)
-    size = stack.sizes[axis]
-    spare = max(size - _WINDOW, 0) // 2
-    start, stop = region.get(axis, (spare, spare + min(size, _WINDOW)))
-    if not 0 <= start < stop <= size:
-        msg = (
-            f"region along {axis} must be (start, stop) with 0 <= start < stop <= {size}; "
-            f"got ({start}, {stop})"
-        )
-        raise ConventionError(msg)
-    return slice(int(start), int(stop))
 
 
 def _lags(axis: str, max_distance: float, pixel: float, window: slice) -> int:
