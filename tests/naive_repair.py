@@ -62,13 +62,23 @@ def _without(image, taps, levels, sigma):
     return _join(_join(low, details, taps).T, _join(stripes, rest, taps).T, taps)
 
 
-def column_steps(image, edges):
-    """Return biweight means of the steps between columns in windows of rows (window, x - 1)."""
-    steps = np.zeros((len(edges) - 1, image.shape[1] - 1))
+def column_steps(image, edges, first):
+    """Return biweight means of the steps between columns in windows of rows (window, x - 1).
+
+    Rows begin at the columns `first`.
+    """
+    n_y, n_x = image.shape
+    moved = np.full((n_y, n_x + max(first)), np.nan)
+    for y in range(n_y):
+        moved[y, first[y] : first[y] + n_x] = image[y]
+    steps = np.full((len(edges) - 1, moved.shape[1] - 1), np.nan)
     for window, x in np.ndindex(steps.shape):
         rows = slice(edges[window], edges[window + 1])
-        values = np.sort(image[rows, x + 1] - image[rows, x])
+        values = moved[rows, x + 1] - moved[rows, x]
+        values = np.sort(values[np.isfinite(values)])
         n = len(values)
+        if n < (edges[window + 1] - edges[window]) / 2:
+            continue
         mean = np.median(values)
         deviation = (values[3 * n // 4] - values[n // 4]) / 1.349
         for _ in range(4 if deviation > 0 else 0):
@@ -98,13 +108,21 @@ def make_stripes(shape, std, seed, widths=(1, 2, 4)):
     return stripes * (std / stripes.std())
 
 
-def wedge_energy(image):
+def lean(image, slope):
+    """Return an image, periodic along x, whose rows are moved by so many pixels a row."""
+    moved = slope * np.arange(image.shape[0])[:, None]
+    phase = np.exp(-2j * np.pi * np.fft.rfftfreq(image.shape[1]) * moved)
+    return np.fft.irfft(np.fft.rfft(image, axis=1) * phase, image.shape[1], axis=1)
+
+
+def wedge_energy(image, slope=0.0):
     """Return the energy of an image in the wedge of stripes narrower than 32 pixels.
 
-    Frequencies of at least 1/32 cycles a pixel along x; along y at most 0.02 of that along x, and
-    the three rows of the spectrum about 0.
+    Frequencies of at least 1/32 cycles a pixel along x; across stripes that move by `slope` pixels
+    a row, at most 0.02 of that along x, and the three rows of the spectrum about 0.
     """
-    f_y = np.abs(np.fft.fftfreq(image.shape[0]))[:, None]
-    f_x = np.abs(np.fft.fftfreq(image.shape[1]))[None]
+    f_x = np.fft.fftfreq(image.shape[1])[None]
+    f_y = np.abs(np.fft.fftfreq(image.shape[0])[:, None] + slope * f_x)
+    f_x = np.abs(f_x)
     wedge = (f_x >= 1 / 32) & (f_y <= np.maximum(0.02 * f_x, 1.5 / image.shape[0]))
     return float((np.abs(np.fft.fft2(image)) ** 2)[wedge].sum())

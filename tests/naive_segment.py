@@ -1,4 +1,7 @@
-"""Slow, obvious references for segment: every voxel is a sample, nothing is binned."""
+"""Slow, obvious references for segment: every voxel is a sample, or every choice is tried."""
+
+from fractions import Fraction
+from itertools import combinations
 
 import numpy as np
 from skimage.filters import threshold_otsu
@@ -19,6 +22,37 @@ def otsu_threshold_of_floats(image):
         if between > best:
             best, threshold = between, level
     return threshold
+
+
+def sum_of_squares(grey, counts, labels):
+    """Sum of squares about the means of clusters of integer grey values, as an exact fraction."""
+    squares = Fraction(0)
+    for label in set(labels):
+        inside = [
+            (int(g), int(n)) for g, n, k in zip(grey, counts, labels, strict=True) if k == label
+        ]
+        mean = Fraction(sum(g * n for g, n in inside), sum(n for _, n in inside))
+        squares += sum(n * (g - mean) ** 2 for g, n in inside)
+    return squares
+
+
+def least_sum_of_squares(grey, counts, classes):
+    """Try every choice of thresholds between the grey values of a histogram."""
+    cuts = combinations(range(1, len(grey)), classes - 1)
+    every = (np.searchsorted(cut, np.arange(len(grey)), side="right") for cut in cuts)
+    return min(sum_of_squares(grey, counts, labels) for labels in every)
+
+
+def brightest_of_three(image):
+    """Try every two thresholds of an integer image; 1 above the higher of the best."""
+    number = np.bincount(image.ravel())
+    grey = np.arange(len(number))
+    n, total = (np.append(0, np.cumsum(row)) for row in (number, number * grey))
+    low, high = np.triu_indices(len(number) + 1)
+    explained = np.zeros(len(low))
+    for start, stop in ((0, low), (low, high), (high, len(number))):
+        explained += (total[stop] - total[start]) ** 2 / np.maximum(n[stop] - n[start], 1)
+    return (image >= high[explained.argmax()]).astype(np.uint8)
 
 
 def kmeans_phase(images, classes):

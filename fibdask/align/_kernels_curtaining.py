@@ -10,7 +10,7 @@ _REJECTED = 3.0  # deviations beyond which a step is taken for an edge of the st
 _ROUNDS = 4
 
 
-def stripe_image(image: np.ndarray, length: float, width: float) -> np.ndarray:
+def stripe_image(image: np.ndarray, length: float, width: float, slope: float) -> np.ndarray:
     """Estimate the stripes of an image.
 
     Parameters
@@ -21,17 +21,23 @@ def stripe_image(image: np.ndarray, length: float, width: float) -> np.ndarray:
         Least length of a stripe along y, in pixels.
     width
         Largest period of stripes along x, in pixels.
+    slope
+        Pixels along x by which stripes move from row to row.
 
     Returns
     -------
     numpy.ndarray
         Grey values (y, x), float32, to be subtracted.
     """
-    n_y, n_x = image.shape
+    n_y = len(image)
+    first = first_columns(n_y, slope)
+    n_x = image.shape[1] + int(first.max())
     windows = max(round(_WINDOWS * n_y / length), _WINDOWS)
     edges = np.linspace(0, n_y, windows + 1).astype(np.int64)
     steps = np.zeros((windows, n_x))
-    column_steps(image, edges, steps[:, 1:])
+    column_steps(image, edges, first, steps[:, 1:])
+    if first.any():
+        fill_columns(steps)
     spectra = stripe_spectra(steps)
     modes = fft.dct(spectra, axis=0, norm="ortho")
     slow = windows // 2 + 1
@@ -43,23 +49,49 @@ def stripe_image(image: np.ndarray, length: float, width: float) -> np.ndarray:
     strength = strengths(spectra, fft.idct(modes, axis=0, norm="ortho"))
     middle = (edges[:-1] + edges[1:] - 1) / 2
     rows = np.interp(np.arange(n_y), middle, strength)
-    return np.asarray((cosines(n_y, windows, slow) * rows[:, None]).astype(np.float32) @ profiles)
+    upright = (cosines(n_y, windows, slow) * rows[:, None]).astype(np.float32) @ profiles
+    if not first.any():
+        return np.asarray(upright)
+    stripes = np.empty_like(image)
+    for y, start in enumerate(first):
+        stripes[y] = upright[y, start : start + image.shape[1]]
+    return stripes
+
+
+def first_columns(n_y: int, slope: float) -> np.ndarray:
+    """Return the column at which each row begins where rows are moved to set stripes upright."""
+    moved = np.rint(slope * np.arange(n_y)).astype(np.int64)
+    return np.asarray(moved.max() - moved)
 
 
 @njit(nogil=True, cache=True)
-def column_steps(image, edges, steps):
+def column_steps(image, edges, first, steps):
     """Write the usual difference of neighbouring columns in each window of rows (window, x - 1).
 
-    The biweight mean: edges of structures are few among the rows, and count nothing.
+    Rows (y, x) begin at the columns `first`; where fewer than half of a window's rows reach, the
+    step is NaN. The biweight mean: edges of structures are few among the rows, and count nothing.
     """
+    n_x = image.shape[1]
     differences = np.empty(np.max(np.diff(edges)), np.float32)
     for window in range(len(edges) - 1):
         start, stop = edges[window], edges[window + 1]
-        found = differences[: stop - start]
-        for x in range(image.shape[1] - 1):
+        for column in range(steps.shape[1]):
+            rows = 0
             for y in range(start, stop):
-                found[y - start] = image[y, x + 1] - image[y, x]
-            steps[window, x] = _biweight_mean(found)
+                x = column - first[y]
+                if 0 <= x < n_x - 1:
+                    differences[rows] = image[y, x + 1] - image[y, x]
+                    rows += 1
+            reached = rows > 0 and 2 * rows >= stop - start
+            steps[window, column] = _biweight_mean(differences[:rows]) if reached else np.nan
+
+
+def fill_columns(steps: np.ndarray) -> None:
+    """Replace NaN by the mean over the other windows (window, x), by 0 where there is none."""
+    missing = np.isnan(steps)
+    total = np.where(missing, 0, steps).sum(axis=0)
+    mean = total / np.maximum((~missing).sum(axis=0), 1)
+    np.copyto(steps, mean, where=missing)
 
 
 @njit(nogil=True, cache=True)

@@ -50,8 +50,10 @@ def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Datase
     Slices are fitted in the quarters of the image, each for itself. What the quarters do not have
     in common is structure: a deviation is shrunk by its uncertainty, and of less than four
     standard errors it is none (of one, where most slices deviate by more than about two). So clean
-    stacks of phases keep their grey values. Textures of all shades, as of tissue, are told from
-    brightness less well: their steps are removed, but what is clean changes a little.
+    stacks of phases keep their grey values. Textures of all shades, as of tissue, have no reliable
+    classes: where the gain of the usual slice is uncertain by more than 1 %, all slices stay as
+    they are, unless the usual one deviates by more than about five standard errors; then steps are
+    removed, less exactly than from phases.
 
     Slices with a range of grey values (5 to 95 %) of less than a quarter of the usual one, such
     as black ones, are left as they are, but for shading; in a stack of one slice only shading is

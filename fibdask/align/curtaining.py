@@ -1,5 +1,6 @@
 """Stripes that milling leaves along y are removed, image by image."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +20,18 @@ from ._kernels_curtaining import stripe_image
 _LEAST_PIXELS = 32  # of an image along y and x
 _LEAST_LENGTH = 128  # pixels, by default
 _WIDTH = 32  # pixels, by default
+_STEEPEST = 30.0  # degrees
 _MOST_SLICES = 64  # in a block: stores read about as many together
 
 
 def remove_curtaining(
-    stack: xr.Dataset, *, length: float | None = None, width: float | None = None
+    stack: xr.Dataset,
+    *,
+    length: float | None = None,
+    width: float | None = None,
+    inclination: float = 0.0,
 ) -> xr.Dataset:
-    """Remove stripes along y, the milling direction, from `intensity`, lazily.
+    """Remove stripes along the milling direction, usually y, from `intensity`, lazily.
 
     Parameters
     ----------
@@ -37,6 +43,8 @@ def remove_curtaining(
     width
         Largest period of stripes along x in nm: broader ones, which cannot be told from
         structure, are left. By default 32 pixels.
+    inclination
+        Angle of the stripes to y in degrees, -30 to 30: positive where x grows with y along them.
 
     Returns
     -------
@@ -49,7 +57,8 @@ def remove_curtaining(
     ------
     ConventionError
         If an image has fewer than 32 pixels along y or x, or a length is not positive or does
-        not fit the image; when computed, if grey values are NaN or infinite.
+        not fit the image, or stripes incline by more than 30 degrees; when computed, if grey
+        values are NaN or infinite.
 
     Notes
     -----
@@ -62,8 +71,10 @@ def remove_curtaining(
     Frequencies below 1 / `width` are left alone. The modes that remain are subtracted, in each
     window to the share, 0 to 1, of them that its own steps show.
 
-    Stripes must run along y: those that lean by more than their own width over a window are
-    partly left. They are taken to add to the grey values; where they scale with them, the part
+    Inclined stripes are set upright by moving rows by whole pixels; grey values are not resampled.
+    Those that lean away from `inclination`, or bend, by more than their own width over a window
+    are partly left. The direction is not guessed: where structure is elongated, it would be that of
+    the structure. Stripes are taken to add to the grey values; where they scale with them, the part
     that is common to most rows goes.
 
     Robust steps in place of wavelets are of Bouali and Ladjal's kind, IEEE Transactions on
@@ -81,8 +92,9 @@ def remove_curtaining(
         raise ConventionError(msg)
     length_pixels = _pixels(stack, "length", length, "y", min(max(n_y / 4, _LEAST_LENGTH), n_y))
     width_pixels = _pixels(stack, "width", width, "x", min(_WIDTH, n_x))
+    slope = _slope(stack, inclination)
     data = blocks.map_blocks(
-        WithoutStripes(length_pixels, width_pixels, (n_y, n_x)),
+        WithoutStripes(length_pixels, width_pixels, slope, (n_y, n_x)),
         [intensity.data],
         shape=intensity.shape,
         dtype=intensity.dtype,
@@ -91,6 +103,7 @@ def remove_curtaining(
     parameters = {
         "length": None if length is None else float(length),
         "width": None if width is None else float(width),
+        "inclination": float(inclination),
         "length_pixels": length_pixels,
         "width_pixels": width_pixels,
     }
@@ -114,6 +127,17 @@ def _pixels(stack: xr.Dataset, name: str, value: float | None, axis: str, defaul
     return float(value / spacing)
 
 
+def _slope(stack: xr.Dataset, inclination: float) -> float:
+    """Return the pixels along x by which stripes move from row to row."""
+    if not abs(inclination) <= _STEEPEST:
+        msg = (
+            f"inclination must be between -{_STEEPEST:g} and {_STEEPEST:g} degrees from y; "
+            f"got {inclination}"
+        )
+        raise ConventionError(msg)
+    return math.tan(math.radians(inclination)) * axis_spacing(stack, "y") / axis_spacing(stack, "x")
+
+
 def image_block(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Return a block of whole images (voltage, z, y, x): as many slices as 64 MiB hold."""
     slices = blocks.BLOCK_BYTES // (shape[2] * shape[3] * itemsize)
@@ -128,12 +152,15 @@ class WithoutStripes:
     ----------
     length, width
         Least length of stripes along y and their largest period along x, in pixels.
+    slope
+        Pixels along x by which stripes move from row to row.
     image
         Shape of an image (y, x).
     """
 
     length: float
     width: float
+    slope: float
     image: tuple[int, int]
 
     def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
@@ -153,7 +180,7 @@ class WithoutStripes:
                     f"{voltages.start + v} has NaN or infinite grey values"
                 )
                 raise ConventionError(msg)
-            stripes = stripe_image(image, self.length, self.width)
+            stripes = stripe_image(image, self.length, self.width, self.slope)
             if repaired.dtype.kind == "u":
                 top = np.iinfo(repaired.dtype).max
                 stripes[(image == 0) | (image == top)] = 0
@@ -166,5 +193,6 @@ class WithoutStripes:
     def working_bytes(self, _region: blocks.Region) -> int:
         """Return the bytes of an image and its stripes in float32, and of modes along y."""
         n_y, n_x = self.image
+        wide = n_x + abs(self.slope) * n_y
         windows = max(4 * n_y / self.length, 4) + 1
-        return int(16 * n_y * n_x + 16 * n_y * windows + 200 * windows * n_x)
+        return int(16 * n_y * wide + 16 * n_y * windows + 200 * windows * wide)

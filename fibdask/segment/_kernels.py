@@ -6,6 +6,8 @@ counted it: scikit-image rounds counts to float32 before it sums them, which los
 2^24, and the sums of scikit-learn depend on the number of threads.
 """
 
+from itertools import combinations
+
 import numpy as np
 from numba import njit
 
@@ -13,6 +15,7 @@ FLOAT_BITS = 18
 FLOAT_BINS = 1 << FLOAT_BITS
 _DROPPED = 32 - FLOAT_BITS
 _ITERATIONS = 1000  # Lloyd's stand still long before; a guard against rounding
+_HURRIED = 1e-4  # gain of Lloyd's iterations below which a start is compared with others
 
 
 @njit(nogil=True, cache=True)
@@ -165,50 +168,172 @@ def cluster_centres(points: np.ndarray, counts: np.ndarray, classes: int) -> np.
     """Return k-means centres (class, voltage) of a histogram, by increasing mean brightness.
 
     `points` (bin, voltage) float64, at least `classes` of them and all different; `counts` (bin)
-    > 0. Lloyd's iterations from clusters made by division: that with the largest sum of squares
-    is cut along the voltage in which it varies most, as in Var-Part, but where Otsu's criterion
-    cuts it and not at its mean, which a rare bright class barely moves.
-
-    References
-    ----------
-    T. Su and J. G. Dy, Intelligent Data Analysis 11 (2007) 319-338.
+    > 0. The sum of squares is the least of all for one voltage, and the least that was found by
+    `joint_clusters` for several.
     """
     weights = counts.astype(np.float64)
-    labels = _divided(points, weights, classes)
+    if points.shape[1] == 1:
+        labels = optimal_clusters(points[:, 0], weights, classes)
+    else:
+        labels = joint_clusters(points, weights, classes)
     centres = np.zeros((classes, points.shape[1]))
-    for _ in range(_ITERATIONS):
-        centres = _means(points, weights, labels, centres)
-        previous, labels = labels, _nearest(points, centres)
-        if np.array_equal(labels, previous):
-            break
+    _move_to_means(points, weights, labels, centres)
     return centres[np.lexsort((*centres.T, centres.mean(axis=1)))]
 
 
-def _divided(points, weights, classes):
-    labels = np.zeros(len(points), np.intp)
-    for new in range(1, classes):
-        means = _means(points, weights, labels, np.zeros((new, points.shape[1])))
-        squares = weights[:, np.newaxis] * (points - means[labels]) ** 2
-        spread = np.stack([np.bincount(labels, s, minlength=new) for s in squares.T], axis=1)
-        widest = int(np.argmax(spread.sum(axis=1)))
-        axis = int(np.argmax(spread[widest]))
-        members = np.flatnonzero(labels == widest)
-        grey, which = np.unique(points[members, axis], return_inverse=True)
-        split = otsu_split(grey, np.bincount(which, weights[members]))
-        labels[members[which > split]] = new
+def optimal_clusters(grey: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
+    """Return the clusters (bin), the darkest 0, with the least sum of squares of all.
+
+    `grey` (bin) increasing float64, `weights` (bin) > 0 float64; at least `classes` bins. Optimal
+    clusters of one voltage are intervals, so that the best k clusters of the bins up to any one
+    are the best k - 1 up to where the last begins, and the last.
+
+    References
+    ----------
+    H. Wang and M. Song, The R Journal 3/2 (2011) 29-33.
+    """
+    bins = len(grey)
+    starts = np.zeros((classes, bins), np.intp)
+    least = np.full(bins + 1, np.inf)
+    least[0] = 0
+    for k in range(classes):
+        before, least = least, np.full(bins + 1, np.inf)
+        span = (k, bins - 1, k, bins - 1 if k else 0)
+        _add_cluster(grey, weights, before, least, starts[k], span, (0.0, 0.0, 0.0))
+    labels = np.empty(bins, np.intp)
+    stop = bins
+    for k in reversed(range(classes)):
+        start = starts[k, stop - 1]
+        labels[start:stop] = k
+        stop = start
     return labels
 
 
-def _means(points, weights, labels, centres):
-    """Return the weighted means of labelled points; a cluster without points stays where it is."""
-    total = np.bincount(labels, weights, minlength=len(centres))
-    sums = [np.bincount(labels, weights * p, minlength=len(centres)) for p in points.T]
-    filled = total > 0
-    means = centres.copy()
-    means[filled] = np.stack(sums, axis=1)[filled] / total[filled, np.newaxis]
-    return means
+@njit(nogil=True, cache=True)
+def _add_cluster(grey, weights, before, least, starts, span, beyond):
+    """Fill in where the last cluster of the bins up to each of `low` to `high` best starts.
+
+    `before` and `least` (bin + 1) are the least sums of squares of the bins below, without and
+    with one cluster more; `span` is `low`, `high`, and the `first` and `last` possible start.
+    A later end never has an earlier start, so the middle one halves the span of the others.
+    `beyond` are the moments of the bins after `last` and before `low`: moments only ever grow,
+    as differences of cumulative sums would lose all digits beside a hot pixel.
+    """
+    low, high, first, last = span
+    if low > high:
+        return
+    middle = (low + high) // 2
+    after = beyond
+    for i in range(max(low, last + 1), middle + 1):
+        after = _with_bin(after, grey[i], weights[i])
+    moments = after
+    best = last
+    for start in range(min(last, middle), first - 1, -1):
+        moments = _with_bin(moments, grey[start], weights[start])
+        squares = before[start] + moments[2]
+        if squares <= least[middle + 1]:
+            least[middle + 1] = squares
+            best = start
+    starts[middle] = best
+    lower = beyond
+    for i in range(min(last, low - 1), best, -1):
+        lower = _with_bin(lower, grey[i], weights[i])
+    span = (low, middle - 1, first, best)
+    _add_cluster(grey, weights, before, least, starts, span, lower)
+    span = (middle + 1, high, best, last)
+    _add_cluster(grey, weights, before, least, starts, span, after)
 
 
-def _nearest(points, centres):
-    squares = [((points - centre) ** 2).sum(axis=1) for centre in centres]
-    return np.argmin(squares, axis=0)
+@njit(nogil=True, cache=True)
+def _with_bin(moments, grey, weight):
+    """Return the weight, mean, and sum of squared deviations with one bin more."""
+    total, mean, squares = moments
+    step = grey - mean
+    share = weight / (total + weight)
+    return total + weight, mean + step * share, squares + step * step * total * share
+
+
+def joint_clusters(points: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
+    """Return clusters (bin) of `points` (bin, voltage): the best of Lloyd's from several starts.
+
+    First from the optimal clusters of each voltage and of the mean over voltages, then, as long
+    as that helps, from the best so far with two clusters merged and one cut in two. Lloyd's alone
+    never moves a cluster past another, and so stands still at sums that are far from the least.
+    """
+    starts = (_projected(grey, weights, classes) for grey in (*points.T, points.sum(axis=1)))
+    least, best = np.inf, np.empty(0, np.intp)
+    while True:
+        reached = least
+        for labels in starts:
+            squares = _iterate(points, weights, labels, classes, _HURRIED)
+            if squares < reached:
+                reached, best = squares, labels
+        if reached == least:
+            _iterate(points, weights, best, classes, 0.0)
+            return best
+        least = reached
+        starts = _rearranged(points, weights, best, classes)
+
+
+def _projected(grey, weights, classes):
+    """Return the optimal clusters of points by one grey value of each, which need not differ."""
+    levels, which = np.unique(grey, return_inverse=True)
+    classes = min(classes, len(levels))
+    return optimal_clusters(levels, np.bincount(which, weights), classes)[which]
+
+
+def _rearranged(points, weights, labels, classes):
+    """Yield every choice of two clusters merged and one cut along the axis it varies most in."""
+    for kept, freed in combinations(range(classes), 2):
+        merged = np.where(labels == freed, kept, labels)
+        for cut in range(classes):
+            members = np.flatnonzero(merged == cut)
+            if not len(members):
+                continue
+            inside, weight = points[members], weights[members, np.newaxis]
+            mean = (weight * inside).sum(axis=0) / weight.sum()
+            widest = np.argmax((weight * (inside - mean) ** 2).sum(axis=0))
+            halves = _projected(inside[:, widest], weights[members], 2)
+            rearranged = merged.copy()
+            rearranged[members[halves == 1]] = freed
+            yield rearranged
+
+
+@njit(nogil=True, cache=True)
+def _iterate(points, weights, labels, classes, gain):
+    """Improve `labels` (bin) by Lloyd's iterations; return the sum of squares.
+
+    The last iteration is the first that takes off no more than `gain` as a share of the sum.
+    """
+    centres = np.zeros((classes, points.shape[1]))
+    squares = np.inf
+    for _ in range(_ITERATIONS):
+        _move_to_means(points, weights, labels, centres)
+        previous, squares = squares, 0.0
+        for i in range(len(points)):
+            nearest, least = 0, np.inf
+            for k in range(classes):
+                apart = 0.0
+                for v in range(points.shape[1]):
+                    apart += (points[i, v] - centres[k, v]) ** 2
+                if apart < least:
+                    nearest, least = k, apart
+            squares += weights[i] * least
+            labels[i] = nearest
+        if squares >= previous * (1 - gain):
+            break
+    return squares
+
+
+@njit(nogil=True, cache=True)
+def _move_to_means(points, weights, labels, centres):
+    """Move centres to the weighted means of their points; one without points stays."""
+    sums = np.zeros(centres.shape)
+    totals = np.zeros(len(centres))
+    for i in range(len(points)):
+        totals[labels[i]] += weights[i]
+        for v in range(points.shape[1]):
+            sums[labels[i], v] += weights[i] * points[i, v]
+    for k in range(len(centres)):
+        if totals[k] > 0:
+            centres[k] = sums[k] / totals[k]

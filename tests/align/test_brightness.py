@@ -1,16 +1,20 @@
 """Brightness is levelled, porosity is not; the same from any chunks; bad slices stay."""
 
 import json
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from fibdask import levelled_wave, open_stack, save_stack, segment_phases, simulate_images
 from fibdask.align import _kernels_brightness as kernels
 from fibdask.align import equalize_brightness
 from fibdask.conventions import ConventionError, build_stack
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def stack_of(images):
@@ -110,6 +114,18 @@ def test_equalize_brightness__corrects_a_single_step_and_nothing_else(uneven):
     result = equalized(images, shading=False)
     np.testing.assert_array_equal(np.delete(result, 7, 0), np.delete(uneven, 7, 0))
     assert abs((result[7].astype(float) - uneven[7]).mean()) < 1
+
+
+def test_equalize_brightness__leaves_clean_textures_and_levels_spoilt_ones():
+    paths = sorted((DATA / "fib25").glob("*.png"))
+    if not paths:
+        pytest.skip(f"needs the real images in {DATA / 'fib25'}")
+    images = np.array([np.asarray(Image.open(path)) for path in paths])
+    for axis in range(3):
+        clean = np.ascontiguousarray(np.moveaxis(images, axis, 0))
+        np.testing.assert_array_equal(equalized(clean), clean)
+    before, after = (remaining(i, images) for i in (spoil(images), equalized(spoil(images))))
+    assert after.mean(axis=(1, 2)).std() < 0.2 * before.mean(axis=(1, 2)).std()
 
 
 def test_equalize_brightness__treats_voltages_apart(uneven):

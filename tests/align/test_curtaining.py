@@ -11,11 +11,11 @@ from scipy import ndimage
 
 from fibdask import open_stack, save_stack
 from fibdask.align import remove_curtaining
-from fibdask.align._kernels_curtaining import column_steps
+from fibdask.align._kernels_curtaining import column_steps, first_columns, stripe_image
 from fibdask.align.curtaining import WithoutStripes
 from fibdask.conventions import ConventionError, build_stack
 from tests.naive_repair import column_steps as naive_column_steps
-from tests.naive_repair import make_stripes, wavelet_fourier, wedge_energy
+from tests.naive_repair import lean, make_stripes, wavelet_fourier, wedge_energy
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -67,6 +67,28 @@ def test_remove_curtaining__leaves_a_tenth_of_the_stripes_energy(images):
     assert sum(map(wedge_energy, left)) < 0.1 * sum(map(wedge_energy, stripes))
 
 
+@pytest.mark.parametrize("angle", [-12.0, 3.0])
+def test_remove_curtaining__follows_inclined_stripes(angle):
+    clean, slope = two_phases(3, side=448), np.tan(np.radians(angle))
+    stripes = np.float32([lean(image, slope) for image in striped(clean, 0.3)])
+    left = repaired(clean + stripes, inclination=angle) - repaired(clean, inclination=angle)
+    upright = repaired(clean + stripes) - repaired(clean)
+    added, left, upright = (
+        sum(wedge_energy(image, slope) for image in images) for images in (stripes, left, upright)
+    )
+    assert left < 0.1 * added
+    assert left < 0.67 * upright
+
+
+def test_remove_curtaining__inclination_is_an_angle_of_nanometres():
+    stack = stack_of(two_phases(1, side=64))
+    wide = stack.assign_coords(x=2 * stack["x"])
+    result = remove_curtaining(wide, inclination=20)["intensity"].values[0, 0]
+    slope = np.tan(np.radians(20)) / 2
+    expected = stripe_image(stack["intensity"].values[0, 0], 64, 32, slope)
+    np.testing.assert_allclose(result, stack["intensity"].values[0, 0] - expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("images", [two_phases, fib25])
 def test_remove_curtaining__keeps_the_standard_deviation_of_clean_images(images):
     clean = images()
@@ -112,7 +134,7 @@ def test_remove_curtaining__length_and_width_are_nanometres():
     stack = remove_curtaining(stack_of(images), length=400, width=100)
     parameters = json.loads(stack.attrs["provenance"][-1])["parameters"]
     assert (parameters["length_pixels"], parameters["width_pixels"]) == (80, 20)
-    function = WithoutStripes(80, 20, images.shape[1:])
+    function = WithoutStripes(80, 20, 0.0, images.shape[1:])
     region = tuple(slice(0, n) for n in (1, *images.shape))
     np.testing.assert_array_equal(function.compute(region, images[np.newaxis])[0], expected)
 
@@ -126,9 +148,12 @@ def test_remove_curtaining__leaves_uniform_images_as_they_are():
 def test_column_steps__equal_the_naive_version():
     image = np.random.default_rng(0).gamma(2, 30, (41, 35)).astype(np.float32)
     edges = np.array([0, 13, 14, 41])
-    steps = np.empty((3, 34))
-    column_steps(image, edges, steps)
-    np.testing.assert_allclose(steps, naive_column_steps(image, edges), rtol=1e-5, atol=1e-4)
+    for slope in (0.0, 0.3, -0.2):
+        first = first_columns(41, slope)
+        steps = np.empty((3, 34 + first.max()))
+        column_steps(image, edges, first, steps)
+        expected = naive_column_steps(image, edges, first)
+        np.testing.assert_allclose(steps, expected, rtol=1e-5, atol=1e-4)
 
 
 # Types, chunks, laziness
@@ -181,6 +206,12 @@ def test_remove_curtaining__refuses_tiny_images():
 def test_remove_curtaining__refuses_lengths_that_do_not_fit(name, value):
     with pytest.raises(ConventionError, match=rf"{name} must be between .* 20 to 200 nm; got"):
         remove_curtaining(stack_of(np.zeros((2, 40, 40), np.uint8)), **{name: value})
+
+
+@pytest.mark.parametrize("angle", [-31.0, 90, np.nan])
+def test_remove_curtaining__refuses_steep_inclinations(angle):
+    with pytest.raises(ConventionError, match=rf"between -30 and 30 degrees from y; got {angle}"):
+        remove_curtaining(stack_of(np.zeros((2, 40, 40), np.uint8)), inclination=angle)
 
 
 def test_remove_curtaining__names_the_slice_that_is_not_finite():

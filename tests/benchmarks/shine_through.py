@@ -7,7 +7,7 @@ it leaves open, the nearest one first.
 
 K-means of three clusters has optima that are nearly equal, at 2 kV above all: either the bright
 cluster is that of the solid, or two clusters share the solid. So the solid fraction jumps where
-the misplaced share does not. For the counts the best of all optima is taken.
+the misplaced share does not.
 """
 
 import time
@@ -17,6 +17,7 @@ from itertools import product
 import numpy as np
 import xarray as xr
 
+from fibdask.conventions import build_stack
 from fibdask.segment import segment_phases
 from fibdask.simulate import hierarchical_levelled_wave, simulate_images
 from fibdask.simulate._kernels_transport import draw_electrons, send_electrons
@@ -64,23 +65,11 @@ def counted(labels: np.ndarray, kilovolts: float, *, poisson: bool) -> np.ndarra
     return counts
 
 
-def brightest_of_three(counts: np.ndarray) -> np.ndarray:
-    """Return where the brightest cluster is, of those of least squared deviation of all."""
-    number = np.bincount(counts.ravel())
-    value = np.arange(len(number))
-    n, total = (np.append(0, np.cumsum(row)) for row in (number, number * value))
-    low, high = np.triu_indices(len(number) + 1)
-    explained = np.zeros(len(low))
-    last = len(number)
-    for start, stop in ((0, low), (low, high), (high, last)):
-        inside = np.maximum(n[stop] - n[start], 1)
-        explained += (total[stop] - total[start]) ** 2 / inside
-    return counts >= high[explained.argmax()]
-
-
-def errors(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Return the misplaced share in %, and the solid fraction."""
-    return 100 * float((found != truth).mean()), float(found.mean())
+def errors(stack: xr.Dataset, truth: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    """Return misplaced shares in % and solid fractions of k-means at each voltage alone."""
+    solid = [segment_phases(stack, voltage=kv)["phase"].values for kv in VOLTAGES]
+    found = [(100 * float((phase != truth).mean()), float(phase.mean())) for phase in solid]
+    return tuple(zip(*found, strict=True))
 
 
 def as_the_program(phase: xr.DataArray) -> None:
@@ -90,9 +79,15 @@ def as_the_program(phase: xr.DataArray) -> None:
     print(f"  {'':<24}{'gold':>16}{'pore':>16}{'misplaced/%':>22}{'solid fraction':>24}")
     for name, poisson in (("as many on each pixel", False), ("Poisson-distributed", True)):
         images = [counted(phase.values, kv, poisson=poisson) for kv in VOLTAGES]
-        found = [errors(brightest_of_three(image), truth) for image in images]
         gold, pore = ([image[where].mean() for image in images] for where in (truth, ~truth))
-        _print_row(name, *zip(*found, strict=True), gold, pore)
+        stack = build_stack(
+            {"intensity": np.stack(images)[:, np.newaxis].astype(np.uint16)},
+            z=[0.0],
+            pixel_size=(VOXEL, VOXEL),
+            nominal_thickness=VOXEL,
+            voltage=VOLTAGES,
+        )
+        _print_row(name, *errors(stack, truth), gold, pore)
     _print_row("independent program", *PROGRAM, (21, 23, 23), (4.1, 5.2, 8.4))
 
 
@@ -113,7 +108,7 @@ def settings() -> Iterator[dict[str, object]]:
 
 
 def segmented(phase: xr.DataArray, options: dict[str, object], gaussian_std: float):
-    """Return misplaced shares and solid fractions of k-means at each voltage alone."""
+    """Return misplaced shares and solid fractions of simulated images."""
     stack = simulate_images(
         phase,
         voltage=VOLTAGES,
@@ -123,9 +118,7 @@ def segmented(phase: xr.DataArray, options: dict[str, object], gaussian_std: flo
         seed=1,
         **options,
     ).compute()
-    truth = stack["true_phase"].values
-    solid = [segment_phases(stack, voltage=kv)["phase"].values for kv in VOLTAGES]
-    return tuple(zip(*(errors(found, truth) for found in solid), strict=True))
+    return errors(stack, stack["true_phase"].values)
 
 
 def deviation(found) -> float:

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from fibdask.conventions import ConventionError, build_stack
 from fibdask.segment import segment_phases
-from tests.naive_segment import kmeans_phase, otsu_phase, otsu_threshold_of_floats
+from tests.naive_segment import (
+    brightest_of_three,
+    kmeans_phase,
+    otsu_phase,
+    otsu_threshold_of_floats,
+)
 
 SHAPE = (6, 9, 8)
 
@@ -103,6 +108,17 @@ def test_segment_phases__kmeans_equals_scikit_learn_on_all_voxels(voltages, clas
     images = mixture("uint8", voltages, seed)[0]
     phase = phase_of(images, method="kmeans", classes=classes)
     np.testing.assert_array_equal(phase, kmeans_phase(images, classes))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_segment_phases__kmeans_equals_trying_every_two_thresholds(dtype, seed):
+    rng = np.random.default_rng(seed)
+    solid = rng.random((1, 6, 30, 30)) < 0.12
+    electrons = rng.poisson(50 * np.where(solid, 0.45, 0.1 * rng.gamma(1, 1, solid.shape)))
+    np.testing.assert_array_equal(
+        phase_of(electrons.astype(dtype), method="kmeans"), brightest_of_three(electrons[0])
+    )
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

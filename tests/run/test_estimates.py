@@ -1,0 +1,264 @@
+"""Stages that look at all slices before they change any: align and thickness in a run."""
+
+import json
+import re
+import shutil
+import tomllib
+
+import numpy as np
+import pytest
+import tomli_w
+import xarray as xr
+
+import fibdask as fd
+from fibdask import RecipeError, open_stack, run_recipe, save_stack
+from fibdask.run.planning import plan_recipe
+from fibdask.run.recipe import read_recipe
+from tests.run.helpers import fibdask, kill_tree, start, stored_bytes
+from tests.run.test_resume import wait_for
+
+SIMULATE = {
+    "shape": [60, 96, 96],
+    "voxel_size": [2.5, 5, 5],
+    "ligament_size": [40],
+    "solid_fraction": [0.4],
+    "mean_thickness": 10,
+    "std_thickness": 2,
+    "voltage": [0.5, 2],
+    "model": "analytic",
+    "shift_std": 5,
+    "gain_std": 0.1,
+    "curtaining": 0.05,
+    "seed": 3,
+}
+REPAIR = {
+    "align": {},
+    "curtaining": {},
+    "brightness": {},
+    "thickness": {"method": "images", "lost": "interpolate"},
+}
+STAGES = {
+    "segment": {"method": "kmeans"},
+    "reposition": {"spacing": 5},
+    "inpaint": {"method": "distance"},
+    "statistics": {"max_lag": 12},
+}
+BLANK = 6
+
+
+def recipe(folder, **changes):
+    """Return a recipe that repairs simulated images, some tables of it replaced."""
+    output = {"path": str(folder), "report": False}
+    tables = {"simulate": SIMULATE, **REPAIR, **STAGES, "output": output}
+    return {"title": "small", **tables, **changes}
+
+
+def stages(folder):
+    """Return the summaries of the stages of the last run."""
+    run = json.loads((folder / "run.json").read_text())
+    return {stage["name"]: stage for stage in run["stages"]}
+
+
+def ran(folder):
+    """Return the stages of which the last run made blocks."""
+    return {name for name, stage in stages(folder).items() if stage["blocks_run"]}
+
+
+def estimate(folder, name):
+    return xr.open_zarr(folder / f"{name}-estimate.zarr", consolidated=False, chunks=None).load()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("finished") / "out"
+    run_recipe(recipe(folder))
+    return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "out")
+    return tmp_path / "out"
+
+
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory):
+    """Images of which one shows nothing, the run that they are the input of, and its folder."""
+    folder = tmp_path_factory.mktemp("blank")
+    stack = open_images()
+    stack["intensity"][:, BLANK] = 0
+    save_stack(stack, folder / "images.zarr")
+    tables = recipe(folder / "out", input={"path": str(folder / "images.zarr")})
+    del tables["simulate"]
+    return stack, run_recipe(tables), folder / "out"
+
+
+def open_images():
+    return fd.simulate_stack(**SIMULATE).compute()
+
+
+# Resuming
+
+
+def test_run__second_time_executes_no_block(copy):
+    assert {"align measurement", "thickness measurement", "brightness histogram"} <= ran(copy)
+    run_recipe(recipe(copy))
+    assert not ran(copy)
+
+
+def test_run__changed_alignment_remakes_what_follows(copy):
+    run_recipe(recipe(copy, align={"neighbours": 2}))
+    assert not ran(copy) & {"structure", "simulate"}
+    assert {"align measurement", "align", "curtaining", "thickness measurement"} <= ran(copy)
+
+
+def test_run__other_border_of_aligned_slices_measures_no_pair_again(copy):
+    run_recipe(recipe(copy, align={"outside": "zero"}))
+    assert not ran(copy) & {"structure", "simulate", "align measurement"}
+    assert {"align", "curtaining", "thickness measurement"} <= ran(copy)
+
+
+def test_run__changed_thickness_leaves_images_as_they_are(copy):
+    thickness = {**REPAIR["thickness"], "voltage": 2}
+    run_recipe(recipe(copy, thickness=thickness))
+    images = {"structure", "simulate", "align measurement", "align", "curtaining", "brightness"}
+    assert not ran(copy) & images
+    assert {"thickness measurement", "reposition", "inpaint"} <= ran(copy)
+
+
+def test_run__without_the_tables_their_stores_go(copy):
+    run_recipe({k: v for k, v in recipe(copy).items() if k not in REPAIR})
+    assert not list(copy.glob("*-estimate.zarr"))
+    assert not any((copy / f"{name}.zarr").exists() for name in REPAIR)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("moment", ["align-estimate.zarr", "brightness.zarr"])
+def test_run__killed_ends_byte_identical(finished, tmp_path, moment):
+    out = tmp_path / "out"
+    path = tmp_path / "recipe.toml"
+    path.write_text(tomli_w.dumps(recipe(out, cluster={"workers": 1, "memory": "2 GiB"})))
+    process = start("run", path, "--quiet")
+    wait_for(out / moment, process)
+    assert process.poll() is None, process.communicate()
+    kill_tree(process)
+    process.communicate()
+    assert not (out / "inpaint.zarr").exists()
+    run_recipe(recipe(out))
+    assert not ran(out) & {"structure", "simulate", "align measurement"}
+    assert stored_bytes(out) == stored_bytes(finished)
+
+
+# Results
+
+
+def test_run__equals_functions_called_by_hand(finished):
+    raw = open_images()
+    shifts = fd.estimate_shifts(raw)
+    stack = fd.apply_shifts(raw, shifts)
+    bad = (shifts["flag"] > 0).any("voltage").values
+    assert not bad.any()
+    stack = fd.equalize_brightness(fd.remove_curtaining(stack))
+    thickness = fd.estimate_slice_thickness(stack, method="images")
+    stack = fd.apply_slice_thickness(stack, thickness, lost="interpolate")
+    stack = fd.segment_phases(stack, method="kmeans")
+    filled = fd.inpaint_gaps(fd.reposition_slices(stack, spacing=5), method="distance")
+    assert open_stack(finished / "inpaint.zarr")["phase"].equals(filled["phase"])
+    assert estimate(finished, "align").equals(shifts)
+    assert estimate(finished, "thickness")["thickness"].equals(thickness)
+
+
+def test_run__records_every_step_in_order(finished):
+    stack = open_stack(finished / "inpaint.zarr")
+    steps = [json.loads(record)["step"] for record in stack.attrs["provenance"]]
+    wanted = ["estimate_shifts", "apply_shifts", "remove_curtaining", "equalize_brightness"]
+    wanted += ["apply_slice_thickness", "segment_phases", "reposition_slices", "inpaint_gaps"]
+    assert [step for step in steps if step in wanted] == wanted
+
+
+def test_run__slice_that_shows_nothing_is_left_out_and_filled(blank):
+    stack, result, folder = blank
+    assert np.flatnonzero(estimate(folder, "align")["flag"].any("voltage")).tolist() == [BLANK]
+    assert np.flatnonzero(estimate(folder, "thickness")["lost"]).tolist() == [BLANK]
+    slices = open_stack(folder / "segment.zarr")
+    assert np.flatnonzero(~slices["measured"].values).tolist() == [BLANK]
+    assert result["measured"].sum() == stack.sizes["z"] - 1
+    plane = round(float(slices["z"][BLANK]) / 5)
+    assert not result["measured"][plane]
+    assert 0.2 < float(result["phase"][plane].mean()) < 0.6
+
+
+def test_run__lost_slices_are_refused_by_default(blank, tmp_path):
+    *_, folder = blank
+    images = {"path": str(folder.parent / "images.zarr")}
+    tables = recipe(tmp_path, input=images, thickness={"method": "images"})
+    del tables["simulate"]
+    message = rf"^\[thickness\] thickness must be known; 2 of .* slice {BLANK - 1} the first"
+    with pytest.raises(RecipeError, match=message):
+        run_recipe(tables)
+
+
+def test_report__is_written_again_with_what_was_estimated(copy):
+    page = copy / "report.html"
+    run_recipe(recipe(copy, output={"path": str(copy)}))
+    sections = re.findall(r'<section id="(\w+)">', page.read_text(encoding="utf-8"))
+    assert {"alignment", "depth"} <= set(sections)
+    page.unlink()
+    fibdask("report", copy, "--quiet")
+    assert re.findall(r'<section id="(\w+)">', page.read_text(encoding="utf-8")) == sections
+
+
+# Recipes
+
+
+def test_plan_recipe__names_measurements_and_makes_two_tasks_a_block_at_most(tmp_path):
+    rows = plan_recipe(recipe(tmp_path))["stages"]
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    assert names[2:9] == [
+        "align measurement",
+        "align",
+        "curtaining",
+        "brightness histogram",
+        "brightness",
+        "thickness measurement",
+        "segment histogram",
+    ]
+    assert all(row["tasks"] <= 2 * row["blocks"] for row in rows)
+
+
+def test_plan_recipe__names_the_blocks_that_are_run(finished):
+    planned = {}
+    for row in plan_recipe(recipe(finished))["stages"]:
+        planned[row["name"]] = planned.get(row["name"], 0) + row["blocks"]
+    found = {name: stage["blocks"] for name, stage in stages(finished).items()}
+    rounds = 3
+    planned["align measurement"] *= rounds
+    assert {name: found[name] for name in planned if "pyramid" not in name} == {
+        name: count for name, count in planned.items() if "pyramid" not in name
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "content", "message"),
+    [
+        ("align", {"neighbors": 2}, r"'neighbors' in \[align\]; did you mean 'neighbours'"),
+        ("align", {"neighbours": 0}, r"^\[align\] neighbours must be at least 1; got 0"),
+        ("align", {"neighbours": "x"}, r"^\[align\] neighbours = 'x': Input should be a valid int"),
+        ("align", {"outside": "wrap"}, r"^\[align\] outside must be one of .*; got 'wrap'"),
+        ("align", {"shifts": 1}, r"unknown key 'shifts' in \[align\]"),
+        ("curtaining", {"length": 1.0}, r"^\[curtaining\] length must be between 4 pixels .* 1\.0"),
+        (
+            "brightness",
+            {"shading": 7},
+            r"^\[brightness\] shading = 7: Input should be a valid bool",
+        ),
+        ("thickness", {}, r"^\[thickness\] ruler, .* goes with method 'ruler' only; got None"),
+        ("thickness", {"method": "x"}, r"^\[thickness\] method must be one of .*; got 'x'"),
+        ("thickness", {"method": "images", "lost": "x"}, r"^\[thickness\] lost must be .* got 'x'"),
+    ],
+)
+def test_recipe__wrong_table_is_refused_by_name(tmp_path, table, content, message):
+    tables = tomllib.loads(tomli_w.dumps(recipe(tmp_path, **{table: content})))
+    with pytest.raises(RecipeError, match=message):
+        plan_recipe(read_recipe(tables))
