@@ -67,6 +67,23 @@ def test_synthetic__is_segmented_and_filled_well(tmp_path):
     assert "Accuracy" in report
 
 
+def test_restoration__recipe_and_script_come_equally_close_to_the_truth(tmp_path, capsys):
+    figures = script("restoration.py")()
+    before, after, truth = (list(figures[name].values()) for name in ("before", "after", "truth"))
+    moved, scale, thickness, misplaced, *isotropy = after
+    assert moved < 0.5 < 10 < before[0]
+    assert scale == pytest.approx(1, abs=0.08)
+    assert thickness < before[2] / 3
+    assert misplaced < before[3] / 8
+    assert isotropy[1:] == pytest.approx(truth[2:], abs=0.01)
+    assert min(before[5:]) > 2 * max(isotropy[1:])
+    assert "ligament diameter" in capsys.readouterr().out
+    _, statistics, report = run("restoration.toml", tmp_path)
+    assert float(statistics["misplaced"]) == pytest.approx(misplaced)
+    assert statistics["isotropy_error"].values == pytest.approx(isotropy)
+    assert '<section id="alignment">' in report
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
 def test_recipes__are_read_without_their_images(path):
     recipe = read_recipe(path)
@@ -77,8 +94,12 @@ def test_recipes__are_read_without_their_images(path):
 # The script
 
 
+def script(name):
+    return runpy.run_path(str(EXAMPLES / name))["main"]
+
+
 def notebook():
-    return runpy.run_path(str(EXAMPLES / "notebook.py"))["main"]
+    return script("notebook.py")
 
 
 def test_notebook__gives_what_the_recipe_gives(tmp_path, monkeypatch):

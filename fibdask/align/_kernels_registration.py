@@ -20,13 +20,13 @@ TAPS = np.arange(-2, 4)  # pixels about a place that interpolation looks at
 
 def binned(image: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
     """Return means of factor × factor pixels (y, x), float32, and where all of them are finite."""
-    image = np.asarray(image, np.float32)
-    rows, columns = (n // factor for n in image.shape)
+    rows, columns = (n // factor * factor for n in image.shape)
+    image = np.asarray(image[:rows, :columns], np.float32)
     valid = np.isfinite(image)
     if factor > 1:
-        shape = (rows, factor, columns, factor)
-        image = image[: rows * factor, : columns * factor].reshape(shape).mean((1, 3))
-        valid = valid[: rows * factor, : columns * factor].reshape(shape).all((1, 3))
+        parts = [np.s_[i::factor, j::factor] for i in range(factor) for j in range(factor)]
+        image = np.add.reduce([image[part] for part in parts]) / np.float32(factor**2)
+        valid = np.logical_and.reduce([valid[part] for part in parts])
     return image, valid
 
 

@@ -96,7 +96,7 @@ class Frame:
 class PairMeasurements:
     """Block function: measurements (voltage, z, neighbour, quantity) of pairs of slices.
 
-    Inputs are the images (voltage, z, y, x), three times where there are several voltages.
+    Inputs are the images (voltage, z, y, x), twice where there are several voltages.
 
     Attributes
     ----------
@@ -126,13 +126,19 @@ class PairMeasurements:
         v, z = region[:2]
         image = self.shape[2:]
         wide = slice(z.start, min(z.stop + self.neighbours, self.shape[1]))
-        own = (v, wide, *self.window.needs(self.follow[v, wide].reshape(-1, 2), image))
+        part = self.window.needs(self.follow[v, wide].reshape(-1, 2), image)
         if self.reference < 0:
-            return (own,)
+            return ((v, wide, *part),)
+        if v.start == self.reference:
+            return (v, wide, *part), (v, slice(z.start, z.start + 1), slice(0, 1), slice(0, 1))
         base = slice(self.reference, self.reference + 1)
         shifts = self.follow[[v.start, self.reference], z].reshape(-1, 2)
-        part = self.fiducial.needs(shifts, image)
-        return own, (v, z, *part), (base, z, *part)
+        fiducial = self.fiducial.needs(shifts, image)
+        both = (
+            slice(min(a.start, b.start), max(a.stop, b.stop))
+            for a, b in zip(part, fiducial, strict=True)
+        )
+        return (v, wide, *both), (base, z, *fiducial)
 
     def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
         """Measure pair by pair; what cannot be measured is NaN."""
@@ -148,7 +154,7 @@ class PairMeasurements:
                 blur = NEXT_BLUR if j == 1 else DISTANT_BLUR
                 measured[0, k, j, :4] = self._pair(self.window, here, other, piece, own[2:], blur)
         if not first:
-            measured[0, :, 0, :4] = list(self._between(region, *inputs[1:]))
+            measured[0, :, 0, :4] = list(self._between(region, *inputs))
         return measured[:, :, first:]
 
     def _frames(
@@ -166,16 +172,16 @@ class PairMeasurements:
         self, region: blocks.Region, ours: np.ndarray, base: np.ndarray
     ) -> Iterator[tuple[float, float, float, float]]:
         """Iterate over the measurements against the reference voltage."""
-        part = self.needs(region)[1][2:]
+        own, reference = (needed[2:] for needed in self.needs(region))
         v, z = region[:2]
         for k in range(z.stop - z.start):
             if v.start == self.reference:
                 yield 0.0, 0.0, 1.0, 1.0
                 continue
             shifts = self.follow[[self.reference, v.start], z.start + k]
-            here = self._frame(self.fiducial, base[0, k], part, shifts[0])
-            other = self._frame(self.fiducial, ours[0, k], part, shifts[1])
-            yield self._pair(self.fiducial, here, other, ours[0, k], part, NEXT_BLUR)
+            here = self._frame(self.fiducial, base[0, k], reference, shifts[0])
+            other = self._frame(self.fiducial, ours[0, k], own, shifts[1])
+            yield self._pair(self.fiducial, here, other, ours[0, k], own, NEXT_BLUR)
 
     def _frame(
         self, window: Window, piece: np.ndarray, part: blocks.Region, shift: np.ndarray

@@ -1,5 +1,6 @@
 """Registration: how slices moved while they were imaged, measured pair by pair."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 
@@ -9,6 +10,7 @@ import xarray as xr
 from .. import blocks
 from ..conventions import (
     ConventionError,
+    FibdaskWarning,
     Intervals,
     axis_spacing,
     chosen_region,
@@ -23,7 +25,7 @@ _MOST_COMPARED = 2048  # pixels along an axis
 _MOST_TRANSFORMED = 1024  # after averaging
 _MOST_REACH = 128  # pixels, of a window that nobody chose
 _LEAST_SIZE = 32  # pixels along an axis
-_SLICES = 8  # of one task
+_SLICES = 16  # of one task
 _IN_PLANE = ("y", "x")
 
 
@@ -125,7 +127,10 @@ def estimate_shifts(
     )
     pairs = compute(measure())
     for _ in range(rounds - 1):
-        pairs = compute(measure(follow=solve_shifts(pairs)))
+        with warnings.catch_warnings():  # the last solution says the same once more
+            warnings.simplefilter("ignore", FibdaskWarning)
+            shifts = solve_shifts(pairs)
+        pairs = compute(measure(follow=shifts))
     return solve_shifts(pairs, detrend=detrend)
 
 
@@ -141,7 +146,7 @@ def measure_pairs(
 ) -> xr.DataArray:
     """Measure the shifts of pairs of slices.
 
-    Lazy, one task for eight slices of a voltage, which reads their windows and those of the
+    Lazy, one task for 16 slices of a voltage, which reads their windows and those of the
     slices after them only. Arguments and method: see `estimate_shifts`.
 
     Parameters
@@ -186,7 +191,7 @@ def measure_pairs(
     shape = (*intensity.shape[:2], len(numbers), len(QUANTITIES))
     data = blocks.map_blocks(
         function,
-        (intensity.data,) * (3 if several else 1),
+        (intensity.data,) * (2 if several else 1),
         shape=shape,
         dtype=np.float64,
         block=(1, min(_SLICES, shape[1]), *shape[2:]),
@@ -232,7 +237,7 @@ def _window(
     middle = {}
     for axis in _IN_PLANE:
         size = stack.sizes[axis]
-        part = min(round(_SHARE * size), _MOST_COMPARED)
+        part = min(max(round(_SHARE * size), _LEAST_SIZE), size, _MOST_COMPARED)
         middle[axis] = ((size - part) // 2, (size + part) // 2)
     chosen = chosen_region(stack, region, middle, name=name, least=_LEAST_SIZE)
     intervals = [(chosen[axis].start, chosen[axis].stop) for axis in _IN_PLANE]

@@ -17,6 +17,7 @@ from ..conventions import (
     plain_value,
     record_step,
     require,
+    value_range,
 )
 from ._kernels_registration import TAPS, interpolated
 
@@ -48,7 +49,8 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "edge"
     Returns
     -------
     xarray.Dataset
-        The stack with `shift_y` and `shift_x` in nm; shifts applied before are added.
+        The stack with `shift_y` and `shift_x` in nm; shifts applied before are added. Slices that
+        `flag` of the shifts marks at any voltage are no longer `measured`.
 
     Raises
     ------
@@ -84,14 +86,14 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "edge"
             pixels,
             volume.shape[-2:],
             tuple(s.start for s in window) if window else (0, 0),
-            _value_range(name, volume.dtype),
+            value_range(name, volume.dtype),
             outside == "zero",
         )
         shape = aligned[name].shape
         data = blocks.map_blocks(function, (volume.data,), shape=shape, dtype=volume.dtype)
         aligned[name] = (volume.dims, data, volume.attrs)
         tokens.append(blocks.array_token(volume.data))
-    aligned = finish_stack(_with_shifts(aligned, shifts))
+    aligned = finish_stack(_with_marks(_with_shifts(aligned, shifts), shifts))
     earlier = [*stack.attrs.get("provenance", []), *shifts.attrs.get("provenance", [])]
     aligned = aligned.assign_attrs(provenance=earlier) if earlier else aligned
     parameters = {"outside": outside, "largest_shift": _largest(shifts)}
@@ -109,7 +111,8 @@ def _moves(stack: xr.Dataset, shifts: xr.Dataset) -> np.ndarray:
         wrong = ~np.isfinite(values)
         if wrong.any():
             v, k = (int(i[0]) for i in np.nonzero(wrong))
-            msg = f"shift_{axis} must be finite; slice {k} has {values[v, k]} nm"
+            place = _place(voltages, v, k)
+            msg = f"shift_{axis} must be finite; {place} has {values[v, k]} nm"
             raise ConventionError(msg)
         extent = axis_spacing(stack, axis) * stack.sizes[axis]
         # The image of one pixel has no spacing: only a shift of 0 can be told.
@@ -118,7 +121,7 @@ def _moves(stack: xr.Dataset, shifts: xr.Dataset) -> np.ndarray:
             v, k = (int(i[0]) for i in np.nonzero(beyond))
             msg = (
                 f"shift_{axis} must be smaller than the image, {extent:g} nm; "
-                f"slice {k} has {values[v, k]:g} nm"
+                f"{_place(voltages, v, k)} has {values[v, k]:g} nm"
             )
             raise ConventionError(msg)
         step = 1.0 if np.isnan(extent) else axis_spacing(stack, axis)
@@ -126,6 +129,10 @@ def _moves(stack: xr.Dataset, shifts: xr.Dataset) -> np.ndarray:
     pixels = np.stack(moves, axis=-1)
     count = 1 if voltages is None else len(voltages)
     return np.repeat(pixels, count, axis=0) if len(pixels) == 1 else pixels
+
+
+def _place(voltages: np.ndarray | None, v: int, k: int) -> str:
+    return f"slice {k}" if voltages is None else f"slice {k} at {voltages[v]:g} kV"
 
 
 def _check_places(stack: xr.Dataset, shifts: xr.Dataset, voltages: np.ndarray | None) -> None:
@@ -136,6 +143,13 @@ def _check_places(stack: xr.Dataset, shifts: xr.Dataset, voltages: np.ndarray | 
         if shifts[name].dims not in (("voltage", "z"), ("z",)):
             msg = f"{name} must have dimensions (voltage, z) or (z); found {shifts[name].dims}"
             raise ConventionError(msg)
+        if (units := shifts[name].attrs.get("units", "nm")) != "nm":
+            msg = f"{name} must be in nm; its attribute units is {units!r}"
+            raise ConventionError(msg)
+    if shifts["shift_y"].dims != shifts["shift_x"].dims:
+        both = f"{shifts['shift_y'].dims} and {shifts['shift_x'].dims}"
+        msg = f"shift_y and shift_x must have the same dimensions; found {both}"
+        raise ConventionError(msg)
     known = {"z": stack["z"].values} | ({} if voltages is None else {"voltage": voltages})
     for axis, expected in known.items():
         if axis not in shifts.coords:
@@ -191,12 +205,6 @@ def _kept(moves: np.ndarray, stack: xr.Dataset) -> tuple[slice, ...]:
     return tuple(window)
 
 
-def _value_range(name: str, dtype: np.dtype[Any]) -> tuple[float, float]:
-    if name == "solid_probability":
-        return 0.0, 1.0
-    return (0.0, float(np.iinfo(dtype).max)) if dtype.kind == "u" else (-np.inf, np.inf)
-
-
 def _with_shifts(stack: xr.Dataset, shifts: xr.Dataset) -> xr.Dataset:
     """Record the shifts, added to those of the stack."""
     for name in ("shift_y", "shift_x"):
@@ -208,6 +216,15 @@ def _with_shifts(stack: xr.Dataset, shifts: xr.Dataset) -> xr.Dataset:
         dims = ("voltage", "z")[-values.ndim :]
         stack[name] = (dims, values, attributes(name))
     return stack
+
+
+def _with_marks(stack: xr.Dataset, shifts: xr.Dataset) -> xr.Dataset:
+    """Mark the slices that fit no other as not measured: later they are left out, and filled."""
+    bad = np.atleast_2d(shifts["flag"].values > 0).any(axis=0) if "flag" in shifts else False
+    if not np.any(bad):
+        return stack
+    measured = ~bad & (stack["measured"].values if "measured" in stack.coords else True)
+    return stack.assign_coords(measured=("z", measured, attributes("measured")))
 
 
 def _largest(shifts: xr.Dataset) -> dict[str, Any]:

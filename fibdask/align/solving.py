@@ -61,9 +61,9 @@ def solve_shifts(pairs: xr.DataArray, *, detrend: str = "none") -> xr.Dataset:
     -----
     A slice is blank with less than a tenth of the median contrast, or fewer than half its pixels
     finite; defocused with less than half the median sharpness of the slices about it; mismatched
-    if its best correlation is below 0.3 of the median, or most of its pairs contradict the
-    solution by more than a pixel. Flagged slices take no part; their shifts are interpolated
-    over z.
+    if its best correlation is below 0.3 of the median, or most of its pairs, by number and
+    weight, contradict the solution by more than a pixel. Flagged slices take no part; their
+    shifts are interpolated over z.
 
     Measurements over several slices are first reduced by what they exceed the chain of
     neighbours, in the median of 31 slices: structures that are inclined, or change with depth,
@@ -276,13 +276,17 @@ def _least_squares(links: Links, weight: np.ndarray, shape: tuple[int, ...]) -> 
 
 
 def _contradicted(links: Links, shifts: np.ndarray, flag: np.ndarray) -> np.ndarray:
-    """Return the good slices (voltage, z) most of whose links contradict the solution."""
-    wrong = links.residuals(shifts) > _OUTLIER
+    """Return the good slices (voltage, z) most of whose links contradict the solution.
+
+    By number and by weight: links between distant slices, or a single one between neighbours,
+    may be wrong without any fault of a slice.
+    """
     ends = np.concatenate([links.start, links.stop])
-    wrong = np.concatenate([wrong, wrong])
-    all_links = np.bincount(ends, minlength=flag.size)
-    wrong_links = np.bincount(ends, weights=wrong, minlength=flag.size)
-    found = (all_links > 1) & (wrong_links > all_links / 2)
+    wrong = np.tile(links.residuals(shifts) > _OUTLIER, 2)
+    found = np.bincount(ends, minlength=flag.size) > 1
+    for weight in (np.ones(len(ends)), np.tile(links.weight, 2)):
+        total = np.bincount(ends, weights=weight, minlength=flag.size)
+        found &= np.bincount(ends, weights=weight * wrong, minlength=flag.size) > total / 2
     return np.asarray(found.reshape(flag.shape) & (flag == _GOOD))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from ..conventions import AXES
+from ..conventions import AXES, ConventionError
 from .regions import (
     BlockList,
     Grid,
@@ -388,5 +388,9 @@ def volume_chunks(shape: tuple[int, ...], itemsize: int, chunks: Any) -> tuple[i
     """Resolve a `chunks` argument ("auto", an integer, or one for each axis) to a block shape."""
     if chunks == "auto":
         return default_block(shape, itemsize)
-    normal = da.core.normalize_chunks(chunks, shape, dtype=np.dtype(f"V{itemsize}"))
+    try:
+        normal = da.core.normalize_chunks(chunks, shape, dtype=np.dtype(f"V{itemsize}"))
+    except (TypeError, ValueError, ZeroDivisionError):
+        msg = f"chunks must be 'auto', a number of voxels, or one for each axis; got {chunks!r}"
+        raise ConventionError(msg) from None
     return tuple(int(max(c)) for c in normal[-len(AXES) :])

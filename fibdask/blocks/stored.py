@@ -3,8 +3,9 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from zarr.codecs import ZstdCodec
 
 from ..conventions import StackReadError, check_phase_values, plain_value
 from .records import FILE_NAME, Record, header_fingerprint, read_record
-from .regions import BLOCK_BYTES, INNER_CHUNK, Grid, Region, lengths
+from .regions import BLOCK_BYTES, INNER_CHUNK, Grid, Region, lengths, within
 from .sources import Source, Values, fingerprint
 
 _COMPRESSOR = ZstdCodec(level=1)
@@ -57,18 +58,37 @@ class StoredArray(Source):
     def task_bytes(self, region: Region) -> int:
         """Return the bytes of the result and of the chunks that are decoded beside it."""
         touched = prod(
-            (s.stop - 1) // c - s.start // c + 1 for s, c in zip(region, self.chunk, strict=True)
+            min((s.stop - 1) // c - s.start // c + 1, -(-b // c))
+            for s, c, b in zip(region, self.chunk, self.block, strict=True)
         )
-        decoding = min(touched, _CONCURRENT_CHUNKS) * 2 * prod(self.chunk) * self.dtype.itemsize
+        chunk = prod(self.chunk) * self.dtype.itemsize
+        # Of one shard, all chunks that are wanted, encoded, beside those that are being decoded.
+        decoding = (touched + 2 * min(touched, _CONCURRENT_CHUNKS)) * chunk
         result = self.nbytes(region)
         # Scaled integers are held beside the floats made of them.
         scaled = result // 4 if self.scale is not None else 0
         return int(result + max(result, decoding) + scaled)
 
+    def _parts(self, region: Region) -> Iterator[Region]:
+        """Iterate over the parts of a region that lie in one shard each."""
+        yield from product(
+            *[
+                [
+                    slice(max(s.start, n * b), min(s.stop, (n + 1) * b))
+                    for n in range(s.start // b, (s.stop - 1) // b + 1)
+                ]
+                for s, b in zip(region, self.block, strict=True)
+            ]
+        )
+
     def read(self, region: Region, values: Values) -> np.ndarray:
         """Read a region from the store."""
         try:
-            data = np.asarray(zarr.open_array(store=self.path, mode="r")[region])
+            stored = zarr.open_array(store=self.path, mode="r")
+            data = np.empty(lengths(region), stored.dtype)
+            # Zarr holds what it wants of ten shards at once, encoded; so that is one here.
+            for part in self._parts(region):
+                data[within(part, region)] = stored[part]
         except Exception as error:
             place = ", ".join(f"{s.start}:{s.stop}" for s in region)
             msg = f"{self.path} cannot be read at ({place}): {error}"

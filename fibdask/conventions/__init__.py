@@ -23,14 +23,38 @@ from .stack import (
     require,
     require_phase,
 )
+from .thickness import (
+    MANY_THIN,
+    OUTLIER_SCORE,
+    THICKEST,
+    THINNEST,
+    other_unit,
+    thickness_outliers,
+    thin_share,
+)
 from .validation import check_phase_values, check_thickness, check_z, validate_stack
-from .variables import AXES, COORDINATES, DIMENSIONS, PHASES, VARIABLES, VOLUMES, attributes
+from .variables import (
+    AXES,
+    COORDINATES,
+    DIMENSIONS,
+    PHASE_ATTRS,
+    PHASES,
+    VARIABLES,
+    VOLUMES,
+    attributes,
+    value_range,
+)
 
 __all__ = [
     "AXES",
     "COORDINATES",
     "DIMENSIONS",
+    "MANY_THIN",
+    "OUTLIER_SCORE",
     "PHASES",
+    "PHASE_ATTRS",
+    "THICKEST",
+    "THINNEST",
     "VARIABLES",
     "VERSION",
     "VOLUMES",
@@ -52,11 +76,15 @@ __all__ = [
     "chosen_region",
     "finish_stack",
     "is_regular",
+    "other_unit",
     "phase_names",
     "plain_value",
     "record_step",
     "require",
     "require_phase",
+    "thickness_outliers",
+    "thin_share",
     "validate_stack",
+    "value_range",
     "voltage_index",
 ]

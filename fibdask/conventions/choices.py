@@ -56,7 +56,11 @@ def chosen_region(
     region = {}
     for axis, whole in default.items():
         size = stack.sizes[axis]
-        start, stop = wanted.get(axis, whole)
+        pair = wanted.get(axis, whole)
+        if len(pair) != 2 or any(isinstance(end, float) and end % 1 for end in pair):
+            msg = f"{name} along {axis} must be two whole numbers (start, stop); got {pair}"
+            raise ConventionError(msg)
+        start, stop = pair
         if not (start >= 0 and start + least <= stop <= size):
             length = f", at least {least} apart," if least > 1 else ""
             msg = (

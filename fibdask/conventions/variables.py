@@ -1,6 +1,9 @@
 """The registry: every variable of a stack, with dimensions, types, units and meaning."""
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 DIMENSIONS = ("voltage", "z", "y", "x")
 AXES = ("z", "y", "x")
@@ -60,3 +63,12 @@ def attributes(name: str) -> dict[str, object]:
     if name in PHASES:
         attrs |= PHASE_ATTRS
     return attrs
+
+
+def value_range(name: str, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the least and the largest value that a volume of this name and type may hold."""
+    if name == "solid_probability":
+        return 0.0, 1.0
+    if dtype.kind == "u":
+        return 0.0, float(np.iinfo(dtype).max)
+    return -np.inf, np.inf

@@ -1,7 +1,5 @@
 """The public function: gaps in a regular stack are filled from its measured planes."""
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
@@ -14,6 +12,7 @@ from ..conventions import (
     finish_stack,
     record_step,
     require,
+    value_range,
 )
 from .fillings import DistancePhase, NearestPlane, SplineIntensity, SplinePhase
 from .planes import MeasuredPlanes
@@ -120,15 +119,7 @@ def _filling(
         return DistancePhase(measured, volume.shape, spacing, _pixel_size(volume, spacing))
     if name in PHASES:
         return SplinePhase(measured, volume.shape)
-    return SplineIntensity(measured, *_value_range(name, volume.dtype))
-
-
-def _value_range(name: str, dtype: np.dtype[Any]) -> tuple[float, float]:
-    if name == "solid_probability":
-        return 0.0, 1.0
-    if dtype.kind == "u":
-        return 0.0, float(np.iinfo(dtype).max)
-    return -np.inf, np.inf
+    return SplineIntensity(measured, *value_range(name, volume.dtype))
 
 
 def _pixel_size(volume: xr.DataArray, spacing: float) -> tuple[float, float]:

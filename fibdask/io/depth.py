@@ -1,5 +1,6 @@
 """The depth of every slice, from what was given or from what the files say."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from ..conventions import ConventionError, StackReadError, check_thickness, check_z
+from ..conventions import (
+    THICKEST,
+    ConventionError,
+    FibdaskWarning,
+    StackReadError,
+    check_thickness,
+    check_z,
+)
 from .files import missing_numbers
 from .headers import Header
 from .tables import ZTable, check_steps, read_z_table
 
 ZArgument = str | Path | Sequence[float] | np.ndarray | None
 ThicknessArgument = float | Sequence[float] | np.ndarray | None
+_LEAST_MEDIAN = 0.1  # nm: a tenth of the thinnest slice that is milled
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,11 @@ def find_depths(
         If the arguments do not fit the slices, or nothing tells the depth.
     StackReadError
         If a table cannot be read or does not fit.
+
+    Warns
+    -----
+    FibdaskWarning
+        If the thicknesses speak for a wrong unit.
     """
     if z is not None and slice_thickness is not None:
         msg = "give either z or slice_thickness, not both"
@@ -100,12 +114,22 @@ def _floats(name: str, values: Any) -> np.ndarray:
         raise ConventionError(msg) from None
 
 
+def _warn_of_unit(name: str, thickness: np.ndarray) -> None:
+    """Warn where the median thickness in nm of slices is one that is not milled."""
+    if thickness.size and not _LEAST_MEDIAN <= (median := float(np.median(thickness))) <= THICKEST:
+        text = (
+            f"{name} gives slices of {median:g} nm (median), which are not milled; is {name} in nm?"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=5)
+
+
 def _from_z(slices: Slices, header: Header, z: Any) -> Depths:
     depths = _floats("z", z)
     if depths.shape != (slices.count,):
         msg = f"z must have one value for each of {slices.count} slices; got shape {depths.shape}"
         raise ConventionError(msg)
     check_z(depths)
+    _warn_of_unit("z", np.diff(depths))
     return Depths(depths, _nominal(depths, header), "argument z")
 
 
@@ -115,6 +139,7 @@ def _from_thickness(slices: Slices, slice_thickness: Any) -> Depths:
     span = int(slices.offsets[-1]) + 1
     if thickness.ndim == 0:
         check_thickness(thickness[np.newaxis])
+        _warn_of_unit("slice_thickness", thickness)
         step = float(thickness)
         return Depths(slices.offsets * step, step, "argument slice_thickness")
     if thickness.shape != (span,):
@@ -126,6 +151,7 @@ def _from_thickness(slices: Slices, slice_thickness: Any) -> Depths:
         )
         raise ConventionError(msg)
     check_thickness(thickness)
+    _warn_of_unit("slice_thickness", thickness)
     faces = np.append(0.0, np.cumsum(thickness[:-1]))
     return Depths(faces[slices.offsets], float(thickness[-1]), "argument slice_thickness")
 

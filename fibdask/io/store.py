@@ -254,6 +254,8 @@ def _write_small_variables(stack: xr.Dataset, path: Path) -> None:
     small.attrs = {UNFINISHED: True, WRITER: VERSION}
     for name in small.variables:
         shutil.rmtree(path / str(name), ignore_errors=True)
+    for leftover in path.glob("zarr.*.partial"):  # of a write that was killed
+        leftover.unlink()
     small.to_zarr(path, mode="a", zarr_format=3, consolidated=False)
 
 

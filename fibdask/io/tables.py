@@ -9,7 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..conventions import ConventionError, FibdaskWarning, StackReadError
+from ..conventions import (
+    MANY_THIN,
+    THICKEST,
+    THINNEST,
+    ConventionError,
+    FibdaskWarning,
+    StackReadError,
+    other_unit,
+    thin_share,
+)
 from .headers import nanometres, reason
 
 _SLICE = re.compile(r"slice(?:[ _]?(?:number|index|no))?", re.IGNORECASE)
@@ -19,10 +28,6 @@ _LENGTH = re.compile(
     re.IGNORECASE,
 )
 _DEPTHS = ("z", "depth")
-_WRONG_UNIT = 300.0  # ratio of lengths that speaks for a unit mixed up by 1000
-_THICKEST = 3000.0  # nm: no focused ion beam mills slices that thick
-_THINNEST = 1.0  # nm: nor that thin
-_THIN_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def check_steps(table: ZTable, nominal: float | None) -> None:
     if not len(thickness):
         return
     median = float(np.median(thickness))
-    thick = thickness >= _WRONG_UNIT * median
+    thick = other_unit(thickness, median) & (thickness > median)
     if thick.any():
         k = int(np.argmax(thick))
         msg = (
@@ -127,23 +132,23 @@ def check_steps(table: ZTable, nominal: float | None) -> None:
             f"{thickness[k] / median:.0f} times the median of {median:g} nm"
         )
         raise ConventionError(msg)
-    if nominal is not None and not 1 / _WRONG_UNIT < median / nominal < _WRONG_UNIT:
+    if nominal is not None and other_unit(median, nominal):
         msg = (
             f"{table.column} of {table.path} has slices of {median:g} nm (median), the images say "
             f"{nominal:g} nm: the unit of the column seems wrong"
         )
         raise ConventionError(msg)
-    if nominal is None and median >= _THICKEST:
+    if nominal is None and median >= THICKEST:
         text = (
             f"{table.column} of {table.path} has slices of {median:g} nm (median), far thicker "
             "than is milled: is the unit of the column right?"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=4)
-    thin = thickness <= _THINNEST
-    if thin.mean() > _THIN_SHARE:
+    if (share := thin_share(thickness)) > MANY_THIN:
+        first = table.place(int(np.argmax(thickness <= THINNEST)))
         text = (
-            f"{table.column} of {table.path} has {thin.mean():.0%} of the slices at most "
-            f"{_THINNEST:g} nm thick, {table.place(int(np.argmax(thin)))} the first: no milling is "
+            f"{table.column} of {table.path} has {share:.0%} of the slices at most "
+            f"{THINNEST:g} nm thick, {first} the first: no milling is "
             "that fine; is the unit of the column right, are the values measured?"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=4)

@@ -5,22 +5,31 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from ..conventions import is_regular, require
-from .depth_figures import (
-    depth_trace,
-    distance_trace,
-    drift_trace,
-    pair_quality,
+from ..conventions import (
+    OUTLIER_SCORE,
+    THINNEST,
+    is_regular,
+    require,
     thickness_outliers,
-    thickness_trace,
+    thin_share,
 )
+from ..inpaint import gap_distance
+from ..thickness import compare_slice_thickness
+from .depth_figures import depth_trace, distance_trace, drift_trace, pair_quality, thickness_trace
 from .figures import embedded
 from .markup import Section, paragraph, picture, table
-from .stages import provenance
-from .words import count, mean_and_spread
+from .stages import is_placed
+from .words import count, mean_and_spread, uniform
 
-_IMPLAUSIBLE = 1.0  # nm: no slice is milled that thin
-_OUTLIERS = "|z-score| > 1.5"
+_OUTLIERS = f"|z-score| > {OUTLIER_SCORE}"
+_HEAD = (
+    "Thickness",
+    "Slices",
+    "Mean ± std",
+    f"Outliers, {_OUTLIERS}",
+    "Without outliers",
+    f"≤ {THINNEST:g} nm",
+)
 
 
 def alignment_section(estimates: Mapping[str, xr.Dataset]) -> Section | None:
@@ -28,33 +37,29 @@ def alignment_section(estimates: Mapping[str, xr.Dataset]) -> Section | None:
     if "align" not in estimates:
         return None
     estimate = estimates["align"].compute()
-    bad = int(estimate["bad"].sum()) if "bad" in estimate else 0
+    flagged = int((estimate["flag"] > 0).sum())
     caption = f"Shifts that bring {count(estimate.sizes['z'], 'slice')} into line."
-    if bad:
-        caption += f" Crosses: images that fit no neighbour ({bad})."
+    if flagged:
+        caption += f" Crosses: images that are blank, defocused or fit no neighbour ({flagged})."
     body = picture(embedded(drift_trace(estimate), "svg"), "Drift of the slices.", caption)
-    if "correlation_after" in estimate or "residual" in estimate:
-        source = embedded(pair_quality(estimate), "svg")
-        body += picture(source, "Quality of each slice.", _quality(estimate))
+    if estimate.sizes["z"] > 1:
+        source = embedded(pair_quality(estimate.sel(neighbour=1)), "svg")
+        body += picture(source, "Each slice with the next.", _quality(estimate))
     return Section("alignment", "Alignment", body)
 
 
 def _quality(estimate: xr.Dataset) -> str:
-    """Say how well slices correlate with their neighbours, and what shift is left."""
-    text = "Mean over the pairs of a slice with its neighbours; thin: before."
-    medians = {
-        when: float(estimate[f"correlation_{when}"].median())
-        for when in ("before", "after")
-        if f"correlation_{when}" in estimate
-    }
-    if medians:
-        listed = ", ".join(f"{value:.3f} {when}" for when, value in medians.items())
-        text += f" Median correlation: {listed} alignment."
-    if "residual" in estimate:
-        residual = float(np.sqrt((estimate["residual"] ** 2).mean()))
-        unit = estimate["residual"].attrs.get("units", "")
-        text += f" Residual: {residual:.3g} {unit}".rstrip() + " rms."
-    return text
+    """Say how well slices correlate with the next, and what shift is left."""
+    following = estimate.sel(neighbour=1).median()
+    text = (
+        f"Median correlation: {float(following['correlation_before']):.3f} before, "
+        f"{float(following['correlation_after']):.3f} after alignment. Residual, the measured "
+        f"shift less the solution: median {float(following['residual']):.2g} nm"
+    )
+    if estimate.sizes["voltage"] > 1:
+        between = float(estimate["residual"].sel(neighbour=0).median())
+        text += f", between voltages {between:.2g} nm"
+    return text + "."
 
 
 def depth_section(
@@ -70,8 +75,7 @@ def depth_section(
     if "thickness" not in estimates or not is_regular(stack):
         body.append(_given(stack))
     if "thickness" in estimates:
-        estimate = estimates["thickness"].isel(z=slice(-1))  # nothing ends the last slice
-        body.append(_estimated(estimate.compute()))
+        body.append(_estimated(estimates["thickness"].compute()))
     body.append(_on_grid(stages))
     return Section("depth", "Slice depth", "\n".join(filter(None, body)))
 
@@ -93,77 +97,83 @@ def _given(stack: xr.Dataset) -> str:
 
 def _estimated(estimate: xr.Dataset) -> str:
     """Plot the estimated thickness, beside a second source if there is one."""
-    thickness = estimate["thickness"].values
-    if not np.isfinite(thickness).any():
-        return paragraph(f"None of {count(len(thickness), 'slice')} has an estimated thickness.")
-    flags = {"lost": np.isnan(thickness), "outlier": thickness_outliers(thickness)}
-    absent = {name: ("z", flag) for name, flag in flags.items() if name not in estimate}
-    estimate = estimate.assign(absent)
-    sources = {"estimated": thickness}
-    if "reference_thickness" in estimate:
-        reference = estimate["reference_thickness"]
-        sources[str(reference.attrs.get("source", "as given"))] = reference.values
-    caption = "Dashed: mean, band: one standard deviation."
-    if "standard_error" in estimate:
-        error = float(estimate["standard_error"].median())
-        caption += f" Grey around the line: standard error, median {error:.2g} nm."
+    shown = estimate.isel(z=slice(-1))  # nothing ends the last slice
+    sources = {"estimated": shown["thickness"].values}
+    if not np.isfinite(sources["estimated"]).any():
+        return paragraph("No slice has an estimated thickness.")
+    error = float(shown["standard_error"].median())
+    caption = (
+        "Dashed: mean, band: one standard deviation. Grey around the line: standard error, "
+        f"median {error:.2g} nm."
+    )
     lost = int(estimate["lost"].sum())
     if lost:
         caption += f" Grey stripes: {count(lost, 'lost slice')}."
-    names = list(sources)
-    figure = embedded(thickness_trace(estimate, (names[0], names[-1])), "svg")
+    agreement = ""
+    if "reference_thickness" in estimate:
+        reference = shown["reference_thickness"]
+        name = str(reference.attrs.get("source", "as given"))
+        if uniform(reference.values):
+            caption += f" Thickness {name}: {mean_and_spread(reference.values, 'nm')} throughout."
+        else:
+            sources[name] = reference.values
+            agreement = _agreement(estimate, name)
+    figure = embedded(thickness_trace(shown, sources), "svg")
     rows = [_source_row(name, values) for name, values in sources.items()]
-    head = ("Thickness", "Slices", "Mean ± std", f"Without outliers, {_OUTLIERS}", "≤ 1 nm")
     body = picture(figure, "Estimated slice thickness.", caption)
-    return body + table(head, rows, numbers=range(1, len(head)), style="narrow")
+    return body + table(_HEAD, rows, numbers=range(1, len(_HEAD)), style="narrow") + agreement
 
 
 def _source_row(name: str, thickness: np.ndarray) -> tuple[str, ...]:
     known = thickness[np.isfinite(thickness)]
-    inner = mean_and_spread(known[~thickness_outliers(known)], "nm")
-    thin = f"{np.mean(known <= _IMPLAUSIBLE):.1%}" if len(known) else "–"
-    return name, str(len(known)), mean_and_spread(known, "nm"), inner, thin
+    out = thickness_outliers(known)
+    return (
+        name,
+        str(len(known)),
+        mean_and_spread(known, "nm"),
+        f"{out.mean():.1%}",
+        mean_and_spread(known[~out], "nm"),
+        f"{thin_share(known):.1%}",
+    )
+
+
+def _agreement(estimate: xr.Dataset, name: str) -> str:
+    """Say how well the estimate agrees with a second source, slice by slice."""
+    sources = estimate["thickness"], estimate["reference_thickness"]
+    found = compare_slice_thickness(*sources, names=("estimated", name))
+    numbers = {
+        "correlation": f"{float(found['correlation']):.3f}",
+        "rms difference": f"{float(found['rms_difference']):.3g} nm",
+        "mean difference": f"{float(found['mean_difference']):+.2g} nm",
+    }
+    listed = ", ".join(f"{label} {number}" for label, number in numbers.items())
+    return paragraph(f"Slice by slice, {name} less estimated: {listed}.")
 
 
 def _on_grid(stages: Mapping[str, xr.Dataset]) -> str:
     """Say how far the planes of the grid are from slices, and which slices were removed."""
-    gridded = [stack for stack in stages.values() if "measured" in stack.coords]
-    if not gridded:
+    placed = [s for s in stages.values() if "measured" in s.coords and is_placed(s)]
+    if not placed:
         return ""
-    stack = require(gridded[-1])
+    stack = require(placed[-1])
     measured = stack["measured"].values
     if not measured.any():
         return paragraph("No plane holds a slice.")
-    distance = distance_to_slice(stack["z"].values, measured)
+    if measured.all():
+        return paragraph(f"All {len(measured)} planes hold a slice.{_left_out(stages, measured)}")
+    distance = gap_distance(stack).values
     caption = (
         f"{measured.sum()} of {len(measured)} planes hold a slice; the others are at most "
         f"{distance.max():.4g} nm away from one, {distance[~measured].mean():.3g} nm in the mean."
-        if not measured.all()
-        else f"All {len(measured)} planes hold a slice."
     )
-    caption += _left_out(stages, int(measured.sum()))
-    if measured.all():
-        return paragraph(caption)
     figure = embedded(distance_trace(stack, distance), "svg")
-    return picture(figure, "Distance to the nearest slice.", caption)
+    return picture(figure, "Distance to the nearest slice.", caption + _left_out(stages, measured))
 
 
-def distance_to_slice(z: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Return the distance in nm of each plane to the nearest one with a slice, (z)."""
-    slices = z[measured]
-    after = np.searchsorted(slices, z).clip(0, len(slices) - 1)
-    before = (after - 1).clip(0)
-    return np.asarray(np.minimum(np.abs(z - slices[after]), np.abs(z - slices[before])))
-
-
-def _left_out(stages: Mapping[str, xr.Dataset], moved: int) -> str:
-    """Say how many slices have not come onto the grid."""
-    before = [stack for stack in stages.values() if not _is_repositioned(stack)]
-    left_out = before[-1].sizes["z"] - moved if before else 0
-    if left_out <= 0 or len(before) == len(stages):
+def _left_out(stages: Mapping[str, xr.Dataset], measured: np.ndarray) -> str:
+    """Say how many of the slices that were imaged have not come onto the grid."""
+    first = stages.get("simulate", next(iter(stages.values())))
+    left_out = first.sizes["z"] - int(measured.sum())
+    if left_out <= 0 or is_placed(first):
         return ""
     return f" Left out as failed or duplicate: {count(left_out, 'slice')}."
-
-
-def _is_repositioned(stack: xr.Dataset) -> bool:
-    return any(record["step"] == "reposition_slices" for record in provenance(stack))

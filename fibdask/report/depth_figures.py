@@ -8,20 +8,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..conventions import OUTLIER_SCORE, thickness_outliers
 from .figures import ACCENT, ALARM, INK, plot_axes
+from .words import uniform
 
 # Told apart by colour-blind readers, and by their dashes in grey.
 CURVE_STYLES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
-_BEFORE, _REFERENCE = "#8a929e", "#E69F00"
-_OUTLIER = 1.5  # z-score
-
-
-def thickness_outliers(thickness: np.ndarray) -> np.ndarray:
-    """Return where the z-score of slice thicknesses exceeds 1.5 either way; NaN is none."""
-    known = thickness[np.isfinite(thickness)]
-    if not len(known) or known.std() <= 1e-9 * known.mean():
-        return np.zeros(len(thickness), bool)
-    return np.asarray(np.abs(thickness - known.mean()) > _OUTLIER * known.std())
+_LOST, _REFERENCE = "#8a929e", "#E69F00"
 
 
 def depth_trace(stack: xr.Dataset) -> Figure:
@@ -43,26 +36,23 @@ def depth_trace(stack: xr.Dataset) -> Figure:
     return figure
 
 
-def thickness_trace(estimate: xr.Dataset, labels: tuple[str, str]) -> Figure:
-    """Plot estimated thickness with its standard error, and histograms of it and a reference.
+def thickness_trace(estimate: xr.Dataset, sources: dict[str, np.ndarray]) -> Figure:
+    """Plot estimated thickness with its standard error, and histograms of all sources.
 
-    `labels` are those of the estimate and of its `reference_thickness`.
+    `sources` are thicknesses (z) by name, that of the estimate first, then a second one if any.
     """
-    thickness = estimate["thickness"].values
+    (_, thickness), *others = sources.items()
     figure = Figure(figsize=(9.6, 3.4), layout="constrained")
     grid = figure.add_gridspec(1, 2, width_ratios=(3, 1))
     trace = plot_axes(figure, grid[0], "slice", "slice thickness (nm)")
-    sources = {labels[0]: thickness}
-    if "reference_thickness" in estimate:
-        sources[labels[1]] = estimate["reference_thickness"].values
-        trace.plot(sources[labels[1]], color=_REFERENCE, linewidth=0.8, label=labels[1])
-    if "standard_error" in estimate:
-        error = estimate["standard_error"].values
-        ends = thickness - error, thickness + error
-        trace.fill_between(np.arange(len(error)), *ends, color=INK, alpha=0.25, linewidth=0)
+    for name, values in others:
+        trace.plot(values, color=_REFERENCE, linewidth=0.8, label=name)
+    error = estimate["standard_error"].values
+    ends = thickness - error, thickness + error
+    trace.fill_between(np.arange(len(error)), *ends, color=INK, alpha=0.25, linewidth=0)
     _thickness(trace, thickness, estimate["outlier"].values)
     for k in np.flatnonzero(estimate["lost"].values):
-        trace.axvspan(k - 0.5, k + 0.5, color=_BEFORE, alpha=0.3, linewidth=0)
+        trace.axvspan(k - 0.5, k + 0.5, color=_LOST, alpha=0.3, linewidth=0)
     histogram = plot_axes(figure, grid[1], "slices", "")
     _histogram(histogram, trace, sources)
     return figure
@@ -76,10 +66,11 @@ def _thickness(axes: Axes, thickness: np.ndarray, outlier: np.ndarray) -> None:
     axes.plot(thickness, color=INK, linewidth=0.8)
     out = np.flatnonzero(outlier)
     if len(out):
-        axes.plot(out, thickness[out], "o", color=ALARM, markersize=3.5, label="|z-score| > 1.5")
+        label = f"|z-score| > {OUTLIER_SCORE}"
+        axes.plot(out, thickness[out], "o", color=ALARM, markersize=3.5, label=label)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
-    if spread <= 1e-9 * mean:
+    if uniform(thickness):
         axes.set_ylim(0, 1.6 * mean)
 
 
@@ -101,65 +92,53 @@ def _histogram(axes: Axes, trace: Axes, sources: dict[str, np.ndarray]) -> None:
 
 
 def drift_trace(estimate: xr.Dataset) -> Figure:
-    """Plot the shifts (voltage, z) along y and x against depth; bad slices are crossed out."""
+    """Plot the shifts (voltage, z) along y and x against depth; flagged slices are crossed out."""
     figure = Figure(figsize=(9.6, 4.4), layout="constrained")
     grid = figure.add_gridspec(2, 1)
     for row, axis in enumerate("yx"):
         label = "depth z (µm)" if row else ""
         axes = plot_axes(figure, grid[row], label, f"shift along {axis} (nm)")
-        for curve, colour, dashes in _per_voltage(estimate[f"shift_{axis}"]):
-            z, name = curve["z"].values / 1000, _voltage_name(curve)
-            axes.plot(z, curve, color=colour, linestyle=dashes, linewidth=1.3, label=name)
-            if "bad" in estimate:
-                bad = _of_voltage(estimate["bad"], curve).values
-                style: dict[str, Any] = {"color": INK, "markersize": 6, "markeredgewidth": 1.6}
-                axes.plot(z[bad], curve.values[bad], "x", **style)
+        _curves(axes, estimate[f"shift_{axis}"])
+        for curve, flag in zip(estimate[f"shift_{axis}"], estimate["flag"].values, strict=True):
+            flagged = curve[flag > 0]
+            style: dict[str, Any] = {"color": INK, "markersize": 6, "markeredgewidth": 1.6}
+            axes.plot(flagged["z"] / 1000, flagged, "x", **style)
         axes.sharex(figure.axes[0])
         axes.tick_params(labelbottom=row == 1)
-    if "voltage" in estimate.dims:
-        figure.axes[0].legend(frameon=False, fontsize=8, ncols=4)
+    _legend_above(figure.axes[0])
     figure.align_ylabels()
     return figure
 
 
-def pair_quality(estimate: xr.Dataset) -> Figure:
-    """Plot the correlation of each slice with its neighbours, thin before, and residuals."""
-    panels = [("correlation_after", "correlation"), ("residual", "residual")]
-    panels = [(name, label) for name, label in panels if name in estimate]
-    figure = Figure(figsize=(9.6, 2.3 * len(panels) + 0.4), layout="constrained")
-    grid = figure.add_gridspec(len(panels), 1)
-    for row, (name, label) in enumerate(panels):
-        unit = estimate[name].attrs.get("units")
-        last = row == len(panels) - 1
-        ylabel = f"{label} ({unit})" if unit else label
-        axes = plot_axes(figure, grid[row], "depth z (µm)" if last else "", ylabel)
-        axes.sharex(figure.axes[0])
-        axes.tick_params(labelbottom=last)
-        if name == "correlation_after" and "correlation_before" in estimate:
-            _plot_quality(axes, per_slice(estimate["correlation_before"]), before=True)
-        if name == "residual":
-            _plot_quality(axes, per_slice(estimate[name] ** 2) ** 0.5, before=False)
-            axes.set_ylim(0, None)
-        else:
-            _plot_quality(axes, per_slice(estimate[name]), before=False)
-    if "voltage" in estimate.dims:
-        figure.axes[0].legend(frameon=False, fontsize=8, ncols=4, loc="best")
+def pair_quality(pairs: xr.Dataset) -> Figure:
+    """Plot correlations and residual of each slice with the next one (voltage, z) against depth."""
+    figure = Figure(figsize=(9.6, 5.2), layout="constrained")
+    grid = figure.add_gridspec(2, 1)
+    correlation = plot_axes(figure, grid[0], "", "correlation")
+    _curves(correlation, pairs["correlation_before"], ", before", linewidth=0.7, alpha=0.5)
+    _curves(correlation, pairs["correlation_after"], ", after")
+    residual = plot_axes(figure, grid[1], "depth z (µm)", "residual (nm)")
+    _curves(residual, pairs["residual"])
+    residual.set_ylim(0, None)
+    residual.sharex(correlation)
+    correlation.tick_params(labelbottom=False)
+    for axes in figure.axes:
+        _legend_above(axes)
     figure.align_ylabels()
     return figure
 
 
-def _plot_quality(axes: Axes, values: xr.DataArray, *, before: bool) -> None:
-    """Plot a quality of slices (voltage, z) against depth."""
-    for curve, colour, dashes in _per_voltage(values):
-        style: dict[str, Any] = {"color": colour, "linestyle": dashes, "linewidth": 1.3}
-        style |= {"alpha": 0.5, "linewidth": 0.7} if before else {"label": _voltage_name(curve)}
-        axes.plot(curve["z"] / 1000, curve, **style)
+def _curves(axes: Axes, values: xr.DataArray, when: str = "", **style: float) -> None:
+    """Plot values (voltage, z) against depth, by voltage in colour and dashes."""
+    for curve, (colour, dashes) in zip(values, cycle(CURVE_STYLES), strict=False):
+        drawn: dict[str, Any] = {"linewidth": 1.3, "color": colour, "linestyle": dashes} | style
+        label = f"{float(curve['voltage']):g} kV{when}"
+        axes.plot(curve["z"] / 1000, curve, label=label, **drawn)
 
 
-def per_slice(values: xr.DataArray) -> xr.DataArray:
-    """Return the mean over all pairs of a slice, (voltage, z) or (z)."""
-    others = [dim for dim in values.dims if dim not in ("voltage", "z")]
-    return values.mean(others) if others else values
+def _legend_above(axes: Axes) -> None:
+    """Put the legend where no curve runs."""
+    axes.legend(frameon=False, fontsize=8, ncols=6, loc="lower left", bbox_to_anchor=(0, 1))
 
 
 def distance_trace(stack: xr.Dataset, distance: np.ndarray) -> Figure:
@@ -170,19 +149,3 @@ def distance_trace(stack: xr.Dataset, distance: np.ndarray) -> Figure:
     axes.fill_between(stack["z"].values / 1000, distance, **style)
     axes.set_ylim(0, None)
     return figure
-
-
-def _per_voltage(values: xr.DataArray) -> list[tuple[xr.DataArray, str, str]]:
-    """Return a curve (z) for each voltage, with colour and dashes."""
-    if "voltage" not in values.dims:
-        return [(values, *CURVE_STYLES[0])]
-    curves = [values.isel(voltage=v) for v in range(values.sizes["voltage"])]
-    return [(curve, *style) for curve, style in zip(curves, cycle(CURVE_STYLES), strict=False)]
-
-
-def _of_voltage(values: xr.DataArray, curve: xr.DataArray) -> xr.DataArray:
-    return values.sel(voltage=curve["voltage"]) if "voltage" in values.dims else values
-
-
-def _voltage_name(curve: xr.DataArray) -> str:
-    return f"{float(curve['voltage']):g} kV" if "voltage" in curve.coords else ""

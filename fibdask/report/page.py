@@ -47,11 +47,10 @@ def write_report(
         `blocks_failed`, `seconds`, `forecast_bytes`, `peak_bytes` and `failures` (each with
         `block` and `cause`).
     estimates
-        What was estimated of the slices, by stage: for `align`, `shift_y` and `shift_x`
-        (voltage, z) in nm, and any of `correlation_before`, `correlation_after`, `residual`
-        (voltage, z, …) and `bad` (voltage, z); for `thickness`, `thickness` (z) in nm, NaN where
-        it is not known, and any of `standard_error` and `reference_thickness` (z) in nm, `lost`
-        and `outlier` (z).
+        What was estimated of the slices, by stage: for `align`, as `estimate_shifts` returns it;
+        for `thickness`, what `estimate_slice_thickness` returns as a dataset, with the variable
+        `thickness` (z) in nm, and `reference_thickness` (z) in nm if there is a second source,
+        with its name in the attribute `source`.
 
     Returns
     -------

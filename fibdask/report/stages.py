@@ -50,6 +50,15 @@ def provenance(stack: xr.Dataset) -> list[dict[str, Any]]:
     return [json.loads(r) for r in ([records] if isinstance(records, str) else records)]
 
 
+def is_placed(stack: xr.Dataset) -> bool:
+    """Return whether slices are on the planes of a grid, where those that hold none are gaps."""
+    return any(_is_inpainted(r) or r["step"] == "reposition_slices" for r in provenance(stack))
+
+
+def _is_inpainted(record: Mapping[str, Any]) -> bool:
+    return str(record["step"]).startswith("inpaint")
+
+
 def describe(stack: xr.Dataset) -> str:
     """Return size and voxels of a stack in words."""
     where = slices.geometry(stack)
@@ -70,22 +79,32 @@ def voxel_size(stack: xr.Dataset) -> str:
 def _stage(stack: xr.Dataset, shown: set[str], *, compact: bool) -> str:
     """Show what is new in a stack; `shown` collects what earlier stages have shown."""
     stack = require(stack)
-    gaps = np.zeros(stack.sizes["z"], bool)
+    absent = np.zeros(stack.sizes["z"], bool)
     if "measured" in stack.coords:
-        gaps = ~stack["measured"].values
-    filled = any(str(record["step"]).startswith("inpaint") for record in provenance(stack))
-    where = slices.geometry(stack, gaps if filled else ~gaps)
+        absent = ~stack["measured"].values
+    filled, placed = any(map(_is_inpainted, provenance(stack))), is_placed(stack)
+    where = slices.geometry(stack, absent if filled else ~absent)
+    gaps = absent if placed else np.zeros_like(absent)
     views = _StageViews(stack, where, gaps, filled=filled, places=not compact)
     cards = views.cards(shown)
-    described = describe(stack)
-    notes = [] if described in shown else [paragraph(described)]
-    shown.add(described)
-    if gaps.any():
-        share = f"{gaps.sum()} of {len(gaps)} planes ({gaps.mean():.0%})"
-        state = "are filled between slices" if filled else "hold no slice: gaps, shown in colour"
-        notes.append(paragraph(f"{share} {state}."))
+    notes = [describe(stack), *_absent(absent, filled=filled, placed=placed)]
+    new = [paragraph(note) for note in notes if note not in shown]
+    shown.update(notes)
     style = "views compact" if compact else "views"
-    return "\n".join([*notes, f'<div class="{style}">', *cards, "</div>"])
+    return "\n".join([*new, f'<div class="{style}">', *cards, "</div>"])
+
+
+def _absent(absent: np.ndarray, *, filled: bool, placed: bool) -> list[str]:
+    """Say what becomes of the planes (z) that hold no slice that was measured."""
+    if not absent.any():
+        return []
+    number, share = f"{absent.sum()} of {len(absent)}", f"({absent.mean():.0%})"
+    if filled:
+        return [f"{number} planes {share} are filled between slices."]
+    if placed:
+        return [f"{number} planes {share} hold no slice: gaps, shown in colour."]
+    failed = "fit no neighbour or are marked as failed: repositioning leaves them out."
+    return [f"{number} slices {share} {failed}"]
 
 
 class _StageViews:

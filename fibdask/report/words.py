@@ -5,15 +5,18 @@ import numpy as np
 _ROUNDING = 1e-9  # of the mean: a spread that is only rounding
 
 
+def uniform(values: np.ndarray) -> bool:
+    """Return whether finite values differ by no more than rounding."""
+    return bool(np.nanstd(values) <= _ROUNDING * abs(np.nanmean(values)))
+
+
 def mean_and_spread(values: np.ndarray, unit: str) -> str:
     """Return the mean of finite values ± their standard deviation, if it is not just rounding."""
     values = values[np.isfinite(values)]
     if not len(values):
         return "–"
-    mean, spread = values.mean(), values.std()
-    if spread <= _ROUNDING * abs(mean):
-        return f"{mean:.4g} {unit}"
-    return f"{mean:.4g} ± {spread:.3g} {unit}"
+    mean = f"{values.mean():.4g}"
+    return f"{mean} {unit}" if uniform(values) else f"{mean} ± {values.std():.3g} {unit}"
 
 
 def count(number: int, noun: str) -> str:

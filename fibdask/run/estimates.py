@@ -1,14 +1,16 @@
 """Stages that estimate a few numbers of all slices first, and apply them then."""
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from ..align import apply_shifts, estimate_shifts
-from ..conventions import attributes, require
+from ..conventions import FibdaskWarning, require
 from ..thickness import apply_slice_thickness, estimate_slice_thickness
 
 Compute = Callable[[xr.DataArray], xr.DataArray]
@@ -26,14 +28,15 @@ class Estimate:
     apply
         Function (stack, numbers, *, …) that corrects a stack, lazily.
     expected
-        Function (stack) that returns the corrected stack as far as it is known before.
+        Function (stack, options of apply) that returns the corrected stack as far as it is known
+        before, and refuses what `apply` would.
     moves_voxels
         Whether volumes change; if not, they are not stored anew.
     """
 
     estimate: Callable[..., Any]
     apply: Callable[..., xr.Dataset]
-    expected: Callable[[xr.Dataset], xr.Dataset]
+    expected: Callable[..., xr.Dataset]
     moves_voxels: bool
 
     @property
@@ -44,12 +47,21 @@ class Estimate:
     def solve(self, stack: xr.Dataset, compute: Compute, given: Mapping[str, Any]) -> xr.Dataset:
         """Estimate, and return all numbers as a dataset."""
         found = self.estimate(stack, compute=compute, **_options(self.estimate, given))
-        return found.to_dataset(name=THICKNESS) if isinstance(found, xr.DataArray) else found
+        if isinstance(found, xr.Dataset):
+            return found
+        before = stack["slice_thickness"]
+        reference = ("z", before.values, {**before.attrs, "source": "as given"})
+        numbers: xr.Dataset = found.to_dataset(name=THICKNESS)
+        return numbers.assign(reference_thickness=reference)
 
     def use(self, stack: xr.Dataset, numbers: xr.Dataset, given: Mapping[str, Any]) -> xr.Dataset:
         """Correct a stack by estimated numbers."""
         first = numbers.get(THICKNESS, numbers)
         return self.apply(stack, first, **_options(self.apply, given))
+
+    def plan(self, stack: xr.Dataset, given: Mapping[str, Any]) -> xr.Dataset:
+        """Return the corrected stack as far as it is known before."""
+        return self.expected(stack, **_options(self.apply, given))
 
     def measurement(self, stack: xr.Dataset, given: Mapping[str, Any]) -> xr.DataArray:
         """Return the first measurement that the estimate asks for, lazily."""
@@ -78,27 +90,25 @@ def _stop(array: xr.DataArray) -> xr.DataArray:
     raise _MeasurementError(array)
 
 
-def _align(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "edge") -> xr.Dataset:
-    """Translate slices; those that fit no neighbour count as not measured, and get filled."""
-    aligned = apply_shifts(stack, shifts, outside=outside)
-    bad = (shifts["flag"] > 0).any("voltage").values
-    if "measured" in stack.coords:
-        bad = bad | ~stack["measured"].values
-    if not bad.any():
-        return aligned
-    return aligned.assign_coords(measured=("z", ~bad, attributes("measured")))
+def _unmoved(stack: xr.Dataset, **given: Any) -> xr.Dataset:
+    zero = np.zeros((stack.sizes["voltage"], stack.sizes["z"]))
+    shifts = {name: (("voltage", "z"), zero) for name in ("shift_y", "shift_x")}
+    return apply_shifts(stack, xr.Dataset(shifts), **given)
 
 
-def _unmoved(stack: xr.Dataset) -> xr.Dataset:
-    """Return the stack translated by nothing."""
-    zero = xr.zeros_like(stack["voltage"] * stack["z"]).drop_vars(
-        ["slice_thickness"], errors="ignore"
-    )
-    return apply_shifts(stack, xr.Dataset({"shift_y": zero, "shift_x": zero}))
+def _not_measured_yet(stack: xr.Dataset, **given: Any) -> xr.Dataset:
+    given_depth = stack["slice_thickness"]
+    even = given_depth.copy(data=np.full(given_depth.size, float(given_depth.mean())))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FibdaskWarning)
+        apply_slice_thickness(stack, even, **given)
+    return require(stack)
 
 
 THICKNESS = "thickness"
 ESTIMATES = {
-    "align": Estimate(estimate_shifts, _align, _unmoved, moves_voxels=True),
-    THICKNESS: Estimate(estimate_slice_thickness, apply_slice_thickness, require, False),
+    "align": Estimate(estimate_shifts, apply_shifts, _unmoved, moves_voxels=True),
+    THICKNESS: Estimate(
+        estimate_slice_thickness, apply_slice_thickness, _not_measured_yet, moves_voxels=False
+    ),
 }

@@ -24,7 +24,7 @@ from .estimates import ESTIMATES
 from .folder import COUNTS, LOG, RunFolder
 from .planning import plan_stages
 from .progress import LOGGER, RunMonitor, log_file
-from .recipe import Recipe, call_stage, read_recipe
+from .recipe import Recipe, blamed_on, call_stage, read_recipe
 from .results import compute_results, report_run, store_results
 from .stages import (
     ESTIMATE,
@@ -165,10 +165,11 @@ class Pipeline:
             called: xr.Dataset = call_stage(name, stack, table)
             return called
         self._stage, self._reports = name, []
-        numbers = ESTIMATES[name].solve(stack, self._compute, table)
-        store_results(numbers, self.folder.store(f"{name}{ESTIMATE}"))
-        self.estimates[name] = numbers
-        return ESTIMATES[name].use(stack, numbers, table)
+        with blamed_on(name):
+            numbers = ESTIMATES[name].solve(stack, self._compute, table)
+            store_results(numbers, self.folder.store(f"{name}{ESTIMATE}"))
+            self.estimates[name] = numbers
+            return ESTIMATES[name].use(stack, numbers, table)
 
     def _compute(self, measurement: xr.DataArray) -> xr.DataArray:
         """Make the values of a measurement, resumably."""

@@ -19,11 +19,11 @@ from ..blocks import (
     reduction_forecast,
     values_target,
 )
-from ..conventions import VOLUMES, is_regular
+from ..conventions import VOLUMES, finish_stack, is_regular
 from ..io.pyramid import coarsen, needs_level
 from ..io.store import volume_targets
 from .cluster import parse_memory
-from .estimates import ESTIMATES
+from .estimates import ESTIMATES, THICKNESS
 from .info import table
 from .recipe import Recipe, blamed_on, call_stage, read_recipe
 from .stages import (
@@ -75,6 +75,8 @@ def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
         stack, rows = _stage_rows(first_name(recipe), stack, list(VOLUMES), block_bytes)
     stacks = [stack]
     for stage in stage_names(recipe):
+        if stage == "reposition" and THICKNESS in recipe.tables:
+            stack = _with_room(stack, recipe.tables[stage]["spacing"])
         stack, more = _call(stage, stack, recipe.tables[stage])
         rows += more
         if stage == stage_names(recipe)[-1] or is_kept(stage):
@@ -99,16 +101,27 @@ def _call(
         return call_stage(stage, stack, table), []
     with blamed_on(stage):
         measurement = ESTIMATES[stage].measurement(stack, table).data
-    target = values_target(measurement, Path())
+        expected = ESTIMATES[stage].plan(stack, table)
+    target, rounds = values_target(measurement, Path()), table.get("rounds", 1)
     row = {
         "name": f"{stage} {MEASUREMENT}",
         "variable": "values",
-        "blocks": target.grid.size,
-        "tasks": target.grid.size,
+        "blocks": target.grid.size * rounds,
+        "tasks": target.grid.size * rounds,
         "task_bytes": forecast(measurement, target),
-        "disk_bytes": measurement.nbytes,
+        "disk_bytes": measurement.nbytes * rounds,
     }
-    return ESTIMATES[stage].expected(stack), [row]
+    return expected, [row]
+
+
+def _with_room(stack: xr.Dataset, spacing: float) -> xr.Dataset:
+    """Return a stack whose depth is not measured yet with a plane for each of its slices."""
+    z = stack["z"].values
+    least = spacing * (len(z) - 1)
+    if z[-1] - z[0] >= least:
+        return stack
+    deeper = z[0] + (z - z[0]) * least / (z[-1] - z[0])
+    return finish_stack(stack.assign_coords(z=("z", deeper, stack["z"].attrs)))
 
 
 def _level_rows(name: str, stack: xr.Dataset, recipe: Recipe) -> list[dict[str, Any]]:

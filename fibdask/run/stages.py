@@ -10,7 +10,7 @@ from ..conventions import VOLUMES, ConventionError
 from ..simulate import simulate_structure
 from ..statistics import segmentation_errors
 from .estimates import ESTIMATES
-from .recipe import STAGES, Recipe
+from .recipe import STAGES, Recipe, blamed_on
 from .sources import read_input
 
 STATISTICS = "statistics"
@@ -36,7 +36,8 @@ def first_stack(recipe: Recipe) -> xr.Dataset:
         return read_input(**recipe.tables["input"])
     table = recipe.tables["simulate"]
     keys = inspect.signature(simulate_structure).parameters
-    return simulate_structure(**{key: table[key] for key in keys})
+    with blamed_on("simulate"):
+        return simulate_structure(**{key: table[key] for key in keys})
 
 
 def stage_names(recipe: Recipe) -> list[str]:

@@ -12,6 +12,7 @@ from .levelled_waves import (
     levelled_wave_covariance,
     levelled_wave_two_point_correlation,
 )
+from .materials import Material
 from .milling import mimic_milling
 from .phantoms import anisotropy_phantom
 from .random_pores import random_pores
@@ -20,6 +21,7 @@ from .stacks import simulate_stack, simulate_structure
 from .trajectories import electron_trajectories
 
 __all__ = [
+    "Material",
     "add_brightness_drift",
     "add_curtaining",
     "add_noise",

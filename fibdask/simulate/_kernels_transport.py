@@ -276,7 +276,7 @@ def struck(tables, material, energy, face, optical, chance, flown):
     elastic = chance < share
     scale = fetch(tables.loss_scale, material)
     square = energy * energy
-    below = (chance - share) / (_ONE - share) * (square / (scale + square))
+    below = at_least(chance - share, _ZERO) / (_ONE - share) * (square / (scale + square))
     loss = math.sqrt(scale * below / (_ONE - below))
     left = energy - loss if collides & (not elastic) else energy
     path = free if collides else face
@@ -461,7 +461,8 @@ def launch(structure, beam, place, pixel_y, pixel_x, number):
     vy, vx = i4(place.structure_y + pixel_y), i4(place.structure_x + pixel_x)
     vy, y, to_y = _folded(vy, y, beam.sine, structure.rows)
     vx, x, to_x = _folded(vx, x, f4(0), structure.columns)
-    start = i4(0), vy, vx, f4(0), y, x
+    # Never on the outermost face itself: a beam along it would cross it for ever.
+    start = i4(0), vy, vx, f4(0), at_least(y, _HALF_UNIT), at_least(x, _HALF_UNIT)
     return (beam.energy, *start, beam.cosine, to_y, to_x, f4(0), w0, w1, w2, w3, f4(0))
 
 

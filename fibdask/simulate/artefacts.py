@@ -18,6 +18,7 @@ from .images import GAUSSIAN_STD
 from .noise import FULL_SCALE, Noise, make_noise, voltage_word, write_grey
 from .structures import check_positive
 
+_ADDED = 2  # word of the key: other noise than that of `simulate_images` with the same seed
 _STDS = 3.0  # where the blur and the mask of the edges are cut off
 
 
@@ -86,7 +87,7 @@ class AddedNoise:
         scale = np.float32(FULL_SCALE[intensity.dtype.name])
         for v, k in np.ndindex(intensity.shape[:2]):
             signal = intensity[v, k].astype(np.float32) / scale
-            image = (voltage_word(self.voltage[voltages.start + v]), slices.start + k)
+            image = (voltage_word(self.voltage[voltages.start + v]), slices.start + k, _ADDED)
             self.noise.add(signal, image, y.start, x.start)
             write_grey(signal, noisy[v, k])
         return noisy

@@ -53,11 +53,16 @@ def backscatter_coefficient(
     Raises
     ------
     ConventionError
-        If the material is unknown or scatters nothing, or an argument is out of range.
+        If the material is unknown, or an argument is out of range.
     """
     illumination = Illumination(beam_energy_kev * 1e3, tilt, 0.0, cutoff_ev, elastic, losses)
-    count, _ = _send(find_material(material), illumination, electrons, seed, recorded=0)
-    return count / electrons
+    check_electrons(electrons)
+    bulk = find_material(material)
+    if not bulk.composition:  # vacuum
+        check_seed(seed)
+        return 0.0
+    count, _ = _send(bulk, illumination, electrons, seed, recorded=0)
+    return float(count / electrons)
 
 
 def backscattered_electrons(
@@ -88,9 +93,10 @@ def backscattered_electrons(
     Raises
     ------
     ConventionError
-        As `backscatter_coefficient`.
+        As `backscatter_coefficient`, and if the material scatters nothing.
     """
     illumination = Illumination(beam_energy_kev * 1e3, tilt, 0.0, cutoff_ev, elastic, losses)
+    check_electrons(electrons)
     _, exits = _send(find_material(material), illumination, electrons, seed, recorded=electrons)
     numbers = np.flatnonzero(exits[:, 0])
     energy, depth, y, x = exits[numbers, :4].T
@@ -102,15 +108,20 @@ def backscattered_electrons(
     return xr.Dataset(variables | {"direction": direction}, coords, {"electrons": electrons})
 
 
+def check_electrons(electrons: int) -> None:
+    """Check a number of electrons."""
+    whole = isinstance(electrons, int | np.integer) and not isinstance(electrons, bool)
+    if not (whole and 0 < electrons < 2**31):
+        msg = f"electrons must be a whole number in 1 … {2**31 - 1}; got {electrons!r}"
+        raise ConventionError(msg)
+
+
 def _send(
     material: Material, illumination: Illumination, electrons: int, seed: int, *, recorded: int
 ) -> tuple[int, np.ndarray]:
     """Return how many electrons come out, and the exits of the first ones, lengths in nm."""
     if not material.composition:
         msg = f"material must scatter electrons; {material.name} does not"
-        raise ConventionError(msg)
-    if not 0 < electrons < 2**31:
-        msg = f"electrons must be in 1 … {2**31 - 1}; got {electrons}"
         raise ConventionError(msg)
     size = illumination.reach((material,)) / _VOXELS_PER_REACH
     width = 2 * _VOXELS_PER_REACH + 3

@@ -12,6 +12,7 @@ from .. import blocks
 from ..conventions import (
     AXES,
     DIMENSIONS,
+    PHASE_ATTRS,
     PHASES,
     ConventionError,
     attributes,
@@ -31,6 +32,7 @@ from .electrons import (
     check_materials,
     find_detector,
 )
+from .materials import Material
 from .milling import take_planes
 from .monte_carlo import Materials, Microscope, MonteCarloImages, label_materials, tile_block
 from .noise import FULL_SCALE, Noise, make_noise
@@ -127,7 +129,8 @@ def simulate_images(
     -------
     xarray.Dataset
         Stack with `intensity` (voltage, z, y, x) and `true_phase` (z, y, x) on the imaged faces;
-        `true_label` in its place for a structure of labels.
+        `true_label` in its place for a structure of labels that are no phases. Images and truth
+        have blocks of their own.
 
     Raises
     ------
@@ -184,7 +187,8 @@ def simulate_images(
         named = label_materials(materials)
         images = MonteCarloImages(*faces, size, image, named, microscope, noise, dtype)
         block = tile_block(*images.image)
-    truth = "true_phase" if is_phase else "true_label"
+    flags = phase.attrs.get("flag_meanings")
+    truth = "true_phase" if is_phase or flags == PHASE_ATTRS["flag_meanings"] else "true_label"
     stack = _imaged_stack(phase, images, block, truth, _nominal_thickness(phase, slices))
     stack = stack.assign_attrs(_history(phase, slices))
     parameters = {
@@ -192,7 +196,10 @@ def simulate_images(
         "model": model,
         "electrons_per_pixel": electrons,
         "gaussian_std": gaussian_std,
-        "materials": {str(key): material for key, material in materials.items()},
+        "materials": {
+            str(key): asdict(material) if isinstance(material, Material) else material
+            for key, material in materials.items()
+        },
         "detector": detector,
         "seed": seed,
     }

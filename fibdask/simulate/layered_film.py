@@ -12,6 +12,7 @@ from scipy.special import ndtr
 from .. import blocks
 from ..conventions import ConventionError
 from ._kernels_structures import add_gradient_noise
+from .materials import find_material
 from .noise import image_key
 from .records import LARGEST_LABEL
 from .structures import (
@@ -93,6 +94,7 @@ def layered_film(
     """
     sizes = check_voxel_size(voxel_size)
     names, least, largest = _check_layers(layers)
+    find_material(substrate)
     spacing = check_positive("feature_size", feature_size, "nm")
     thickness = LayerThickness(least, largest, spacing, check_seed(seed), sizes[1:])
     labels = build_structure(
@@ -134,6 +136,11 @@ def _check_layers(
     if not 0 < len(layers) <= LARGEST_LABEL:
         msg = f"layers must be 1 to {LARGEST_LABEL}; got {len(layers)}"
         raise ConventionError(msg)
+    for number, layer in enumerate(layers):
+        if len(layer) != 3:
+            msg = f"layer {number} must be (material, least, largest thickness in nm); got {layer}"
+            raise ConventionError(msg)
+        find_material(layer[0])
     names, least, largest = zip(*layers, strict=True)
     for number, (low, high) in enumerate(zip(least, largest, strict=True)):
         check_not_negative(f"least thickness of layer {number}", low, "nm")

@@ -58,7 +58,7 @@ def levelled_wave(
     waves
         Number N of plane waves. The statistics are those of a Gaussian field as N → ∞.
     chunks
-        Blocks of the result: "auto" or as Dask takes them.
+        Blocks of the result: "auto", a number of voxels, or one for each axis.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def hierarchical_levelled_wave(
     waves
         Number of plane waves of each level.
     chunks
-        Blocks of the result: "auto" or as Dask takes them.
+        Blocks of the result: "auto", a number of voxels, or one for each axis.
 
     Returns
     -------

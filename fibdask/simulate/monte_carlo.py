@@ -19,6 +19,8 @@ from .transport import Illumination, Losses, VoxelLengths
 
 Materials = Mapping[Any, str | Material]
 """By the names of the phases, or by label."""
+MOST_ELECTRONS = 2**30
+"""On a pixel: counts have 32 bits."""
 VACUUM_DEPTH = 1000.0
 """Depth in nm at which electrons are given up where the structure holds vacuum."""
 _TABLE_BYTES = 2**22  # of angles, losses and paths, at most
@@ -106,7 +108,9 @@ class Microscope:
     def acceptance(self, voltage: float) -> Acceptance:
         """Return what is detected at a voltage in kV."""
         least = self._least_energy(1e3 * voltage)
-        cosine = np.cos(np.deg2rad(self.acceptance_angle))
+        # All angles means all that come out: from a tilted surface even backwards to the beam.
+        everything = self.acceptance_angle == 90
+        cosine = -1.0 if everything else np.cos(np.deg2rad(self.acceptance_angle))
         return Acceptance(np.float32(least), np.float32(cosine))
 
     def _least_energy(self, energy_ev: float) -> float:
@@ -153,6 +157,9 @@ class MonteCarloImages:
     def __post_init__(self) -> None:
         if not self.noise.electrons:
             msg = "Monte Carlo needs a number of electrons_per_pixel; got None"
+            raise ConventionError(msg)
+        if self.noise.electrons > MOST_ELECTRONS:
+            msg = f"electrons_per_pixel must be at most 2^30; got {self.noise.electrons:g}"
             raise ConventionError(msg)
         for v in range(len(self.voltage)):
             self._illumination(v)

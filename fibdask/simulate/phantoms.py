@@ -48,7 +48,7 @@ def anisotropy_phantom(
     growth
         What each layer is stretched more than the one above it, relative to a sphere.
     chunks
-        Blocks of the result: "auto" or as Dask takes them.
+        Blocks of the result: "auto", a number of voxels, or one for each axis.
 
     Returns
     -------

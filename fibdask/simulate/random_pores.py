@@ -59,7 +59,7 @@ def random_pores(
     seed
         Of the centres and diameters.
     chunks
-        Blocks of the result: "auto" or as Dask takes them.
+        Blocks of the result: "auto", a number of voxels, or one for each axis.
 
     Returns
     -------

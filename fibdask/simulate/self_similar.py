@@ -57,7 +57,7 @@ def self_similar(
     voxel_size
         Voxel size (z, y, x), or of a cube, in nm; that of the given phase by default.
     chunks
-        Blocks of the result: "auto" or as Dask takes them.
+        Blocks of the result: "auto", a number of voxels, or one for each axis.
 
     Returns
     -------

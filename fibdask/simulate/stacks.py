@@ -11,7 +11,7 @@ from .elastic import Model
 from .images import EPOXY_GOLD, GAUSSIAN_STD, simulate_images
 from .levelled_waves import hierarchical_levelled_wave
 from .milling import mimic_milling
-from .structures import split_history
+from .structures import check_seed, split_history
 
 
 def simulate_structure(
@@ -65,7 +65,7 @@ def simulate_stack(
     solid_fraction: tuple[float, ...] = (0.35, 0.35),
     mean_thickness: float = 10.16,
     std_thickness: float = 3.12,
-    voltage: tuple[float, ...] = (1.0, 2.0, 4.0),
+    voltage: tuple[float, ...] | float = (1.0, 2.0, 4.0),
     model: str = "monte_carlo",
     electrons_per_pixel: float | None = 100.0,
     gaussian_std: float = GAUSSIAN_STD,
@@ -161,4 +161,4 @@ def simulate_stack(
 
 def _seeds(seed: int) -> tuple[int, ...]:
     """Return seeds of the structure, its milling, the images, and their three artefacts."""
-    return tuple(int(word) for word in np.random.SeedSequence(seed).generate_state(6))
+    return tuple(int(word) for word in np.random.SeedSequence(check_seed(seed)).generate_state(6))

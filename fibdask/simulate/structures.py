@@ -71,7 +71,7 @@ def check_voxel_size(voxel_size: VoxelSize) -> tuple[float, float, float]:
 def check_positive(name: str, value: float, unit: str) -> float:
     """Check a finite number above zero."""
     if not (np.isfinite(value) and value > 0):
-        msg = f"{name} must be finite and > 0 {unit}; got {value}"
+        msg = f"{name} must be finite and > 0{f' {unit}' if unit else ''}; got {value}"
         raise ConventionError(msg)
     return float(value)
 
@@ -79,7 +79,7 @@ def check_positive(name: str, value: float, unit: str) -> float:
 def check_not_negative(name: str, value: float, unit: str) -> float:
     """Check a finite number that may be zero."""
     if not (np.isfinite(value) and value >= 0):
-        msg = f"{name} must be finite and >= 0 {unit}; got {value}"
+        msg = f"{name} must be finite and >= 0{f' {unit}' if unit else ''}; got {value}"
         raise ConventionError(msg)
     return float(value)
 

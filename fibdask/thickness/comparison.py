@@ -1,10 +1,18 @@
 """Two sources of slice thickness beside one another."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
-from ..conventions import ConventionError
-from .values import IMPLAUSIBLE, OUTLIER_SCORE, implausible_share, outliers
+from ..conventions import (
+    OUTLIER_SCORE,
+    THINNEST,
+    ConventionError,
+    thickness_outliers,
+    thin_share,
+)
+from .values import check_array
 
 _BINS = 40
 
@@ -20,7 +28,7 @@ def compare_slice_thickness(
         Thickness (z) in nm, of the same slices; NaN where it is not known. The last slice, whose
         thickness is nominal, is left out.
     names
-        Of the sources.
+        Of the sources, two that differ.
 
     Returns
     -------
@@ -34,8 +42,12 @@ def compare_slice_thickness(
     Raises
     ------
     ConventionError
-        If they are not of the same slices, or one knows no slice.
+        If they are not arrays (z) in nm of the same slices, one is infinite or knows no slice, or
+        the names do not tell them apart.
     """
+    _check_names(names)
+    for source, name in zip((first, second), names, strict=True):
+        check_array(source, f"thickness of {name}")
     if first.shape != second.shape or not np.array_equal(first["z"], second["z"]):
         msg = (
             f"two sources must tell the thickness of the same slices; {names[0]} has "
@@ -43,7 +55,7 @@ def compare_slice_thickness(
         )
         raise ConventionError(msg)
     values = np.stack([_values(*pair) for pair in zip((first, second), names, strict=True)])
-    marks = np.stack([outliers(source) for source in values])
+    marks = np.stack([thickness_outliers(source) for source in values])
     edges = _edges(values)
     known = np.isfinite(values)
     counts = [np.histogram(row[valid], edges)[0] for row, valid in zip(values, known, strict=True)]
@@ -60,8 +72,8 @@ def compare_slice_thickness(
             "outlier_share": ("source", marks.sum(axis=1) / known.sum(axis=1)),
             "implausible_share": (
                 "source",
-                np.array([implausible_share(row) for row in values]),
-                {"long_name": f"share of slices of at most {IMPLAUSIBLE:g} nm"},
+                np.array([thin_share(row) for row in values]),
+                {"long_name": f"share of slices of at most {THINNEST:g} nm"},
             ),
             "correlation": ((), correlation),
             "rms_difference": ((), rms, nm),
@@ -75,10 +87,16 @@ def compare_slice_thickness(
     )
 
 
+def _check_names(names: Sequence[str]) -> None:
+    if isinstance(names, str) or len(names) != 2 or names[0] == names[1]:
+        msg = f"names must be two that differ, one for each source; got {names!r}"
+        raise ConventionError(msg)
+
+
 def _values(source: xr.DataArray, name: str) -> np.ndarray:
     values = np.asarray(source.values, np.float64)[:-1]
-    if source.dims != ("z",) or not np.isfinite(values).any():
-        msg = f"thickness must be (z) in nm and known for some slices; {name} has none"
+    if not np.isfinite(values).any():
+        msg = f"thickness must be known for some slices; {name} has none"
         raise ConventionError(msg)
     return values
 

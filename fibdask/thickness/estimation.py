@@ -13,16 +13,27 @@ from ..conventions import (
     VOLUMES,
     ConventionError,
     Intervals,
+    attributes,
     finish_stack,
     record_step,
     require,
 )
+from ._kernels import distinct_slices
 from .ruler import measure_marks, solve_marks
 from .similarity import measure_similarity, solve_similarity
-from .values import check_unit, implausible_warning, mean_thickness
+from .values import (
+    check_array,
+    check_no_infinity,
+    check_unit,
+    implausible_warning,
+    mean_thickness,
+    measured_slices,
+    plain_number,
+)
 
 METHODS = ("ruler", "images")
 LOST = ("refuse", "interpolate", "drop")
+_CHANCE = 3.0  # standard errors
 
 
 def estimate_slice_thickness(
@@ -44,6 +55,7 @@ def estimate_slice_thickness(
     ----------
     stack
         Stack with `intensity` (voltage, z, y, x) of at least two slices; for `images`, aligned.
+        Slices that `measured` (z) marks as not measured are lost.
     method
         `ruler`: marks that are milled into the surface and cross a strip of the images as lines
         along y are followed along x. `images`: similarity of slices decays with their distance,
@@ -52,13 +64,14 @@ def estimate_slice_thickness(
         For `ruler`, a table:
 
         `strip`: rows and columns that the marks cross, `{"y": [0, 120], "x": [0, 2000]}`, all of
-        the image by default; `inclined`: the place along x, in the first slice, of one mark that
-        is inclined to the milling direction, or of two that are inclined to either side by the
-        same angle; `parallel`: none or two marks along the milling direction; `angle`: between an
-        inclined mark and the milling direction, in degrees, or else `calibration`:
-        `{"slices": [0, 400], "distance": 4000.0}`, two slices at a known distance in nm; `width`:
-        of the marks, 16 pixels by default; `bright`: true where marks are brighter than what is
-        around them; `units`: of places and widths, `"pixel"` (default) or `"nm"`.
+        the image by default; `inclined`: the place along x, in the first slice that shows it, of
+        one mark that is inclined to the milling direction, or of two that are inclined to either
+        side by the same angle; `parallel`: none or two marks along the milling direction;
+        `angle`: between an inclined mark and the milling direction, in degrees, or else
+        `calibration`: `{"slices": [0, 400], "distance": 4000.0}`, two slices at a known distance
+        in nm; `width`: of the marks, 16 pixels by default; `bright`: true where marks are
+        brighter than what is around them; `units`: of places and widths, `"pixel"` (default) or
+        `"nm"`.
     voltage
         The accelerating voltage in kV that is used; the lowest by default.
     region
@@ -93,7 +106,8 @@ def estimate_slice_thickness(
     `ruler`: with α the angle, dz = ds / tan α for one inclined mark, whose place is counted from
     the middle of the parallel ones, and dz = dd / (2 tan α) for the distance d of two. A place is
     that of a Gaussian fitted to the mean of the rows of the strip, and its standard error that of
-    the fit. The distance of the parallel marks should stay: a warning names where it does not.
+    the fit. The distance of the parallel marks should stay, and the middle of two inclined ones
+    with theirs: a warning names where it does not.
 
     `images`: after the idea of Hanslovsky, Bogovic and Saalfeld, Bioinformatics 33 (2017)
     1379-1386, that similarity is a function of distance alone. The correlation of a slice with the
@@ -101,20 +115,38 @@ def estimate_slice_thickness(
     noise, which lowers both, is told by extrapolating the latter to distance 0. A slice that is
     farther from its neighbours than these are from one another is poor: one factor, its quality,
     explains what it lacks in similarity with both. The standard error is derived from how much
-    distances read along y and along x differ. The scale is as true as the texture is isotropic.
+    distances read along y and along x differ; it is that of one thickness against the others, and
+    leaves out the error of the scale that all share, which is as true as the texture is isotropic.
     """
     if method not in METHODS:
         msg = f"method must be one of {', '.join(METHODS)}; got {method!r}"
         raise ConventionError(msg)
-    if (ruler is not None) != (method == "ruler"):
-        msg = f"ruler, a table of marks, goes with method 'ruler' only; got {ruler} with {method!r}"
-        raise ConventionError(msg)
+    options = {"region": region, "max_distance": max_distance, "isotropic": isotropic}
+    _check_options(method, ruler, options)
     if ruler is not None:
         return solve_marks(compute(measure_marks(stack, ruler, voltage=voltage)))
     measurement = measure_similarity(
         stack, voltage=voltage, max_distance=max_distance, region=region
     )
     return solve_similarity(compute(measurement), isotropic=isotropic)
+
+
+def _check_options(
+    method: str, ruler: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> None:
+    """Refuse options of the other method."""
+    if method == "images":
+        if ruler is not None:
+            msg = "ruler, a table of marks, goes with method 'ruler' only; got method 'images'"
+            raise ConventionError(msg)
+        return
+    if ruler is None:
+        msg = "method 'ruler' needs the table ruler; got none"
+        raise ConventionError(msg)
+    for name, value in options.items():
+        if value is not None and value is not True:
+            msg = f"{name} goes with method 'images' only; got {value!r} with method 'ruler'"
+            raise ConventionError(msg)
 
 
 def apply_slice_thickness(
@@ -138,8 +170,9 @@ def apply_slice_thickness(
     lost
         What becomes of slices whose thickness is NaN. `refuse`: an error names them.
         `interpolate`: those that are lost lie evenly between the slices around them, and where
-        that distance is not known either, each has the mean thickness. `drop`: slices that are
-        lost are taken out of the stack.
+        that distance is not known either, each has the mean thickness; those that were lost by
+        method `images` are marked as not measured, so that `reposition_slices` leaves them out.
+        `drop`: slices that are lost are taken out of the stack.
     drop_thinner
         Slices less than this far in nm below the one before are taken out, as its duplicates.
 
@@ -152,7 +185,8 @@ def apply_slice_thickness(
     ------
     ConventionError
         If thicknesses do not fit the slices, are NaN and not asked to be filled, are not positive,
-        or are in a wrong unit.
+        or are in a wrong unit. With `drop_thinner`, those of estimates may be negative by chance:
+        by up to three standard errors.
 
     Warns
     -----
@@ -164,7 +198,9 @@ def apply_slice_thickness(
         msg = f"lost must be one of {', '.join(LOST)}; got {lost!r}"
         raise ConventionError(msg)
     given = _Given.of(stack, thickness)
-    check_unit(given.thickness, float(stack["slice_thickness"].mean()))
+    nominal = float(stack["slice_thickness"].mean())
+    check_unit(given.thickness, nominal, thin=drop_thinner is not None)
+    given.refuse_negative()
     if lost == "refuse":
         given.refuse_unknown()
     elif lost == "drop":
@@ -172,7 +208,11 @@ def apply_slice_thickness(
     depth = stack["z"].values[0] + given.depth()
     kept = ~given.lost if lost == "drop" else np.ones(len(depth), bool)
     kept = _kept(depth, kept, drop_thinner)
-    moved = _sliced(stack.assign_coords(z=("z", depth, stack["z"].attrs)), np.flatnonzero(kept))
+    stack = stack.assign_coords(z=("z", depth, stack["z"].attrs))
+    if lost == "interpolate" and given.blank.any():
+        measured = measured_slices(stack) & ~given.blank
+        stack = stack.assign_coords(measured=("z", measured, attributes("measured")))
+    moved = _sliced(stack, np.flatnonzero(kept))
     moved = finish_stack(moved, nominal_thickness=given.nominal)
     warning = implausible_warning(given.thickness[:-1])
     if warning is not None and drop_thinner is None:
@@ -196,6 +236,8 @@ class _Given:
     ----------
     thickness, steps
         Distance in nm to the next slice, and to the next that is not lost (z).
+    errors
+        Standard error in nm, 0 where it is not known (z).
     lost
         Slices that could not be used (z).
     source
@@ -204,6 +246,7 @@ class _Given:
 
     thickness: np.ndarray
     steps: np.ndarray
+    errors: np.ndarray
     lost: np.ndarray
     source: str
 
@@ -214,18 +257,24 @@ class _Given:
         if values.shape != (count,):
             msg = f"thickness must have one value for each of {count} slices; got {values.shape}"
             raise ConventionError(msg)
-        if np.isinf(values).any():
-            k = int(np.argmax(np.isinf(values)))
-            msg = f"thickness must be finite, or NaN where unknown; slice {k} has {values[k]} nm"
-            raise ConventionError(msg)
+        check_no_infinity(values)
         steps, lost, source = values, np.zeros(count, bool), "given"
+        errors = np.zeros(count)
         if isinstance(thickness, xr.DataArray):
-            _check_array(stack, thickness)
+            check_array(thickness)
+            _check_place(stack, thickness)
             source = str(thickness.attrs.get("method", source))
+            if "standard_error" in thickness.coords:
+                errors = np.nan_to_num(thickness["standard_error"].values)
             if "lost" in thickness.coords and "step" in thickness.coords:
                 lost = thickness["lost"].values.astype(bool)
                 steps = np.where(np.isnan(values), thickness["step"].values, values)
-        return cls(values, steps, lost, source)
+        return cls(values, steps, errors, lost, source)
+
+    @property
+    def blank(self) -> np.ndarray:
+        """Slices whose image is of no use (z); one that lost its ruler's mark may show more."""
+        return self.lost & (self.source == "images")
 
     @property
     def nominal(self) -> float:
@@ -243,6 +292,13 @@ class _Given:
             )
             raise ConventionError(msg)
 
+    def refuse_negative(self) -> None:
+        negative = self.steps[:-1] < -_CHANCE * self.errors[:-1]
+        if negative.any():
+            k = int(np.argmax(negative))
+            msg = f"thickness must be > 0 nm; slice {k} has {self.steps[k]:g} nm"
+            raise ConventionError(msg)
+
     def refuse_unplaced(self) -> None:
         kept = np.flatnonzero(~self.lost)
         unplaced = np.isnan(self.steps[kept[:-1]])
@@ -256,6 +312,8 @@ class _Given:
 
     def depth(self) -> np.ndarray:
         """Return depth in nm below the first slice; lost slices lie evenly between others."""
+        if len(self.lost) == 1:
+            return np.zeros(1)
         kept = np.flatnonzero(~self.lost)
         mean = mean_thickness(self.steps, self.lost)
         spans = np.diff(kept)
@@ -270,14 +328,7 @@ class _Given:
         return shifted
 
 
-def _check_array(stack: xr.Dataset, thickness: xr.DataArray) -> None:
-    if thickness.dims != ("z",):
-        msg = f"thickness must have the dimension z; found {', '.join(map(str, thickness.dims))}"
-        raise ConventionError(msg)
-    units = thickness.attrs.get("units", "nm")
-    if units != "nm":
-        msg = f"thickness must have units 'nm'; found {units!r}"
-        raise ConventionError(msg)
+def _check_place(stack: xr.Dataset, thickness: xr.DataArray) -> None:
     if "z" in thickness.coords and not np.array_equal(thickness["z"], stack["z"]):
         k = int(np.argmax(thickness["z"].values != stack["z"].values))
         msg = (
@@ -300,14 +351,11 @@ def _kept(depth: np.ndarray, kept: np.ndarray, drop_thinner: float | None) -> np
             )
             raise ConventionError(msg)
         return kept
-    if not (np.isfinite(drop_thinner) and drop_thinner > 0):
-        msg = f"drop_thinner must be > 0 nm; got {drop_thinner} nm"
+    if not 0 < plain_number(drop_thinner) < np.inf:
+        msg = f"drop_thinner must be > 0 nm; got {drop_thinner!r} nm"
         raise ConventionError(msg)
-    chosen = np.zeros(len(depth), bool)
-    last = -np.inf
-    for k in np.flatnonzero(kept).tolist():
-        if depth[k] >= last + drop_thinner:
-            chosen[k], last = True, float(depth[k])
+    chosen = kept.copy()
+    chosen[kept] = distinct_slices(depth[kept], drop_thinner)
     return chosen
 
 

@@ -17,6 +17,7 @@ from ..conventions import (
     require,
 )
 from ._kernels import distinct_slices, free_planes, moved_slices, nearest_planes
+from .values import measured_slices, plain_number
 
 
 def reposition_slices(
@@ -59,8 +60,9 @@ def reposition_slices(
     """
     stack = require(stack)
     _check_positive(spacing)
+    spacing = float(spacing)
     z = stack["z"].values
-    measured = _measured(stack)
+    measured = measured_slices(stack)
     kept = _kept(z, measured, drop, minimum_thickness)
     numbers = np.flatnonzero(kept)
     planes = _planes(z[numbers], spacing)
@@ -83,27 +85,22 @@ def reposition_slices(
 
 
 def _check_positive(spacing: float) -> None:
-    if not (np.isfinite(spacing) and spacing > 0):
-        msg = f"spacing must be > 0 nm; got {spacing} nm"
+    if not 0 < plain_number(spacing) < np.inf:
+        msg = f"spacing must be > 0 nm; got {spacing!r} nm"
         raise ConventionError(msg)
-
-
-def _measured(stack: xr.Dataset) -> np.ndarray:
-    """Return which slices are marked as measured; without a mark, all are."""
-    if "measured" not in stack.coords:
-        return np.ones(stack.sizes["z"], bool)
-    measured: np.ndarray = stack["measured"].values
-    return measured
 
 
 def _kept(
     z: np.ndarray, measured: np.ndarray, drop: Sequence[int], minimum_thickness: float
 ) -> np.ndarray:
     """Return which slices are neither failures nor duplicates."""
-    if not (np.isfinite(minimum_thickness) and minimum_thickness >= 0):
-        msg = f"minimum_thickness must be >= 0 nm; got {minimum_thickness} nm"
+    if not 0 <= plain_number(minimum_thickness) < np.inf:
+        msg = f"minimum_thickness must be >= 0 nm; got {minimum_thickness!r} nm"
         raise ConventionError(msg)
     kept = measured.copy()
+    if np.ndim(drop) != 1:
+        msg = f"drop must be a list of numbers of slices; got {drop!r}"
+        raise ConventionError(msg)
     for number in np.asarray(drop).tolist():
         if type(number) is not int or not 0 <= number < len(z):
             msg = f"drop must hold numbers of slices, 0 to {len(z) - 1}; got {number}"

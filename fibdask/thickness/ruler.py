@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -20,133 +20,12 @@ from ..conventions import (
     voltage_index,
 )
 from ._kernels_ruler import track_mark
+from .marks import Marks, read_ruler
 from .similarity import check_slices
-from .values import thickness_array
+from .values import measured_slices, thickness_array
 
-_WIDTH = 16.0  # pixels
 _SLICES_PER_TASK = 16
 _SCALE_TOLERANCE = 0.01
-_KEYS = ("strip", "parallel", "inclined", "angle", "calibration", "width", "bright", "units")
-
-
-@dataclass(frozen=True)
-class Marks:
-    """The marks of a ruler, in pixels.
-
-    Attributes
-    ----------
-    parallel, inclined
-        Place of the marks along x, in the first slice that shows them.
-    tangent
-        Of the angle between the inclined marks and the milling direction.
-    calibration
-        In its place: two slices, and their distance in nm.
-    width
-        Of the marks.
-    bright
-        They are brighter than what is around them.
-    """
-
-    parallel: Sequence[float]
-    inclined: Sequence[float]
-    tangent: float | None
-    calibration: tuple[int, int, float] | None
-    width: float
-    bright: bool
-
-
-def read_ruler(geometry: Mapping[str, Any], stack: xr.Dataset) -> tuple[tuple[slice, slice], Marks]:
-    """Return the strip of a ruler, rows and columns, and its marks; they must lie in the images."""
-    unknown = sorted(set(geometry) - set(_KEYS))
-    if unknown:
-        msg = f"a ruler has the keys {', '.join(_KEYS)}; got {unknown[0]!r}"
-        raise ConventionError(msg)
-    units = geometry.get("units", "pixel")
-    if units not in ("pixel", "nm"):
-        msg = f"units of a ruler must be 'pixel' or 'nm'; got {units!r}"
-        raise ConventionError(msg)
-    scale = {axis: axis_spacing(stack, axis) if units == "nm" else 1.0 for axis in ("y", "x")}
-    given = geometry.get("strip", {})
-    rows, columns = (
-        _strip(axis, given.get(axis), scale[axis], stack.sizes[axis]) for axis in ("y", "x")
-    )
-    width = float(geometry["width"]) / scale["x"] if "width" in geometry else _WIDTH
-    length = columns.stop - columns.start
-    if not 4 <= width <= length / 3:
-        msg = (
-            "width of a ruler's marks must be from 4 pixels to a third of the strip, "
-            f"{length / 3:g} pixels; got {width:g} pixels"
-        )
-        raise ConventionError(msg)
-    tangent, calibration = _slope(geometry, stack.sizes["z"])
-    parallel = _marks("parallel", geometry, scale["x"], columns, (0, 2))
-    inclined = _marks("inclined", geometry, scale["x"], columns, (1, 2))
-    _check_apart(sorted((*parallel, *inclined)), width)
-    bright = bool(geometry.get("bright", False))
-    return (rows, columns), Marks(parallel, inclined, tangent, calibration, width, bright)
-
-
-def _strip(axis: str, given: Any, scale: float, size: int) -> slice:
-    start, stop = (0, size) if given is None else (round(float(edge) / scale) for edge in given)
-    if not 0 <= start < stop <= size:
-        msg = (
-            f"the strip of a ruler must lie in the image, along {axis} within 0 and {size} "
-            f"pixels; got ({start}, {stop})"
-        )
-        raise ConventionError(msg)
-    return slice(start, stop)
-
-
-def _marks(
-    name: str, geometry: Mapping[str, Any], scale: float, columns: slice, counts: tuple[int, ...]
-) -> tuple[float, ...]:
-    marks = tuple(float(place) / scale for place in np.atleast_1d(geometry.get(name, ())))
-    if len(marks) not in counts:
-        wanted = " or ".join(str(count) for count in counts)
-        msg = f"a ruler has {wanted} {name} marks; got {len(marks)}"
-        raise ConventionError(msg)
-    for mark in marks:
-        if not columns.start <= mark < columns.stop:
-            msg = (
-                f"the {name} mark at {mark:g} pixels lies outside the strip of the ruler, "
-                f"{columns.start} to {columns.stop} pixels along x"
-            )
-            raise ConventionError(msg)
-    return marks
-
-
-def _check_apart(marks: Sequence[float], width: float) -> None:
-    for left, right in pairwise(marks):
-        if right - left < 2 * width:
-            msg = (
-                f"marks of a ruler must be two widths, {2 * width:g} pixels, apart; "
-                f"those at {left:g} and {right:g} pixels are closer"
-            )
-            raise ConventionError(msg)
-
-
-def _slope(
-    geometry: Mapping[str, Any], count: int
-) -> tuple[float | None, tuple[int, int, float] | None]:
-    """Return the tangent of the angle, or two slices and their distance in nm."""
-    if ("angle" in geometry) == ("calibration" in geometry):
-        msg = "a ruler needs either angle, in degrees, or calibration, of two slices"
-        raise ConventionError(msg)
-    if "angle" in geometry:
-        angle = float(geometry["angle"])
-        if not 0 < angle < 90:
-            msg = f"angle of a ruler must be between 0 and 90 degrees; got {angle:g}"
-            raise ConventionError(msg)
-        return float(np.tan(np.radians(angle))), None
-    first, last = (int(k) for k in geometry["calibration"]["slices"])
-    distance = float(geometry["calibration"]["distance"])
-    if not (0 <= first < last < count and distance > 0):
-        msg = (
-            f"calibration of a ruler must be two slices of 0 to {count - 1}, in order, and their "
-            f"distance in nm; got slices ({first}, {last}) and {distance:g} nm"
-        )
-        raise ConventionError(msg)
-    return None, (first, last, distance)
 
 
 def measure_marks(
@@ -168,7 +47,7 @@ def measure_marks(
     Returns
     -------
     xarray.DataArray
-        Float64 (z, pixel): mean grey values, for `solve_marks`.
+        Float64 (z, pixel): mean grey values, for `solve_marks`; with `measured` (z).
 
     Raises
     ------
@@ -194,7 +73,11 @@ def measure_marks(
         "marks": json.dumps(asdict(marks)),
         "parameters": json.dumps(parameters, default=plain_value),
     }
-    coords = {"z": stack["z"].variable, "pixel": columns}
+    coords = {
+        "z": stack["z"].variable,
+        "pixel": columns,
+        "measured": ("z", measured_slices(stack)),
+    }
     return xr.DataArray(values, coords, ("z", "pixel"), attrs=attrs)
 
 
@@ -235,12 +118,12 @@ def solve_marks(measurement: xr.DataArray) -> xr.DataArray:
     Raises
     ------
     ConventionError
-        If a slice holds NaN, if a mark is found in less than two slices, or if the inclined marks
-        do not move.
+        If a measured slice holds NaN, if a mark is found in less than two slices, or if the
+        inclined marks do not move.
     """
     marks = Marks(**json.loads(measurement.attrs["marks"]))
     pixel = float(measurement.attrs["pixel_size"])
-    profiles = _checked(measurement.values)
+    profiles = _checked(measurement.values, measurement["measured"].values)
     first = int(measurement["pixel"].values[0])
     tracks = {
         (name, i): _track(profiles, first, name, mark, marks)
@@ -260,17 +143,20 @@ def solve_marks(measurement: xr.DataArray) -> xr.DataArray:
     if marks.parallel:
         distance = pixel * np.abs(tracks["parallel", 1][0] - tracks["parallel", 0][0])
         _check_scale(distance)
-        more["parallel_distance"] = (distance, "distance of the parallel marks in nm")
+        _check_middle(tracks, marks, pixel)
+        attrs = {"long_name": "distance of the parallel marks", "units": "nm"}
+        more["parallel_distance"] = (distance, attrs)
     parameters = json.loads(measurement.attrs["parameters"])
     return thickness_array(measurement, steps, step_errors, lost, "ruler", parameters, **more)
 
 
-def _checked(profiles: np.ndarray) -> np.ndarray:
-    bad = ~np.isfinite(profiles).all(axis=1)
+def _checked(profiles: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """Return profiles that show nothing where slices are not measured."""
+    bad = measured & ~np.isfinite(profiles).all(axis=1)
     if bad.any():
         msg = f"grey values must be finite; slice {np.argmax(bad)} holds NaN or infinity"
         raise ConventionError(msg)
-    return profiles
+    return np.where(measured[:, np.newaxis], profiles, 0.0)
 
 
 def _track(
@@ -343,6 +229,8 @@ def _depth(marks: Marks, places: np.ndarray, errors: np.ndarray) -> tuple[np.nda
 
 def _check_scale(distance: np.ndarray) -> None:
     """Warn where the distance of the parallel marks is not what it is in the other slices."""
+    if not np.isfinite(distance).any():
+        return
     change = np.abs(distance / np.nanmedian(distance) - 1)
     if np.nanmax(change) > _SCALE_TOLERANCE:
         k = int(np.nanargmax(change))
@@ -350,5 +238,28 @@ def _check_scale(distance: np.ndarray) -> None:
             f"the distance of the parallel marks should be the same in all slices, "
             f"{np.nanmedian(distance):g} nm; slice {k} has {distance[k]:g} nm: the magnification "
             "changes, or a mark is not parallel"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
+
+
+def _check_middle(
+    tracks: Mapping[tuple[str, int], tuple[np.ndarray, np.ndarray]], marks: Marks, pixel: float
+) -> None:
+    """Warn where the middle of two inclined marks leaves that of the parallel ones."""
+    if len(marks.inclined) < 2:
+        return
+    inclined, parallel = (
+        (tracks[name, 0][0] + tracks[name, 1][0]) / 2 for name in ("inclined", "parallel")
+    )
+    offset = inclined - parallel
+    if not np.isfinite(offset).any():
+        return
+    change = np.abs(offset - np.nanmedian(offset))
+    if np.nanmax(change) > marks.width / 2:
+        k = int(np.nanargmax(change))
+        text = (
+            "the middle of the inclined marks should stay with that of the parallel marks; in "
+            f"slice {k} it is {pixel * change[k]:g} nm off: another line is taken for a mark, or "
+            "their angles differ"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=4)

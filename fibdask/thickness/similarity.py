@@ -17,7 +17,7 @@ from ..conventions import (
     voltage_index,
 )
 from ._kernels_similarity import slice_similarities
-from .values import mean_thickness, thickness_array
+from .values import mean_thickness, measured_slices, thickness_array
 
 NEIGHBOURS = 3
 _WINDOW = 1024  # pixels of each axis that are looked at by default
@@ -30,6 +30,7 @@ _LEAST_QUALITY = 0.5
 _LEAST_SHARE = 0.05
 _LEAST_SIMILARITY = 0.05  # below, it may be chance
 _QUALITY_TOLERANCE = 1e-6
+_QUALITY = "similarity to the neighbours, relative to that of their distance"
 
 
 def measure_similarity(
@@ -108,7 +109,8 @@ def measure_similarity(
             default=plain_value,
         ),
     }
-    return xr.DataArray(values, {"z": stack["z"].variable}, ("z", "quantity"), attrs=attrs)
+    coords = {"z": stack["z"].variable, "measured": ("z", measured_slices(stack))}
+    return xr.DataArray(values, coords, ("z", "quantity"), attrs=attrs)
 
 
 def check_slices(stack: xr.Dataset) -> None:
@@ -193,7 +195,7 @@ def solve_similarity(measurement: xr.DataArray, *, isotropic: bool = True) -> xr
     Raises
     ------
     ConventionError
-        If a slice holds NaN, or no two slices can be compared.
+        If a measured slice holds NaN, or no two slices can be compared.
     """
     measured = _Measured.of(measurement)
     distances = measured.distances()
@@ -213,7 +215,7 @@ def solve_similarity(measurement: xr.DataArray, *, isotropic: bool = True) -> xr
         lost,
         "images",
         parameters,
-        quality=(quality, "similarity to the neighbours, relative to that of their distance"),
+        quality=(quality, {"long_name": _QUALITY}),
     )
 
 
@@ -224,7 +226,7 @@ class _Measured:
     Attributes
     ----------
     blank
-        Slices of one grey value (z).
+        Slices of one grey value, or marked as not measured (z).
     similarity
         With the next slices (z, neighbour).
     curves
@@ -240,22 +242,28 @@ class _Measured:
 
     @classmethod
     def of(cls, measurement: xr.DataArray) -> "_Measured":
-        values = measurement.values
-        if np.isnan(values[:, 0]).any():
-            k = int(np.argmax(np.isnan(values[:, 0])))
+        values, measured = measurement.values, measurement["measured"].values
+        bad = measured & np.isnan(values[:, 0])
+        if bad.any():
+            k = int(np.argmax(bad))
             msg = f"grey values must be finite; slice {k} holds NaN or infinity"
             raise ConventionError(msg)
-        blank = values[:, 0] == 0
+        blank = ~measured | (values[:, 0] == 0)
         if np.count_nonzero(~blank) < 2:
             msg = (
                 "slice thickness needs at least 2 slices that show something; "
-                f"{np.count_nonzero(blank)} of {len(blank)} slices have one grey value"
+                f"{np.count_nonzero(blank)} of {len(blank)} slices have one grey value or are "
+                "marked as not measured"
             )
             raise ConventionError(msg)
         first = 1 + NEIGHBOURS
         along_y, along_x = np.split(values[:, first:], [measurement.attrs["lags"][0]], axis=1)
         pixel_y, pixel_x = measurement.attrs["pixel_size"]
-        return cls(blank, values[:, 1:first], (along_y, along_x), (pixel_y, pixel_x))
+        similarity = values[:, 1:first].copy()
+        for k, j in np.ndindex(similarity.shape):
+            if blank[k : k + j + 2 : j + 1].any():
+                similarity[k, j] = np.nan
+        return cls(blank, similarity, (along_y, along_x), (pixel_y, pixel_x))
 
     def directions(self, similarity: float, slices: tuple[int, ...]) -> np.ndarray:
         """Return the distances in nm (y, x) at which slices are as similar to themselves.

@@ -7,21 +7,68 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..conventions import ConventionError, FibdaskWarning, attributes, plain_value
+from ..conventions import (
+    MANY_THIN,
+    OUTLIER_SCORE,
+    THINNEST,
+    ConventionError,
+    FibdaskWarning,
+    attributes,
+    other_unit,
+    plain_value,
+    thickness_outliers,
+    thin_share,
+)
 
-OUTLIER_SCORE = 1.5
-IMPLAUSIBLE = 1.0  # nm: no slice is milled that thin
-IMPLAUSIBLE_SHARE = 0.1
-_WRONG_UNIT = 300.0  # ratio of lengths that speaks for a unit mixed up by 1000
 _NM = {"units": "nm"}
 
 
-def outliers(thickness: np.ndarray) -> np.ndarray:
-    """Return where the z-score of thicknesses exceeds 1.5 either way; NaN is none."""
-    known = thickness[np.isfinite(thickness)]
-    if not len(known):
-        return np.zeros(len(thickness), bool)
-    return np.asarray(np.abs(thickness - known.mean()) > OUTLIER_SCORE * known.std())
+def plain_number(value: Any) -> float:
+    """Return a number that a user gave; NaN for what is none, such as text."""
+    if isinstance(value, str | bytes | bool | np.bool_):
+        return np.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def measured_slices(stack: xr.Dataset) -> np.ndarray:
+    """Return which slices are marked as measured; without a mark, all are."""
+    if "measured" not in stack.coords:
+        return np.ones(stack.sizes["z"], bool)
+    measured: np.ndarray = stack["measured"].values
+    return measured
+
+
+def check_array(thickness: Any, name: str = "thickness") -> None:
+    """Refuse what is no array (z) in nm, finite or NaN.
+
+    Raises
+    ------
+    ConventionError
+        With what was found.
+    """
+    if not isinstance(thickness, xr.DataArray):
+        msg = f"{name} must be an xarray.DataArray (z) in nm; got {type(thickness).__name__}"
+        raise ConventionError(msg)
+    if thickness.dims != ("z",):
+        found = ", ".join(map(str, thickness.dims)) or "none"
+        msg = f"{name} must have the dimension z; found {found}"
+        raise ConventionError(msg)
+    units = thickness.attrs.get("units", "nm")
+    if units != "nm":
+        msg = f"{name} must have units 'nm'; found {units!r}"
+        raise ConventionError(msg)
+    check_no_infinity(np.asarray(thickness, np.float64), name)
+
+
+def check_no_infinity(thickness: np.ndarray, name: str = "thickness") -> None:
+    """Refuse infinite thicknesses; NaN stands for what is not known."""
+    if np.isinf(thickness).any():
+        k = int(np.argmax(np.isinf(thickness)))
+        msg = f"{name} must be finite, or NaN where unknown; slice {k} has {thickness[k]} nm"
+        raise ConventionError(msg)
 
 
 def thickness_array(
@@ -31,7 +78,7 @@ def thickness_array(
     lost: np.ndarray,
     method: str,
     parameters: Mapping[str, Any],
-    **more: tuple[np.ndarray, str],
+    **more: tuple[np.ndarray, Mapping[str, str]],
 ) -> xr.DataArray:
     """Return thickness with its coordinates, of steps from each slice to the next not lost.
 
@@ -46,7 +93,7 @@ def thickness_array(
     method, parameters
         How it was estimated.
     more
-        Further coordinates (z) with their long names.
+        Further coordinates (z) with their attributes.
     """
     mean = mean_thickness(steps, lost)
     steps = np.where(lost, np.nan, steps)
@@ -54,7 +101,7 @@ def thickness_array(
     followed = np.append(~lost[1:], False)  # the step ends at the very next slice
     thickness = np.where(followed, steps, np.nan)
     error = np.where(np.isfinite(thickness), errors, np.nan)
-    outlier = outliers(thickness)
+    outlier = thickness_outliers(thickness)
     if not lost[-1]:
         thickness[-1] = mean
     names: dict[str, tuple[np.ndarray, str, dict[str, str]]] = {
@@ -66,8 +113,8 @@ def thickness_array(
     coords: dict[str, Any] = {"z": measurement["z"].variable}
     for name, (values, long_name, units) in names.items():
         coords[name] = ("z", values, {"long_name": long_name} | units)
-    for name, (values, long_name) in more.items():
-        coords[name] = ("z", values, {"long_name": long_name})
+    for name, (values, further) in more.items():
+        coords[name] = ("z", values, dict(further))
     attrs = attributes("slice_thickness") | {
         "method": method,
         "parameters": json.dumps(dict(parameters), default=plain_value),
@@ -85,8 +132,10 @@ def mean_thickness(steps: np.ndarray, lost: np.ndarray) -> float:
     return float(steps[kept[:-1]][known].sum() / np.diff(kept)[known].sum())
 
 
-def check_unit(thickness: np.ndarray, nominal: float) -> None:
+def check_unit(thickness: np.ndarray, nominal: float, *, thin: bool = False) -> None:
     """Refuse thicknesses in nm that are so far from the nominal one that the unit must be wrong.
+
+    `thin` admits slices of almost nothing among others. Those of 0 or less are not looked at.
 
     Raises
     ------
@@ -97,7 +146,7 @@ def check_unit(thickness: np.ndarray, nominal: float) -> None:
     if not known.any():
         return
     median = float(np.median(thickness[known]))
-    if not 1 / _WRONG_UNIT < median / nominal < _WRONG_UNIT:
+    if other_unit(median, nominal):
         k = int(np.argmax(known))
         msg = (
             f"thickness must be in nm; its median is {median:g} nm (slice {k} has "
@@ -105,12 +154,15 @@ def check_unit(thickness: np.ndarray, nominal: float) -> None:
             f"the unit seems wrong by a factor of about {_power_of_ten(median / nominal)}"
         )
         raise ConventionError(msg)
-    wrong = known & (thickness >= _WRONG_UNIT * median)
+    wrong = known & other_unit(thickness, median)
+    if thin:
+        wrong &= thickness > median
     if wrong.any():
         k = int(np.argmax(wrong))
+        advice = "; drop_thinner takes duplicates out" if thickness[k] < median else ""
         msg = (
             f"thickness must be in one unit, nm; slice {k} has {thickness[k]:g} nm, "
-            f"the median is {median:g} nm"
+            f"the median is {median:g} nm{advice}"
         )
         raise ConventionError(msg)
 
@@ -119,19 +171,13 @@ def _power_of_ten(ratio: float) -> str:
     return f"{10.0 ** round(float(np.log10(ratio))):g}"
 
 
-def implausible_share(thickness: np.ndarray) -> float:
-    """Return the share of known thicknesses of at most 1 nm."""
-    known = thickness[np.isfinite(thickness)]
-    return float(np.mean(known <= IMPLAUSIBLE)) if len(known) else 0.0
-
-
 def implausible_warning(thickness: np.ndarray) -> FibdaskWarning | None:
     """Return a warning where more than a tenth of the slices is at most 1 nm thick."""
-    share = implausible_share(thickness)
-    if share <= IMPLAUSIBLE_SHARE:
+    share = thin_share(thickness)
+    if share <= MANY_THIN:
         return None
-    first = int(np.argmax(thickness <= IMPLAUSIBLE))
+    first = int(np.argmax(thickness <= THINNEST))
     return FibdaskWarning(
-        f"{share:.0%} of the slices are at most {IMPLAUSIBLE:g} nm thick, slice {first} the "
+        f"{share:.0%} of the slices are at most {THINNEST:g} nm thick, slice {first} the "
         "first; no milling is that fine: the source of the thicknesses is hardly to be trusted"
     )

@@ -230,7 +230,7 @@ def test_measure_pairs__of_a_store_is_one_task_a_block(both, tmp_path):
     stored = open_stack(save_stack(stack, tmp_path / "raw.zarr"))
     with dask.config.set(scheduler="synchronous"):
         pairs = measure_pairs(stored, follow=follow)
-        assert len(pairs.data.dask) == pairs.data.npartitions == 6
+        assert len(pairs.data.dask) == pairs.data.npartitions == 4
         np.testing.assert_array_equal(pairs.values, expected)
         np.testing.assert_array_equal(pairs[:, 5:12].values, expected[:, 5:12])
 
@@ -258,6 +258,13 @@ def test_solve_shifts__outvotes_single_wrong_pairs(shaken):
     found = solve_shifts(wrong)
     assert np.abs(pixels(found)[0] - right).max() < 0.3
     assert float(found["residual"][0, 6, 0]) == pytest.approx(100, abs=4)
+
+
+def test_solve_shifts__wrong_pairs_of_distant_slices_flag_nobody(shaken):
+    pairs = measure_pairs(shaken).compute()
+    for z, n in [(4, 2), (5, 3), (6, 2), (7, 3)]:
+        pairs.loc[{"quantity": "shift_y"}][0, z, n - 1] += 30
+    assert not solve_shifts(pairs)["flag"].any()
 
 
 def test_solve_shifts__of_exact_measurements_is_exact(shaken):

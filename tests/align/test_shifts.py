@@ -163,16 +163,39 @@ def test_apply_shifts__of_a_phase_alone(stack):
 def test_apply_shifts__refuses_what_is_not_finite(stack):
     pixels = np.zeros((7, 2))
     pixels[4, 1] = np.nan
-    with pytest.raises(ConventionError, match="shift_x must be finite; slice 4 has nan nm"):
+    with pytest.raises(ConventionError, match="shift_x must be finite; slice 4 at 1 kV has nan nm"):
         apply_shifts(stack, shifts_of(stack, pixels))
 
 
 def test_apply_shifts__refuses_to_leave_the_image(stack):
     pixels = np.zeros((7, 2))
     pixels[3, 0] = -71
-    text = "shift_y must be smaller than the image, 210 nm; slice 3 has -213 nm"
+    text = "shift_y must be smaller than the image, 210 nm; slice 3 at 1 kV has -213 nm"
     with pytest.raises(ConventionError, match=text):
         apply_shifts(stack, shifts_of(stack, pixels))
+
+
+def test_apply_shifts__refuses_other_units(stack):
+    shifts = shifts_of(stack, np.zeros((7, 2)))
+    shifts["shift_x"].attrs["units"] = "um"
+    with pytest.raises(ConventionError, match="shift_x must be in nm; its attribute units is 'um'"):
+        apply_shifts(stack, shifts)
+
+
+def test_apply_shifts__refuses_different_dimensions(stack):
+    shifts = shifts_of(stack, np.zeros((2, 7, 2)))
+    shifts["shift_x"] = shifts["shift_x"].isel(voltage=0, drop=True)
+    with pytest.raises(ConventionError, match=r"same dimensions; found \('voltage', 'z'\) and"):
+        apply_shifts(stack, shifts)
+
+
+def test_apply_shifts__flagged_slices_are_not_measured(stack):
+    shifts = shifts_of(stack, np.zeros((2, 7, 2)))
+    shifts["flag"] = (("voltage", "z"), np.zeros((2, 7), np.uint8))
+    assert "measured" not in apply_shifts(stack, shifts).coords
+    shifts["flag"][1, 3] = 2
+    measured = apply_shifts(stack, shifts)["measured"]
+    assert np.flatnonzero(~measured).tolist() == [3]
 
 
 def test_apply_shifts__refuses_phases_between_voltages(stack):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fibdask.blocks import Grid, Source, map_blocks, origin, reduce_blocks
+from fibdask import ConventionError
+from fibdask.blocks import Grid, Source, map_blocks, origin, reduce_blocks, volume_chunks
 from tests.blocks.helpers import (
     SHAPE,
     Add,
@@ -153,3 +154,9 @@ def test_block_array__assignment_is_not_lost():
     assert origin(volume) is None
     assert (volume[2:4].compute() == 7).all()
     np.testing.assert_array_equal(copy.compute(), naive_ramp())
+
+
+@pytest.mark.parametrize("chunks", [0, -2, "foo", (5, 5), 1.5])
+def test_volume_chunks__refuses_what_are_no_chunks(chunks):
+    with pytest.raises(ConventionError, match="chunks must be 'auto', a number of voxels, or one"):
+        volume_chunks((20, 24, 28), 1, chunks)

@@ -62,8 +62,8 @@ def test_write_array__stores_what_the_array_holds(tmp_path, kind):
     report = write(kind(ramp()), target_in(tmp_path))
     assert (report.blocks, report.blocks_run, report.failures) == (GRID.size, GRID.size, [])
     stored = open_stored(tmp_path / "volume")
-    whole = stored.read(tuple(slice(n) for n in SHAPE), {})
-    np.testing.assert_array_equal(whole, naive_ramp())
+    values = stored.read(whole(SHAPE), {})
+    np.testing.assert_array_equal(values, naive_ramp())
 
 
 def test_write_array__second_run_executes_nothing(tmp_path):
@@ -238,7 +238,7 @@ def test_write_array__a_block_of_zeros_is_finished_without_a_file(tmp_path):
     report = write(zeros, target_in(tmp_path))
     assert (report.blocks_run, report.failures) == (GRID.size, [])
     assert write(zeros, target_in(tmp_path)).blocks_run == 0
-    assert not open_stored(tmp_path / "volume").read(tuple(slice(n) for n in SHAPE), {}).any()
+    assert not open_stored(tmp_path / "volume").read(whole(SHAPE), {}).any()
 
 
 def test_write__a_late_task_of_an_earlier_run_does_not_write(tmp_path):

@@ -142,3 +142,17 @@ def test_read_images__many_slices_of_almost_nothing_are_flagged(tmp_path):
 def test_read_images__few_thin_slices_are_accepted(tmp_path):
     stack = read_with(tmp_path, [10] * 11 + [0.9])
     assert stack.sizes["z"] == 12
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"z": [0.0, 0.01, 0.02]}, r"z gives slices of 0.01 nm \(median\), .* is z in nm"),
+        ({"slice_thickness": 0.01}, "slice_thickness gives slices of 0.01 nm"),
+        ({"slice_thickness": [10e3] * 3}, "slice_thickness gives slices of 10000 nm"),
+    ],
+)
+def test_read_images__thickness_that_is_not_milled_is_flagged(tmp_path, given, message):
+    write_slices(tmp_path, grey_volume((3, 3, 3)))
+    with pytest.warns(FibdaskWarning, match=message):
+        read_images(tmp_path, **given, **GIVEN)

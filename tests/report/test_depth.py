@@ -5,10 +5,12 @@ import re
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import ndimage
 
+from fibdask.align import measure_pairs, solve_shifts
 from fibdask.conventions import build_stack, record_step
 from fibdask.report import write_report
-from fibdask.report.depth import distance_to_slice
+from fibdask.report.depth_figures import drift_trace, pair_quality, thickness_trace
 from fibdask.report.words import mean_and_spread
 
 SLICES = 12
@@ -21,31 +23,41 @@ def stack_of(z, **parameters):
     return record_step(stack, "reposition_slices", parameters) if parameters else stack
 
 
-def alignment(**changes):
-    rng = np.random.default_rng(1)
-    pairs = rng.uniform(0.7, 0.7 + 1e-9, (2, SLICES, 3))
-    pairs[:, 0] = np.nan
-    variables = {
-        "shift_y": (("voltage", "z"), rng.normal(size=(2, SLICES)), {"units": "nm"}),
-        "shift_x": (("voltage", "z"), rng.normal(size=(2, SLICES)), {"units": "nm"}),
-        "correlation_before": (("voltage", "z", "neighbour"), pairs / 2),
-        "correlation_after": (("voltage", "z", "neighbour"), pairs),
-        "residual": (("voltage", "z"), np.full((2, SLICES), -0.125), {"units": "px"}),
-        "bad": (("voltage", "z"), np.arange(2 * SLICES).reshape(2, SLICES) == 7),
-    }
-    coords = {"voltage": [1.0, 2.0], "z": 10.0 * np.arange(SLICES)}
-    return xr.Dataset(variables | changes, coords)
+def drifting(slices):
+    """Images of 64 × 64 pixels at two voltages that drift; that of slice 7 at 2 kV is blank."""
+    texture = np.random.default_rng(1).normal(size=(slices, 64, 64))
+    texture = ndimage.gaussian_filter(texture, (min(slices - 1, 3), 2, 2))
+    drift = np.cumsum(np.random.default_rng(3).integers(-1, 2, (slices, 2)), axis=0)
+    images = np.stack([np.roll(image, s, (0, 1)) for image, s in zip(texture, drift, strict=True)])
+    images = np.clip(128 + 30 * np.stack([images, images]) / texture.std(), 0, 255)
+    images[1, 7:8] = 128
+    geometry = {"pixel_size": (4, 5), "nominal_thickness": 10, "voltage": [1, 2]}
+    return build_stack({"intensity": np.float32(images)}, z=10.0 * np.arange(slices), **geometry)
 
 
-def thickness(**changes):
-    values = np.tile([9.0, 11.0], SLICES // 2)
-    values[3], values[5] = np.nan, 25.0
-    variables = {
-        "thickness": ("z", values, {"units": "nm"}),
+@pytest.fixture(scope="module")
+def alignment():
+    """Shifts solved for images that drift."""
+    return solve_shifts(measure_pairs(drifting(SLICES)).compute())
+
+
+def thickness(values=None, reference=None, source="as given"):
+    """Numbers as a run keeps them: slice 3 is lost."""
+    if values is None:
+        values = np.tile([9.0, 11.0], SLICES // 2)
+        values[3], values[5] = np.nan, 25.0
+    lost = np.isnan(values)
+    coords = {
+        "z": 10.0 * np.arange(SLICES),
         "standard_error": ("z", np.full(SLICES, 0.25)),
-        "lost": ("z", np.isnan(values)),
+        "lost": ("z", lost),
+        "outlier": ("z", values == 25),
     }
-    return xr.Dataset(variables | changes, {"z": 10.0 * np.arange(SLICES)})
+    estimate = xr.Dataset({"thickness": ("z", values, {"units": "nm"})}, coords)
+    if reference is None:
+        return estimate
+    attrs = {"units": "nm", "source": source}
+    return estimate.assign(reference_thickness=("z", reference, attrs))
 
 
 def text_of(tmp_path, stages, **estimates):
@@ -63,23 +75,52 @@ def even():
 # Alignment
 
 
-def test_write_report__shows_drift_and_quality(tmp_path, even):
-    text = text_of(tmp_path, {"import": even}, align=alignment())
+def test_write_report__shows_drift_and_quality(tmp_path, even, alignment):
+    text = text_of(tmp_path, {"import": even}, align=alignment)
     assert text.index('id="slices"') < text.index('id="alignment"') < text.index('id="depth"')
-    assert "12 slices into line. Crosses: images that fit no neighbour (1)." in text
-    assert "Median correlation: 0.350 before, 0.700 after alignment." in text
-    assert "Residual: 0.125 px rms." in text
+    assert "12 slices into line. Crosses: images that are blank, defocused or fit no" in text
+    assert "neighbour (1)." in text
+    following = alignment.sel(neighbour=1)
+    before, after = (
+        float(following[f"correlation_{when}"].median()) for when in ("before", "after")
+    )
+    assert after > before
+    assert f"Median correlation: {before:.3f} before, {after:.3f} after alignment." in text
+    between = float(alignment["residual"].sel(neighbour=0).median())
+    residual = float(following["residual"].median())
+    assert f"median {residual:.2g} nm, between voltages {between:.2g} nm." in text
 
 
-def test_write_report__shows_what_there_is_of_the_alignment(tmp_path, even):
-    one = alignment().isel(voltage=0, drop=True)
-    shifts = text_of(tmp_path, {"import": even}, align=one[["shift_y", "shift_x"]])
-    assert "Drift of the slices." in shifts
-    assert "Quality" not in shifts
-    assert "neighbour" not in shifts
-    text = text_of(tmp_path, {"import": even}, align=one.drop_vars("residual"))
-    assert "Quality of each slice." in text
-    assert "Residual" not in text
+def test_write_report__of_one_voltage_has_no_residual_between(tmp_path, even, alignment):
+    text = text_of(tmp_path, {"import": even}, align=alignment.isel(voltage=[0]))
+    assert "Each slice with the next." in text
+    assert "Crosses" not in text
+    assert "between voltages" not in text
+
+
+def test_write_report__of_one_slice_has_no_neighbours(tmp_path):
+    stack = drifting(1)
+    estimate = solve_shifts(measure_pairs(stack).compute())
+    text = text_of(tmp_path, {"import": stack}, align=estimate)
+    assert "Shifts that bring 1 slice into line." in text
+    assert "Each slice with the next." not in text
+
+
+def test_drift_trace__crosses_out_flagged_slices(alignment):
+    np.testing.assert_array_equal(np.argwhere(alignment["flag"].values > 0), [[1, 7]])
+    axes = drift_trace(alignment).axes[0]
+    crosses = [line.get_xydata() for line in axes.lines if line.get_marker() == "x"]
+    assert [len(points) for points in crosses] == [0, 1]
+    expected = [0.07, float(alignment["shift_y"][1, 7])]
+    np.testing.assert_allclose(crosses[1][0], expected)
+
+
+def test_pair_quality__plots_all_slices_and_names_all_curves(alignment):
+    correlation, residual = pair_quality(alignment.sel(neighbour=1)).axes
+    names = [text.get_text() for text in correlation.get_legend().get_texts()]
+    assert names == ["1 kV, before", "2 kV, before", "1 kV, after", "2 kV, after"]
+    drawn = [line.get_ydata() for line in residual.lines]
+    np.testing.assert_array_equal(drawn, alignment["residual"].sel(neighbour=1))
 
 
 # Thickness
@@ -90,20 +131,56 @@ def test_write_report__shows_the_estimated_thickness(tmp_path, even):
     assert "standard error, median 0.25 nm. Grey stripes: 1 lost slice." in text
     row = re.search(r"<td>estimated</td>(.*)</tr>", text).group(1)
     values = thickness()["thickness"][:-1].dropna("z").values
-    assert ">10<" in row
-    assert f"{values.mean():.4g} ± {values.std():.3g} nm" in row
     inner = np.delete(values, values.argmax())
-    assert f"{inner.mean():.4g} ± {inner.std():.3g} nm" in row
+    spreads = [f"{v.mean():.4g} ± {v.std():.3g} nm" for v in (values, inner)]
+    assert re.findall(">([^<]+)<", row) == ["10", spreads[0], "10.0%", spreads[1], "0.0%"]
     assert "Depth of the slices." not in text
+    assert "Slice by slice" not in text
+
+
+def test_write_report__counts_the_last_slice_if_it_is_lost(tmp_path, even):
+    values = np.full(SLICES, 10.0)
+    values[[2, -1]] = np.nan
+    text = text_of(tmp_path, {"import": even}, thickness=thickness(values))
+    assert "Grey stripes: 2 lost slices." in text
 
 
 def test_write_report__compares_two_sources_of_thickness(tmp_path, even):
-    reference = np.full(SLICES, 10.0)
+    values = np.linspace(8, 12, SLICES)
+    reference = values + np.tile([0.0, 1.0], SLICES // 2)
     reference[:3], reference[-1] = 0.5, 1000  # the last slice has no end
-    given = thickness(reference_thickness=("z", reference, {"source": "vendor <table>"}))
-    text = text_of(tmp_path, {"import": even}, thickness=given)
+    estimates = thickness(values, reference, "vendor <table>")
+    text = text_of(tmp_path, {"import": even}, thickness=estimates)
     row = re.search(r"<td>vendor &lt;table&gt;</td>(.*)</tr>", text).group(1)
     assert ">27.3%<" in row
+    first, second = values[:-1], reference[:-1]
+    correlation = np.corrcoef(first, second)[0, 1]
+    rms = np.sqrt(np.mean((second - first) ** 2))
+    assert "Slice by slice, vendor &lt;table&gt; less estimated: " in text
+    mean = np.mean(second - first)
+    listed = (
+        f"correlation {correlation:.3f}, rms difference {rms:.3g} nm, mean difference {mean:+.2g}"
+    )
+    assert listed in text
+
+
+def test_write_report__only_names_a_nominal_thickness(tmp_path, even):
+    estimates = thickness(reference=np.diff(46.18 * np.arange(SLICES + 1)))
+    text = text_of(tmp_path, {"import": even}, thickness=estimates)
+    assert "Thickness as given: 46.18 nm throughout." in text
+    assert "Slice by slice" not in text
+    assert "<td>as given</td>" not in text
+
+
+def test_thickness_trace__has_histograms_of_all_sources():
+    estimate = thickness().isel(z=slice(-1))
+    values = estimate["thickness"].values
+    trace, histogram = thickness_trace(estimate, {"estimated": values, "given": values + 1}).axes
+    for axes in (trace, histogram):
+        names = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert {"given"} <= set(names) <= {"estimated", "given", "|z-score| > 1.5"}
+    filled = [patch.get_width() for patch in histogram.patches if hasattr(patch, "get_width")]
+    assert sum(filled) == np.isfinite(values).sum()
 
 
 def test_write_report__keeps_uneven_depths_beside_the_estimate(tmp_path):
@@ -114,14 +191,13 @@ def test_write_report__keeps_uneven_depths_beside_the_estimate(tmp_path):
 
 
 def test_write_report__says_where_no_thickness_is_known(tmp_path, even):
-    nothing = thickness(thickness=("z", np.full(SLICES, np.nan)))
-    text = text_of(tmp_path, {"import": even}, thickness=nothing)
-    assert "None of 11 slices has an estimated thickness." in text
+    estimates = thickness(np.append(np.full(SLICES - 1, np.nan), 10.0))
+    text = text_of(tmp_path, {"import": even}, thickness=estimates)
+    assert "No slice has an estimated thickness." in text
 
 
 def test_write_report__takes_an_even_estimate(tmp_path, even):
-    given = thickness(thickness=("z", np.full(SLICES, 10.0)), lost=("z", np.zeros(SLICES, bool)))
-    text = text_of(tmp_path, {"import": even}, thickness=given)
+    text = text_of(tmp_path, {"import": even}, thickness=thickness(np.full(SLICES, 10.0)))
     assert ">10 nm<" in text
     assert "Grey stripes" not in text
 
@@ -172,11 +248,32 @@ def test_write_report__has_no_distances_where_all_planes_are_slices(tmp_path):
     assert "Left out" not in text
 
 
-def test_distance_to_slice__is_that_of_all_pairs():
-    rng = np.random.default_rng(2)
-    z, measured = np.cumsum(rng.uniform(1, 5, 50)), rng.random(50) < 0.3
-    pairs = np.abs(z[:, np.newaxis] - z[measured])
-    np.testing.assert_array_equal(distance_to_slice(z, measured), pairs.min(axis=1))
+def test_write_report__tells_slices_that_are_left_out_from_gaps(tmp_path):
+    imaged = stack_of(10.0 * np.arange(29))
+    flagged = ("z", np.arange(29) % 8 != 3)
+    aligned = imaged.assign_coords(measured=flagged)
+    thick = aligned.isel(z=slice(25)).assign_coords(measured=("z", np.arange(25) % 7 != 3))
+    grid = stack_of(5.0 * np.arange(50), spacing=5.0)
+    grid = grid.assign_coords(measured=("z", np.arange(50) < 21))
+    stages = {"import": imaged, "align": aligned, "curtaining": aligned, "thickness": thick}
+    failed = "slices ({}%) fit no neighbour or are marked as failed: repositioning leaves them out."
+    text = text_of(tmp_path, stages)
+    assert text.count("4 of 29 " + failed.format(14)) == 1
+    assert text.count("4 of 25 " + failed.format(16)) == 1
+    assert "gap" not in text[text.index('id="slices"') :]
+    assert "hold a slice" not in text
+    text = text_of(tmp_path, {**stages, "reposition": grid})
+    assert "29 of 50 planes (58%) hold no slice: gaps, shown in colour." in text
+    assert "Left out as failed or duplicate: 8 slices." in text
+
+
+def test_write_report__counts_what_was_imaged_of_a_volume(tmp_path):
+    volume, imaged = stack_of(5.0 * np.arange(40)), stack_of(10.0 * np.arange(20))
+    grid = stack_of(5.0 * np.arange(40), spacing=5.0)
+    grid = grid.assign_coords(measured=("z", np.arange(40) % 2 == 0))
+    text = text_of(tmp_path, {"import": volume, "simulate": imaged, "reposition": grid})
+    assert "20 of 40 planes hold a slice" in text
+    assert "Left out" not in text
 
 
 # Stages

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from fibdask.conventions import build_stack
 from fibdask.report import slices
-from fibdask.report.depth_figures import thickness_outliers
 from fibdask.report.figures import scale_bar_length
 
 
@@ -120,9 +119,3 @@ def test_read_planes__reads_only_the_planes():
 )
 def test_scale_bar_length__is_round_and_up_to_a_third(width, length, text):
     assert scale_bar_length(width) == (pytest.approx(length), text)
-
-
-def test_thickness_outliers__are_those_beyond_one_and_a_half_deviations():
-    thickness = np.array([10.0, 10, 10, 10, 10, 14])
-    np.testing.assert_array_equal(np.flatnonzero(thickness_outliers(thickness)), [5])
-    assert not thickness_outliers(np.full(5, 46.18)).any()

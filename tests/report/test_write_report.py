@@ -44,6 +44,7 @@ def stages():
         {"phase": planes}, **(geometry | {"z": 5.0 * np.arange(12), "nominal_thickness": 5})
     )
     third = third.assign_coords(measured=("z", np.arange(12) % 2 == 0))
+    third = record_step(third, "reposition_slices", {"spacing": 10.0})
     fourth = record_step(third, "inpaint_gaps", {"method": "<distance>"})
     return {"simulate": first, "segment": second, "reposition": third, "inpaint": fourth}
 

@@ -162,3 +162,15 @@ def test_plan_recipe__memory_is_an_amount(memory):
 def test_read_recipe__folder_is_no_recipe(tmp_path):
     with pytest.raises(RecipeError, match="cannot be read: Is a directory"):
         read_recipe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"shape": [16, 16, 0]}, r"\[simulate\] shape must be three positive numbers"),
+        ({"shape": [16, 16, 16], "seed": -1}, r"\[simulate\] seed must be a whole number"),
+    ],
+)
+def test_plan_recipe__blames_the_table_for_a_bad_structure(table, message):
+    with pytest.raises(RecipeError, match=message):
+        plan_recipe({"simulate": table})

@@ -103,13 +103,10 @@ def test_cluster_centres__of_one_voltage_are_never_worse_than_scikit_learn(class
 # Several voltages
 
 
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["gamma", "decay", "rare"])
-@pytest.mark.parametrize(("voltages", "classes"), [(2, 3), (3, 3), (2, 5)])
-def test_cluster_centres__of_several_voltages_are_as_good_as_scikit_learn(
-    voltages, classes, kind, seed
-):
-    points, counts = joint_histogram(kind, voltages, seed)
+@pytest.mark.parametrize(("voltages", "classes"), [(2, 3), (3, 3)])
+def test_cluster_centres__of_several_voltages_are_as_good_as_scikit_learn(voltages, classes, kind):
+    points, counts = joint_histogram(kind, voltages, seed=0)
     found = inertia(points, counts, cluster_centres(points, counts, classes))
     assert found <= best_of_twenty(points, counts, classes) * (1 + 1e-3)
 

@@ -4,7 +4,7 @@ from scipy.stats import norm, poisson
 
 from fibdask.conventions import ConventionError, build_stack
 from fibdask.simulate import _kernels as kernels
-from fibdask.simulate import add_noise, blur_edges
+from fibdask.simulate import add_noise, blur_edges, levelled_wave, simulate_images
 from tests.naive_simulate import normal_deviate
 
 SHAPE = (2, 3, 40, 50)
@@ -88,6 +88,17 @@ def test_add_noise__repeats_with_the_seed_only():
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).mean() > 0.99
+
+
+def test_add_noise__is_other_noise_than_that_of_simulated_images():
+    phase = levelled_wave((4, 80, 80), voxel_size=5, ligament_size=50, solid_fraction=0.4, seed=1)
+    options = {"model": "analytic", "voltage": 2.0, "electrons_per_pixel": None, "seed": 1}
+    clean, noisy = (
+        simulate_images(phase, **options, gaussian_std=std, dtype="float32") for std in (0, 0.05)
+    )
+    added = add_noise(clean, electrons_per_pixel=None, gaussian_std=0.05, seed=1)
+    first, second = ((s.intensity - clean.intensity).values.ravel() for s in (noisy, added))
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.03
 
 
 def test_blur_edges__smooths_the_edge_and_leaves_the_rest():

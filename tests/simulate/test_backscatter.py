@@ -116,6 +116,12 @@ def test_backscattered_electrons__of_a_tilted_beam_go_on_in_its_direction():
     assert abs(float(x)) < 0.02
 
 
+def test_backscatter_coefficient__of_vacuum_is_0():
+    assert backscatter_coefficient("vacuum", beam_energy_kev=2, seed=1) == 0.0
+    with pytest.raises(ConventionError, match="material must scatter electrons; vacuum does not"):
+        backscattered_electrons("vacuum", beam_energy_kev=2, seed=1)
+
+
 def test_backscatter_coefficient__of_an_alloy_lies_between_its_metals():
     alloy = Material("AuAg", {"Au": 1, "Ag": 1}, 14.9)
     silver, mixed, gold = (
@@ -129,11 +135,12 @@ def test_backscatter_coefficient__of_an_alloy_lies_between_its_metals():
     ("argument", "value", "message"),
     [
         ("material", "gold", "material must be one of Au, .*; got 'gold'"),
-        ("material", "vacuum", "material must scatter electrons; vacuum does not"),
         ("beam_energy_kev", 60, "got 50 eV and 60000 eV"),
         ("beam_energy_kev", 0.04, "the cut-off below the beam; got 50 eV and 40 eV"),
         ("cutoff_ev", 20, "cut-off and beam must be in 50 … 51200 eV.*; got 20 eV and 2000 eV"),
-        ("electrons", 0, "electrons must be in 1 … 2147483647; got 0"),
+        ("electrons", 0, "electrons must be a whole number in 1 … 2147483647; got 0"),
+        ("electrons", 1.5, "electrons must be a whole number in .*; got 1.5"),
+        ("electrons", True, "electrons must be a whole number in .*; got True"),
         ("elastic", "rutherford", "elastic must be one of mott, browning; got 'rutherford'"),
         ("losses", "random", "losses must be one of continuous, discrete; got 'random'"),
         ("tilt", 90, "tilt must be in 0 … 85 degrees; got 90"),

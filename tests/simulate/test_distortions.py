@@ -177,7 +177,7 @@ def test_distortions__refuse_a_stack_without_intensity(stage):
         (add_curtaining, "width", -2.0, "width must be finite and >= 0 nm; got -2.0"),
         (add_curtaining, "decay_length", 0.0, "decay_length must be finite and > 0 nm; got 0.0"),
         (add_curtaining, "persistence", -1, "persistence must be finite and >= 0 slices; got -1"),
-        (add_brightness_drift, "gain_std", -0.1, "gain_std must be finite and >= 0 .*; got -0.1"),
+        (add_brightness_drift, "gain_std", -0.1, "gain_std must be finite and >= 0; got -0.1"),
         (add_brightness_drift, "gradient_std", np.nan, "gradient_std must be finite .*; got nan"),
         (add_brightness_drift, "persistence", -1, "persistence must be finite .* slices; got -1"),
         (add_brightness_drift, "seed", -1, "seed must be a whole number >= 0; got -1"),

@@ -221,3 +221,39 @@ def test_simulate_images__by_monte_carlo_reports_labels_without_material():
 def test_simulate_images__by_monte_carlo_refuses_wrong_arguments(argument, value, message):
     with pytest.raises(ConventionError, match=message):
         simulate_images(structure(), **OPTIONS | {"voltage": 2, argument: value})
+
+
+def test_simulate_images__of_a_wide_beam_ends():
+    # One of these electrons starts on the outermost face, along which it flies.
+    phase = levelled_wave((4, 64, 64), voxel_size=2.5, ligament_size=20, solid_fraction=0.4, seed=3)
+    options = OPTIONS | {"electrons_per_pixel": 80, "seed": 712}
+    stack = simulate_images(phase, voltage=1, slices=[0.0], beam_diameter=5.0, **options)
+    assert 0 < stack.intensity.values.mean() < 255
+
+
+def test_simulate_images__refuses_more_electrons_than_can_be_counted():
+    with pytest.raises(ConventionError, match=r"electrons_per_pixel must be at most 2\^30; got 1e"):
+        simulate_images(structure(), voltage=1, **OPTIONS | {"electrons_per_pixel": 1e12})
+
+
+def test_simulate_images__of_a_phase_by_labels_has_its_truth():
+    stack = simulate_images(structure(), voltage=1, materials={0: "epoxy", 1: "Au"}, **OPTIONS)
+    np.testing.assert_array_equal(stack["true_phase"], structure())
+
+
+def test_simulate_images__of_all_angles_counts_what_leaves_a_tilted_surface_backwards():
+    options = OPTIONS | {"electrons_per_pixel": 400}
+    gold = layers(1, 1)
+    all_angles, cone = (
+        simulate_images(
+            gold,
+            voltage=1,
+            tilt=60,
+            acceptance_angle=angle,
+            dtype="float32",
+            materials={0: "epoxy", 1: "Au"},
+            **options,
+        ).intensity.values.mean()
+        for angle in (90, 89.999)
+    )
+    assert all_angles > 1.05 * cone

@@ -64,6 +64,11 @@ def test_simulate_stack__needs_a_structure_or_a_shape():
         simulate_stack()
 
 
+def test_simulate_stack__checks_its_seed():
+    with pytest.raises(ConventionError, match="seed must be a whole number >= 0; got -1"):
+        simulate_stack(**SMALL, seed=-1)
+
+
 def test_simulate_stack__adds_artefacts_with_their_truth():
     artefacts = {"blur_width": 5.0, "shift_std": 4.0, "gain_std": 0.1, "curtaining": 0.1}
     stack, clean = simulate_stack(**SMALL, **artefacts), simulate_stack(**SMALL)

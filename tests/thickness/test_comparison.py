@@ -66,3 +66,25 @@ def test_compare_slice_thickness__refuses_what_cannot_be_compared():
         compare_slice_thickness(source([1, 2, 3]), source([1, 2, 3], start=5))
     with pytest.raises(ConventionError, match="known for some slices; b has none"):
         compare_slice_thickness(source([1, 2]), source([np.nan, 2]), names=("a", "b"))
+
+
+def test_compare_slice_thickness__slices_of_one_thickness_have_no_outliers():
+    even = source(np.diff(np.arange(52) * 3.26))
+    assert not compare_slice_thickness(even, even)["outlier"].any()
+
+
+@pytest.mark.parametrize(
+    ("first", "names", "message"),
+    [
+        (np.array([1.0, 2, 3]), ("a", "b"), "thickness of a must be .*; got ndarray"),
+        (source([1, np.inf, 3]), ("a", "b"), "thickness of a must be finite, .* slice 1 has inf"),
+        (source([1, 2, 3]).assign_attrs(units="um"), ("a", "b"), "units 'nm'; found 'um'"),
+        (source([1, 2, 3]).rename(z="slice"), ("a", "b"), "dimension z; found slice"),
+        (source([1, 2, 3]), ("a", "a"), r"two that differ, .*; got \('a', 'a'\)"),
+        (source([1, 2, 3]), ("a", "b", "c"), "two that differ"),
+        (source([1, 2, 3]), "ab", "two that differ, .*; got 'ab'"),
+    ],
+)
+def test_compare_slice_thickness__refuses_what_is_no_thickness_in_nm(first, names, message):
+    with pytest.raises(ConventionError, match=message):
+        compare_slice_thickness(first, source([1, 2, 3]), names=names)

@@ -10,6 +10,7 @@ import pytest
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, validate_stack
 from fibdask.io import open_stack, save_stack
 from fibdask.thickness.estimation import apply_slice_thickness, estimate_slice_thickness
+from fibdask.thickness.repositioning import reposition_slices
 from fibdask.thickness.values import thickness_array
 from tests.naive_similarity import render_ruler, smooth_texture
 
@@ -65,10 +66,53 @@ def test_estimate_slice_thickness__by_images_and_by_ruler():
 def test_estimate_slice_thickness__names_what_does_not_fit(stack):
     with pytest.raises(ConventionError, match="one of ruler, images; got 'guess'"):
         estimate_slice_thickness(stack, method="guess")
-    with pytest.raises(ConventionError, match="goes with method 'ruler' only; got None"):
+    with pytest.raises(ConventionError, match="method 'ruler' needs the table ruler"):
         estimate_slice_thickness(stack)
+    with pytest.raises(ConventionError, match="method 'ruler' only; got method 'images'"):
+        estimate_slice_thickness(stack, method="images", ruler={"inclined": 4})
     with pytest.raises(ConventionError, match="needs the variable intensity"):
         estimate_slice_thickness(stack.drop_vars("intensity"), method="images")
+
+
+@pytest.mark.parametrize(
+    "option", [{"region": {"y": (0, 4)}}, {"max_distance": 20.0}, {"isotropic": False}]
+)
+def test_estimate_slice_thickness__ruler_refuses_the_options_of_images(stack, option):
+    name = next(iter(option))
+    with pytest.raises(ConventionError, match=f"{name} goes with method 'images' only; got"):
+        estimate_slice_thickness(stack, ruler={"inclined": 4, "angle": 30}, **option)
+
+
+@pytest.mark.parametrize("bad", [200.0, np.nan])
+def test_estimate_slice_thickness__slices_that_are_not_measured_are_lost(bad):
+    slices = smooth_texture((60, 100, 100), 3.0, seed=1)[:24:2].astype(np.float32)
+    clean = estimate_slice_thickness(stack_of(slices), method="images")
+    slices[5] = smooth_texture((1, 100, 100), 3.0, seed=8)[0] if bad > 0 else bad
+    measured = ("z", np.arange(12) != 5)
+    stack = stack_of(slices).assign_coords(measured=measured)
+    found = estimate_slice_thickness(stack, method="images")
+    assert np.flatnonzero(found["lost"]).tolist() == [5]
+    assert np.flatnonzero(np.isnan(found)).tolist() == [4, 5]
+    assert float(found["step"][4]) == pytest.approx(20.0, rel=0.3)
+    others = np.delete(np.arange(11), [4, 5])
+    np.testing.assert_allclose(found[others], clean[others])
+
+    true = np.full(20, 12.0)
+    slices, ruler = render_ruler(true, pixel=5.0, shape=(40, 500), half=150)
+    slices = slices.astype(np.float32)
+    slices[5] = np.roll(slices[5], 6, axis=1) if bad > 0 else bad
+    stack = stack_of(slices).assign_coords(measured=("z", np.arange(21) != 5))
+    found = estimate_slice_thickness(stack, ruler=ruler)
+    assert np.flatnonzero(found["lost"]).tolist() == [5]
+    assert float(found["step"][4]) == pytest.approx(24.0, abs=1.5)
+
+
+def test_estimate_slice_thickness__planes_without_slice_are_lost():
+    slices = np.ascontiguousarray(smooth_texture((60, 100, 100), 3.0, seed=1)[:24:2])
+    stack = reposition_slices(stack_of(slices), spacing=5.0)
+    found = estimate_slice_thickness(stack, method="images")
+    assert found["lost"].values.tolist() == (~stack["measured"].values).tolist()
+    assert found.values[-1] == pytest.approx(5.0, rel=0.3)
 
 
 def test_estimate__outliers_lost_slices_and_the_last_one(stack):
@@ -130,10 +174,44 @@ def test_apply_slice_thickness__drops_lost_slices_and_keeps_depth(stack):
 
 
 def test_apply_slice_thickness__takes_duplicates_out(stack):
-    moved = apply_slice_thickness(stack, [10.0, 0.0, 10, -3, 9, 10], drop_thinner=2.0)
-    np.testing.assert_allclose(moved["z"], [100, 110, 120, 126])
+    moved = apply_slice_thickness(stack, [10.0, 0.0, 10, 0.01, 9, 10], drop_thinner=2.0)
+    np.testing.assert_allclose(moved["z"], [100, 110, 120, 129.01])
     assert trace(moved) == [0, 1, 3, 5]
     assert moved["phase"].shape == (4, 8, 9)
+    with pytest.raises(ConventionError, match="> 0 nm; slice 3 has -3 nm"):
+        apply_slice_thickness(stack, [10.0, 0.0, 10, -3, 9, 10], drop_thinner=2.0)
+
+
+def test_apply_slice_thickness__duplicates_of_an_estimate_may_be_negative_by_chance(stack):
+    found = estimate(stack, [10.0, 10, -0.5, 10, 10])
+    errors = found["standard_error"].copy(data=[0.3] * 5 + [np.nan])
+    found = found.assign_coords(standard_error=errors)
+    moved = apply_slice_thickness(stack, found, drop_thinner=2.0)
+    np.testing.assert_allclose(moved["z"], [100, 110, 120, 129.5, 139.5])
+    surer = found.assign_coords(standard_error=errors / 2)
+    for given, options in ((found, {}), (surer, {"drop_thinner": 2.0})):
+        with pytest.raises(ConventionError, match=r"> 0 nm; slice 2 has -0\.5 nm"):
+            apply_slice_thickness(stack, given, **options)
+
+
+def test_apply_slice_thickness__images_that_are_lost_are_not_measured(stack):
+    marked = stack.assign_coords(measured=("z", np.arange(6) != 1))
+    thickness = estimate(stack, [10, 10, 20, np.nan, 10], lost=[3])
+    moved = apply_slice_thickness(marked, thickness, lost="interpolate")
+    assert moved["measured"].values.tolist() == [True, False, True, False, True, True]
+    assert moved["measured"].attrs["long_name"] == "plane holds a measured slice"
+    planes = reposition_slices(
+        apply_slice_thickness(stack, thickness, lost="interpolate"), spacing=10.0
+    )
+    assert planes["measured"].values.tolist() == [True, True, True, False, True, True]
+    ruled = apply_slice_thickness(stack, thickness.assign_attrs(method="ruler"), lost="interpolate")
+    assert "measured" not in ruled.coords
+
+
+def test_apply_slice_thickness__of_one_slice_is_its_nominal_one(stack):
+    moved = apply_slice_thickness(stack.isel(z=[2]), [5.0])
+    assert moved["z"].values.tolist() == [120.0]
+    assert moved["slice_thickness"].values.tolist() == [5.0]
 
 
 def test_apply_slice_thickness__is_lazy_and_the_same_from_any_blocks(stack, tmp_path):
@@ -168,8 +246,10 @@ def _refuse(*args, **kwargs):
         ([0.01] * 6, {}, r"median is 0.01 nm \(slice 0 .* are 10 nm thick: .* about 0.001"),
         ([10000.0] * 6, {}, "median is 10000 nm .* factor of about 1000"),
         ([10, 10, 10, 10000, 10, 10], {}, "in one unit, nm; slice 3 has 10000 nm"),
+        ([10, 10, 10, 0.01, 10, 10], {}, "in one unit, nm; slice 3 has 0.01 nm, .* drop_thinner"),
         ([10.0] * 6, {"lost": "guess"}, "refuse, interpolate, drop; got 'guess'"),
         ([10.0] * 6, {"drop_thinner": 0.0}, "drop_thinner must be > 0 nm; got 0.0"),
+        ([10.0] * 6, {"drop_thinner": "2"}, "drop_thinner must be > 0 nm; got '2'"),
         ([np.nan] * 6, {"lost": "interpolate"}, "at least one pair of slices"),
     ],
 )

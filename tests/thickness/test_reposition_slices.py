@@ -254,3 +254,16 @@ def test_reposition_slices__refuses_more_slices_than_planes():
     with pytest.raises(ConventionError, match=r"11 slices fall on 6 planes of spacing 5 nm.* 2\.5"):
         reposition_slices(stack, spacing=5.0)
     assert reposition_slices(stack, spacing=2.5).sizes["z"] == 11
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spacing": "4"}, "spacing must be > 0 nm; got '4'"),
+        ({"spacing": 4.0, "minimum_thickness": "1"}, "minimum_thickness must be >= 0 nm; got '1'"),
+        ({"spacing": 4.0, "drop": 3}, "drop must be a list of numbers of slices; got 3"),
+    ],
+)
+def test_reposition_slices__refuses_what_is_no_number_or_list(stack, options, message):
+    with pytest.raises(ConventionError, match=message):
+        reposition_slices(stack, **options)

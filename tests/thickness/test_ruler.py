@@ -86,6 +86,7 @@ def test_solve_marks__finds_thickness_within_half_a_nanometre(rendered, thicknes
     assert rms(found, thickness) < 0.35
     assert found.values[-1] == pytest.approx(found.values[:-1].mean())
     assert not found["lost"].any()
+    assert found["parallel_distance"].attrs["units"] == "nm"
     assert np.nanmean(found["parallel_distance"]) == pytest.approx(0.8 * 900 * PIXEL, rel=1e-3)
 
 
@@ -169,6 +170,14 @@ def test_solve_marks__warns_where_the_parallel_marks_change_their_distance(thick
         estimate(slices, ruler)
 
 
+def test_solve_marks__warns_where_another_line_is_taken_for_a_mark(rendered, thickness):
+    slices, ruler = rendered
+    slices = slices.copy()
+    slices[60:] = np.where(np.arange(900) < 450, slices[60], slices[60:])  # the left one rests
+    with pytest.warns(FibdaskWarning, match=r"in slice 119 it is .* nm off: another line"):
+        estimate(slices, ruler)
+
+
 def test_measure_marks__reads_the_strip_from_any_blocks(rendered, tmp_path):
     slices, ruler = rendered
     table = ruler | {"strip": {"y": [10, 50], "x": [20, 880]}}
@@ -205,6 +214,15 @@ def test_measure_marks__reads_the_strip_from_any_blocks(rendered, tmp_path):
         ({"width": 2}, "from 4 pixels to a third of the strip, 300 pixels; got 2"),
         ({"units": "um"}, "'pixel' or 'nm'; got 'um'"),
         ({"marks": []}, "got 'marks'"),
+        ({"strip": {"y": 5}}, "first to a last place along y within 0 and 60 pixels; got 5"),
+        ({"strip": {"x": ["a", 9]}}, r"along x within 0 and 900 pixels; got \['a', 9\]"),
+        ({"strip": {"y": [[0, 4], 9]}}, r"pixels; got \[\[0, 4\], 9\]"),
+        ({"strip": "all"}, "the strip of a ruler must be a table .* y, x; got 'all'"),
+        ({"strip": {"z": [0, 4]}}, "the strip of a ruler has the keys y, x; got 'z'"),
+        ({"angle": "30 deg"}, "number between 0 and 90 degrees; got '30 deg'"),
+        ({"width": "wide"}, "width of a ruler's marks must be .*; got 'wide'"),
+        ({"inclined": ["a", 700]}, r"inclined marks of a ruler must be numbers, .* \['a', 700\]"),
+        ({"bright": "false"}, "bright of a ruler must be true or false; got 'false'"),
     ],
 )
 def test_measure_marks__refuses_rulers_that_do_not_fit(rendered, change, message):
@@ -213,10 +231,33 @@ def test_measure_marks__refuses_rulers_that_do_not_fit(rendered, change, message
         measure_marks(stack_of(slices), ruler | change)
 
 
+def test_measure_marks__refuses_a_ruler_that_is_no_table(rendered):
+    with pytest.raises(ConventionError, match=r"a ruler must be a table .*; got \[1, 2\]"):
+        measure_marks(stack_of(rendered[0]), [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("calibration", "message"),
+    [
+        ({"slice": [0, 4], "distance": 9}, "has the keys slices, distance; got 'slice'"),
+        ({"distance": 9}, "two of 0 to 119, .*; got slices None and distance 9"),
+        ({"slices": [0, 4]}, r"got slices \[0, 4\] and distance None"),
+        ({"slices": [0, 4, 5], "distance": 9}, r"got slices \[0, 4, 5\]"),
+        ({"slices": [0, 4.5], "distance": 9}, r"got slices \[0, 4.5\]"),
+        ([0, 4], r"calibration of a ruler must be a table .*; got \[0, 4\]"),
+    ],
+)
+def test_measure_marks__refuses_calibrations_that_do_not_fit(rendered, calibration, message):
+    slices, ruler = rendered
+    table = {"inclined": ruler["inclined"], "calibration": calibration}
+    with pytest.raises(ConventionError, match=message):
+        measure_marks(stack_of(slices), table)
+
+
 def test_measure_marks__refuses_slices_to_calibrate_that_are_not_there(rendered):
     slices, ruler = rendered
     table = {"inclined": ruler["inclined"], "calibration": {"slices": [3, 120], "distance": 9}}
-    with pytest.raises(ConventionError, match=r"slices of 0 to 119, .* got slices \(3, 120\)"):
+    with pytest.raises(ConventionError, match=r"two of 0 to 119, .* got slices \[3, 120\]"):
         measure_marks(stack_of(slices), table)
 
 
