@@ -1,5 +1,6 @@
 """Open stacks of Zarr stores, lazily."""
 
+import warnings
 from pathlib import Path
 
 import xarray as xr
@@ -70,9 +71,12 @@ def with_volumes(stack: xr.Dataset, path: Path) -> xr.Dataset:
 def open_dataset(path: Path) -> xr.Dataset:
     """Open a store with xarray, whatever it holds."""
     try:
-        stack: xr.Dataset = xr.open_zarr(
-            path, consolidated=False, chunks=None, mask_and_scale=False
-        )
+        with warnings.catch_warnings():
+            # What a killed write of metadata leaves is no part of the store.
+            warnings.filterwarnings("ignore", message=r"Object at .*\.partial is not recognized")
+            stack: xr.Dataset = xr.open_zarr(
+                path, consolidated=False, chunks=None, mask_and_scale=False
+            )
         return stack.drop_encoding()
     except Exception as error:  # zarr and xarray raise many kinds for a damaged store
         msg = f"{path} cannot be read as a Zarr store: {error}"

@@ -88,10 +88,10 @@ def simulate(
     scheduler: str | None,
     quiet: bool,
 ) -> None:
-    """Make the structure and the images of RECIPE, and nothing of its later stages.
+    """Make the structure and the images of RECIPE.
 
-    OUT/simulate.zarr holds images and truth at the slices' depths, OUT/structure.zarr the
-    structure. An interrupted simulation is taken up where it was.
+    Nothing of its later stages. OUT/simulate.zarr holds images and truth at the slices' depths,
+    OUT/structure.zarr the structure. An interrupted simulation is taken up where it was.
     """
     from .recipe import read_recipe
 

@@ -55,8 +55,10 @@ def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
 def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -> dict[str, Any]:
     """Return blocks, tasks, bytes per task and disk of every stage."""
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, **paths)
-    stack = first_stack(recipe)
-    size = " × ".join(f"{n} {dim}" for dim, n in stack.sizes.items())
+    stack = images = first_stack(recipe)
+    if "simulate" in recipe.tables:
+        images = call_stage("simulate", stack, recipe.tables["simulate"])
+    size = " × ".join(f"{n} {dim}" for dim, n in images.sizes.items())
     rows = plan_stages(recipe, stack)
     return {
         "title": recipe.title,

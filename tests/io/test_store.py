@@ -252,6 +252,16 @@ def test_save_stack__refuses_to_overwrite_the_store_that_xarray_reads(stack, tmp
     assert_same(stack, open_stack(path))
 
 
+def test_save_stack__sweeps_what_a_killed_write_left(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "a.zarr")
+    leftover = path / "zarr.0123456789abcdef.partial"
+    leftover.write_text("{")
+    assert open_stack(path)["phase"].equals(stack["phase"])
+    save_stack(stack, path)
+    assert not leftover.exists()
+    assert open_stack(path)["phase"].equals(stack["phase"])
+
+
 def test_save_stack__refuses_while_another_process_writes(stack, tmp_path):
     from fibdask.blocks import locked
 
