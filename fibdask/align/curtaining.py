@@ -74,7 +74,8 @@ def remove_curtaining(
     Inclined stripes are set upright by moving rows by whole pixels; grey values are not resampled.
     Those that lean away from `inclination`, or bend, by more than their own width over a window
     are partly left. The direction is not guessed: where structure is elongated, it would be that of
-    the structure. Stripes are taken to add to the grey values; where they scale with them, the part
+    the structure. Structure more than about five times as long along the stripes as across them
+    loses contrast. Stripes are taken to add to the grey values; where they scale with them, the part
     that is common to most rows goes.
 
     Robust steps in place of wavelets are of Bouali and Ladjal's kind, IEEE Transactions on
