@@ -75,8 +75,8 @@ def remove_curtaining(
     Those that lean away from `inclination`, or bend, by more than their own width over a window
     are partly left. The direction is not guessed: where structure is elongated, it would be that of
     the structure. Structure more than about five times as long along the stripes as across them
-    loses contrast. Stripes are taken to add to the grey values; where they scale with them, the part
-    that is common to most rows goes.
+    loses contrast. Stripes are taken to add to the grey values; where they scale with them, the
+    part that is common to most rows goes.
 
     Robust steps in place of wavelets are of Bouali and Ladjal's kind, IEEE Transactions on
     Geoscience and Remote Sensing 49 (2011) 2924-2935; the damping of a wedge in Fourier space is
