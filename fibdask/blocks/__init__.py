@@ -25,7 +25,7 @@ from .execute import (
 from .gather import gather_blocks
 from .memory import check_budget, format_bytes
 from .monitor import BlockFailure, Monitor, StageReport
-from .records import locked
+from .records import is_locked, locked
 from .regions import (
     BLOCK_BYTES,
     BlockList,
@@ -78,6 +78,7 @@ __all__ = [
     "grow",
     "inner_chunks",
     "is_complete",
+    "is_locked",
     "keep_values",
     "lengths",
     "locked",

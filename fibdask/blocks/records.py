@@ -122,6 +122,18 @@ def locked(path: Path) -> Iterator[IO[str]]:
         yield file
 
 
+def is_locked(path: Path) -> bool:
+    """Tell whether a process holds the lock of a file, or may hold it where there are no locks."""
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 def _end_torn_line(path: Path, file: IO[str]) -> None:
     content = path.read_bytes()
     if content and not content.endswith(b"\n"):

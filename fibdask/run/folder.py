@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..blocks import StageReport, locked
+from ..blocks import StageReport, is_locked, locked
 from ..conventions import VERSION, StackReadError
 
 SUMMARY = "run.json"
@@ -80,7 +80,7 @@ class RunFolder:
         return self.path / f"{stage}.zarr"
 
     def read(self) -> dict[str, Any]:
-        """Read the summary of the last run.
+        """Read the summary of the last run; one that was killed is `interrupted`.
 
         Raises
         ------
@@ -88,10 +88,13 @@ class RunFolder:
             If there is none.
         """
         try:
-            return dict(json.loads(self._file.read_text(encoding="utf-8")))
+            summary = dict(json.loads(self._file.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             msg = f"{self.path} is not the folder of a run: {SUMMARY} cannot be read ({error})"
             raise StackReadError(msg) from None
+        if summary.get("state") == "running" and not is_locked(self.path / LOCK):
+            summary["state"] = "interrupted"
+        return summary
 
     def update(self, stage: Mapping[str, Any], *, now: bool) -> None:
         """Put a stage's figures into the summary; on disk at once, or within a second."""

@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from fibdask import open_stack, run_recipe, save_stack
+from fibdask.blocks import locked
 from fibdask.run.cli import main
 from fibdask.run.pipeline import Pipeline
 from fibdask.run.recipe import read_recipe
@@ -423,6 +424,18 @@ def test_export__says_what_is_wrong(call, finished, tmp_path):
         path = tmp_path / "missing" / "file"
         _, err = call("export", finished, option, path, code=1)
         assert f"{path} cannot be written: " in err
+
+
+def test_status__tells_a_running_run_from_a_killed_one(call, finished):
+    path = finished / "run.json"
+    text = path.read_text()
+    path.write_text(text.replace('"state": "done"', '"state": "running"'))
+    try:
+        assert "small: interrupted (" in call("status", finished)[0]
+        with locked(finished / "run.lock"):
+            assert "small: running (" in call("status", finished)[0]
+    finally:
+        path.write_text(text)
 
 
 # Usage
