@@ -12,20 +12,10 @@ from scipy import ndimage
 from fibdask import levelled_wave, open_stack, save_stack, segment_phases, simulate_images
 from fibdask.align import _kernels_brightness as kernels
 from fibdask.align import equalize_brightness
-from fibdask.conventions import ConventionError, build_stack
+from fibdask.conventions import ConventionError
+from tests.align.helpers import stack_of
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-
-
-def stack_of(images):
-    images = images if images.ndim == 4 else images[np.newaxis]
-    return build_stack(
-        {"intensity": images},
-        z=10.0 * np.arange(images.shape[1]),
-        pixel_size=(5, 5),
-        nominal_thickness=10,
-        voltage=1.0 + np.arange(len(images)),
-    )
 
 
 def equalized(images, **options):

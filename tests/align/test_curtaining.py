@@ -13,22 +13,12 @@ from fibdask import open_stack, save_stack
 from fibdask.align import remove_curtaining
 from fibdask.align._kernels_curtaining import column_steps, first_columns, stripe_image
 from fibdask.align.curtaining import WithoutStripes
-from fibdask.conventions import ConventionError, build_stack
+from fibdask.conventions import ConventionError
+from tests.align.helpers import stack_of
 from tests.naive_repair import column_steps as naive_column_steps
 from tests.naive_repair import lean, make_stripes, wavelet_fourier, wedge_energy
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-
-
-def stack_of(images):
-    images = images if images.ndim == 4 else images[np.newaxis]
-    return build_stack(
-        {"intensity": images},
-        z=10.0 * np.arange(images.shape[1]),
-        pixel_size=(5, 5),
-        nominal_thickness=10,
-        voltage=1.0 + np.arange(len(images)),
-    )
 
 
 def repaired(images, **options):

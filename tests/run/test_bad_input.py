@@ -30,7 +30,7 @@ def write_input_recipe(tmp_path, *, keys="slice_thickness = 10", stages=""):
     return path
 
 
-def refused(tmp_path, message, *more, code=1, arguments=()):
+def assert_refused(tmp_path, message, *more, code=1, arguments=()):
     """Check that a run is refused with these words and that nothing is stored."""
     _, err = fibdask("run", tmp_path / "recipe.toml", *arguments, "--quiet", code=code)
     for words in (message, *more):
@@ -41,21 +41,21 @@ def refused(tmp_path, message, *more, code=1, arguments=()):
 def test_run__empty_folder(tmp_path):
     (tmp_path / "images").mkdir()
     write_input_recipe(tmp_path)
-    refused(tmp_path, "holds no images")
+    assert_refused(tmp_path, "holds no images")
 
 
 def test_run__slices_of_different_shape(tmp_path):
     write_slices(tmp_path / "images")
     Image.fromarray(np.zeros((30, 44), np.uint8)).save(tmp_path / "images" / "slice_002.png")
     write_input_recipe(tmp_path)
-    refused(tmp_path, "slice_002.png", "30", "40")
+    assert_refused(tmp_path, "slice_002.png", "30", "40")
 
 
 def test_run__slices_of_different_dtype(tmp_path):
     write_slices(tmp_path / "images")
     Image.fromarray(np.zeros((40, 44), np.uint16)).save(tmp_path / "images" / "slice_002.png")
     write_input_recipe(tmp_path)
-    refused(tmp_path, "slice_002.png", "uint16", "uint8")
+    assert_refused(tmp_path, "slice_002.png", "uint16", "uint8")
 
 
 def test_run__unreadable_slice_is_a_failed_block_that_names_it(tmp_path):
@@ -82,28 +82,28 @@ def test_run__bad_table_of_depths(tmp_path, table, message):
     write_slices(tmp_path / "images")
     (tmp_path / "z.csv").write_text(table)
     write_input_recipe(tmp_path, keys='z = "z.csv"')
-    refused(tmp_path, message)
+    assert_refused(tmp_path, message)
 
 
 def test_run__unknown_recipe_key_names_the_nearest(tmp_path):
     write_slices(tmp_path / "images")
     write_input_recipe(tmp_path, stages="clases = 3\n")
-    refused(tmp_path, "unknown key 'clases' in [segment]; did you mean 'classes'?", code=2)
+    assert_refused(tmp_path, "unknown key 'clases' in [segment]; did you mean 'classes'?", code=2)
 
 
 def test_run__unknown_table_names_the_nearest(tmp_path):
     write_input_recipe(tmp_path, stages="[inpant]\n")
-    refused(tmp_path, "unknown table [inpant]; did you mean 'inpaint'?", code=2)
+    assert_refused(tmp_path, "unknown table [inpant]; did you mean 'inpaint'?", code=2)
 
 
 def test_run__wrong_value_names_key_and_value(tmp_path):
     write_input_recipe(tmp_path, stages='classes = "many"\n')
-    refused(tmp_path, "[segment] classes = 'many'", code=2)
+    assert_refused(tmp_path, "[segment] classes = 'many'", code=2)
 
 
 def test_run__recipe_that_is_no_toml(tmp_path):
     (tmp_path / "recipe.toml").write_text("[input\n")
-    refused(tmp_path, "is not valid TOML", code=2)
+    assert_refused(tmp_path, "is not valid TOML", code=2)
 
 
 def test_run__output_path_that_is_something_else(tmp_path):
@@ -111,14 +111,14 @@ def test_run__output_path_that_is_something_else(tmp_path):
     write_input_recipe(tmp_path)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("precious")
-    refused(tmp_path, "exists and is not the folder of a run")
+    assert_refused(tmp_path, "exists and is not the folder of a run")
     assert (tmp_path / "out" / "thesis.tex").read_text() == "precious"
 
 
 def test_run__memory_budget_too_small(tmp_path):
     recipe = write_recipe(tmp_path)
     recipe.write_text(recipe.read_text().replace('"2 GiB"', '"300 MiB"'))
-    refused(tmp_path, "the worker has 300.0 MiB")
+    assert_refused(tmp_path, "the worker has 300.0 MiB")
 
 
 def test_run__corrupt_store(tmp_path, stack):
@@ -127,12 +127,14 @@ def test_run__corrupt_store(tmp_path, stack):
     (tmp_path / "recipe.toml").write_text(
         '[input]\npath = "images"\n[segment]\nmethod = "otsu"\n[output]\npath = "out"\n'
     )
-    refused(tmp_path, "cannot be read")
+    assert_refused(tmp_path, "cannot be read")
 
 
 def test_run__no_scheduler_answers(tmp_path):
     write_recipe(tmp_path)
-    refused(tmp_path, "no Dask scheduler answers", code=2, arguments=("--scheduler", "nonsense"))
+    assert_refused(
+        tmp_path, "no Dask scheduler answers", code=2, arguments=("--scheduler", "nonsense")
+    )
 
 
 def test_run__wrong_usage_exits_with_two(tmp_path):
