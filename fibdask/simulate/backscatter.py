@@ -1,5 +1,7 @@
 """Electrons scattered back by a bulk: how many, from what depth, where and how they come out."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import xarray as xr
 
@@ -8,7 +10,7 @@ from ._kernels_transport import send_electrons
 from .elastic import Model
 from .materials import Material, find_material
 from .noise import image_key
-from .records import Acceptance, Place
+from .records import Acceptance, Beam, Place, Structure
 from .structures import check_seed
 from .transport import CUTOFF_EV, Illumination, Losses, pack_structure
 
@@ -108,32 +110,62 @@ def backscattered_electrons(
     return xr.Dataset(variables | {"direction": direction}, coords, {"electrons": electrons})
 
 
-def check_electrons(electrons: int) -> None:
+def check_electrons(electrons: int, most: int = 2**31 - 1) -> None:
     """Check a number of electrons."""
     whole = isinstance(electrons, int | np.integer) and not isinstance(electrons, bool)
-    if not (whole and 0 < electrons < 2**31):
-        msg = f"electrons must be a whole number in 1 … {2**31 - 1}; got {electrons!r}"
+    if not (whole and 0 < electrons <= most):
+        msg = f"electrons must be a whole number in 1 … {most}; got {electrons!r}"
         raise ConventionError(msg)
 
 
-def _send(
-    material: Material, illumination: Illumination, electrons: int, seed: int, *, recorded: int
-) -> tuple[int, np.ndarray]:
-    """Return how many electrons come out, and the exits of the first ones, lengths in nm."""
+class Bulk(NamedTuple):
+    """A bulk that a beam hits in the middle.
+
+    Attributes
+    ----------
+    structure, tables, beam, place
+        What electrons are launched and followed with.
+    voxel_size
+        Of a cube in nm.
+    centre
+        Place along y and x in voxels at which the beam comes in.
+    """
+
+    structure: Structure
+    tables: Any
+    beam: Beam
+    place: Place
+    voxel_size: float
+    centre: float
+
+
+def bulk_target(material: Material, illumination: Illumination, seed: int) -> Bulk:
+    """Return a bulk that no electron leaves but by its surface."""
     if not material.composition:
         msg = f"material must scatter electrons; {material.name} does not"
         raise ConventionError(msg)
     size = illumination.reach((material,)) / _VOXELS_PER_REACH
     width = 2 * _VOXELS_PER_REACH + 3
     labels = np.zeros((1, width, width), np.uint8)
-    structure = pack_structure(labels, (size, size, size), deepest=_DEEPEST)
-    centre = width // 2
-    place = Place(np.uint64(image_key((check_seed(seed),))), 0, 0, centre, centre)
+    middle = width // 2
+    return Bulk(
+        pack_structure(labels, (size, size, size), deepest=_DEEPEST),
+        illumination.tables((material,)),
+        illumination.beam((size, size, size), pixel=0.0),
+        Place(np.uint64(image_key((check_seed(seed),))), 0, 0, middle, middle),
+        size,
+        middle + 0.5,
+    )
+
+
+def _send(
+    material: Material, illumination: Illumination, electrons: int, seed: int, *, recorded: int
+) -> tuple[int, np.ndarray]:
+    """Return how many electrons come out, and the exits of the first ones, lengths in nm."""
+    bulk = bulk_target(material, illumination, seed)
     numbers, counts = np.full((1, 1), electrons, np.int32), np.zeros((1, 1), np.int32)
     exits = np.zeros((recorded, 7), np.float32)
-    beam = illumination.beam((size, size, size), pixel=0.0)
-    tables = illumination.tables((material,))
-    send_electrons(structure, tables, beam, _EVERYTHING, place, numbers, counts, exits)
-    exits[:, 2:4] -= centre + 0.5
-    exits[:, 1:4] *= size
+    send_electrons(*bulk[:3], _EVERYTHING, bulk.place, numbers, counts, exits)
+    exits[:, 2:4] -= bulk.centre
+    exits[:, 1:4] *= bulk.voxel_size
     return int(counts[0, 0]), exits

@@ -5,16 +5,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..conventions import ConventionError
 from ._kernels_transport import ESCAPED, FLYING, event, launch
+from .backscatter import bulk_target, check_electrons
 from .materials import Material, find_material
-from .noise import image_key
-from .records import Place
-from .structures import check_seed
-from .transport import Illumination, pack_structure
+from .transport import Illumination
 
-_VOXELS_PER_REACH = 8  # as for backscatter coefficients: the same electrons by their number
-_DEEPEST = 2**20  # planes: beyond the reach of any electron
 _MOST_ELECTRONS = 10_000
 
 
@@ -51,12 +46,7 @@ def electron_trajectories(
         If the material is unknown or scatters nothing, or an argument is out of range.
     """
     material = find_material(material)
-    if not material.composition:
-        msg = f"material must scatter electrons; {material.name} does not"
-        raise ConventionError(msg)
-    if not 0 < electrons <= _MOST_ELECTRONS:
-        msg = f"electrons must be in 1 … {_MOST_ELECTRONS}; got {electrons}"
-        raise ConventionError(msg)
+    check_electrons(electrons, _MOST_ELECTRONS)
     paths, escaped = _follow(material, beam_energy_kev * 1e3, electrons, seed)
     events = np.full((electrons, max(len(path) for path in paths), 4), np.nan, np.float32)
     for number, path in enumerate(paths):
@@ -74,25 +64,18 @@ def _follow(
     material: Material, energy_ev: float, electrons: int, seed: int
 ) -> tuple[list[np.ndarray], list[bool]]:
     """Return energies and places (event, 4) of each electron, and whether it comes out."""
-    illumination = Illumination(energy_ev)
-    size = illumination.reach((material,)) / _VOXELS_PER_REACH
-    width = 2 * _VOXELS_PER_REACH + 3
-    centre = width // 2
-    structure = pack_structure(np.zeros((1, width, width), np.uint8), (size,) * 3, deepest=_DEEPEST)
-    tables = illumination.tables((material,))
+    bulk = bulk_target(material, Illumination(energy_ev), seed)
     # Without a reach, electrons that cannot come back any more are followed to their end as well.
-    tables = tables._replace(reach=np.full_like(tables.reach, np.inf))
-    beam = illumination.beam((size,) * 3, pixel=0.0)
-    place = Place(np.uint64(image_key((check_seed(seed),))), 0, 0, centre, centre)
-    origin = np.array([0, 0, centre + 0.5, centre + 0.5])
+    tables = bulk.tables._replace(reach=np.full_like(bulk.tables.reach, np.inf))
+    origin = np.array([0, 0, bulk.centre, bulk.centre])
     paths, escaped = [], []
     for number in range(electrons):
-        electron, status = launch(structure, beam, place, 0, 0, number), FLYING
+        electron, status = launch(bulk.structure, bulk.beam, bulk.place, 0, 0, number), FLYING
         path = [_where(electron)]
         while status == FLYING:
-            electron, status = event(structure, tables, _typed(electron))
+            electron, status = event(bulk.structure, tables, _typed(electron))
             path.append(_where(electron))
-        paths.append((np.array(path) - origin) * (1, size, size, size))
+        paths.append((np.array(path) - origin) * (1, *(bulk.voxel_size,) * 3))
         escaped.append(status == ESCAPED)
     return paths, escaped
 
