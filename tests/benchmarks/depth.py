@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import dask
 import numpy as np
@@ -95,10 +96,10 @@ class DataSet:
 
     def volume(self, slices, rng):
         """Return the phase on the fine grid."""
-        thickness = self.thickness(np.diff(slices["z"].values), rng)
-        stack = at_depth(slices, thickness)
+        depth = depths(self.thickness(np.diff(slices["z"].values), rng))
+        stack = at_depth(slices, depth)
         if self.grid != FINE:
-            stack = reposition_slices(stack, spacing=self.grid, drop=surplus(thickness, self.grid))
+            stack = reposition_slices(stack, spacing=self.grid, drop=surplus(depth, self.grid))
         stack = reposition_slices(stack, spacing=FINE)
         return inpaint_gaps(stack, method=self.method)["phase"].compute()
 
@@ -131,20 +132,24 @@ NOISY = tuple(DataSet(f"{s} nm, sum", partial(noisy, sigma=s), FINE, "distance")
 DATA_SETS = (*SIMULATED, *AIMED_LOW, *REAL, *NOISY_DEPTH, *NOISY)
 
 
-def at_depth(slices, thickness):
-    """Return the slices at the depths that follow from thicknesses; these are kept positive."""
-    depth = np.append(0, np.cumsum(np.maximum(thickness, 0.01)))
+def depths(thickness):
+    """Return the depths (slice) that follow from thicknesses, which are kept positive."""
+    return np.append(0, np.cumsum(np.maximum(thickness, 0.01)))
+
+
+def at_depth(slices, depth):
+    """Return the slices at other depths."""
     moved = slices.drop_vars("slice_thickness")
     return finish_stack(
         moved.assign_coords(z=("z", depth, slices["z"].attrs)), nominal_thickness=AIM
     )
 
 
-def surplus(thickness, grid):
+def surplus(depth, grid):
     """Return the thinnest slices, as many as the grid has not planes for."""
-    planes = int(np.floor(np.maximum(thickness, 0.01).sum() / grid + 0.5)) + 1
-    most = max(len(thickness) + 1 - planes, 0)
-    return np.sort(np.argsort(thickness[1:-1], kind="stable")[:most] + 1)
+    planes = int(np.floor(depth[-1] / grid + 0.5)) + 1
+    most = max(len(depth) - planes, 0)
+    return np.sort(np.argsort(np.diff(depth)[1:-1], kind="stable")[:most] + 1)
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────────
@@ -165,34 +170,29 @@ def figures(phase, truth):
     return [*shares, *isotropy(phase)]
 
 
-def measure(seed, *, size, series):
-    """Return (solid fraction, figures of each data set by name) for the series of a structure."""
+def measure(structure, series, *, size):
+    """Return (solid fraction, figures by data set) of a series of slices of a structure."""
     with dask.config.set(scheduler="synchronous"):
-        truth = hierarchical_levelled_wave((size,) * 3, voxel_size=FINE, seed=seed).compute()
-        ideal = [0.0, 0.0, 1.0, *isotropy(truth)]
-        rows = []
-        for number in range(series):
-            own = 1000 * seed + number
-            slices = mimic_milling(
-                truth, mean_thickness=MEAN, std_thickness=STD, seed=own
-            ).compute()
-            row = {"original": ideal}
-            for place, data_set in enumerate(DATA_SETS):
-                volume = data_set.volume(slices, np.random.default_rng([own, place]))
-                row[data_set.name] = figures(volume, truth)
-            rows.append(row)
-    return float(truth.mean()), rows
+        truth = hierarchical_levelled_wave((size,) * 3, voxel_size=FINE, seed=structure).compute()
+        own = 1000 * structure + series
+        slices = mimic_milling(truth, mean_thickness=MEAN, std_thickness=STD, seed=own).compute()
+        row = {"original": [0.0, 0.0, 1.0, *isotropy(truth)]}
+        for place, data_set in enumerate(DATA_SETS):
+            volume = data_set.volume(slices, np.random.default_rng([own, place]))
+            row[data_set.name] = figures(volume, truth)
+    return float(truth.mean()), row
 
 
 def measure_all(structures, series, size, workers):
     """Return solid fractions, and figures by name (structures × series, figure)."""
-    task = partial(measure, size=size, series=series)
+    task = partial(measure, size=size)
+    numbers = zip(*product(range(structures), range(series)), strict=True)
     if workers == 1:
-        found = list(map(task, range(structures)))
+        found = list(map(task, *numbers))
     else:
         with ProcessPoolExecutor(workers) as pool:
-            found = list(pool.map(task, range(structures)))
-    rows = [row for _, rows in found for row in rows]
+            found = list(pool.map(task, *numbers))
+    rows = [row for _, row in found]
     return [f for f, _ in found], {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
