@@ -8,6 +8,8 @@ _WINDOWS = 4  # in the length of the shortest stripe: half of the modes along y 
 _BANDWIDTH = 0.0125  # cycles per pixel, over which powers are averaged
 _REJECTED = 3.0  # deviations beyond which a step is taken for an edge of the structure
 _ROUNDS = 4
+_LANES = 16  # columns that are worked on together
+_ABSENT = np.float32(3e38)  # larger than any step: sorted to the end, and of no weight
 
 
 def stripe_image(image: np.ndarray, length: float, width: float, slope: float) -> np.ndarray:
@@ -72,18 +74,73 @@ def column_steps(image, edges, first, steps):
     step is NaN. The biweight mean: edges of structures are few among the rows, and count nothing.
     """
     n_x = image.shape[1]
-    differences = np.empty(np.max(np.diff(edges)), np.float32)
+    rows = np.empty(_LANES, np.int64)
+    means = np.empty(_LANES)
     for window in range(len(edges) - 1):
         start, stop = edges[window], edges[window + 1]
-        for column in range(steps.shape[1]):
-            rows = 0
+        differences = np.empty((stop - start, _LANES), np.float32)
+        for column in range(0, steps.shape[1], _LANES):
+            lanes = min(_LANES, steps.shape[1] - column)
+            differences[:] = _ABSENT
+            rows[:] = 0
             for y in range(start, stop):
-                x = column - first[y]
-                if 0 <= x < n_x - 1:
-                    differences[rows] = image[y, x + 1] - image[y, x]
-                    rows += 1
-            reached = rows > 0 and 2 * rows >= stop - start
-            steps[window, column] = _biweight_mean(differences[:rows]) if reached else np.nan
+                for lane in range(lanes):
+                    x = column + lane - first[y]
+                    if 0 <= x < n_x - 1:
+                        differences[y - start, lane] = image[y, x + 1] - image[y, x]
+                        rows[lane] += 1
+            _sort_lanes(differences)
+            _biweight_means(differences, rows, means)
+            for lane in range(lanes):
+                reached = rows[lane] > 0 and 2 * rows[lane] >= stop - start
+                steps[window, column + lane] = means[lane] if reached else np.nan
+
+
+@njit(nogil=True, cache=True)
+def _sort_lanes(values):
+    """Sort values (row, lane) along rows: Batcher's network, every lane alike, so vectorised."""
+    n = len(values)
+    most = 1
+    while 2 * most < n:
+        most *= 2
+    size = most
+    while size > 0:
+        part, offset, distance = most, 0, size
+        while distance > 0:
+            for i in range(n - distance):
+                if i & size == offset:
+                    for lane in range(_LANES):
+                        a, b = values[i, lane], values[i + distance, lane]
+                        values[i, lane] = a if a < b else b
+                        values[i + distance, lane] = b if a < b else a
+            distance = part - size
+            part //= 2
+            offset = size
+        size //= 2
+
+
+@njit(nogil=True, cache=True)
+def _biweight_means(values, rows, means):
+    """Write the biweight mean of every lane of sorted values (row, lane), of its first rows."""
+    scales, total, weights = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES)
+    for lane in range(_LANES):
+        n = max(rows[lane], 1)
+        means[lane] = 0.5 * (values[(n - 1) // 2, lane] + values[n // 2, lane])
+        deviation = (values[(3 * n) // 4, lane] - values[n // 4, lane]) / 1.349
+        scales[lane] = 1 / (_REJECTED * deviation) if deviation > 0 else 0.0
+    for _ in range(_ROUNDS):
+        total[:] = 0
+        weights[:] = 0
+        for i in range(len(values)):
+            for lane in range(_LANES):
+                u = (values[i, lane] - means[lane]) * scales[lane]
+                root = 1 - u * u
+                weight = root * root if root > 0 else 0.0
+                total[lane] += weight * values[i, lane]
+                weights[lane] += weight
+        for lane in range(_LANES):
+            if scales[lane] > 0:
+                means[lane] = total[lane] / weights[lane]
 
 
 def fill_columns(steps: np.ndarray) -> None:
@@ -92,28 +149,6 @@ def fill_columns(steps: np.ndarray) -> None:
     total = np.where(missing, 0, steps).sum(axis=0)
     mean = total / np.maximum((~missing).sum(axis=0), 1)
     np.copyto(steps, mean, where=missing)
-
-
-@njit(nogil=True, cache=True)
-def _biweight_mean(values):
-    """Return the biweight mean of values, which are sorted in place."""
-    values.sort()
-    n = len(values)
-    mean = 0.5 * (values[(n - 1) // 2] + values[n // 2])
-    deviation = (values[(3 * n) // 4] - values[n // 4]) / 1.349
-    if deviation == 0:
-        return mean
-    for _ in range(_ROUNDS):
-        total = 0.0
-        weights = 0.0
-        for value in values:
-            u = (value - mean) / (_REJECTED * deviation)
-            if abs(u) < 1:
-                weight = (1 - u * u) ** 2
-                total += weight * value
-                weights += weight
-        mean = total / weights
-    return mean
 
 
 def stripe_spectra(steps: np.ndarray) -> np.ndarray:

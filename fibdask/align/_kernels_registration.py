@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numba import njit
 from scipy import fft
 
 TAPER = 0.25  # part of a side that is faded in and out at either end
@@ -18,42 +19,65 @@ LEAST_OVERLAP = 0.25  # of the window, for a correlation
 TAPS = np.arange(-2, 4)  # pixels about a place that interpolation looks at
 
 
-def binned(image: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+@njit(nogil=True, cache=True)
+def binned(image, factor):
     """Return means of factor × factor pixels (y, x), float32, and where all of them are finite."""
-    rows, columns = (n // factor * factor for n in image.shape)
-    image = np.asarray(image[:rows, :columns], np.float32)
-    valid = np.isfinite(image)
-    if factor > 1:
-        parts = [np.s_[i::factor, j::factor] for i in range(factor) for j in range(factor)]
-        image = np.add.reduce([image[part] for part in parts]) / np.float32(factor**2)
-        valid = np.logical_and.reduce([valid[part] for part in parts])
-    return image, valid
+    rows, columns = image.shape[0] // factor, image.shape[1] // factor
+    means = np.empty((rows, columns), np.float32)
+    valid = np.empty((rows, columns), np.bool_)
+    total = np.empty(columns)
+    for y in range(rows):
+        total[:] = 0
+        for j in range(y * factor, (y + 1) * factor):
+            for i in range(factor):
+                for x in range(columns):
+                    total[x] += image[j, x * factor + i]
+        for x in range(columns):
+            means[y, x] = total[x] / factor**2
+            valid[y, x] = np.isfinite(total[x])
+    return means, valid
 
 
 def centred(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray | None, float]:
-    """Return an image less the mean of its valid pixels, 0 where not valid, and its deviation.
+    """Subtract from an image the mean of its valid pixels; others become 0. Return its deviation.
 
-    None where fewer than half of the pixels are valid, or all are equal.
+    None in place of the image where fewer than half of the pixels are valid, or all are equal.
     """
-    count = np.count_nonzero(valid)
+    count, mean, deviation = _centre(image, valid)
     if count < LEAST_VALID * image.size:
         return None, 0.0
-    image = np.where(valid, image, np.float32(0))
-    mean = image.sum(dtype=np.float64) / count
-    image = np.where(valid, image - np.float32(mean), np.float32(0))
-    deviation = np.sqrt(np.square(image).sum(dtype=np.float64) / count)
     # Rounding of the mean leaves a constant window a little above 0.
     return (image, deviation) if deviation > 1e-5 * abs(mean) else (None, 0.0)
 
 
-@lru_cache(8)
-def taper(n: int) -> np.ndarray:
-    """Return weights (n), float32: cosine ramps over a quarter of the length at both ends."""
-    m = max(int(TAPER * n), 1)
-    ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(m) + 0.5) / m)
-    weights = np.ones(n, np.float32)
-    weights[:m], weights[n - m :] = ramp, ramp[::-1]
-    return weights
+@njit(nogil=True, cache=True)
+def _centre(image, valid):
+    """Subtract the mean of valid pixels in place; return their count, mean and deviation."""
+    count, total, squares = 0, 0.0, 0.0
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            if valid[y, x]:
+                count += 1
+                total += image[y, x]
+    mean = np.float32(total / max(count, 1))
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            image[y, x] = image[y, x] - mean if valid[y, x] else np.float32(0)
+            squares += np.float64(image[y, x]) ** 2
+    return count, mean, np.sqrt(squares / max(count, 1))
+
+
+@lru_cache(4)
+def taper(shape: tuple[int, ...]) -> np.ndarray:
+    """Return weights (y, x), float32: cosine ramps over a quarter of the length at all ends."""
+    sides = []
+    for n in shape:
+        m = max(int(TAPER * n), 1)
+        ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(m) + 0.5) / m)
+        side = np.ones(n, np.float32)
+        side[:m], side[n - m :] = ramp, ramp[::-1]
+        sides.append(side)
+    return np.outer(*sides)
 
 
 @lru_cache(4)
@@ -80,8 +104,7 @@ def padded(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def spectrum(image: np.ndarray) -> np.ndarray:
     """Return the spectrum of a tapered window (y, x), complex64."""
-    rows, columns = image.shape
-    return fft.rfft2(image * taper(rows)[:, None] * taper(columns), padded(image.shape))
+    return fft.rfft2(image * taper(image.shape), padded(image.shape))
 
 
 def sharpness(transform: np.ndarray, shape: tuple[int, ...]) -> float:
@@ -89,21 +112,49 @@ def sharpness(transform: np.ndarray, shape: tuple[int, ...]) -> float:
 
     Fine are 4 to 10 pixels a cycle, coarse is anything above 10 but the mean.
     """
-    y, x = frequencies(shape)
-    square = y * y + x * x
-    power = transform.real**2 + transform.imag**2
-    fine = power[(square >= 0.01) & (square < 0.0625)].sum(dtype=np.float64)
-    coarse = power[(square > 0) & (square < 0.01)].sum(dtype=np.float64)
+    fine, coarse = _powers(transform, *frequencies(shape))
     return float(np.sqrt(fine / coarse)) if coarse > 0 else 0.0
+
+
+@njit(nogil=True, cache=True)
+def _powers(transform, y, x):
+    fine, coarse = 0.0, 0.0
+    for j in range(len(y)):
+        for i in range(x.shape[1]):
+            square = y[j, 0] ** 2 + x[0, i] ** 2
+            if 0 < square < np.float32(0.0625):
+                power = transform[j, i].real ** 2 + transform[j, i].imag ** 2
+                if square < np.float32(0.01):
+                    coarse += power
+                else:
+                    fine += power
+    return fine, coarse
 
 
 def whitened(transform: np.ndarray, shape: tuple[int, ...], remainder: np.ndarray) -> np.ndarray:
     """Return the phases of a spectrum, of a window moved by a remainder of a pixel (y, x)."""
-    size = np.abs(transform)
-    phases = transform / (size + np.float32(1e-6) * size.max())
-    if any(remainder):
-        for frequency, move in zip(frequencies(shape), remainder, strict=True):
-            phases *= np.exp(np.complex64(2j * np.pi * move) * frequency)
+    moves = (
+        np.exp(np.complex64(2j * np.pi * move) * frequency)
+        for frequency, move in zip(frequencies(shape), remainder, strict=True)
+    )
+    phases: np.ndarray = _whitened(transform, *moves)
+    return phases
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _whitened(transform, move_y, move_x):
+    sizes = np.empty(transform.shape, np.float32)
+    largest = np.float32(0)
+    for j in range(transform.shape[0]):
+        for i in range(transform.shape[1]):
+            sizes[j, i] = np.sqrt(transform[j, i].real ** 2 + transform[j, i].imag ** 2)
+            largest = max(largest, sizes[j, i])
+    floor = np.float32(1e-6) * largest
+    phases = np.empty_like(transform)
+    for j in range(transform.shape[0]):
+        for i in range(transform.shape[1]):
+            scale = np.float32(1) / (sizes[j, i] + floor)
+            phases[j, i] = transform[j, i] * scale * (move_y[j, 0] * move_x[0, i])
     return phases
 
 
@@ -119,14 +170,22 @@ def phase_correlation(
 
     It is smoothed by a Gaussian of deviation `blur` in pixels.
     """
-    cross = first * np.conj(second)
-    cross *= low_pass(shape, blur)
-    correlation = fft.irfft2(cross, padded(shape))
+    cross = _cross_spectrum(first, second, low_pass(shape, blur))
+    correlation = fft.irfft2(cross, padded(shape), overwrite_x=True)
     lags = (
         np.arange(c - m, c + m + 1) % n
         for c, m, n in zip(centre, most, correlation.shape, strict=True)
     )
     return correlation[np.ix_(*lags)]
+
+
+@njit(nogil=True, cache=True)
+def _cross_spectrum(first, second, weight):
+    cross = np.empty_like(first)
+    for j in range(first.shape[0]):
+        for i in range(first.shape[1]):
+            cross[j, i] = first[j, i] * np.conj(second[j, i]) * weight[j, i]
+    return cross
 
 
 def peaks(correlation: np.ndarray) -> list[np.ndarray]:
@@ -174,24 +233,35 @@ def masked_correlation(
 ) -> float:
     """Return Pearson's correlation of the valid pixels that two windows share at an integer lag.
 
-    NaN where they share less than a quarter of the window, or nothing varies.
+    Windows have a mean of about 0. NaN where they share less than a quarter of the window, or
+    nothing varies.
     """
     ours, theirs = [], []
     for n, move in zip(first.shape, lag, strict=True):
         ours.append(slice(max(0, move), max(min(n, n + move), 0)))
         theirs.append(slice(max(0, -move), max(min(n, n - move), 0)))
-    a, b = first[tuple(ours)], second[tuple(theirs)]
-    valid = valid_first[tuple(ours)] & valid_second[tuple(theirs)]
-    count = np.count_nonzero(valid)
-    if count < LEAST_OVERLAP * first.size:
+    here, there = tuple(ours), tuple(theirs)
+    shared = first[here], second[there], valid_first[here], valid_second[there]
+    return float(_pearson(*shared, LEAST_OVERLAP * first.size))
+
+
+@njit(nogil=True, cache=True)
+def _pearson(first, second, valid_first, valid_second, least):
+    count, sum_a, sum_b, sum_aa, sum_bb, sum_ab = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for y in range(first.shape[0]):
+        for x in range(first.shape[1]):
+            if valid_first[y, x] and valid_second[y, x]:
+                a, b = np.float64(first[y, x]), np.float64(second[y, x])
+                count += 1
+                sum_a += a
+                sum_b += b
+                sum_aa += a * a
+                sum_bb += b * b
+                sum_ab += a * b
+    if count == 0 or count < least:
         return np.nan
-    if count < valid.size:
-        a, b = a[valid], b[valid]
-    a = a - a.mean(dtype=np.float64).astype(np.float32)
-    b = b - b.mean(dtype=np.float64).astype(np.float32)
-    # Sums of products, not matrix products: those depend on the number of threads.
-    norm = np.sqrt((a * a).sum(dtype=np.float64) * (b * b).sum(dtype=np.float64))
-    return float((a * b).sum(dtype=np.float64) / norm) if norm > 0 else np.nan
+    square = (sum_aa - sum_a**2 / count) * (sum_bb - sum_b**2 / count)
+    return (sum_ab - sum_a * sum_b / count) / np.sqrt(square) if square > 0 else np.nan
 
 
 def tap_weights(fraction: float) -> np.ndarray:

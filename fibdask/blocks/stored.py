@@ -20,6 +20,7 @@ from .regions import BLOCK_BYTES, INNER_CHUNK, Grid, Region, lengths, within
 from .sources import Source, Values, fingerprint
 
 _COMPRESSOR = ZstdCodec(level=1)
+_CUBIC_CHUNK, _FLAT_CHUNK = (128, 128, 128), (32, 256, 256)
 _CONCURRENT_CHUNKS = 10  # zarr's default `async.concurrency`
 
 
@@ -310,16 +311,21 @@ def storage_grid(shape: tuple[int, ...], block: tuple[int, ...]) -> Grid:
     return Grid(shape, tuple(lengths))
 
 
-def inner_chunks(block: tuple[int, ...]) -> tuple[int, ...]:
-    """Return inner chunks: 128 voxels along an axis if that divides the shard, else 64 or all."""
-    return tuple(_inner(length) for length in block)
+def inner_chunks(block: tuple[int, ...], *, flat: bool) -> tuple[int, ...]:
+    """Return inner chunks of a block: of at most 128 voxels along z, y and x.
+
+    `flat` ones, of images, have as many voxels, but 32 along z and 256 along y and x: stages that
+    work on whole images read few slices at once.
+    """
+    most = (1,) * (len(block) - 3) + (_FLAT_CHUNK if flat else _CUBIC_CHUNK)
+    return tuple(_inner(n, m) for n, m in zip(block, most, strict=True))
 
 
-def _inner(length: int) -> int:
-    if length <= INNER_CHUNK:
-        return length
-    rounded = -(-length // INNER_CHUNK) * INNER_CHUNK
-    return INNER_CHUNK if rounded % (2 * INNER_CHUNK) else 2 * INNER_CHUNK
+def _inner(length: int, most: int) -> int:
+    """Return a length of at most `most` that divides another, if one above half of that does."""
+    fewest = -(-length // most)
+    even = (parts for parts in range(fewest, 2 * fewest + 1) if length % parts == 0)
+    return -(-length // next(even, fewest))
 
 
 def _stat(file: Path) -> tuple[int, int]:

@@ -118,7 +118,7 @@ def volume_targets(stack: xr.Dataset, path: Path, block_bytes: int) -> list[Stor
         target = Target(
             path / name,
             grid,
-            inner_chunks(grid.block),
+            inner_chunks(grid.block, flat=name == "intensity"),
             dtype,
             tuple(str(dim) for dim in variable.dims),
             attrs,
