@@ -5,6 +5,7 @@ from numba import njit
 from scipy import fft, ndimage
 
 _WINDOWS = 4  # in the length of the shortest stripe: half of the modes along y tell the noise
+_ASPECT = 8  # of stripes: half of a wave along y over a period along x
 _BANDWIDTH = 0.0125  # cycles per pixel, over which powers are averaged
 _REJECTED = 3.0  # deviations beyond which a step is taken for an edge of the structure
 _ROUNDS = 4
@@ -22,7 +23,7 @@ def stripe_image(image: np.ndarray, length: float, width: float, slope: float) -
     length
         Least length of a stripe along y, in pixels.
     width
-        Largest period of stripes along x, in pixels.
+        Largest period of stripes along x, in pixels; an eighth of the rows is the most.
     slope
         Pixels along x by which stripes move from row to row.
 
@@ -43,10 +44,8 @@ def stripe_image(image: np.ndarray, length: float, width: float, slope: float) -
     spectra = stripe_spectra(steps)
     modes = fft.dct(spectra, axis=0, norm="ortho")
     slow = windows // 2 + 1
-    gain = wiener_gain(modes[:slow], modes[slow:], 2 * n_x * _BANDWIDTH)
-    gain[:, np.arange(n_x + 1) * width < 2 * n_x] = 0
-    modes[:slow] *= gain
-    modes[slow:] = 0
+    highest = highest_modes(n_y, n_x, width).clip(max=slow - 1)
+    modes *= stripe_shares(modes, highest, 2 * n_x * _BANDWIDTH)
     profiles = fft.irfft(modes[:slow], 2 * n_x, axis=1)[:, :n_x].astype(np.float32)
     strength = strengths(spectra, fft.idct(modes, axis=0, norm="ortho"))
     middle = (edges[:-1] + edges[1:] - 1) / 2
@@ -165,19 +164,30 @@ def stripe_spectra(steps: np.ndarray) -> np.ndarray:
     return np.asarray(spectra)
 
 
-def wiener_gain(modes: np.ndarray, noise: np.ndarray, bandwidth: float) -> np.ndarray:
-    """Return the share (mode, frequency) of the power of modes that exceeds that of the noise.
+def highest_modes(n_y: int, n_x: int, width: float) -> np.ndarray:
+    """Return the fastest mode along y that stripes have at each frequency, or -1 for none.
 
-    `noise` are modes too fast along y for stripes; powers are averaged over the bandwidth.
+    Half of its wave is about eight periods long.
     """
-    power = _smooth_power(modes, bandwidth)
-    excess = np.maximum(power - _smooth_power(noise, bandwidth).mean(axis=0), 0)
-    return np.asarray(_ratio(excess, power))
+    frequency = np.arange(n_x + 1) / (2 * n_x)
+    waves = n_y * frequency / _ASPECT
+    narrow = (waves >= 1) & (frequency * width >= 1)
+    return np.where(narrow, np.ceil(waves).astype(np.int64), -1)
 
 
-def _smooth_power(modes: np.ndarray, bandwidth: float) -> np.ndarray:
-    power = np.abs(modes) ** 2
-    return np.asarray(ndimage.gaussian_filter1d(power, bandwidth, axis=1, mode="nearest"))
+def stripe_shares(modes: np.ndarray, highest: np.ndarray, bandwidth: float) -> np.ndarray:
+    """Return the share of modes (mode, frequency) that is of stripes, 0 beyond the highest.
+
+    It is 1 - (N / P)²: P is the power of the mode, N that of the modes up to twice as fast as the
+    highest, too fast for stripes; both are averaged over the bandwidth.
+    """
+    power = ndimage.gaussian_filter1d(np.abs(modes) ** 2, bandwidth, axis=1, mode="nearest")
+    mode = np.arange(len(modes))[:, None]
+    of_stripes = mode <= highest
+    faster = ~of_stripes & (mode <= 2 * highest + 1)
+    noise = (power * faster).sum(axis=0) / np.maximum(faster.sum(axis=0), 1)
+    shares = 1 - np.minimum(_ratio(np.broadcast_to(noise, power.shape), power), 1) ** 2
+    return np.where(of_stripes, shares, 0)
 
 
 def strengths(spectra: np.ndarray, stripes: np.ndarray) -> np.ndarray:

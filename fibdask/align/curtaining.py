@@ -19,7 +19,6 @@ from ._kernels_curtaining import stripe_image
 
 _LEAST_PIXELS = 32  # of an image along y and x
 _LEAST_LENGTH = 128  # pixels, by default
-_WIDTH = 32  # pixels, by default
 _STEEPEST = 30.0  # degrees
 _MOST_SLICES = 64  # in a block: stores read about as many together
 
@@ -38,11 +37,11 @@ def remove_curtaining(
     stack
         Stack with `intensity` (voltage, z, y, x).
     length
-        Least length of a stripe along y in nm: shorter ones are left as structure. By default a
-        quarter of the image's height, and at least 128 pixels.
+        Least length of a stripe along y in nm: shorter ones are left as structure. By default
+        half the image's height, and at least 128 pixels.
     width
-        Largest period of stripes along x in nm: broader ones, which cannot be told from
-        structure, are left. By default 32 pixels.
+        Largest period of stripes along x in nm: broader ones are left. By default an eighth of
+        the image's height, beyond which stripes cannot be told from structure.
     inclination
         Angle of the stripes to y in degrees, -30 to 30: positive where x grows with y along them.
 
@@ -65,11 +64,13 @@ def remove_curtaining(
     Images are cut into windows along y of a quarter of `length`. In each, the step of the grey
     value from one column to the next is the biweight mean over rows; edges of structures are few
     among the rows, and count nothing. The profiles that step so are transformed into cosine
-    modes along y and frequencies along x. Modes of at most two half waves in `length` hold the
-    stripes. Each is damped to what exceeds the power of the faster modes at its frequency (Wiener),
-    averaged over 0.0125 cycles per pixel: to what distinguishes it from its neighbours in angle.
-    Frequencies below 1 / `width` are left alone. The modes that remain are subtracted, in each
-    window to the share, 0 to 1, of them that its own steps show.
+    modes along y and frequencies along x. Those of at most two half waves in `length`, each at
+    least about eight periods long, hold the stripes: the broader the stripes, the longer they
+    must be. Of each, the share 1 - (N / P)² is taken for stripes; P is its power, and N that of
+    the modes up to twice as fast at the same frequency, both averaged over 0.0125 cycles per
+    pixel: what distinguishes it from its neighbours in angle. The least mean square error would
+    have 1 - N / P (Wiener), but stripes are worse for what follows than a loss of texture. The
+    stripes are subtracted, in each window to the share, 0 to 1, of them that its own steps show.
 
     Inclined stripes are set upright by moving rows by whole pixels; grey values are not resampled.
     Those that lean away from `inclination`, or bend, by more than their own width over a window
@@ -91,8 +92,8 @@ def remove_curtaining(
             f"along y and x; these have {n_y} x {n_x}"
         )
         raise ConventionError(msg)
-    length_pixels = _pixels(stack, "length", length, "y", min(max(n_y / 4, _LEAST_LENGTH), n_y))
-    width_pixels = _pixels(stack, "width", width, "x", min(_WIDTH, n_x))
+    length_pixels = _pixels(stack, "length", length, "y", min(max(n_y / 2, _LEAST_LENGTH), n_y))
+    width_pixels = _pixels(stack, "width", width, "x", min(n_y / 8, n_x))
     slope = _slope(stack, inclination)
     data = blocks.map_blocks(
         WithoutStripes(length_pixels, width_pixels, slope, (n_y, n_x)),

@@ -108,6 +108,18 @@ def test_remove_curtaining__keeps_short_and_broad_stripes():
     assert np.abs(result - short).max() < 2
 
 
+def test_remove_curtaining__takes_broader_stripes_of_higher_images():
+    x = np.arange(192)
+    broad = np.float32(10 * np.cos(2 * np.pi * x / 64))
+    noise = np.random.default_rng(0).normal(100, 5, (1, 1024, 192)).astype(np.float32)
+    left = [
+        np.abs((repaired(noise[:, :rows] + broad) - noise[:, :rows]).mean(axis=1)).max()
+        for rows in (256, 1024)
+    ]
+    assert left[0] > 8
+    assert left[1] < 1
+
+
 def test_remove_curtaining__does_not_spread_stripes_over_other_bands():
     clean = np.random.default_rng(0).normal(100, 2, (1, 512, 256)).astype(np.float32)
     image = clean.copy()
