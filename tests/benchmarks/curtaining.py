@@ -2,8 +2,9 @@
 
 `left`: energy of the added stripes in their wedge over that of what is left of them, the repaired
 striped image less the repaired clean one. `error`: the same less the clean image itself, so with
-the damage to its structure. `whole`: as `left`, in and outside of the wedge. `std`: change of the clean images' standard deviation. `changed`: rms
-change of the clean images over that standard deviation.
+the damage to its structure. `whole`: as `left`, in and outside of the wedge. `std`: change of the
+clean images' standard deviation. `changed`: rms change of the clean images over that standard
+deviation.
 """
 
 import argparse
