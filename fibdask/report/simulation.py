@@ -76,7 +76,7 @@ def _trajectories_section(paths: xr.Dataset) -> Section:
         f"The deepest one reaches {float(paths['z'].max()):.3g} nm."
     )
     title = f"Paths of electrons in {material}."
-    figure = picture(embedded(trajectory_paths(paths), "png"), title, caption)
+    figure = picture(embedded(trajectory_paths(paths), "webp"), title, caption)
     return Section("trajectories", "Trajectories", figure)
 
 
@@ -117,7 +117,7 @@ def _images_section(images: xr.Dataset) -> Section:
     part = images[["intensity", truth]].isel(z=where.place["z"]).compute()
     z = float(images["z"][where.place["z"]])
     caption = f"The slice at z = {z:.4g} nm on one grey scale, and the structure in its face."
-    figure = embedded(slice_row(part["intensity"], part[truth], where), "png")
+    figure = embedded(slice_row(part["intensity"], part[truth], where), "webp")
     body = picture(figure, "Slice beside its truth.", caption)
     return Section("images", "Images", body)
 

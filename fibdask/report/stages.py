@@ -194,5 +194,5 @@ class _StageViews:
     ) -> str:
         place = ", ".join(f"{a} = {self.where.position(a) / 1000:.3g}" for a in "xyz")
         caption = f"Planes at {place} µm, marked by the dashed lines." if self.places else ""
-        source = embedded(orthogonal_views(pictures, self.where), "png")
+        source = embedded(orthogonal_views(pictures, self.where), "webp")
         return picture(source, title, caption, colour_legend(legend) if legend else "")
