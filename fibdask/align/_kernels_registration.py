@@ -279,15 +279,25 @@ def interpolated(image: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
 
     The image is wider than the result by the reach of `TAPS` along axes of a fraction above 0.
     """
-    for axis, fraction in enumerate(fractions):
-        if fraction:
-            n = image.shape[axis] - len(TAPS) + 1
-            parts = (
-                image[tuple(slice(t, t + n) if a == axis else slice(None) for a in (0, 1))]
-                for t in range(len(TAPS))
-            )
-            total: Any = np.float32(0)
-            for part, weight in zip(parts, tap_weights(fraction), strict=True):
-                total = total + part * weight
-            image = total
-    return image
+    one = np.ones(1, np.float32)
+    weights = (tap_weights(fraction) if fraction else one for fraction in fractions)
+    result: np.ndarray = _weighted(image, *weights)
+    return result
+
+
+@njit(nogil=True, cache=True)
+def _weighted(image, weights_y, weights_x):
+    """Sum pixels (y, x) times weights along y, then along x."""
+    rows = image.shape[0] - len(weights_y) + 1
+    columns = image.shape[1] - len(weights_x) + 1
+    result = np.zeros((rows, columns), np.float32)
+    line = np.empty(image.shape[1], np.float32)
+    for y in range(rows):
+        line[:] = 0
+        for j in range(len(weights_y)):
+            for x in range(image.shape[1]):
+                line[x] += weights_y[j] * np.float32(image[y + j, x])
+        for i in range(len(weights_x)):
+            for x in range(columns):
+                result[y, x] += weights_x[i] * line[x + i]
+    return result

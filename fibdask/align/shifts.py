@@ -299,9 +299,9 @@ class ShiftedSlices:
             taken = np.arange(places[0] + reach[0], places[-1] + reach[1] + 1) + whole
             indices.append(np.clip(taken, 0, n - 1) - have.start)
             fractions.append(fraction)
-        image = raw[np.ix_(*indices)]
+        image = _taken(raw, *indices)
         if any(fractions):
-            image = interpolated(image.astype(np.float32), fractions)
+            image = interpolated(image, fractions)
             low, high = self.value_range
             image = np.clip(image, np.float32(low), np.float32(high))
             image = np.rint(image) if out.dtype.kind == "u" else image
@@ -314,3 +314,10 @@ class ShiftedSlices:
         """Return the bytes of one slice: as it is read, as floats, and two partial sums."""
         n_y, n_x = (n + len(TAPS) for n in blocks.lengths(region)[-2:])
         return 20 * n_y * n_x
+
+
+def _taken(raw: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return rows and columns that do not decrease, without a copy where none is there twice."""
+    if np.ptp(rows) == len(rows) - 1 and np.ptp(columns) == len(columns) - 1:
+        return raw[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return raw[np.ix_(rows, columns)]

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fibdask.blocks import Grid, default_block, fit_block, grow, lengths, storage_grid
+from fibdask.blocks import (
+    Grid,
+    default_block,
+    fit_block,
+    grow,
+    inner_chunks,
+    lengths,
+    storage_grid,
+)
 
 SIZES = st.integers(1, 40)
 
@@ -32,6 +40,23 @@ def test_storage_grid__blocks_are_whole_inner_chunks_or_the_axis(shape, block):
     grid = storage_grid(shape, block)
     for b, n in zip(grid.block, shape, strict=True):
         assert b == n or b <= 64 or b % 64 == 0
+
+
+@given(st.tuples(*[st.integers(1, 40)] * 3), st.booleans())
+def test_inner_chunks__divide_blocks_and_are_small(multiples, flat):
+    block = tuple(64 * n for n in multiples)
+    chunks = inner_chunks((1, *block), flat=flat)[1:]
+    assert all(b % c == 0 for b, c in zip(block, chunks, strict=True))
+    assert all(
+        c <= most for c, most in zip(chunks, (32, 256, 256) if flat else (128,) * 3, strict=True)
+    )
+
+
+@given(st.integers(1, 3000))
+def test_inner_chunks__waste_little_of_a_block_that_spans_an_axis(length):
+    (chunk, *_) = inner_chunks((length, 1, 1), flat=True)
+    assert chunk <= 32
+    assert -(-length // chunk) <= 2 * -(-length // 32)
 
 
 def test_fit_block__halves_the_longest_axis():
