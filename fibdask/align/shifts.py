@@ -319,5 +319,5 @@ class ShiftedSlices:
 def _taken(raw: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Return rows and columns that do not decrease, without a copy where none is there twice."""
     if np.ptp(rows) == len(rows) - 1 and np.ptp(columns) == len(columns) - 1:
-        return raw[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return raw[np.ix_(rows, columns)]
+        return np.asarray(raw[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    return np.asarray(raw[np.ix_(rows, columns)])
