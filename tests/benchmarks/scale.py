@@ -26,8 +26,9 @@ REPAIR = {
     "align": {},
     "curtaining": {},
     "brightness": {},
-    "thickness": {"method": "images"},
-    "reposition": {"spacing": 7.5},  # what shines through makes slices look thinner by 15 %
+    # What shines through makes slices look thinner: their mean is kept.
+    "thickness": {"method": "images", "isotropic": False},
+    "reposition": {"spacing": 7.5},
 }
 STAGES = {
     "segment": {"method": "kmeans"},
