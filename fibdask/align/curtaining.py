@@ -12,6 +12,7 @@ from ..conventions import (
     ConventionError,
     axis_spacing,
     finish_stack,
+    plain_number,
     record_step,
     require,
 )
@@ -40,8 +41,8 @@ def remove_curtaining(
         Least length of a stripe along y in nm: shorter ones are left as structure. By default
         half the image's height, and at least 128 pixels.
     width
-        Largest period of stripes along x in nm: broader ones are left. By default an eighth of
-        the image's height, beyond which stripes cannot be told from structure.
+        Largest period of stripes along x in nm: broader ones are left. By default, and at most, an
+        eighth of the image's height, beyond which stripes cannot be told from structure.
     inclination
         Angle of the stripes to y in degrees, -30 to 30: positive where x grows with y along them.
 
@@ -55,9 +56,9 @@ def remove_curtaining(
     Raises
     ------
     ConventionError
-        If an image has fewer than 32 pixels along y or x, or a length is not positive or does
-        not fit the image, or stripes incline by more than 30 degrees; when computed, if grey
-        values are NaN or infinite.
+        If an image has fewer than 32 pixels along y or x, a length or a width does not fit the
+        image, or stripes incline by more than 30 degrees; when computed, if grey values are NaN
+        or infinite.
 
     Notes
     -----
@@ -76,8 +77,9 @@ def remove_curtaining(
     Those that lean away from `inclination`, or bend, by more than their own width over a window
     are partly left. The direction is not guessed: where structure is elongated, it would be that of
     the structure. Structure more than about five times as long along the stripes as across them
-    loses contrast. Stripes are taken to add to the grey values; where they scale with them, the
-    part that is common to most rows goes.
+    loses contrast; so do the marks of a ruler, which is to be measured before. Stripes are taken
+    to add to the grey values; where they scale with them, the part that is common to most rows
+    goes.
 
     Robust steps in place of wavelets are of Bouali and Ladjal's kind, IEEE Transactions on
     Geoscience and Remote Sensing 49 (2011) 2924-2935; the damping of a wedge in Fourier space is
@@ -92,8 +94,10 @@ def remove_curtaining(
             f"along y and x; these have {n_y} x {n_x}"
         )
         raise ConventionError(msg)
-    length_pixels = _pixels(stack, "length", length, "y", min(max(n_y / 2, _LEAST_LENGTH), n_y))
-    width_pixels = _pixels(stack, "width", width, "x", min(n_y / 8, n_x))
+    usual = min(max(n_y / 2, _LEAST_LENGTH), n_y)
+    length_pixels = _pixels(stack, "length", length, "y", (usual, n_y))
+    broadest = min(n_y / 8, n_x)
+    width_pixels = _pixels(stack, "width", width, "x", (broadest, broadest))
     slope = _slope(stack, inclination)
     data = blocks.map_blocks(
         WithoutStripes(length_pixels, width_pixels, slope, (n_y, n_x)),
@@ -114,16 +118,18 @@ def remove_curtaining(
     return record_step(stack, "remove_curtaining", parameters, blocks.fingerprint(source))
 
 
-def _pixels(stack: xr.Dataset, name: str, value: float | None, axis: str, default: float) -> float:
-    """Return a length in pixels of an axis, in which it must fit."""
+def _pixels(
+    stack: xr.Dataset, name: str, value: float | None, axis: str, usual: tuple[float, float]
+) -> float:
+    """Return a length in pixels of an axis, by default and at most the `usual` ones."""
+    default, most = usual
     if value is None:
         return float(default)
     spacing = axis_spacing(stack, axis)
-    size = stack.sizes[axis]
-    if not 4 * spacing <= value <= size * spacing:
+    if not 4 * spacing <= plain_number(value) <= most * spacing:
         msg = (
-            f"{name} must be between 4 pixels and the image's size along {axis}, "
-            f"{4 * spacing:g} to {size * spacing:g} nm; got {value} nm"
+            f"{name} must be from 4 to {most:g} pixels along {axis} in images of "
+            f"{stack.sizes['y']} rows, {4 * spacing:g} to {most * spacing:g} nm; got {value!r} nm"
         )
         raise ConventionError(msg)
     return float(value / spacing)
@@ -131,10 +137,10 @@ def _pixels(stack: xr.Dataset, name: str, value: float | None, axis: str, defaul
 
 def _slope(stack: xr.Dataset, inclination: float) -> float:
     """Return the pixels along x by which stripes move from row to row."""
-    if not abs(inclination) <= _STEEPEST:
+    if not abs(plain_number(inclination)) <= _STEEPEST:
         msg = (
             f"inclination must be between -{_STEEPEST:g} and {_STEEPEST:g} degrees from y; "
-            f"got {inclination}"
+            f"got {inclination!r}"
         )
         raise ConventionError(msg)
     return math.tan(math.radians(inclination)) * axis_spacing(stack, "y") / axis_spacing(stack, "x")

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,6 +15,7 @@ from ..conventions import (
     Intervals,
     axis_spacing,
     chosen_region,
+    plain_number,
     require,
     voltage_index,
 )
@@ -26,6 +28,7 @@ _MOST_TRANSFORMED = 1024  # after averaging
 _MOST_REACH = 128  # pixels, of a window that nobody chose
 _LEAST_SIZE = 32  # pixels along an axis
 _SLICES = 16  # of one task
+_MOST_NEIGHBOURS = 8  # that nobody chose
 _IN_PLANE = ("y", "x")
 
 
@@ -55,7 +58,8 @@ def estimate_shifts(
     stack
         Stack with `intensity` (voltage, z, y, x), before it is repositioned.
     neighbours
-        A slice is compared with that many after it, so that single bad slices are bridged.
+        A slice is compared with that many after it, so that single bad slices are bridged; from
+        the second round on with up to 8, where the first finds longer runs of them.
     reference_voltage
         Accelerating voltage in kV that the others are laid onto, slice by slice; by default the
         lowest, where least shines through.
@@ -113,25 +117,31 @@ def estimate_shifts(
     the face; where it is not, voltages should be compared in a fiducial region.
     """
     check_detrend(detrend)
-    if rounds < 1:
-        msg = f"rounds must be at least 1; got {rounds}"
-        raise ConventionError(msg)
+    _check_count("rounds", rounds)
     measure = partial(
         measure_pairs,
         stack,
-        neighbours=neighbours,
         reference_voltage=reference_voltage,
         region=region,
         fiducial_region=fiducial_region,
         max_shift=max_shift,
     )
-    pairs = compute(measure())
+    pairs = compute(measure(neighbours=neighbours))
     for _ in range(rounds - 1):
         with warnings.catch_warnings():  # the last solution says the same once more
             warnings.simplefilter("ignore", FibdaskWarning)
             shifts = solve_shifts(pairs)
-        pairs = compute(measure(follow=shifts))
+        pairs = compute(measure(follow=shifts, neighbours=_bridging(shifts, neighbours)))
     return solve_shifts(pairs, detrend=detrend)
+
+
+def _bridging(shifts: xr.Dataset, neighbours: int) -> int:
+    """Return how many neighbours lead over the longest run of flagged slices."""
+    longest = 0
+    for flags in shifts["flag"].values:
+        good = np.flatnonzero(np.concatenate([[0], flags, [0]]) == 0)
+        longest = max(longest, int(np.diff(good).max()))
+    return max(neighbours, min(longest, _MOST_NEIGHBOURS))
 
 
 def measure_pairs(
@@ -212,11 +222,15 @@ def measure_pairs(
     return xr.DataArray(data, dims=tuple(coords), coords=coords, attrs=attrs, name="pairs")
 
 
+def _check_count(name: str, value: Any) -> None:
+    if type(value) is not int or value < 1:
+        msg = f"{name} must be a whole number of at least 1; got {value!r}"
+        raise ConventionError(msg)
+
+
 def _check_slices(stack: xr.Dataset, neighbours: int) -> int:
     """Return how many neighbours slices have."""
-    if neighbours < 1:
-        msg = f"neighbours must be at least 1; got {neighbours}"
-        raise ConventionError(msg)
+    _check_count("neighbours", neighbours)
     if stack.sizes["z"] == 1 and stack.sizes["voltage"] == 1:
         msg = "shifts are between slices or voltages; the stack has one slice at one voltage"
         raise ConventionError(msg)
@@ -259,11 +273,11 @@ def _reach(stack: xr.Dataset, axis: str, size: int, factor: int, most: float | N
     """Return the largest lag along an axis in averaged pixels."""
     if most is None:
         return min(size // 4, _MOST_REACH) // factor
-    pixels = most / axis_spacing(stack, axis)
+    pixels = plain_number(most) / axis_spacing(stack, axis)
     if not 1 <= pixels <= size / 2:
         msg = (
             f"max_shift must be from one pixel to half the region along {axis}, "
-            f"{size / 2:g} pixels; got {most:g} nm, {pixels:.3g} pixels"
+            f"{size / 2:g} pixels; got {most!r} nm, {pixels:.3g} pixels"
         )
         raise ConventionError(msg)
     return max(int(pixels) // factor, 1)

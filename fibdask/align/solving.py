@@ -318,7 +318,8 @@ def _warn_unlinked(links: Links, flag: np.ndarray, pairs: xr.DataArray) -> None:
         v, k = (int(i[0]) for i in np.nonzero(loose))
         text = (
             f"{loose.sum()} slices are not linked to those before, the first at "
-            f"{pairs['voltage'].values[v]:g} kV, slice {k}; they are taken not to have moved there"
+            f"{pairs['voltage'].values[v]:g} kV, slice {k}; they are taken not to have moved "
+            "there; more neighbours bridge longer runs of bad slices"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 

@@ -13,8 +13,11 @@ from .arrays import origin
 from .regions import Grid
 from .sources import Source
 
-PROCESS_BYTES = 420 * 2**20
-"""A worker process with all libraries loaded and its kernels compiled, before any block."""
+PROCESS_BYTES = 480 * 2**20
+"""A worker process with all libraries loaded and its kernels compiled, between blocks.
+
+Measured: up to 350 MiB in short runs, 444 MiB after 1,500 blocks of all stages.
+"""
 
 _USABLE = 0.95  # of a worker's limit: beyond it, the nanny ends the process
 

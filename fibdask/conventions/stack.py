@@ -190,6 +190,12 @@ def record_step(
     return stack.assign_attrs(provenance=[*stack.attrs.get("provenance", []), text])
 
 
+def recorded_steps(stack: xr.Dataset) -> list[dict[str, Any]]:
+    """Return the provenance records of the steps that made a stack."""
+    records = stack.attrs.get("provenance", [])
+    return [json.loads(r) for r in ([records] if isinstance(records, str) else records)]
+
+
 def plain_value(value: Any) -> Any:
     """Turn a value into what JSON knows."""
     if isinstance(value, np.ndarray):
@@ -197,6 +203,16 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return str(value)
+
+
+def plain_number(value: Any) -> float:
+    """Return a number that a user gave; NaN for what is none, such as text."""
+    if isinstance(value, str | bytes | bool | np.bool_):
+        return np.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
 
 
 def phase_names(stack: xr.Dataset) -> list[str]:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..conventions import require
+from ..conventions import recorded_steps, require
 from .figures import correlation_curves, embedded, fraction_profile
 from .markup import Section, card, paragraph, picture, table
 from .slices import geometry
-from .stages import provenance, voxel_size
+from .stages import voxel_size
 from .words import duration, mean_and_spread, memory
 
 _STATISTICS = {
@@ -245,7 +245,7 @@ def provenance_section(
     stages: Mapping[str, xr.Dataset], summary: Mapping[str, Any]
 ) -> Section | None:
     """List the steps that made the result, with their parameters."""
-    records = provenance(list(stages.values())[-1]) if stages else []
+    records = recorded_steps(list(stages.values())[-1]) if stages else []
     rows = [
         (
             str(record["step"]),

@@ -1,6 +1,5 @@
 """The section of the report that shows every stage in orthogonal slices."""
 
-import json
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..conventions import FibdaskError, is_regular, require
+from ..conventions import FibdaskError, is_regular, recorded_steps, require
 from . import slices
 from .figures import embedded, orthogonal_views
 from .markup import Section, colour_legend, paragraph, picture
@@ -44,15 +43,9 @@ def slices_section(stages: Mapping[str, xr.Dataset]) -> Section | None:
     return Section("slices", "Slices", "\n".join(parts)) if parts else None
 
 
-def provenance(stack: xr.Dataset) -> list[dict[str, Any]]:
-    """Return the records of the steps that made a stack."""
-    records = stack.attrs.get("provenance", [])
-    return [json.loads(r) for r in ([records] if isinstance(records, str) else records)]
-
-
 def is_placed(stack: xr.Dataset) -> bool:
     """Return whether slices are on the planes of a grid, where those that hold none are gaps."""
-    return any(_is_inpainted(r) or r["step"] == "reposition_slices" for r in provenance(stack))
+    return any(_is_inpainted(r) or r["step"] == "reposition_slices" for r in recorded_steps(stack))
 
 
 def _is_inpainted(record: Mapping[str, Any]) -> bool:
@@ -82,7 +75,7 @@ def _stage(stack: xr.Dataset, shown: set[str], *, compact: bool) -> str:
     absent = np.zeros(stack.sizes["z"], bool)
     if "measured" in stack.coords:
         absent = ~stack["measured"].values
-    filled, placed = any(map(_is_inpainted, provenance(stack))), is_placed(stack)
+    filled, placed = any(map(_is_inpainted, recorded_steps(stack))), is_placed(stack)
     where = slices.geometry(stack, absent if filled else ~absent)
     gaps = absent if placed else np.zeros_like(absent)
     views = _StageViews(stack, where, gaps, filled=filled, places=not compact)

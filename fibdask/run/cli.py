@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..conventions import VERSION, FibdaskError, RecipeError
+from ..conventions import VERSION, FibdaskError, FibdaskWarning, RecipeError
 
 
 def _say(text: str, *, quiet: bool = False) -> None:
@@ -295,10 +296,19 @@ def export(
         _say(f"statistics: {write_statistics(results, Path(csv_path))}", quiet=quiet)
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """Print a warning; where in the code it arose is told of other packages' only."""
+    own = issubclass(category, FibdaskWarning)
+    where = "" if own else f" ({place[0]}:{place[1]})"
+    click.echo(f"warning: {message}{where}", err=True)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or recipe."""
     try:
-        cli(arguments, standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            cli(arguments, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(2)

@@ -1,6 +1,5 @@
 """Describe stacks, runs and statistics in words and records."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import format_bytes
-from ..conventions import VOLUMES, axis_spacing, is_regular
+from ..conventions import VOLUMES, axis_spacing, is_regular, recorded_steps
 from ..io import open_stack
 
 
@@ -40,7 +39,7 @@ def describe_stack(path: str | Path) -> dict[str, Any]:
             "max": float(np.max(thickness)),
         },
         "measured_planes": int(stack["measured"].sum()) if "measured" in stack else None,
-        "provenance": [json.loads(record) for record in stack.attrs.get("provenance", [])],
+        "provenance": recorded_steps(stack),
     }
 
 

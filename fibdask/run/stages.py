@@ -9,7 +9,7 @@ from ..blocks import StoredArray, origin
 from ..conventions import VOLUMES, ConventionError
 from ..simulate import simulate_structure
 from ..statistics import segmentation_errors
-from .estimates import ESTIMATES
+from .estimates import ESTIMATES, THICKNESS
 from .recipe import STAGES, Recipe, blamed_on
 from .sources import read_input
 
@@ -41,8 +41,15 @@ def first_stack(recipe: Recipe) -> xr.Dataset:
 
 
 def stage_names(recipe: Recipe) -> list[str]:
-    """Return the stages of a recipe, in the data's order."""
-    return [name for name in STAGES if name in recipe.tables]
+    """Return the stages of a recipe, in the data's order.
+
+    The marks of a ruler look like stripes: they are followed before stripes are taken out.
+    """
+    names = [name for name in STAGES if name in recipe.tables]
+    if recipe.tables.get(THICKNESS, {}).get("ruler") and "curtaining" in names:
+        names.remove(THICKNESS)
+        names.insert(names.index("curtaining"), THICKNESS)
+    return names
 
 
 def is_kept(stage: str) -> bool:

@@ -12,10 +12,13 @@ from .. import blocks
 from ..conventions import (
     VOLUMES,
     ConventionError,
+    FibdaskWarning,
     Intervals,
     attributes,
     finish_stack,
+    plain_number,
     record_step,
+    recorded_steps,
     require,
 )
 from ._kernels import distinct_slices
@@ -28,12 +31,12 @@ from .values import (
     implausible_warning,
     mean_thickness,
     measured_slices,
-    plain_number,
 )
 
 METHODS = ("ruler", "images")
 LOST = ("refuse", "interpolate", "drop")
 _CHANCE = 3.0  # standard errors
+_FAR = 5.0  # times
 
 
 def estimate_slice_thickness(
@@ -101,6 +104,12 @@ def estimate_slice_thickness(
         If an argument does not fit the stack, grey values are NaN, or too few slices show
         anything.
 
+    Warns
+    -----
+    FibdaskWarning
+        If the mean thickness is more than five times that of the stack, or less than a fifth, or
+        if a ruler is measured after stripes, which its marks look like, were removed.
+
     Notes
     -----
     `ruler`: with α the angle, dz = ds / tan α for one inclined mark, whose place is counted from
@@ -124,11 +133,36 @@ def estimate_slice_thickness(
     options = {"region": region, "max_distance": max_distance, "isotropic": isotropic}
     _check_options(method, ruler, options)
     if ruler is not None:
-        return solve_marks(compute(measure_marks(stack, ruler, voltage=voltage)))
-    measurement = measure_similarity(
-        stack, voltage=voltage, max_distance=max_distance, region=region
-    )
-    return solve_similarity(compute(measurement), isotropic=isotropic)
+        _warn_of_lost_marks(stack)
+        found = solve_marks(compute(measure_marks(stack, ruler, voltage=voltage)))
+    else:
+        measurement = measure_similarity(
+            stack, voltage=voltage, max_distance=max_distance, region=region
+        )
+        found = solve_similarity(compute(measurement), isotropic=isotropic)
+    _warn_of_another_scale(found, stack)
+    return found
+
+
+def _warn_of_lost_marks(stack: xr.Dataset) -> None:
+    """Warn where stripes were taken out of the images: the marks of a ruler look like them."""
+    if any(record["step"] == "remove_curtaining" for record in recorded_steps(stack)):
+        text = (
+            "remove_curtaining has taken stripes out of the images, and marks of a ruler look like "
+            "them; measure the ruler before"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def _warn_of_another_scale(found: xr.DataArray, stack: xr.Dataset) -> None:
+    """Warn where the mean thickness is far from what the stack says."""
+    mean, nominal = float(found.mean()), float(stack["slice_thickness"].mean())
+    if not 1 / _FAR < mean / nominal < _FAR:
+        text = (
+            f"slices are estimated to be {mean:.3g} nm thick in the mean, those of the stack are "
+            f"{nominal:.3g} nm; an angle is in degrees, and lengths in nm"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
 def _check_options(

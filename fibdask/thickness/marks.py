@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..conventions import ConventionError, axis_spacing
-from .values import plain_number
+from ..conventions import (
+    ConventionError,
+    axis_spacing,
+    plain_number,
+)
 
 _WIDTH = 16.0  # pixels
 _KEYS = ("strip", "parallel", "inclined", "angle", "calibration", "width", "bright", "units")

@@ -1,5 +1,6 @@
 """Slices at their measured depth become planes of a regular grid."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
@@ -11,13 +12,18 @@ from .. import blocks
 from ..conventions import (
     VOLUMES,
     ConventionError,
+    FibdaskWarning,
     attributes,
     finish_stack,
+    plain_number,
     record_step,
     require,
 )
 from ._kernels import distinct_slices, free_planes, moved_slices, nearest_planes
-from .values import measured_slices, plain_number
+from .values import measured_slices
+
+_MOST_PLANES = 10**7
+_FAR = 2.0  # spacings
 
 
 def reposition_slices(
@@ -57,6 +63,11 @@ def reposition_slices(
     ------
     ConventionError
         If an argument is out of range, no slice is left, or there are more slices than planes.
+
+    Warns
+    -----
+    FibdaskWarning
+        If slices are spread to planes farther than two spacings from their depth.
     """
     stack = require(stack)
     _check_positive(spacing)
@@ -115,6 +126,12 @@ def _planes(z: np.ndarray, spacing: float) -> np.ndarray:
     if not len(z):
         msg = "repositioning needs a slice; all are left out or marked as not measured"
         raise ConventionError(msg)
+    if (z[-1] - z[0]) / spacing >= _MOST_PLANES:
+        msg = (
+            f"spacing must leave fewer than {_MOST_PLANES:,} planes; a spacing of {spacing:g} nm "
+            f"makes {(z[-1] - z[0]) / spacing:.3g} of a depth of {z[-1] - z[0]:g} nm"
+        )
+        raise ConventionError(msg)
     first, last = nearest_planes(z[[0, -1]] / spacing)
     if last - first + 1 < len(z):
         msg = (
@@ -123,7 +140,23 @@ def _planes(z: np.ndarray, spacing: float) -> np.ndarray:
             f"{_rounded_down((z[-1] - z[0]) / (len(z) - 1)):g} nm"
         )
         raise ConventionError(msg)
-    return free_planes(z / spacing)
+    planes = free_planes(z / spacing)
+    _warn_of_displacement(z, planes, spacing)
+    return planes
+
+
+def _warn_of_displacement(z: np.ndarray, planes: np.ndarray, spacing: float) -> None:
+    """Warn where slices are so close that they are spread far from their depth."""
+    displaced = np.abs(planes * spacing - z)
+    if displaced.max() > _FAR * spacing:
+        k = int(np.argmax(displaced))
+        text = (
+            f"{(displaced > _FAR * spacing).sum()} slices lie farther than {_FAR:g} planes of "
+            f"{spacing:g} nm from their depth, since others fall on their plane; the one at "
+            f"{z[k]:g} nm is moved by {displaced[k]:.3g} nm; minimum_thickness leaves duplicates "
+            "out, and a finer spacing leaves more planes"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
 def _rounded_down(value: float) -> float:

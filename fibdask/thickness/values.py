@@ -23,16 +23,6 @@ from ..conventions import (
 _NM = {"units": "nm"}
 
 
-def plain_number(value: Any) -> float:
-    """Return a number that a user gave; NaN for what is none, such as text."""
-    if isinstance(value, str | bytes | bool | np.bool_):
-        return np.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return np.nan
-
-
 def measured_slices(stack: xr.Dataset) -> np.ndarray:
     """Return which slices are marked as measured; without a mark, all are."""
     if "measured" not in stack.coords:
@@ -159,11 +149,12 @@ def check_unit(thickness: np.ndarray, nominal: float, *, thin: bool = False) -> 
         wrong &= thickness > median
     if wrong.any():
         k = int(np.argmax(wrong))
-        advice = "; drop_thinner takes duplicates out" if thickness[k] < median else ""
         msg = (
             f"thickness must be in one unit, nm; slice {k} has {thickness[k]:g} nm, "
-            f"the median is {median:g} nm{advice}"
+            f"the median is {median:g} nm"
         )
+        if thickness[k] < median:
+            msg += "; where it is a duplicate of the next, drop_thinner takes it out"
         raise ConventionError(msg)
 
 

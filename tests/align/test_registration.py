@@ -147,13 +147,22 @@ def test_estimate_shifts__leaves_out_what_is_nan(shaken):
     assert rms((pixels(found) - whole)[0][good]) < 0.1
 
 
+def test_estimate_shifts__bridges_runs_of_bad_slices(shaken):
+    images = shaken["intensity"].values.copy()
+    images[0, 10:15] = 0
+    found = estimate_shifts(stack_of(images))
+    assert found.sizes["neighbour"] == 6
+    error = pixels(found)[0] - pixels(estimate_shifts(shaken))[0]
+    assert rms(error[found["flag"].values[0] == 0]) < 0.3
+
+
 def test_estimate_shifts__warns_where_nothing_links(shaken):
     images = shaken["intensity"].values.copy()
-    images[0, 10:13] = 0
-    with pytest.warns(FibdaskWarning, match="11 slices are not linked.*1 kV, slice 13"):
+    images[0, 8:17] = 0
+    with pytest.warns(FibdaskWarning, match="7 slices are not linked.*1 kV, slice 17.*neighbours"):
         found = estimate_shifts(stack_of(images))
     shift = pixels(found)[0]
-    assert np.abs(shift[13] - shift[9]).max() < 1e-3
+    assert np.abs(shift[17] - shift[7]).max() < 1e-3
 
 
 def test_estimate_shifts__lays_voltages_onto_the_reference():
@@ -303,9 +312,11 @@ def test_estimate_shifts__refuses_regions_outside(shaken, region):
     [
         ({"region": {"z": (0, 9)}}, "region has the axes y, x; got 'z'"),
         ({"reference_voltage": 3.0}, "one of the stack, 1 kV; got 3 kV"),
-        ({"neighbours": 0}, "neighbours must be at least 1; got 0"),
-        ({"rounds": 0}, "rounds must be at least 1; got 0"),
-        ({"max_shift": 2.0}, "half the region along y, 51 pixels; got 2 nm, 0.5 pixels"),
+        ({"neighbours": 0}, "neighbours must be a whole number of at least 1; got 0"),
+        ({"rounds": 0}, "rounds must be a whole number of at least 1; got 0"),
+        ({"neighbours": "3"}, "neighbours must be a whole number of at least 1; got '3'"),
+        ({"max_shift": "5"}, "half the region along y, 51 pixels; got '5' nm, nan pixels"),
+        ({"max_shift": 2.0}, "half the region along y, 51 pixels; got 2.0 nm, 0.5 pixels"),
         ({"detrend": "all"}, "detrend must be one of linear, none; got 'all'"),
     ],
 )

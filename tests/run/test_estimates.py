@@ -12,8 +12,10 @@ import xarray as xr
 
 import fibdask as fd
 from fibdask import RecipeError, open_stack, run_recipe, save_stack
+from fibdask.conventions import build_stack
 from fibdask.run.planning import plan_recipe
 from fibdask.run.recipe import read_recipe
+from tests.naive_similarity import render_ruler
 from tests.run.helpers import fibdask, kill_tree, start, stored_bytes
 from tests.run.test_resume import wait_for
 
@@ -74,6 +76,29 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "out"
     run_recipe(recipe(folder))
     return folder
+
+
+def test_run__measures_a_ruler_before_stripes_are_taken_out(tmp_path):
+    true = np.random.default_rng(3).gamma(10.6, 10.16 / 10.6, 30)
+    slices, ruler = render_ruler(true, pixel=3.26, shape=(128, 900), half=300, seed=1)
+    stack = build_stack(
+        {"intensity": slices[None]},
+        z=10.0 * np.arange(len(slices)),
+        pixel_size=(3.26, 3.26),
+        nominal_thickness=10.0,
+        voltage=np.array([2.0]),
+    )
+    save_stack(stack, tmp_path / "raw.zarr")
+    tables = {
+        "input": {"path": str(tmp_path / "raw.zarr")},
+        "curtaining": {},
+        "thickness": {"ruler": ruler},
+        "output": {"path": str(tmp_path / "out"), "report": False},
+    }
+    repaired = run_recipe(tables)
+    np.testing.assert_allclose(np.diff(repaired["z"].values), true, atol=1.0)
+    steps = [json.loads(record)["step"] for record in repaired.attrs["provenance"]]
+    assert steps.index("apply_slice_thickness") < steps.index("remove_curtaining")
 
 
 @pytest.fixture
@@ -241,11 +266,19 @@ def test_plan_recipe__names_the_blocks_that_are_run(finished):
     ("table", "content", "message"),
     [
         ("align", {"neighbors": 2}, r"'neighbors' in \[align\]; did you mean 'neighbours'"),
-        ("align", {"neighbours": 0}, r"^\[align\] neighbours must be at least 1; got 0"),
+        (
+            "align",
+            {"neighbours": 0},
+            r"^\[align\] neighbours must be a whole number of at least 1; got 0",
+        ),
         ("align", {"neighbours": "x"}, r"^\[align\] neighbours = 'x': Input should be a valid int"),
         ("align", {"outside": "wrap"}, r"^\[align\] outside must be one of .*; got 'wrap'"),
         ("align", {"shifts": 1}, r"unknown key 'shifts' in \[align\]"),
-        ("curtaining", {"length": 1.0}, r"^\[curtaining\] length must be between 4 pixels .* 1\.0"),
+        (
+            "curtaining",
+            {"length": 1.0},
+            r"^\[curtaining\] length must be from 4 to 96 pixels along y .* 1\.0",
+        ),
         (
             "brightness",
             {"shading": 7},

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fibdask.conventions import ConventionError, build_stack
+from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
 from fibdask.thickness import reposition_slices
 from fibdask.thickness._kernels import free_planes, nearest_planes
 from tests.naive_depth import least_displacement
@@ -247,6 +247,20 @@ def test_reposition_slices__does_not_depend_on_chunks(steps, chunks):
 def test_reposition_slices__refuses_spacing(spacing):
     with pytest.raises(ConventionError, match=f"spacing must be > 0 nm; got {spacing} nm"):
         reposition_slices(stack_at([0.0, 10.0]), spacing=spacing)
+
+
+def test_reposition_slices__refuses_too_many_planes():
+    with pytest.raises(
+        ConventionError, match=r"10,000,000 planes; a spacing of 1e-09 nm makes 2e\+10"
+    ):
+        reposition_slices(stack_at([0, 10, 20]), spacing=1e-9)
+
+
+def test_reposition_slices__warns_of_slices_far_from_their_depth():
+    stack = stack_at([0, 4, 8, 8.5, 9, 9.5, 10, 14, 18, 40, 44])
+    with pytest.warns(FibdaskWarning, match="4 slices lie farther than 2 planes .* 18 nm is moved"):
+        reposition_slices(stack, spacing=4)
+    reposition_slices(stack, spacing=4, minimum_thickness=2)
 
 
 def test_reposition_slices__refuses_more_slices_than_planes():

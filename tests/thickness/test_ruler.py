@@ -4,8 +4,10 @@ import dask.array as da
 import numpy as np
 import pytest
 
+from fibdask.align import remove_curtaining
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
 from fibdask.io import open_stack, save_stack
+from fibdask.thickness import estimate_slice_thickness
 from fibdask.thickness._kernels_ruler import track_mark
 from fibdask.thickness.ruler import StripMeans, measure_marks, solve_marks
 from tests.naive_similarity import render_ruler
@@ -51,6 +53,22 @@ def without(slices, k, place, seed=0):
     noise = np.random.default_rng(seed).normal(0, 10, slices[k, :, columns].shape)
     slices[k, :, columns] = np.clip(ground + noise, 0, 255)
     return slices
+
+
+# ── the public function ──────────────────────────────────────────────────────────────────────
+
+
+def test_estimate_slice_thickness__warns_where_marks_were_taken_for_stripes(rendered):
+    slices, ruler = rendered
+    stack = remove_curtaining(stack_of(slices))
+    with pytest.warns(FibdaskWarning, match="measure the ruler before"):
+        estimate_slice_thickness(stack, ruler=ruler)
+
+
+def test_estimate_slice_thickness__warns_of_an_angle_in_radians(rendered):
+    slices, ruler = rendered
+    with pytest.warns(FibdaskWarning, match=r"\d+ nm thick in the mean, .* 10 nm; an angle"):
+        estimate_slice_thickness(stack_of(slices), ruler=ruler | {"angle": np.radians(30)})
 
 
 # ── marks ────────────────────────────────────────────────────────────────────────────────────
