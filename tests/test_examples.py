@@ -75,7 +75,8 @@ def test_restoration__recipe_and_script_come_equally_close_to_the_truth(tmp_path
     assert scale == pytest.approx(1, abs=0.08)
     assert thickness < before[2] / 3
     assert misplaced < before[3] / 8
-    assert isotropy[1:] == pytest.approx(truth[2:], abs=0.01)
+    for spoilt, repaired, true in zip(before[4:], isotropy, truth[1:], strict=True):
+        assert abs(repaired - true) < abs(spoilt - true) / 4
     assert min(before[5:]) > 2 * max(isotropy[1:])
     assert "ligament diameter" in capsys.readouterr().out
     _, statistics, report = run("restoration.toml", tmp_path)
