@@ -12,6 +12,7 @@ stand-ins. RML is its learned inpainting: figures of the article only. RDI is ou
 import argparse
 import re
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from itertools import product
 import dask
 import numpy as np
 
-from fibdask.conventions import finish_stack
+from fibdask.conventions import FibdaskWarning, finish_stack
 from fibdask.inpaint import inpaint_gaps
 from fibdask.simulate import hierarchical_levelled_wave, mimic_milling
 from fibdask.statistics import isotropy_errors, segmentation_errors
@@ -98,9 +99,12 @@ class DataSet:
         """Return the phase on the fine grid."""
         depth = depths(self.thickness(np.diff(slices["z"].values), rng))
         stack = at_depth(slices, depth)
-        if self.grid != FINE:
-            stack = reposition_slices(stack, spacing=self.grid, drop=surplus(depth, self.grid))
-        stack = reposition_slices(stack, spacing=FINE)
+        with warnings.catch_warnings():  # of slices that a coarse grid displaces: so it does
+            warnings.simplefilter("ignore", FibdaskWarning)
+            if self.grid != FINE:
+                drop = surplus(depth, self.grid)
+                stack = reposition_slices(stack, spacing=self.grid, drop=drop)
+            stack = reposition_slices(stack, spacing=FINE)
         return inpaint_gaps(stack, method=self.method)["phase"].compute()
 
 
