@@ -20,6 +20,7 @@ from ..conventions import (
 from .depth import Depths, ThicknessArgument, ZArgument, find_depths
 from .files import Paths, missing_numbers
 from .headers import Sourced, agree, positive, show
+from .identity import identify
 from .scan import Options, Part, scan_voltages
 from .source import ImageSource, stack_dtype
 
@@ -203,10 +204,7 @@ def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
         rows.stop - rows.start,
         columns.stop - columns.start,
     )
-    stats = [
-        [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in part.series.files]
-        for part in parts
-    ]
+    contents = [identify(part.series.files) for part in parts]
     bounds = [(kept.start, kept.stop) for kept in window]
     return ImageSource(
         decoder=parts[0].decoder,
@@ -216,7 +214,7 @@ def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
         corner=(rows.start, columns.start),
         added=added,
         scratch=max(part.layout.scratch for part in parts),
-        identity=fingerprint("images", parts[0].decoder, stats, bounds),
+        identity=fingerprint("images", parts[0].decoder, contents, bounds),
     )
 
 

@@ -56,7 +56,7 @@ class ImageSource(Source):
 
     @property
     def token(self) -> str:
-        """Fingerprint of the names, sizes and times of the files, and of the options."""
+        """Fingerprint of the files and of the options."""
         return self.identity
 
     def read(self, region: Region, values: Values) -> np.ndarray:

@@ -1,12 +1,17 @@
 """Interrupted runs, with real processes: killed, resumed, changed, damaged."""
 
+import json
+import os
 import random
 import shutil
 import time
 
+import numpy as np
 import psutil
 import pytest
 
+from fibdask import run_recipe
+from tests.naive_io import grey_volume, write_slices
 from tests.run.helpers import fibdask, kill_tree, start, status, stored_bytes, write_recipe
 
 pytestmark = pytest.mark.cluster
@@ -55,6 +60,23 @@ def test_run__fresh_makes_everything_anew(copy, finished):
     fibdask("run", copy / "recipe.toml", "--fresh", "--quiet")
     assert all(blocks_run(copy).values())
     assert stored_bytes(copy / "out") == stored_bytes(finished / "out")
+
+
+def test_run__another_sample_of_equal_names_sizes_and_times_is_made_anew(tmp_path):
+    recipe = {
+        "input": {"voltage": 2.0, "pixel_size": 10, "slice_thickness": 10},
+        "output": {"path": str(tmp_path / "out"), "report": False},
+    }
+    for content, seed, blocks in (("a", 1, 1), ("a", 1, 0), ("b", 2, 1)):
+        volume = grey_volume((6, 32, 32), seed=seed)
+        if not (folder := tmp_path / content).exists():
+            write_slices(folder, volume, suffix=".bmp")
+            for file in folder.iterdir():
+                os.utime(file, (0, 0))
+        stack = run_recipe(recipe | {"input": {"path": str(folder), **recipe["input"]}})
+        np.testing.assert_array_equal(stack["intensity"][0], volume)
+        stages = json.loads((tmp_path / "out" / "run.json").read_text())["stages"]
+        assert [stage["blocks_run"] for stage in stages][:1] == [blocks]
 
 
 @pytest.mark.slow
