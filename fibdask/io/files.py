@@ -1,13 +1,13 @@
 """Which files make a stack, in which order, and what their names tell."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from ..conventions import StackReadError
-from .headers import nanometres
+from .names import Column, choose, contradiction, is_doubtful, other_count, read_columns
 
 SLICE_FORMATS = {
     ".tif": "TIFF",
@@ -24,8 +24,6 @@ VOLUME_FORMATS = {
     ".hdf5": "HDF5",
     ".hdf": "HDF5",
 }
-_DEPTH = re.compile(r"[_\- ]?z=(-?\d+(?:\.\d+)?)([a-zµμ]+)", re.IGNORECASE)
-_TIME = re.compile(r"\d{2,4}-\d{2}-\d{2}[_T -]\d{2}-?\d{2}-?\d{2}(?!\d)")
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -42,11 +40,17 @@ class Series:
         Slice numbers in the names, increasing; None where the names number nothing.
     depths
         Depths in nm in the names (ATLAS 3D writes `z=1.0894um`); None where there are none.
+    origin
+        What put them in order.
+    remarks
+        What a person should know of it.
     """
 
     files: tuple[Path, ...]
     numbers: tuple[int, ...] | None = None
     depths: tuple[float, ...] | None = None
+    origin: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -62,7 +66,8 @@ def find_series(source: Paths) -> Series:
     Raises
     ------
     StackReadError
-        If there are none, or if they are not one series in one format.
+        If there are none, if they are not one series in one format, or if numbers in their names
+        contradict one another; a list then keeps its order.
     """
     files = _list_files(source)
     formats = sorted({format_of(file) for file in files})
@@ -74,7 +79,7 @@ def find_series(source: Paths) -> Series:
         raise StackReadError(msg)
     if len(files) == 1:
         return Series((files[0],))
-    return _order(files, _name(source))
+    return _order(files, _name(source), listed=not isinstance(source, str | Path))
 
 
 def format_of(file: Path) -> str:
@@ -137,26 +142,37 @@ def _images_in(folder: Path) -> list[Path]:
     raise StackReadError(msg)
 
 
-def _order(files: list[Path], where: str) -> Series:
-    """Sort files by the number in their names that counts slices."""
-    files = sorted(files, key=lambda file: _natural(file.name))
-    plain = [_TIME.sub("", _DEPTH.sub("", file.stem)) for file in files]
-    words = [re.sub(r"\d+", "#", name) for name in plain]
-    for file, word in zip(files, words, strict=True):
-        if word != words[0]:
-            msg = (
-                f"{where} holds more than one series: {files[0].name} and {file.name}; "
-                "give a pattern that matches one of them"
-            )
-            raise StackReadError(msg)
-    counted = _counting([[int(digits) for digits in re.findall(r"\d+", name)] for name in plain])
-    if counted is None:
-        if len(set(plain)) > 1 or len({file.name for file in files}) < len(files):
-            _refuse_repeats(files, where)
-        return Series(tuple(files), None, _depths(files))
-    order = sorted(range(len(files)), key=counted.__getitem__)
-    files = [files[i] for i in order]
-    return Series(tuple(files), tuple(counted[i] for i in order), _depths(files))
+def _order(files: list[Path], where: str, *, listed: bool) -> Series:
+    """Sort files by what their names tell; a list may settle what they do not."""
+    if not listed:
+        files = sorted(files, key=lambda file: _natural(file.name))
+    columns, odd = read_columns([file.stem for file in files])
+    if odd is not None:
+        msg = (
+            f"{where} holds more than one series: {files[0].name} and {files[odd].name}; "
+            "give a pattern that matches one of them"
+        )
+        raise StackReadError(msg)
+    chosen = choose(columns)
+    doubt = _doubt(files, columns, chosen)
+    if doubt and listed and len(set(files)) == len(files):
+        remark = f"{doubt}; the order of the list is taken"
+        return Series(tuple(files), origin="the list of files", remarks=(remark,))
+    if doubt or chosen is None:
+        msg = (
+            f"the order of {where} is not clear: {doubt}. Give a pattern that matches one "
+            "series, rename the files, or list them in order of depth (in Python)"
+        )
+        raise StackReadError(msg)
+    order = chosen.order()
+    depths = next((column for column in columns if column.kind == "depth"), None)
+    return Series(
+        tuple(files[k] for k in order),
+        tuple(int(chosen.values[k]) for k in order) if chosen.kind == "number" else None,
+        tuple(depths.values[k] for k in order) if depths else None,
+        chosen.name,
+        tuple(_remarks(columns, chosen, where)),
+    )
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -164,31 +180,36 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def _counting(rows: list[list[int]]) -> list[int] | None:
-    """Choose the number that differs in every name; of several, the one that skips least."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    distinct = [column for column in columns if len(set(column)) == len(rows)]
-    return min(distinct, key=lambda column: max(column) - min(column), default=None)
+def _doubt(files: Sequence[Path], columns: Sequence[Column], chosen: Column | None) -> str:
+    """Say why names give no order; empty if they do."""
+    if chosen is None:
+        return (
+            "there is more than one series, or a slice twice, for no number that counts differs "
+            f"in all names, as in {files[0].name} and {files[1].name}"
+        )
+    if chosen.kind == "decimal":
+        return f"{chosen.name} has no unit"
+    if against := contradiction(chosen, columns):
+        name, before, after = against
+        return (
+            f"{chosen.name} puts {files[before].name} before {files[after].name}, "
+            f"{name} puts it after"
+        )
+    return ""
 
 
-def _refuse_repeats(files: list[Path], where: str) -> None:
-    msg = (
-        f"{where} holds more than one series, or a slice twice: no number in the names differs "
-        f"in all of them, as in {files[0].name} and {files[1].name}"
-    )
-    raise StackReadError(msg)
-
-
-def _depths(files: list[Path]) -> tuple[float, ...] | None:
-    """Read depths in nm from the names, if every name has one."""
-    depths = []
-    for file in files:
-        match = _DEPTH.search(file.stem)
-        factor = nanometres(match[2]) if match else None
-        if match is None or factor is None:
-            return None
-        depths.append(round(float(match[1]) * factor, 6))
-    return tuple(depths)
+def _remarks(columns: Sequence[Column], chosen: Column, where: str) -> Iterator[str]:
+    """Say what of a reading may be otherwise."""
+    if other := other_count(chosen, columns):
+        yield (
+            f"two numbers in the names of {where} may count slices; {chosen.name} is taken, "
+            f"not {other.name}"
+        )
+    if is_doubtful(chosen):
+        yield (
+            f"{chosen.name} is taken for a time, which counts no slices: those of {where} follow "
+            "one another without gaps. Write slice_ before numbers that count"
+        )
 
 
 def missing_numbers(numbers: Sequence[int]) -> str:

@@ -50,7 +50,9 @@ def read_images(
     source
         A folder or glob pattern of TIFF, PNG, BMP or Janelia `.dat` slices, a list of such files,
         or one file: multipage or ImageJ TIFF, `.npy`, MRC, HDF5. Several voltages are given as
-        {voltage in kV: source}, with the same slices in each.
+        {voltage in kV: source}, with the same slices in each. Slices are in the order of the
+        number in their names that counts them, else of a depth with its unit, as in z_0.02um, or
+        of a date with its time; where these contradict one another, in the order of a list.
     voltage
         Accelerating voltage in kV.
     pixel_size
@@ -222,6 +224,7 @@ def _remarks(parts: Sequence[Part], window: tuple[slice, slice], given: set[str]
     """Collect what a person should know of the files; conflicts only of values not given."""
     remarks: dict[str, None] = {}
     for part in parts:
+        remarks |= dict.fromkeys(part.series.remarks)
         missing = missing_numbers(part.slices.numbers or ())
         if missing:
             text = f"slices {missing} are missing in {part.name}; they become gaps in z"
@@ -256,6 +259,8 @@ def _record(
         "z": {"from": depths.origin},
         "files": {"count": len(files), "first": files[0].name, "last": files[-1].name},
     }
+    if parts[0].series.origin:
+        values["files"]["from"] = parts[0].series.origin
     for name in ("detector", "beam", "stage"):
         value = getattr(header, name)
         if value is not None:

@@ -44,9 +44,131 @@ def test_find_series__times_in_names_count_nothing(tmp_path):
     assert [file.name for file in series.files] == sorted(names)
 
 
-def test_find_series__of_two_counting_numbers_the_dense_one_is_taken(tmp_path):
-    series = find_series(touch(tmp_path, "t1200_s2.tif", "t1000_s1.tif", "t1100_s3.tif"))
-    assert series.numbers == (1, 2, 3)
+@pytest.mark.parametrize(
+    ("names", "numbers", "origin"),
+    [
+        (["a_1", "a_2", "a_10"], (1, 2, 10), "the number in a_[1]"),
+        (["a_0_WD5004um", "a_100_WD5003um"], (0, 100), "the number in a_[0]_WD5004um"),
+        (["a_0_WD5004", "a_100_WD5003.5"], (0, 100), "the number in a_[0]_WD5004"),
+        (["a_0_x-7_y12", "a_1_x-9_y12", "a_2_x3_y12"], (0, 1, 2), "the number in a_[0]_x-7_y12"),
+        (["slice_1_id93", "slice_2_id78"], (1, 2), "the number in slice_[1]_id93"),
+        (["x_1", "x_3"], (1, 3), "the number in x_[1]"),
+        (["z-2", "z-1", "z0", "z1"], (-2, -1, 0, 1), None),
+        (["pos_-10", "pos_9"], (-10, 9), None),
+        (["run1_1", "run1_2", "run2_3"], (1, 2, 3), "the number in run1_[1]"),
+        (["20210301_000001", "20210301_000002", "20210301_000004"], (1, 2, 4), None),
+        (["20210301_0057", "20210301_0058", "20210301_0061"], (57, 58, 61), None),
+        (["20210301_0001", "20210302_0002"], (1, 2), "the number in 20210301_[0001]"),
+        (["2021-03-31_a7_12-00-05", "2021-04-01_a8_00-00-05"], (7, 8), None),
+        (["slice_010100", "slice_010200", "slice_010300"], (10100, 10200, 10300), None),
+        (["000000", "000002", "000004"], (0, 2, 4), "the number in [000000]"),
+        (["name2.0001", "name2.0003"], (1, 3), "the number in name2.[0001]"),
+        (["name2.8", "name2.9", "name2.10"], (8, 9, 10), "the number in name2.[8]"),
+        (["20210301_123015.001", "20210301_123015.003"], (1, 3), None),
+        (["Z-000", "Z-001"], (0, 1), None),
+    ],
+)
+def test_find_series__number_that_counts_gives_the_order(tmp_path, names, numbers, origin):
+    series = find_series(touch(tmp_path, *(f"{name}.tif" for name in reversed(names))))
+    assert [file.stem for file in series.files] == names
+    assert series.numbers == numbers
+    assert series.origin == (origin or series.origin)
+    assert not series.remarks
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["20210301_235930", "20210302_000031", "20210302_000130"],
+        ["2021-12-31T23-59-30", "2022-01-01T00-00-31", "2022-01-01T00-01-30"],
+        ["2021_12_31_23_59_30", "2022_01_01_00_00_31", "2022_01_01_00_01_30"],
+        ["20211231235930123", "20220101000031007", "20220101000130500"],
+        ["211231_235930", "220101_000031", "220101_000130"],
+        ["31-12-2021_23-59-30", "01-01-2022_00-00-31", "01-01-2022_00-01-30"],
+        ["2021-03-01T12-30-15.871Z", "2021-03-01T12-30-47.002Z", "2021-03-01T12-31-15.34Z"],
+        ["t1614556799", "t1614556859", "t1614556919"],
+        ["t1614556799123", "t1614556859456", "t1614556919789"],
+    ],
+)
+def test_find_series__times_give_the_order_and_count_nothing(tmp_path, names):
+    series = find_series(touch(tmp_path, *(f"{name}.tif" for name in names)))
+    assert [file.stem for file in series.files] == names
+    assert series.numbers is None
+    assert series.origin.startswith("the time in ")
+    assert not series.remarks
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a_093015", "a_093247", "a_100112"],
+        ["a_09-30-15", "a_09-32-47", "a_10-01-12"],
+        ["a_20210301_0955", "a_20210301_1000", "a_20210301_1007"],
+        ["a_20210301_010100", "a_20210301_010200", "a_20210301_010300"],
+    ],
+)
+def test_find_series__times_that_may_be_numbers_are_remarked(tmp_path, names):
+    series = find_series(touch(tmp_path, *(f"{name}.tif" for name in names)))
+    assert series.numbers is None
+    assert "which counts no slices" in series.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "depths"),
+    [
+        (["z_0.00um", "z_0.02um", "z_0.04um"], (0.0, 20.0, 40.0)),
+        (["depth9.5nm", "depth10nm", "depth10.5nm"], (9.5, 10.0, 10.5)),
+        (["z=-1.5um", "z=-1um"], (-1500.0, -1000.0)),
+        (["z_0,02um", "z_0,1um"], (20.0, 100.0)),
+    ],
+)
+def test_find_series__depths_with_a_unit_give_the_order(tmp_path, names, depths):
+    series = find_series(touch(tmp_path, *(f"{name}.tif" for name in reversed(names))))
+    assert [file.stem for file in series.files] == names
+    assert series.depths == depths
+    assert series.numbers is None
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["t1000_s1", "t1100_s3", "t1200_s2"], r"in t\[1000\]_s1 puts t1100_s3.* in t1000_s\[1\]"),
+        (["a_0_f5004", "a_100_f5003"], r"a_\[0\]_f5004 puts .* a_0_f\[5004\] puts it after"),
+        (["run1_1", "run2_2", "run1_3"], r"in run1_\[1\] puts run2_2.* in run\[1\]_1 puts"),
+        (["1_c1", "2_c2", "3_c1"], r"puts 2_c2.tif before 3_c1.tif"),
+        (["slice_1_z=2um", "slice_2_z=1um"], r"the depth in slice_1_\[z=2um\] puts it after"),
+        (["slice_1_c1", "slice_2_c2", "slice_3_c1"], r"slice_1_c\[1\] puts it after"),
+        (["z-0003", "z-0002", "z-0001"], "read as a dash and a number, puts it after"),
+        (["z-0.3um", "z-0.2um"], "read as a dash and a number, puts it after"),
+        (["a_-3", "a_-2"], "read as a dash and a number, puts it after"),
+        (["a_235730", "a_235930", "a_000130"], "read as times over midnight, puts it after"),
+        (["01-02-2021_12-00-01", "02-01-2021_12-00-01"], "read as month, day, puts it after"),
+        (["20210301_2357", "20210301_2359", "20210302_0000"], None),
+        (["z_0.00", "z_0.02"], r"the decimal in \[z_0.00\] has no unit"),
+        (["a_0.1", "a_0.15", "a_0.2"], r"the decimal in a_\[0.1\] has no unit"),
+        (["a_0.5", "a_1.5", "a_10.5"], r"the decimal in a_\[0.5\] has no unit"),
+        (["a_1_b0.9", "a_2_b0.15"], r"the decimal in a_1_b\[0.9\] puts it after"),
+        (["a_20nm", "a_40nm"], "no number that counts"),
+        (["a_WD5004", "a_WD5003"], "no number that counts"),
+    ],
+)
+def test_find_series__of_two_readings_that_disagree_none_is_guessed(tmp_path, names, message):
+    folder = touch(tmp_path, *(f"{name}.tif" for name in names))
+    if message is None:
+        assert [file.stem for file in find_series(folder).files] == names
+        return
+    with pytest.raises(StackReadError, match=f"the order of .* is not clear: .*{message}"):
+        find_series(folder)
+    series = find_series([folder / f"{name}.tif" for name in names])
+    assert [file.stem for file in series.files] == names
+    assert series.origin == "the list of files"
+    assert "the order of the list is taken" in series.remarks[0]
+
+
+def test_find_series__two_numbers_of_other_steps_are_remarked(tmp_path):
+    series = find_series(touch(tmp_path, "t1000_s1.tif", "t1100_s2.tif"))
+    assert series.numbers == (1000, 1100)
+    assert "t[1000]_s1 is taken, not the number in t1000_s[1]" in series.remarks[0]
 
 
 @pytest.mark.parametrize(

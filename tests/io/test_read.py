@@ -54,6 +54,22 @@ def test_read_images__tasks_can_be_sent_to_other_processes(tmp_path):
     assert sent.token == source.token
 
 
+def test_read_images__header_names_the_number_that_gave_the_order(tmp_path):
+    write_slices(tmp_path, grey_volume((3, 3, 3)))
+    record = taken(read_images(tmp_path, **GIVEN))
+    assert record["files"]["from"] == "the number in slice_[0]"
+
+
+def test_read_images__doubtful_order_is_told(tmp_path):
+    for second in (1, 11, 30):
+        image = Image.fromarray(np.full((3, 3), second, np.uint8))
+        image.save(tmp_path / f"a_1200{second:02}.png")
+    with pytest.warns(FibdaskWarning, match="is taken for a time, which counts no slices"):
+        stack = read_images(tmp_path, **GIVEN)
+    np.testing.assert_array_equal(stack["intensity"][0, :, 0, 0], [1, 11, 30])
+    np.testing.assert_allclose(stack["z"], [0.0, 10.0, 20.0])
+
+
 def test_read_images__missing_slice_is_a_gap(tmp_path):
     numbers = [3, 4, 7, 8, 10, 12]
     write_slices(tmp_path, grey_volume((6, 3, 3)), numbers=numbers)
