@@ -16,7 +16,7 @@ import numpy as np
 from dask.base import tokenize
 
 from ..conventions import VERSION
-from .regions import BlockList, Grid, Region, lengths, shift, voxels, whole
+from .regions import BlockList, Grid, Region, fit_block, lengths, shift, voxels, whole
 
 Values = Mapping[str, np.ndarray]
 """Results of reductions by token, for sources that depend on them."""
@@ -63,6 +63,10 @@ class Source(ABC):
     def nbytes(self, region: Region) -> int:
         """Return the bytes of a region's voxels."""
         return voxels(region) * self.dtype.itemsize
+
+    def fitted(self, most: int) -> tuple[int, ...]:
+        """Return the block that is stored: this source's, or a part of it of `most` bytes."""
+        return fit_block(self.block, most // self.dtype.itemsize)
 
     @property
     def reductions(self) -> tuple["Reduction", ...]:

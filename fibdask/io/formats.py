@@ -37,6 +37,8 @@ class Layout:
         Bytes held at once while one frame is read, beside the result.
     header
         What else the file says.
+    chunk
+        What the file stores together (z, y, x); None where that is whole slices, or rows of them.
     """
 
     count: int
@@ -45,6 +47,7 @@ class Layout:
     dtype: np.dtype[Any]
     scratch: int
     header: Header = field(default_factory=Header, compare=False)
+    chunk: tuple[int, int, int] | None = None
 
 
 class Decoder(Protocol):

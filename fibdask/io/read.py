@@ -208,6 +208,7 @@ def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
     )
     contents = [identify(part.series.files) for part in parts]
     bounds = [(kept.start, kept.stop) for kept in window]
+    chunks = [part.layout.chunk for part in parts if part.layout.chunk is not None]
     return ImageSource(
         decoder=parts[0].decoder,
         files=tuple(tuple(str(f.absolute()) for f in part.series.files) for part in parts),
@@ -216,6 +217,8 @@ def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
         corner=(rows.start, columns.start),
         added=added,
         scratch=max(part.layout.scratch for part in parts),
+        chunk=tuple(map(max, zip(*chunks, strict=True))) if chunks else None,
+        raw=layout.dtype.itemsize,
         identity=fingerprint("images", parts[0].decoder, contents, bounds),
     )
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
+from math import lcm, prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..blocks import Region, Source, Values, lengths, shift
-from ..blocks.regions import BLOCK_BYTES
+from ..blocks.regions import BLOCK_BYTES, INNER_CHUNK, fit_block
 from ..conventions import StackReadError
 from .formats import Decoder, reading
 
@@ -36,6 +37,10 @@ class ImageSource(Source):
         Number added to the grey values in the files.
     scratch
         Bytes held while one frame is read.
+    chunk
+        What the files store together (z, y, x), where that is not whole slices.
+    raw
+        Bytes of a grey value in the files.
     identity
         Fingerprint of the files and options.
     """
@@ -47,12 +52,21 @@ class ImageSource(Source):
     corner: tuple[int, int]
     added: int
     scratch: int
+    chunk: tuple[int, ...] | None
+    raw: int
     identity: str
 
     @property
     def block(self) -> tuple[int, ...]:  # type: ignore[override]
-        """Whole slices, of about 64 MiB."""
-        return slice_block(self.shape, self.dtype.itemsize)
+        """Whole slices, or whole chunks, of about 64 MiB."""
+        return self.fitted(BLOCK_BYTES)
+
+    def fitted(self, most: int) -> tuple[int, ...]:
+        """Return the block that is stored: parts of the file that are decoded together."""
+        itemsize = self.dtype.itemsize
+        if self.chunk is None:
+            return fit_block(slice_block(self.shape, itemsize), most // itemsize)
+        return chunk_block(self.shape, itemsize, self.chunk, most)
 
     @property
     def token(self) -> str:
@@ -72,8 +86,13 @@ class ImageSource(Source):
         return block
 
     def task_bytes(self, region: Region) -> int:
-        """Return the bytes of the block and of the frame being read."""
-        return self.nbytes(region) + self.scratch
+        """Return the bytes of the block and of the frame, or layer of chunks, being read."""
+        held = self.scratch
+        if self.chunk is not None:
+            _, depth, height, width = lengths(region)
+            layers = min(depth, 2 * self.chunk[0]) * height * width  # the last one goes late
+            held += (layers + 2 * prod(self.chunk)) * self.raw  # a chunk is decoded, and encoded
+        return self.nbytes(region) + held
 
     def _frames(
         self, files: tuple[str, ...], slices: slice, rows: slice, columns: slice
@@ -97,10 +116,58 @@ class ImageSource(Source):
 def slice_block(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Return the block of a stack of slices: whole slices, a multiple of 16 if more than 16 fit."""
     _, depth, height, width = shape
-    count = BLOCK_BYTES // (height * width * itemsize)
-    if count > _SLICES:
-        count -= count % _SLICES
-    return (1, min(max(count, 1), depth), height, width)
+    count = max(BLOCK_BYTES // (height * width * itemsize), 1)
+    return (1, _even(count, depth), height, width)
+
+
+def chunk_block(
+    shape: tuple[int, ...], itemsize: int, chunk: tuple[int, ...], most: int
+) -> tuple[int, ...]:
+    """Return a block of whole chunks (z, y, x) of at most `most` bytes.
+
+    It is one of whole slices if a layer of chunks fits; else it grows along y and x first. Where
+    even one chunk does not fit, it is a part of one.
+    """
+    _, *spatial = shape
+    chunk = tuple(min(c, n) for c, n in zip(chunk, spatial, strict=True))
+    layer = chunk[0] * spatial[1] * spatial[2] * itemsize
+    if layer <= most:
+        count = _even(most // layer * chunk[0], spatial[0], chunk[0])
+        return (1, count, *spatial[1:])
+    pairs = zip(chunk, spatial, strict=True)
+    stored_whole = tuple(min(lcm(c, INNER_CHUNK), n) for c, n in pairs)
+    start = stored_whole if prod(stored_whole) * itemsize <= most else chunk
+    block = _grown(fit_block(start, most // itemsize), tuple(spatial), most // itemsize)
+    return (1, _even(block[0], spatial[0], chunk[0]), *block[1:])
+
+
+def _grown(block: tuple[int, ...], spatial: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """Double a block, along the shorter one of y and x, at last along z, up to `most` voxels."""
+    while True:
+        for axis in (*sorted((1, 2), key=block.__getitem__), 0):
+            length = min(2 * block[axis], spatial[axis])
+            larger = (*block[:axis], length, *block[axis + 1 :])
+            if block[axis] < length and prod(larger) <= most:
+                block = larger
+                break
+        else:
+            return block
+
+
+def _even(count: int, depth: int, chunk: int = 1) -> int:
+    """Reduce a number of slices to one that even chunks can store, whole chunks of a file best.
+
+    Up to 32 slices are stored as one chunk, more in chunks that divide a multiple of 16.
+    """
+    if count >= depth:
+        return depth
+    if count <= _SLICES:
+        return count
+    step = lcm(chunk, _SLICES)
+    if step > count >= chunk and chunk <= 2 * _SLICES:
+        count = min(count, 2 * _SLICES)
+        return count - count % chunk
+    return count - count % (step if step <= count else _SLICES)
 
 
 def stack_dtype(dtype: np.dtype[Any], name: str) -> tuple[np.dtype[Any], int]:

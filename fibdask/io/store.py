@@ -20,7 +20,6 @@ from ..blocks import (
     count_blocks,
     current_client,
     default_block,
-    fit_block,
     forecast,
     inner_chunks,
     is_complete,
@@ -129,10 +128,9 @@ def volume_targets(stack: xr.Dataset, path: Path, block_bytes: int) -> list[Stor
 
 def _block(array: Any, block_bytes: int) -> tuple[int, ...]:
     source = origin(array)
-    itemsize = array.dtype.itemsize
     if isinstance(source, Source):
-        return fit_block(source.block, block_bytes // itemsize)
-    return default_block(array.shape, itemsize, block_bytes)
+        return source.fitted(block_bytes)
+    return default_block(array.shape, array.dtype.itemsize, block_bytes)
 
 
 def write_stack(

@@ -1,7 +1,7 @@
 """Decoders of volumes in one file: .npy, MRC, HDF5."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from math import prod
 from pathlib import Path
@@ -19,21 +19,47 @@ _HDF5_SIZES = {"element_size_um": "um", "element_size_nm": "nm", "voxel_size_nm"
 
 @dataclass(frozen=True)
 class Npy:
-    """NumPy files, mapped into memory frame by frame."""
+    """NumPy files, mapped into memory frame by frame; in Fortran's order, column by column."""
 
     def inspect(self, path: Path) -> Layout:
         """Read the header."""
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        return _volume_layout(array.shape, array.dtype, array[:1].nbytes)
+        array = _map_npy(path)
+        layout = _volume_layout(array.shape, array.dtype, array[:1].nbytes)
+        if not _is_fortran(array):
+            return layout
+        return replace(layout, scratch=0, chunk=(layout.count, layout.height, 1))
 
     def frames(
         self, path: Path, chosen: range, rows: slice, columns: slice
     ) -> Iterator[np.ndarray]:
-        """Yield frames; each is mapped anew, so that only one stays in memory."""
+        """Yield frames; each part is mapped anew, so that only one stays in memory."""
+        array = _map_npy(path)
+        if _is_fortran(array):
+            yield from _fortran_region(path, (slice(chosen.start, chosen.stop), rows, columns))
+            return
         for k in chosen:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            array = _map_npy(path)
             frame = array if array.ndim == 2 else array[k]
             yield frame[rows, columns]
+
+
+def _map_npy(path: Path) -> np.ndarray:
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _is_fortran(array: np.ndarray) -> bool:
+    return array.ndim == 3 and array.flags.f_contiguous and not array.flags.c_contiguous
+
+
+def _fortran_region(path: Path, region: tuple[slice, slice, slice]) -> np.ndarray:
+    """Read a region (z, y, x) of a file in which z runs fastest and x slowest."""
+    slices, rows, columns = region
+    depth, height, width = (part.stop - part.start for part in region)
+    data = np.empty((depth, height, width), _map_npy(path).dtype)
+    for k, column in enumerate(range(columns.start, columns.stop)):
+        data[:, :, k] = _map_npy(path)[slices, rows, column]
+    return data
 
 
 @dataclass(frozen=True)
@@ -103,9 +129,9 @@ class Hdf5:
         """Read shape, type and attributes of the dataset."""
         with _optional("h5py").File(path, "r") as file:
             data = self._find(file)
-            depth = data.chunks[0] if data.chunks else 1
-            layer = depth * prod(data.shape[-2:]) * data.dtype.itemsize
-            return _volume_layout(data.shape, data.dtype, 2 * layer, _hdf5_sizes(data.attrs))
+            frame = 0 if data.chunks else prod(data.shape[-2:]) * data.dtype.itemsize
+            layout = _volume_layout(data.shape, data.dtype, frame, _hdf5_sizes(data.attrs))
+            return replace(layout, chunk=_chunk(data.chunks))
 
     def frames(
         self, path: Path, chosen: range, rows: slice, columns: slice
@@ -116,12 +142,8 @@ class Hdf5:
             if data.ndim == 2:
                 yield data[rows, columns]
                 return
-            depth = data.chunks[0] if data.chunks else 1
-            start = chosen.start
-            while start < chosen.stop:
-                stop = min((start // depth + 1) * depth, chosen.stop)
-                yield from data[start:stop, rows, columns]
-                start = stop
+            for layer in _layers(chosen, data.chunks[0] if data.chunks else 1):
+                yield from data[layer, rows, columns]
 
     def _find(self, file: Any) -> Any:
         found = _datasets(file)
@@ -139,6 +161,23 @@ class Hdf5:
             )
             raise ValueError(msg)
         return volumes[0]
+
+
+def _chunk(lengths: tuple[int, ...] | None) -> tuple[int, int, int] | None:
+    """Return lengths along z, y and x."""
+    if not lengths:
+        return None
+    *depth, height, width = lengths
+    return (*depth, 1)[0], height, width
+
+
+def _layers(chosen: range, depth: int) -> Iterator[slice]:
+    """Cut slices where layers of chunks end, so that each of these is decoded once."""
+    start = chosen.start
+    while start < chosen.stop:
+        stop = min((start // depth + 1) * depth, chosen.stop)
+        yield slice(start, stop)
+        start = stop
 
 
 def _datasets(file: Any) -> dict[str, Any]:

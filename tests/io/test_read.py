@@ -13,7 +13,6 @@ from PIL import Image
 from fibdask.blocks import origin
 from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError, validate_stack
 from fibdask.io.read import read_images
-from fibdask.io.source import slice_block
 from tests.naive_io import grey_volume, naive_gap_positions, taken, write_dat, write_slices
 
 GIVEN = {"voltage": 2.0, "pixel_size": (4.0, 5.0), "slice_thickness": 10.0}
@@ -308,13 +307,3 @@ def test_read_images__any_region_equals_the_slice_of_the_whole(tmp_path_factory,
     bounds = zip(starts, shape, strict=True)
     region = tuple(slice(a, data.draw(st.integers(a + 1, n))) for a, n in bounds)
     np.testing.assert_array_equal(stack["intensity"][0][region], volume[region])
-
-
-@given(
-    shape=st.tuples(st.just(2), *[st.integers(1, 5000)] * 3), itemsize=st.sampled_from([1, 2, 4])
-)
-def test_slice_block__is_whole_slices_within_64_mib(shape, itemsize):
-    one, depth, *plane = slice_block(shape, itemsize)
-    assert (one, plane) == (1, list(shape[2:]))
-    assert depth == 1 or depth * plane[0] * plane[1] * itemsize <= 2**26
-    assert depth <= 16 or depth % 16 == 0 or depth == shape[1]
