@@ -34,7 +34,7 @@ class Layout:
     dtype
         Type of the grey values in the file.
     scratch
-        Bytes held at once while one frame is read, beside the result.
+        Bytes held at once while one frame, or chunk, is read, beside the result.
     header
         What else the file says.
     chunk

@@ -2,14 +2,15 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import index
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ..blocks import fingerprint, from_source
+from ..blocks import fingerprint, format_bytes, from_source
+from ..blocks.regions import BLOCK_BYTES
 from ..conventions import (
     ConventionError,
     FibdaskWarning,
@@ -99,7 +100,7 @@ def read_images(
     given = {"voltage_kv"} if scanned[0][0] is not None else set()
     given |= {"pixel_size_nm"} if pixel_size is not None else set()
     given |= {"slice_thickness_nm"} if depths.origin.startswith("argument") else set()
-    for text in _remarks(parts, window, given):
+    for text in (*_remarks(parts, window, given), *_large_chunks(parts)):
         warnings.warn(text, FibdaskWarning, stacklevel=2)
     stack = build_stack(
         {"intensity": from_source(images)},
@@ -245,6 +246,18 @@ def _remarks(parts: Sequence[Part], window: tuple[slice, slice], given: set[str]
             )
             remarks[text] = None
     return list(remarks)
+
+
+def _large_chunks(parts: Sequence[Part]) -> Iterator[str]:
+    """Say of chunks larger than a block that these cannot be read apart, and what helps."""
+    for part in parts:
+        chunk, held = part.layout.chunk, part.layout.scratch
+        if chunk is not None and held > 2 * BLOCK_BYTES:
+            yield (
+                f"{part.name} is stored in chunks of {' x '.join(map(str, chunk))} voxels, larger "
+                f"than a block: {format_bytes(held)} are held for each block that reaches into "
+                "one, however small; for HDF5, h5repack -l CHUNK=32x256x256 makes smaller ones"
+            )
 
 
 def _record(

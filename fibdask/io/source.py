@@ -36,7 +36,7 @@ class ImageSource(Source):
     added
         Number added to the grey values in the files.
     scratch
-        Bytes held while one frame is read.
+        Bytes held while one frame, or chunk, is read.
     chunk
         What the files store together (z, y, x), where that is not whole slices.
     raw
@@ -86,12 +86,11 @@ class ImageSource(Source):
         return block
 
     def task_bytes(self, region: Region) -> int:
-        """Return the bytes of the block and of the frame, or layer of chunks, being read."""
+        """Return the bytes of the block and of the frames, or layers of chunks, being read."""
         held = self.scratch
         if self.chunk is not None:
             _, depth, height, width = lengths(region)
-            layers = min(depth, 2 * self.chunk[0]) * height * width  # the last one goes late
-            held += (layers + 2 * prod(self.chunk)) * self.raw  # a chunk is decoded, and encoded
+            held += min(depth, 2 * self.chunk[0]) * height * width * self.raw  # two layers
         return self.nbytes(region) + held
 
     def _frames(

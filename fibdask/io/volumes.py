@@ -27,7 +27,8 @@ class Npy:
         layout = _volume_layout(array.shape, array.dtype, array[:1].nbytes)
         if not _is_fortran(array):
             return layout
-        return replace(layout, scratch=0, chunk=(layout.count, layout.height, 1))
+        column = layout.count * layout.height * array.itemsize
+        return replace(layout, scratch=column, chunk=(layout.count, layout.height, 1))
 
     def frames(
         self, path: Path, chosen: range, rows: slice, columns: slice
@@ -129,8 +130,10 @@ class Hdf5:
         """Read shape, type and attributes of the dataset."""
         with _optional("h5py").File(path, "r") as file:
             data = self._find(file)
-            frame = 0 if data.chunks else prod(data.shape[-2:]) * data.dtype.itemsize
-            layout = _volume_layout(data.shape, data.dtype, frame, _hdf5_sizes(data.attrs))
+            # a chunk is decoded beside its encoded bytes
+            held = 2 * prod(data.chunks) if data.chunks else prod(data.shape[-2:])
+            sizes = _hdf5_sizes(data.attrs)
+            layout = _volume_layout(data.shape, data.dtype, held * data.dtype.itemsize, sizes)
             return replace(layout, chunk=_chunk(data.chunks))
 
     def frames(

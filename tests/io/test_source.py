@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fibdask.blocks import Execution, Grid, inner_chunks, origin, storage_grid
+from fibdask.conventions import FibdaskWarning
 from fibdask.io import open_stack
 from fibdask.io.read import read_images
 from fibdask.io.source import chunk_block, slice_block
@@ -125,3 +126,10 @@ def test_task_bytes__columns_need_little_more_than_a_block(tmp_path, layout, mos
         file.create_dataset("vol", (3000, 4096, 4096), "u1", chunks=layout, compression="gzip")
     source = origin(read_images(tmp_path / "a.h5", **GIVEN)["intensity"].data)
     assert source.task_bytes(source.grid.numbered(0)) <= most * MIB
+
+
+def test_read_images__chunks_larger_than_a_block_are_told_with_what_helps(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("big", (3000, 512, 512), "u1", chunks=(3000, 256, 256))
+    with pytest.warns(FibdaskWarning, match=r"chunks of 3000 x 256 x 256 .* 375.0 MiB .* h5repack"):
+        read_images(tmp_path / "a.h5", **GIVEN)
