@@ -1,7 +1,7 @@
 """The depth of every slice, from what was given or from what the files say."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ..conventions import (
     check_z,
 )
 from .files import missing_numbers
-from .headers import Header
+from .headers import Header, agree
 from .tables import ZTable, check_steps, read_z_table
 
 ZArgument = str | Path | Sequence[float] | np.ndarray | None
@@ -94,6 +94,15 @@ def find_depths(
         return Depths(slices.offsets * step, step, header.origins["slice_thickness_nm"])
     msg = "slice_thickness is needed: the files do not tell it; give slice_thickness or z in nm"
     raise ConventionError(msg)
+
+
+def names_against(slices: Slices, taken: Depths) -> Iterator[str]:
+    """Say where the depths in the file names span something else than those that are taken."""
+    if slices.depths is None:
+        return
+    told, span = (float(depths[-1] - depths[0]) for depths in (slices.depths, taken.z))
+    if not agree(told, span):
+        yield f"depths in the file names span {told:g} nm; {taken.origin} {span:g} nm, which is taken"
 
 
 def _nominal(z: np.ndarray, header: Header) -> float:
@@ -177,6 +186,13 @@ def _match(slices: Slices, table: ZTable) -> np.ndarray:
     """Return the row of the table for each slice; every row must belong to the stack."""
     if table.slices is None or slices.numbers is None:
         in_order = table.slices is None or not missing_numbers(table.slices)
+        missing = missing_numbers(slices.numbers or ())
+        if missing and not table.is_depth:
+            msg = (
+                f"the thickness table {table.path} needs a column slice, for the slices {missing} "
+                "are missing: the depth below them needs their thickness"
+            )
+            raise StackReadError(msg)
         if len(table.values) != slices.count or not in_order:
             msg = (
                 f"the z table {table.path} must have one row for each of {slices.count} slices; "

@@ -18,7 +18,7 @@ from ..conventions import (
     build_stack,
     record_step,
 )
-from .depth import Depths, ThicknessArgument, ZArgument, find_depths
+from .depth import Depths, ThicknessArgument, ZArgument, find_depths, names_against
 from .files import Paths, missing_numbers
 from .headers import Sourced, agree, positive, show
 from .identity import identify
@@ -100,7 +100,8 @@ def read_images(
     given = {"voltage_kv"} if scanned[0][0] is not None else set()
     given |= {"pixel_size_nm"} if pixel_size is not None else set()
     given |= {"slice_thickness_nm"} if depths.origin.startswith("argument") else set()
-    for text in (*_remarks(parts, window, given), *_large_chunks(parts)):
+    remarks = (*_remarks(parts, window, given), *names_against(parts[0].slices, depths))
+    for text in (*remarks, *_large_chunks(parts)):
         warnings.warn(text, FibdaskWarning, stacklevel=2)
     stack = build_stack(
         {"intensity": from_source(images)},

@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..conventions import (
     other_unit,
     thin_share,
 )
-from .headers import nanometres, reason
+from .headers import agree, nanometres, reason
 
 _SLICE = re.compile(r"slice(?:[ _]?(?:number|index|no))?", re.IGNORECASE)
 _LENGTH = re.compile(
@@ -28,6 +29,8 @@ _LENGTH = re.compile(
     re.IGNORECASE,
 )
 _DEPTHS = ("z", "depth")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(nan|inf)", re.ASCII | re.IGNORECASE)
+_SHOWN = 60  # characters of a cell that a message repeats
 
 
 @dataclass(frozen=True)
@@ -75,26 +78,35 @@ def read_z_table(path: Path) -> ZTable:
         If it cannot be read, or if names or units are not known.
     ConventionError
         If depths do not increase, or thicknesses are not > 0.
+
+    Warns
+    -----
+    FibdaskWarning
+        If thicknesses beside depths add up to something else.
     """
     rows = _read_rows(path)
-    names = [name.strip() for name in rows[0][1]]
+    names = rows[0][1]
+    _check_widths(path, names, rows[1:])
     column, factor, is_depth = _value_column(path, names)
-    numbered = [k for k, name in enumerate(names) if _SLICE.fullmatch(name)]
+    numbered = [(k, match) for k, name in enumerate(names) if (match := _SLICE.fullmatch(name))]
+    counting = _only(path, names, numbered)[0] if numbered else None
     lines, slices, values = [], [], []
     for line, row in rows[1:]:
         lines.append(line)
         values.append(_number(path, line, names[column], row, column) * factor)
-        if numbered:
-            slices.append(_integer(path, line, names[numbered[0]], row, numbered[0]))
+        if counting is not None:
+            slices.append(_integer(path, line, names[counting], row, counting))
     table = ZTable(
         path,
         names[column],
         tuple(lines),
-        tuple(slices) if numbered else None,
+        tuple(slices) if counting is not None else None,
         np.round(values, 9),
         is_depth,
     )
     _check(table)
+    if is_depth:
+        _compare_thickness(table, names, rows[1:])
     return table
 
 
@@ -167,44 +179,116 @@ def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
         msg = f"the z table {path} holds no rows; expected columns slice, z or thickness"
         raise StackReadError(msg)
     delimiter = next((mark for mark in ";\t" if mark in lines[0][1]), ",")
-    return [(k, next(csv.reader([line], delimiter=delimiter))) for k, line in lines]
+    return [(k, _cells(path, k, line, delimiter)) for k, line in lines]
+
+
+def _cells(path: Path, k: int, line: str, delimiter: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, strict=True))]
+    except csv.Error as error:
+        msg = f"line {k} of the z table {path} cannot be read: {error}"
+        raise StackReadError(msg) from error
+
+
+def _check_widths(path: Path, names: list[str], rows: Sequence[tuple[int, list[str]]]) -> None:
+    """Refuse rows with more cells than the header has: they may be the decimals after a comma.
+
+    Separators at the end are none; but where a column is not known, a cell of it may be empty.
+    """
+    named = len(names)
+    while named > 1 and not names[named - 1]:
+        named -= 1
+    known = all(_SLICE.fullmatch(name) or _LENGTH.fullmatch(name) for name in names[:named])
+    for k, row in rows:
+        if any(row[named:]) or (len(row) > len(names) and not known):
+            msg = (
+                f"a row of a z table must not have more cells than the header; line {k} of {path} "
+                f"has {len(row)} ({_shortened(' | '.join(row))}), the header {named} "
+                f"({_shortened(' | '.join(names))}): are there decimals after a comma?"
+            )
+            raise StackReadError(msg)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _value_column(path: Path, names: Sequence[str]) -> tuple[int, float, bool]:
     """Choose the column of values: its place, its unit in nm, and whether it holds depths."""
     found = [(k, match) for k, name in enumerate(names) if (match := _LENGTH.fullmatch(name))]
-    found.sort(key=lambda item: item[1]["quantity"].casefold() not in _DEPTHS)
     if not found:
         msg = (
-            f"the z table {path} has the columns {', '.join(names)}; "
+            f"the z table {path} has the columns {_shortened(', '.join(names))}; "
             "expected z or thickness with a unit, such as z_um or thickness_nm"
         )
         raise StackReadError(msg)
-    column, match = found[0]
+    depths = [(k, match) for k, match in found if match["quantity"].casefold() in _DEPTHS]
+    column, match = _only(path, names, depths or found)
+    return column, _factor(path, names[column], match), bool(depths)
+
+
+def _factor(path: Path, name: str, match: re.Match[str]) -> float:
+    """Return the unit of a column in nm."""
     unit = match["in_brackets"] or match["bare"] or "nm"
     factor = nanometres(unit)
     if factor is None:
         msg = (
-            f"the z table {path} has the unknown unit {unit!r} in the column {names[column]!r}; "
-            "known are nm, um, mm, m, pm, angstrom"
+            f"the z table {path} has the unknown unit {_shortened(unit)!r} in the column "
+            f"{_shortened(name)!r}; known are nm, um, mm, m, pm, angstrom"
         )
         raise StackReadError(msg)
-    return column, factor, match["quantity"].casefold() in _DEPTHS
+    return factor
+
+
+def _only(
+    path: Path, names: Sequence[str], found: Sequence[tuple[int, re.Match[str]]]
+) -> tuple[int, re.Match[str]]:
+    """Return the one column of a kind."""
+    if len(found) > 1:
+        msg = (
+            f"the z table {path} must have one column for slices, one for z and one for thickness; "
+            f"it has {' and '.join(names[k] for k, _ in found)}"
+        )
+        raise StackReadError(msg)
+    return found[0]
+
+
+def _compare_thickness(
+    table: ZTable, names: Sequence[str], rows: Sequence[tuple[int, list[str]]]
+) -> None:
+    """Warn where thicknesses beside depths add up to something else."""
+    found = [(k, match) for k, name in enumerate(names) if (match := _LENGTH.fullmatch(name))]
+    found = [(k, match) for k, match in found if match["quantity"].casefold() not in _DEPTHS]
+    if not found:
+        return
+    column, match = _only(table.path, names, found)
+    factor = _factor(table.path, names[column], match)
+    thickness = [_number(table.path, k, names[column], row, column) * factor for k, row in rows]
+    depth = float(table.values[-1] - table.values[0])
+    totals = sum(thickness[:-1]), sum(thickness[1:])  # each is that of the slab below, or above
+    if not any(agree(depth, total) for total in totals) and isfinite(sum(totals)):
+        text = (
+            f"{table.column} of {table.path} spans {depth:g} nm, the {names[column]} beside it "
+            f"adds up to {totals[0]:g} nm; {table.column} is taken"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=5)
 
 
 def _number(path: Path, line: int, name: str, row: list[str], column: int) -> float:
-    text = row[column].strip() if column < len(row) else ""
-    try:
-        return float(text or "nan")
-    except ValueError:
-        msg = f"{name} must be a number; line {line} of {path} has {text!r}"
-        raise StackReadError(msg) from None
+    text = row[column] if column < len(row) else ""
+    if not text:
+        return nan
+    if not _NUMBER.fullmatch(text):
+        hint = ": write the decimals after a point" if "," in text else ""
+        msg = f"{name} must be a number; line {line} of {path} has {_shortened(text)!r}{hint}"
+        raise StackReadError(msg)
+    return float(text)
 
 
 def _integer(path: Path, line: int, name: str, row: list[str], column: int) -> int:
     number = _number(path, line, name, row, column)
     if not number.is_integer():
-        msg = f"{name} must be a whole number; line {line} of {path} has {row[column].strip()!r}"
+        msg = f"{name} must be a whole number; line {line} of {path} has {row[column]!r}"
         raise StackReadError(msg)
     return int(number)
 

@@ -69,6 +69,14 @@ def test_read_images__doubtful_order_is_told(tmp_path):
     np.testing.assert_allclose(stack["z"], [0.0, 10.0, 20.0])
 
 
+@pytest.mark.parametrize("given", [{"slice_thickness": 20.0}, {"z": [0.0, 20.0, 45.0]}])
+def test_read_images__depths_in_names_against_those_given_are_told(tmp_path, given):
+    for depth in (0.02, 0.04, 0.0505):
+        Image.fromarray(grey_volume((3, 3))).save(tmp_path / f"a_z={depth}um.png")
+    with pytest.warns(FibdaskWarning, match="file names span 30.5 nm, argument .* (40|45) nm"):
+        read_images(tmp_path, voltage=2.0, pixel_size=4.0, **given)
+
+
 def test_read_images__missing_slice_is_a_gap(tmp_path):
     numbers = [3, 4, 7, 8, 10, 12]
     write_slices(tmp_path, grey_volume((6, 3, 3)), numbers=numbers)

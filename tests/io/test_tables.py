@@ -55,6 +55,60 @@ def test_read_z_table__refuses_with_the_place(tmp_path, text, error, message):
         read_z_table(table(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("slice,z_nm\n0,0\n1,10,5\n", r"line 3 .* has 3 \(1 \| 10 \| 5\), the header 2"),
+        ("z_nm\n10,5\n21,5\n", "line 2 .* has 2 .*, the header 1"),
+        ("slice,z_nm,note\n0,0,0,\n1,10,5,\n", "line 2 .* has 4 .*, the header 3"),
+        ("slice,z_nm,\n0,0,0\n1,10,5\n", "line 2 .* has 3 .*, the header 2"),
+        ("slice;z_nm\n0;0\n1;10.5;refocused\n", "line 3 .* has 3 .*refocused"),
+        ("slice\tdz_um\n0\t10\t5\n1\t10\t5\n", "line 2 .* has 3"),
+    ],
+)
+def test_read_z_table__more_cells_than_the_header_has_are_refused(tmp_path, text, place):
+    with pytest.raises(StackReadError, match=f"{place}.*: are there decimals after a comma"):
+        read_z_table(table(tmp_path, text))
+
+
+@pytest.mark.parametrize("end", ["", ";", ";;"])
+def test_read_z_table__separators_at_the_end_are_no_cells(tmp_path, end):
+    read = read_z_table(table(tmp_path, f"slice;z_nm\n0;0{end}\n1;10.5{end}\n"))
+    np.testing.assert_allclose(read.values, [0.0, 10.5])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("slice;z_nm\n0;0,0\n1;10,5\n", "has '0,0': write the decimals after a point"),
+        ("slice,z_nm\n-,nm\n0,0\n1,9\n", "z_nm must be a number; line 2 .* has 'nm'"),
+        ("slice,z_nm,z_um\n0,0,0\n1,10,0.01\n", "one for z .* it has z_nm and z_um"),
+        ("slice,z_nm,z_nm\n0,0,0\n1,10,12\n", "it has z_nm and z_nm"),
+        ("slice,slice no,z_nm\n0,1,0\n1,2,12\n", "it has slice and slice no"),
+        ("slice,z_nm\n0,0\n0,10\n", r"strictly increasing; slice 0 \(line 3"),
+        ("z_nm\n1_0\n20\n", "has '1_0'"),
+        (f"z_nm\n0\n{'1' * 200_000}\n", "line 3 of the z table .* field larger than"),
+        (f"z_nm\n0\n{'x' * 1000}\n", "line 3 of .* has 'x{60}…'"),
+        ('slice,z_nm\n0,0\n1,"10\n', "line 3 of the z table .* cannot be read"),
+    ],
+)
+def test_read_z_table__what_may_be_misread_is_refused(tmp_path, text, message):
+    with pytest.raises((StackReadError, ConventionError), match=message):
+        read_z_table(table(tmp_path, text))
+
+
+def test_read_z_table__thicknesses_that_contradict_depths_are_told(tmp_path):
+    read_z_table(table(tmp_path, "z_nm,dz_um\n0,0.01\n10,0.011\n21,0.012\n"))
+    with pytest.warns(FibdaskWarning, match="spans 21 nm, the dz_nm beside it adds up to 42 nm"):
+        read_z_table(table(tmp_path, "z_nm,dz_nm\n0,20\n10,22\n21,24\n"))
+
+
+def test_read_images__thicknesses_without_numbers_leave_missing_slices_open(tmp_path):
+    write_slices(tmp_path, grey_volume((3, 3, 3)), numbers=[0, 1, 3])
+    with pytest.raises(StackReadError, match="needs a column slice, for the slices 2 are missing"):
+        read_images(tmp_path, z=table(tmp_path, "dz_nm\n10\n11\n12\n"), **GIVEN)
+
+
 def test_read_z_table__missing_file_is_named(tmp_path):
     with pytest.raises(StackReadError, match=r"lost\.csv cannot be read"):
         read_z_table(tmp_path / "lost.csv")
