@@ -102,7 +102,10 @@ def names_against(slices: Slices, taken: Depths) -> Iterator[str]:
         return
     told, span = (float(depths[-1] - depths[0]) for depths in (slices.depths, taken.z))
     if not agree(told, span):
-        yield f"depths in the file names span {told:g} nm; {taken.origin} {span:g} nm, which is taken"
+        yield (
+            f"the depths in the file names span {told:g} nm, {taken.origin} spans {span:g} nm and "
+            "is taken"
+        )
 
 
 def _nominal(z: np.ndarray, header: Header) -> float:

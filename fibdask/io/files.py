@@ -1,5 +1,6 @@
 """Which files make a stack, in which order, and what their names tell."""
 
+import glob
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class Series:
     ----------
     files
         One for each slice, or a single one that holds them all.
+    source
+        What names them wherever it is read again: a folder, pattern, file or list, absolute.
     numbers
         Slice numbers in the names, increasing; None where the names number nothing.
     depths
@@ -47,6 +50,7 @@ class Series:
     """
 
     files: tuple[Path, ...]
+    source: str | tuple[str, ...]
     numbers: tuple[int, ...] | None = None
     depths: tuple[float, ...] | None = None
     origin: str = ""
@@ -78,8 +82,10 @@ def find_series(source: Paths) -> Series:
         )
         raise StackReadError(msg)
     if len(files) == 1:
-        return Series((files[0],))
-    return _order(files, _name(source), listed=not isinstance(source, str | Path))
+        return Series((files[0],), _absolute(source))
+    if isinstance(source, str | Path):
+        files.sort(key=lambda file: _natural(file.name))
+    return _order(files, source)
 
 
 def format_of(file: Path) -> str:
@@ -142,10 +148,17 @@ def _images_in(folder: Path) -> list[Path]:
     raise StackReadError(msg)
 
 
-def _order(files: list[Path], where: str, *, listed: bool) -> Series:
+def _absolute(source: Paths) -> str | tuple[str, ...]:
+    if isinstance(source, str | Path):
+        path = Path(source)
+        folder = Path.cwd() if path.exists() else Path(glob.escape(str(Path.cwd())))
+        return str(folder / path)
+    return tuple(str(Path(file).absolute()) for file in source)
+
+
+def _order(files: list[Path], source: Paths) -> Series:
     """Sort files by what their names tell; a list may settle what they do not."""
-    if not listed:
-        files = sorted(files, key=lambda file: _natural(file.name))
+    where, settled = _name(source), not isinstance(source, str | Path)
     columns, odd = read_columns([file.stem for file in files])
     if odd is not None:
         msg = (
@@ -155,9 +168,11 @@ def _order(files: list[Path], where: str, *, listed: bool) -> Series:
         raise StackReadError(msg)
     chosen = choose(columns)
     doubt = _doubt(files, columns, chosen)
-    if doubt and listed and len(set(files)) == len(files):
+    if doubt and settled and len(set(files)) == len(files):
         remark = f"{doubt}; the order of the list is taken"
-        return Series(tuple(files), origin="the list of files", remarks=(remark,))
+        return Series(
+            tuple(files), _absolute(source), origin="the list of files", remarks=(remark,)
+        )
     if doubt or chosen is None:
         msg = (
             f"the order of {where} is not clear: {doubt}. Give a pattern that matches one "
@@ -167,11 +182,12 @@ def _order(files: list[Path], where: str, *, listed: bool) -> Series:
     order = chosen.order()
     depths = next((column for column in columns if column.kind == "depth"), None)
     return Series(
-        tuple(files[k] for k in order),
-        tuple(int(chosen.values[k]) for k in order) if chosen.kind == "number" else None,
-        tuple(depths.values[k] for k in order) if depths else None,
-        chosen.name,
-        tuple(_remarks(columns, chosen, where)),
+        files=tuple(files[k] for k in order),
+        source=_absolute(source),
+        numbers=tuple(int(chosen.values[k]) for k in order) if chosen.kind == "number" else None,
+        depths=tuple(depths.values[k] for k in order) if depths else None,
+        origin=chosen.name,
+        remarks=tuple(_remarks(columns, chosen, where)),
     )
 
 

@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from operator import index
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,12 +112,15 @@ def read_images(
         voltage=np.array([value for value, _ in voltages]),
         attrs={"header": _record(parts, voltages, size, depths, images)},
     )
+    sources = [part.series.source for part in parts]
     parameters = {
-        "source": {
-            f"{value:g}": part.name for (value, _), part in zip(voltages, parts, strict=True)
-        },
+        "source": {f"{kv:.12g}": path for (kv, _), path in zip(voltages, sources, strict=True)},
         "pixel_size": size[0],
         "z": depths.origin,
+        "z_file": str(Path(z).absolute()) if isinstance(z, str | Path) else None,
+        "slice_thickness": slice_thickness if isinstance(slice_thickness, int | float) else None,
+        "detector": detector,
+        "dataset": dataset,
         "crop": {axis: [kept.start, kept.stop] for axis, kept in zip("yx", window, strict=True)},
     }
     return record_step(stack, "read_images", parameters, images.token)

@@ -144,7 +144,7 @@ def demo(out: str, fresh: bool, quiet: bool) -> None:
 @click.option("--voltage", multiple=True, type=float, help="kV; one for each SOURCE.")
 @click.option("--pixel-size", type=str, help="nm; one number, or 'y,x'.")
 @click.option("--slice-thickness", type=float, help="nm.")
-@click.option("--z-file", type=click.Path(), help="CSV with z or thickness of each slice.")
+@click.option("--z-file", "--z", type=click.Path(), help="CSV with z or thickness of each slice.")
 @click.option("--detector", help="Detector of a file that holds several.")
 @_options("fresh", "quiet")
 def import_(

@@ -32,6 +32,8 @@ def import_images(
         msg = f"one source needs one --voltage; got {len(voltages)}"
         raise RecipeError(msg)
     given = {key: value for key, value in options.items() if value is not None}
+    if (place := given.get("detector", "")).isdecimal():
+        given["detector"] = int(place)
     if len(sources) == 1:
         voltage = voltages[0] if voltages else None
         stack = read_images(sources[0], voltage=voltage, **given)

@@ -3,15 +3,24 @@
 import pickle
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from fibdask.blocks import origin
-from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError, validate_stack
+from fibdask.blocks.sources import read_whole
+from fibdask.conventions import (
+    ConventionError,
+    FibdaskWarning,
+    StackReadError,
+    recorded_steps,
+    validate_stack,
+)
 from fibdask.io.read import read_images
 from tests.naive_io import grey_volume, naive_gap_positions, taken, write_dat, write_slices
 
@@ -73,7 +82,7 @@ def test_read_images__doubtful_order_is_told(tmp_path):
 def test_read_images__depths_in_names_against_those_given_are_told(tmp_path, given):
     for depth in (0.02, 0.04, 0.0505):
         Image.fromarray(grey_volume((3, 3))).save(tmp_path / f"a_z={depth}um.png")
-    with pytest.warns(FibdaskWarning, match="file names span 30.5 nm, argument .* (40|45) nm"):
+    with pytest.warns(FibdaskWarning, match="file names span 30.5 nm, argument .* spans 4"):
         read_images(tmp_path, voltage=2.0, pixel_size=4.0, **given)
 
 
@@ -315,3 +324,40 @@ def test_read_images__any_region_equals_the_slice_of_the_whole(tmp_path_factory,
     bounds = zip(starts, shape, strict=True)
     region = tuple(slice(a, data.draw(st.integers(a + 1, n))) for a, n in bounds)
     np.testing.assert_array_equal(stack["intensity"][0][region], volume[region])
+
+
+@pytest.mark.parametrize("source", ["*_SE2.tif", ["a_1_SE2.tif", "a_0_SE2.tif"], "a_0_SE2.tif"])
+def test_read_images__provenance_tells_how_to_read_the_same_again(tmp_path, monkeypatch, source):
+    tmp_path = tmp_path / "day[1]"
+    tmp_path.mkdir()
+    for detector, seed in (("SE2", 1), ("ESB", 2)):
+        for k, image in enumerate(grey_volume((2, 5, 6), seed=seed)):
+            Image.fromarray(image).save(tmp_path / f"a_{k}_{detector}.tif")
+    monkeypatch.chdir(tmp_path)
+    crop = {"y": (1, 4), "x": (0, 6)}
+    stack = read_images(source, **GIVEN | {"detector": "SE2", "crop": crop})
+    told = recorded_steps(stack)[-1]["parameters"]
+    monkeypatch.chdir("/")
+    names = ("source", "pixel_size", "slice_thickness", "detector", "dataset", "crop")
+    again = read_images(**{name: told[name] for name in names})
+    xr.testing.assert_identical(again, stack)
+
+
+def test_read_images__provenance_holds_dataset_table_and_voltages(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"], file["b"] = grey_volume((2, 4, 5)), grey_volume((2, 4, 5))
+    (tmp_path / "z.csv").write_text("z_nm\n0\n10\n")
+    files = {2: tmp_path / "a.h5", 0.75: tmp_path / "a.h5"}
+    stack = read_images(files, pixel_size=4, z=tmp_path / "z.csv", dataset="b")
+    told = recorded_steps(stack)[-1]["parameters"]
+    assert told["source"] == {"0.75": str(tmp_path / "a.h5"), "2": str(tmp_path / "a.h5")}
+    assert (told["dataset"], told["z_file"]) == ("b", str(tmp_path / "z.csv"))
+
+
+def test_read_images__workers_with_another_folder_read_relative_paths(tmp_path, monkeypatch):
+    volume = grey_volume((3, 4, 5))
+    write_slices(tmp_path / "s", volume)
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(origin(read_images("s", **GIVEN)["intensity"].data))
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(read_whole(pickle.loads(sent))[0], volume)

@@ -16,6 +16,7 @@ from fibdask.blocks import locked
 from fibdask.run.cli import main
 from fibdask.run.pipeline import Pipeline
 from fibdask.run.recipe import read_recipe
+from tests.naive_io import write_dat
 from tests.run.helpers import fibdask
 
 RECIPE = """
@@ -133,6 +134,15 @@ def test_import__depths_from_a_table(call, tmp_path):
     options = ["--voltage", 2, "--pixel-size", 3, "--z-file", tmp_path / "z.csv", "--quiet"]
     assert call("import", tmp_path / "images", tmp_path / "a.zarr", *options) == ("", "")
     assert open_stack(tmp_path / "a.zarr")["z"].values == pytest.approx([0, 9, 21, 30, 42])
+
+
+def test_import__detector_may_be_a_position(call, tmp_path):
+    frames = np.arange(40, dtype=np.int16).reshape(2, 4, 5)
+    write_dat(tmp_path / "a.dat", frames)
+    options = ["--voltage", 2, "--pixel-size", 4, "--slice-thickness", 10, "--detector", 1]
+    call("import", tmp_path / "a.dat", tmp_path / "a.zarr", *options)
+    read = open_stack(tmp_path / "a.zarr")["intensity"][0, 0]
+    assert np.array_equal(read, frames[1].astype(int) + 32768)
 
 
 @pytest.mark.parametrize(
