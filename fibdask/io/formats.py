@@ -39,6 +39,8 @@ class Layout:
         What else the file says.
     chunk
         What the file stores together (z, y, x); None where that is whole slices, or rows of them.
+    beside
+        Other files that hold pixels of it.
     """
 
     count: int
@@ -48,6 +50,7 @@ class Layout:
     scratch: int
     header: Header = field(default_factory=Header, compare=False)
     chunk: tuple[int, int, int] | None = None
+    beside: tuple[Path, ...] = ()
 
 
 class Decoder(Protocol):

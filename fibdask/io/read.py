@@ -212,7 +212,7 @@ def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
         rows.stop - rows.start,
         columns.stop - columns.start,
     )
-    contents = [identify(part.series.files) for part in parts]
+    contents = [identify((*part.series.files, *part.layout.beside)) for part in parts]
     bounds = [(kept.start, kept.stop) for kept in window]
     chunks = [part.layout.chunk for part in parts if part.layout.chunk is not None]
     return ImageSource(

@@ -14,6 +14,7 @@ from .formats import Layout
 from .headers import Header, make_header, nanometres, pair, positive
 
 _MRC_HEADER = 1024  # bytes
+_LONGEST = 2**24
 _HDF5_SIZES = {"element_size_um": "um", "element_size_nm": "nm", "voxel_size_nm": "nm"}
 
 
@@ -134,7 +135,7 @@ class Hdf5:
             held = 2 * prod(data.chunks) if data.chunks else prod(data.shape[-2:])
             sizes = _hdf5_sizes(data.attrs)
             layout = _volume_layout(data.shape, data.dtype, held * data.dtype.itemsize, sizes)
-            return replace(layout, chunk=_chunk(data.chunks))
+            return replace(layout, chunk=_chunk(data.chunks), beside=_files_beside(data, path))
 
     def frames(
         self, path: Path, chosen: range, rows: slice, columns: slice
@@ -164,6 +165,22 @@ class Hdf5:
             )
             raise ValueError(msg)
         return volumes[0]
+
+
+def _files_beside(data: Any, path: Path) -> tuple[Path, ...]:
+    """Return the other files that hold pixels of a dataset; without one, they read as zeros.
+
+    HDF5 looks for parts of a virtual dataset beside the file, for external ones where it runs.
+    """
+    virtual = {part.file_name for part in data.virtual_sources()} if data.is_virtual else set()
+    external = {name for name, *_ in data.external or ()}
+    files = tuple(path.absolute().parent / name for name in sorted(virtual - {"."} | external))
+    lost = [str(file) for file in files if not file.is_file()]
+    lost += [name for name in external if not Path(name).is_absolute()]
+    if lost:
+        msg = f"its pixels lie in {lost[0]}, which is not found; h5repack can make one file of all"
+        raise ValueError(msg)
+    return files
 
 
 def _chunk(lengths: tuple[int, ...] | None) -> tuple[int, int, int] | None:
@@ -219,6 +236,9 @@ def _volume_layout(
 ) -> Layout:
     if len(shape) not in (2, 3) or 0 in shape:
         msg = f"its shape is {tuple(shape)}; a stack has (z, y, x), a slice (y, x)"
+        raise ValueError(msg)
+    if max(shape) > _LONGEST:
+        msg = f"its shape is {tuple(shape)}; no side of a stack has more than {_LONGEST} voxels"
         raise ValueError(msg)
     count = shape[0] if len(shape) == 3 else 1
     height, width = (int(n) for n in shape[-2:])

@@ -173,6 +173,13 @@ def test_hdf5__the_only_volume_is_found_with_its_voxel_size(tmp_path, chunks):
     np.testing.assert_allclose([stack["z"][1], stack["y"][1], stack["x"][1]], [10, 5, 4])
 
 
+def test_hdf5__size_that_no_stack_has_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("raw", (2**60, 1, 1), "u1", chunks=(1, 1, 1))
+    with pytest.raises(StackReadError, match=r"a\.h5 .* its shape is \(1152921504606846976"):
+        read_volume(tmp_path / "a.h5")
+
+
 def test_hdf5__one_of_several_is_chosen_by_name(tmp_path):
     volume = grey_volume((2, 5, 6))
     with h5py.File(tmp_path / "a.h5", "w") as file:

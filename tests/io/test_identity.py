@@ -3,10 +3,12 @@
 import os
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 
 from fibdask.blocks import origin
+from fibdask.conventions import StackReadError
 from fibdask.io.identity import _facts, identify
 from fibdask.io.read import read_images
 from tests.naive_io import grey_volume, write_slices
@@ -82,3 +84,26 @@ def test_read_images__linked_slices_are_those_that_the_link_names(tmp_path):
     link.unlink()
     link.symlink_to(tmp_path / "b")
     assert token(link) == token(tmp_path / "b")
+
+
+def test_read_images__parts_of_a_virtual_dataset_are_identified_and_missed(tmp_path):
+    layout = h5py.VirtualLayout((3, 4, 5), "u1")
+    layout[:] = h5py.VirtualSource("part.h5", "vol", (3, 4, 5))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_virtual_dataset("vol", layout)
+    tokens = set()
+    for seed in (1, 2):
+        with h5py.File(tmp_path / "part.h5", "w") as file:
+            file["vol"] = grey_volume((3, 4, 5), seed=seed)
+        tokens.add(token(tmp_path / "a.h5"))
+    assert len(tokens) == 2
+    (tmp_path / "part.h5").unlink()
+    with pytest.raises(StackReadError, match=r"a\.h5 .*its pixels lie in .*part\.h5, which is not"):
+        read_images(tmp_path / "a.h5", **GIVEN)
+
+
+def test_read_images__external_pixels_found_by_the_working_folder_are_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("vol", (3, 4, 5), "u1", external=[("raw.bin", 0, 60)])
+    with pytest.raises(StackReadError, match=r"its pixels lie in .*raw\.bin, which is not found"):
+        read_images(tmp_path / "a.h5", **GIVEN)
