@@ -6,10 +6,18 @@ import numpy as np
 import xarray as xr
 
 from .errors import ConventionError
-from .variables import COORDINATES, DIMENSIONS, PHASE_ATTRS, PHASES, VARIABLES
+from .variables import (
+    COORDINATES,
+    DIMENSIONS,
+    PHASE_ATTRS,
+    PHASES,
+    VARIABLES,
+    volume_names,
+)
 
 _EVEN_RTOL = 1e-4  # relative to the pixel size: coordinates written as rounded decimals pass
 _THICKNESS_ATOL = 1e-6  # nm
+_NUMBERS = "biuf"
 
 
 def validate_stack(stack: xr.Dataset) -> None:
@@ -33,10 +41,15 @@ def validate_stack(stack: xr.Dataset) -> None:
         msg = f"a stack must be an xarray.Dataset; got {type(stack).__name__}"
         raise ConventionError(msg)
     known = [name for name in VARIABLES if name in stack.variables]
-    if not set(known) - set(COORDINATES) - {"slice_thickness", "measured"}:
+    volumes = volume_names(stack)
+    if not volumes and not set(known) - set(COORDINATES) - {"slice_thickness", "measured"}:
         msg = "a stack must hold intensity or phase; found only " + (", ".join(known) or "nothing")
         raise ConventionError(msg)
     _check_dimensions(stack)
+    for name in [name for name in volumes if name not in known]:
+        if stack[name].dtype.kind not in _NUMBERS:
+            msg = f"volume {name} must hold numbers; found type {stack[name].dtype}"
+            raise ConventionError(msg)
     for name in known:
         _check_variable(name, stack[name].variable)
     for name in COORDINATES:
