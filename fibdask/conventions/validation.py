@@ -9,6 +9,7 @@ from .errors import ConventionError
 from .variables import (
     COORDINATES,
     DIMENSIONS,
+    MAP_DIMENSIONS,
     PHASE_ATTRS,
     PHASES,
     VARIABLES,
@@ -101,7 +102,7 @@ def check_thickness(thickness: np.ndarray, z: np.ndarray | None = None) -> None:
 
 
 def _check_dimensions(stack: xr.Dataset) -> None:
-    unknown = [str(dim) for dim in stack.dims if dim not in DIMENSIONS]
+    unknown = [str(dim) for dim in stack.dims if dim not in (*DIMENSIONS, *MAP_DIMENSIONS)]
     if unknown:
         msg = f"dimensions of a stack are {', '.join(DIMENSIONS)}; found {', '.join(unknown)}"
         raise ConventionError(msg)
@@ -113,7 +114,7 @@ def _check_dimensions(stack: xr.Dataset) -> None:
         if size == 0:
             msg = f"dimension {dim} must not be empty; it has size 0"
             raise ConventionError(msg)
-        if dim not in stack.coords:
+        if dim not in stack.coords and dim in DIMENSIONS:
             msg = f"dimension {dim} must have a coordinate; none found"
             raise ConventionError(msg)
 

@@ -8,6 +8,7 @@ import xarray as xr
 
 DIMENSIONS = ("voltage", "z", "y", "x")
 AXES = ("z", "y", "x")
+MAP_DIMENSIONS = ("layer", "energy")  # of several maps (y, x) in one variable
 PHASE_ATTRS = {"flag_values": [0, 1], "flag_meanings": "pore solid"}
 
 

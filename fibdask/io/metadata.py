@@ -57,6 +57,9 @@ def begin_store(path: Path) -> None:
 def small_files(stack: xr.Dataset) -> dict[str, bytes]:
     """Return the files of all variables that are no volumes, by their place in the store."""
     small = stack.drop_vars(volume_names(stack)).load().drop_encoding().drop_attrs(deep=False)
+    # Strings of variable length, because fixed ones have no Zarr v3 specification.
+    texts = [name for name, values in small.variables.items() if values.dtype.kind == "U"]
+    small = small.assign({name: small[name].astype(object) for name in texts})
     files: dict[str, Any] = {}
     small.to_zarr(MemoryStore(files), mode="w", zarr_format=3, consolidated=False)
     return {name: content.to_bytes() for name, content in files.items()}

@@ -24,8 +24,8 @@ def coarsen(stack: xr.Dataset) -> xr.Dataset:
     """Return the stack at half the resolution, lazily.
 
     Images and probabilities become means of 2 × 2 × 2 voxels, phases and other labels their mode
-    (the least of those that are equally frequent). An odd last voxel is averaged with those beside it only. The centres of the new
-    voxels lie half a voxel of the finer level further.
+    (the least of those that are equally frequent). An odd last voxel is averaged with those
+    beside it only. The centres of the new voxels lie half a voxel of the finer level further.
     """
     volumes = {}
     for name in volume_names(stack):
