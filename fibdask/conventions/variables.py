@@ -58,14 +58,14 @@ _VOLUME_DIMS = (DIMENSIONS, AXES)
 
 
 def volume_names(stack: xr.Dataset) -> list[str]:
-    """Return the names of a stack's volumes: those of the table in its order, then all others."""
+    """Return the names of a stack's volumes: those of the table in its order, then others."""
     known = [name for name in VOLUMES if name in stack.variables]
     others = [
         str(name)
         for name, variable in stack.variables.items()
         if name not in VARIABLES and variable.dims in _VOLUME_DIMS
     ]
-    return [*known, *others]
+    return [*known, *sorted(others)]
 
 
 def is_label(name: str, volume: xr.DataArray | xr.Variable) -> bool:

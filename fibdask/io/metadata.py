@@ -62,7 +62,8 @@ def small_files(stack: xr.Dataset) -> dict[str, bytes]:
     small = small.assign({name: small[name].astype(object) for name in texts})
     files: dict[str, Any] = {}
     small.to_zarr(MemoryStore(files), mode="w", zarr_format=3, consolidated=False)
-    return {name: content.to_bytes() for name, content in files.items()}
+    # In order of names: that of variables is the file system's where a stack was opened.
+    return {name: files[name].to_bytes() for name in sorted(files)}
 
 
 def is_current(path: Path, files: Mapping[str, bytes], volumes: Iterable[str]) -> bool:
