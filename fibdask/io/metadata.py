@@ -139,7 +139,7 @@ def _put(file: Path, content: bytes) -> None:
 def finish_store(
     path: Path, stack: xr.Dataset, files: Mapping[str, bytes], ome: Mapping[str, Any] | None
 ) -> None:
-    """Give a store its final attributes, with checksums of them and of the small variables."""
+    """Give a store its final attributes, with checksums of all that is not in shards."""
     attrs = json.loads(json.dumps(stack.attrs, default=plain_value))
     # Names of coordinates without a dimension, as xarray wrote them.
     attrs |= json.loads(files[_ROOT])["attributes"]
@@ -148,6 +148,8 @@ def finish_store(
     attrs["z_sampling"] = "regular" if is_regular(stack) else "variable"
     attrs[WRITER] = VERSION
     checksums = {name: zlib.crc32(content) for name, content in _without_root(files)}
+    for name in volume_names(stack):  # their chunks have checksums of their own
+        checksums[f"{name}/{_ROOT}"] = zlib.crc32(_content(path / name / _ROOT) or b"")
     attrs[CHECKSUMS] = checksums | {_ATTRIBUTES: _attributes_checksum(attrs)}
     group = zarr.open_group(path, mode="r+")
     if dict(group.attrs) != attrs:
@@ -155,7 +157,7 @@ def finish_store(
 
 
 def check_store(path: Path) -> None:
-    """Check that a store is finished, and that its small variables are what was written.
+    """Check that a store is finished, and that all beside its shards is what was written.
 
     Raises
     ------

@@ -14,9 +14,15 @@ def values_of(path):
 
 
 @contextmanager
-def flipped(path, chance):
-    """Flip one bit, any of all files alike; give its place, and restore it at the end."""
+def flipped(path, chance, *, volumes=True):
+    """Flip one bit, any of all files alike; give its place, and restore it at the end.
+
+    Without `volumes`, none of their shards.
+    """
     files = sorted(file for file in path.rglob("*") if file.is_file())
+    if not volumes:
+        names = [record.parent.name for record in path.glob("*/blocks.jsonl")]
+        files = [file for file in files if file.relative_to(path).parts[:2] not in _shards(names)]
     ends = np.cumsum([file.stat().st_size for file in files])
     at = int(chance.integers(ends[-1]))
     number = int(np.searchsorted(ends, at, side="right"))
@@ -33,6 +39,10 @@ def flipped(path, chance):
         with file.open("r+b") as opened:
             opened.write(content)
         _set_times(file, state)
+
+
+def _shards(names):
+    return [(name, "c") for name in names]
 
 
 def _set_times(file, state):

@@ -76,6 +76,13 @@ def test_open_stack__metadata_that_were_edited_are_said(path):
         open_stack(path)
 
 
+def test_open_stack__a_volume_whose_metadata_are_no_more_understood_is_missed(path):
+    text = (path / "phase" / "zarr.json").read_text()
+    (path / "phase" / "zarr.json").write_text(text.replace('"array"', '"arrax"'))
+    with pytest.raises(StackReadError, match=r"phase/zarr.json is not what was written"):
+        open_stack(path)
+
+
 def test_open_stack__attributes_that_were_edited_are_said(path):
     zarr.open_group(path, mode="r+").attrs["title"] = "another"
     with pytest.raises(StackReadError, match="remove the attribute checksums"):
