@@ -133,8 +133,12 @@ def _resume_token(array: Any) -> str:
     Of an array derived by other means nobody can tell whether its files have changed since: it
     is written under a new one every time.
     """
-    derived = isinstance(array, da.Array) and origin(array) is None
-    return fingerprint(uuid4().hex) if derived else array_token(array)
+    return fingerprint(uuid4().hex) if is_derived(array) else array_token(array)
+
+
+def is_derived(array: Any) -> bool:
+    """Tell whether a Dask array is not read by coordinates, as results of arithmetic are not."""
+    return isinstance(array, da.Array) and origin(array) is None
 
 
 def is_complete(array: Any, target: Target) -> bool:
@@ -168,7 +172,7 @@ def counts_target(reduction: Reduction, folder: Path) -> Target:
     """Return where the counts of a reduction are kept."""
     partials = reduction.partials
     return Target(
-        folder / partials.token,
+        folder.absolute() / partials.token,
         Grid(partials.shape, partials.block),
         partials.block,
         partials.dtype.name,
@@ -198,7 +202,7 @@ def values_target(array: Any, folder: Path) -> Target:
     """Return where the values of a small array are kept."""
     block = tuple(max(lengths) for lengths in array.chunks)
     dims = tuple(f"axis {number}" for number in range(array.ndim))
-    path = folder / array_token(array)
+    path = folder.absolute() / array_token(array)
     return Target(path, Grid(array.shape, block), block, array.dtype.name, dims, {})
 
 

@@ -1,6 +1,7 @@
 """Stacks in Zarr stores: open, save, resume, and the pyramid for viewers."""
 
 import shutil
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..blocks import (
     forecast,
     inner_chunks,
     is_complete,
+    is_derived,
     locked,
     origin,
     reduction_forecast,
@@ -33,6 +35,7 @@ from ..blocks import (
 from ..conventions import (
     BlocksFailedError,
     ConventionError,
+    FibdaskWarning,
     attributes,
     finish_stack,
     is_regular,
@@ -232,6 +235,14 @@ def _write_volume(
     volume: StoredVolume, execution: Execution, name: str, complete: bool
 ) -> list[StageReport]:
     """Write one volume; the reductions it depends on are stages of their own."""
+    if is_derived(volume.array) and volume.target.grid.size > 1:
+        warnings.warn(
+            f"{volume.name} is derived by other means than fibdask's stages (such as arithmetic): "
+            "if saving is interrupted, it begins again; save what it is derived from, and derive "
+            "after opening that",
+            FibdaskWarning,
+            stacklevel=2,
+        )
     label = name or volume.name
     source = origin(volume.array)
     reductions = source.reductions if isinstance(source, Source) else ()

@@ -1,4 +1,5 @@
 import json
+import os
 import warnings
 
 import dask
@@ -9,7 +10,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fibdask import ConventionError, StackReadError, open_stack, save_stack
+from fibdask import ConventionError, FibdaskWarning, StackReadError, open_stack, save_stack
 from fibdask.blocks import Source, origin
 from fibdask.conventions import build_stack
 from fibdask.io.pyramid import coarsen
@@ -135,6 +136,9 @@ def test_open_stack__refuses_what_is_missing_or_no_store(tmp_path):
 def test_open_stack__refuses_corrupt_metadata(stack, tmp_path):
     path = save_stack(stack, tmp_path / "s.zarr")
     (path / "phase" / "zarr.json").write_text("{")
+    with pytest.raises(StackReadError, match=r"phase/zarr\.json is not what was written"):
+        open_stack(path)
+    unseal(path)
     with pytest.raises(StackReadError, match="cannot be read"):
         open_stack(path)
 
@@ -303,3 +307,32 @@ def test_pyramid__of_a_smaller_stack_leaves_no_stale_level(tmp_path):
     assert (path / "scale2").exists()
     save_stack(regular((150, 30, 30)), path, resume=False)
     assert not (path / "scale2").exists()
+
+
+@pytest.mark.filterwarnings("ignore:phase is derived")
+@pytest.mark.parametrize("name", ["array", "core", "phase"])
+def test_save_stack__a_derived_array_may_be_saved_again_under_any_name(stack, tmp_path, name):
+    derived = stack.assign(phase=stack["phase"].chunk(z=3) * 1)
+    save_stack(derived, tmp_path / name)
+    save_stack(derived, tmp_path / name, resume=False)
+    assert open_stack(tmp_path / name)["phase"].equals(stack["phase"])
+
+
+def test_save_stack__says_that_a_derived_array_is_not_resumed(tmp_path):
+    stack = regular((64, 64, 130)).drop_vars("intensity")
+    path = save_stack(stack, tmp_path / "s.zarr")
+    derived = open_stack(path).assign(phase=open_stack(path)["phase"] * 1)
+    with pytest.warns(FibdaskWarning, match="phase is derived by other means"):
+        save_stack(derived, tmp_path / "d.zarr")
+
+
+def test_open_stack__a_foreign_store_edited_in_place_has_another_fingerprint(stack, tmp_path):
+    path = tmp_path / "foreign.zarr"
+    stack.to_zarr(path, consolidated=False, zarr_format=3)
+    before = origin(open_stack(path)["phase"].data).token
+    assert origin(open_stack(path)["phase"].data).token == before
+    chunk = next(f for f in (path / "phase" / "c").rglob("*") if f.is_file())
+    state, content = chunk.stat(), chunk.read_bytes()
+    chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(chunk, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert origin(open_stack(path)["phase"].data).token != before
