@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
+from fibdask.conventions import ConventionError, StackReadError
 from fibdask.io.formats import to_grey
 from fibdask.io.read import read_images
 from tests.naive_io import grey_volume, taken, write_dat
@@ -71,12 +71,12 @@ def test_tiff__few_slices_are_not_taken_for_colours(tmp_path, count):
     np.testing.assert_array_equal(read_volume(path), volume)
 
 
-def test_tiff__channels_are_taken_as_slices_with_a_warning(tmp_path):
+@pytest.mark.parametrize("axes", ["CYX", "TYX"])
+def test_tiff__channels_and_times_are_no_slices(tmp_path, axes):
     path = tmp_path / "a.tif"
-    volume = grey_volume((6, 7, 8))
-    tifffile.imwrite(path, volume, imagej=True)
-    with pytest.warns(FibdaskWarning, match="its 6 channels are taken as slices"):
-        np.testing.assert_array_equal(read_volume(path), volume)
+    tifffile.imwrite(path, grey_volume((6, 7, 8)), imagej=True, metadata={"axes": axes})
+    with pytest.raises(StackReadError, match=f"its axes are {axes[0]} 6.*name the axis Z"):
+        read_volume(path)
 
 
 def test_tiff__colours_in_planes_are_grey_if_equal(tmp_path):
@@ -189,9 +189,9 @@ def test_dat__detectors_are_taken_apart(tmp_path):
     write_dat(tmp_path / "a.dat", frames)
     expected = frames.astype(int) + 32768
     for k, choice in enumerate(["InLens", "es"]):
-        np.testing.assert_array_equal(read_volume(tmp_path / "a.dat", detector=k)[0], expected[k])
-        named = read_volume(tmp_path / "a.dat", detector=choice)
-        np.testing.assert_array_equal(named[0], expected[k])
+        for detector in (k, choice):
+            stack = read_images(tmp_path / "a.dat", slice_thickness=10.0, detector=detector)
+            np.testing.assert_array_equal(stack["intensity"].values[0, 0], expected[k])
 
 
 @pytest.mark.parametrize("detector", [None, "SE2", 2])
