@@ -12,13 +12,19 @@ import numpy as np
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
-from tifffile import TiffFile, TiffPage, TiffPageSeries
+from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 
 from ..conventions import FibdaskError, StackReadError
 from .headers import Header, reason
 from .vendor import page_header, tiff_header
 
 _FRAME_AXES = "ZIQ"  # axes of a TIFF series that may count slices: depth, and pages of no meaning
+_PHOTOMETRIC = (
+    PHOTOMETRIC.MINISBLACK,
+    PHOTOMETRIC.RGB,
+    PHOTOMETRIC.PALETTE,
+    PHOTOMETRIC.YCBCR,
+)
 _ROUNDING = 1e-12  # relative spread of values that are constant but for rounding
 _COARSE = 256 * float(np.finfo(np.float32).eps)  # relative spread of which float32 holds 256 steps
 _MOST_DEFLATED = 8 * 1032  # pixels of one bit in each byte, by the best that deflate can do
@@ -101,9 +107,7 @@ class Tiff:
         with TiffFile(path) as tif:
             frames = _tiff_frames(tif)
             page = frames[0][0].keyframe
-            if any(series.keyframe.photometric == 0 for series, _ in frames):
-                msg = "it stores white as zero; save it with black as zero"
-                raise ValueError(msg)
+            _check_photometric(frames)
             _check_complete(tif, frames)
             sizes = _tiff_sizes(frames[0][0])
             height, width = sizes["Y"], sizes["X"]
@@ -163,6 +167,17 @@ def _frame_count(series: TiffPageSeries) -> int:
         )
         raise ValueError(msg)
     return next(iter(others.values()), 1)
+
+
+def _check_photometric(frames: list[_Frame]) -> None:
+    """Refuse pixels that are no grey values, or grey values upside down."""
+    for kind in dict.fromkeys(series.keyframe.photometric for series, _ in frames):
+        if kind == PHOTOMETRIC.MINISWHITE:
+            msg = "it stores white as zero; save it with black as zero"
+            raise ValueError(msg)
+        if kind not in _PHOTOMETRIC:
+            msg = f"its photometric interpretation is {kind!s}; save it as grey"
+            raise ValueError(msg)
 
 
 def _tiff_headers(tif: TiffFile, frames: list[_Frame]) -> tuple[Header, ...]:
