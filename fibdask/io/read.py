@@ -20,7 +20,7 @@ from ..conventions import (
 from .depth import Depths, ThicknessArgument, ZArgument, find_depths
 from .files import Paths
 from .headers import Sourced, agree, positive, show
-from .remarks import both, remarks, untold
+from .remarks import both, contradictions, remarks, untold
 from .scan import Options, Part, scan_voltages
 from .source import ImageSource, stack_dtype
 
@@ -98,15 +98,15 @@ def read_images(
     size = _pixel_size(pixel_size, parts)
     depths = find_depths(parts[0].slices, parts[0].header, z=z, slice_thickness=slice_thickness)
     images = _source(parts, window)
+    taken = [{"voltage_kv": value, "pixel_size_nm": size} for value in voltages]
     stack = build_stack(
         {"intensity": from_source(images)},
         z=depths.z,
         pixel_size=size[0],
         nominal_thickness=depths.nominal,
         voltage=np.array([value for value, _ in voltages]),
-        attrs={"header": _record(parts, voltages, size, depths, images)},
+        attrs={"header": _record(parts, taken, depths, images)},
     )
-    taken = [{"voltage_kv": value, "pixel_size_nm": size} for value in voltages]
     for text in remarks(parts, window, taken, by_argument=depths.origin.startswith("argument")):
         warnings.warn(text, FibdaskWarning, stacklevel=2)
     parameters = {
@@ -222,14 +222,14 @@ def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
 
 def _record(
     parts: Sequence[Part],
-    voltages: Sequence[Sourced],
-    size: Sourced,
+    taken: Sequence[Mapping[str, Sourced]],
     depths: Depths,
     images: ImageSource,
 ) -> str:
     """Write as JSON what was taken and from where."""
     header, files = parts[0].header, parts[0].series.files
-    values: dict[str, Any] = {
+    voltages, size = [values["voltage_kv"] for values in taken], taken[0]["pixel_size_nm"]
+    record: dict[str, Any] = {
         "voltage": [{"value": value, "units": "kV", "from": where} for value, where in voltages],
         "pixel_size": {"value": list(size[0]), "units": "nm", "from": size[1]},
         "z": {"from": depths.origin},
@@ -238,12 +238,14 @@ def _record(
     for name in ("detector", "beam", "stage"):
         value = getattr(header, name)
         if value is not None:
-            values[name] = {"value": value, "from": header.origins[name]}
+            record[name] = {"value": value, "from": header.origins[name]}
     raw = parts[0].layout.dtype
     if images.added or raw != images.dtype:
         shifted = f" + {images.added}" if images.added else ""
-        values["intensity"] = {"from": f"{raw.name}{shifted}"}
+        record["intensity"] = {"from": f"{raw.name}{shifted}"}
     conflicts = [found.text for part in parts for found in part.header.conflicts]
+    for part, values in zip(parts, taken, strict=True):
+        conflicts += contradictions(part, values)
     if conflicts:
-        values["conflicts"] = conflicts
-    return json.dumps(values, ensure_ascii=False)
+        record["conflicts"] = conflicts
+    return json.dumps(record, ensure_ascii=False)

@@ -10,7 +10,6 @@ from .scan import Part
 _WORDS = {"voltage_kv": ("voltage", "kV"), "pixel_size_nm": ("pixel_size", "nm")}
 _LIMITS = {"voltage_kv": (0.05, 60.0), "pixel_size_nm": (0.1, 100e3)}
 _THICKNESS = "slice_thickness_nm"
-_ARGUMENT = "argument"  # begins the origin of what was given
 
 
 def remarks(
@@ -33,16 +32,26 @@ def remarks(
     by_argument
         Whether the depths were given, so that doubts about the header's thickness do not matter.
     """
-    found: dict[str, None] = {}
+    texts = []
     for part, values in zip(parts, taken, strict=True):
-        given = {name for name, (_, origin) in values.items() if origin.startswith(_ARGUMENT)}
-        given |= {_THICKNESS} if by_argument else set()
-        texts = [*_of_files(part, window), *_of_header(part, given)]
-        for name, value in values.items():
-            texts += _contradictions(part, name, value[0]) if name in given else []
-            texts += _beyond(name, *value)
-        found |= dict.fromkeys(texts)
-    return list(found)
+        given = {_THICKNESS} if by_argument else set()
+        given |= {name for name, value in values.items() if _is_given(value)}
+        texts += [*_of_files(part, window), *_of_header(part, given)]
+        texts += contradictions(part, values)
+        texts += [text for name, value in values.items() for text in _beyond(name, *value)]
+    if not by_argument:
+        texts += _thicknesses(parts)
+    return list(dict.fromkeys(texts))
+
+
+def contradictions(part: Part, values: Mapping[str, Sourced]) -> list[str]:
+    """Compare what was given with every reading of the headers of a voltage."""
+    return [
+        text
+        for name, value in values.items()
+        if _is_given(value)
+        for text in _contradictions(part, name, value[0])
+    ]
 
 
 def both(varying: tuple[Sourced, Sourced]) -> str:
@@ -55,6 +64,10 @@ def untold(name: str, part: Part) -> str:
     """Say that no header tells a value, and why not where they say something of it."""
     reasons = [found.text for found in _conflicts(part, name)]
     return "; ".join([f"the headers of {part.name} do not tell it", *reasons])
+
+
+def _is_given(value: Sourced) -> bool:
+    return value[1].startswith("argument")
 
 
 def _of_files(part: Part, window: tuple[slice, slice]) -> list[str]:
@@ -86,7 +99,7 @@ def _of_header(part: Part, given: set[str]) -> list[str]:
 
 
 def _contradictions(part: Part, name: str, value: Any) -> list[str]:
-    """Compare what was given with every reading of the headers; one that agrees explains all."""
+    """Say where no reading agrees with what was given; one that does explains the others."""
     told = getattr(part.header, name)
     if told is None:
         return []
@@ -104,6 +117,18 @@ def _contradictions(part: Part, name: str, value: Any) -> list[str]:
 
 def _conflicts(part: Part, name: str) -> list[Conflict]:
     return [found for found in part.header.conflicts if found.name == name]
+
+
+def _thicknesses(parts: Sequence[Part]) -> list[str]:
+    """Compare the thickness of the slices in the headers of all voltages: they are the same."""
+    told = [(part, getattr(part.header, _THICKNESS)) for part in parts]
+    known = [(part.name, value) for part, value in told if value is not None]
+    return [
+        f"slice_thickness should be one; {known[0][0]} says {show(known[0][1])} nm, "
+        f"{name} says {show(value)} nm"
+        for name, value in known[1:]
+        if not agree(value, known[0][1])
+    ]
 
 
 def _beyond(name: str, value: Any, origin: str) -> list[str]:

@@ -297,6 +297,8 @@ def _declared_axes(data: Any) -> str | None:
 
 def _check_written(data: Any) -> None:
     """Refuse a dataset of which parts were never written: they read as one value."""
+    if data.is_virtual:
+        _check_sources(data)
     if data.is_virtual or data.external:
         return
     if data.chunks:
@@ -311,6 +313,15 @@ def _check_written(data: Any) -> None:
             f"{expected} {unit} were written"
         )
         raise ValueError(msg)
+
+
+def _check_sources(data: Any) -> None:
+    """Refuse a virtual dataset that shows a file which is not there."""
+    here = Path(data.file.filename)
+    for source in data.virtual_sources():
+        if not (here if source.file_name == "." else here.parent / source.file_name).is_file():
+            msg = f"it shows {source.file_name}, which is absent and would read as {data.fillvalue}"
+            raise ValueError(msg)
 
 
 def _datasets(file: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import tifffile
 
 from fibdask.conventions import FibdaskWarning, StackReadError
 from fibdask.io.read import read_images
-from tests.naive_io import grey_volume, write_dat, write_slices
+from tests.naive_io import grey_volume, taken, write_dat, write_slices
 
 
 def fei_text(volts=2000, metres=1e-8, detector="TLD", optics=""):
@@ -62,6 +62,9 @@ def test_read_images__swapped_voltages_are_told_of_each_source(tmp_path):
         "voltage 2 kV was given, FEI [Beam] HV",
         "voltage 5 kV was given, FEI [Beam] HV",
     ]
+    with pytest.warns(FibdaskWarning):
+        stack = read_images({2: paths[5], 5: paths[2]}, slice_thickness=10.0)
+    assert taken(stack)["conflicts"] == texts
 
 
 def test_read_images__one_slice_of_another_voltage_is_told_where_it_is_given(tmp_path):
@@ -137,3 +140,16 @@ def test_read_images__thickness_against_the_header_is_told(tmp_path, options, to
     assert ["25 nm (median), ImageJ spacing in nm says 20 nm" in text for text in texts] == [
         True
     ] * told
+
+
+def test_read_images__two_thicknesses_in_headers_are_told(tmp_path):
+    for name, spacing in (("a", 20.0), ("b", 30.0)):
+        metadata = {"axes": "ZYX", "unit": "nm", "spacing": spacing}
+        volume = grey_volume((3, 4, 5))
+        tifffile.imwrite(
+            tmp_path / f"{name}.tif", volume, imagej=True, resolution=(0.1, 0.1), metadata=metadata
+        )
+    sources = {1.0: tmp_path / "a.tif", 2.0: tmp_path / "b.tif"}
+    (text,) = said(sources, slice_thickness=None)
+    assert "a.tif says 20 nm" in text
+    assert "b.tif says 30 nm" in text

@@ -204,6 +204,19 @@ def test_hdf5__missing_chunks_are_counted(tmp_path):
         read_images(tmp_path / "a.h5", **GIVEN)
 
 
+def test_hdf5__virtual_volumes_need_their_sources(tmp_path):
+    source = write_hdf5(tmp_path / "source.h5")
+    layout = h5py.VirtualLayout(VOLUME.shape, "u1")
+    layout[:] = h5py.VirtualSource("source.h5", "raw", VOLUME.shape)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_virtual_dataset("raw", layout)
+    stack = read_images(tmp_path / "a.h5", **GIVEN)
+    np.testing.assert_array_equal(stack["intensity"][0], VOLUME)
+    source.unlink()
+    with pytest.raises(StackReadError, match=r"source\.h5, which is absent"):
+        read_images(tmp_path / "a.h5", **GIVEN)
+
+
 def test_narrowed__keeps_what_float32_holds():
     values = VOLUME * 1e-3 + 0.1
     np.testing.assert_allclose(narrowed(values), values, rtol=1e-7)
