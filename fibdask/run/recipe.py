@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from unicodedata import category
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, create_model
@@ -246,9 +247,7 @@ def _check_paths(tables: Mapping[str, Mapping[str, Any]]) -> None:
     table = tables.get("input", {})
     paths = [table.get("path"), table.get("z"), tables["output"]["path"]]
     for path in (*paths, *(table.get("voltages") or {}).values()):
-        if isinstance(path, str) and (
-            "\0" in path or path != path.encode(errors="replace").decode()
-        ):
+        if isinstance(path, str) and any(char == "\0" or category(char) == "Cs" for char in path):
             msg = f"a path must be text without zero bytes; got {shown(path)}"
             raise RecipeError(msg)
 

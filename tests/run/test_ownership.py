@@ -1,4 +1,4 @@
-"""Whose results lie in an output folder: nothing of another recipe is dropped, or taken for ours."""
+"""Whose results lie in an output folder: those of another recipe are neither lost nor ours."""
 
 import json
 import os
