@@ -275,20 +275,25 @@ def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, qu
 @click.argument("stack", type=click.Path())
 @click.option("--phase", "phase_path", type=click.Path(), help="TIFF to write the phase to.")
 @click.option("--statistics", "csv_path", type=click.Path(), help="CSV to write statistics to.")
-@click.option("--max-lag", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option("--max-lag", type=click.IntRange(min=1), help="Voxels; by default the run's, or 128.")
 @_options("quiet")
 def export(
-    stack: str, phase_path: str | None, csv_path: str | None, max_lag: int, quiet: bool
+    stack: str, phase_path: str | None, csv_path: str | None, max_lag: int | None, quiet: bool
 ) -> None:
     """Write the phase as TIFF, or the statistics as CSV.
 
     STACK is a store, or a run's folder.
     """
-    from .exporting import export_phase, stored_statistics, write_statistics
+    from .exporting import check_suffix, export_phase, stored_statistics, write_statistics
 
     if not phase_path and not csv_path:
         msg = "export needs --phase OUT.tif or --statistics OUT.csv"
         raise RecipeError(msg)
+    if max_lag and not csv_path:
+        msg = "--max-lag is of --statistics OUT.csv, which is not given"
+        raise RecipeError(msg)
+    if csv_path:
+        check_suffix(Path(csv_path), (".csv",))
     if phase_path:
         _say(f"phase: {export_phase(stack, Path(phase_path))}", quiet=quiet)
     if csv_path:
