@@ -23,7 +23,7 @@ from .execute import (
     write_array,
 )
 from .gather import gather_blocks
-from .memory import check_budget, format_bytes
+from .memory import check_budget, format_bytes, least_memory
 from .monitor import BlockFailure, Monitor, StageReport
 from .records import is_locked, locked
 from .regions import (
@@ -80,6 +80,7 @@ __all__ = [
     "is_complete",
     "is_locked",
     "keep_values",
+    "least_memory",
     "lengths",
     "locked",
     "map_blocks",

@@ -206,10 +206,10 @@ def info(stack: str, as_json: bool, quiet: bool) -> None:
 @_options("input", "out", "json", "quiet")
 def check(recipe: str, input_path: str | None, out: str | None, as_json: bool, quiet: bool) -> None:
     """Check RECIPE and its input; nothing is computed."""
-    from .planning import check_recipe
+    from .planning import check_recipe, format_check
 
     found = check_recipe(recipe, input_path=input_path, output_path=out)
-    _print(found, f"{recipe} is fine: {found['size']}", as_json=as_json, quiet=quiet)
+    _print(found, format_check(found), as_json=as_json, quiet=quiet)
 
 
 @cli.command()

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import dask
 import distributed
@@ -42,7 +44,7 @@ def local_cluster(
         Also a context manager; closing it ends the workers.
     """
     workers = workers or os.cpu_count() or 1
-    limit = parse_memory(memory) or int(0.9 * psutil.virtual_memory().available / workers)
+    limit = _worker_memory(workers, memory)
     environment = {"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": threads}
     with dask.config.set(_WORKER_CONFIG | environment):
         return distributed.Client(
@@ -53,6 +55,22 @@ def local_cluster(
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )
+
+
+def _worker_memory(workers: int, memory: str | int | None) -> int:
+    """Return the memory of each worker on this machine in bytes."""
+    return parse_memory(memory) or int(0.9 * psutil.virtual_memory().available / workers)
+
+
+def planned_worker(options: Mapping[str, Any]) -> tuple[int, int | None]:
+    """Return threads and memory in bytes of a worker that the table [cluster] of a recipe asks for.
+
+    The memory is None where the workers are those of a running scheduler, which knows it.
+    """
+    if options["scheduler"]:
+        return options["threads"], None
+    workers = options["workers"] or os.cpu_count() or 1
+    return options["threads"], _worker_memory(workers, options["memory"])
 
 
 def parse_memory(text: str | int | None) -> int | None:

@@ -12,7 +12,6 @@ import xarray as xr
 from ..blocks import (
     Execution,
     StageReport,
-    check_budget,
     current_client,
     keep_values,
     worker_limits,
@@ -23,7 +22,7 @@ from ..io.store import raise_failures, write_stack
 from .estimates import ESTIMATES
 from .folder import COUNTS, LOG, RunFolder
 from .ownership import check_owner, remove_earlier, replaced_input
-from .planning import plan_stages
+from .planning import check_plan, plan_stages
 from .progress import LOGGER, RunMonitor, log_file
 from .recipe import Recipe, blamed_on, call_stage, read_recipe
 from .results import compute_results, report_run, store_results
@@ -125,9 +124,7 @@ class Pipeline:
         self.execution = replace(
             self.execution, client=client, threads=threads, memory_limit=memory
         )
-        for row in plan_stages(self.recipe, self._source):
-            name, needed = row["name"], row["task_bytes"]
-            check_budget(name, needed, self.execution.threads, self.execution.memory_limit)
+        check_plan(plan_stages(self.recipe, self._source), threads, memory)
         with self.folder.taken(), log_file(self.folder.path / LOG):
             self._take_over()
             self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())
