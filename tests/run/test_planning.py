@@ -46,7 +46,7 @@ def test_check_recipe__memory_that_a_refusal_asks_for_is_enough(recipe):
 def test_check_plan__names_the_largest_stage(recipe):
     rows = plan_recipe(recipe)["stages"]
     for order in (rows, rows[::-1]):
-        with pytest.raises(MemoryBudgetError, match="^import needs"):
+        with pytest.raises(MemoryBudgetError, match=r"^import needs"):
             check_plan(order, 1, 505 * 2**20)
 
 
@@ -67,7 +67,7 @@ def test_run_recipe__is_refused_at_once_with_the_largest_need(recipe, tmp_path):
         def scheduler_info(self, n_workers):
             return {"workers": {"a": {"memory_limit": 505 * 2**20, "nthreads": 1}}}
 
-    with pytest.raises(MemoryBudgetError, match="^import needs"):
+    with pytest.raises(MemoryBudgetError, match=r"^import needs"):
         run_recipe(recipe, client=Client())
     assert not (tmp_path / "out").exists()
 
