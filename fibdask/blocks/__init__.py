@@ -23,9 +23,9 @@ from .execute import (
     write_array,
 )
 from .gather import gather_blocks
+from .locks import is_locked, locked
 from .memory import check_budget, format_bytes, least_memory
 from .monitor import BlockFailure, Monitor, StageReport
-from .records import is_locked, locked
 from .regions import (
     BLOCK_BYTES,
     BlockList,
@@ -43,7 +43,8 @@ from .regions import (
 )
 from .schedule import current_client, worker_limits
 from .sources import BlockFunction, Reduction, Source, Values, fingerprint
-from .stored import StoredArray, Target, inner_chunks, open_stored, storage_grid
+from .stored import StoredArray, open_stored
+from .targets import Target, inner_chunks, storage_grid
 
 __all__ = [
     "BLOCK_BYTES",

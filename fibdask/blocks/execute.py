@@ -23,7 +23,8 @@ from .records import RecordWriter, record_writer
 from .regions import BLOCK_BYTES, BlockList, Grid, group_numbers, sums_by_group
 from .schedule import run_tasks
 from .sources import Reduction, Source, fingerprint
-from .stored import StoredArray, Target
+from .stored import StoredArray
+from .targets import Target
 from .writing import Outcome, block_task
 
 
@@ -82,13 +83,15 @@ def write_array(
         if record is None:
             # The header first: until its blocks are recorded, the array counts as incomplete.
             writer.restart(token, grid.size)
-            target.create()
+            writer.created(target.create())
         target.sweep()
         done = target.whole_blocks(record) if record else set()
+        missing = [number for number in range(grid.size) if number not in done]
+        if record is not None:
+            target.clear(missing)
         report.blocks_skipped = len(done)
         execution.monitor.started(report)
         started = time.monotonic()
-        missing = (number for number in range(grid.size) if number not in done)
         tasks = (block_task(array, target, number, values, token) for number in missing)
         together = not isinstance(origin(array), Source)
         with closing(run_tasks(tasks, execution.client, together=together)) as outcomes:
@@ -184,7 +187,11 @@ def keep_values(array: Any, execution: Execution, *, name: str) -> tuple[np.ndar
     """
     target = values_target(array, execution.counts)
     report = write_array(array, target, execution, name=name, values={})
-    return np.empty(0) if report.failures else np.asarray(target.open()[...]), report
+    if report.failures:
+        return np.empty(0), report
+    kept = np.asarray(target.open()[...])
+    target.check_there()
+    return kept, report
 
 
 def values_target(array: Any, folder: Path) -> Target:
@@ -202,6 +209,7 @@ def _sum_counts(target: Target, blocks: BlockList) -> np.ndarray:
     for start in range(0, stored.shape[0], step):
         rows = np.asarray(stored[start : start + step])
         np.add.at(total, groups[start : start + step], rows)
+    target.check_there()
     return sums_by_group(blocks, total)
 
 

@@ -18,7 +18,7 @@ from dask.highlevelgraph import HighLevelGraph
 from ..conventions import DeviceLostError
 from .arrays import origin, piece
 from .sources import Source
-from .stored import Target
+from .targets import Target
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -44,7 +44,9 @@ from .variables import (
     VARIABLES,
     VOLUMES,
     attributes,
+    is_label,
     value_range,
+    volume_names,
 )
 
 __all__ = [
@@ -77,6 +79,7 @@ __all__ = [
     "check_z",
     "chosen_region",
     "finish_stack",
+    "is_label",
     "is_regular",
     "other_unit",
     "phase_names",
@@ -91,4 +94,5 @@ __all__ = [
     "validate_stack",
     "value_range",
     "voltage_index",
+    "volume_names",
 ]

@@ -10,7 +10,7 @@ import xarray as xr
 
 from .errors import ConventionError
 from .validation import check_even, check_z, validate_stack
-from .variables import AXES, PHASES, VARIABLES, attributes
+from .variables import AXES, DIMENSIONS, PHASES, VARIABLES, attributes
 
 VERSION = version("fibdask")
 _NEED_UNITS = ("voltage", "z", "y", "x", "slice_thickness")
@@ -55,7 +55,7 @@ def build_stack(
         values["voltage"] = np.atleast_1d(np.asarray(voltage, np.float64))
     coords = {name: (name, array, attributes(name)) for name, array in values.items()}
     stack = xr.Dataset(
-        {name: (VARIABLES[name].dims[0], data) for name, data in volumes.items()},
+        {name: (DIMENSIONS[-data.ndim :], data) for name, data in volumes.items()},
         coords=coords,
         attrs=dict(attrs or {}),
     )

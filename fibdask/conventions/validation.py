@@ -6,10 +6,19 @@ import numpy as np
 import xarray as xr
 
 from .errors import ConventionError
-from .variables import COORDINATES, DIMENSIONS, PHASE_ATTRS, PHASES, VARIABLES
+from .variables import (
+    COORDINATES,
+    DIMENSIONS,
+    MAP_DIMENSIONS,
+    PHASE_ATTRS,
+    PHASES,
+    VARIABLES,
+    volume_names,
+)
 
 _EVEN_RTOL = 1e-4  # relative to the pixel size: coordinates written as rounded decimals pass
 _THICKNESS_ATOL = 1e-6  # nm
+_NUMBERS = "biuf"
 
 
 def validate_stack(stack: xr.Dataset) -> None:
@@ -33,10 +42,15 @@ def validate_stack(stack: xr.Dataset) -> None:
         msg = f"a stack must be an xarray.Dataset; got {type(stack).__name__}"
         raise ConventionError(msg)
     known = [name for name in VARIABLES if name in stack.variables]
-    if not set(known) - set(COORDINATES) - {"slice_thickness", "measured"}:
+    volumes = volume_names(stack)
+    if not volumes and not set(known) - set(COORDINATES) - {"slice_thickness", "measured"}:
         msg = "a stack must hold intensity or phase; found only " + (", ".join(known) or "nothing")
         raise ConventionError(msg)
     _check_dimensions(stack)
+    for name in [name for name in volumes if name not in known]:
+        if stack[name].dtype.kind not in _NUMBERS:
+            msg = f"volume {name} must hold numbers; found type {stack[name].dtype}"
+            raise ConventionError(msg)
     for name in known:
         _check_variable(name, stack[name].variable)
     for name in COORDINATES:
@@ -88,7 +102,7 @@ def check_thickness(thickness: np.ndarray, z: np.ndarray | None = None) -> None:
 
 
 def _check_dimensions(stack: xr.Dataset) -> None:
-    unknown = [str(dim) for dim in stack.dims if dim not in DIMENSIONS]
+    unknown = [str(dim) for dim in stack.dims if dim not in (*DIMENSIONS, *MAP_DIMENSIONS)]
     if unknown:
         msg = f"dimensions of a stack are {', '.join(DIMENSIONS)}; found {', '.join(unknown)}"
         raise ConventionError(msg)
@@ -100,7 +114,7 @@ def _check_dimensions(stack: xr.Dataset) -> None:
         if size == 0:
             msg = f"dimension {dim} must not be empty; it has size 0"
             raise ConventionError(msg)
-        if dim not in stack.coords:
+        if dim not in stack.coords and dim in DIMENSIONS:
             msg = f"dimension {dim} must have a coordinate; none found"
             raise ConventionError(msg)
 
