@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..conventions import VERSION, FibdaskError, FibdaskWarning, RecipeError
+from .shown import lines
 
 
 def _say(text: str, *, quiet: bool = False) -> None:
@@ -146,6 +147,14 @@ def demo(out: str, fresh: bool, quiet: bool) -> None:
 @click.option("--slice-thickness", type=float, help="nm.")
 @click.option("--z-file", type=click.Path(), help="CSV with z or thickness of each slice.")
 @click.option("--detector", help="Detector of a file that holds several.")
+@click.option("--dataset", help="Dataset of an HDF5 file that holds several.")
+@click.option(
+    "--crop",
+    multiple=True,
+    type=(click.Choice(["y", "x"]), int, int),
+    metavar="AXIS START STOP",
+    help="Pixels to keep along y or x, such as 'y 0 884'.",
+)
 @_options("fresh", "quiet")
 def import_(
     source: tuple[str, ...],
@@ -155,6 +164,8 @@ def import_(
     slice_thickness: float | None,
     z_file: str | None,
     detector: str | None,
+    dataset: str | None,
+    crop: tuple[tuple[str, int, int], ...],
     fresh: bool,
     quiet: bool,
 ) -> None:
@@ -172,6 +183,8 @@ def import_(
         slice_thickness=slice_thickness,
         z=z_file,
         detector=detector,
+        dataset=dataset,
+        crop={axis: (start, stop) for axis, start, stop in crop} or None,
         resume=not fresh,
     )
     _say(f"stack: {path}", quiet=quiet)
@@ -194,9 +207,14 @@ def _pixel_size(text: str | None) -> tuple[float, float] | None:
 @click.argument("stack", type=click.Path())
 @_options("json", "quiet")
 def info(stack: str, as_json: bool, quiet: bool) -> None:
-    """Say what STACK holds."""
-    from .info import describe_stack, format_description
+    """Say what STACK, a store or the folder of a run, holds."""
+    from .folder import SUMMARY
+    from .info import describe_run, describe_stack, format_description, format_run
 
+    if (Path(stack) / SUMMARY).is_file():
+        run = describe_run(stack)
+        _print(run, format_run(run), as_json=as_json, quiet=quiet)
+        return
     description = describe_stack(stack)
     _print(description, format_description(description), as_json=as_json, quiet=quiet)
 
@@ -305,7 +323,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any) 
     """Print a warning; where in the code it arose is told of other packages' only."""
     own = issubclass(category, FibdaskWarning)
     where = "" if own else f" ({place[0]}:{place[1]})"
-    click.echo(f"warning: {message}{where}", err=True)
+    click.echo(f"warning: {lines(message)}{where}", err=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -321,10 +339,10 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("interrupted; run again to go on", err=True)
         sys.exit(1)
     except FibdaskError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {lines(error)}", err=True)
         sys.exit(2 if isinstance(error, RecipeError) else 1)
     except OSError as error:  # a full disk, a folder that may not be written
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {lines(error)}", err=True)
         sys.exit(1)
 
 

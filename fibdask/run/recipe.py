@@ -186,7 +186,7 @@ def _parse(path: Path) -> Mapping[str, Any]:
         msg = f"recipe {path} cannot be read: {error.strerror}"
     except RecursionError:
         msg = f"recipe {path} is nested too deep: a recipe holds tables of keys"
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         msg = f"recipe {path} is not valid TOML: {error}"
     raise RecipeError(msg)
 

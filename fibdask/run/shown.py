@@ -1,11 +1,15 @@
 """Words of others on one line: nothing that a recipe or a file holds forges or floods a page."""
 
+import re
+import reprlib
 import unicodedata
 from typing import Any
 
-_LONGEST_VALUE = 80
-_LONGEST_LINE = 1000
-_UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, marks of direction, bytes that are no text
+_LONGEST_WORD, _LONGEST_LINE = 300, 900
+# controls, marks of direction, bytes that are no text, separators of lines
+_UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80
 
 
 def one_line(text: object) -> str:
@@ -14,7 +18,8 @@ def one_line(text: object) -> str:
         char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNSAFE else char
         for char in str(text)
     )
-    return _shortened(escaped, _LONGEST_LINE)
+    words = re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda word: _shortened(word[0]), escaped)
+    return _shortened(words, _LONGEST_LINE)
 
 
 def lines(text: object) -> str:
@@ -24,11 +29,11 @@ def lines(text: object) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as Python writes it, shortened."""
-    return _shortened(repr(value), _LONGEST_VALUE)
+    return _REPR.repr(value)
 
 
-def _shortened(text: str, longest: int) -> str:
+def _shortened(text: str, longest: int = _LONGEST_WORD) -> str:
     if len(text) <= longest:
         return text
-    head, tail = 2 * longest // 3, longest // 4
-    return f"{text[:head]} … ({len(text) - head - tail} characters) … {text[-tail:]}"
+    head, tail = longest // 2, longest // 4
+    return f"{text[:head]}… ({len(text) - head - tail} characters more) …{text[-tail:]}"
