@@ -25,7 +25,7 @@ from .execute import (
 )
 from .gather import gather_blocks
 from .locks import is_locked, locked
-from .memory import check_budget, format_bytes
+from .memory import check_budget, format_bytes, least_memory
 from .monitor import BlockFailure, Monitor, StageReport
 from .regions import (
     BLOCK_BYTES,
@@ -83,6 +83,7 @@ __all__ = [
     "is_derived",
     "is_locked",
     "keep_values",
+    "least_memory",
     "lengths",
     "locked",
     "map_blocks",

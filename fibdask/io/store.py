@@ -186,13 +186,15 @@ def _failed(reports: Iterable[StageReport]) -> bool:
 
 
 def _check_budgets(volumes: Iterable[StoredVolume], execution: Execution) -> None:
-    """Refuse what does not fit a worker before anything is touched."""
+    """Refuse what does not fit a worker before anything is touched; the largest need is told."""
+    needs = []
     for volume in volumes:
         source = origin(volume.array)
         reductions = source.reductions if isinstance(source, Source) else ()
-        needs = [reduction_forecast(reduction) for reduction in reductions]
-        needed = max(forecast(volume.array, volume.target), *needs, 0)
-        check_budget(volume.name, needed, execution.threads, execution.memory_limit)
+        needs.append((forecast(volume.array, volume.target), volume.name))
+        needs += [(reduction_forecast(reduction), volume.name) for reduction in reductions]
+    needed, name = max(needs, default=(0, ""))
+    check_budget(name, needed, execution.threads, execution.memory_limit)
 
 
 def _drop_levels(path: Path, levels: int) -> None:
