@@ -44,6 +44,7 @@ from .regions import (
 from .schedule import current_client, worker_limits
 from .sources import BlockFunction, Reduction, Source, Values, fingerprint
 from .stored import StoredArray, Target, inner_chunks, open_stored, storage_grid
+from .telling import tell
 
 __all__ = [
     "BLOCK_BYTES",
@@ -90,6 +91,7 @@ __all__ = [
     "shift",
     "skip_array",
     "storage_grid",
+    "tell",
     "values_target",
     "volume_chunks",
     "voxels",

@@ -11,6 +11,7 @@ from .errors import (
     RecipeError,
     StackReadError,
 )
+from .filling import FILLED, covered_region, measured_slices, with_filled_share
 from .stack import (
     VERSION,
     axis_spacing,
@@ -51,6 +52,7 @@ __all__ = [
     "AXES",
     "COORDINATES",
     "DIMENSIONS",
+    "FILLED",
     "MANY_THIN",
     "OUTLIER_SCORE",
     "PHASES",
@@ -76,8 +78,10 @@ __all__ = [
     "check_thickness",
     "check_z",
     "chosen_region",
+    "covered_region",
     "finish_stack",
     "is_regular",
+    "measured_slices",
     "other_unit",
     "phase_names",
     "plain_number",
@@ -91,4 +95,5 @@ __all__ = [
     "validate_stack",
     "value_range",
     "voltage_index",
+    "with_filled_share",
 ]
