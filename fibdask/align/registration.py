@@ -28,7 +28,7 @@ _MOST_TRANSFORMED = 1024  # after averaging
 _MOST_REACH = 128  # pixels, of a window that nobody chose
 _LEAST_SIZE = 32  # pixels along an axis
 _SLICES = 16  # of one task
-_MOST_NEIGHBOURS = 8  # that nobody chose
+MOST_NEIGHBOURS = 8  # that nobody chose
 _IN_PLANE = ("y", "x")
 
 
@@ -141,7 +141,7 @@ def _bridging(shifts: xr.Dataset, neighbours: int) -> int:
     for flags in shifts["flag"].values:
         good = np.flatnonzero(np.concatenate([[0], flags, [0]]) == 0)
         longest = max(longest, int(np.diff(good).max()))
-    return max(neighbours, min(longest, _MOST_NEIGHBOURS))
+    return max(neighbours, min(longest, MOST_NEIGHBOURS))
 
 
 def measure_pairs(

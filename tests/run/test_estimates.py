@@ -254,6 +254,14 @@ def test_plan_recipe__names_measurements_and_makes_two_tasks_a_block_at_most(tmp
     assert all(row["tasks"] <= 2 * row["blocks"] for row in rows)
 
 
+def test_plan_recipe__expects_alignment_to_bridge_runs_of_bad_slices(tmp_path):
+    def needed(**align):
+        rows = plan_recipe(recipe(tmp_path, align=align))["stages"]
+        return next(row["task_bytes"] for row in rows if row["name"] == "align measurement")
+
+    assert needed(rounds=1) < needed() == needed(neighbours=8) < needed(neighbours=9)
+
+
 def test_plan_recipe__names_the_blocks_that_are_run(finished):
     planned = {}
     for row in plan_recipe(recipe(finished))["stages"]:
