@@ -46,6 +46,7 @@ from .schedule import current_client, worker_limits
 from .sources import BlockFunction, Reduction, Source, Values, fingerprint
 from .stored import StoredArray, open_stored
 from .targets import Target, inner_chunks, storage_grid
+from .telling import tell
 
 __all__ = [
     "BLOCK_BYTES",
@@ -94,6 +95,7 @@ __all__ = [
     "shift",
     "skip_array",
     "storage_grid",
+    "tell",
     "values_target",
     "volume_chunks",
     "voxels",

@@ -11,6 +11,7 @@ from .errors import (
     RecipeError,
     StackReadError,
 )
+from .filling import FILLED, covered_region, measured_slices, with_filled_share
 from .stack import (
     VERSION,
     axis_spacing,
@@ -53,6 +54,7 @@ __all__ = [
     "AXES",
     "COORDINATES",
     "DIMENSIONS",
+    "FILLED",
     "MANY_THIN",
     "OUTLIER_SCORE",
     "PHASES",
@@ -78,9 +80,11 @@ __all__ = [
     "check_thickness",
     "check_z",
     "chosen_region",
+    "covered_region",
     "finish_stack",
     "is_label",
     "is_regular",
+    "measured_slices",
     "other_unit",
     "phase_names",
     "plain_number",
@@ -95,4 +99,5 @@ __all__ = [
     "value_range",
     "voltage_index",
     "volume_names",
+    "with_filled_share",
 ]

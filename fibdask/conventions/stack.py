@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from .errors import ConventionError
+from .filling import FILLED
 from .validation import check_even, check_z, validate_stack
 from .variables import AXES, DIMENSIONS, PHASES, VARIABLES, attributes
 
@@ -87,8 +88,7 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     attrs = attributes("slice_thickness") | {"nominal": float(nominal_thickness)}
     stack = stack.drop_vars("slice_thickness", errors="ignore")
     stack = stack.assign_coords(slice_thickness=("z", thickness, attrs))
-    if "measured" in stack.data_vars:
-        stack = stack.set_coords("measured")
+    stack = stack.set_coords([name for name in ("measured", FILLED) if name in stack.data_vars])
     validate_stack(stack)
     return stack
 

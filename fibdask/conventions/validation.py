@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from .errors import ConventionError
+from .filling import FILLED, measured_slices
 from .variables import (
     COORDINATES,
     DIMENSIONS,
@@ -43,7 +44,7 @@ def validate_stack(stack: xr.Dataset) -> None:
         raise ConventionError(msg)
     known = [name for name in VARIABLES if name in stack.variables]
     volumes = volume_names(stack)
-    if not volumes and not set(known) - set(COORDINATES) - {"slice_thickness", "measured"}:
+    if not volumes:
         msg = "a stack must hold intensity or phase; found only " + (", ".join(known) or "nothing")
         raise ConventionError(msg)
     _check_dimensions(stack)
@@ -65,6 +66,8 @@ def validate_stack(stack: xr.Dataset) -> None:
     for name in ("shift_y", "shift_x"):
         if name in stack.variables:
             _check_shift(name, stack)
+    if FILLED in stack.variables:
+        _check_share(stack)
     if "solid_probability" in stack.variables:
         _check_probability(stack["solid_probability"].variable)
 
@@ -191,6 +194,16 @@ def _check_shift(name: str, stack: xr.Dataset) -> None:
     if not np.isfinite(values).all():
         k = int(np.argmax(~np.isfinite(values).all(axis=0)))
         msg = f"{name} must be finite for measured slices; measured slice {k} has {values[:, k]} nm"
+        raise ConventionError(msg)
+
+
+def _check_share(stack: xr.Dataset) -> None:
+    """Check that shares of filled pixels are from 0 to 1 wherever there is a slice."""
+    share = stack[FILLED].values
+    wrong = measured_slices(stack) & ~((share >= 0) & (share <= 1))
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        msg = f"{FILLED} must lie in 0 … 1; measured slice {k} has {share[k]:g}"
         raise ConventionError(msg)
 
 

@@ -16,6 +16,7 @@ from ..conventions import (
     Intervals,
     attributes,
     finish_stack,
+    measured_slices,
     plain_number,
     record_step,
     recorded_steps,
@@ -30,7 +31,6 @@ from .values import (
     check_unit,
     implausible_warning,
     mean_thickness,
-    measured_slices,
 )
 
 METHODS = ("ruler", "images")

@@ -15,12 +15,12 @@ from ..conventions import (
     FibdaskWarning,
     attributes,
     finish_stack,
+    measured_slices,
     plain_number,
     record_step,
     require,
 )
 from ._kernels import distinct_slices, free_planes, moved_slices, nearest_planes
-from .values import measured_slices
 
 _MOST_PLANES = 10**7
 _FAR = 2.0  # spacings

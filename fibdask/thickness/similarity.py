@@ -12,12 +12,13 @@ from ..conventions import (
     Intervals,
     axis_spacing,
     chosen_region,
+    measured_slices,
     plain_value,
     require,
     voltage_index,
 )
 from ._kernels_similarity import slice_similarities
-from .values import mean_thickness, measured_slices, thickness_array
+from .values import mean_thickness, thickness_array
 
 NEIGHBOURS = 3
 _WINDOW = 1024  # pixels of each axis that are looked at by default
