@@ -11,6 +11,7 @@ from .errors import (
     RecipeError,
     StackReadError,
 )
+from .planes import inherit_inpainted, known_planes, mark_inpainted, recognise_inpainted
 from .stack import (
     VERSION,
     axis_spacing,
@@ -26,6 +27,7 @@ from .stack import (
     require_phase,
 )
 from .thickness import (
+    ASSUMED_ISOTROPY,
     MANY_THIN,
     OUTLIER_SCORE,
     THICKEST,
@@ -48,6 +50,7 @@ from .variables import (
 )
 
 __all__ = [
+    "ASSUMED_ISOTROPY",
     "AXES",
     "COORDINATES",
     "DIMENSIONS",
@@ -77,11 +80,15 @@ __all__ = [
     "check_z",
     "chosen_region",
     "finish_stack",
+    "inherit_inpainted",
     "is_regular",
+    "known_planes",
+    "mark_inpainted",
     "other_unit",
     "phase_names",
     "plain_number",
     "plain_value",
+    "recognise_inpainted",
     "record_step",
     "recorded_steps",
     "require",

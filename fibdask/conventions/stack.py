@@ -13,6 +13,7 @@ from .validation import check_even, check_z, validate_stack
 from .variables import AXES, PHASES, VARIABLES, attributes
 
 VERSION = version("fibdask")
+_OF_PLANES = ("measured", "inpainted")  # coordinates, so that volumes carry them along
 _NEED_UNITS = ("voltage", "z", "y", "x", "slice_thickness")
 
 
@@ -87,8 +88,7 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     attrs = attributes("slice_thickness") | {"nominal": float(nominal_thickness)}
     stack = stack.drop_vars("slice_thickness", errors="ignore")
     stack = stack.assign_coords(slice_thickness=("z", thickness, attrs))
-    if "measured" in stack.data_vars:
-        stack = stack.set_coords("measured")
+    stack = stack.set_coords([name for name in _OF_PLANES if name in stack.data_vars])
     validate_stack(stack)
     return stack
 

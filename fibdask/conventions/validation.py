@@ -33,7 +33,7 @@ def validate_stack(stack: xr.Dataset) -> None:
         msg = f"a stack must be an xarray.Dataset; got {type(stack).__name__}"
         raise ConventionError(msg)
     known = [name for name in VARIABLES if name in stack.variables]
-    if not set(known) - set(COORDINATES) - {"slice_thickness", "measured"}:
+    if not set(known) - set(COORDINATES) - {"slice_thickness", "measured", "inpainted"}:
         msg = "a stack must hold intensity or phase; found only " + (", ".join(known) or "nothing")
         raise ConventionError(msg)
     _check_dimensions(stack)

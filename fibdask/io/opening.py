@@ -13,6 +13,7 @@ from ..conventions import (
     check_thickness,
     check_z,
     finish_stack,
+    recognise_inpainted,
 )
 
 PROBABILITY_ATTRS = {"scale_factor": 1 / 255}
@@ -65,7 +66,7 @@ def with_volumes(stack: xr.Dataset, path: Path) -> xr.Dataset:
         check_z(stack["z"].values)
         check_thickness(thickness.values, stack["z"].values)
     stack.attrs = {key: value for key, value in stack.attrs.items() if key not in _STORE_ATTRS}
-    return finish_stack(stack)
+    return recognise_inpainted(finish_stack(stack))
 
 
 def open_dataset(path: Path) -> xr.Dataset:

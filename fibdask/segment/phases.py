@@ -13,6 +13,7 @@ from ..conventions import (
     Intervals,
     chosen_region,
     finish_stack,
+    inherit_inpainted,
     record_step,
     require,
     voltage_index,
@@ -126,6 +127,7 @@ def segment_phases(
     }
     source = blocks.origin(segmentation.intensity)
     stack = finish_stack(stack.assign(phase=(AXES, phase)))
+    stack = inherit_inpainted(stack, "phase", "intensity")
     return record_step(stack, "segment_phases", parameters, source.token if source else "")
 
 

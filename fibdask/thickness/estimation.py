@@ -10,6 +10,7 @@ import xarray as xr
 
 from .. import blocks
 from ..conventions import (
+    ASSUMED_ISOTROPY,
     VOLUMES,
     ConventionError,
     FibdaskWarning,
@@ -242,7 +243,7 @@ def apply_slice_thickness(
     depth = stack["z"].values[0] + given.depth()
     kept = ~given.lost if lost == "drop" else np.ones(len(depth), bool)
     kept = _kept(depth, kept, drop_thinner)
-    stack = stack.assign_coords(z=("z", depth, stack["z"].attrs))
+    stack = stack.assign_coords(z=("z", depth, given.z_attrs(stack["z"].attrs)))
     if lost == "interpolate" and given.blank.any():
         measured = measured_slices(stack) & ~given.blank
         stack = stack.assign_coords(measured=("z", measured, attributes("measured")))
@@ -256,6 +257,7 @@ def apply_slice_thickness(
         "drop_thinner": drop_thinner,
         "dropped_slices": np.flatnonzero(~kept),
         "source": given.source,
+        "assumed_isotropic": given.isotropic,
     }
     volumes = [stack[name].data for name in VOLUMES if name in stack.variables]
     token = blocks.fingerprint(given.steps, *map(blocks.array_token, volumes))
@@ -276,6 +278,8 @@ class _Given:
         Slices that could not be used (z).
     source
         Where they come from.
+    isotropic
+        Their scale was taken from images whose texture was assumed to be isotropic.
     """
 
     thickness: np.ndarray
@@ -283,6 +287,7 @@ class _Given:
     errors: np.ndarray
     lost: np.ndarray
     source: str
+    isotropic: bool
 
     @classmethod
     def of(cls, stack: xr.Dataset, thickness: Any) -> "_Given":
@@ -292,18 +297,19 @@ class _Given:
             msg = f"thickness must have one value for each of {count} slices; got {values.shape}"
             raise ConventionError(msg)
         check_no_infinity(values)
-        steps, lost, source = values, np.zeros(count, bool), "given"
+        steps, lost, source, isotropic = values, np.zeros(count, bool), "given", False
         errors = np.zeros(count)
         if isinstance(thickness, xr.DataArray):
             check_array(thickness)
             _check_place(stack, thickness)
             source = str(thickness.attrs.get("method", source))
+            isotropic = thickness.attrs.get("scale") == ASSUMED_ISOTROPY
             if "standard_error" in thickness.coords:
                 errors = np.nan_to_num(thickness["standard_error"].values)
             if "lost" in thickness.coords and "step" in thickness.coords:
                 lost = thickness["lost"].values.astype(bool)
                 steps = np.where(np.isnan(values), thickness["step"].values, values)
-        return cls(values, steps, errors, lost, source)
+        return cls(values, steps, errors, lost, source, isotropic)
 
     @property
     def blank(self) -> np.ndarray:
@@ -315,6 +321,11 @@ class _Given:
         """Thickness of the last slice."""
         last = float(self.thickness[-1])
         return last if np.isfinite(last) else mean_thickness(self.steps, self.lost)
+
+    def z_attrs(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes of z, which tell where its scale is an assumption."""
+        kept = {key: value for key, value in attrs.items() if key != "scale"}
+        return kept | ({"scale": ASSUMED_ISOTROPY} if self.isotropic else {})
 
     def refuse_unknown(self) -> None:
         unknown = np.isnan(self.thickness[:-1])
