@@ -38,6 +38,7 @@ METHODS = ("ruler", "images")
 LOST = ("refuse", "interpolate", "drop")
 _CHANCE = 3.0  # standard errors
 _FAR = 5.0  # times
+_OFF = 0.05  # relative
 
 
 def estimate_slice_thickness(
@@ -84,8 +85,8 @@ def estimate_slice_thickness(
     max_distance
         For `images`, the largest distance in nm along y and x at which they are compared.
     isotropic
-        For `images`: the texture is isotropic. Otherwise thicknesses are relative, and scaled to
-        the mean thickness that the stack has.
+        For `images`: the texture is isotropic, and gives the scale. Otherwise thicknesses are
+        relative, and scaled to the mean thickness that the stack has.
     compute
         Function that makes the values of the small lazy measurement.
 
@@ -108,8 +109,9 @@ def estimate_slice_thickness(
     Warns
     -----
     FibdaskWarning
-        If the mean thickness is more than five times that of the stack, or less than a fifth, or
-        if a ruler is measured after stripes, which its marks look like, were removed.
+        If the mean thickness is more than five times that of the stack, or less than a fifth; if
+        an isotropic texture makes it 5 % more or less than that of the stack; or if a ruler is
+        measured after stripes, which its marks look like, were removed.
 
     Notes
     -----
@@ -125,8 +127,11 @@ def estimate_slice_thickness(
     noise, which lowers both, is told by extrapolating the latter to distance 0. A slice that is
     farther from its neighbours than these are from one another is poor: one factor, its quality,
     explains what it lacks in similarity with both. The standard error is derived from how much
-    distances read along y and along x differ; it is that of one thickness against the others, and
-    leaves out the error of the scale that all share, which is as true as the texture is isotropic.
+    distances read along y and along x differ, in each slice and throughout, from how far two steps
+    miss the distance across them, and from what subtracting the background does to the scale. It
+    leaves out how much the texture along z differs from that along y and x: the scale is as true
+    as the texture is isotropic, and isotropy errors of a stack that takes it prove nothing.
+    Where `isotropic` is false, it is the error of one thickness against the others.
     """
     if method not in METHODS:
         msg = f"method must be one of {', '.join(METHODS)}; got {method!r}"
@@ -162,6 +167,14 @@ def _warn_of_another_scale(found: xr.DataArray, stack: xr.Dataset) -> None:
         text = (
             f"slices are estimated to be {mean:.3g} nm thick in the mean, those of the stack are "
             f"{nominal:.3g} nm; an angle is in degrees, and lengths in nm"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
+    elif found.attrs.get("scale") == ASSUMED_ISOTROPY and abs(mean / nominal - 1) > _OFF:
+        text = (
+            f"slices are estimated to be {mean:.4g} nm thick on average, {mean / nominal - 1:+.1%} "
+            f"off the {nominal:.4g} nm of the stack; that scale comes from the texture of the "
+            "images, taken to be isotropic: isotropy errors will prove nothing, and "
+            "isotropic=False keeps the mean"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
