@@ -71,6 +71,7 @@ _PACKAGE_OF = {
     "solid_fraction": "statistics",
     "solid_fraction_profile": "statistics",
     "specific_surface_area": "statistics",
+    "statistics_warnings": "statistics",
     "two_point_correlation": "statistics",
     "validate_stack": "conventions",
 }
@@ -133,6 +134,7 @@ __all__ = [
     "solid_fraction",
     "solid_fraction_profile",
     "specific_surface_area",
+    "statistics_warnings",
     "two_point_correlation",
     "validate_stack",
 ]

@@ -12,6 +12,7 @@ from .errors import (
     StackReadError,
 )
 from .filling import FILLED, covered_region, measured_slices, with_filled_share
+from .planes import inherit_inpainted, known_planes, mark_inpainted, recognise_inpainted
 from .stack import (
     VERSION,
     axis_spacing,
@@ -27,6 +28,7 @@ from .stack import (
     require_phase,
 )
 from .thickness import (
+    ASSUMED_ISOTROPY,
     MANY_THIN,
     OUTLIER_SCORE,
     THICKEST,
@@ -51,6 +53,7 @@ from .variables import (
 )
 
 __all__ = [
+    "ASSUMED_ISOTROPY",
     "AXES",
     "COORDINATES",
     "DIMENSIONS",
@@ -82,13 +85,17 @@ __all__ = [
     "chosen_region",
     "covered_region",
     "finish_stack",
+    "inherit_inpainted",
     "is_label",
     "is_regular",
+    "known_planes",
+    "mark_inpainted",
     "measured_slices",
     "other_unit",
     "phase_names",
     "plain_number",
     "plain_value",
+    "recognise_inpainted",
     "record_step",
     "recorded_steps",
     "require",

@@ -14,6 +14,7 @@ from .validation import check_even, check_z, validate_stack
 from .variables import AXES, DIMENSIONS, PHASES, VARIABLES, attributes
 
 VERSION = version("fibdask")
+_OF_PLANES = ("measured", "inpainted", FILLED)  # coordinates, so that volumes carry them along
 _NEED_UNITS = ("voltage", "z", "y", "x", "slice_thickness")
 
 
@@ -88,7 +89,7 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     attrs = attributes("slice_thickness") | {"nominal": float(nominal_thickness)}
     stack = stack.drop_vars("slice_thickness", errors="ignore")
     stack = stack.assign_coords(slice_thickness=("z", thickness, attrs))
-    stack = stack.set_coords([name for name in ("measured", FILLED) if name in stack.data_vars])
+    stack = stack.set_coords([name for name in _OF_PLANES if name in stack.data_vars])
     validate_stack(stack)
     return stack
 

@@ -51,6 +51,7 @@ VARIABLES: dict[str, Variable] = {
     "filled_share": Variable(
         _SLICE, ("float64",), None, "share of the slice's pixels that no raw pixel falls on"
     ),
+    "inpainted": Variable(_SLICE, ("bool",), None, "plane is filled from measured ones"),
     "shift_y": Variable((("voltage", "z"), ("z",)), ("float64",), "nm", "translation along y"),
     "shift_x": Variable((("voltage", "z"), ("z",)), ("float64",), "nm", "translation along x"),
 }

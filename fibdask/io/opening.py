@@ -12,6 +12,7 @@ from ..conventions import (
     check_thickness,
     check_z,
     finish_stack,
+    recognise_inpainted,
     volume_names,
 )
 from .guards import refuse_code
@@ -60,7 +61,7 @@ def with_volumes(stack: xr.Dataset, path: Path) -> xr.Dataset:
         check_z(stack["z"].values)
         check_thickness(thickness.values, stack["z"].values)
     stack.attrs = {key: value for key, value in stack.attrs.items() if key not in STORE_ATTRS}
-    return finish_stack(stack)
+    return recognise_inpainted(finish_stack(stack))
 
 
 def open_dataset(path: Path) -> xr.Dataset:

@@ -16,6 +16,7 @@ from ..conventions import (
     chosen_region,
     covered_region,
     finish_stack,
+    inherit_inpainted,
     measured_slices,
     record_step,
     require,
@@ -149,6 +150,7 @@ def segment_phases(
     }
     source = blocks.origin(segmentation.intensity)
     stack = finish_stack(stack.assign(phase=(AXES, phase)))
+    stack = inherit_inpainted(stack, "phase", "intensity")
     return record_step(stack, "segment_phases", parameters, source.token if source else "")
 
 

@@ -168,7 +168,8 @@ def _on_grid(
     stack: xr.Dataset, numbers: np.ndarray, planes: np.ndarray, grid_nm: np.ndarray
 ) -> xr.Dataset:
     """Return what is not a volume on the planes of the grid; attributes are kept."""
-    rest = stack.drop_vars([*VOLUMES, "slice_thickness"], errors="ignore").isel(z=numbers)
+    dropped = [*VOLUMES, "slice_thickness", "inpainted"]
+    rest = stack.drop_vars(dropped, errors="ignore").isel(z=numbers)
     attrs = stack["z"].attrs
     rest = rest.assign_coords(
         z=("z", grid_nm[planes], attrs),
