@@ -13,6 +13,8 @@ Stages take and return `xarray.Dataset` and are lazy; `stack.fib` offers them as
 from importlib import import_module
 from typing import Any
 
+from .registration import offer_accessor
+
 _PACKAGE_OF = {
     "BlocksFailedError": "conventions",
     "ConventionError": "conventions",
@@ -146,10 +148,12 @@ def __getattr__(name: str) -> Any:
         msg = f"module 'fibdask' has no attribute {name!r}"
         raise AttributeError(msg)
     value = getattr(import_module(f".{_PACKAGE_OF[name]}", __name__), name)
-    import_module(".accessor", __name__)  # xarray is loaded by now: stacks get their `.fib`
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+offer_accessor()
