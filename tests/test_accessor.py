@@ -47,6 +47,11 @@ OF_PHASES = {
     "specific_surface_area": {},
     "two_point_correlation": {"max_lag": 3},
 }
+ESTIMATES = {
+    "estimate_slice_thickness": {"method": "images"},
+    "patch_statistics": {"patch": 16, "max_lag": 3},
+}
+METHODS = [name for name in vars(StackAccessor) if not name.startswith("_")]
 
 
 @pytest.fixture
@@ -62,6 +67,22 @@ def test_fib__stages_equal_the_functions(stack, regular, name):
     given = regular if name in on_grid else stack
     function = getattr(fibdask, name)(given, **OF_STACKS[name])
     assert getattr(given.fib, name)(**OF_STACKS[name]).identical(function)
+
+
+@pytest.mark.parametrize("name", OF_PHASES)
+def test_fib__a_phase_that_is_true_or_false_measures_alike(regular, name):
+    function = getattr(fibdask, name)
+    solid = regular["phase"] == 1
+    assert function(solid, **OF_PHASES[name]).equals(function(regular["phase"], **OF_PHASES[name]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("select", [{"z": 3}, {"z": slice(0)}, {"voltage": 0}])
+def test_fib__says_what_is_wrong_with_a_selection(stack, tmp_path, name, select):
+    given = OF_STACKS | OF_PHASES | {"save_stack": {"path": tmp_path / "s.zarr"}}
+    selected = stack.assign(true_phase=stack["phase"]).isel(select).fib
+    with pytest.raises(fibdask.ConventionError, match=r"must stay a dimension|must not be empty"):
+        getattr(selected, name)(**given.get(name, ESTIMATES.get(name, {})))
 
 
 @pytest.mark.parametrize("name", OF_PHASES)
@@ -98,9 +119,6 @@ def test_fib__offers_every_function_of_a_stack_or_phase(stack):
         code = getattr(getattr(fibdask, name), "__code__", None)
         takes_stack = code is not None and code.co_varnames[:1] and code.co_varnames[0] in first
         assert (name in dir(stack.fib)) is bool(takes_stack), name
-
-
-METHODS = [name for name in vars(StackAccessor) if not name.startswith("_")]
 
 
 @pytest.mark.parametrize("name", METHODS)

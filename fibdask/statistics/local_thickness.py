@@ -76,7 +76,8 @@ def local_thickness(
     .. [1] T. Hildebrand, P. Rüegsegger, A new method for the model-independent assessment of
        thickness in three-dimensional images, Journal of Microscopy 185 (1997) 67–75.
     """
-    function = _largest_balls(require_phase(phase), max_thickness, of)
+    phase = require_phase(phase)
+    function = _largest_balls(phase, max_thickness, of)
     data = map_blocks(
         function,
         [phase.data],
