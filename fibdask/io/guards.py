@@ -14,6 +14,9 @@ from .opening import WRITER, open_dataset
 
 def check_path(path: Path) -> None:
     """Refuse a path that holds something that fibdask did not write."""
+    if path.is_symlink() and not path.exists():
+        msg = f"{path} is a link to what does not exist; choose another output path or remove it"
+        raise StackReadError(msg)
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not (path / "zarr.json").is_file():

@@ -14,6 +14,7 @@ from ..conventions import (
     check_z,
     finish_stack,
 )
+from .paths import local_path
 
 PROBABILITY_ATTRS = {"scale_factor": 1 / 255}
 UNFINISHED = "unfinished"
@@ -41,7 +42,7 @@ def open_stack(path: str | Path) -> xr.Dataset:
     ConventionError
         If what it holds is not a stack.
     """
-    path = Path(path)
+    path = local_path(path)
     if not path.exists():
         msg = f"{path} does not exist"
         raise StackReadError(msg)

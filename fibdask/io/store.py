@@ -45,6 +45,7 @@ from ..conventions import (
 )
 from .guards import check_inputs, check_path
 from .opening import PROBABILITY_ATTRS, UNFINISHED, WRITER, open_dataset, with_volumes
+from .paths import make_parent, new_path
 from .pyramid import LEVEL_NAME, coarsen, multiscales, needs_level
 
 
@@ -77,13 +78,15 @@ def save_stack(
     BlocksFailedError
         If blocks failed; the finished ones are kept for the next run.
     ConventionError
-        If the stack breaks a rule, or would overwrite what it is computed from.
+        If the stack breaks a rule, the path is none, or what the stack is computed from would be
+        overwritten.
     MemoryBudgetError
         If a block does not fit a worker; nothing is touched.
     StackReadError
-        If the path is something else than a stack, or is being written by another process.
+        If the path is something else than a stack, cannot be made, or is being written by
+        another process.
     """
-    path = Path(path)
+    path = new_path(path)
     counts = path.with_name(f".{path.name}.counts")
     client = current_client()
     threads, memory = worker_limits(client)
@@ -147,7 +150,7 @@ def write_stack(
     stack = finish_stack(stack)
     pyramid = _check_pyramid(stack, pyramid)
     check_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(path)
     with locked(path.with_name(f".{path.name}.lock")):
         volumes = volume_targets(stack, path, execution.block_bytes)
         _check_budgets(volumes, execution)

@@ -118,12 +118,58 @@ def test_save_stack__refuses_a_path_that_is_something_else(stack, tmp_path):
     assert (tmp_path / "folder" / "notes.txt").read_text() == "text"
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (".", r"must end in the name of the store, such as 'gold.zarr'; got '\.'"),
+        ("/", "must end in the name of the store, .* got '/'"),
+        ("folder/..", "must end in the name of the store"),
+        ("", "path must be that of a folder, .* got ''"),
+        (None, "path must be that of a folder, .* got None"),
+        ("s3://bucket/a.zarr", "must be that of a folder on this machine, not an address"),
+    ],
+)
+def test_save_stack__refuses_what_is_no_name_of_a_store(
+    stack, tmp_path, monkeypatch, path, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConventionError, match=message):
+        save_stack(stack, path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("file/a.zarr", "file/a.zarr cannot be made: .*file is not a folder"),
+        ("file/b/a.zarr", "cannot be made: .*file is not a folder"),
+        ("link", "link is a link to what does not exist"),
+        ("a" * 300, "is no path of a folder: File name too long"),
+        ("a\0b", "is no path of a folder: embedded null byte"),
+    ],
+)
+def test_save_stack__says_why_a_store_cannot_be_made(stack, tmp_path, path, message):
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(StackReadError, match=message):
+        save_stack(stack, tmp_path / path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "link"]
+
+
+def test_save_stack__knows_the_home_folder(stack, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert save_stack(stack, "~/a.zarr") == tmp_path / "a.zarr"
+    assert_same(stack, open_stack("~/a.zarr"))
+
+
 def test_open_stack__refuses_what_is_missing_or_no_store(tmp_path):
     with pytest.raises(StackReadError, match="does not exist"):
         open_stack(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(StackReadError, match="cannot be read as a Zarr store"):
         open_stack(tmp_path / "empty")
+    with pytest.raises(ConventionError, match="not an address; got 'https://a/b'"):
+        open_stack("https://a/b")
 
 
 def test_open_stack__refuses_corrupt_metadata(stack, tmp_path):
