@@ -10,10 +10,15 @@ The path of the data: `read_images` or `open_stack` → `estimate_shifts`, `appl
 Stages take and return `xarray.Dataset` and are lazy; `stack.fib` offers them as methods.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
 from .registration import offer_accessor
+
+if os.name != "posix":  # locks of files and limits of processes are
+    msg = f"fibdask runs on POSIX systems, such as Linux or WSL; this is {os.name!r}"
+    raise ImportError(msg)
 
 _PACKAGE_OF = {
     "BlocksFailedError": "conventions",
