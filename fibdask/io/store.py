@@ -65,8 +65,8 @@ def save_stack(
         Keep the finished blocks of an earlier run with the same inputs, parameters and version;
         of volumes derived by other means than fibdask's stages, nothing is kept.
     pyramid
-        Add OME-Zarr 0.5 metadata and coarser levels; by default where z is regular, because
-        uneven depths cannot be expressed there.
+        Add coarser levels for viewers; by default where z is regular. OME-Zarr 0.5 metadata are
+        written wherever it is, because uneven depths cannot be expressed there.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def write_stack(
             levels.append(level)
         if not _failed(reports):
             _drop(path, stack, len(levels))
-            _finish(path, stack, multiscales(levels) if pyramid else None)
+            _finish(path, stack, multiscales(levels) if is_regular(stack) else None)
     return reports
 
 

@@ -243,6 +243,22 @@ def test_pyramid__has_valid_ome_zarr_metadata_with_half_voxel_shifts(tmp_path):
     np.testing.assert_allclose(level["z"].values[:2], [5, 25])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_save_stack__describes_a_regular_stack_to_viewers_without_a_pyramid(tmp_path, dtype):
+    from ome_zarr_models.v05.image import Image
+
+    stack = regular((6, 140, 5))
+    stack["intensity"] = stack["intensity"].astype(dtype)
+    path = save_stack(stack, tmp_path / "s.zarr", pyramid=False)
+    image = Image.from_zarr(zarr.open_group(path, mode="r"))
+    datasets = image.ome_attributes.multiscales[0].datasets
+    assert [dataset.path for dataset in datasets] == ["intensity"]
+    assert datasets[0].coordinateTransformations[0].scale == [1, 10, 5, 4]
+    ome = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]
+    shown = [c["window"]["end"] for c in ome.get("omero", {"channels": []})["channels"]]
+    assert shown == {"uint8": [255, 255], "uint16": [65535, 65535], "float32": []}[dtype]
+
+
 def test_pyramid__is_left_out_and_said_for_uneven_z(stack, tmp_path):
     path = save_stack(stack, tmp_path / "s.zarr")
     attrs = zarr.open_group(path).attrs
