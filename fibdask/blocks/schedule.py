@@ -1,19 +1,40 @@
 """Hand tasks to workers, or to Dask in this process, and take what comes back."""
 
+import contextlib
 import os
 import time
+import warnings
 from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
+from threading import Lock
 
-import dask
+import dask.threaded
 import distributed
 import psutil
 from dask.delayed import Delayed
 
-from ..conventions import BlocksFailedError
+from ..conventions import BlocksFailedError, ConventionError, FibdaskWarning
 from .writing import Outcome, failure, number_of
 
 _POLL = 0.02  # seconds between looks at what has finished
+_inherited: list[distributed.Client] = []  # whose threads are in the process that was forked
+
+
+def _leave_parent() -> None:
+    """Forget in a fork what waits for threads that only its parent has."""
+    dask.threaded.pools_lock = Lock()
+    dask.threaded.default_pool = None
+    dask.threaded.pools.clear()
+    with contextlib.suppress(ValueError):  # no client
+        _inherited.append(distributed.Client.current())
+        dask.config.set(scheduler="threads")  # where the client had set itself
+
+
+os.register_at_fork(after_in_child=_leave_parent)
+
+
+def _is_inherited(client: distributed.Client) -> bool:
+    return any(client is other for other in _inherited)
 
 
 def current_client() -> distributed.Client | None:
@@ -22,13 +43,26 @@ def current_client() -> distributed.Client | None:
         client = distributed.get_client()
     except ValueError:
         return None
+    if _is_inherited(client):
+        msg = "the Dask client is that of the process forked: blocks are made here, without it"
+        warnings.warn(msg, FibdaskWarning, stacklevel=3)
+        return None
     return client if client.status == "running" else None
 
 
 def worker_limits(client: distributed.Client | None) -> tuple[int, int | None]:
-    """Return threads and memory in bytes of a client's smallest worker, or of this process."""
+    """Return threads and memory in bytes of a client's smallest worker, or of this process.
+
+    Raises
+    ------
+    ConventionError
+        If the client's threads are in a process of which this one is a fork.
+    """
     if client is None:
         return os.cpu_count() or 1, int(psutil.virtual_memory().available)
+    if _is_inherited(client):
+        msg = "client must be one of this process, which is a fork; got that of its parent"
+        raise ConventionError(msg)
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
     threads = max((int(worker["nthreads"]) for worker in workers), default=1)

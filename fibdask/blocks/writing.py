@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import resource
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,5 +133,5 @@ def _peak_bytes() -> int:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) * 1024
-    kibibytes: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kibibytes * 1024
+    most: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -19,6 +19,9 @@ _RUNNING_CODECS = ("pickle", "dill", "cloudpickle")
 
 def check_path(path: Path) -> None:
     """Refuse a path that holds something that fibdask did not write, or links to elsewhere."""
+    if path.is_symlink() and not path.exists():
+        msg = f"{path} is a link to what does not exist; choose another output path or remove it"
+        raise StackReadError(msg)
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not (path / "zarr.json").is_file():

@@ -17,6 +17,7 @@ from ..conventions import (
 )
 from .guards import refuse_code
 from .metadata import STORE_ATTRS, check_store
+from .paths import local_path
 
 PROBABILITY_ATTRS = {"scale_factor": 1 / 255}
 
@@ -41,7 +42,7 @@ def open_stack(path: str | Path) -> xr.Dataset:
     ConventionError
         If what it holds is not a stack.
     """
-    path = Path(path)
+    path = local_path(path)
     if not path.exists():
         msg = f"{path} does not exist"
         raise StackReadError(msg)

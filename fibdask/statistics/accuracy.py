@@ -43,7 +43,8 @@ def segmentation_errors(
     the pores, 2 TN / (2 TN + FP + FN). MP is NaN where no voxel counts, MGP where the truth holds
     no solid; the Dice score of a phase that neither volume holds is 1.
     """
-    _require_same_voxels(require_phase(phase), require_phase(truth, "truth"))
+    phase, truth = require_phase(phase), require_phase(truth, "truth")
+    _require_same_voxels(phase, truth)
     volume = masked(phase, mask, truth)
     errors = {
         "misplaced": (misplaced, "misplaced voxels", "%"),

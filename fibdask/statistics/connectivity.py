@@ -179,7 +179,7 @@ def _gather(
     shape: tuple[int, ...],
     dtype: Any,
 ) -> Any:
-    require_phase(phase)
+    phase = require_phase(phase)
     check_choice(of)
     if connectivity not in kernels.RANKS:
         msg = f"connectivity must be 6, 18 or 26; got {connectivity!r}"

@@ -77,7 +77,8 @@ def local_thickness(
     .. [1] T. Hildebrand, P. Rüegsegger, A new method for the model-independent assessment of
        thickness in three-dimensional images, Journal of Microscopy 185 (1997) 67–75.
     """
-    check_edges(require_phase(phase))
+    phase = require_phase(phase)
+    check_edges(phase)
     return _local_thickness(phase, max_thickness, of)
 
 

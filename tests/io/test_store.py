@@ -125,12 +125,58 @@ def test_save_stack__refuses_a_path_that_is_something_else(stack, tmp_path):
     assert (tmp_path / "folder" / "notes.txt").read_text() == "text"
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (".", r"must end in the name of the store, such as 'gold.zarr'; got '\.'"),
+        ("/", "must end in the name of the store, .* got '/'"),
+        ("folder/..", "must end in the name of the store"),
+        ("", "path must be that of a folder, .* got ''"),
+        (None, "path must be that of a folder, .* got None"),
+        ("s3://bucket/a.zarr", "must be that of a folder on this machine, not an address"),
+    ],
+)
+def test_save_stack__refuses_what_is_no_name_of_a_store(
+    stack, tmp_path, monkeypatch, path, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConventionError, match=message):
+        save_stack(stack, path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("file/a.zarr", "file/a.zarr cannot be made: .*file is not a folder"),
+        ("file/b/a.zarr", "cannot be made: .*file is not a folder"),
+        ("link", "link is a link to what does not exist"),
+        ("a" * 300, "is no path of a folder: File name too long"),
+        ("a\0b", "is no path of a folder: embedded null byte"),
+    ],
+)
+def test_save_stack__says_why_a_store_cannot_be_made(stack, tmp_path, path, message):
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(StackReadError, match=message):
+        save_stack(stack, tmp_path / path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "link"]
+
+
+def test_save_stack__knows_the_home_folder(stack, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert save_stack(stack, "~/a.zarr") == tmp_path / "a.zarr"
+    assert_same(stack, open_stack("~/a.zarr"))
+
+
 def test_open_stack__refuses_what_is_missing_or_no_store(tmp_path):
     with pytest.raises(StackReadError, match="does not exist"):
         open_stack(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(StackReadError, match="cannot be read as a Zarr store"):
         open_stack(tmp_path / "empty")
+    with pytest.raises(ConventionError, match="not an address; got 'https://a/b'"):
+        open_stack("https://a/b")
 
 
 def test_open_stack__refuses_corrupt_metadata(stack, tmp_path):
@@ -208,6 +254,22 @@ def test_pyramid__has_valid_ome_zarr_metadata_with_half_voxel_shifts(tmp_path):
     assert [c["label"] for c in ome["omero"]["channels"]] == ["1 kV", "2 kV"]
     level = open_stack(path / "scale1")
     np.testing.assert_allclose(level["z"].values[:2], [5, 25])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_save_stack__describes_a_regular_stack_to_viewers_without_a_pyramid(tmp_path, dtype):
+    from ome_zarr_models.v05.image import Image
+
+    stack = regular((6, 140, 5))
+    stack["intensity"] = stack["intensity"].astype(dtype)
+    path = save_stack(stack, tmp_path / "s.zarr", pyramid=False)
+    image = Image.from_zarr(zarr.open_group(path, mode="r"))
+    datasets = image.ome_attributes.multiscales[0].datasets
+    assert [dataset.path for dataset in datasets] == ["intensity"]
+    assert datasets[0].coordinateTransformations[0].scale == [1, 10, 5, 4]
+    ome = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]
+    shown = [c["window"]["end"] for c in ome.get("omero", {"channels": []})["channels"]]
+    assert shown == {"uint8": [255, 255], "uint16": [65535, 65535], "float32": []}[dtype]
 
 
 def test_pyramid__is_left_out_and_said_for_uneven_z(stack, tmp_path):
