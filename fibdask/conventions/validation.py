@@ -14,6 +14,8 @@ from .variables import (
     PHASE_ATTRS,
     PHASES,
     VARIABLES,
+    VOLUMES,
+    volume_names,
 )
 
 _EVEN_RTOL = 1e-4  # relative to the pixel size: coordinates written as rounded decimals pass
@@ -39,9 +41,12 @@ def validate_stack(stack: xr.Dataset) -> None:
         Naming the value found, the rule and the place.
     """
     check_axes(stack)
-    known = [name for name in VARIABLES if name in stack.variables]
-    for name in known:
+    for name in [name for name in VARIABLES if name in stack.variables]:
         _check_variable(name, stack[name].variable)
+    for name in [name for name in volume_names(stack) if name not in VARIABLES]:
+        if stack[name].dtype.kind not in _NUMBERS:
+            msg = f"volume {name} must hold numbers; found type {stack[name].dtype}"
+            raise ConventionError(msg)
     for name in COORDINATES:
         if name in stack.dims:
             _check_coordinate(stack, name)
@@ -65,9 +70,10 @@ def check_axes(stack: xr.Dataset) -> None:
     if not isinstance(stack, xr.Dataset):
         msg = f"a stack must be an xarray.Dataset; got {type(stack).__name__}"
         raise ConventionError(msg)
-    known = [name for name in VARIABLES if name in stack.variables]
-    if not set(known) - set(COORDINATES) - {"slice_thickness", "measured"}:
-        msg = "a stack must hold intensity or phase; found only " + (", ".join(known) or "nothing")
+    # Of a selection that dropped a dimension, the dimension is what is told.
+    if not volume_names(stack) and not any(name in stack.variables for name in VOLUMES):
+        found = ", ".join(map(str, stack.variables)) or "nothing"
+        msg = f"a stack must hold intensity or phase; found only {found}"
         raise ConventionError(msg)
     _check_dimensions(stack)
     for name in COORDINATES:
