@@ -1,11 +1,11 @@
 """Make and write blocks: resumable, observed, with the memory of every task known beforehand.
 
-With a `distributed.Client` the blocks are futures on its workers; without one they run in Dask's
-configured scheduler. Only this process writes the record of what has finished.
+With a `distributed.Client` the blocks are futures on its workers; without one they run in threads
+of this process. Only this process writes the record of what has finished.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +21,11 @@ from .memory import check_budget, task_bytes
 from .monitor import BlockFailure, Monitor, StageReport
 from .records import RecordWriter, record_writer
 from .regions import BLOCK_BYTES, BlockList, Grid, group_numbers, sums_by_group
-from .schedule import run_tasks
+from .schedule import run_blocks, run_graph
 from .sources import Reduction, Source, fingerprint
 from .stored import StoredArray
 from .targets import Target
-from .writing import Outcome, block_task
+from .writing import BlockWork, Outcome, write_task
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,30 @@ def write_array(
         report.blocks_skipped = len(done)
         execution.monitor.started(report)
         started = time.monotonic()
-        tasks = (block_task(array, target, number, values, token) for number in missing)
-        together = not isinstance(origin(array), Source)
-        with closing(run_tasks(tasks, execution.client, together=together)) as outcomes:
+        with closing(_outcomes(array, target, token, missing, execution, name, values)) as outcomes:
             _collect(outcomes, writer, report, target, execution.monitor)
         report.seconds = time.monotonic() - started
     execution.monitor.finished(report)
     return report
+
+
+def _outcomes(
+    array: Any,
+    target: Target,
+    token: str,
+    missing: list[int],
+    execution: Execution,
+    name: str,
+    values: Mapping[str, Any],
+) -> Generator[Outcome]:
+    """Make the missing blocks of an array, and yield how it went."""
+    source = origin(array)
+    if isinstance(source, Source):
+        needed = {reduction.token: values[reduction.token] for reduction in source.reductions}
+        work = BlockWork(target, token, source, needed)
+        return run_blocks(work, missing, execution.client, threads=execution.threads, name=name)
+    tasks = [write_task(array, target, number, token) for number in missing]
+    return run_graph(tasks, execution.client)
 
 
 def skip_array(name: str, blocks: int, execution: Execution) -> StageReport:
