@@ -34,6 +34,7 @@ scale: install
 
 chaos: install
 	$(BIN)/python -m tests.benchmarks.chaos
+	$(BIN)/python -m tests.benchmarks.crash_points
 
 bench-%: install
 	$(BIN)/python -m tests.benchmarks.$*

@@ -16,6 +16,7 @@ from .execute import (
     counts_target,
     forecast,
     is_complete,
+    is_derived,
     keep_values,
     reduction_forecast,
     skip_array,
@@ -23,9 +24,9 @@ from .execute import (
     write_array,
 )
 from .gather import gather_blocks
-from .memory import check_budget, format_bytes
+from .locks import is_locked, locked
+from .memory import check_budget, format_bytes, least_memory
 from .monitor import BlockFailure, Monitor, StageReport
-from .records import is_locked, locked
 from .regions import (
     BLOCK_BYTES,
     BlockList,
@@ -43,7 +44,9 @@ from .regions import (
 )
 from .schedule import current_client, worker_limits
 from .sources import BlockFunction, Reduction, Source, Values, fingerprint
-from .stored import StoredArray, Target, inner_chunks, open_stored, storage_grid
+from .stored import StoredArray, open_stored
+from .targets import Target, inner_chunks, storage_grid
+from .telling import tell
 
 __all__ = [
     "BLOCK_BYTES",
@@ -78,8 +81,10 @@ __all__ = [
     "grow",
     "inner_chunks",
     "is_complete",
+    "is_derived",
     "is_locked",
     "keep_values",
+    "least_memory",
     "lengths",
     "locked",
     "map_blocks",
@@ -90,6 +95,7 @@ __all__ = [
     "shift",
     "skip_array",
     "storage_grid",
+    "tell",
     "values_target",
     "volume_chunks",
     "voxels",

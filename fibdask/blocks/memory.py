@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import product
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 import dask.array as da
@@ -52,23 +52,33 @@ def _extreme_positions(grid: Grid) -> Iterator[tuple[int, ...]]:
     return product(*[sorted({0, n // 2, n - 1}) for n in grid.counts])
 
 
-def check_budget(name: str, forecast: int, threads: int, limit: int | None) -> None:
+def least_memory(forecast: int, threads: int) -> int:
+    """Return the memory in bytes that a worker must have for tasks of a forecast."""
+    needed = PROCESS_BYTES + threads * (forecast - PROCESS_BYTES)
+    return ceil(needed / _USABLE)
+
+
+def check_budget(name: str, forecast: int, threads: int, limit: int | None, more: str = "") -> None:
     """Refuse a stage whose tasks do not fit a worker.
+
+    Parameters
+    ----------
+    more
+        What else can be done about it, where the caller knows.
 
     Raises
     ------
     MemoryBudgetError
         With the forecast, the limit and what to change.
     """
-    if limit is None:
+    if limit is None or least_memory(forecast, threads) <= limit:
         return
-    needed = PROCESS_BYTES + threads * (forecast - PROCESS_BYTES)
-    if needed > _USABLE * limit:
-        msg = (
-            f"{name} needs {format_bytes(needed)} in a worker with {threads} thread"
-            f"{'s' if threads > 1 else ''} (process {format_bytes(PROCESS_BYTES)} + "
-            f"{format_bytes(forecast - PROCESS_BYTES)} a task); the worker has "
-            f"{format_bytes(limit)}, of which {_USABLE:.0%} may be used. Give workers at least "
-            f"{format_bytes(needed / _USABLE)}, or use smaller blocks ([output] block_mib)"
-        )
-        raise MemoryBudgetError(msg)
+    msg = (
+        f"{name} needs {format_bytes(PROCESS_BYTES + threads * (forecast - PROCESS_BYTES))} in a "
+        f"worker with {threads} thread{'s' if threads > 1 else ''} (process "
+        f"{format_bytes(PROCESS_BYTES)} + {format_bytes(forecast - PROCESS_BYTES)} a task); the "
+        f"worker has {format_bytes(limit)}, of which {_USABLE:.0%} may be used. Give workers at "
+        # rounded up, for what is given as it is told here must do
+        f"least {ceil(least_memory(forecast, threads) / 2**20)} MiB{more}"
+    )
+    raise MemoryBudgetError(msg)

@@ -1,19 +1,19 @@
 """The record of finished blocks that lies beside the chunks of a stored array.
 
 `blocks.jsonl` in the array's folder: a header with the fingerprint of everything that determines
-the values, then one line for each finished block with the size of its shard file. One process
-writes it, holding a lock; a torn last line counts as not written.
+the values, the checksum of the array's metadata, then one line for each finished block with the
+size of its shard file. One process writes it, holding a lock; a torn line counts as not written.
 """
 
-import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeGuard
 
 from ..conventions import StackReadError
+from .locks import locked
 
 FILE_NAME = "blocks.jsonl"
 
@@ -25,13 +25,16 @@ class Record:
     Attributes
     ----------
     finished
-        Size in bytes and time of change in ns of each shard file; 0 and 0 for a shard of zeros,
-        which Zarr does not store.
+        Size in bytes and time of change in ns of each shard file; 0 and 0 for a shard of zeros
+        that was not stored.
+    metadata
+        Checksum of the array's metadata; None of arrays that were written without.
     """
 
     fingerprint: str
     blocks: int
     finished: dict[int, tuple[int, int]]
+    metadata: int | None = None
 
     @property
     def complete(self) -> bool:
@@ -40,26 +43,50 @@ class Record:
 
 
 def read_record(folder: Path) -> Record | None:
-    """Read the record of an array's folder; None where there is none."""
+    """Read the record of an array's folder; None where there is none.
+
+    Raises
+    ------
+    StackReadError
+        If there is one that cannot be understood.
+    """
     path = folder / FILE_NAME
-    if not path.is_file():
+    if not path.exists():
         return None
-    lines = [_parse(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    if not lines or lines[0] is None or "fingerprint" not in lines[0]:
-        return None
+    header, *lines = _lines(path) or [{}]
+    fingerprint, blocks = header.get("fingerprint"), header.get("blocks")
+    if not isinstance(fingerprint, str) or not _is_count(blocks):
+        msg = f"{path} is damaged: it does not say what was written; run again to make it anew"
+        raise StackReadError(msg)
     finished = {
         line["block"]: (line["bytes"], line["changed"])
-        for line in lines[1:]
-        if line is not None and line.keys() >= {"block", "bytes", "changed"}
+        for line in lines
+        if all(_is_count(line.get(key)) for key in ("block", "bytes", "changed"))
+        and line["block"] < blocks
     }
-    return Record(lines[0]["fingerprint"], lines[0]["blocks"], finished)
+    checksums = [line["metadata"] for line in lines if _is_count(line.get("metadata"))]
+    return Record(fingerprint, blocks, finished, next(iter(checksums), None))
 
 
-def _parse(line: str) -> dict[str, Any] | None:
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a record; those that are torn or damaged are empty."""
     try:
-        return dict(json.loads(line))
-    except ValueError:
-        return None
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return [_parse(line) for line in file]
+    except OSError:  # a folder in its place, for one
+        return []
+
+
+def _parse(line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and value >= 0
 
 
 class RecordWriter:
@@ -73,6 +100,10 @@ class RecordWriter:
         self._file.truncate(0)
         self._append({"fingerprint": fingerprint, "blocks": blocks})
 
+    def created(self, metadata: int) -> None:
+        """Record the checksum of the metadata of the array that was created."""
+        self._append({"metadata": metadata})
+
     def add(self, block: int, size: int, changed: int) -> None:
         """Record one finished block."""
         self._append({"block": block, "bytes": size, "changed": changed})
@@ -85,11 +116,11 @@ class RecordWriter:
 def header_fingerprint(folder: Path) -> str | None:
     """Return the fingerprint under which an array's folder is being written."""
     try:
-        with (folder / FILE_NAME).open(encoding="utf-8") as file:
-            header = _parse(file.readline())
-    except FileNotFoundError:
+        with (folder / FILE_NAME).open(encoding="utf-8", errors="replace") as file:
+            found = _parse(file.readline()).get("fingerprint")
+    except OSError:
         return None
-    return str(header["fingerprint"]) if header and "fingerprint" in header else None
+    return found if isinstance(found, str) else None
 
 
 @contextmanager
@@ -100,38 +131,6 @@ def record_writer(folder: Path) -> Iterator[RecordWriter]:
     with locked(path) as file:
         _end_torn_line(path, file)
         yield RecordWriter(file)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[IO[str]]:
-    """Open a file for appending, and hold its lock until the end.
-
-    Raises
-    ------
-    StackReadError
-        If another process holds it.
-    """
-    with path.open("a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            msg = f"{path.parent} is being written by another process; wait for it, or stop it"
-            raise StackReadError(msg) from None
-        except OSError:  # a file system without locks: nothing is known of other processes
-            pass
-        yield file
-
-
-def is_locked(path: Path) -> bool:
-    """Tell whether a process holds the lock of a file, or may hold it where there are no locks."""
-    if not path.is_file():
-        return False
-    with path.open(encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
 
 
 def _end_torn_line(path: Path, file: IO[str]) -> None:

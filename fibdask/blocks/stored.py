@@ -1,9 +1,6 @@
-"""Arrays in Zarr: read by coordinates, created sharded, written one whole shard at a time."""
+"""Arrays in Zarr, read by coordinates."""
 
-import contextlib
-import json
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -12,15 +9,13 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import ZstdCodec
 
-from ..conventions import StackReadError, check_phase_values, plain_value
-from .records import FILE_NAME, Record, header_fingerprint, read_record
-from .regions import BLOCK_BYTES, INNER_CHUNK, Grid, Region, lengths, within
+from ..conventions import StackReadError, check_phase_values
+from .records import FILE_NAME, Record, read_record
+from .regions import BLOCK_BYTES, Grid, Region, lengths, within
+from .shards import METADATA, file_state, metadata_checksum
 from .sources import Source, Values, fingerprint
 
-_COMPRESSOR = ZstdCodec(level=1)
-_CUBIC_CHUNK, _FLAT_CHUNK = (128, 128, 128), (32, 256, 256)
 _CONCURRENT_CHUNKS = 10  # zarr's default `async.concurrency`
 
 
@@ -38,6 +33,10 @@ class StoredArray(Source):
         Factor from the stored integers to the values, or None where they are the same.
     checked
         Refuse values other than 0 and 1: a phase that others wrote.
+    recorded
+        Whether a record says that every shard was written: one that is missing was lost.
+    unstored
+        Numbers of the recorded shards that hold nothing but zeros and were not stored.
     """
 
     path: str
@@ -48,6 +47,8 @@ class StoredArray(Source):
     stored_token: str
     scale: float | None = None
     checked: bool = False
+    recorded: bool = False
+    unstored: tuple[int, ...] = ()
 
     @property
     def token(self) -> str:
@@ -84,19 +85,39 @@ class StoredArray(Source):
 
     def read(self, region: Region, values: Values) -> np.ndarray:
         """Read a region from the store."""
-        try:
-            stored = zarr.open_array(store=self.path, mode="r")
-            data = np.empty(lengths(region), stored.dtype)
-            # Zarr holds what it wants of ten shards at once, encoded; so that is one here.
-            for part in self._parts(region):
+        data = np.empty(0)
+        # Zarr holds what it wants of ten shards at once, encoded; so that is one here.
+        for number, part in enumerate(self._parts(region)):
+            try:
+                stored = zarr.open_array(store=self.path, mode="r")
+                if number == 0:
+                    data = np.empty(lengths(region), stored.dtype)
                 data[within(part, region)] = stored[part]
-        except Exception as error:
-            place = ", ".join(f"{s.start}:{s.stop}" for s in region)
-            msg = f"{self.path} cannot be read at ({place}): {error}"
-            raise StackReadError(msg) from error
+            except Exception as error:  # zarr raises many kinds for a damaged array
+                raise self._unreadable(part, error) from error
+            self._check_shard(part)
         if self.checked:
             check_phase_values(self.path, data, tuple(s.start for s in region))
         return data if self.scale is None else data.astype(self.dtype) * self.dtype.type(self.scale)
+
+    def _check_shard(self, part: Region) -> None:
+        """Refuse zeros that Zarr reads where a shard was lost; looked at after it was read."""
+        if not self.recorded or file_state(self._shard_file(part))[0]:
+            return
+        position = self._position(part)
+        if int(np.ravel_multi_index(position, self.grid.counts)) not in self.unstored:
+            raise self._unreadable(part, "this shard was written and is gone; run again to make it")
+
+    def _unreadable(self, part: Region, reason: object) -> StackReadError:
+        place = ", ".join(f"{s.start}:{s.stop}" for s in part)
+        where = f" ({self._shard_file(part)})" if self.recorded else ""
+        return StackReadError(f"{self.path} cannot be read at ({place}): {reason}{where}")
+
+    def _position(self, part: Region) -> tuple[int, ...]:
+        return tuple(s.start // b for s, b in zip(part, self.block, strict=True))
+
+    def _shard_file(self, part: Region) -> Path:
+        return Path(self.path).joinpath("c", *map(str, self._position(part)))
 
 
 def open_stored(path: Path, *, phase: bool = False) -> StoredArray:
@@ -107,12 +128,15 @@ def open_stored(path: Path, *, phase: bool = False) -> StoredArray:
     StackReadError
         If it is no Zarr array, or its writing was not finished.
     """
+    path = path.absolute()  # workers have other working folders
     try:
         array = zarr.open_array(store=path, mode="r")
     except Exception as error:
         msg = f"{path} cannot be read as a Zarr array: {error}"
         raise StackReadError(msg) from error
-    token = _written_token(path, array)
+    record = read_record(path)
+    token = None if record is None else _written_token(path, array, record)
+    finished = {} if record is None else record.finished
     scale = array.attrs.get("scale_factor")
     return StoredArray(
         str(path),
@@ -122,23 +146,30 @@ def open_stored(path: Path, *, phase: bool = False) -> StoredArray:
         tuple(array.chunks),
         token or _foreign_token(path),
         float(str(scale)) if scale is not None else None,
-        checked=phase and token is None,
+        checked=phase and record is None,
+        recorded=record is not None,
+        unstored=tuple(number for number, (size, _) in finished.items() if not size),
     )
 
 
-def _written_token(path: Path, array: "zarr.Array[Any]") -> str | None:
-    """Return the fingerprint of an array with a record; None where others wrote it.
+def _written_token(path: Path, array: "zarr.Array[Any]", record: Record) -> str:
+    """Return the fingerprint of an array with a record.
 
     Raises
     ------
     StackReadError
-        If blocks are missing or torn.
+        If blocks are missing or torn, or its metadata are not those that were written.
     """
-    record = read_record(path)
-    if record is None:
-        return None
     grid = Grid(tuple(array.shape), tuple(array.shards or array.chunks))
-    files = {n: _stat(path.joinpath("c", *map(str, grid.position(n)))) for n in record.finished}
+    if record.metadata not in (None, metadata_checksum(path)) or record.blocks != grid.size:
+        msg = (
+            f"{path / METADATA} is not what was written: it is damaged, or was edited (then "
+            f'remove the line "metadata" of {FILE_NAME} beside it)'
+        )
+        raise StackReadError(msg)
+    files = {
+        n: file_state(path.joinpath("c", *map(str, grid.position(n)))) for n in record.finished
+    }
     torn = [
         n
         for n, (size, _) in record.finished.items()
@@ -175,162 +206,13 @@ def _grouped_chunks(array: zarr.Array[Any]) -> tuple[int, ...]:
 
 
 def _foreign_token(path: Path) -> str:
-    """Fingerprint a store that others wrote, by the names, sizes and times of its files."""
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    stats = [(str(f.relative_to(path)), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    return fingerprint(str(path.resolve()), stats)
+    """Fingerprint a store that others wrote, by its place and the state of each of its files.
 
-
-@dataclass(frozen=True)
-class Target:
-    """An array to be written.
-
-    Attributes
-    ----------
-    path
-        Folder of the array.
-    grid
-        The blocks; one task writes one.
-    inner
-        Chunks inside a block that readers fetch one by one.
-    stored_dtype
-        Type on disk.
-    dims
-        Dimension names.
-    attrs
-        Attributes; a `scale_factor` among them is applied on writing.
+    The time of change of a file's entry cannot be set back, as that of its content can.
     """
-
-    path: Path
-    grid: Grid
-    inner: tuple[int, ...]
-    stored_dtype: str
-    dims: tuple[str, ...]
-    attrs: Mapping[str, Any]
-
-    @property
-    def shard(self) -> tuple[int, ...]:
-        """The block, made divisible by inner chunks."""
-        return tuple(-(-b // i) * i for b, i in zip(self.grid.block, self.inner, strict=True))
-
-    def shard_file(self, position: tuple[int, ...]) -> Path:
-        """Return the file that holds a block."""
-        return self.path.joinpath("c", *(str(i) for i in position))
-
-    def create(self) -> None:
-        """Create the empty array, removing what lies there but the record."""
-        for child in self.path.iterdir():
-            if child.is_dir():
-                shutil.rmtree(child)
-            elif child.name != FILE_NAME:
-                child.unlink()
-        array = zarr.create_array(
-            store=self.path,
-            shape=self.grid.shape,
-            dtype=self.stored_dtype,
-            chunks=self.inner,
-            shards=self.shard,
-            compressors=_COMPRESSOR,
-            dimension_names=list(self.dims),
-            attributes=json.loads(json.dumps(dict(self.attrs), default=plain_value)),
-            fill_value=0,
-        )
-        if Grid(tuple(array.shape), tuple(array.shards or ())).counts != self.grid.counts:
-            msg = f"blocks {self.grid.block} and shards {array.shards} of {self.path} differ"
-            raise AssertionError(msg)
-
-    def finished(self, token: str) -> Record | None:
-        """Return the record if what lies there was written under the same fingerprint."""
-        record = read_record(self.path)
-        if record is None or record.fingerprint != token or record.blocks != self.grid.size:
-            return None
-        try:
-            array = zarr.open_array(store=self.path, mode="r")
-        except Exception:  # zarr raises many kinds for a damaged array: it is made anew
-            return None
-        same = array.shape == self.grid.shape and array.shards == self.shard
-        return record if same and array.dtype == np.dtype(self.stored_dtype) else None
-
-    def whole_blocks(self, record: Record) -> set[int]:
-        """Return the recorded blocks whose shard files still have their size."""
-        return {
-            number
-            for number, (size, _) in record.finished.items()
-            if _stat(self.shard_file(self.grid.position(number)))[0] == size
-        }
-
-    def sweep(self) -> None:
-        """Remove what an interrupted writer left behind."""
-        for leftover in self.path.rglob("*.partial"):
-            leftover.unlink(missing_ok=True)
-
-    def write(self, position: tuple[int, ...], data: np.ndarray, token: str) -> tuple[int, int]:
-        """Write one whole shard; return the size of its file and the time of its change.
-
-        Raises
-        ------
-        StackReadError
-            If another run has meanwhile begun the array under another fingerprint than `token`.
-        """
-        region = self.grid.region(position)
-        if data.shape != lengths(region):
-            msg = f"block {position} must have shape {lengths(region)}; the stage made {data.shape}"
-            raise ValueError(msg)
-        scale = self.attrs.get("scale_factor")
-        if scale is not None:
-            data = np.rint(np.clip(data, 0, 1) / scale).astype(self.stored_dtype)
-        if header_fingerprint(self.path) != token:
-            msg = f"{self.path} is being written anew by another run; this block is not"
-            raise StackReadError(msg)
-        file = self.shard_file(position)
-        # A torn shard fails even a full overwrite, so nothing of it may be there.
-        file.unlink(missing_ok=True)
-        array = zarr.open_array(store=self.path, mode="r+", config={"write_empty_chunks": True})
-        array[region] = data
-        size, changed = _stat(file)
-        if not size and data.any():
-            msg = f"{file} is missing after it was written"
-            raise StackReadError(msg)
-        return size, changed
-
-    def open(self) -> "zarr.Array[Any]":
-        """Open what is written, for reading."""
-        return zarr.open_array(store=self.path, mode="r")
-
-    def write_bytes(self) -> int:
-        """Return the peak bytes of encoding a shard beside its data."""
-        itemsize = np.dtype(self.stored_dtype).itemsize
-        return int(2.25 * prod(self.shard) * itemsize)
-
-
-def storage_grid(shape: tuple[int, ...], block: tuple[int, ...]) -> Grid:
-    """Return the grid for storing: blocks of whole inner chunks unless they span the axis."""
-    lengths = []
-    for b, n in zip(block, shape, strict=True):
-        lengths.append(n if b >= n else b if b <= INNER_CHUNK else b // INNER_CHUNK * INNER_CHUNK)
-    return Grid(shape, tuple(lengths))
-
-
-def inner_chunks(block: tuple[int, ...], *, flat: bool) -> tuple[int, ...]:
-    """Return inner chunks of a block: of at most 128 voxels along z, y and x.
-
-    `flat` ones, of images, have as many voxels, but 32 along z and 256 along y and x: stages that
-    work on whole images read few slices at once.
-    """
-    most = (1,) * (len(block) - 3) + (_FLAT_CHUNK if flat else _CUBIC_CHUNK)
-    return tuple(_inner(n, m) for n, m in zip(block, most, strict=True))
-
-
-def _inner(length: int, most: int) -> int:
-    """Return a length of at most `most` that divides another, if one above half of that does."""
-    fewest = -(-length // most)
-    even = (parts for parts in range(fewest, 2 * fewest + 1) if length % parts == 0)
-    return -(-length // next(even, fewest))
-
-
-def _stat(file: Path) -> tuple[int, int]:
-    """Return size and time of change of a shard file; (0, 0) for a shard of zeros."""
-    with contextlib.suppress(FileNotFoundError):
-        stat = file.stat()
-        return stat.st_size, stat.st_mtime_ns
-    return 0, 0
+    states = []
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        state = file.stat()
+        times = state.st_mtime_ns, state.st_ctime_ns
+        states.append((str(file.relative_to(path)), state.st_size, state.st_ino, *times))
+    return fingerprint(str(path.resolve()), states)

@@ -11,6 +11,8 @@ from .errors import (
     RecipeError,
     StackReadError,
 )
+from .filling import FILLED, covered_region, measured_slices, with_filled_share
+from .planes import inherit_inpainted, known_planes, mark_inpainted, recognise_inpainted
 from .stack import (
     VERSION,
     axis_spacing,
@@ -26,6 +28,7 @@ from .stack import (
     require_phase,
 )
 from .thickness import (
+    ASSUMED_ISOTROPY,
     MANY_THIN,
     OUTLIER_SCORE,
     THICKEST,
@@ -44,13 +47,17 @@ from .variables import (
     VARIABLES,
     VOLUMES,
     attributes,
+    is_label,
     value_range,
+    volume_names,
 )
 
 __all__ = [
+    "ASSUMED_ISOTROPY",
     "AXES",
     "COORDINATES",
     "DIMENSIONS",
+    "FILLED",
     "MANY_THIN",
     "OUTLIER_SCORE",
     "PHASES",
@@ -76,12 +83,19 @@ __all__ = [
     "check_thickness",
     "check_z",
     "chosen_region",
+    "covered_region",
     "finish_stack",
+    "inherit_inpainted",
+    "is_label",
     "is_regular",
+    "known_planes",
+    "mark_inpainted",
+    "measured_slices",
     "other_unit",
     "phase_names",
     "plain_number",
     "plain_value",
+    "recognise_inpainted",
     "record_step",
     "recorded_steps",
     "require",
@@ -91,4 +105,6 @@ __all__ = [
     "validate_stack",
     "value_range",
     "voltage_index",
+    "volume_names",
+    "with_filled_share",
 ]

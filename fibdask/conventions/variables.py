@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 DIMENSIONS = ("voltage", "z", "y", "x")
 AXES = ("z", "y", "x")
+MAP_DIMENSIONS = ("layer", "energy")  # of several maps (y, x) in one variable
 PHASE_ATTRS = {"flag_values": [0, 1], "flag_meanings": "pore solid"}
 
 
@@ -46,16 +48,44 @@ VARIABLES: dict[str, Variable] = {
     "solid_probability": Variable(_VOLUME, ("float32",), None, "probability of the solid phase"),
     "true_phase": Variable(_VOLUME, ("uint8",), None, "true phase of a simulated stack"),
     "measured": Variable(_SLICE, ("bool",), None, "plane holds a measured slice"),
+    "filled_share": Variable(
+        _SLICE, ("float64",), None, "share of the slice's pixels that no raw pixel falls on"
+    ),
+    "inpainted": Variable(_SLICE, ("bool",), None, "plane is filled from measured ones"),
     "shift_y": Variable((("voltage", "z"), ("z",)), ("float64",), "nm", "translation along y"),
     "shift_x": Variable((("voltage", "z"), ("z",)), ("float64",), "nm", "translation along x"),
 }
 COORDINATES = ("voltage", "z", "y", "x")
 PHASES = ("phase", "true_phase")
 VOLUMES = ("intensity", "phase", "solid_probability", "true_phase")
+_VOLUME_DIMS = (DIMENSIONS, AXES)
+
+
+def volume_names(stack: xr.Dataset) -> list[str]:
+    """Return the names of a stack's volumes: those of the table in its order, then others."""
+    known = [name for name in VOLUMES if name in stack.variables]
+    others = [
+        str(name)
+        for name, variable in stack.variables.items()
+        if name not in VARIABLES and variable.dims in _VOLUME_DIMS
+    ]
+    return [*known, *sorted(others)]
+
+
+def is_label(name: str, volume: xr.DataArray | xr.Variable) -> bool:
+    """Tell whether the voxels of a volume are labels, that cannot be averaged.
+
+    Phases are, and whole numbers (z, y, x) under a name that the table does not know.
+    """
+    if name in VARIABLES:
+        return name in PHASES
+    return volume.dims == AXES and volume.dtype.kind in "biu"
 
 
 def attributes(name: str) -> dict[str, object]:
-    """Return the attributes that a variable of this name carries."""
+    """Return the attributes that a variable of this name carries; none of one beyond the table."""
+    if name not in VARIABLES:
+        return {}
     variable = VARIABLES[name]
     attrs: dict[str, object] = {"long_name": variable.long_name}
     if variable.units is not None:
@@ -69,6 +99,6 @@ def value_range(name: str, dtype: np.dtype[Any]) -> tuple[float, float]:
     """Return the least and the largest value that a volume of this name and type may hold."""
     if name == "solid_probability":
         return 0.0, 1.0
-    if dtype.kind == "u":
-        return 0.0, float(np.iinfo(dtype).max)
+    if dtype.kind in "iu":
+        return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
     return -np.inf, np.inf

@@ -1,4 +1,4 @@
-"""Halving of volumes: means and majorities of 2 × 2 × 2 voxels."""
+"""Halving of volumes: means and modes of 2 × 2 × 2 voxels."""
 
 import numba
 import numpy as np
@@ -30,15 +30,39 @@ def halve_mean(fine, coarse, rounding):
 
 
 @numba.njit(cache=True, nogil=True)
-def halve_majority(fine, coarse):
-    """Set cells of 2 × 2 × 2 voxels to 1 where more than half of them are; arrays as above."""
+def halve_mode(fine, coarse):
+    """Give cells of 2 × 2 × 2 voxels the label that is most frequent, of several the least.
+
+    Parameters
+    ----------
+    fine
+        Labels (n, z, y, x).
+    coarse
+        Written (n, ⌈z/2⌉, ⌈y/2⌉, ⌈x/2⌉), of the same type.
+    """
     _, n_z, n_y, n_x = fine.shape
+    cell = np.empty(8, fine.dtype)
     for n, z, y, x in np.ndindex(coarse.shape):
-        solid = 0
         count = 0
         for i in range(2 * z, min(2 * z + 2, n_z)):
             for j in range(2 * y, min(2 * y + 2, n_y)):
                 for k in range(2 * x, min(2 * x + 2, n_x)):
-                    solid += fine[n, i, j, k]
+                    cell[count] = fine[n, i, j, k]
                     count += 1
-        coarse[n, z, y, x] = 2 * solid > count
+        coarse[n, z, y, x] = _mode(cell[:count])
+
+
+@numba.njit(cache=True, nogil=True)
+def _mode(labels):
+    mode, most = labels[0], 0
+    for label in labels:
+        if label == mode and most:
+            continue  # counted already
+        same = 0
+        for other in labels:
+            same += other == label
+        if same > most or (same == most and label < mode):
+            mode, most = label, same
+        if 2 * most > labels.size:
+            break  # no other can be as frequent
+    return mode

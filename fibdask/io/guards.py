@@ -1,33 +1,96 @@
 """What saving refuses, so that nothing of anybody is lost."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import numpy as np
+import xarray as xr
+from zarr.storage import LocalStore
 
-from ..blocks import Reduction, StoredArray, Target, is_complete, origin
-from ..conventions import ConventionError, StackReadError
-from .opening import WRITER, open_dataset
+from ..blocks import Reduction, StoredArray, Target, origin
+from ..conventions import ConventionError, StackReadError, recorded_steps
+from .metadata import UNFINISHED, WRITER, root_attributes
+
+_RUNNING_CODECS = ("pickle", "dill", "cloudpickle")
 
 
 def check_path(path: Path) -> None:
-    """Refuse a path that holds something that fibdask did not write."""
+    """Refuse a path that holds something that fibdask did not write, or links to elsewhere."""
+    if path.is_symlink() and not path.exists():
+        msg = f"{path} is a link to what does not exist; choose another output path or remove it"
+        raise StackReadError(msg)
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not (path / "zarr.json").is_file():
         msg = f"{path} exists and is not a Zarr v3 store; choose another output path or remove it"
         raise StackReadError(msg)
-    if WRITER not in open_dataset(path).attrs:
+    if WRITER not in root_attributes(path):
         msg = f"{path} was not written by fibdask; choose another output path or remove it"
         raise StackReadError(msg)
+    refuse_links(path)
 
 
-def check_inputs(arrays: Sequence[tuple[Target, Any]], path: Path, *, resume: bool) -> None:
-    """Refuse to overwrite or drop arrays that the new values are computed from."""
-    complete = [t for t, array in arrays if resume and is_complete(array, t)]
-    kept = {target.path.resolve() for target in complete}
+def refuse_links(folder: Path, *, depth: int = 3) -> None:
+    """Refuse links below a folder that is written to: what they point to is not ours.
+
+    Raises
+    ------
+    StackReadError
+        Naming the link.
+    """
+    for child in folder.iterdir():
+        if child.is_symlink():
+            msg = f"{child} is a link, and what it points to would be changed; remove the link"
+            raise StackReadError(msg)
+        if depth > 1 and child.is_dir():
+            refuse_links(child, depth=depth - 1)
+
+
+def refuse_code(path: Path) -> None:
+    """Refuse a store whose codecs run what they read, as those of Python objects do.
+
+    Raises
+    ------
+    StackReadError
+        Naming the array's metadata and the codec.
+    """
+    for name in (".zarray", "zarr.json"):
+        for file in [path / name, *path.glob(f"*/{name}")]:
+            for codec in _codecs(file):
+                if codec.rsplit(".", 1)[-1] in _RUNNING_CODECS:
+                    msg = f"{file} is not read: its codec {codec!r} may run code of the file"
+                    raise StackReadError(msg)
+
+
+def _codecs(file: Path) -> list[str]:
+    """Return the names of all codecs in the metadata of an array, nested ones too."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):  # said by whoever reads it next
+        return []
+    return list(_names(found))
+
+
+def _names(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from (value[key] for key in ("id", "name") if isinstance(value.get(key), str))
+        for key, part in value.items():
+            if key != "attributes":
+                yield from _names(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _names(part)
+
+
+def check_inputs(arrays: Sequence[tuple[Target, Any]], path: Path, complete: set[Path]) -> None:
+    """Refuse to overwrite or drop arrays that the new values are computed from.
+
+    Those that are `complete` stay as they are.
+    """
+    kept = {place.resolve() for place in complete}
     for target, array in arrays:
         if target.path.resolve() in kept:
             continue
@@ -48,9 +111,34 @@ def _inputs_below(array: Any, path: Path) -> list[Path]:
         return [leaf for leaf in leaves if leaf.is_relative_to(path.resolve())]
     if isinstance(array, np.ndarray) or not path.exists():
         return []
-    # Any reader of the store holds its name somewhere in the graph.
-    graph = cloudpickle.dumps(dict(array.dask))
-    return [path.resolve()] if path.name.encode() in graph else []
+    return [place for place in _places_in(array) if place.is_relative_to(path.resolve())]
+
+
+class _PlaceFinder(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles to nowhere, and notes the stores that it comes across."""
+
+    def __init__(self) -> None:
+        super().__init__(_Nowhere())
+        self.places: list[Path] = []
+
+    def persistent_id(self, value: Any) -> None:
+        """Look at an object; it is pickled as ever."""
+        if isinstance(value, LocalStore):
+            self.places.append(Path(value.root).resolve())
+        elif isinstance(value, StoredArray):
+            self.places.append(Path(value.path).resolve())
+
+
+class _Nowhere:
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+def _places_in(array: Any) -> list[Path]:
+    """Return the stores that the graph of a derived array reads."""
+    finder = _PlaceFinder()
+    finder.dump(dict(array.dask))
+    return finder.places
 
 
 def _stored_leaves(source: Any) -> list[StoredArray]:
@@ -61,3 +149,36 @@ def _stored_leaves(source: Any) -> list[StoredArray]:
     below = [*getattr(source, "inputs", ()), *getattr(source, "parameters", ())]
     below += [source.source] if hasattr(source, "source") else []
     return [leaf for part in below for leaf in _stored_leaves(part)]
+
+
+def check_sample(stack: xr.Dataset, path: Path, targets: Sequence[Target]) -> None:
+    """Refuse to replace finished volumes of a store by those of another sample.
+
+    The first step of its history tells which sample a stack is of; where a stack has none, what
+    replaces another volume may be of another sample.
+
+    Raises
+    ------
+    ConventionError
+        Naming both.
+    """
+    replaced = [target.path.name for target in targets if target.path.exists()]
+    if not replaced or root_attributes(path).get(UNFINISHED):
+        return
+    stored, new = _sample(xr.Dataset(attrs=root_attributes(path))), _sample(stack)
+    if stored is None or stored != new:
+        msg = (
+            f"{path} holds {', '.join(replaced)} of {stored or 'unknown origin'}; this stack is of "
+            f"{new or 'unknown origin'}; save to another path, or replace it: resume=False, --fresh"
+        )
+        raise ConventionError(msg)
+
+
+def _sample(stack: xr.Dataset) -> str | None:
+    """Say what a stack is of: the images that were read, or how it was made."""
+    steps = recorded_steps(stack)
+    if not steps:
+        return None
+    parameters = steps[0]["parameters"]
+    text = json.dumps(parameters.get("source", parameters), sort_keys=True)
+    return f"{steps[0]['step']} {text}"

@@ -8,17 +8,18 @@ import xarray as xr
 from ..blocks import from_source, open_stored
 from ..conventions import (
     PHASES,
-    VOLUMES,
     StackReadError,
     check_thickness,
     check_z,
     finish_stack,
+    recognise_inpainted,
+    volume_names,
 )
+from .guards import refuse_code
+from .metadata import STORE_ATTRS, check_store
+from .paths import local_path
 
 PROBABILITY_ATTRS = {"scale_factor": 1 / 255}
-UNFINISHED = "unfinished"
-WRITER = "fibdask_version"
-_STORE_ATTRS = ("ome", "z_sampling", UNFINISHED, WRITER)  # of the store, not of the stack
 
 
 def open_stack(path: str | Path) -> xr.Dataset:
@@ -37,39 +38,36 @@ def open_stack(path: str | Path) -> xr.Dataset:
     Raises
     ------
     StackReadError
-        If there is no readable Zarr store, or its writing was not finished.
+        If there is no readable Zarr store, its writing was not finished, or it is damaged.
     ConventionError
         If what it holds is not a stack.
     """
-    path = Path(path)
+    path = local_path(path)
     if not path.exists():
         msg = f"{path} does not exist"
         raise StackReadError(msg)
-    stack = open_dataset(path)
-    if stack.attrs.get(UNFINISHED):
-        msg = f"{path} is incomplete: its writing was interrupted; run again to finish it"
-        raise StackReadError(msg)
-    return with_volumes(stack, path)
+    check_store(path)
+    return with_volumes(open_dataset(path), path)
 
 
 def with_volumes(stack: xr.Dataset, path: Path) -> xr.Dataset:
     """Put the stored volumes into a dataset of a store, to be read by coordinates."""
-    for name in VOLUMES:
-        if name in stack.variables:
-            stored = open_stored(path / name, phase=name in PHASES)
-            variable = stack[name].variable
-            attrs = {k: v for k, v in variable.attrs.items() if k not in PROBABILITY_ATTRS}
-            stack[name] = xr.Variable(variable.dims, from_source(stored), attrs)
+    for name in volume_names(stack):
+        stored = open_stored(path / name, phase=name in PHASES)
+        variable = stack[name].variable
+        attrs = {k: v for k, v in variable.attrs.items() if k not in PROBABILITY_ATTRS}
+        stack[name] = xr.Variable(variable.dims, from_source(stored), attrs)
     thickness = stack.variables.get("slice_thickness")
     if thickness is not None and "z" in stack.coords:
         check_z(stack["z"].values)
         check_thickness(thickness.values, stack["z"].values)
-    stack.attrs = {key: value for key, value in stack.attrs.items() if key not in _STORE_ATTRS}
-    return finish_stack(stack)
+    stack.attrs = {key: value for key, value in stack.attrs.items() if key not in STORE_ATTRS}
+    return recognise_inpainted(finish_stack(stack))
 
 
 def open_dataset(path: Path) -> xr.Dataset:
     """Open a store with xarray, whatever it holds."""
+    refuse_code(path)
     try:
         with warnings.catch_warnings():
             # What a killed write of metadata leaves is no part of the store.

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import BLOCK_BYTES, Region, default_block, lengths, map_blocks
-from ..conventions import AXES, PHASES, VOLUMES, axis_spacing, build_stack
-from ._kernels import halve_majority, halve_mean
+from ..conventions import AXES, axis_spacing, build_stack, is_label, value_range, volume_names
+from ._kernels import halve_mean, halve_mode
 
 LEVEL_NAME = "scale{}"
 _SMALLEST = 128  # voxels; a level whose longest axis is no longer has no coarser one
@@ -23,14 +23,13 @@ def needs_level(stack: xr.Dataset) -> bool:
 def coarsen(stack: xr.Dataset) -> xr.Dataset:
     """Return the stack at half the resolution, lazily.
 
-    Images and probabilities become means of 2 × 2 × 2 voxels, phases their mode (pore where half
-    is solid). An odd last voxel is averaged with those beside it only. The centres of the new
-    voxels lie half a voxel of the finer level further.
+    Images and probabilities become means of 2 × 2 × 2 voxels, phases and other labels their mode
+    (the least of those that are equally frequent). An odd last voxel is averaged with those
+    beside it only. The centres of the new voxels lie half a voxel of the finer level further.
     """
     volumes = {}
-    for name in VOLUMES:
-        if name in stack.variables:
-            volumes[name] = _halved(stack[name].data, name in PHASES)
+    for name in volume_names(stack):
+        volumes[name] = _halved(stack[name].data, is_label(name, stack[name]))
     spacing = {axis: axis_spacing(stack, axis) for axis in AXES}
     sizes = {axis: -(-stack.sizes[axis] // 2) for axis in AXES}
     factors = {axis: 2 if stack.sizes[axis] > 1 else 1 for axis in AXES}
@@ -55,12 +54,12 @@ def _centres(stack: xr.Dataset, axis: str, size: int, spacing: float) -> np.ndar
     return first + spacing / 2 + 2 * spacing * np.arange(size)
 
 
-def _halved(array: Any, is_phase: bool) -> Any:
+def _halved(array: Any, labels: bool) -> Any:
     shape = array.shape
     coarse = (*shape[:-3], *(-(-n // 2) for n in shape[-3:]))
     # The eightfold finer block is read at once, so that one is of the usual size.
     block = default_block(coarse, array.dtype.itemsize, BLOCK_BYTES // 8)
-    return map_blocks(Halve(shape, is_phase), [array], shape=coarse, dtype=array.dtype, block=block)
+    return map_blocks(Halve(shape, labels), [array], shape=coarse, dtype=array.dtype, block=block)
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Halve:
     """Blocks of 2 × 2 × 2 voxels, averaged or voted."""
 
     shape: tuple[int, ...]
-    is_phase: bool
+    labels: bool
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return twice the region along z, y, x."""
@@ -85,10 +84,10 @@ class Halve:
         coarse = np.empty(lengths(region), fine.dtype)
         cells = coarse.reshape(-1, *coarse.shape[-3:])
         voxels = fine.reshape(-1, *fine.shape[-3:])
-        if self.is_phase:
-            halve_majority(voxels, cells)
+        if self.labels:
+            halve_mode(voxels, cells)
         else:
-            halve_mean(voxels, cells, 0.5 if fine.dtype.kind == "u" else 0.0)
+            halve_mean(voxels, cells, 0.5 if fine.dtype.kind in "iu" else 0.0)
         return coarse
 
     def working_bytes(self, region: Region) -> int:
@@ -98,17 +97,22 @@ class Halve:
 
 def multiscales(levels: Sequence[xr.Dataset]) -> dict[str, Any]:
     """Return the `ome` attribute (version 0.5) of a store with these levels, finest first."""
-    names = [name for name in VOLUMES if name in levels[0].variables]
+    names = volume_names(levels[0])
     entries = [_multiscale(name, levels) for name in names]
     ome: dict[str, Any] = {"version": "0.5", "multiscales": entries}
-    if "intensity" in names:
-        ome["omero"] = {"channels": [_channel(kv) for kv in levels[0]["voltage"].values]}
+    if "intensity" in names and levels[0]["intensity"].dtype.kind == "u":
+        ome["omero"] = {"channels": _channels(levels[0])}
     return ome
 
 
-def _channel(voltage: float) -> dict[str, Any]:
-    window = {"min": 0, "max": 255, "start": 0, "end": 255}
-    return {"label": f"{voltage:g} kV", "color": "FFFFFF", "window": window, "active": True}
+def _channels(stack: xr.Dataset) -> list[dict[str, Any]]:
+    """Return the voltages, shown over all grey values that integers can have; others need none."""
+    low, high = map(int, value_range("intensity", stack["intensity"].dtype))
+    window = {"min": low, "max": high, "start": low, "end": high}
+    return [
+        {"label": f"{voltage:g} kV", "color": "FFFFFF", "window": window, "active": True}
+        for voltage in stack["voltage"].values
+    ]
 
 
 def _multiscale(name: str, levels: Sequence[xr.Dataset]) -> dict[str, Any]:
@@ -129,7 +133,8 @@ def _multiscale(name: str, levels: Sequence[xr.Dataset]) -> dict[str, Any]:
         }
         for number, level in enumerate(levels)
     ]
-    method = "mode of 2 x 2 x 2" if name in PHASES else "mean of 2 x 2 x 2"
+    labels = is_label(name, levels[0][name])
+    method = "mode of 2 x 2 x 2" if labels else "mean of 2 x 2 x 2"
     return {"name": name, "axes": axes, "datasets": datasets, "type": method}
 
 

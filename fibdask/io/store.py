@@ -1,15 +1,14 @@
 """Stacks in Zarr stores: open, save, resume, and the pyramid for viewers."""
 
-import json
 import shutil
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 
 from ..blocks import (
     Execution,
@@ -23,6 +22,7 @@ from ..blocks import (
     forecast,
     inner_chunks,
     is_complete,
+    is_derived,
     locked,
     origin,
     reduction_forecast,
@@ -32,18 +32,18 @@ from ..blocks import (
     write_array,
 )
 from ..conventions import (
-    VARIABLES,
-    VERSION,
-    VOLUMES,
     BlocksFailedError,
     ConventionError,
+    FibdaskWarning,
     attributes,
     finish_stack,
     is_regular,
-    plain_value,
+    volume_names,
 )
-from .guards import check_inputs, check_path
-from .opening import PROBABILITY_ATTRS, UNFINISHED, WRITER, open_dataset, with_volumes
+from .guards import check_inputs, check_path, check_sample
+from .metadata import begin_store, finish_store, is_current, small_files, sweep_store, write_files
+from .opening import PROBABILITY_ATTRS, open_dataset, with_volumes
+from .paths import make_parent, new_path
 from .pyramid import LEVEL_NAME, coarsen, multiscales, needs_level
 
 
@@ -58,13 +58,13 @@ def save_stack(
         Any stack; lazy volumes are computed one block at a time, on the workers of the current
         Dask client if there is one.
     path
-        Folder to be made; one that holds a stack is brought up to date.
+        Folder to be made; one that holds a stack of the same sample is brought up to date.
     resume
         Keep the finished blocks of an earlier run with the same inputs, parameters and version;
         of volumes derived by other means than fibdask's stages, nothing is kept.
     pyramid
-        Add OME-Zarr 0.5 metadata and coarser levels; by default where z is regular, because
-        uneven depths cannot be expressed there.
+        Add coarser levels for viewers; by default where z is regular. OME-Zarr 0.5 metadata are
+        written wherever it is, because uneven depths cannot be expressed there.
 
     Returns
     -------
@@ -76,18 +76,20 @@ def save_stack(
     BlocksFailedError
         If blocks failed; the finished ones are kept for the next run.
     ConventionError
-        If the stack breaks a rule, or would overwrite what it is computed from.
+        If the stack breaks a rule, the path is none, what the stack is computed from would be
+        overwritten, or the path holds a stack of another sample and `resume` is set.
     MemoryBudgetError
         If a block does not fit a worker; nothing is touched.
     StackReadError
-        If the path is something else than a stack, or is being written by another process.
+        If the path is something else than a stack, cannot be made, or is being written by
+        another process.
     """
-    path = Path(path)
+    path = new_path(path).absolute()
     counts = path.with_name(f".{path.name}.counts")
     client = current_client()
     threads, memory = worker_limits(client)
     execution = Execution(client, threads, memory, resume=resume, counts=counts)
-    reports = write_stack(stack, path, execution, pyramid=pyramid)
+    reports = write_stack(stack, path, execution, pyramid=pyramid, same_sample=resume)
     raise_failures(reports)
     shutil.rmtree(counts, ignore_errors=True)
     return path
@@ -105,9 +107,7 @@ class StoredVolume:
 def volume_targets(stack: xr.Dataset, path: Path, block_bytes: int) -> list[StoredVolume]:
     """Return where each volume of a stack is written below a path, and in which blocks."""
     volumes = []
-    for name in VOLUMES:
-        if name not in stack.variables:
-            continue
+    for name in volume_names(stack):
         variable = stack[name].variable
         probability = name == "solid_probability"
         array = variable._data if isinstance(variable._data, np.ndarray) else variable.data
@@ -140,29 +140,46 @@ def write_stack(
     *,
     pyramid: bool | None = None,
     name: str = "",
+    same_sample: bool = False,
 ) -> list[StageReport]:
-    """Write a stack with a given execution and return a report for each array and reduction."""
+    """Write a stack with a given execution and return a report for each array and reduction.
+
+    Of the `same_sample` only, a finished store is brought up to date.
+    """
     stack = finish_stack(stack)
     pyramid = _check_pyramid(stack, pyramid)
+    path = path.absolute()
     check_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_name(f".{path.name}.lock")):
+    make_parent(path)
+    with locked(path.with_name(f".{path.name}.lock"), what=path, passing=True):
         volumes = volume_targets(stack, path, execution.block_bytes)
         _check_budgets(volumes, execution)
-        check_inputs([(v.target, v.array) for v in volumes], path, resume=execution.resume)
-        reports = _write_level(stack, path, execution, name)
+        complete = _complete(volumes, execution)
+        check_inputs([(v.target, v.array) for v in volumes], path, complete)
+        if same_sample:
+            check_sample(stack, path, [v.target for v in volumes if v.target.path not in complete])
+        reports = _write_level(stack, volumes, complete, path, execution, name)
         levels, folder = [stack], path
         while pyramid and needs_level(levels[-1]) and not _failed(reports):
             level = coarsen(with_volumes(open_dataset(folder), folder))
             folder = path / LEVEL_NAME.format(len(levels))
+            volumes = volume_targets(level, folder, execution.block_bytes)
             label = f"{name or 'pyramid'} level {len(levels)}"
-            reports += _write_level(level, folder, execution, label)
-            _finish(folder, level, None)
+            complete = _complete(volumes, execution)
+            reports += _write_level(level, volumes, complete, folder, execution, label)
+            if not _failed(reports):
+                finish_store(folder, level, small_files(level), None)
             levels.append(level)
         if not _failed(reports):
-            _drop(path, stack, len(levels))
-            _finish(path, stack, multiscales(levels) if pyramid else None)
+            _drop_levels(path, len(levels))
+            ome = multiscales(levels) if is_regular(stack) else None
+            finish_store(path, stack, small_files(stack), ome)
     return reports
+
+
+def _complete(volumes: Iterable[StoredVolume], execution: Execution) -> set[Path]:
+    """Return where the volumes lie of which nothing is missing."""
+    return {v.target.path for v in volumes if execution.resume and is_complete(v.array, v.target)}
 
 
 def _failed(reports: Iterable[StageReport]) -> bool:
@@ -170,46 +187,42 @@ def _failed(reports: Iterable[StageReport]) -> bool:
 
 
 def _check_budgets(volumes: Iterable[StoredVolume], execution: Execution) -> None:
-    """Refuse what does not fit a worker before anything is touched."""
+    """Refuse what does not fit a worker before anything is touched; the largest need is told."""
+    needs = []
     for volume in volumes:
         source = origin(volume.array)
         reductions = source.reductions if isinstance(source, Source) else ()
-        needs = [reduction_forecast(reduction) for reduction in reductions]
-        needed = max(forecast(volume.array, volume.target), *needs, 0)
-        check_budget(volume.name, needed, execution.threads, execution.memory_limit)
+        needs.append((forecast(volume.array, volume.target), volume.name))
+        needs += [(reduction_forecast(reduction), volume.name) for reduction in reductions]
+    needed, name = max(needs, default=(0, ""))
+    check_budget(name, needed, execution.threads, execution.memory_limit)
 
 
-def _finish(path: Path, stack: xr.Dataset, ome: Mapping[str, Any] | None) -> None:
-    """Give a store its final attributes."""
-    group = zarr.open_group(path, mode="r+")
-    attrs = json.loads(json.dumps(stack.attrs, default=plain_value))
-    if "coordinates" in group.attrs:
-        attrs["coordinates"] = group.attrs["coordinates"]
-    if ome:
-        attrs["ome"] = ome
-    attrs["z_sampling"] = "regular" if is_regular(stack) else "variable"
-    group.attrs.put(attrs | {WRITER: VERSION})
-
-
-def _drop(path: Path, stack: xr.Dataset, levels: int) -> None:
-    """Remove variables and levels that an earlier stack had and this one has not."""
-    kept = {str(name) for name in stack.variables} | {
-        LEVEL_NAME.format(n) for n in range(1, levels)
-    }
-    for child in path.iterdir():
-        known = child.name in VARIABLES or child.name.startswith(LEVEL_NAME.format(""))
-        if child.is_dir() and known and child.name not in kept:
+def _drop_levels(path: Path, levels: int) -> None:
+    """Remove coarser levels that an earlier stack had and this one has not."""
+    kept = {LEVEL_NAME.format(n) for n in range(1, levels)}
+    for child in path.glob(LEVEL_NAME.format("*")):
+        if child.is_dir() and child.name not in kept:
             shutil.rmtree(child)
 
 
 def _write_level(
-    stack: xr.Dataset, path: Path, execution: Execution, name: str
+    stack: xr.Dataset,
+    volumes: list[StoredVolume],
+    complete: set[Path],
+    path: Path,
+    execution: Execution,
+    name: str,
 ) -> list[StageReport]:
-    """Write coordinates and volumes of one resolution."""
-    _write_small_variables(stack, path)
+    """Write coordinates and volumes of one resolution; of what is all there, nothing."""
+    sweep_store(path)
+    names, files = [volume.name for volume in volumes], small_files(stack)
+    if len(complete) < len(volumes) or not is_current(path, files, names):
+        begin_store(path)
+        write_files(path, files, names)
     reports: list[StageReport] = []
-    for volume in volume_targets(stack, path, execution.block_bytes):
-        reports += _write_volume(volume, execution, name)
+    for volume in volumes:
+        reports += _write_volume(volume, execution, name, volume.target.path in complete)
     return reports
 
 
@@ -221,13 +234,23 @@ def _check_pyramid(stack: xr.Dataset, pyramid: bool | None) -> bool:
     return regular if pyramid is None else pyramid
 
 
-def _write_volume(volume: StoredVolume, execution: Execution, name: str) -> list[StageReport]:
+def _write_volume(
+    volume: StoredVolume, execution: Execution, name: str, complete: bool
+) -> list[StageReport]:
     """Write one volume; the reductions it depends on are stages of their own."""
+    if is_derived(volume.array) and volume.target.grid.size > 1:
+        warnings.warn(
+            f"{volume.name} is derived by other means than fibdask's stages (such as arithmetic): "
+            "if saving is interrupted, it begins again; save what it is derived from, and derive "
+            "after opening that",
+            FibdaskWarning,
+            stacklevel=2,
+        )
     label = name or volume.name
     source = origin(volume.array)
     reductions = source.reductions if isinstance(source, Source) else ()
     reports: list[StageReport] = []
-    if execution.resume and is_complete(volume.array, volume.target):
+    if complete:
         for reduction in reductions:
             blocks = reduction.partials.grid.size
             reports.append(skip_array(f"{label} histogram", blocks, execution))
@@ -243,18 +266,6 @@ def _write_volume(volume: StoredVolume, execution: Execution, name: str) -> list
         values[reduction.token] = reduction.result(counts)
     reports.append(write_array(volume.array, volume.target, execution, name=label, values=values))
     return reports
-
-
-def _write_small_variables(stack: xr.Dataset, path: Path) -> None:
-    """Write coordinates and per-slice variables anew."""
-    small = stack.drop_vars([name for name in VOLUMES if name in stack.variables])
-    small = small.load().drop_encoding()
-    small.attrs = {UNFINISHED: True, WRITER: VERSION}
-    for name in small.variables:
-        shutil.rmtree(path / str(name), ignore_errors=True)
-    for leftover in path.glob("zarr.*.partial"):  # of a write that was killed
-        leftover.unlink()
-    small.to_zarr(path, mode="a", zarr_format=3, consolidated=False)
 
 
 def raise_failures(reports: Iterable[StageReport]) -> None:

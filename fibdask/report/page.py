@@ -45,7 +45,7 @@ def write_report(
         What is known of the run: `title`, `version`, `created`, `recipe` (TOML), `assumptions`
         ("voltage = 2"), and `stages`, a list of `name`, `blocks`, `blocks_run`, `blocks_skipped`,
         `blocks_failed`, `seconds`, `forecast_bytes`, `peak_bytes` and `failures` (each with
-        `block` and `cause`).
+        `block` and `cause`), and `error`, a sentence if the run ended early.
     estimates
         What was estimated of the slices, by stage: for `align`, as `estimate_shifts` returns it;
         for `thickness`, what `estimate_slice_thickness` returns as a dataset, with the variable
@@ -100,13 +100,16 @@ def write_page(
 
 
 def _notes(summary: Mapping[str, Any]) -> str:
-    """Return banners: failed blocks in red, assumed values in yellow."""
+    """Return banners: failed blocks and what else ended the run in red, assumptions in yellow."""
     notes = []
     failed = sum(stage.get("blocks_failed", 0) for stage in summary.get("stages", []))
     if failed:
         blocks = "1 block failed" if failed == 1 else f"{failed} blocks failed"
         text = f'<strong>{blocks}.</strong> What follows is incomplete; see <a href="#failures">'
         notes.append(f'<p class="banner alarm" role="alert">{text}failed blocks</a>.</p>')
+    elif summary.get("error"):
+        text = f"<strong>The run ended early:</strong> {escape(str(summary['error']))}."
+        notes.append(f'<p class="banner alarm" role="alert">{text} What follows is incomplete.</p>')
     assumptions = [escape(str(text)) for text in summary.get("assumptions", [])]
     if assumptions:
         text = "<strong>Assumed, not measured:</strong> " + "; ".join(assumptions) + "."

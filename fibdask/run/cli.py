@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..conventions import VERSION, FibdaskError, FibdaskWarning, RecipeError
+from .shown import lines
 
 
 def _say(text: str, *, quiet: bool = False) -> None:
@@ -146,6 +147,14 @@ def demo(out: str, fresh: bool, quiet: bool) -> None:
 @click.option("--slice-thickness", type=float, help="nm.")
 @click.option("--z-file", "--z", type=click.Path(), help="CSV with z or thickness of each slice.")
 @click.option("--detector", help="Detector of a file that holds several.")
+@click.option("--dataset", help="Dataset of an HDF5 file that holds several.")
+@click.option(
+    "--crop",
+    multiple=True,
+    type=(click.Choice(["y", "x"]), int, int),
+    metavar="AXIS START STOP",
+    help="Pixels to keep along y or x, such as 'y 0 884'.",
+)
 @_options("fresh", "quiet")
 def import_(
     source: tuple[str, ...],
@@ -155,6 +164,8 @@ def import_(
     slice_thickness: float | None,
     z_file: str | None,
     detector: str | None,
+    dataset: str | None,
+    crop: tuple[tuple[str, int, int], ...],
     fresh: bool,
     quiet: bool,
 ) -> None:
@@ -172,6 +183,8 @@ def import_(
         slice_thickness=slice_thickness,
         z=z_file,
         detector=detector,
+        dataset=dataset,
+        crop={axis: (start, stop) for axis, start, stop in crop} or None,
         resume=not fresh,
     )
     _say(f"stack: {path}", quiet=quiet)
@@ -194,9 +207,14 @@ def _pixel_size(text: str | None) -> tuple[float, float] | None:
 @click.argument("stack", type=click.Path())
 @_options("json", "quiet")
 def info(stack: str, as_json: bool, quiet: bool) -> None:
-    """Say what STACK holds."""
-    from .info import describe_stack, format_description
+    """Say what STACK, a store or the folder of a run, holds."""
+    from .folder import SUMMARY
+    from .info import describe_run, describe_stack, format_description, format_run
 
+    if (Path(stack) / SUMMARY).is_file():
+        run = describe_run(stack)
+        _print(run, format_run(run), as_json=as_json, quiet=quiet)
+        return
     description = describe_stack(stack)
     _print(description, format_description(description), as_json=as_json, quiet=quiet)
 
@@ -206,10 +224,10 @@ def info(stack: str, as_json: bool, quiet: bool) -> None:
 @_options("input", "out", "json", "quiet")
 def check(recipe: str, input_path: str | None, out: str | None, as_json: bool, quiet: bool) -> None:
     """Check RECIPE and its input; nothing is computed."""
-    from .planning import check_recipe
+    from .planning import check_recipe, format_check
 
     found = check_recipe(recipe, input_path=input_path, output_path=out)
-    _print(found, f"{recipe} is fine: {found['size']}", as_json=as_json, quiet=quiet)
+    _print(found, format_check(found), as_json=as_json, quiet=quiet)
 
 
 @cli.command()
@@ -275,20 +293,25 @@ def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, qu
 @click.argument("stack", type=click.Path())
 @click.option("--phase", "phase_path", type=click.Path(), help="TIFF to write the phase to.")
 @click.option("--statistics", "csv_path", type=click.Path(), help="CSV to write statistics to.")
-@click.option("--max-lag", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option("--max-lag", type=click.IntRange(min=1), help="Voxels; by default the run's, or 128.")
 @_options("quiet")
 def export(
-    stack: str, phase_path: str | None, csv_path: str | None, max_lag: int, quiet: bool
+    stack: str, phase_path: str | None, csv_path: str | None, max_lag: int | None, quiet: bool
 ) -> None:
     """Write the phase as TIFF, or the statistics as CSV.
 
     STACK is a store, or a run's folder.
     """
-    from .exporting import export_phase, stored_statistics, write_statistics
+    from .exporting import check_suffix, export_phase, stored_statistics, write_statistics
 
     if not phase_path and not csv_path:
         msg = "export needs --phase OUT.tif or --statistics OUT.csv"
         raise RecipeError(msg)
+    if max_lag and not csv_path:
+        msg = "--max-lag is of --statistics OUT.csv, which is not given"
+        raise RecipeError(msg)
+    if csv_path:
+        check_suffix(Path(csv_path), (".csv",))
     if phase_path:
         _say(f"phase: {export_phase(stack, Path(phase_path))}", quiet=quiet)
     if csv_path:
@@ -300,7 +323,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any) 
     """Print a warning; where in the code it arose is told of other packages' only."""
     own = issubclass(category, FibdaskWarning)
     where = "" if own else f" ({place[0]}:{place[1]})"
-    click.echo(f"warning: {message}{where}", err=True)
+    click.echo(f"warning: {lines(message)}{where}", err=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -316,10 +339,10 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("interrupted; run again to go on", err=True)
         sys.exit(1)
     except FibdaskError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {lines(error)}", err=True)
         sys.exit(2 if isinstance(error, RecipeError) else 1)
     except OSError as error:  # a full disk, a folder that may not be written
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {lines(error)}", err=True)
         sys.exit(1)
 
 

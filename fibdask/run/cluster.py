@@ -1,7 +1,11 @@
 """Workers: the only place that starts any."""
 
 import logging
+import multiprocessing
 import os
+import sys
+from collections.abc import Mapping
+from typing import Any
 
 import dask
 import distributed
@@ -19,12 +23,18 @@ _WORKER_CONFIG = {
 }
 
 
+_GUARD = (
+    'a script must call local_cluster under `if __name__ == "__main__":`, or workers call it too'
+)
+
+
 def local_cluster(
     *, workers: int | None = None, threads: int = 1, memory: str | int | None = None
 ) -> distributed.Client:
     """Start worker processes on this machine and return a client that owns them.
 
-    Call it under `if __name__ == "__main__":`, since worker processes import the calling script.
+    In a script, call it under `if __name__ == "__main__":`, since worker processes import the
+    script, and would call it themselves.
 
     Parameters
     ----------
@@ -40,19 +50,54 @@ def local_cluster(
     -------
     Client
         Also a context manager; closing it ends the workers.
+
+    Raises
+    ------
+    RecipeError
+        If the workers cannot be started, as in a script without that line.
     """
+    _end_if_worker()
     workers = workers or os.cpu_count() or 1
-    limit = parse_memory(memory) or int(0.9 * psutil.virtual_memory().available / workers)
+    limit = _worker_memory(workers, memory)
     environment = {"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": threads}
     with dask.config.set(_WORKER_CONFIG | environment):
-        return distributed.Client(
-            n_workers=workers,
-            threads_per_worker=threads,
-            memory_limit=limit,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            return distributed.Client(
+                n_workers=workers,
+                threads_per_worker=threads,
+                memory_limit=limit,
+                processes=True,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+            )
+        except RuntimeError as error:
+            msg = f"{workers} workers of {limit} bytes ended while they started; {_GUARD}"
+            raise RecipeError(msg) from error
+
+
+def _end_if_worker() -> None:
+    """End a process that is to become a worker but starts workers while it imports the script.
+
+    It must neither wait for workers of its own nor go on, for its parent waits for it.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(1)
+
+
+def _worker_memory(workers: int, memory: str | int | None) -> int:
+    """Return the memory of each worker on this machine in bytes."""
+    return parse_memory(memory) or int(0.9 * psutil.virtual_memory().available / workers)
+
+
+def planned_worker(options: Mapping[str, Any]) -> tuple[int, int | None]:
+    """Return threads and memory in bytes of a worker that the table [cluster] of a recipe asks for.
+
+    The memory is None where the workers are those of a running scheduler, which knows it.
+    """
+    if options["scheduler"]:
+        return options["threads"], None
+    workers = options["workers"] or os.cpu_count() or 1
+    return options["threads"], _worker_memory(workers, options["memory"])
 
 
 def parse_memory(text: str | int | None) -> int | None:

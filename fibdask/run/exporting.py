@@ -1,14 +1,24 @@
 """Write results for other programs: phase as TIFF, statistics as CSV."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import tifffile
 import xarray as xr
 
-from ..conventions import FibdaskError, StackReadError, axis_spacing
+from ..conventions import (
+    ConventionError,
+    FibdaskError,
+    RecipeError,
+    StackReadError,
+    axis_spacing,
+    is_regular,
+    recorded_steps,
+)
 from ..io import open_stack
 from ..statistics import (
     connected_fraction,
@@ -19,7 +29,13 @@ from ..statistics import (
 from .folder import SUMMARY, RunFolder
 from .results import final_stack, reopen
 
-_SLICES = 32  # planes held in memory at a time
+DEFAULT_LAG = 128
+"""Voxels up to which statistics of a stack are measured, where nothing else is said."""
+
+_SLICES = 32  # planes held in memory at a time,
+_HELD_BYTES = 2**28  # but no more than this
+_LARGEST_TIFF = 2**32 - 2**25  # bytes: its offsets have 32 bits
+_PAGE_BYTES = 1024  # of a page's header, at most
 
 
 def find_phase(path: str | Path) -> xr.Dataset:
@@ -40,21 +56,25 @@ def find_phase(path: str | Path) -> xr.Dataset:
 
 
 def export_phase(path: str | Path, out: Path) -> Path:
-    """Write the phase as a multipage TIFF (0 pore, 255 solid) with spacing in nm for ImageJ."""
+    """Write the phase as a multipage TIFF (0 pore, 255 solid) with its spacing in nm.
+
+    The spacing is told as ImageJ tells it; files above 4 GiB are BigTIFF, one page a plane.
+
+    Raises
+    ------
+    RecipeError
+        If the name is that of another format.
+    ConventionError
+        If planes hold no data, or lie unevenly: a TIFF can say neither.
+    StackReadError
+        If the phase cannot be read or the file not be written.
+    """
+    check_suffix(out, (".tif", ".tiff"))
     stack = find_phase(path)
-    phase = stack["phase"]
-    pixel_y, pixel_x = axis_spacing(stack, "y"), axis_spacing(stack, "x")
-    spacing = float(stack["slice_thickness"].values.mean())
+    _check_planes(path, stack)
     temporary = out.with_name(out.name + ".partial")
     try:
-        with tifffile.TiffWriter(temporary, imagej=True) as writer:
-            writer.write(
-                _planes(phase),
-                shape=phase.shape,
-                dtype="uint8",
-                resolution=(1 / pixel_x, 1 / pixel_y),
-                metadata={"axes": "ZYX", "spacing": spacing, "unit": "nm"},
-            )
+        write_tiff(stack["phase"], temporary)
         temporary.replace(out)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -66,10 +86,78 @@ def export_phase(path: str | Path, out: Path) -> Path:
     return out
 
 
-def _planes(phase: xr.DataArray):  # type: ignore[no-untyped-def]
-    for start in range(0, phase.sizes["z"], _SLICES):
-        block = phase.isel(z=slice(start, start + _SLICES)).values
-        yield from np.where(block == 1, np.uint8(255), np.uint8(0))
+def check_suffix(out: Path, suffixes: tuple[str, ...]) -> None:
+    """Refuse a file whose name promises another format than it gets.
+
+    Raises
+    ------
+    RecipeError
+        Naming the formats.
+    """
+    parts = [suffix.lower() for suffix in out.suffixes[-2:]]
+    promised = "".join(parts) if parts[:1] == [".ome"] else "".join(parts[-1:])
+    if promised and promised not in suffixes:
+        msg = f"{out} cannot be written as {promised}; the format is {' or '.join(suffixes)}"
+        raise RecipeError(msg)
+
+
+def _check_planes(path: str | Path, stack: xr.Dataset) -> None:
+    """Refuse planes that a TIFF would tell as something that they are not."""
+    if not is_regular(stack):
+        thickness = stack["slice_thickness"].values
+        msg = (
+            f"the phase of {path} lies at uneven depths, {thickness.min():.4g} to "
+            f"{thickness.max():.4g} nm apart; a TIFF holds one spacing: reposition the slices first"
+        )
+        raise ConventionError(msg)
+    gaps = _open_gaps(stack)
+    if gaps.any():
+        msg = (
+            f"{gaps.sum()} of {gaps.size} planes of {path} hold no data, the first is plane "
+            f"{int(gaps.argmax())}; a TIFF would show them as pore: inpaint the gaps first"
+        )
+        raise ConventionError(msg)
+
+
+def _open_gaps(stack: xr.Dataset) -> np.ndarray:
+    """Return which planes (z, bool) are neither measured nor filled since they were laid out."""
+    steps = [str(record["step"]) for record in recorded_steps(stack)]
+    laid_out, filled = (
+        max((n for n, step in enumerate(steps) if step == name), default=-1)
+        for name in ("reposition_slices", "inpaint_gaps")
+    )
+    if "measured" not in stack.variables or filled > laid_out:
+        return np.zeros(stack.sizes["z"], bool)
+    gaps: np.ndarray = ~stack["measured"].values
+    return gaps
+
+
+def write_tiff(phase: xr.DataArray, out: Path, *, largest: int = _LARGEST_TIFF) -> None:
+    """Write a phase (z, y, x) on regular axes, as BigTIFF if it needs more than `largest` bytes."""
+    big = phase.size + _PAGE_BYTES * phase.sizes["z"] > largest
+    spacing = axis_spacing(phase, "z")
+    told: dict[str, Any] = {"axes": "ZYX", "spacing": spacing, "unit": "nm"}
+    if big:  # ImageJ's own files end at 4 GiB for all other readers
+        slices = phase.sizes["z"]
+        text = f"ImageJ=1.54f\nimages={slices}\nslices={slices}\nunit=nm\nspacing={spacing}\n"
+    with tifffile.TiffWriter(out, imagej=not big, bigtiff=big) as writer:
+        writer.write(
+            _planes(phase),
+            shape=phase.shape,
+            dtype="uint8",
+            photometric="minisblack",
+            resolution=(1 / axis_spacing(phase, "x"), 1 / axis_spacing(phase, "y")),
+            description=text if big else None,
+            metadata=None if big else told,
+        )
+
+
+def _planes(phase: xr.DataArray) -> Iterator[np.ndarray]:
+    plane = phase.sizes["y"] * phase.sizes["x"]
+    step = max(min(_SLICES, _HELD_BYTES // plane), 1)
+    for start in range(0, phase.sizes["z"], step):
+        for image in phase.isel(z=slice(start, start + step)).values:
+            yield np.where(image == 1, np.uint8(255), np.uint8(0))
 
 
 def measure_stack(path: str | Path, *, max_lag: int) -> xr.Dataset:
@@ -83,29 +171,40 @@ def measure_stack(path: str | Path, *, max_lag: int) -> xr.Dataset:
     return lazy.compute()
 
 
-def stored_statistics(path: str | Path, *, max_lag: int) -> xr.Dataset:
-    """Return the statistics that a run has stored, or compute those of a stack."""
+def stored_statistics(path: str | Path, *, max_lag: int | None) -> xr.Dataset:
+    """Return the statistics that a run has stored, or compute those of a stack.
+
+    Parameters
+    ----------
+    max_lag
+        In voxels. If another than that of the run, they are computed anew; by default that of
+        the run, and 128 for a stack.
+    """
     if (Path(path) / SUMMARY).is_file():
         results = reopen(RunFolder(Path(path)))[1]
-        if results is not None:
+        if results is not None and max_lag in (None, int(results["lag"].max())):
             return results
-    return measure_stack(path, max_lag=max_lag)
+    return measure_stack(path, max_lag=max_lag or DEFAULT_LAG)
 
 
 def write_statistics(results: xr.Dataset, out: Path) -> Path:
-    """Write statistics as one long table: quantity, bound, axis, lag, distance in nm, value.
+    """Write statistics as one long table.
 
-    Rows of confidence intervals name their bound, lower or upper.
+    Its columns are quantity, bound, axis, statistic, lag in voxels, distance and z with their
+    `length_unit`, and value with its `unit`; empty where a quantity has none. Rows of confidence
+    intervals name their bound, lower or upper.
+
+    Raises
+    ------
+    RecipeError
+        If the name is that of another format.
+    StackReadError
+        If the file cannot be written.
     """
-    frames = []
-    for name, array in results.data_vars.items():
-        if array.dims:
-            frame = array.rename("value").to_dataframe().reset_index()
-        else:
-            frame = pd.DataFrame({"value": [float(array)]})
-        frame.insert(0, "quantity", str(name))
-        frames.append(frame)
-    columns = ["quantity", "bound", "axis", "statistic", "lag", "distance", "z", "value"]
+    check_suffix(out, (".csv",))
+    frames = [_rows(str(name), array) for name, array in results.data_vars.items()]
+    columns = ["quantity", "bound", "axis", "statistic", "lag", "distance", "z"]
+    columns += ["length_unit", "value", "unit"]
     table = pd.concat([frame.reindex(columns=columns).astype(object) for frame in frames])
     try:
         table.to_csv(out, index=False)
@@ -113,3 +212,17 @@ def write_statistics(results: xr.Dataset, out: Path) -> Path:
         msg = f"{out} cannot be written: {error.strerror or error}"
         raise StackReadError(msg) from error
     return out
+
+
+def _rows(name: str, array: xr.DataArray) -> pd.DataFrame:
+    """Return a row for each value of a quantity."""
+    if array.dims:
+        frame = array.rename("value").to_dataframe().reset_index()
+    else:
+        frame = pd.DataFrame({"value": [float(array)]})
+    lengths = [array.coords[key].attrs.get("units") for key in ("distance", "z") if key in frame]
+    frame.insert(0, "quantity", name)
+    return frame.assign(
+        length_unit=next(iter(lengths), None),
+        unit=array.attrs.get("units"),
+    )

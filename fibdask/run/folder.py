@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -10,11 +11,15 @@ from typing import Any
 
 from ..blocks import StageReport, is_locked, locked
 from ..conventions import VERSION, StackReadError
+from .summary import parse_summary
 
 SUMMARY = "run.json"
 LOG = "fibdask.log"
 COUNTS = "counts"
 LOCK = "run.lock"
+REPORT = "report.html"
+PARTIAL, REMOVED = ".{}.partial", ".{}.removed"
+"""Names of what is written beside the thing that it replaces, and of what is being removed."""
 _WRITE_EVERY = 1.0  # seconds
 
 
@@ -29,23 +34,33 @@ class RunFolder:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
-        """Keep the folder from being used by two runs at once.
+        """Keep the folder from being used by two runs at once, and clean up after a killed one.
 
         Raises
         ------
         StackReadError
             If another run uses it, or the path is something else than the folder of a run.
         """
-        self._check()
+        self.check()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             msg = f"output path {self.path} cannot be written: {error.strerror}"
             raise StackReadError(msg) from error
         with locked(self.path / LOCK):
+            for pattern in (PARTIAL, REMOVED):
+                for leftover in self.path.glob(pattern.format("*")):
+                    _remove(leftover)
             yield
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse a path that is something else than the folder of a run.
+
+        Raises
+        ------
+        StackReadError
+            Naming it.
+        """
         used = self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir()))
         known = self._file.is_file() or (self.path / LOCK).is_file()
         if used and not known:
@@ -67,9 +82,11 @@ class RunFolder:
             "assumptions": assumptions,
             "state": "running",
             "stages": [],
+            "stores": {},
+            "error": None,
         }
-        (self.path / "recipe.toml").write_text(recipe, encoding="utf-8")
         self._write()
+        _replace(self.path / "recipe.toml", recipe)
 
     @property
     def _file(self) -> Path:
@@ -88,9 +105,12 @@ class RunFolder:
             If there is none.
         """
         try:
-            summary = dict(json.loads(self._file.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            msg = f"{self.path} is not the folder of a run: {SUMMARY} cannot be read ({error})"
+            summary = parse_summary(self._file.read_text(encoding="utf-8"))
+        except OSError as error:
+            msg = f"{self.path} is not the folder of a run: {SUMMARY}: {error.strerror}"
+            raise StackReadError(msg) from None
+        except ValueError as error:
+            msg = f"{self._file} is damaged: {error}; run the recipe anew with --fresh"
             raise StackReadError(msg) from None
         if summary.get("state") == "running" and not is_locked(self.path / LOCK):
             summary["state"] = "interrupted"
@@ -103,15 +123,30 @@ class RunFolder:
         if now or time.monotonic() - self._written > _WRITE_EVERY:
             self._write()
 
-    def finish(self, state: str) -> None:
-        """Write the last summary of a run."""
-        self.summary["state"] = state
+    def begin_store(self, name: str) -> Path:
+        """Note that a store is being made, and return its path; not done, it is not read."""
+        self.summary["stores"][name] = "unfinished"
+        self._write()
+        return self.store(name)
+
+    def end_store(self, name: str) -> None:
+        """Note that a store is done."""
+        self.summary["stores"][name] = "done"
         self._write()
 
+    def finish(self, state: str, error: str | None = None) -> None:
+        """Write the last summary of a run, with what ended it."""
+        self.summary |= {"state": state, "error": error}
+        self._write()
+
+    def discard(self, path: Path) -> None:
+        """Remove something of an earlier run: at once for readers, though it takes its time."""
+        removed = path.with_name(REMOVED.format(path.name))
+        path.rename(removed)
+        _remove(removed)
+
     def _write(self) -> None:
-        temporary = self._file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self.summary, indent=1), encoding="utf-8")
-        temporary.replace(self._file)
+        _replace(self._file, json.dumps(self.summary, indent=1))
         self._written = time.monotonic()
 
     def merge(self, name: str, reports: list[StageReport]) -> dict[str, Any]:
@@ -133,3 +168,18 @@ class RunFolder:
             for key in ("peak_bytes", "forecast_bytes"):
                 stage[key] = max(int(stage[key]), int(earlier[key]))
         return stage
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file beside the old one and put it in its place, so that it is always whole."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder; of a link the link, not what it points to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -10,6 +10,11 @@ import xarray as xr
 from ..blocks import format_bytes
 from ..conventions import VOLUMES, axis_spacing, is_regular, recorded_steps
 from ..io import open_stack
+from .folder import RunFolder
+from .ownership import earlier_run
+from .results import done_stores
+from .shown import one_line
+from .stages import STORES
 
 
 def describe_stack(path: str | Path) -> dict[str, Any]:
@@ -70,6 +75,43 @@ def format_description(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def describe_run(path: str | Path) -> dict[str, Any]:
+    """Return what the folder of a run holds: of each store its state, and of stacks their sizes."""
+    folder = RunFolder(Path(path))
+    summary, earlier = folder.read(), earlier_run(folder)
+    stores = {name: {"state": state} for name, state in summary["stores"].items()}
+    for name in set(done_stores(summary)) & set(STORES):
+        stack = describe_stack(folder.store(name))
+        stores[name] |= {key: stack[key] for key in ("path", "sizes", "variables")}
+    others = [name for name in (earlier.stores if earlier else ()) if name not in stores]
+    told = ("title", "state", "error", "created", "version", "recipe")
+    return {
+        "path": str(path),
+        **{key: summary[key] for key in told},
+        "stores": stores,
+        "stores_of_earlier_runs": others,
+    }
+
+
+def format_run(record: Mapping[str, Any]) -> str:
+    """Format the description of a run for people."""
+    lines = [f"{record['path']}", f"  run: {_headline(record)}"]
+    for name, store in record["stores"].items():
+        sizes = " × ".join(f"{n} {dim}" for dim, n in store.get("sizes", {}).items())
+        held = f": {', '.join(store['variables'])}; {sizes}" if sizes else ""
+        state = "" if store["state"] == "done" else f" ({store['state']})"
+        lines.append(f"  store {name}{state}{held}")
+    if record["stores_of_earlier_runs"]:
+        lines.append(f"  of earlier runs: {', '.join(record['stores_of_earlier_runs'])}")
+    return "\n".join([*lines, "", *map(one_line, record["recipe"].splitlines())])
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    """Return title, state and time of a run, and what ended it."""
+    cause = f"; {one_line(summary['error'])}" if summary["error"] else ""
+    return f"{one_line(summary['title'])}: {summary['state']} ({summary['created']}){cause}"
+
+
 def format_status(summary: Mapping[str, Any]) -> str:
     """Format the summary of a run for people."""
     header = ("stage", "blocks", "run", "skipped", "failed", "seconds", "forecast", "peak")
@@ -86,11 +128,11 @@ def format_status(summary: Mapping[str, Any]) -> str:
         )
         for stage in summary["stages"]
     ]
-    lines = [f"{summary['title']}: {summary['state']} ({summary['created']})", *table(header, rows)]
+    lines = [_headline(summary), *table(header, rows)]
     for stage in summary["stages"]:
         for failure in stage["failures"]:
             place = f"{stage['name']} block {tuple(failure['block'])} ({failure['place']})"
-            lines.append(f"failed: {place}: {failure['cause']}")
+            lines.append(one_line(f"failed: {place}: {failure['cause']}"))
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 """Run a recipe: each stage is called lazily, then its result is stored, resumed and reopened."""
 
-import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,25 +12,25 @@ import xarray as xr
 from ..blocks import (
     Execution,
     StageReport,
-    check_budget,
     current_client,
     keep_values,
     worker_limits,
 )
-from ..conventions import VOLUMES, FibdaskError
+from ..conventions import VOLUMES, FibdaskError, FibdaskWarning
 from ..io import open_stack
 from ..io.store import raise_failures, write_stack
 from .estimates import ESTIMATES
 from .folder import COUNTS, LOG, RunFolder
-from .planning import plan_stages
+from .ownership import check_owner, remove_earlier, replaced_input
+from .planning import check_plan, plan_stages
 from .progress import LOGGER, RunMonitor, log_file
 from .recipe import Recipe, blamed_on, call_stage, read_recipe
 from .results import compute_results, report_run, store_results
+from .shown import one_line
 from .stages import (
     ESTIMATE,
     MEASUREMENT,
     STATISTICS,
-    STORES,
     accuracy,
     first_name,
     first_stack,
@@ -59,7 +59,8 @@ def run_recipe(
         Dask client whose workers make the blocks; by default the current one, or none: then this
         process makes them.
     resume
-        Keep what an earlier run finished with the same inputs, parameters and version.
+        Keep what an earlier run finished with the same inputs, parameters and version. If not,
+        what lies in the output folder is removed first, whatever recipe it is of.
     quiet
         Print nothing.
 
@@ -72,9 +73,15 @@ def run_recipe(
     Raises
     ------
     RecipeError, ConventionError, StackReadError, MemoryBudgetError
-        Before blocks are made, if something is wrong.
+        Before blocks are made, if something is wrong; also if results of another recipe lie in
+        the output folder.
     BlocksFailedError
         If blocks failed; everything finished stays, and running again makes only what is missing.
+
+    Warns
+    -----
+    FibdaskWarning
+        If results of another input are replaced.
     """
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     client = client or current_client()
@@ -84,7 +91,8 @@ def run_recipe(
 class Pipeline:
     """One run of a recipe; its input is opened at once, so that errors come before workers.
 
-    A run `until` a stage leaves what an earlier one has stored of the stages after it.
+    A run `until` a stage leaves what an earlier one has stored of the stages after it. Without
+    `resume`, what earlier runs have stored is removed.
     """
 
     def __init__(
@@ -93,11 +101,12 @@ class Pipeline:
         self.recipe = recipe if until is None else recipe.until(until)
         self.whole = recipe
         self.folder = RunFolder(Path(recipe.tables["output"]["path"]))
+        self.monitor = RunMonitor(self._listen, quiet=quiet)
         self.execution = Execution(
             resume=resume,
             counts=self.folder.path / COUNTS,
             block_bytes=recipe.tables["output"]["block_mib"] * 2**20,
-            monitor=RunMonitor(self._listen, quiet=quiet),
+            monitor=self.monitor,
         )
         self.stacks: dict[str, xr.Dataset] = {}
         self.estimates: dict[str, xr.Dataset] = {}
@@ -105,6 +114,9 @@ class Pipeline:
         self._stage = ""
         self._reports: list[StageReport] = []
         self._source = first_stack(recipe)
+        self.folder.check()
+        if resume:
+            check_owner(self.folder, recipe)
 
     def run(self, client: distributed.Client | None) -> xr.Dataset:
         """Run all stages, then write the report, whatever happened."""
@@ -112,33 +124,31 @@ class Pipeline:
         self.execution = replace(
             self.execution, client=client, threads=threads, memory_limit=memory
         )
-        for row in plan_stages(self.recipe, self._source):
-            name, needed = row["name"], row["task_bytes"]
-            check_budget(name, needed, self.execution.threads, self.execution.memory_limit)
+        check_plan(plan_stages(self.recipe, self._source), threads, memory)
         with self.folder.taken(), log_file(self.folder.path / LOG):
+            self._take_over()
             self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())
-            self._drop_other_stages()
             LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)
             try:
                 stack = self._run_stages(self._source)
             except BaseException as error:
                 LOGGER.error("%s: %s", type(error).__name__, error)
-                self._close("failed" if isinstance(error, FibdaskError) else "interrupted")
+                self._close(*_ending(error))
                 raise
             self._close("done")
             LOGGER.info("done")
         return stack
 
-    def _drop_other_stages(self) -> None:
-        """Remove what an earlier recipe stored for stages that this one has not."""
-        source = str(Path(self.recipe.tables.get("input", {}).get("path") or "").resolve())
-        if source.startswith(str(self.folder.path.resolve())):
+    def _take_over(self) -> None:
+        """Say whose results this run replaces, or remove them if all is to be made anew."""
+        if not self.execution.resume:
+            if removed := remove_earlier(self.folder, self.whole):
+                self.monitor.say(removed)
             return
-        first = first_name(self.recipe)
-        for name in (*STORES, STATISTICS):
-            if name != first and name not in self.whole.tables:
-                shutil.rmtree(self.folder.store(name), ignore_errors=True)
-                shutil.rmtree(self.folder.store(f"{name}{ESTIMATE}"), ignore_errors=True)
+        check_owner(self.folder, self.whole)
+        if replaced := replaced_input(self.folder, self.whole):
+            LOGGER.warning(replaced)
+            warnings.warn(replaced, FibdaskWarning, stacklevel=4)
 
     def _run_stages(self, stack: xr.Dataset) -> xr.Dataset:
         first = first_name(self.recipe)
@@ -167,7 +177,7 @@ class Pipeline:
         self._stage, self._reports = name, []
         with blamed_on(name):
             numbers = ESTIMATES[name].solve(stack, self._compute, table)
-            store_results(numbers, self.folder.store(f"{name}{ESTIMATE}"))
+            store_results(numbers, self.folder, f"{name}{ESTIMATE}")
             self.estimates[name] = numbers
             return ESTIMATES[name].use(stack, numbers, table)
 
@@ -180,7 +190,7 @@ class Pipeline:
 
     def _keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
         """Store variables of a stage and return the stack that reads them from there."""
-        path = self.folder.store(name)
+        path = self.folder.begin_store(name)
         lazy = [v for v in VOLUMES if v in stack.variables and v not in kept]
         pyramid = None if last and self.recipe.tables["output"]["pyramid"] else False
         self._stage, self._reports = name, []
@@ -189,6 +199,7 @@ class Pipeline:
             without = without.drop_dims("voltage")
         reports = write_stack(without, path, self.execution, pyramid=pyramid, name=name)
         raise_failures(reports)
+        self.folder.end_store(name)
         stored = open_stack(path)
         return stored.assign({v: stack[v] for v in lazy}) if lazy else stored
 
@@ -205,17 +216,25 @@ class Pipeline:
         lazy = call_stage(STATISTICS, phase_of(stack), self.recipe.tables[STATISTICS])
         lazy = lazy.assign(accuracy(self.stacks.values()))
         results = compute_results(lazy, self.execution)
-        store_results(results, self.folder.store(STATISTICS))
+        store_results(results, self.folder, STATISTICS)
         return results
 
     def _assumptions(self) -> list[str]:
         table = self.recipe.tables.get("input", {})
         return [f"{key} = {table.get(key)}" for key in table.get("assumed") or []]
 
-    def _close(self, state: str) -> None:
-        self.folder.finish(state)
+    def _close(self, state: str, error: str | None = None) -> None:
+        self.folder.finish(state, error)
         if self.recipe.tables["output"]["report"]:
             report_run(self.folder, self.stacks, self.estimates, self.statistics)
+
+
+def _ending(error: BaseException) -> tuple[str, str | None]:
+    """Return the state in which an error leaves a run, and its cause in a sentence."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", None
+    text = one_line(str(error).split("\n")[0])
+    return "failed", text if isinstance(error, FibdaskError) else f"{type(error).__name__}: {text}"
 
 
 def _part(report: StageReport) -> str:

@@ -1,6 +1,6 @@
 """Forecast a recipe: blocks, tasks, memory and disk, from metadata alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from ..blocks import (
     Source,
     StoredArray,
     array_token,
+    check_budget,
     forecast,
     format_bytes,
     from_source,
+    least_memory,
     origin,
     reduction_forecast,
     values_target,
@@ -22,10 +24,11 @@ from ..blocks import (
 from ..conventions import VOLUMES, finish_stack, is_regular
 from ..io.pyramid import coarsen, needs_level
 from ..io.store import volume_targets
-from .cluster import parse_memory
+from .cluster import planned_worker
 from .estimates import ESTIMATES, THICKNESS
 from .info import table
 from .recipe import Recipe, blamed_on, call_stage, read_recipe
+from .shown import one_line
 from .stages import (
     MEASUREMENT,
     STATISTICS,
@@ -41,15 +44,22 @@ from .stages import (
 
 
 def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
-    """Check a recipe and build every stage lazily; return the size of its input.
+    """Check a recipe and build every stage lazily; return the size and memory that it needs.
 
     Raises
     ------
     FibdaskError
         What a run would raise before its first block.
     """
-    forecast = plan_recipe(recipe, **paths)
-    return {"recipe": str(recipe), "size": forecast["size"], "stages": len(forecast["stages"])}
+    plan = plan_recipe(recipe, **paths)
+    check_plan(plan["stages"], plan["threads"], plan["worker_bytes"])
+    told = {key: plan[key] for key in ("size", "threads", "least_bytes", "worker_bytes", "fits")}
+    return {"recipe": str(recipe), "stages": len(plan["stages"]), **told}
+
+
+def format_check(found: Mapping[str, Any]) -> str:
+    """Say that a recipe is fine, and whether it fits the workers."""
+    return f"{found['recipe']} is fine: {found['size']}; {_verdict(found)}"
 
 
 def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -> dict[str, Any]:
@@ -60,13 +70,37 @@ def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -
         images = call_stage("simulate", stack, recipe.tables["simulate"])
     size = " × ".join(f"{n} {dim}" for dim, n in images.sizes.items())
     rows = plan_stages(recipe, stack)
+    threads, limit = planned_worker(recipe.tables["cluster"])
+    least = least_memory(max((row["task_bytes"] for row in rows), default=0), threads)
     return {
         "title": recipe.title,
         "size": size,
         "stages": rows,
-        "worker_bytes": parse_memory(recipe.tables["cluster"]["memory"]),
+        "threads": threads,
+        "least_bytes": least,
+        "worker_bytes": limit,
+        "fits": None if limit is None else least <= limit,
         "disk_bytes": sum(row["disk_bytes"] for row in rows),
     }
+
+
+def check_plan(rows: Sequence[Mapping[str, Any]], threads: int, memory: int | None) -> None:
+    """Refuse a plan of which a stage does not fit a worker; the largest need is told.
+
+    Parameters
+    ----------
+    threads, memory
+        Of a worker; `memory` in bytes, None for no limit.
+
+    Raises
+    ------
+    MemoryBudgetError
+        With the forecast, the limit and what to change.
+    """
+    if rows:
+        largest = max(rows, key=lambda row: row["task_bytes"])
+        remedy = ", or use smaller blocks ([output] block_mib)"
+        check_budget(largest["name"], largest["task_bytes"], threads, memory, remedy)
 
 
 def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
@@ -208,14 +242,23 @@ def format_plan(plan: Mapping[str, Any]) -> str:
         )
         for row in plan["stages"]
     ]
-    limit = plan["worker_bytes"]
-    largest = max(row["task_bytes"] for row in plan["stages"])
-    memory = "an equal share of free memory" if limit is None else format_bytes(limit)
+    largest = max((row["task_bytes"] for row in plan["stages"]), default=0)
     return "\n".join(
         [
-            f"{plan['title']}: {plan['size']}",
+            f"{one_line(plan['title'])}: {plan['size']}",
             *table(header, rows),
-            f"largest process: {format_bytes(largest)}; each worker has {memory}",
+            f"largest process: {format_bytes(largest)}; {_verdict(plan)}",
             f"disk, uncompressed: {format_bytes(plan['disk_bytes'])}",
         ]
     )
+
+
+def _verdict(plan: Mapping[str, Any]) -> str:
+    """Say whether a plan fits the workers that a run would have."""
+    threads, limit = plan["threads"], plan["worker_bytes"]
+    least = f"a worker of {threads} thread{'s' if threads > 1 else ''} needs "
+    least += format_bytes(plan["least_bytes"])
+    if limit is None:
+        return f"{least}; what those of the scheduler have is seen when the run begins"
+    fits = "it fits" if plan["fits"] else "it does not fit"
+    return f"{least}, each worker has {format_bytes(limit)}: {fits}"

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from ..blocks import Monitor, StageReport, format_bytes
+from .shown import one_line
 
 LOGGER = logging.getLogger("fibdask")
 
@@ -37,6 +38,13 @@ class RunMonitor(Monitor):
         self._quiet = quiet
         self._bars: Progress | None = None
         self._bar: TaskID | None = None
+
+    def say(self, text: str) -> None:
+        """Write a line to the log, and show it."""
+        LOGGER.info(text)
+        if not self._quiet:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
 
     def started(self, report: StageReport) -> None:
         """Begin a bar or a line."""
@@ -81,13 +89,12 @@ class RunMonitor(Monitor):
             f"{report.blocks_failed} failed in {report.seconds:.1f} s, "
             f"peak {format_bytes(report.peak_bytes)} a process"
         )
-        LOGGER.info(text)
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
-        elif not self._quiet:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
+            LOGGER.info(text)
+        else:
+            self.say(text)
         self._logged = 0
         self._listener(report, now=True)
 
@@ -99,11 +106,19 @@ class RunMonitor(Monitor):
         self._bars.update(self._bar, completed=done, note=note)
 
 
+class _OneLine(logging.Formatter):
+    """Writes each message on a line of its own, whatever it holds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record."""
+        return one_line(super().format(record))
+
+
 @contextlib.contextmanager
 def log_file(path: Path) -> Iterator[None]:
     """Write the log of a run to a file."""
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s"))
     level = LOGGER.level
     LOGGER.setLevel(logging.INFO)
     LOGGER.addHandler(handler)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from unicodedata import category
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, create_model
@@ -26,6 +27,7 @@ from ..statistics import phase_statistics
 from ..thickness import reposition_slices
 from .cluster import parse_memory
 from .estimates import ESTIMATES, Estimate
+from .shown import one_line, shown
 from .sources import read_input
 
 _Volume = Literal["intensity", "phase", "solid_probability", "true_phase"]
@@ -98,8 +100,8 @@ class Recipe:
     tables: Mapping[str, Mapping[str, Any]]
 
     def text(self) -> str:
-        """Return the resolved recipe as TOML."""
-        tables = {name: _without_none(table) for name, table in self.tables.items()}
+        """Return the resolved recipe as TOML, with absolute paths, so that it holds anywhere."""
+        tables = {name: _without_none(_absolute(table)) for name, table in self.tables.items()}
         return tomli_w.dumps({"title": self.title, **tables})
 
     def until(self, stage: str) -> "Recipe":
@@ -138,18 +140,13 @@ def read_recipe(
     RecipeError
         Naming the key, the value and the rule, with the nearest valid key.
     """
-    folder, title = Path(), "fibdask"
+    folder, stem = Path(), "fibdask"
     if isinstance(recipe, str | Path):
-        folder, title = Path(recipe).parent, Path(recipe).stem
+        folder, stem = Path(recipe).parent, Path(recipe).stem
         recipe = _parse(Path(recipe))
+    title = recipe.get("title", one_line(stem))
     content = {name: value for name, value in recipe.items() if name != "title"}
-    for name, table in content.items():
-        if name not in TABLES:
-            msg = f"unknown table [{name}]{_nearest(name, TABLES)}"
-            raise RecipeError(msg)
-        if not isinstance(table, Mapping):
-            msg = f"{name} must be a table; got {table!r}"
-            raise RecipeError(msg)
+    _check_structure(title, content)
     if input_path is not None:
         content.setdefault("input", {})
     if "input" not in content and "simulate" not in content:
@@ -159,20 +156,37 @@ def read_recipe(
         content.setdefault(name, {})
     content = {name: dict(content[name]) for name in TABLES if name in content}
     _resolve_paths(content, folder, input_path, output_path)
-    content["output"].setdefault("path", str(folder / f"{title}-out"))
+    content["output"].setdefault("path", str(folder / f"{stem}-out"))
     tables = {name: _checked(name, table) for name, table in content.items()}
+    _check_paths(tables)
     _check_variables(tables)
     if "simulate" in tables:
         tables["simulate"] = _without_unused(tables, content["simulate"])
-    return Recipe(str(recipe.get("title", title)), tables)
+    return Recipe(title, tables)
+
+
+def _check_structure(title: Any, content: Mapping[str, Any]) -> None:
+    """Refuse a title that is no text, and what is no table or not a known one."""
+    if not isinstance(title, str):
+        msg = f"title must be a text; got {shown(title)}"
+        raise RecipeError(msg)
+    for name, table in content.items():
+        if name not in TABLES:
+            msg = f"unknown table [{one_line(name)}]{_nearest(name, TABLES)}"
+            raise RecipeError(msg)
+        if not isinstance(table, Mapping):
+            msg = f"{name} must be a table; got {shown(table)}"
+            raise RecipeError(msg)
 
 
 def _parse(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         msg = f"recipe {path} cannot be read: {error.strerror}"
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        msg = f"recipe {path} is nested too deep: a recipe holds tables of keys"
+    except ValueError as error:
         msg = f"recipe {path} is not valid TOML: {error}"
     raise RecipeError(msg)
 
@@ -213,7 +227,7 @@ def _checked(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     model = _model(name)
     for key in table:
         if key not in model.model_fields:
-            msg = f"unknown key {key!r} in [{name}]{_nearest(key, model.model_fields)}"
+            msg = f"unknown key {shown(key)} in [{name}]{_nearest(key, model.model_fields)}"
             raise RecipeError(msg)
     try:
         checked = model.model_validate(dict(table))
@@ -223,9 +237,19 @@ def _checked(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
         if first["type"] == "missing":
             msg = f"[{name}] needs the key {place}"
         else:
-            msg = f"[{name}] {place} = {table.get(place)!r}: {first['msg']}"
+            msg = f"[{name}] {place} = {shown(table.get(place))}: {first['msg']}"
         raise RecipeError(msg) from None
     return {field: getattr(checked, field) for field in model.model_fields}
+
+
+def _check_paths(tables: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse paths that no file system or no recipe can hold."""
+    table = tables.get("input", {})
+    paths = [table.get("path"), table.get("z"), tables["output"]["path"]]
+    for path in (*paths, *(table.get("voltages") or {}).values()):
+        if isinstance(path, str) and any(char == "\0" or category(char) == "Cs" for char in path):
+            msg = f"a path must be text without zero bytes; got {shown(path)}"
+            raise RecipeError(msg)
 
 
 def _check_variables(tables: Mapping[str, Mapping[str, Any]]) -> None:
@@ -269,6 +293,16 @@ def _model(name: str) -> type[BaseModel]:
 def _nearest(key: str, valid: typing.Iterable[str]) -> str:
     close = difflib.get_close_matches(key, list(valid), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; valid are {', '.join(valid)}"
+
+
+def _absolute(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table with absolute paths: of its input and depths, or of its output."""
+    paths = {key: table[key] for key in ("path", "z") if isinstance(table.get(key), str)}
+    absolute: dict[str, Any] = {key: str(Path(path).absolute()) for key, path in paths.items()}
+    if table.get("voltages"):
+        given = table["voltages"].items()
+        absolute["voltages"] = {kv: str(Path(path).absolute()) for kv, path in given}
+    return {**table, **absolute}
 
 
 def _without_none(value: Any) -> Any:

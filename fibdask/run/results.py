@@ -1,20 +1,19 @@
 """Results of a run: computed, stored, opened again, reported."""
 
-import contextlib
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from ..blocks import Execution, Reduction, count_blocks, origin
-from ..conventions import FibdaskError, StackReadError
+from ..conventions import StackReadError
 from ..io import open_stack
 from ..io.store import raise_failures
 from ..report import write_report
 from .estimates import ESTIMATES
-from .folder import RunFolder
+from .folder import PARTIAL, REPORT, RunFolder
 from .stages import ESTIMATE, STATISTICS, STORES, STRUCTURE
 
 
@@ -43,56 +42,66 @@ def _result(
     return reduction.result(counts[token])
 
 
-def store_results(results: xr.Dataset, path: Path) -> None:
-    """Store statistics; an earlier store is replaced when the new one is whole."""
+def store_results(results: xr.Dataset, folder: RunFolder, name: str) -> None:
+    """Store numbers of a run; an earlier store is replaced when the new one is whole."""
+    path = folder.begin_store(name)
     # Strings of variable length, because fixed ones have no Zarr v3 specification.
     text = [name for name, c in results.coords.items() if c.dtype.kind == "U"]
     results = results.assign_coords({name: results[name].astype(object) for name in text})
-    partial = path.with_name(f"{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = path.with_name(PARTIAL.format(path.name))
     results.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
-    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        folder.discard(path)
     partial.rename(path)
+    folder.end_store(name)
 
 
 def reopen(folder: RunFolder) -> tuple[dict[str, xr.Dataset], xr.Dataset | None]:
     """Open what a run has stored, as far as it came: its stacks in order, and its statistics."""
-    stacks = {}
-    for name in STORES:
-        with contextlib.suppress(FibdaskError):
-            stacks[name] = open_stack(folder.store(name))
-    return stacks, _reopened(folder, STATISTICS)
+    done = done_stores(folder.read())
+    stacks = {name: open_stack(folder.store(name)) for name in done if name in STORES}
+    return stacks, _reopened(folder, STATISTICS) if STATISTICS in done else None
 
 
 def reopen_estimates(folder: RunFolder) -> dict[str, xr.Dataset]:
     """Open the numbers that a run has estimated of its slices, by stage."""
-    found = {name: _reopened(folder, f"{name}{ESTIMATE}") for name in ESTIMATES}
-    return {name: numbers for name, numbers in found.items() if numbers is not None}
+    done = done_stores(folder.read())
+    names = [name for name in ESTIMATES if f"{name}{ESTIMATE}" in done]
+    return {name: _reopened(folder, f"{name}{ESTIMATE}") for name in names}
 
 
-def _reopened(folder: RunFolder, name: str) -> xr.Dataset | None:
+def _reopened(folder: RunFolder, name: str) -> xr.Dataset:
     path = folder.store(name)
-    if not path.is_dir():
-        return None
-    stored: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None)
-    return stored.load()
+    try:
+        stored: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None).load()
+    except Exception as error:  # zarr and xarray raise many kinds for a damaged store
+        msg = f"{path} cannot be read: {error}; run again to make it anew"
+        raise StackReadError(msg) from error
+    return stored
+
+
+def done_stores(summary: Mapping[str, Any]) -> list[str]:
+    """Return the names of the stores that a run has finished, in the order of making."""
+    return [name for name, state in summary["stores"].items() if state == "done"]
 
 
 def final_stack(folder: RunFolder) -> xr.Dataset:
-    """Open the stack after the last stage of a run.
+    """Open the stack after the last stage of a run; stores of earlier runs are no part of it.
 
     Raises
     ------
     StackReadError
-        If the run has not finished.
+        If the run has not finished, or stored no stack.
     """
-    state = folder.read()["state"]
-    stores = [folder.store(name) for name in STORES]
-    stores = [store for store in stores if store.exists()]
-    if state != "done" or not stores:
-        msg = f"the run in {folder.path} is {state}, not done; run it again to finish it"
+    summary = folder.read()
+    if summary["state"] != "done":
+        msg = f"the run in {folder.path} is {summary['state']}, not done; run it again to finish it"
         raise StackReadError(msg)
-    return open_stack(stores[-1])
+    stacks = [name for name in done_stores(summary) if name in STORES]
+    if not stacks:
+        msg = f"the run in {folder.path} made no stack of its own; give the stack that it read"
+        raise StackReadError(msg)
+    return open_stack(folder.store(stacks[-1]))
 
 
 def report_run(
@@ -104,7 +113,7 @@ def report_run(
     """Write the report of a run."""
     summary = folder.summary or folder.read()
     return write_report(
-        folder.path / "report.html",
+        folder.path / REPORT,
         stages={name: stack for name, stack in stacks.items() if name != STRUCTURE},
         estimates=estimates,
         statistics=statistics,

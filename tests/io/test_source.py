@@ -120,6 +120,7 @@ def test_write_stack__blocks_of_any_layout_hold_the_same_values(tmp_path, layout
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*has parts without data")
 @pytest.mark.parametrize(("layout", "most"), [((3000, 32, 32), 160), ((3000, 4096, 1), 200)])
 def test_task_bytes__columns_need_little_more_than_a_block(tmp_path, layout, most):
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -128,6 +129,7 @@ def test_task_bytes__columns_need_little_more_than_a_block(tmp_path, layout, mos
     assert source.task_bytes(source.grid.numbered(0)) <= most * MIB
 
 
+@pytest.mark.filterwarnings("ignore:.*has parts without data")
 def test_read_images__chunks_larger_than_a_block_are_told_with_what_helps(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("big", (3000, 512, 512), "u1", chunks=(3000, 256, 256))

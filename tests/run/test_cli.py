@@ -6,6 +6,7 @@ import runpy
 import sys
 
 import distributed
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -145,6 +146,19 @@ def test_import__detector_may_be_a_position(call, tmp_path):
     assert np.array_equal(read, frames[1].astype(int) + 32768)
 
 
+def test_import__part_of_a_dataset(call, tmp_path):
+    volumes = {name: np.full((4, 20, 24), grey, np.uint8) for name, grey in (("a", 3), ("b", 7))}
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        for name, volume in volumes.items():
+            file[name] = volume
+    options = ["--voltage", 2, "--pixel-size", 3, "--slice-thickness", 9, "--dataset", "b"]
+    options += ["--crop", "y", 5, 15, "--crop", "x", 0, 7]
+    call("import", tmp_path / "v.h5", tmp_path / "a.zarr", *options)
+    assert np.array_equal(
+        open_stack(tmp_path / "a.zarr")["intensity"][0], volumes["b"][:, 5:15, :7]
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -186,6 +200,25 @@ def test_info__reads_well(call, finished):
     assert "step: reposition_slices: spacing = 5.0\n" in out
 
 
+def test_info__describes_a_run(call, finished):
+    out, _ = call("info", finished)
+    assert out.splitlines()[1].startswith("  run: small: done (")
+    assert "  store simulate: intensity, true_phase; " in out
+    assert "  store statistics\n" in out
+    assert "[reposition]\nspacing = 5.0\n" in out
+    found = json.loads(call("info", finished, "--json")[0])
+    assert found["stores"]["inpaint"]["sizes"]["x"] == 68
+    assert found["stores_of_earlier_runs"] == []
+
+
+def test_info__tells_stores_of_earlier_runs_apart(call, finished):
+    (finished / "align.zarr").mkdir()
+    try:
+        assert "  of earlier runs: align\n" in call("info", finished)[0]
+    finally:
+        (finished / "align.zarr").rmdir()
+
+
 def test_info__is_quiet(call, finished):
     assert call("info", finished / "inpaint.zarr", "--quiet") == ("", "")
 
@@ -194,7 +227,9 @@ def test_check__says_that_a_recipe_is_fine(call, recipe):
     out, _ = call("check", recipe)
     assert out.startswith(f"{recipe} is fine: 2 voltage × ")
     found = json.loads(call("check", recipe, "--json")[0])
-    assert set(found) == {"recipe", "size", "stages"}
+    assert found["least_bytes"] <= found["worker_bytes"]
+    assert "a worker of 1 thread needs" in out
+    assert out.endswith(": it fits\n")
 
 
 def test_check__computes_and_writes_nothing(call, recipe, tmp_path):
@@ -233,7 +268,7 @@ def test_plan__forecasts_every_stage(call, recipe):
 def test_plan__reads_well(call, recipe):
     out, _ = call("plan", recipe)
     assert out.splitlines()[1].split()[:4] == ["stage", "variable", "blocks", "tasks"]
-    assert "each worker has an equal share of free memory" in out
+    assert out.splitlines()[-2].endswith(": it fits")
 
 
 # simulate
@@ -347,6 +382,25 @@ def test_status__names_failed_blocks(call, tmp_path):
     assert out.endswith("failed: segment block (0, 1) (z 0:4): disk full\n")
 
 
+def test_status__tells_what_ended_a_run(call, tmp_path):
+    write_images(tmp_path / "images")
+    path = tmp_path / "recipe.toml"
+    table = '[input]\npath = "images"\nvoltage = 2\npixel_size = 3\nslice_thickness = 9\n'
+    path.write_text(f'{table}[segment]\n[output]\npath = "out"\n')
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.lock").touch()
+    (tmp_path / "out" / "counts").write_text("in the way")
+    with pytest.raises(OSError, match="counts"):
+        run_recipe(path)
+    head = call("status", tmp_path / "out")[0].splitlines()[0]
+    assert head.startswith("recipe: failed (")
+    assert head.count("counts") == 1
+    error = json.loads(call("status", tmp_path / "out", "--json")[0])["error"]
+    assert head.endswith(f"; {error}")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "The run ended early:" in page
+
+
 def test_report__is_written_anew(call, finished):
     page = finished / "report.html"
     page.unlink()
@@ -422,6 +476,13 @@ def test_export__statistics_of_a_run_are_those_it_stored(call, finished, tmp_pat
     assert max(int(row["lag"]) for row in rows if row["lag"]) == 12
 
 
+def test_export__max_lag_of_a_run_is_used(call, finished, tmp_path):
+    call("export", finished, "--statistics", tmp_path / "s.csv", "--max-lag", 3)
+    with (tmp_path / "s.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert max(int(row["lag"]) for row in rows if row["lag"]) == 3
+
+
 def test_export__statistics_of_a_stack_are_computed(call, finished, tmp_path):
     options = ["--statistics", tmp_path / "s.csv", "--max-lag", 2, "--quiet"]
     assert call("export", finished / "inpaint.zarr", *options) == ("", "")
@@ -430,6 +491,12 @@ def test_export__statistics_of_a_stack_are_computed(call, finished, tmp_path):
 
 def test_export__says_what_is_wrong(call, finished, tmp_path):
     assert "--phase OUT.tif or --statistics OUT.csv" in call("export", finished, code=2)[1]
+    for option, name in (("--phase", "x.png"), ("--statistics", "x.tif")):
+        _, err = call("export", finished, option, tmp_path / name, code=2)
+        assert f"{name} cannot be written as {name[1:]}; the format is " in err
+    _, err = call("export", finished, "--phase", tmp_path / "x.tif", "--max-lag", 3, code=2)
+    assert "--max-lag is of --statistics OUT.csv, which is not given" in err
+    assert not list(tmp_path.iterdir())
     for option in ("--phase", "--statistics"):
         path = tmp_path / "missing" / "file"
         _, err = call("export", finished, option, path, code=1)

@@ -1,0 +1,131 @@
+"""Locks between processes: by the file system, or by an owner's file where it has none."""
+
+import fcntl
+import json
+import os
+import socket
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from ..conventions import FibdaskWarning, StackReadError
+
+
+@contextmanager
+def locked(path: Path, *, what: Path | None = None, passing: bool = False) -> Iterator[IO[str]]:
+    """Open a file for appending, and hold its lock until the end.
+
+    Parameters
+    ----------
+    what
+        What the lock protects, for the message; by default the folder of the file.
+    passing
+        Remove the file when its lock is let go.
+
+    Raises
+    ------
+    StackReadError
+        If another process holds it, or it cannot be opened.
+    """
+    held = (what or path.parent).absolute()
+    with _opened(path, held) as file:
+        owner = _take(file, path, held)
+        try:
+            yield file
+        finally:
+            # Before the lock is let go, so that whoever waits for it sees that its file is gone.
+            if passing:
+                path.unlink(missing_ok=True)
+            if owner is not None:
+                owner.unlink(missing_ok=True)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a process holds the lock of a file."""
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            owner = _owner_file(path)
+            return owner.exists() and not _is_stale(_read_owner(owner))
+    return False
+
+
+def _opened(path: Path, held: Path) -> IO[str]:
+    try:
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        msg = f"{held} cannot be written: {path.name}: {error.strerror}"
+        raise StackReadError(msg) from error
+
+
+def _take(file: IO[str], path: Path, held: Path) -> Path | None:
+    """Lock an open file; return the owner's file if that is what keeps others away."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _taken(held) from None
+    except OSError:
+        return _take_without_locks(path, held)
+    if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+        # Removed by its last holder between opening and locking: it is in use, or was just now.
+        raise _taken(held)
+    return None
+
+
+def _taken(held: Path, by: str = "another process") -> StackReadError:
+    return StackReadError(f"{held} is being written by {by}; wait for it, or stop it")
+
+
+def _take_without_locks(path: Path, held: Path) -> Path:
+    """Claim a file by writing beside it who holds it."""
+    warnings.warn(
+        f"the file system of {held} has no locks; a file {path.name}.owner keeps other runs away",
+        FibdaskWarning,
+        stacklevel=2,
+    )
+    owner = _owner_file(path)
+    if owner.exists() and _is_stale(_read_owner(owner)):
+        owner.unlink(missing_ok=True)
+    mine = {"host": socket.gethostname(), "process": os.getpid(), "since": time.time()}
+    try:
+        with owner.open("x", encoding="utf-8") as file:
+            json.dump(mine, file)
+    except FileExistsError:
+        found = _read_owner(owner)
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(found["since"])))
+        by = f"process {found['process']} on {found['host']} since {since} ({owner})"
+        raise _taken(held, by) from None
+    return owner
+
+
+def _owner_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.owner")
+
+
+def _read_owner(owner: Path) -> dict[str, Any]:
+    """Return who holds a lock; a file that is just being written has an owner, unknown yet."""
+    try:
+        found = dict(json.loads(owner.read_text(encoding="utf-8")))
+        return {key: found[key] for key in ("host", "process", "since")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"host": "an unknown host", "process": "unknown", "since": time.time()}
+
+
+def _is_stale(found: dict[str, Any]) -> bool:
+    """Tell whether the process that held a lock has ended; of other hosts that is not known."""
+    if found["host"] != socket.gethostname():
+        return False
+    try:
+        return bool(psutil.Process(int(found["process"])).create_time() > float(found["since"]))
+    except (psutil.Error, ValueError):
+        return True

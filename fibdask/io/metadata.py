@@ -1,0 +1,202 @@
+"""What lies in a store beside its volumes: attributes, coordinates, values of slices and maps.
+
+They are written file by file, each whole or not at all, and sealed with checksums at the end. A
+store is marked as ours before anything else, and as unfinished while anything in it changes.
+"""
+
+import json
+import shutil
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import xarray as xr
+import zarr
+from zarr.storage import MemoryStore
+
+from ..conventions import VARIABLES, VERSION, StackReadError, is_regular, plain_value, volume_names
+
+UNFINISHED = "unfinished"
+WRITER = "fibdask_version"
+CHECKSUMS = "checksums"
+STORE_ATTRS = ("ome", "z_sampling", UNFINISHED, WRITER, CHECKSUMS)  # of the store, not of the stack
+_ROOT = "zarr.json"
+_ATTRIBUTES = "attributes"
+
+
+def root_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a store, whatever else is in it.
+
+    Raises
+    ------
+    StackReadError
+        If there is no Zarr group.
+    """
+    try:
+        return dict(zarr.open_group(path, mode="r", use_consolidated=False).attrs)
+    except Exception as error:  # zarr raises many kinds for damaged metadata
+        msg = f"{path} cannot be read as a Zarr store: {error}"
+        raise StackReadError(msg) from error
+
+
+def begin_store(path: Path) -> None:
+    """Mark a store as ours and as unfinished; one that is not there yet appears so marked."""
+    if (path / _ROOT).is_file():
+        group = zarr.open_group(path, mode="r+")
+        if UNFINISHED not in group.attrs:
+            group.attrs.put({**group.attrs, UNFINISHED: True})
+        return
+    new = path.with_name(f".{path.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    zarr.create_group(new, attributes={UNFINISHED: True, WRITER: VERSION})
+    new.rename(path)
+
+
+def small_files(stack: xr.Dataset) -> dict[str, bytes]:
+    """Return the files of all variables that are no volumes, by their place in the store."""
+    small = stack.drop_vars(volume_names(stack)).load().drop_encoding().drop_attrs(deep=False)
+    # Strings of variable length, because fixed ones have no Zarr v3 specification.
+    texts = [name for name, values in small.variables.items() if values.dtype.kind == "U"]
+    small = small.assign({name: small[name].astype(object) for name in texts})
+    files: dict[str, Any] = {}
+    small.to_zarr(MemoryStore(files), mode="w", zarr_format=3, consolidated=False)
+    # In order of names: that of variables is the file system's where a stack was opened.
+    return {name: files[name].to_bytes() for name in sorted(files)}
+
+
+def is_current(path: Path, files: Mapping[str, bytes], volumes: Iterable[str]) -> bool:
+    """Tell whether a store is finished, and holds these files and volumes and nothing else."""
+    if not (path / _ROOT).is_file() or root_attributes(path).get(UNFINISHED):
+        return False
+    kept = _variables(files) | set(volumes)
+    return not _dropped(path, kept) and all(
+        _content(path / name) == content for name, content in _without_root(files)
+    )
+
+
+def sweep_store(path: Path) -> None:
+    """Remove what a killed write of metadata or small variables left behind."""
+    for pattern in ("*.partial", "*/*.partial", "*/c/*.partial"):
+        for leftover in path.glob(pattern):
+            leftover.unlink(missing_ok=True)
+
+
+def write_files(path: Path, files: Mapping[str, bytes], volumes: Iterable[str]) -> None:
+    """Write the small variables, and remove variables that an earlier stack had."""
+    for dropped in _dropped(path, _variables(files) | set(volumes)):
+        shutil.rmtree(dropped)
+    for name in _variables(files):
+        _remove_others(path / name, {path / file for file in files})
+    for file, content in _without_root(files):
+        if _content(path / file) != content:
+            _put(path / file, content)
+
+
+def _without_root(files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+    return [(name, content) for name, content in files.items() if name != _ROOT]
+
+
+def _variables(files: Mapping[str, bytes]) -> set[str]:
+    return {name.split("/")[0] for name, _ in _without_root(files)}
+
+
+def _dropped(path: Path, kept: set[str]) -> list[Path]:
+    """Return the folders of variables that a store shall not hold any more; of ours only."""
+    sealed = root_attributes(path).get(CHECKSUMS, {})
+    ours = {*VARIABLES, *(str(name).split("/")[0] for name in sealed)}
+    return [
+        child
+        for child in path.iterdir()
+        if child.is_dir()
+        and child.name not in kept
+        and (child.name in ours or (child / "blocks.jsonl").exists())
+    ]
+
+
+def _remove_others(folder: Path, kept: set[Path]) -> None:
+    """Remove the files of a small variable that it has no more."""
+    for file in [file for file in folder.rglob("*") if file.is_file()]:
+        if file not in kept:
+            file.unlink()
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None
+
+
+def _put(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f"{file.name}.{uuid4().hex}.partial")
+    beside.write_bytes(content)
+    beside.replace(file)
+
+
+def finish_store(
+    path: Path, stack: xr.Dataset, files: Mapping[str, bytes], ome: Mapping[str, Any] | None
+) -> None:
+    """Give a store its final attributes, with checksums of all that is not in shards."""
+    attrs = json.loads(json.dumps(stack.attrs, default=plain_value))
+    # Names of coordinates without a dimension, as xarray wrote them.
+    attrs |= json.loads(files[_ROOT])["attributes"]
+    if ome:
+        attrs["ome"] = dict(ome)
+    attrs["z_sampling"] = "regular" if is_regular(stack) else "variable"
+    # Chunks of volumes have checksums of their own.
+    volumes = [f"{name}/{_ROOT}" for name in volume_names(stack)]
+    _seal(path, attrs | {WRITER: VERSION}, [*(name for name, _ in _without_root(files)), *volumes])
+
+
+def seal_store(path: Path) -> None:
+    """Add checksums to a store of small variables only."""
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    names = [str(file.relative_to(path)) for file in files if file != path / _ROOT]
+    _seal(path, root_attributes(path), names)
+
+
+def _seal(path: Path, attrs: dict[str, Any], names: Iterable[str]) -> None:
+    checksums = {name: _checksum(path / name) for name in names}
+    attrs[CHECKSUMS] = checksums | {_ATTRIBUTES: _attributes_checksum(attrs)}
+    group = zarr.open_group(path, mode="r+")
+    if dict(group.attrs) != attrs:
+        group.attrs.put(attrs)
+
+
+def _checksum(file: Path) -> int:
+    return zlib.crc32(_content(file) or b"")
+
+
+def check_store(path: Path) -> None:
+    """Check that a store is finished, and that all beside its shards is what was written.
+
+    Raises
+    ------
+    StackReadError
+        Naming what differs.
+    """
+    attrs = root_attributes(path)
+    if attrs.get(UNFINISHED):
+        msg = f"{path} is incomplete: its writing was interrupted; run again to finish it"
+        raise StackReadError(msg)
+    sealed = attrs.get(CHECKSUMS, {})
+    if not sealed:
+        return
+    found = {name: _checksum(path / name) for name in sealed}
+    found[_ATTRIBUTES] = _attributes_checksum(attrs)
+    for name, checksum in found.items():
+        if checksum != sealed.get(name):
+            place = path / (_ROOT if name == _ATTRIBUTES else name)
+            msg = (
+                f"{place} is not what was written: it is damaged, or was edited (then remove the "
+                f"attribute {CHECKSUMS} of {path / _ROOT})"
+            )
+            raise StackReadError(msg)
+
+
+def _attributes_checksum(attrs: Mapping[str, Any]) -> int:
+    others = {key: value for key, value in attrs.items() if key != CHECKSUMS}
+    return zlib.crc32(json.dumps(others, sort_keys=True).encode())

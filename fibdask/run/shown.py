@@ -1,0 +1,39 @@
+"""Words of others on one line: nothing that a recipe or a file holds forges or floods a page."""
+
+import re
+import reprlib
+import unicodedata
+from typing import Any
+
+_LONGEST_WORD, _LONGEST_LINE = 300, 900
+# controls, marks of direction, bytes that are no text, separators of lines
+_UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80
+
+
+def one_line(text: object) -> str:
+    """Return a text with its control characters escaped; the middle of a long one is left out."""
+    escaped = "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNSAFE else char
+        for char in str(text)
+    )
+    words = re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda word: _shortened(word[0]), escaped)
+    return _shortened(words, _LONGEST_LINE)
+
+
+def lines(text: object) -> str:
+    """Return a text of several lines with each of them as `one_line` shows it."""
+    return "\n".join(one_line(line) for line in str(text).split("\n"))
+
+
+def shown(value: Any) -> str:
+    """Return a value as Python writes it, shortened."""
+    return _REPR.repr(value)
+
+
+def _shortened(text: str, longest: int = _LONGEST_WORD) -> str:
+    if len(text) <= longest:
+        return text
+    head, tail = longest // 2, longest // 4
+    return f"{text[:head]}… ({len(text) - head - tail} characters more) …{text[-tail:]}"

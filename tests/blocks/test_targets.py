@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from fibdask import StackReadError
+from fibdask.blocks import Execution, Grid, Target, array_token, open_stored, write_array
+from tests.blocks.helpers import SHAPE, naive_ramp, ramp
+
+
+def target(tmp_path):
+    grid = Grid(SHAPE, (4, 4, 4))
+    return Target(tmp_path / "a", grid, (4, 4, 4), "int64", ("z", "y", "x"), {})
+
+
+def written(tmp_path):
+    array, place = ramp(), target(tmp_path)
+    write_array(array, place, Execution(), name="ramp", values={})
+    return array, place
+
+
+def block(place, position):
+    return naive_ramp()[place.grid.region(position)]
+
+
+def test_write__a_late_writer_does_not_touch_a_shard_that_is_there(tmp_path):
+    array, place = written(tmp_path)
+    file = place.shard_file((1, 0, 0))
+    before = file.stat()
+    found = place.write((1, 0, 0), block(place, (1, 0, 0)), array_token(array))
+    assert found == (before.st_size, before.st_mtime_ns)
+    assert file.stat().st_ino == before.st_ino
+    assert not list(place.path.rglob("*.partial"))
+
+
+def test_write__appears_whole_on_file_systems_without_links(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError
+
+    monkeypatch.setattr("os.link", refuse)
+    _, place = written(tmp_path)
+    np.testing.assert_array_equal(open_stored(place.path).read(place_whole(), {}), naive_ramp())
+    assert not list(place.path.rglob("*.partial"))
+
+
+def place_whole():
+    return tuple(slice(0, n) for n in SHAPE)
+
+
+def test_write_array__makes_anew_what_lies_there_unrecorded(tmp_path):
+    array, place = written(tmp_path)
+    lines = (place.path / "blocks.jsonl").read_text().splitlines()
+    (place.path / "blocks.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+    number = int(lines[-1].split(":")[1].split(",")[0])
+    file = place.shard_file(place.grid.position(number))
+    file.write_bytes(b"torn")
+    report = write_array(array, place, Execution(), name="ramp", values={})
+    assert report.blocks_run == 1
+    np.testing.assert_array_equal(open_stored(place.path).read(place_whole(), {}), naive_ramp())
+
+
+def test_target__every_inner_chunk_has_a_checksum(tmp_path):
+    _, place = written(tmp_path)
+    (sharding,) = place.open().metadata.codecs
+    assert [type(codec).__name__ for codec in sharding.codecs][-1] == "Crc32cCodec"
+
+
+def test_check_there__names_a_shard_that_was_lost(tmp_path):
+    _, place = written(tmp_path)
+    place.check_there()
+    place.shard_file((0, 1, 0)).unlink()
+    with pytest.raises(StackReadError, match="c/0/1/0 was written and is gone"):
+        place.check_there()

@@ -1,0 +1,154 @@
+"""What leaves for other programs: what the format can hold, every value with its unit."""
+
+import csv
+import tracemalloc
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+import xarray as xr
+from PIL import Image
+
+from fibdask import (
+    ConventionError,
+    RecipeError,
+    inpaint_gaps,
+    levelled_wave,
+    open_stack,
+    phase_statistics,
+    read_images,
+    reposition_slices,
+    run_recipe,
+    save_stack,
+)
+from fibdask.run.exporting import (
+    check_suffix,
+    export_phase,
+    stored_statistics,
+    write_statistics,
+    write_tiff,
+)
+from tests.run.test_ownership import recipe, write_sample
+
+
+@pytest.fixture(scope="module")
+def wave():
+    """A phase on a grid of 4 × 6 × 5 nm."""
+    return levelled_wave(
+        (7, 24, 20), voxel_size=(4, 6, 5), ligament_size=40, solid_fraction=0.4, seed=1
+    )
+
+
+@pytest.fixture(scope="module")
+def uneven(wave, tmp_path_factory):
+    """A store whose slices lie at uneven depths."""
+    sliced = wave.to_dataset(name="phase").isel(z=[0, 1, 3, 6])
+    return save_stack(sliced, tmp_path_factory.mktemp("uneven") / "slices.zarr")
+
+
+# The phase as TIFF
+
+
+@pytest.mark.parametrize("planes", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("largest", [0, 2**32])
+def test_write_tiff__every_reader_finds_all_planes(wave, tmp_path, planes, largest):
+    phase, path = wave.isel(z=slice(planes)), tmp_path / "phase.tif"
+    write_tiff(phase, path, largest=largest)
+    with Image.open(path) as image:
+        assert image.n_frames == planes
+    with tifffile.TiffFile(path) as tif:
+        assert tif.is_bigtiff is (largest == 0)
+        assert np.array_equal(np.squeeze(tif.asarray()), np.squeeze(255 * phase))
+
+
+@pytest.mark.parametrize("largest", [0, 2**32])
+def test_write_tiff__keeps_the_spacing_of_all_axes(wave, tmp_path, largest):
+    write_tiff(wave, tmp_path / "phase.tif", largest=largest)
+    stack = read_images(tmp_path / "phase.tif", voltage=2)
+    for axis, spacing in {"z": 4, "y": 6, "x": 5}.items():
+        assert np.diff(stack[axis]) == pytest.approx(spacing)
+
+
+def test_export_phase__uneven_depths_are_refused(uneven, tmp_path):
+    with pytest.raises(ConventionError, match=r"uneven depths, 4 to 12 nm apart; .*: reposition"):
+        export_phase(uneven, tmp_path / "phase.tif")
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_phase__gaps_are_refused_until_they_are_filled(uneven, tmp_path):
+    spread = reposition_slices(open_stack(uneven), spacing=4)
+    gaps = save_stack(spread, tmp_path / "gaps.zarr")
+    text = "3 of 7 planes .* hold no data, the first is plane 2; .*: inpaint the gaps first"
+    with pytest.raises(ConventionError, match=text):
+        export_phase(gaps, tmp_path / "phase.tif")
+    filled = save_stack(inpaint_gaps(spread, method="nearest"), tmp_path / "filled.zarr")
+    export_phase(filled, tmp_path / "phase.tif")
+    assert np.array_equal(
+        tifffile.imread(tmp_path / "phase.tif") // 255, open_stack(filled)["phase"]
+    )
+
+
+def test_export_phase__gaps_made_after_filling_are_refused(uneven, tmp_path):
+    filled = inpaint_gaps(reposition_slices(open_stack(uneven), spacing=4), method="nearest")
+    again = reposition_slices(filled.isel(z=[0, 1, 6]), spacing=4)
+    with pytest.raises(ConventionError, match="4 of 7 planes"):
+        export_phase(save_stack(again, tmp_path / "again.zarr"), tmp_path / "phase.tif")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.ome.tif", "a.OME.TIFF", "a.zarr", "a.tif.gz"])
+def test_export_phase__name_of_another_format_is_refused(uneven, tmp_path, name):
+    with pytest.raises(
+        RecipeError, match=r"cannot be written as \..*; the format is .tif or .tiff"
+    ):
+        export_phase(uneven, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.TIFF", "a", "my.sample.tif"])
+def test_check_suffix__takes_what_promises_nothing_else(tmp_path, name):
+    assert check_suffix(tmp_path / name, (".tif", ".tiff")) is None
+
+
+def test_write_tiff__memory_does_not_grow_with_depth(tmp_path):
+    peaks = []
+    for planes in (64, 256):
+        phase = xr.DataArray(da.zeros((planes, 256, 256), "uint8", chunks=(32, 128, 256)))
+        phase = phase.rename(dict(zip(phase.dims, "zyx", strict=True)))
+        phase = phase.assign_coords({axis: 5.0 * np.arange(phase.sizes[axis]) for axis in "zyx"})
+        tracemalloc.start()
+        write_tiff(phase, tmp_path / "phase.tif")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+# Statistics as CSV
+
+
+def test_write_statistics__every_length_and_value_has_its_unit(wave, tmp_path):
+    results = phase_statistics(wave, max_lag=3).compute()
+    with write_statistics(results, tmp_path / "s.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    units = {row["quantity"]: row["unit"] for row in rows}
+    assert units["ligament_diameter"] == "nm"
+    assert units["lineal_path"] == units["solid_fraction"] == "1"
+    assert {row["length_unit"] for row in rows if row["distance"] or row["z"]} == {"nm"}
+    assert {row["length_unit"] for row in rows if not row["distance"] and not row["z"]} == {""}
+
+
+def test_write_statistics__name_of_another_format_is_refused(wave, tmp_path):
+    results = phase_statistics(wave, max_lag=3).compute()
+    with pytest.raises(RecipeError, match=r"cannot be written as \.xlsx; the format is \.csv"):
+        write_statistics(results, tmp_path / "s.xlsx")
+
+
+def test_stored_statistics__are_measured_anew_for_another_lag(tmp_path):
+    sample = write_sample(tmp_path, "A", 0.3)
+    run_recipe(recipe(sample, tmp_path / "out", "statistics"))
+    stored = stored_statistics(tmp_path / "out", max_lag=None)
+    assert stored.sizes["lag"] == 5
+    assert "specific_surface_area" not in stored
+    other = stored_statistics(tmp_path / "out", max_lag=2)
+    assert other["lag"].values.tolist() == [0, 1, 2]
+    assert float(other["solid_fraction"]) == float(stored["solid_fraction"])

@@ -1,0 +1,208 @@
+"""Whose results lie in an output folder: those of another recipe are neither lost nor ours."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from fibdask import FibdaskWarning, RecipeError, StackReadError, open_stack, run_recipe
+from fibdask.run.folder import RunFolder
+from fibdask.run.results import final_stack, reopen
+from tests.run.helpers import stored_bytes
+
+
+def write_sample(folder, name, share):
+    rng = np.random.default_rng(0)
+    image = np.where(rng.random((6, 40, 44)) < share, 200, 50).astype(np.uint8)
+    np.save(folder / f"{name}.npy", image)
+    return folder / f"{name}.npy"
+
+
+def recipe(path, out, *stages, title="first", **tables):
+    """Return a recipe of images, their segmentation, and more stages."""
+    known = {
+        "segment": {"method": "threshold", "threshold": 100},
+        "reposition": {"spacing": 5},
+        "inpaint": {"method": "nearest"},
+        "statistics": {"max_lag": 4},
+    }
+    content = {name: known[name] for name in ("segment", *stages)} | tables
+    table = {"path": str(path), "voltage": 2, "pixel_size": 5, "slice_thickness": 10}
+    output = {"path": str(out), "report": False}
+    return {"title": title, "input": table, **content, "output": output}
+
+
+def of_stored(path, out, **tables):
+    return {"input": {"path": str(path)}, **tables, "output": {"path": str(out), "report": False}}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """The folder of samples, and the run `out` of one of them with all stages."""
+    folder = tmp_path_factory.mktemp("first")
+    write_sample(folder, "A", 0.3)
+    write_sample(folder, "B", 0.7)
+    run_recipe(recipe(folder / "A.npy", folder / "out", "reposition", "inpaint", "statistics"))
+    return folder
+
+
+@pytest.fixture
+def folder(first, tmp_path):
+    """A copy of the samples and of the run that may be changed."""
+    return shutil.copytree(first, tmp_path / "copy", copy_function=shutil.copy2)
+
+
+def share(stack):
+    return round(float(stack["phase"].mean()), 2)
+
+
+# Another recipe
+
+
+@pytest.mark.parametrize(
+    ("content", "difference"),
+    [
+        ({"stages": ["reposition", "inpaint", "statistics"], "title": "2nd"}, "its title is '2nd'"),
+        ({"stages": ["statistics"]}, "it makes no reposition, inpaint"),
+        ({"stages": ["reposition", "inpaint"]}, "it makes no statistics"),
+    ],
+)
+def test_run_recipe__another_recipe_is_refused_with_what_lies_there(folder, content, difference):
+    before, title = stored_bytes(folder / "out"), content.get("title", "first")
+    other = recipe(folder / "A.npy", folder / "out", *content["stages"], title=title)
+    held = "import, segment, reposition, inpaint, statistics of the recipe 'first' of the input"
+    with pytest.raises(RecipeError, match=f"{held} .*; this is another recipe: {difference}"):
+        run_recipe(other)
+    assert stored_bytes(folder / "out") == before
+
+
+def test_run_recipe__recipe_that_begins_otherwise_is_refused(folder):
+    other = recipe(folder / "A.npy", folder / "out", "reposition", "inpaint", "statistics")
+    del other["input"]
+    other["simulate"] = {"shape": [16, 32, 32], "model": "analytic"}
+    for name in ("import", "segment"):
+        shutil.rmtree(folder / "out" / f"{name}.zarr")
+    with pytest.raises(RecipeError, match="it begins with structure, not import"):
+        run_recipe(other)
+
+
+def test_run_recipe__fresh_says_what_it_removes(folder, capsys):
+    out = folder / "out"
+    stack = run_recipe(recipe(folder / "B.npy", out, title="second"), resume=False)
+    assert share(stack) == 0.7
+    assert sorted(p.name for p in out.glob("*.zarr")) == ["import.zarr", "segment.zarr"]
+    log = (out / "fibdask.log").read_text()
+    assert "of the recipe 'first' of the input" in log
+    removed = "import.zarr, segment.zarr, reposition.zarr, inpaint.zarr, statistics.zarr, counts"
+    assert f"removed: {removed}\n" in log
+    assert capsys.readouterr().out == ""
+
+
+def test_run_recipe__fresh_keeps_what_it_reads(folder, tmp_path):
+    out = folder / "out"
+    (tmp_path / "link").symlink_to(out)
+    inside = of_stored(tmp_path / "link" / "segment.zarr", out, reposition={"spacing": 10})
+    assert share(run_recipe(inside, resume=False)) == 0.3
+    assert sorted(p.name for p in out.glob("*.zarr")) == ["reposition.zarr", "segment.zarr"]
+    assert "kept, because they are read: segment" in (out / "fibdask.log").read_text()
+    assert share(run_recipe(inside)) == 0.3
+
+
+def test_run_recipe__fresh_takes_away_links_not_what_they_point_to(folder):
+    (folder / "out" / "inpaint.zarr").rename(folder / "mine.zarr")
+    (folder / "out" / "inpaint.zarr").symlink_to(folder / "mine.zarr")
+    run_recipe(recipe(folder / "A.npy", folder / "out"), resume=False)
+    assert not os.path.lexists(folder / "out" / "inpaint.zarr")
+    assert open_stack(folder / "mine.zarr")["phase"].any()
+
+
+def test_run_recipe__what_no_run_has_made_stays(folder):
+    (folder / "out" / "thesis.tex").write_text("precious")
+    (folder / "out" / "mine.zarr").mkdir()
+    run_recipe(recipe(folder / "A.npy", folder / "out"), resume=False)
+    assert (folder / "out" / "thesis.tex").read_text() == "precious"
+    assert (folder / "out" / "mine.zarr").is_dir()
+
+
+def test_run_recipe__stores_of_an_unknown_run_are_refused(folder):
+    (folder / "out" / "run.json").unlink()
+    same = recipe(folder / "A.npy", folder / "out", "reposition", "inpaint", "statistics")
+    with pytest.raises(RecipeError, match="statistics of an unknown run"):
+        run_recipe(same)
+    assert share(run_recipe(same, resume=False)) == 0.3
+
+
+# The same recipe
+
+
+def test_run_recipe__more_stages_are_added(first, tmp_path):
+    out = tmp_path / "out"
+    run_recipe(recipe(first / "A.npy", out))
+    run_recipe(recipe(first / "A.npy", out, "reposition", "statistics"))
+    stages = json.loads((out / "run.json").read_text())["stages"]
+    ran = {stage["name"]: stage["blocks_run"] for stage in stages}
+    assert ran["import"] == ran["segment"] == 0
+    assert ran["reposition"] > 0
+
+
+def test_run_recipe__another_input_is_told_and_made_anew(folder):
+    other = recipe(folder / "B.npy", folder / "out", "reposition", "inpaint", "statistics")
+    with pytest.warns(FibdaskWarning, match=r"A\.npy, .*; results of .*B\.npy replace them"):
+        stack = run_recipe(other)
+    assert share(stack.isel(z=stack["measured"].values)) == 0.7
+    assert float(reopen(RunFolder(folder / "out"))[1]["solid_fraction"]) > 0.6
+
+
+def test_run_recipe__input_beside_the_output_is_not_inside_it(folder):
+    (folder / "out" / "segment.zarr").rename(folder / "out.zarr")
+    with pytest.raises(RecipeError, match="it makes no inpaint, statistics"):
+        run_recipe(of_stored(folder / "out.zarr", folder / "out", reposition={"spacing": 10}))
+
+
+# What is taken for the run's own
+
+
+def test_final_stack__is_of_the_stores_that_this_run_made(first, folder):
+    fewer = recipe(first / "A.npy", folder / "out")
+    for name in ("reposition", "inpaint", "statistics"):
+        (folder / "out" / f"{name}.zarr").rename(folder / f"{name}.zarr")
+    run_recipe(fewer)
+    for name in ("reposition", "inpaint", "statistics"):  # of whatever comes to lie there
+        (folder / f"{name}.zarr").rename(folder / "out" / f"{name}.zarr")
+    run = RunFolder(folder / "out")
+    assert final_stack(run).sizes["z"] == 6
+    stacks, statistics = reopen(run)
+    assert list(stacks) == ["import", "segment"]
+    assert statistics is None
+
+
+def test_final_stack__of_a_run_that_made_none(folder, tmp_path):
+    out = tmp_path / "measured"
+    stored = folder / "out" / "inpaint.zarr"
+    run_recipe(of_stored(stored, out, statistics={"max_lag": 2}))
+    with pytest.raises(StackReadError, match="made no stack of its own; give the stack that it"):
+        final_stack(RunFolder(out))
+
+
+def test_taken__removes_what_a_killed_run_left(first, folder):
+    out = folder / "out"
+    (out / ".statistics.zarr.partial").mkdir()
+    (out / ".segment.zarr.removed").mkdir()
+    (out / ".report.html.partial").write_text("half")
+    run_recipe(recipe(first / "A.npy", out, "reposition", "inpaint", "statistics"))
+    assert not [p.name for p in out.iterdir() if p.suffix in (".partial", ".removed", ".tmp")]
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "7", "[" * 9999, '{"title": 3}', '{"stages": [{}]}', "\xff"]
+)
+def test_read__damaged_summary_is_told_and_fresh_begins_anew(first, folder, text):
+    (folder / "out" / "run.json").write_text(text, encoding="latin-1")
+    with pytest.raises(StackReadError, match=r"run\.json is damaged: .*; run .* with --fresh"):
+        RunFolder(folder / "out").read()
+    same = recipe(first / "A.npy", folder / "out", "reposition", "inpaint", "statistics")
+    with pytest.raises(StackReadError, match="is damaged"):
+        run_recipe(same)
+    assert share(run_recipe(same, resume=False)) == 0.3

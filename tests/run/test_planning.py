@@ -1,0 +1,94 @@
+"""What a plan says before anything is made: how much memory, and whether there is as much."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fibdask import MemoryBudgetError, run_recipe
+from fibdask.blocks import check_budget
+from fibdask.run.planning import check_plan, check_recipe, format_check, format_plan, plan_recipe
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe whose stages need 622, 592, 531 and 508 MiB."""
+    path = tmp_path / "images.npy"
+    np.lib.format.open_memmap(path, "w+", np.uint8, (200, 600, 600)).flush()
+    return {
+        "input": {"path": str(path), "voltage": 2, "pixel_size": 5, "slice_thickness": 5},
+        "segment": {"method": "otsu"},
+        "statistics": {"max_lag": 4},
+        "cluster": {"memory": "505 MiB"},
+        "output": {"path": str(tmp_path / "out"), "report": False},
+    }
+
+
+def with_memory(recipe, **cluster):
+    return recipe | {"cluster": cluster}
+
+
+def asked(error):
+    """Return the memory that a refusal asks for."""
+    return re.search(r"Give workers at least (\d+ MiB), or use smaller blocks", str(error))[1]
+
+
+def test_check_recipe__memory_that_a_refusal_asks_for_is_enough(recipe):
+    with pytest.raises(MemoryBudgetError, match=r"^import needs 622\.8 MiB in a worker") as refusal:
+        check_recipe(recipe)
+    found = check_recipe(with_memory(recipe, memory=asked(refusal.value)))
+    assert found["fits"] is True
+    assert found["least_bytes"] <= found["worker_bytes"]
+
+
+def test_check_plan__names_the_largest_stage(recipe):
+    rows = plan_recipe(recipe)["stages"]
+    for order in (rows, rows[::-1]):
+        with pytest.raises(MemoryBudgetError, match=r"^import needs"):
+            check_plan(order, 1, 505 * 2**20)
+
+
+@given(st.integers(480 * 2**20, 2**34), st.integers(1, 64))
+def test_check_budget__memory_that_a_refusal_asks_for_is_enough(forecast, threads):
+    with pytest.raises(MemoryBudgetError) as refusal:
+        check_budget("stage", forecast, threads, 2**20)
+    least = int(re.search(r"at least (\d+) MiB", str(refusal.value))[1])
+    check_budget("stage", forecast, threads, least * 2**20)
+    with pytest.raises(MemoryBudgetError):
+        check_budget("stage", forecast, threads, (least - 1) * 2**20)
+
+
+def test_run_recipe__is_refused_at_once_with_the_largest_need(recipe, tmp_path):
+    class Client:
+        status = "running"
+
+        def scheduler_info(self, n_workers):
+            return {"workers": {"a": {"memory_limit": 505 * 2**20, "nthreads": 1}}}
+
+    with pytest.raises(MemoryBudgetError, match=r"^import needs"):
+        run_recipe(recipe, client=Client())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "fits", "words"),
+    [
+        ({"memory": "505 MiB"}, False, "each worker has 505.0 MiB: it does not fit"),
+        ({"memory": "2 GiB"}, True, "each worker has 2.00 GiB: it fits"),
+        ({"memory": "2 GiB", "threads": 40}, False, "a worker of 40 threads needs"),
+        ({"scheduler": "tcp://x:1"}, None, "those of the scheduler have is seen when the run"),
+    ],
+)
+def test_plan_recipe__says_whether_it_fits(recipe, cluster, fits, words):
+    plan = plan_recipe(with_memory(recipe, **cluster))
+    assert plan["fits"] is fits
+    assert words in format_plan(plan)
+    if fits is not False:
+        assert words in format_check(check_recipe(with_memory(recipe, **cluster)))
+
+
+def test_plan_recipe__shares_the_free_memory_among_workers(recipe):
+    few, many = (plan_recipe(with_memory(recipe, workers=n))["worker_bytes"] for n in (1, 10))
+    assert many == pytest.approx(few / 10, rel=0.2)
