@@ -140,7 +140,7 @@ def test_import__depths_from_a_table(call, tmp_path):
 def test_import__detector_may_be_a_position(call, tmp_path):
     frames = np.arange(40, dtype=np.int16).reshape(2, 4, 5)
     write_dat(tmp_path / "a.dat", frames)
-    options = ["--voltage", 2, "--pixel-size", 4, "--slice-thickness", 10, "--detector", 1]
+    options = ["--voltage", 0.9, "--pixel-size", 4, "--slice-thickness", 10, "--detector", 1]
     call("import", tmp_path / "a.dat", tmp_path / "a.zarr", *options)
     read = open_stack(tmp_path / "a.zarr")["intensity"][0, 0]
     assert np.array_equal(read, frames[1].astype(int) + 32768)

@@ -62,6 +62,7 @@ def test_run__fresh_makes_everything_anew(copy, finished):
     assert stored_bytes(copy / "out") == stored_bytes(finished / "out")
 
 
+@pytest.mark.filterwarnings("ignore:.*replace them")
 def test_run__another_sample_of_equal_names_sizes_and_times_is_made_anew(tmp_path):
     recipe = {
         "input": {"voltage": 2.0, "pixel_size": 10, "slice_thickness": 10},
