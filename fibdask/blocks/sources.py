@@ -64,6 +64,11 @@ class Source(ABC):
         """Return the bytes of a region's voxels."""
         return voxels(region) * self.dtype.itemsize
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that reading needs beside a block, however small that is."""
+        return 0
+
     def fitted(self, most: int) -> tuple[int, ...]:
         """Return the block that is stored: this source's, or a part of it of `most` bytes."""
         return fit_block(self.block, most // self.dtype.itemsize)

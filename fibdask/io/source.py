@@ -61,6 +61,11 @@ class ImageSource(Source):
         """Whole slices, or whole chunks, of about 64 MiB."""
         return self.fitted(BLOCK_BYTES)
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of one frame, or chunk, that is decoded whole."""
+        return self.scratch
+
     def fitted(self, most: int) -> tuple[int, ...]:
         """Return the block that is stored: parts of the file that are decoded together."""
         itemsize = self.dtype.itemsize

@@ -21,6 +21,7 @@ from ..blocks import (
     reduction_forecast,
     values_target,
 )
+from ..blocks.memory import PROCESS_BYTES
 from ..conventions import VOLUMES, finish_stack, is_regular
 from ..io.pyramid import coarsen, needs_level
 from ..io.store import volume_targets
@@ -100,6 +101,9 @@ def check_plan(rows: Sequence[Mapping[str, Any]], threads: int, memory: int | No
     if rows:
         largest = max(rows, key=lambda row: row["task_bytes"])
         remedy = ", or use smaller blocks ([output] block_mib)"
+        least = largest.get("held_bytes", 0)
+        if 2 * least > largest["task_bytes"] - PROCESS_BYTES:
+            remedy = f"; smaller blocks do not help: each needs {format_bytes(least)} to be read"
         check_budget(largest["name"], largest["task_bytes"], threads, memory, remedy)
 
 
@@ -203,6 +207,7 @@ def _stage_rows(
                 "blocks": blocks,
                 "tasks": blocks,
                 "task_bytes": forecast(volume.array, volume.target),
+                "held_bytes": source.held_bytes if isinstance(source, Source) else 0,
                 "disk_bytes": int(np.prod(volume.target.grid.shape)) * itemsize,
             }
         )

@@ -2,6 +2,7 @@
 
 import re
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,6 +42,15 @@ def test_check_recipe__memory_that_a_refusal_asks_for_is_enough(recipe):
     found = check_recipe(with_memory(recipe, memory=asked(refusal.value)))
     assert found["fits"] is True
     assert found["least_bytes"] <= found["worker_bytes"]
+
+
+@pytest.mark.filterwarnings("ignore:.*(larger than a block|has parts without data)")
+def test_check_plan__smaller_blocks_are_no_advice_where_a_chunk_needs_the_memory(recipe, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", (1000, 900, 900), "u1", chunks=(1000, 512, 512))
+    recipe["input"]["path"] = str(tmp_path / "a.h5")
+    with pytest.raises(MemoryBudgetError, match=r"do not help: each needs 500\.0 MiB"):
+        check_recipe(recipe)
 
 
 def test_check_plan__names_the_largest_stage(recipe):
