@@ -50,6 +50,7 @@ _POSITION = re.compile(rf"(?<![a-z])[xy][=_ ]?-?{_DECIMAL}", re.I)
 # A dash is a minus where another mark, or the name of a coordinate, stands before it.
 _NUMBER = re.compile(r"(?:(?<=[_=])-|(?<=[zZ])(?<![a-zA-Z][zZ])-)?\d+")
 _SLICE = re.compile(r"(?<![a-z])(?:slice|section)[-_= ]*$", re.I)
+_SHORT = re.compile(r"\D(\d{4}|\d{6})\]")
 _KINDS = ("number", "depth", "time", "time of day", "decimal")
 
 Values = tuple[float, ...]
@@ -166,9 +167,12 @@ def other_count(chosen: Column, columns: Sequence[Column]) -> Column | None:
 
 
 def is_doubtful(chosen: Column) -> bool:
-    """Tell whether times may be numbers of slices: they have no date, or are whole minutes."""
+    """Tell whether times may be numbers of slices: they have no date, or four or six digits.
+
+    Those of a date in six digits are times where not all of them are whole minutes.
+    """
     whole = chosen.kind == "time" and not any(value % 60 for value in chosen.values)
-    return whole or chosen.kind == "time of day"
+    return chosen.kind == "time of day" or (whole and _SHORT.search(chosen.place) is not None)
 
 
 def _fall(values: Values, order: Sequence[int]) -> tuple[int, int] | None:
