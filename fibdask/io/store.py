@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from ..blocks import (
     default_block,
     fit_block,
     forecast,
+    from_source,
     inner_chunks,
     is_complete,
     locked,
+    open_stored,
     origin,
     reduction_forecast,
     skip_array,
@@ -33,6 +36,7 @@ from ..blocks import (
     write_array,
 )
 from ..conventions import (
+    AXES,
     VARIABLES,
     VERSION,
     VOLUMES,
@@ -44,6 +48,7 @@ from ..conventions import (
     plain_value,
 )
 from .guards import check_inputs, check_path
+from .labels import describe_labels, drop_labels, label_names, label_path
 from .opening import PROBABILITY_ATTRS, UNFINISHED, WRITER, open_dataset, with_volumes
 from .paths import make_parent, new_path
 from .pyramid import LEVEL_NAME, coarsen, multiscales, needs_level
@@ -65,8 +70,9 @@ def save_stack(
         Keep the finished blocks of an earlier run with the same inputs, parameters and version;
         of volumes derived by other means than fibdask's stages, nothing is kept.
     pyramid
-        Add coarser levels for viewers; by default where z is regular. OME-Zarr 0.5 metadata are
-        written wherever it is, because uneven depths cannot be expressed there.
+        Add coarser levels for viewers, and phases beside images once more, as their labels; by
+        default where z is regular. OME-Zarr 0.5 metadata are written wherever it is, because
+        uneven depths cannot be expressed there.
 
     Returns
     -------
@@ -164,9 +170,29 @@ def write_stack(
             reports += _write_level(level, folder, execution, label)
             _finish(folder, level, None)
             levels.append(level)
+        labels = label_names(stack) if pyramid and not _failed(reports) else []
+        reports += _write_labels(path, levels, labels, execution)
         if not _failed(reports):
             _drop(path, stack, len(levels))
-            _finish(path, stack, multiscales(levels) if is_regular(stack) else None)
+            drop_labels(path, labels, len(levels))
+            _finish(path, stack, multiscales(levels, labels) if is_regular(stack) else None)
+    return reports
+
+
+def _write_labels(
+    path: Path, levels: Sequence[xr.Dataset], names: Sequence[str], execution: Execution
+) -> list[StageReport]:
+    """Write phases that are stored at all levels once more, as labels of images."""
+    reports: list[StageReport] = []
+    if names:
+        describe_labels(path, levels)
+    for name, (number, level) in product(names, enumerate(levels)):
+        folder = path / LEVEL_NAME.format(number) if number else path
+        stored = from_source(open_stored(folder / name, phase=True))
+        phase = level[[name]].assign({name: (AXES, stored, level[name].attrs)})
+        [volume] = volume_targets(phase, folder, execution.block_bytes)
+        target = replace(volume.target, path=label_path(path, name, number))
+        reports += _write_volume(replace(volume, target=target), execution, f"{name} label")
     return reports
 
 

@@ -219,8 +219,10 @@ def test_output__report_can_be_left_out(tmp_path, wanted):
 # What a plan and a run promise
 
 
-def test_plan_recipe__names_the_blocks_that_are_run(images, tmp_path):
+@pytest.mark.parametrize("kept", [["phase"], ["intensity", "phase"]])
+def test_plan_recipe__names_the_blocks_that_are_run(images, tmp_path, kept):
     recipe = images | {
+        "output": images["output"] | {"variables": kept},
         "segment": {"method": "otsu"},
         "reposition": {"spacing": 5},
         "inpaint": {"method": "nearest"},
