@@ -22,6 +22,7 @@ from ..blocks import (
     values_target,
 )
 from ..conventions import VOLUMES, finish_stack, is_regular
+from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.store import volume_targets
 from .cluster import planned_worker
@@ -161,15 +162,18 @@ def _with_room(stack: xr.Dataset, spacing: float) -> xr.Dataset:
 
 
 def _level_rows(name: str, stack: xr.Dataset, recipe: Recipe) -> list[dict[str, Any]]:
-    """Return a row for each level of the pyramid of the last stage."""
+    """Return a row for each level of the pyramid of the last stage, and of its labels."""
     rows: list[dict[str, Any]] = []
     kept = kept_variables(recipe, stack, name)
-    stack = stack.drop_vars([v for v in VOLUMES if v in stack and v not in kept])
-    while needs_level(stack):
-        stack, more = _stage_rows(
-            f"{name} pyramid", coarsen(stack), kept, recipe.tables["output"]["block_mib"] * 2**20
-        )
+    block_bytes = recipe.tables["output"]["block_mib"] * 2**20
+    levels = [stack.drop_vars([v for v in VOLUMES if v in stack and v not in kept])]
+    while needs_level(levels[-1]):
+        level, more = _stage_rows(f"{name} pyramid", coarsen(levels[-1]), kept, block_bytes)
+        levels.append(level)
         rows += more
+    labels = label_names(levels[0])
+    for level in levels if labels else []:
+        rows += _stage_rows(f"{name} pyramid", level[labels], kept, block_bytes)[1]
     return rows
 
 

@@ -188,11 +188,24 @@ def test_output__block_mib_bounds_the_blocks_but_not_the_values(images, mib, blo
     assert np.array_equal(phase, np.load(images["input"]["path"]) > 99)
 
 
-def test_output__pyramid_can_be_left_out(finished, tmp_path):
-    recipe = small(tmp_path / "out", pyramid=False)
+def attributes(folder, stage):
+    return xr.open_zarr(folder / f"{stage}.zarr", consolidated=False).attrs
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_output__pyramid_can_be_left_out(tmp_path, wanted):
+    recipe = small(tmp_path / "out", pyramid=wanted)
+    recipe["simulate"]["shape"] = [40, 72, 136]  # large enough for one
     run_recipe(recipe)
-    assert "ome" in xr.open_zarr(finished / "inpaint.zarr", consolidated=False).attrs
-    assert "ome" not in xr.open_zarr(tmp_path / "out" / "inpaint.zarr", consolidated=False).attrs
+    levels = attributes(tmp_path / "out", "inpaint")["ome"]["multiscales"][0]["datasets"]
+    assert len(levels) == 1 + wanted
+
+
+def test_run_recipe__describes_every_store_of_even_z_to_viewers(finished):
+    found = {stage: attributes(finished, stage) for stage in STAGES}
+    even = {stage for stage in STAGES if found[stage]["z_sampling"] == "regular"}
+    assert even == {"structure", "reposition", "inpaint"}
+    assert even == {stage for stage in STAGES if "ome" in found[stage]}
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -206,8 +219,10 @@ def test_output__report_can_be_left_out(tmp_path, wanted):
 # What a plan and a run promise
 
 
-def test_plan_recipe__names_the_blocks_that_are_run(images, tmp_path):
+@pytest.mark.parametrize("kept", [["phase"], ["intensity", "phase"]])
+def test_plan_recipe__names_the_blocks_that_are_run(images, tmp_path, kept):
     recipe = images | {
+        "output": images["output"] | {"variables": kept},
         "segment": {"method": "otsu"},
         "reposition": {"spacing": 5},
         "inpaint": {"method": "nearest"},
