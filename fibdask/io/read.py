@@ -50,7 +50,7 @@ def read_images(
     ----------
     source
         A folder or glob pattern of TIFF, PNG, BMP or Janelia `.dat` slices, a list of such files,
-        or one file: multipage or ImageJ TIFF, `.npy`, MRC, HDF5. Several voltages are given as
+        or one file: multipage, ImageJ or OME TIFF, `.npy`, MRC, HDF5. Several voltages are given as
         {voltage in kV: source}, with the same slices in each.
     voltage
         Accelerating voltage in kV.
