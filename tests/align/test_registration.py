@@ -166,6 +166,15 @@ def test_estimate_shifts__warns_where_nothing_links(shaken):
     assert np.abs(shift[17] - shift[7]).max() < 1e-3
 
 
+def test_estimate_shifts__warns_where_moving_gains_nothing(texture):
+    slow = np.stack([0.1 * np.arange(24), 0 * np.arange(24)], axis=-1)
+    images = np.stack([moved(image, s, MARGIN) for image, s in zip(texture, slow, strict=True)])
+    text = r"slices at 1 kV by up to .* nm gains nothing.* by 0.8\d* before and 0.8.*detrend='lin"
+    with pytest.warns(FibdaskWarning, match=text):
+        estimate_shifts(stack_of(images))
+    estimate_shifts(stack_of(images), detrend="linear")
+
+
 def jumping(texture, jumps):
     """Cut images of which those from some slices on show the specimen as many pixels further."""
     place = np.zeros(len(texture), int)
