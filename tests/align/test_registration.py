@@ -175,6 +175,24 @@ def test_estimate_shifts__warns_where_moving_gains_nothing(texture):
     estimate_shifts(stack_of(images), detrend="linear")
 
 
+@pytest.mark.parametrize("depth", [1.5, 4.0])
+def test_estimate_shifts__errors_are_those_that_structures_make(depth):
+    errors, told = [], []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        noise = ndimage.gaussian_filter(rng.normal(size=(40, 160, 160)), (depth, 2, 2))
+        grey = 128 + 40 * np.sign(noise) + 10 * rng.normal(size=noise.shape)
+        walk = np.cumsum(rng.normal(0, 0.5, (40, 2)), axis=0)
+        images = [moved(image, s, MARGIN) for image, s in zip(grey, walk - walk[0], strict=True)]
+        found = estimate_shifts(stack_of(np.stack(images)))
+        errors.append(pixels(found)[0] + walk - walk[0])
+        told.append([found["shift_error_y"].values[0] / 4, found["shift_error_x"].values[0] / 5])
+    actual = np.sqrt((np.array(errors)[:, 20:] ** 2).mean())
+    expected = np.sqrt((np.array(told)[..., 20:] ** 2).mean())
+    assert 0.5 < actual / expected < 2
+    assert (np.array(told)[..., 0] == 0).all()
+
+
 def jumping(texture, jumps):
     """Cut images of which those from some slices on show the specimen as many pixels further."""
     place = np.zeros(len(texture), int)
