@@ -24,6 +24,7 @@ _ROUNDS = 15  # of reweighting
 _LEAST_SCALE = 0.05  # pixels: residuals below that are no outliers
 _OUTLIER = 1.0  # pixels
 _WANDER = 2.0  # pixels, that slices move against each other for nothing
+_LIKELY = 2 / 3  # of the evidence, for pairs that correlate as is usual
 _GAIN = 0.001  # of correlation, below which nothing is gained
 _TOLD = 5  # places in one warning
 _WEAK = 1e-6  # weight of the assumption that slices without a link did not move
@@ -70,7 +71,8 @@ def solve_shifts(pairs: xr.DataArray, *, detrend: str = "none") -> xr.Dataset:
     if its best correlation is below 0.3 of the median, or most of its pairs, by number and
     weight, contradict the solution by more than a pixel. Flagged slices take no part; their
     shifts are interpolated over z. Nor do pairs whose `evidence` is below 1, which unrelated
-    slices have as well (see `measure_pairs`).
+    slices have as well (see `measure_pairs`); from 2/3 on it suffices where the correlation is at
+    least half of what is usual, at the same distance, of pairs above 1.
 
     Measurements over several slices are first reduced by what they exceed the chain of
     neighbours, in the median of 31 slices: structures that are inclined, or change with depth,
@@ -195,7 +197,14 @@ def _best_correlation(pairs: xr.DataArray) -> np.ndarray:
 
 def _resemble(pairs: xr.DataArray) -> np.ndarray:
     """Return which pairs (voltage, z, neighbour) resemble each other by more than chance."""
-    return (_values(pairs, "evidence") >= 1) & (_values(pairs, "correlation_after") > 0)
+    evidence, after = (_values(pairs, name) for name in ("evidence", "correlation_after"))
+    sure = evidence >= 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of distances without any
+        usual = np.nanmedian(np.where(sure, after, np.nan), axis=1, keepdims=True)
+    # Images of few structures are near chance everywhere: there, alike is what is usual.
+    alike: np.ndarray = sure | ((evidence >= _LIKELY) & (after >= usual / 2))
+    return alike
 
 
 def _running_median(values: np.ndarray) -> np.ndarray:
