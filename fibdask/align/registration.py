@@ -15,6 +15,7 @@ from ..conventions import (
     Intervals,
     axis_spacing,
     chosen_region,
+    covered_region,
     plain_number,
     require,
     voltage_index,
@@ -66,8 +67,8 @@ def estimate_shifts(
         lowest, where least shines through.
     region
         Pixels that are compared between slices of one voltage, by axis: `{"y": (a, b), "x":
-        (c, d)}` are rows a to b - 1. By default the middle three quarters of the image, at most
-        2048 pixels along an axis.
+        (c, d)}` are rows a to b - 1. By default the middle three quarters of the image, or of what
+        no slice has filled pixels in, at most 2048 pixels along an axis.
     fiducial_region
         Pixels that are compared between voltages; by default those of `region`.
     max_shift
@@ -268,12 +269,13 @@ def _window(
     max_shift: float | None,
     name: str,
 ) -> Window:
-    """Return the window of a region, or that in the middle of the images."""
+    """Return the window of a region, or that in the middle of what all slices cover."""
     middle = {}
-    for axis in _IN_PLANE:
-        size = stack.sizes[axis]
+    for axis, covered in covered_region(stack).items():
+        size = covered.stop - covered.start
         part = min(max(round(_SHARE * size), _LEAST_SIZE), size, _MOST_COMPARED)
-        middle[axis] = ((size - part) // 2, (size + part) // 2)
+        start = covered.start + (size - part) // 2
+        middle[axis] = (start, start + part)
     chosen = chosen_region(stack, region, middle, name=name, least=_LEAST_SIZE)
     intervals = [(chosen[axis].start, chosen[axis].stop) for axis in _IN_PLANE]
     lengths = [stop - start for start, stop in intervals]

@@ -14,7 +14,12 @@ from scipy import ndimage
 from fibdask import levelled_wave, simulate_images
 from fibdask.align import apply_shifts, estimate_shifts, measure_pairs, solve_shifts
 from fibdask.align._kernels_registration import masked_correlation
-from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
+from fibdask.conventions import (
+    ConventionError,
+    FibdaskWarning,
+    build_stack,
+    with_filled_share,
+)
 from fibdask.io import open_stack, save_stack
 from tests.naive_align import correlation, moved
 
@@ -191,6 +196,13 @@ def test_estimate_shifts__errors_are_those_that_structures_make(depth):
     expected = np.sqrt((np.array(told)[..., 20:] ** 2).mean())
     assert 0.5 < actual / expected < 2
     assert (np.array(told)[..., 0] == 0).all()
+
+
+def test_measure_pairs__compares_what_alignment_did_not_fill(shaken):
+    share = np.full(24, 56 / 136)
+    filled = with_filled_share(shaken, share, {"y": slice(56, 136), "x": slice(0, 128)})
+    region = measure_pairs(filled).attrs["region"]
+    assert region == {"y": [66, 126], "x": [16, 112]}
 
 
 def jumping(texture, jumps):
