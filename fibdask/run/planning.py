@@ -139,14 +139,15 @@ def _call(
     with blamed_on(stage):
         measurement = ESTIMATES[stage].measurement(stack, table).data
         expected = ESTIMATES[stage].plan(stack, table)
-    target, rounds = values_target(measurement, Path()), table.get("rounds", 1)
+    target = values_target(measurement, Path())
+    times = table.get("rounds", 1) + ESTIMATES[stage].more
     row = {
         "name": f"{stage} {MEASUREMENT}",
         "variable": "values",
-        "blocks": target.grid.size * rounds,
-        "tasks": target.grid.size * rounds,
+        "blocks": target.grid.size * times,
+        "tasks": target.grid.size * times,
         "task_bytes": forecast(measurement, target),
-        "disk_bytes": measurement.nbytes * rounds,
+        "disk_bytes": measurement.nbytes * times,
     }
     return expected, [row]
 
