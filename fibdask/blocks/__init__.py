@@ -22,7 +22,7 @@ from .execute import (
     values_target,
     write_array,
 )
-from .gather import gather_blocks
+from .gather import gather_blocks, gather_forecast
 from .memory import check_budget, format_bytes
 from .monitor import BlockFailure, Monitor, StageReport
 from .records import is_locked, locked
@@ -75,6 +75,7 @@ __all__ = [
     "format_bytes",
     "from_source",
     "gather_blocks",
+    "gather_forecast",
     "grow",
     "inner_chunks",
     "is_complete",

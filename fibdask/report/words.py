@@ -10,6 +10,11 @@ def uniform(values: np.ndarray) -> bool:
     return bool(np.nanstd(values) <= _ROUNDING * abs(np.nanmean(values)))
 
 
+def known(value: float, style: str, unit: str = "") -> str:
+    """Return a number in a style with its unit, or that it is not known."""
+    return f"{value:{style}}{unit}" if np.isfinite(value) else "not known"
+
+
 def mean_and_spread(values: np.ndarray, unit: str) -> str:
     """Return the mean of finite values ± their standard deviation, if it is not just rounding."""
     values = values[np.isfinite(values)]

@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,13 +11,8 @@ import xarray as xr
 
 from ..conventions import FibdaskError, StackReadError, axis_spacing
 from ..io import open_stack
-from ..statistics import (
-    connected_fraction,
-    percolates,
-    phase_statistics,
-    specific_surface_area,
-)
 from .folder import SUMMARY, RunFolder
+from .measuring import measure_phase
 from .results import final_stack, reopen
 
 _SLICES = 32  # planes held in memory at a time
@@ -72,15 +68,9 @@ def _planes(phase: xr.DataArray):  # type: ignore[no-untyped-def]
         yield from np.where(block == 1, np.uint8(255), np.uint8(0))
 
 
-def measure_stack(path: str | Path, *, max_lag: int) -> xr.Dataset:
-    """Compute the statistics of a stored phase, with its surface and connectivity."""
-    phase = find_phase(path)["phase"]
-    lazy = phase_statistics(phase, max_lag=max_lag).assign(
-        specific_surface_area=specific_surface_area(phase),
-        connected_fraction=connected_fraction(phase),
-        percolates=percolates(phase),
-    )
-    return lazy.compute()
+def measure_stack(path: str | Path, *, max_lag: int, **options: Any) -> xr.Dataset:
+    """Compute the statistics of a stored phase; options as of `measure_phase`."""
+    return measure_phase(find_phase(path)["phase"], max_lag=max_lag, **options)
 
 
 def stored_statistics(path: str | Path, *, max_lag: int) -> xr.Dataset:

@@ -20,6 +20,7 @@ from ..blocks import (
 from ..conventions import VOLUMES, FibdaskError
 from ..io import open_stack
 from ..io.store import raise_failures, write_stack
+from ..statistics import statistics_warnings
 from .estimates import ESTIMATES
 from .folder import COUNTS, LOG, RunFolder
 from .planning import plan_stages
@@ -205,6 +206,9 @@ class Pipeline:
         lazy = call_stage(STATISTICS, phase_of(stack), self.recipe.tables[STATISTICS])
         lazy = lazy.assign(accuracy(self.stacks.values()))
         results = compute_results(lazy, self.execution)
+        results.attrs["warnings"] = statistics_warnings(results)
+        for text in results.attrs["warnings"]:
+            LOGGER.warning(text)
         store_results(results, self.folder.store(STATISTICS))
         return results
 
