@@ -218,16 +218,35 @@ def _number_rows(statistics: xr.Dataset) -> list[tuple[str, str, str]]:
 
 
 def accuracy_section(statistics: xr.Dataset) -> Section | None:
-    """List the errors against the truth."""
+    """List the errors against the truth, and sizes beside the true ones."""
     rows = [
-        (label, known(float(statistics[name]), ".4g", unit))
+        (prefix + label, known(float(statistics[key + name]), ".4g", unit))
+        for key, prefix in (("", ""), ("volume_", "whole volume: "))
         for name, (label, unit) in _ACCURACY.items()
-        if name in statistics
+        if key + name in statistics
     ]
-    if not rows:
-        return None
-    body = table(("Segmentation against the truth", "Value"), rows, numbers=(1,), style="narrow")
-    return Section("accuracy", "Accuracy", body)
+    body = []
+    if rows:
+        errors = ("Segmentation against the truth", "Value")
+        body.append(table(errors, rows, numbers=(1,), style="narrow"))
+    if sizes := _true_sizes(statistics):
+        beside = ("Structure", "Measured", "Truth")
+        body.append(table(beside, sizes, numbers=(1, 2), style="narrow"))
+    return Section("accuracy", "Accuracy", "\n".join(body)) if body else None
+
+
+def _true_sizes(statistics: xr.Dataset) -> list[tuple[str, ...]]:
+    """Return solid fraction and diameters, as measured and as they truly are."""
+    rows: list[tuple[str, ...]] = []
+    if {"solid_fraction", "true_solid_fraction"} <= set(statistics.data_vars):
+        pair = statistics["solid_fraction"], statistics["true_solid_fraction"]
+        rows.append(("solid fraction φ", *(known(float(value), ".5f") for value in pair)))
+    if {"ligament_diameter", "true_ligament_diameter"} <= set(statistics.data_vars):
+        found, true = diameters(statistics), diameters(statistics, "true_ligament_diameter")
+        for axis in found:
+            pair_nm = (known(size, ".4g", " nm") for size in (found[axis], true[axis]))
+            rows.append((f"ligament diameter along {axis}", *pair_nm))
+    return rows
 
 
 def isotropy(statistics: xr.Dataset, key: str = "isotropy_error") -> dict[str, float]:
@@ -238,9 +257,9 @@ def isotropy(statistics: xr.Dataset, key: str = "isotropy_error") -> dict[str, f
     return {str(n): float(errors.sel(statistic=n)) for n in errors["statistic"].values}
 
 
-def diameters(statistics: xr.Dataset) -> dict[str, float]:
-    """Return the ligament diameters in nm by axis, x first."""
-    sizes = statistics["ligament_diameter"]
+def diameters(statistics: xr.Dataset, key: str = "ligament_diameter") -> dict[str, float]:
+    """Return the ligament diameters in nm, or the true ones, by axis, x first."""
+    sizes = statistics[key]
     return {str(a): float(sizes.sel(axis=a)) for a in sorted(sizes["axis"].values)}
 
 

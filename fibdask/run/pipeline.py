@@ -106,6 +106,7 @@ class Pipeline:
         self._stage = ""
         self._reports: list[StageReport] = []
         self._source = first_stack(recipe)
+        self._structure: xr.Dataset | None = None
 
     def run(self, client: distributed.Client | None) -> xr.Dataset:
         """Run all stages, then write the report, whatever happened."""
@@ -147,7 +148,9 @@ class Pipeline:
         last = ([first, *names])[-1]
         if not is_stored(stack):
             stack = self._keep(first, stack, list(VOLUMES), last=last == first)
-        if "simulate" not in names:
+        if "simulate" in names:
+            self._structure = stack
+        else:
             self.stacks[first] = stack
         for name in names:
             stack = self._call(name, stack)
@@ -204,7 +207,7 @@ class Pipeline:
         """Compute the statistics, each reduction once, and store them."""
         self._stage, self._reports = STATISTICS, []
         lazy = call_stage(STATISTICS, phase_of(stack), self.recipe.tables[STATISTICS])
-        lazy = lazy.assign(accuracy(self.stacks.values()))
+        lazy = lazy.assign(accuracy(self.stacks.values(), self._structure))
         results = compute_results(lazy, self.execution)
         results.attrs["warnings"] = statistics_warnings(results)
         for text in results.attrs["warnings"]:

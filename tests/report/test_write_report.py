@@ -329,3 +329,17 @@ def test_write_report__of_gaps_tells_the_profile_of_the_other_planes(tmp_path):
     text = text_of(tmp_path, statistics=given)
     assert "in each of 8 planes: mean 0.3364" in text
     assert "4 planes without data." in text
+
+
+def test_write_report__shows_sizes_beside_the_true_ones(tmp_path):
+    given = statistics().assign(
+        true_solid_fraction=((), 0.3),
+        true_ligament_diameter=("axis", [14.0, 15.0, 16.0]),
+        volume_misplaced=((), 6.5),
+    )
+    text = text_of(tmp_path, statistics=given)
+    pattern = "<td>solid fraction φ</td><td[^>]*>0.31234</td><td[^>]*>0.30000</td>"
+    assert re.search(pattern, text)
+    pattern = "<td>ligament diameter along z</td><td[^>]*>17.5 nm</td><td[^>]*>14 nm</td>"
+    assert re.search(pattern, text)
+    assert re.search("<td>whole volume: misplaced voxels [^<]*</td><td[^>]*>6.5 %</td>", text)

@@ -86,7 +86,7 @@ def test_connectivity__that_fits_no_worker_is_refused_before_anything_is_read():
         nominal_thickness=1,
     )
     lazy = connected_fraction(stack["phase"]).to_dataset()
-    with pytest.raises(MemoryBudgetError, match=r"connectivity needs 4.* MiB in a worker"):
+    with pytest.raises(MemoryBudgetError, match="connectivity needs"):
         _connectivity(stack["phase"], lazy, Execution(memory_limit=2**20))
 
 
