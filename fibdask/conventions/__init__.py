@@ -11,6 +11,7 @@ from .errors import (
     RecipeError,
     StackReadError,
 )
+from .filling import FILLED, covered_region, measured_slices, with_filled_share
 from .planes import inherit_inpainted, known_planes, mark_inpainted, recognise_inpainted
 from .stack import (
     VERSION,
@@ -54,6 +55,7 @@ __all__ = [
     "AXES",
     "COORDINATES",
     "DIMENSIONS",
+    "FILLED",
     "MANY_THIN",
     "OUTLIER_SCORE",
     "PHASES",
@@ -79,11 +81,13 @@ __all__ = [
     "check_thickness",
     "check_z",
     "chosen_region",
+    "covered_region",
     "finish_stack",
     "inherit_inpainted",
     "is_regular",
     "known_planes",
     "mark_inpainted",
+    "measured_slices",
     "other_unit",
     "phase_names",
     "plain_number",
@@ -98,4 +102,5 @@ __all__ = [
     "validate_stack",
     "value_range",
     "voltage_index",
+    "with_filled_share",
 ]

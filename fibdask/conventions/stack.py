@@ -9,11 +9,12 @@ import numpy as np
 import xarray as xr
 
 from .errors import ConventionError
+from .filling import FILLED
 from .validation import check_even, check_z, validate_stack
 from .variables import AXES, PHASES, VARIABLES, attributes
 
 VERSION = version("fibdask")
-_OF_PLANES = ("measured", "inpainted")  # coordinates, so that volumes carry them along
+_OF_PLANES = ("measured", "inpainted", FILLED)  # coordinates, so that volumes carry them along
 _NEED_UNITS = ("voltage", "z", "y", "x", "slice_thickness")
 
 

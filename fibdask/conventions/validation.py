@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from .errors import ConventionError
+from .filling import FILLED
 from .variables import COORDINATES, DIMENSIONS, PHASE_ATTRS, PHASES, VARIABLES
 
 _EVEN_RTOL = 1e-4  # relative to the pixel size: coordinates written as rounded decimals pass
@@ -33,7 +34,7 @@ def validate_stack(stack: xr.Dataset) -> None:
         msg = f"a stack must be an xarray.Dataset; got {type(stack).__name__}"
         raise ConventionError(msg)
     known = [name for name in VARIABLES if name in stack.variables]
-    if not set(known) - set(COORDINATES) - {"slice_thickness", "measured", "inpainted"}:
+    if not set(known) - set(COORDINATES) - {"slice_thickness", "measured", "inpainted", FILLED}:
         msg = "a stack must hold intensity or phase; found only " + (", ".join(known) or "nothing")
         raise ConventionError(msg)
     _check_dimensions(stack)

@@ -14,6 +14,7 @@ from ..io import open_stack
 from .folder import SUMMARY, RunFolder
 from .measuring import measure_phase
 from .results import final_stack, reopen
+from .stages import phase_of
 
 _SLICES = 32  # planes held in memory at a time
 
@@ -70,7 +71,7 @@ def _planes(phase: xr.DataArray):  # type: ignore[no-untyped-def]
 
 def measure_stack(path: str | Path, *, max_lag: int, **options: Any) -> xr.Dataset:
     """Compute the statistics of a stored phase; options as of `measure_phase`."""
-    return measure_phase(find_phase(path)["phase"], max_lag=max_lag, **options)
+    return measure_phase(phase_of(find_phase(path)), max_lag=max_lag, **options)
 
 
 def stored_statistics(path: str | Path, *, max_lag: int) -> xr.Dataset:

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import StoredArray, origin
-from ..conventions import AXES, VOLUMES, ConventionError, recorded_steps
+from ..conventions import AXES, VOLUMES, ConventionError, covered_region, recorded_steps
 from ..simulate import simulate_structure
 from ..statistics import segmentation_errors
 from ..statistics.summary import size_statistics
@@ -73,11 +73,16 @@ def kept_variables(recipe: Recipe, stack: xr.Dataset, stage: str) -> list[str]:
 
 
 def phase_of(stack: xr.Dataset) -> xr.DataArray:
-    """Return the phase that statistics measure."""
+    """Return the phase that statistics measure: where every slice covers the images."""
     if "phase" not in stack:
         msg = "[statistics] needs a phase; add [segment], or give an input that holds one"
         raise ConventionError(msg)
-    return stack["phase"]
+    return _covered(stack)["phase"]
+
+
+def _covered(stack: xr.Dataset) -> xr.Dataset:
+    """Return the part of a stack in which alignment has filled no pixel."""
+    return stack.isel(covered_region(stack))
 
 
 def is_stored(stack: xr.Dataset) -> bool:
@@ -99,15 +104,16 @@ def accuracy(
     found: dict[str, xr.DataArray] = {}
     for stack in stacks:
         if "phase" in stack and "true_phase" in stack:
-            found = _named("", segmentation_errors(stack["phase"], stack["true_phase"]))
+            part = _covered(stack)
+            found = _named("", segmentation_errors(part["phase"], part["true_phase"]))
             break
     if structure is None:
         return found
     truth = structure["phase"]
     found |= _named("true_", size_statistics(truth))
-    part = _same_voxels(truth, stacks[-1])
-    if part is not None:
-        found |= _named("volume_", segmentation_errors(stacks[-1]["phase"], part))
+    whole = _same_voxels(truth, stacks[-1])
+    if whole is not None:
+        found |= _named("volume_", segmentation_errors(stacks[-1]["phase"], whole))
     return found
 
 
