@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -282,8 +283,10 @@ def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, qu
     from .exporting import measure_stack, write_statistics
     from .info import format_statistics, statistics_record
 
-    with _client({"scheduler": None, "workers": None, "threads": 1, "memory": None}, None):
-        results = measure_stack(stack, max_lag=max_lag)
+    options = {"scheduler": None, "workers": None, "threads": 1, "memory": None}
+    quiet_work = quiet or as_json or not sys.stdout.isatty()
+    connect = partial(_client, options, None)  # once the stack is known to be there
+    results = measure_stack(stack, max_lag=max_lag, connect=connect, quiet=quiet_work)
     if csv_path:
         write_statistics(results, Path(csv_path))
     _print(statistics_record(results), format_statistics(results), as_json=as_json, quiet=quiet)

@@ -20,14 +20,10 @@ from ..conventions import (
     recorded_steps,
 )
 from ..io import open_stack
-from ..statistics import (
-    connected_fraction,
-    percolates,
-    phase_statistics,
-    specific_surface_area,
-)
 from .folder import SUMMARY, RunFolder
+from .measuring import measure_phase
 from .results import final_stack, reopen
+from .stages import phase_of
 
 DEFAULT_LAG = 128
 """Voxels up to which statistics of a stack are measured, where nothing else is said."""
@@ -160,15 +156,9 @@ def _planes(phase: xr.DataArray) -> Iterator[np.ndarray]:
             yield np.where(image == 1, np.uint8(255), np.uint8(0))
 
 
-def measure_stack(path: str | Path, *, max_lag: int) -> xr.Dataset:
-    """Compute the statistics of a stored phase, with its surface and connectivity."""
-    phase = find_phase(path)["phase"]
-    lazy = phase_statistics(phase, max_lag=max_lag).assign(
-        specific_surface_area=specific_surface_area(phase),
-        connected_fraction=connected_fraction(phase),
-        percolates=percolates(phase),
-    )
-    return lazy.compute()
+def measure_stack(path: str | Path, *, max_lag: int, **options: Any) -> xr.Dataset:
+    """Compute the statistics of a stored phase; options as of `measure_phase`."""
+    return measure_phase(phase_of(find_phase(path)), max_lag=max_lag, **options)
 
 
 def stored_statistics(path: str | Path, *, max_lag: int | None) -> xr.Dataset:

@@ -125,7 +125,8 @@ def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
         rows += _level_rows(rows[-1]["name"], stack, recipe)
     if STATISTICS in recipe.tables:
         lazy = call_stage(STATISTICS, phase_of(stack), recipe.tables[STATISTICS])
-        lazy = lazy.assign(accuracy(stacks))
+        structure = stacks[0] if "simulate" in recipe.tables else None
+        lazy = lazy.assign(accuracy(stacks, structure))
         rows += _reduction_rows(STATISTICS, _reductions(lazy))
     return rows
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fibdask import ConventionError, open_stack, run_recipe, save_stack
+from fibdask import ConventionError, ligament_diameter, open_stack, run_recipe, save_stack
 from fibdask.run.folder import RunFolder
 from fibdask.run.planning import plan_recipe
 from fibdask.run.recipe import read_recipe
@@ -150,6 +150,24 @@ def test_run_recipe__accuracy_is_that_of_the_slices(finished):
     truth = open_stack(finished / "simulate.zarr")["true_phase"].values
     misplaced = 100 * np.mean(stack["phase"].values != truth)
     assert float(reopen(RunFolder(finished))[1]["misplaced"]) == pytest.approx(misplaced)
+
+
+def test_run_recipe__compares_the_volume_with_the_structure_that_was_simulated(finished):
+    statistics = reopen(RunFolder(finished))[1]
+    truth = open_stack(finished / "structure.zarr")["phase"]
+    phase = open_stack(finished / "inpaint.zarr")["phase"]
+    assert float(statistics["true_solid_fraction"]) == float(truth.mean())
+    expected = ligament_diameter(truth).compute()
+    np.testing.assert_array_equal(statistics["true_ligament_diameter"], expected)
+    misplaced = 100 * np.mean(truth[: phase.sizes["z"]].values != phase.values)
+    assert float(statistics["volume_misplaced"]) == pytest.approx(misplaced)
+
+
+def test_run_recipe__warnings_stand_beside_the_statistics_and_in_the_log(finished):
+    found = reopen(RunFolder(finished))[1].attrs["warnings"]
+    coarse = [text for text in found if text.startswith("voxels as imaged have sides of")]
+    assert len(coarse) == 1
+    assert f"WARNING {coarse[0]}" in (finished / "fibdask.log").read_text()
 
 
 # Options of [output]
