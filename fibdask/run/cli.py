@@ -41,7 +41,9 @@ def _options(*names: str) -> Callable[[Any], Any]:
         "cluster": click.option(
             "--cluster", type=click.Choice(["local"]), help="Kind of cluster to start."
         ),
-        "fresh": click.option("--fresh", is_flag=True, help="Make everything anew."),
+        "fresh": click.option(
+            "--fresh", is_flag=True, help="Make everything anew; what lies there is removed."
+        ),
     }
 
     def decorate(command: Any) -> Any:
