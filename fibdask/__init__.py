@@ -10,8 +10,15 @@ The path of the data: `read_images` or `open_stack` → `estimate_shifts`, `appl
 Stages take and return `xarray.Dataset` and are lazy; `stack.fib` offers them as methods.
 """
 
+import os
 from importlib import import_module
 from typing import Any
+
+from .registration import offer_accessor
+
+if os.name != "posix":  # locks of files and limits of processes are
+    msg = f"fibdask runs on POSIX systems, such as Linux or WSL; this is {os.name!r}"
+    raise ImportError(msg)
 
 _PACKAGE_OF = {
     "BlocksFailedError": "conventions",
@@ -71,6 +78,7 @@ _PACKAGE_OF = {
     "solid_fraction": "statistics",
     "solid_fraction_profile": "statistics",
     "specific_surface_area": "statistics",
+    "statistics_warnings": "statistics",
     "two_point_correlation": "statistics",
     "validate_stack": "conventions",
 }
@@ -133,6 +141,7 @@ __all__ = [
     "solid_fraction",
     "solid_fraction_profile",
     "specific_surface_area",
+    "statistics_warnings",
     "two_point_correlation",
     "validate_stack",
 ]
@@ -146,10 +155,12 @@ def __getattr__(name: str) -> Any:
         msg = f"module 'fibdask' has no attribute {name!r}"
         raise AttributeError(msg)
     value = getattr(import_module(f".{_PACKAGE_OF[name]}", __name__), name)
-    import_module(".accessor", __name__)  # xarray is loaded by now: stacks get their `.fib`
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+offer_accessor()

@@ -1,58 +1,39 @@
 """`stack.fib`: the public functions as methods of a dataset."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import xarray as xr
 
-import fibdask
-
+from . import align, conventions, inpaint, io, segment, simulate, statistics, thickness
 from .conventions import require
 
-_OF_STACKS = (
-    "add_brightness_drift",
-    "add_curtaining",
-    "add_noise",
-    "add_shifts",
-    "apply_shifts",
-    "apply_slice_thickness",
-    "blur_edges",
-    "equalize_brightness",
-    "estimate_shifts",
-    "estimate_slice_thickness",
-    "gap_distance",
-    "inpaint_gaps",
-    "remove_curtaining",
-    "reposition_slices",
-    "save_stack",
-    "segment_phases",
-    "simulate_stack",
-    "validate_stack",
-)
-_OF_PHASES = (
-    "chord_length_distribution",
-    "connected_fraction",
-    "isotropy_errors",
-    "ligament_diameter",
-    "lineal_path",
-    "local_thickness",
-    "local_thickness_distribution",
-    "mimic_milling",
-    "patch_statistics",
-    "percolates",
-    "phase_statistics",
-    "radial_two_point_correlation",
-    "self_similar",
-    "simulate_images",
-    "solid_fraction",
-    "solid_fraction_profile",
-    "specific_surface_area",
-    "two_point_correlation",
-)
+P = ParamSpec("P")
+R = TypeVar("R")
+_Method = Callable[Concatenate["StackAccessor", P], R]
 
 
-@xr.register_dataset_accessor("fib")  # type: ignore[no-untyped-call]
+def _of_stack(function: Callable[Concatenate[xr.Dataset, P], R]) -> _Method[P, R]:
+    """Make a method of a function of a stack; it keeps signature and docstring."""
+
+    @wraps(function)
+    def method(self: "StackAccessor", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(self._stack, *args, **kwargs)
+
+    return method
+
+
+def _of_phase(function: Callable[Concatenate[xr.DataArray, P], R]) -> _Method[P, R]:
+    """Make a method of a function of a phase; the stack's is asked for when it is called."""
+
+    @wraps(function)
+    def method(self: "StackAccessor", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(require(self._stack, "phase")["phase"], *args, **kwargs)
+
+    return method
+
+
 class StackAccessor:
     """Stages and statistics of a stack.
 
@@ -72,27 +53,53 @@ class StackAccessor:
     def __init__(self, stack: xr.Dataset) -> None:
         self._stack = stack
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name in _OF_STACKS:
-            return _method(name, self._stack)
-        if name in _OF_PHASES:
-            return _method(name, require(self._stack, "phase")["phase"])
-        msg = f"stack.fib has no method {name!r}; it has {', '.join(dir(self))}"
-        raise AttributeError(msg)
+    estimate_shifts = _of_stack(align.estimate_shifts)
+    apply_shifts = _of_stack(align.apply_shifts)
+    remove_curtaining = _of_stack(align.remove_curtaining)
+    equalize_brightness = _of_stack(align.equalize_brightness)
+    estimate_slice_thickness = _of_stack(thickness.estimate_slice_thickness)
+    apply_slice_thickness = _of_stack(thickness.apply_slice_thickness)
+    segment_phases = _of_stack(segment.segment_phases)
+    reposition_slices = _of_stack(thickness.reposition_slices)
+    inpaint_gaps = _of_stack(inpaint.inpaint_gaps)
+    gap_distance = _of_stack(inpaint.gap_distance)
+    save_stack = _of_stack(io.save_stack)
+    validate_stack = _of_stack(conventions.validate_stack)
+
+    add_brightness_drift = _of_stack(simulate.add_brightness_drift)
+    add_curtaining = _of_stack(simulate.add_curtaining)
+    add_noise = _of_stack(simulate.add_noise)
+    add_shifts = _of_stack(simulate.add_shifts)
+    blur_edges = _of_stack(simulate.blur_edges)
+    simulate_stack = _of_stack(simulate.simulate_stack)
+    mimic_milling = _of_phase(simulate.mimic_milling)
+    self_similar = _of_phase(simulate.self_similar)
+    simulate_images = _of_phase(simulate.simulate_images)
+
+    chord_length_distribution = _of_phase(statistics.chord_length_distribution)
+    connected_fraction = _of_phase(statistics.connected_fraction)
+    isotropy_errors = _of_phase(statistics.isotropy_errors)
+    ligament_diameter = _of_phase(statistics.ligament_diameter)
+    lineal_path = _of_phase(statistics.lineal_path)
+    local_thickness = _of_phase(statistics.local_thickness)
+    local_thickness_distribution = _of_phase(statistics.local_thickness_distribution)
+    patch_statistics = _of_phase(statistics.patch_statistics)
+    percolates = _of_phase(statistics.percolates)
+    phase_statistics = _of_phase(statistics.phase_statistics)
+    radial_two_point_correlation = _of_phase(statistics.radial_two_point_correlation)
+    solid_fraction = _of_phase(statistics.solid_fraction)
+    solid_fraction_profile = _of_phase(statistics.solid_fraction_profile)
+    specific_surface_area = _of_phase(statistics.specific_surface_area)
+    two_point_correlation = _of_phase(statistics.two_point_correlation)
 
     def segmentation_errors(self) -> xr.Dataset:
         """Compare `phase` with `true_phase`."""
         stack = require(self._stack, "phase", "true_phase")
-        errors: xr.Dataset = fibdask.segmentation_errors(stack["phase"], stack["true_phase"])
-        return errors
+        return statistics.segmentation_errors(stack["phase"], stack["true_phase"])
 
-    def __dir__(self) -> list[str]:
-        return sorted([*_OF_STACKS, *_OF_PHASES, "segmentation_errors"])
+    if not TYPE_CHECKING:  # a type checker is to refuse what is not there
 
-
-def _method(name: str, first: xr.Dataset | xr.DataArray) -> Callable[..., Any]:
-    """Return a public function with its first argument given, and its docstring."""
-    function = getattr(fibdask, name)
-    method = partial(function, first)
-    method.__doc__ = function.__doc__
-    return method
+        def __getattr__(self, name: str) -> Any:
+            known = ", ".join(name for name in dir(self) if not name.startswith("_"))
+            msg = f"stack.fib has no method {name!r}; it has {known}"
+            raise AttributeError(msg)

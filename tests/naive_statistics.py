@@ -61,7 +61,9 @@ def ligament_diameter(phase, axis, spacing, max_lag=None, of="solid", mask=None)
     n = phase.shape["zyx".index(axis)]
     last = n - 1 if max_lag is None else min(max_lag, n - 1)
     path = lineal_path(phase, axis, last, of, mask)
-    return spacing * (0.5 + np.nansum(path[1:] / path[0])) if path[0] > 0 else np.nan
+    if not path[0] > 0 or not np.isfinite(path[1:]).any():
+        return np.nan
+    return spacing * (0.5 + np.nansum(path[1:] / path[0]))
 
 
 def curve_error(f_z, f_y, f_x):

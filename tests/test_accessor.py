@@ -1,5 +1,7 @@
 """`stack.fib`: the public functions as methods."""
 
+import inspect
+import pydoc
 import subprocess
 import sys
 
@@ -7,6 +9,7 @@ import pytest
 import xarray as xr
 
 import fibdask
+from fibdask.accessor import StackAccessor
 
 SHIFTS = xr.Dataset({name: ("z", [3.0] * 7) for name in ("shift_y", "shift_x")})
 OF_STACKS = {
@@ -44,6 +47,11 @@ OF_PHASES = {
     "specific_surface_area": {},
     "two_point_correlation": {"max_lag": 3},
 }
+ESTIMATES = {
+    "estimate_slice_thickness": {"method": "images"},
+    "patch_statistics": {"patch": 16, "max_lag": 3},
+}
+METHODS = [name for name in vars(StackAccessor) if not name.startswith("_")]
 
 
 @pytest.fixture
@@ -59,6 +67,22 @@ def test_fib__stages_equal_the_functions(stack, regular, name):
     given = regular if name in on_grid else stack
     function = getattr(fibdask, name)(given, **OF_STACKS[name])
     assert getattr(given.fib, name)(**OF_STACKS[name]).identical(function)
+
+
+@pytest.mark.parametrize("name", OF_PHASES)
+def test_fib__a_phase_that_is_true_or_false_measures_alike(regular, name):
+    function = getattr(fibdask, name)
+    solid = regular["phase"] == 1
+    assert function(solid, **OF_PHASES[name]).equals(function(regular["phase"], **OF_PHASES[name]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("select", [{"z": 3}, {"z": slice(0)}, {"voltage": 0}])
+def test_fib__says_what_is_wrong_with_a_selection(stack, tmp_path, name, select):
+    given = OF_STACKS | OF_PHASES | {"save_stack": {"path": tmp_path / "s.zarr"}}
+    selected = stack.assign(true_phase=stack["phase"]).isel(select).fib
+    with pytest.raises(fibdask.ConventionError, match=r"must stay a dimension|must not be empty"):
+        getattr(selected, name)(**given.get(name, ESTIMATES.get(name, {})))
 
 
 @pytest.mark.parametrize("name", OF_PHASES)
@@ -97,9 +121,32 @@ def test_fib__offers_every_function_of_a_stack_or_phase(stack):
         assert (name in dir(stack.fib)) is bool(takes_stack), name
 
 
-def test_fib__methods_have_the_docstrings_of_the_functions(stack):
-    assert stack.fib.segment_phases.__doc__ == fibdask.segment_phases.__doc__
-    assert stack.fib.lineal_path.__doc__ == fibdask.lineal_path.__doc__
+@pytest.mark.parametrize("name", METHODS)
+def test_fib__methods_look_like_the_functions(stack, name):
+    method, function = getattr(stack.fib, name), getattr(fibdask, name)
+    assert inspect.ismethod(method)
+    assert method.__name__ == name
+    if name != "segmentation_errors":
+        assert method.__doc__ == function.__doc__
+        parameters = list(inspect.signature(function).parameters.values())
+        assert list(inspect.signature(method).parameters.values()) == parameters[1:]
+
+
+@pytest.mark.parametrize("kind", ["whole", "without phase", "one plane", "empty", "foreign"])
+def test_fib__can_be_looked_at_whatever_the_dataset_is(stack, kind):
+    looked = {
+        "whole": stack,
+        "without phase": stack.drop_vars("phase"),
+        "one plane": stack.isel(z=3),
+        "empty": stack.sel(z=slice(30, 10)),
+        "foreign": xr.Dataset({"temperature": ("time", [1.0])}),
+    }[kind].fib
+    members = dict(inspect.getmembers(looked))
+    assert members.keys() >= set(METHODS)
+    assert all(hasattr(looked, name) for name in METHODS)
+    assert not hasattr(looked, "nothing")
+    assert "lineal_path(phase: " in pydoc.plain(pydoc.render_doc(looked))
+    assert "lineal_path(*, max_lag" in pydoc.plain(pydoc.render_doc(looked.lineal_path))
 
 
 def test_fib__unknown_name_lists_the_known(stack):
@@ -117,8 +164,30 @@ def test_fib__truth_is_needed_for_errors(stack):
         stack.fib.segmentation_errors()
 
 
-def test_fib__is_there_once_a_function_was_used():
-    code = "import fibdask; fibdask.open_stack; import xarray; xarray.Dataset().fib"
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import fibdask, xarray",
+        "import xarray, fibdask",
+        "import fibdask; from xarray import Dataset; import xarray",
+        "import importlib.util, fibdask; importlib.util.find_spec('xarray'); import xarray",
+        "import fibdask; fibdask.open_stack; import xarray",
+        "import fibdask, importlib; importlib.reload(fibdask); import xarray",
+        "import fibdask, importlib, xarray; importlib.reload(fibdask)",
+    ],
+)
+def test_fib__is_there_whatever_is_imported_first(imports):
+    code = f"{imports}; xarray.Dataset().fib.lineal_path"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_import_xarray__is_left_as_it_was():
+    code = (
+        "import sys; finders = list(sys.meta_path); import fibdask, importlib.resources, xarray; "
+        "assert importlib.resources.files('xarray').joinpath('py.typed').is_file(); "
+        "assert 'fibdask.accessor' not in sys.modules; "
+        "assert sys.meta_path[:len(finders)] == finders"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -64,6 +64,13 @@ def test_import__loads_nothing_heavy():
     assert out.stdout.strip() == "[]"
 
 
+def test_import__says_which_systems_it_runs_on():
+    code = "import os; os.name = 'nt'; import fibdask"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ImportError: fibdask runs on POSIX systems" in out.stderr
+    assert "'nt'" in out.stderr
+
+
 def test_errors__are_built_in_kinds_too():
     assert issubclass(fibdask.ConventionError, ValueError)
     assert issubclass(fibdask.StackReadError, OSError)

@@ -2,11 +2,12 @@
 
 from .brightness import equalize_brightness
 from .curtaining import remove_curtaining
-from .registration import estimate_shifts, measure_pairs
+from .registration import MOST_NEIGHBOURS, estimate_shifts, measure_pairs
 from .shifts import apply_shifts
 from .solving import solve_shifts
 
 __all__ = [
+    "MOST_NEIGHBOURS",
     "apply_shifts",
     "equalize_brightness",
     "estimate_shifts",

@@ -16,6 +16,7 @@ TAPER = 0.25  # part of a side that is faded in and out at either end
 NEAR = 3  # lags closer than this are one peak
 LEAST_VALID = 0.5  # part of a window that must hold finite grey values
 LEAST_OVERLAP = 0.25  # of the window, for a correlation
+_CHANCE = 1e-3  # of unrelated windows, whose highest peak is higher than `chance_peak`
 TAPS = np.arange(-2, 4)  # pixels about a place that interpolation looks at
 
 
@@ -131,14 +132,19 @@ def _powers(transform, y, x):
     return fine, coarse
 
 
-def whitened(transform: np.ndarray, shape: tuple[int, ...], remainder: np.ndarray) -> np.ndarray:
-    """Return the phases of a spectrum, of a window moved by a remainder of a pixel (y, x)."""
+def whitened(
+    transform: np.ndarray, shape: tuple[int, ...], remainder: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the phases of a spectrum, of a window moved by a remainder of a pixel (y, x).
+
+    And the sizes, float32, that they are freed from.
+    """
     moves = (
         np.exp(np.complex64(2j * np.pi * move) * frequency)
         for frequency, move in zip(frequencies(shape), remainder, strict=True)
     )
-    phases: np.ndarray = _whitened(transform, *moves)
-    return phases
+    phases, sizes = _whitened(transform, *moves)
+    return phases, sizes
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -155,7 +161,7 @@ def _whitened(transform, move_y, move_x):
         for i in range(transform.shape[1]):
             scale = np.float32(1) / (sizes[j, i] + floor)
             phases[j, i] = transform[j, i] * scale * (move_y[j, 0] * move_x[0, i])
-    return phases
+    return phases, sizes
 
 
 def phase_correlation(
@@ -186,6 +192,55 @@ def _cross_spectrum(first, second, weight):
         for i in range(first.shape[1]):
             cross[j, i] = first[j, i] * np.conj(second[j, i]) * weight[j, i]
     return cross
+
+
+@lru_cache(16)
+def chance_peak(shape: tuple[int, ...], blur: float, most: tuple[int, ...]) -> float:
+    """Return the phase correlation that the highest peak of unrelated windows rarely reaches.
+
+    Their phases are random, and so the correlation at every lag is a sum of many independent
+    terms, close to a normal deviate. Its standard deviation follows from the weights alone
+    (Parseval); x of them, with x² = 2 ln(n/p), are exceeded at any of the n lags up to `most` with
+    a probability below p.
+    """
+    weight = low_pass(shape, blur).astype(np.float64) ** 2
+    rows, columns = padded(shape)
+    inner = weight[:, 1 : (columns + 1) // 2]  # frequencies that a half spectrum holds once of two
+    deviation = np.sqrt(weight.sum() + inner.sum()) / (rows * columns)
+    lags = np.prod([2 * m + 1 for m in most])
+    return float(deviation * np.sqrt(2 * np.log(lags / _CHANCE)))
+
+
+def correlation_score(correlation: float, first: np.ndarray, second: np.ndarray) -> float:
+    """Return a correlation in standard errors of that of unrelated windows.
+
+    Its variance is the sum over lags of the product of their autocorrelations, over the number
+    of pixels, which is that of their powers (squares of `first` and `second`) over the product
+    of the sums of each: coarse structures are few, and resemble each other by chance. The
+    inverse of that variance is a number of independent samples, with which Fisher's z takes the
+    correlation to a normal deviate.
+
+    References
+    ----------
+    M. S. Bartlett, J. R. Stat. Soc. 98 (1935) 536-543. R. A. Fisher, Metron 1 (1921) 3-32.
+    """
+    if not correlation > 0:
+        return 0.0
+    samples = max(1 / _shared_power(first, second) - 3, 1.0)
+    return float(np.arctanh(min(correlation, 1 - 1e-9)) * np.sqrt(samples))
+
+
+@njit(nogil=True, cache=True)
+def _shared_power(first, second):
+    """Return the sum of products of powers over the product of sums, of half spectra."""
+    shared, ours, theirs = 0.0, 0.0, 0.0
+    for j in range(first.shape[0]):
+        for i in range(first.shape[1]):
+            a, b = np.float64(first[j, i]) ** 2, np.float64(second[j, i]) ** 2
+            shared += a * b
+            ours += a
+            theirs += b
+    return shared / (2 * ours * theirs)  # all frequencies but a few are there once of two
 
 
 def peaks(correlation: np.ndarray) -> list[np.ndarray]:

@@ -11,6 +11,8 @@ from ._kernels_registration import (
     NEAR,
     binned,
     centred,
+    chance_peak,
+    correlation_score,
     masked_correlation,
     padded,
     peaks,
@@ -26,10 +28,12 @@ QUANTITIES = (
     "shift_x",
     "correlation_before",
     "correlation_after",
+    "evidence",
     "contrast",
     "sharpness",
 )
 _NEAR = (NEAR + 1, NEAR + 1)
+_SURE, _LIKELY = 5.0, 3.0  # standard errors of a correlation: alone, and with a clear peak
 NEXT_BLUR = 0.5  # pixels: the peak of the most frequent motion is narrow
 DISTANT_BLUR = 1.0  # pixels: what more distant slices share is coarser
 
@@ -81,6 +85,7 @@ class Frame:
     corner: np.ndarray  # first row and column in averaged pixels
     place: np.ndarray = field(init=False)  # the same, moved by the remainder
     phases: np.ndarray = field(init=False)
+    sizes: np.ndarray = field(init=False)  # of the spectrum
     sharpness: float = 0.0
 
     def transform(self, remainder: np.ndarray) -> None:
@@ -89,7 +94,7 @@ class Frame:
         if self.image is not None:
             found = spectrum(self.image)
             self.sharpness = sharpness(found, self.image.shape)
-            self.phases = whitened(found, self.image.shape, remainder)
+            self.phases, self.sizes = whitened(found, self.image.shape, remainder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,13 +153,13 @@ class PairMeasurements:
         follow = self.follow[v.start]
         for k, slices in self._frames(z.stop - z.start, inputs[0][0], own, follow[own[1]]):
             here = slices[0]
-            measured[0, k, :, 4:] = here.contrast, here.sharpness
+            measured[0, k, :, -2:] = here.contrast, here.sharpness
             for j, other in enumerate(slices[1:], start=1):
                 piece = inputs[0][0, k + j]
                 blur = NEXT_BLUR if j == 1 else DISTANT_BLUR
-                measured[0, k, j, :4] = self._pair(self.window, here, other, piece, own[2:], blur)
+                measured[0, k, j, :-2] = self._pair(self.window, here, other, piece, own[2:], blur)
         if not first:
-            measured[0, :, 0, :4] = list(self._between(region, *inputs))
+            measured[0, :, 0, :-2] = list(self._between(region, *inputs))
         return measured[:, :, first:]
 
     def _frames(
@@ -170,13 +175,13 @@ class PairMeasurements:
 
     def _between(
         self, region: blocks.Region, ours: np.ndarray, base: np.ndarray
-    ) -> Iterator[tuple[float, float, float, float]]:
+    ) -> Iterator[tuple[float, ...]]:
         """Iterate over the measurements against the reference voltage."""
         own, reference = (needed[2:] for needed in self.needs(region))
         v, z = region[:2]
         for k in range(z.stop - z.start):
             if v.start == self.reference:
-                yield 0.0, 0.0, 1.0, 1.0
+                yield 0.0, 0.0, 1.0, 1.0, 1.0
                 continue
             shifts = self.follow[[self.reference, v.start], z.start + k]
             here = self._frame(self.fiducial, base[0, k], reference, shifts[0])
@@ -201,13 +206,15 @@ class PairMeasurements:
         piece: np.ndarray,
         part: blocks.Region,
         blur: float,
-    ) -> tuple[float, float, float, float]:
-        """Return the shift (y, x) of the second slice onto the first in pixels, and correlations.
+    ) -> tuple[float, ...]:
+        """Return the shift (y, x) of the second slice onto the first in pixels, and how sure it is.
 
-        The window of the second is moved by the whole pixels of the shift, and looked at again.
+        That is the correlation before and after, and the evidence that it is none by chance. A
+        peak alone is none: a pattern that the detector lays over all images has one as well. The
+        window of the second is moved by the whole pixels of the shift, and looked at again.
         """
         if first.image is None or second.image is None:
-            return (np.nan,) * 4
+            return (np.nan,) * 5
         shape = first.image.shape
         before = _correlation(first, second, np.zeros(2))
         correlation = phase_correlation(first.phases, second.phases, shape, blur, window.reach)
@@ -216,13 +223,16 @@ class PairMeasurements:
         if lag.any():
             moved = self._moved(window, second, lag, piece, part)
             if moved.image is None:
-                return np.nan, np.nan, before, np.nan
+                return np.nan, np.nan, before, np.nan, np.nan
             # What is left where the border of the image holds the window back.
             lag = lag - np.rint(second.place - moved.place).astype(int)
-        fine = lag + top(phase_correlation(first.phases, moved.phases, shape, blur, _NEAR, lag))
-        shift = fine + first.place - moved.place
+        peak = phase_correlation(first.phases, moved.phases, shape, blur, _NEAR, lag)
+        shift = lag + top(peak) + first.place - moved.place
         after = _correlation(first, moved, shift)
-        return float(shift[0] * window.factor), float(shift[1] * window.factor), before, after
+        score = correlation_score(after, first.sizes, moved.sizes)
+        height = float(peak[1:-1, 1:-1].max()) / chance_peak(shape, blur, window.reach)
+        y, x = shift * window.factor
+        return float(y), float(x), before, after, max(score / _SURE, min(score / _LIKELY, height))
 
     def _moved(
         self,
@@ -245,7 +255,7 @@ class PairMeasurements:
         largest = max(self.window.size, self.fiducial.size, key=prod)
         factor = min(self.window.factor, self.fiducial.factor)
         pixels = prod(padded(tuple(n // factor for n in largest)))
-        return 10 * prod(largest) + (12 * (self.neighbours + 2) + 40) * pixels
+        return 10 * prod(largest) + (14 * (self.neighbours + 2) + 42) * pixels
 
 
 def _likeliest(correlation: np.ndarray, first: Frame, second: Frame) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Shifts are applied: every slice is translated, to a fraction of a pixel."""
 
+import warnings
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, prod
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,20 @@ import xarray as xr
 
 from .. import blocks
 from ..conventions import (
+    FILLED,
     VOLUMES,
     ConventionError,
+    FibdaskWarning,
     attributes,
     axis_spacing,
+    covered_region,
     finish_stack,
+    measured_slices,
     plain_value,
     record_step,
     require,
     value_range,
+    with_filled_share,
 )
 from ._kernels_registration import TAPS, interpolated
 
@@ -26,7 +32,7 @@ _IN_PLANE = ("y", "x")
 _DECIMALS = 6  # of a pixel: whole shifts in nm are whole pixels, whatever the division rounds to
 
 
-def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "edge") -> xr.Dataset:
+def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop") -> xr.Dataset:
     """Translate every slice.
 
     Lazy. With the shifts s of a slice, in nm,
@@ -43,14 +49,17 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "edge"
         Dataset with `shift_y` and `shift_x` (voltage, z) or (z) in nm, as `estimate_shifts` makes
         it, on the z, and the voltages if any, of the stack.
     outside
-        What pixels hold that no pixel of the raw slice falls on: `edge` the nearest pixel of the
-        slice, `zero` 0; `crop` leaves out rows and columns that any slice does not cover.
+        What becomes of pixels that no pixel of the raw slice falls on. `crop` leaves out rows and
+        columns that any measured slice does not cover; `edge` fills them with the nearest pixel
+        of the slice, `zero` with 0.
 
     Returns
     -------
     xarray.Dataset
         The stack with `shift_y` and `shift_x` in nm; shifts applied before are added. Slices that
-        `flag` of the shifts marks at any voltage are no longer `measured`.
+        `flag` of the shifts marks at any voltage are no longer `measured`. Where pixels are
+        filled, it has `filled_share` (z), their share in the slice, the largest of any voltage;
+        of a stack that had some before, at most that.
 
     Raises
     ------
@@ -58,6 +67,11 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "edge"
         If the shifts do not fit the stack or are not finite, move a slice out of the image, or
         differ between voltages by more than half a pixel where the stack has volumes without a
         voltage.
+
+    Warns
+    -----
+    FibdaskWarning
+        Where pixels are filled, or cropping leaves less than half of an axis.
 
     Notes
     -----
@@ -74,9 +88,10 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "edge"
         msg = f"outside must be one of {', '.join(OUTSIDE)}; got {outside!r}"
         raise ConventionError(msg)
     moves = _moves(stack, shifts)
-    window = _kept(moves, stack) if outside == "crop" else None
-    aligned = stack if window is None else stack.isel(dict(zip(_IN_PLANE, window, strict=True)))
-    aligned = aligned.copy(deep=False)
+    stack = _with_marks(stack, shifts)
+    window = _covered(moves, stack)
+    crop = outside == "crop"
+    aligned = _cropped(moves, stack, window) if crop else _with_filled(moves, stack, window)
     tokens = []
     for name in [name for name in VOLUMES if name in stack.variables and name != "true_phase"]:
         volume = stack[name]
@@ -85,7 +100,7 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "edge"
         function = ShiftedSlices(
             pixels,
             volume.shape[-2:],
-            tuple(s.start for s in window) if window else (0, 0),
+            tuple(part.start for part in window.values()) if crop else (0, 0),
             value_range(name, volume.dtype),
             outside == "zero",
         )
@@ -93,10 +108,11 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "edge"
         data = blocks.map_blocks(function, (volume.data,), shape=shape, dtype=volume.dtype)
         aligned[name] = (volume.dims, data, volume.attrs)
         tokens.append(blocks.array_token(volume.data))
-    aligned = finish_stack(_with_marks(_with_shifts(aligned, shifts), shifts))
+    aligned = finish_stack(_with_shifts(aligned, shifts))
     earlier = [*stack.attrs.get("provenance", []), *shifts.attrs.get("provenance", [])]
     aligned = aligned.assign_attrs(provenance=earlier) if earlier else aligned
-    parameters = {"outside": outside, "largest_shift": _largest(shifts)}
+    own = {"outside": outside, "largest_shift": _largest(shifts)}
+    parameters = own | _shares(stack, aligned)
     fingerprint = blocks.fingerprint(moves, *tokens)
     return record_step(aligned, "apply_shifts", parameters, fingerprint)
 
@@ -188,21 +204,74 @@ def _reference(shifts: xr.Dataset) -> int:
     return int(np.argmin(np.abs(shifts["voltage"].values - float(wanted))))
 
 
-def _kept(moves: np.ndarray, stack: xr.Dataset) -> tuple[slice, ...]:
-    """Return the rows and columns that every slice covers."""
-    window = []
-    for i, axis in enumerate(_IN_PLANE):
-        size = stack.sizes[axis]
-        start = max(ceil(moves[..., i].max()), 0)
-        stop = min(floor(size - 1 + moves[..., i].min()) + 1, size)
-        if start >= stop:
-            msg = (
-                f"no pixel along {axis} is covered by every slice; the shifts go from "
-                f"{moves[..., i].min():g} to {moves[..., i].max():g} of {size} pixels"
-            )
+def _covered(moves: np.ndarray, stack: xr.Dataset) -> dict[str, slice]:
+    """Return the rows and columns that every measured slice covers; none may be left."""
+    moves = moves[:, _fixing(stack)]
+    covered = {}
+    for i, (axis, before) in enumerate(covered_region(stack).items()):
+        start = max(before.start + ceil(moves[..., i].max()), 0)
+        stop = min(before.stop + floor(moves[..., i].min()), stack.sizes[axis])
+        covered[axis] = slice(start, max(start, stop))
+    return covered
+
+
+def _fixing(stack: xr.Dataset) -> np.ndarray:
+    """Return the numbers of the slices that count: those that are measured, if any is."""
+    measured = np.flatnonzero(measured_slices(stack))
+    return measured if len(measured) else np.arange(stack.sizes["z"])
+
+
+def _extremes(moves: np.ndarray, stack: xr.Dataset, axis: str) -> str:
+    """Return between which shifts along an axis the measured slices lie, and which have them."""
+    numbers = _fixing(stack)
+    moves = moves[:, numbers, _IN_PLANE.index(axis)]
+    ends = ((moves.min(), moves.min(axis=0).argmin()), (moves.max(), moves.max(axis=0).argmax()))
+    low, high = (f"{move:g} at slice {numbers[k]}" for move, k in ends)
+    return f"the shifts go from {low} to {high}, of {stack.sizes[axis]} pixels"
+
+
+def _cropped(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice]) -> xr.Dataset:
+    """Return the part of a stack that every measured slice will cover."""
+    for axis, part in window.items():
+        left = part.stop - part.start
+        if left < 1:
+            extremes = _extremes(moves, stack, axis)
+            msg = f"no pixel along {axis} is covered by every measured slice; {extremes}"
             raise ConventionError(msg)
-        window.append(slice(start, stop))
-    return tuple(window)
+        if left < stack.sizes[axis] / 2:
+            text = (
+                f"cropping leaves {left} of {stack.sizes[axis]} pixels along {axis}, what every "
+                f"measured slice covers; {_extremes(moves, stack, axis)}"
+            )
+            warnings.warn(text, FibdaskWarning, stacklevel=3)
+    return stack.isel(window).drop_vars(FILLED, errors="ignore")
+
+
+def _with_filled(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice]) -> xr.Dataset:
+    """Return a stack with the share of pixels that no raw pixel will fall on, if there are any."""
+    sizes = [stack.sizes[axis] for axis in _IN_PLANE]
+    filled = np.abs(np.ceil(moves - 0.5))  # rows and columns at one end; a half pixel is none
+    share = (1 - (1 - filled / sizes).prod(axis=-1)).max(axis=0)
+    if FILLED in stack.coords:
+        share = np.minimum(share + np.nan_to_num(stack[FILLED].values), 1)
+    if not share.any():
+        return stack.copy(deep=False)
+    mean, most = share.mean(), share.max()
+    text = (
+        f"{100 * mean:.2g} % of the pixels are filled, {100 * most:.2g} % of slice "
+        f"{share.argmax()}, since no raw pixel falls on them; outside='crop' leaves them out"
+    )
+    warnings.warn(text, FibdaskWarning, stacklevel=3)
+    return with_filled_share(stack, share, window)
+
+
+def _shares(stack: xr.Dataset, aligned: xr.Dataset) -> dict[str, Any]:
+    """Return what part of the images is cropped, or filled in the mean over slices."""
+    kept = [aligned.sizes[axis] / stack.sizes[axis] for axis in _IN_PLANE]
+    shares = {"cropped_share": 1 - prod(kept)}
+    if FILLED in aligned.coords:
+        shares["filled_share"] = float(aligned[FILLED].mean())
+    return shares
 
 
 def _with_shifts(stack: xr.Dataset, shifts: xr.Dataset) -> xr.Dataset:
@@ -223,7 +292,7 @@ def _with_marks(stack: xr.Dataset, shifts: xr.Dataset) -> xr.Dataset:
     bad = np.atleast_2d(shifts["flag"].values > 0).any(axis=0) if "flag" in shifts else False
     if not np.any(bad):
         return stack
-    measured = ~bad & (stack["measured"].values if "measured" in stack.coords else True)
+    measured = ~bad & measured_slices(stack)
     return stack.assign_coords(measured=("z", measured, attributes("measured")))
 
 

@@ -1,7 +1,9 @@
 """Shifts of all slices at once, from measurements of pairs: small, in memory, robust."""
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -21,6 +23,7 @@ _NEARBY = 31  # slices
 _ROUNDS = 15  # of reweighting
 _LEAST_SCALE = 0.05  # pixels: residuals below that are no outliers
 _OUTLIER = 1.0  # pixels
+_TOLD = 5  # places in one warning
 _WEAK = 1e-6  # weight of the assumption that slices without a link did not move
 
 
@@ -54,8 +57,8 @@ def solve_shifts(pairs: xr.DataArray, *, detrend: str = "none") -> xr.Dataset:
     Warns
     -----
     FibdaskWarning
-        Where slices are not linked to those before by any pair: they are taken not to have moved
-        in between.
+        Where slices are not linked to those before, or to the reference voltage, by any pair:
+        they are taken not to have moved in between.
 
     Notes
     -----
@@ -63,7 +66,8 @@ def solve_shifts(pairs: xr.DataArray, *, detrend: str = "none") -> xr.Dataset:
     finite; defocused with less than half the median sharpness of the slices about it; mismatched
     if its best correlation is below 0.3 of the median, or most of its pairs, by number and
     weight, contradict the solution by more than a pixel. Flagged slices take no part; their
-    shifts are interpolated over z.
+    shifts are interpolated over z. Nor do pairs whose `evidence` is below 1, which unrelated
+    slices have as well (see `measure_pairs`).
 
     Measurements over several slices are first reduced by what they exceed the chain of
     neighbours, in the median of 31 slices: structures that are inclined, or change with depth,
@@ -173,8 +177,8 @@ def _quality(pairs: xr.DataArray) -> np.ndarray:
 
 
 def _best_correlation(pairs: xr.DataArray) -> np.ndarray:
-    """Return the highest correlation (voltage, z) of a slice with any other; -1 without."""
-    after = np.nan_to_num(_values(pairs, "correlation_after"), nan=-1.0)
+    """Return the highest correlation (voltage, z) of a slice with any it resembles, else -1."""
+    after = np.where(_resemble(pairs), _values(pairs, "correlation_after"), -1.0)
     numbers = pairs["neighbour"].values
     best = np.full(after.shape[:2], -1.0)
     for i, n in enumerate(numbers):
@@ -183,6 +187,11 @@ def _best_correlation(pairs: xr.DataArray) -> np.ndarray:
         best = np.maximum(best, after[..., i])
         best[:, n:] = np.maximum(best[:, n:], after[:, : best.shape[1] - n, i])
     return best
+
+
+def _resemble(pairs: xr.DataArray) -> np.ndarray:
+    """Return which pairs (voltage, z, neighbour) resemble each other by more than chance."""
+    return (_values(pairs, "evidence") >= 1) & (_values(pairs, "correlation_after") > 0)
 
 
 def _running_median(values: np.ndarray) -> np.ndarray:
@@ -204,7 +213,7 @@ def _links(pairs: xr.DataArray, flag: np.ndarray) -> Links:
     for image, good in zip(shift, flag == _GOOD, strict=True):
         _reduce_to_chain(image, numbers, good)
     base = _position(pairs)
-    measured = np.isfinite(shift).all(axis=-1) & (after > 0)
+    measured = np.isfinite(shift).all(axis=-1) & _resemble(pairs)
     measured[base, :, numbers == 0] = False
     v, k, i = np.nonzero(measured)
     n = numbers[i]
@@ -306,22 +315,48 @@ def _check_flags(flag: np.ndarray, pairs: xr.DataArray) -> None:
 
 def _warn_unlinked(links: Links, flag: np.ndarray, pairs: xr.DataArray) -> None:
     """Warn of good slices that no chain of measurements links to the first good slice."""
-    links = links.between(flag == _GOOD)
+    good = flag == _GOOD
+    links = links.between(good)
     ones = np.ones(len(links.start))
     graph = sparse.coo_array((ones, (links.start, links.stop)), shape=(flag.size, flag.size))
     _, piece = csgraph.connected_components(graph, directed=False)
     piece = piece.reshape(flag.shape)
     base = _position(pairs)
-    first = piece[base, np.argmax(flag[base] == _GOOD)]
-    loose = (piece != first) & (flag == _GOOD)
+    loose = (piece != piece[base, np.argmax(good[base])]) & good
     if loose.any():
-        v, k = (int(i[0]) for i in np.nonzero(loose))
+        breaks = [text for v in range(len(flag)) for text in _breaks(pairs, piece, good, v)]
+        more = f" and {len(breaks) - _TOLD} more" if len(breaks) > _TOLD else ""
         text = (
-            f"{loose.sum()} slices are not linked to those before, the first at "
-            f"{pairs['voltage'].values[v]:g} kV, slice {k}; they are taken not to have moved "
-            "there; more neighbours bridge longer runs of bad slices"
+            f"{loose.sum()} slices are not linked to those before: {'; '.join(breaks[:_TOLD])}"
+            f"{more}; they are taken not to have moved there; a larger max_shift finds longer "
+            "steps, more neighbours bridge longer runs of bad slices"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def _breaks(pairs: xr.DataArray, piece: np.ndarray, good: np.ndarray, v: int) -> Iterator[str]:
+    """Describe where a voltage falls apart, and that it does from the reference voltage."""
+    numbers, after = pairs["neighbour"].values.tolist(), _values(pairs, "correlation_after")
+    voltages, base = pairs["voltage"].values, _position(pairs)
+    slices = np.flatnonzero(good[v])
+    for k, following in pairwise(slices):
+        if piece[v, k] != piece[v, following]:
+            place = f"slices {k} and {following} at {voltages[v]:g} kV"
+            n = following - k
+            if n not in numbers:
+                yield f"{place} are too far apart to be compared"
+                continue
+            column = after[v, :, numbers.index(n)]
+            rest = np.median(column[np.isfinite(column)])
+            alike = f"correlation {column[k]:.2g}, usually {rest:.2g}"
+            yield f"{place} do not resemble each other ({alike})"
+    both = good[v] & good[base]
+    if v != base and not (piece[v] == piece[base])[both].any():
+        found = np.nanmedian(np.append(after[v, both, 0], np.nan)) if both.any() else np.nan
+        yield (
+            f"images at {voltages[v]:g} kV do not resemble those at {voltages[base]:g} kV "
+            f"(correlation {found:.2g})"
+        )
 
 
 def _residual(links: Links, shifts: np.ndarray, pairs: xr.DataArray) -> np.ndarray:

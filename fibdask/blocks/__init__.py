@@ -16,6 +16,7 @@ from .execute import (
     counts_target,
     forecast,
     is_complete,
+    is_derived,
     keep_values,
     reduction_forecast,
     skip_array,
@@ -45,6 +46,7 @@ from .schedule import current_client, worker_limits
 from .sources import BlockFunction, Reduction, Source, Values, fingerprint
 from .stored import StoredArray, open_stored
 from .targets import Target, inner_chunks, storage_grid
+from .telling import tell
 
 __all__ = [
     "BLOCK_BYTES",
@@ -79,6 +81,7 @@ __all__ = [
     "grow",
     "inner_chunks",
     "is_complete",
+    "is_derived",
     "is_locked",
     "keep_values",
     "least_memory",
@@ -92,6 +95,7 @@ __all__ = [
     "shift",
     "skip_array",
     "storage_grid",
+    "tell",
     "values_target",
     "volume_chunks",
     "voxels",

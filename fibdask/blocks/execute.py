@@ -1,11 +1,11 @@
 """Make and write blocks: resumable, observed, with the memory of every task known beforehand.
 
-With a `distributed.Client` the blocks are futures on its workers; without one they run in Dask's
-configured scheduler. Only this process writes the record of what has finished.
+With a `distributed.Client` the blocks are futures on its workers; without one they run in threads
+of this process. Only this process writes the record of what has finished.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +21,11 @@ from .memory import check_budget, task_bytes
 from .monitor import BlockFailure, Monitor, StageReport
 from .records import RecordWriter, record_writer
 from .regions import BLOCK_BYTES, BlockList, Grid, group_numbers, sums_by_group
-from .schedule import run_tasks
+from .schedule import run_blocks, run_graph
 from .sources import Reduction, Source, fingerprint
 from .stored import StoredArray
 from .targets import Target
-from .writing import Outcome, block_task
+from .writing import BlockWork, Outcome, write_task
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,30 @@ def write_array(
         report.blocks_skipped = len(done)
         execution.monitor.started(report)
         started = time.monotonic()
-        tasks = (block_task(array, target, number, values, token) for number in missing)
-        together = not isinstance(origin(array), Source)
-        with closing(run_tasks(tasks, execution.client, together=together)) as outcomes:
+        with closing(_outcomes(array, target, token, missing, execution, name, values)) as outcomes:
             _collect(outcomes, writer, report, target, execution.monitor)
         report.seconds = time.monotonic() - started
     execution.monitor.finished(report)
     return report
+
+
+def _outcomes(
+    array: Any,
+    target: Target,
+    token: str,
+    missing: list[int],
+    execution: Execution,
+    name: str,
+    values: Mapping[str, Any],
+) -> Generator[Outcome]:
+    """Make the missing blocks of an array, and yield how it went."""
+    source = origin(array)
+    if isinstance(source, Source):
+        needed = {reduction.token: values[reduction.token] for reduction in source.reductions}
+        work = BlockWork(target, token, source, needed)
+        return run_blocks(work, missing, execution.client, threads=execution.threads, name=name)
+    tasks = [write_task(array, target, number, token) for number in missing]
+    return run_graph(tasks, execution.client)
 
 
 def skip_array(name: str, blocks: int, execution: Execution) -> StageReport:
@@ -133,8 +150,12 @@ def _resume_token(array: Any) -> str:
     Of an array derived by other means nobody can tell whether its files have changed since: it
     is written under a new one every time.
     """
-    derived = isinstance(array, da.Array) and origin(array) is None
-    return fingerprint(uuid4().hex) if derived else array_token(array)
+    return fingerprint(uuid4().hex) if is_derived(array) else array_token(array)
+
+
+def is_derived(array: Any) -> bool:
+    """Tell whether a Dask array is not read by coordinates, as results of arithmetic are not."""
+    return isinstance(array, da.Array) and origin(array) is None
 
 
 def is_complete(array: Any, target: Target) -> bool:
@@ -168,7 +189,7 @@ def counts_target(reduction: Reduction, folder: Path) -> Target:
     """Return where the counts of a reduction are kept."""
     partials = reduction.partials
     return Target(
-        folder / partials.token,
+        folder.absolute() / partials.token,
         Grid(partials.shape, partials.block),
         partials.block,
         partials.dtype.name,
@@ -198,7 +219,7 @@ def values_target(array: Any, folder: Path) -> Target:
     """Return where the values of a small array are kept."""
     block = tuple(max(lengths) for lengths in array.chunks)
     dims = tuple(f"axis {number}" for number in range(array.ndim))
-    path = folder / array_token(array)
+    path = folder.absolute() / array_token(array)
     return Target(path, Grid(array.shape, block), block, array.dtype.name, dims, {})
 
 

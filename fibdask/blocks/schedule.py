@@ -1,19 +1,42 @@
 """Hand tasks to workers, or to Dask in this process, and take what comes back."""
 
+import contextlib
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import islice
+from threading import Lock
+from uuid import uuid4
 
-import dask
+import dask.threaded
 import distributed
 import psutil
 from dask.delayed import Delayed
 
-from ..conventions import BlocksFailedError
-from .writing import Outcome, failure, number_of
+from ..conventions import BlocksFailedError, ConventionError, FibdaskWarning
+from .writing import BlockWork, Outcome, failure, number_of, write_block
 
 _POLL = 0.02  # seconds between looks at what has finished
+_inherited: list[distributed.Client] = []  # whose threads are in the process that was forked
+
+
+def _leave_parent() -> None:
+    """Forget in a fork what waits for threads that only its parent has."""
+    dask.threaded.pools_lock = Lock()
+    dask.threaded.default_pool = None
+    dask.threaded.pools.clear()
+    with contextlib.suppress(ValueError):  # no client
+        _inherited.append(distributed.Client.current())
+        dask.config.set(scheduler="threads")  # where the client had set itself
+
+
+os.register_at_fork(after_in_child=_leave_parent)
+
+
+def _is_inherited(client: distributed.Client) -> bool:
+    return any(client is other for other in _inherited)
 
 
 def current_client() -> distributed.Client | None:
@@ -22,34 +45,85 @@ def current_client() -> distributed.Client | None:
         client = distributed.get_client()
     except ValueError:
         return None
+    if _is_inherited(client):
+        msg = "the Dask client is that of the process forked: blocks are made here, without it"
+        warnings.warn(msg, FibdaskWarning, stacklevel=3)
+        return None
     return client if client.status == "running" else None
 
 
 def worker_limits(client: distributed.Client | None) -> tuple[int, int | None]:
-    """Return threads and memory in bytes of a client's smallest worker, or of this process."""
+    """Return threads and memory in bytes of a client's smallest worker, or of this process.
+
+    Raises
+    ------
+    ConventionError
+        If the client's threads are in a process of which this one is a fork.
+    """
     if client is None:
         return os.cpu_count() or 1, int(psutil.virtual_memory().available)
+    if _is_inherited(client):
+        msg = "client must be one of this process, which is a fork; got that of its parent"
+        raise ConventionError(msg)
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
     threads = max((int(worker["nthreads"]) for worker in workers), default=1)
     return threads, min(limits, default=None)
 
 
-def run_tasks(
-    tasks: Iterable[Delayed], client: distributed.Client | None, *, together: bool
+def run_blocks(
+    work: BlockWork,
+    numbers: Iterable[int],
+    client: distributed.Client | None,
+    *,
+    threads: int,
+    name: str,
 ) -> Generator[Outcome]:
-    """Run tasks and yield their outcomes as they finish.
+    """Make blocks of a source and yield their outcomes as they finish.
 
-    Tasks that share a graph run `together`; others are handed over a few ahead of the workers.
+    They are handed over a few ahead of the workers of a client, or of `threads` of this process.
+    What they share is sent once.
     """
-    iterator = iter(tasks)
-    if client is not None:
-        yield from _run_on_workers(iterator, client, together=together)
-    elif together:
-        yield from _run_shared(list(iterator))
+    iterator = iter(numbers)
+    if client is None:
+        yield from _run_here(work, iterator, threads)
+        return
+    run = f"{name.replace(' ', '_')}-{uuid4().hex}"
+    # The result of a task, so that it can be made again where the worker that has it has ended.
+    shared = client.submit(_same, work, key=f"shared-{run}", pure=False)
+
+    def submit(room: int) -> list[distributed.Future]:
+        return [
+            client.submit(write_block, number, shared, key=f"{run}-{number}", pure=False)
+            for number in islice(iterator, room)
+        ]
+
+    yield from _run_on_workers(submit, client)
+
+
+def _same(work: BlockWork) -> BlockWork:
+    return work
+
+
+def _run_here(work: BlockWork, numbers: Iterator[int], threads: int) -> Iterator[Outcome]:
+    with ThreadPoolExecutor(threads) as pool:
+        running = {pool.submit(write_block, n, work) for n in islice(numbers, 2 * threads)}
+        try:
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                running |= {pool.submit(write_block, n, work) for n in islice(numbers, len(done))}
+                yield from (future.result() for future in done)
+        finally:
+            pool.shutdown(cancel_futures=True)  # what is not awaited any more is not begun
+
+
+def run_graph(tasks: list[Delayed], client: distributed.Client | None) -> Generator[Outcome]:
+    """Run tasks that share a graph, and yield their outcomes as they finish."""
+    if client is None:
+        yield from _run_shared(tasks)
     else:
-        while batch := list(islice(iterator, os.cpu_count() or 1)):
-            yield from dask.compute(*batch)
+        remaining = iter([tasks])
+        yield from _run_on_workers(lambda _: client.compute(next(remaining, [])), client)
 
 
 def _run_shared(tasks: list[Delayed]) -> Iterator[Outcome]:
@@ -71,14 +145,14 @@ def _run_alone(task: Delayed) -> Outcome:
 
 
 def _run_on_workers(
-    tasks: Iterator[Delayed], client: distributed.Client, *, together: bool
+    submit: Callable[[int], list[distributed.Future]], client: distributed.Client
 ) -> Iterator[Outcome]:
+    """Yield outcomes of the futures that are submitted, for which there is so much room."""
     waiting = distributed.as_completed(loop=client.loop)
     running: dict[str, distributed.Future] = {}
     try:
         while True:
-            room = None if together else max(_ahead(client) - len(running), 0)
-            futures = client.compute(list(islice(tasks, room)))
+            futures = submit(max(_ahead(client) - len(running), 0))
             running |= {future.key: future for future in futures}
             waiting.update(futures)
             if not running:

@@ -13,9 +13,9 @@ from math import prod
 from typing import Any, Protocol, cast
 
 import numpy as np
-from dask.base import tokenize
+from dask.tokenize import TokenizationError, tokenize
 
-from ..conventions import VERSION
+from ..conventions import VERSION, ConventionError
 from .regions import BlockList, Grid, Region, lengths, shift, voxels, whole
 
 Values = Mapping[str, np.ndarray]
@@ -235,8 +235,18 @@ class Partials:
 
 
 def fingerprint(*parts: Any) -> str:
-    """Return a short hash of values, equal in every process, that changes with the version."""
-    return str(tokenize(VERSION, *parts))[:20]
+    """Return a short hash of values, equal in every process, that changes with the version.
+
+    Raises
+    ------
+    ConventionError
+        If a value has no hash that is the same in every process: nothing made of it would resume.
+    """
+    try:
+        return str(tokenize(VERSION, *parts, ensure_deterministic=True))[:20]
+    except TokenizationError as error:
+        msg = f"no fingerprint that holds in other processes: {error}"
+        raise ConventionError(msg) from error
 
 
 def read_whole(source: Source, values: Values | None = None) -> np.ndarray:

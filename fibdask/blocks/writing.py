@@ -4,7 +4,8 @@ import contextlib
 import errno
 import os
 import resource
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
 from ..conventions import DeviceLostError
-from .arrays import origin, piece
-from .sources import Source
+from .arrays import piece
+from .sources import Source, Values
 from .targets import Target
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -47,20 +48,45 @@ class Outcome:
     full: bool = False
 
 
-class _Values(dict[str, Any]):
-    """Results of reductions, opaque to Dask."""
+@dataclass(frozen=True, eq=False)
+class BlockWork:
+    """What the tasks of an array have in common.
+
+    Attributes
+    ----------
+    target
+        Where its blocks go.
+    token
+        Fingerprint under which it is written.
+    source
+        What they are read or made from.
+    values
+        Results of the reductions that the source needs.
+    """
+
+    target: Target
+    token: str
+    source: Source
+    values: Values
 
 
-def block_task(
-    array: Any, target: Target, number: int, values: Mapping[str, Any], token: str
-) -> Delayed:
-    """Return one block's task: a source and coordinates, or a part of an array."""
+def write_block(number: int, work: BlockWork) -> Outcome:
+    """Make one block and write it."""
+    _reset_peak()
+    region = work.target.grid.region(work.target.grid.position(number))
+    try:
+        data = work.source.read(region, work.values)
+    except DeviceLostError as error:
+        _end_worker()
+        return failure(number, error)
+    except Exception as error:  # the block is reported as failed, the others go on
+        return failure(number, error)
+    return _written(work.target, number, work.token, data)
+
+
+def write_task(array: Any, target: Target, number: int, token: str) -> Delayed:
+    """Return the task of a block of an array that is not read by coordinates."""
     key = f"write-{uuid4().hex}-{number}"
-    source = origin(array)
-    if isinstance(source, Source):
-        needed = _Values({r.token: values[r.token] for r in source.reductions})
-        graph: dict[str, Any] = {key: (_write_source, target, number, token, source, needed)}
-        return Delayed(key, HighLevelGraph.from_collections(key, graph))
     argument, dependencies = piece(array, target.grid.region(target.grid.position(number)))
     graph = {key: (_write_data, target, number, token, argument)}
     return Delayed(key, HighLevelGraph.from_collections(key, graph, dependencies=dependencies))
@@ -76,20 +102,6 @@ def failure(number: int, error: BaseException) -> Outcome:
     full = any(getattr(e, "errno", None) in _FULL for e in _chain(error))
     cause = f"{type(error).__name__}: {error}"
     return Outcome(number, _peak_bytes(), cause=cause, full=full)
-
-
-def _write_source(
-    target: Target, number: int, token: str, source: Source, values: _Values
-) -> Outcome:
-    _reset_peak()
-    try:
-        data = source.read(target.grid.region(target.grid.position(number)), values)
-    except DeviceLostError as error:
-        _end_worker()
-        return failure(number, error)
-    except Exception as error:  # the block is reported as failed, the others go on
-        return failure(number, error)
-    return _written(target, number, token, data)
 
 
 def _end_worker() -> None:
@@ -132,5 +144,5 @@ def _peak_bytes() -> int:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) * 1024
-    kibibytes: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kibibytes * 1024
+    most: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -11,6 +11,8 @@ from .errors import (
     RecipeError,
     StackReadError,
 )
+from .filling import FILLED, covered_region, measured_slices, with_filled_share
+from .planes import inherit_inpainted, known_planes, mark_inpainted, recognise_inpainted
 from .stack import (
     VERSION,
     axis_spacing,
@@ -26,6 +28,7 @@ from .stack import (
     require_phase,
 )
 from .thickness import (
+    ASSUMED_ISOTROPY,
     MANY_THIN,
     OUTLIER_SCORE,
     THICKEST,
@@ -50,9 +53,11 @@ from .variables import (
 )
 
 __all__ = [
+    "ASSUMED_ISOTROPY",
     "AXES",
     "COORDINATES",
     "DIMENSIONS",
+    "FILLED",
     "MANY_THIN",
     "OUTLIER_SCORE",
     "PHASES",
@@ -78,13 +83,19 @@ __all__ = [
     "check_thickness",
     "check_z",
     "chosen_region",
+    "covered_region",
     "finish_stack",
+    "inherit_inpainted",
     "is_label",
     "is_regular",
+    "known_planes",
+    "mark_inpainted",
+    "measured_slices",
     "other_unit",
     "phase_names",
     "plain_number",
     "plain_value",
+    "recognise_inpainted",
     "record_step",
     "recorded_steps",
     "require",
@@ -95,4 +106,5 @@ __all__ = [
     "value_range",
     "voltage_index",
     "volume_names",
+    "with_filled_share",
 ]

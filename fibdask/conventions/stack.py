@@ -9,10 +9,12 @@ import numpy as np
 import xarray as xr
 
 from .errors import ConventionError
-from .validation import check_even, check_z, validate_stack
+from .filling import FILLED
+from .validation import check_axes, check_even, check_z, validate_stack
 from .variables import AXES, DIMENSIONS, PHASES, VARIABLES, attributes
 
 VERSION = version("fibdask")
+_OF_PLANES = ("measured", "inpainted", FILLED)  # coordinates, so that volumes carry them along
 _NEED_UNITS = ("voltage", "z", "y", "x", "slice_thickness")
 
 
@@ -70,6 +72,7 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     The last slice takes `nominal_thickness`, by default the one noted in the attributes of
     `slice_thickness`, else the thickness it has, else that of the slice before it.
     """
+    check_axes(stack)
     stack = stack.copy(deep=False)
     for name in VARIABLES:
         if name in stack.variables:
@@ -77,8 +80,8 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
             if name in _NEED_UNITS:  # never guessed: validation refuses what has none
                 attrs.pop("units")
             stack[name].attrs = attrs | stack[name].attrs
-    if "z" not in stack.coords:
-        validate_stack(stack)
+    for name in phase_names(stack):
+        stack[name] = _as_numbers(stack[name])
     z = stack["z"].values
     check_z(z)
     if nominal_thickness is None:
@@ -87,8 +90,7 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     attrs = attributes("slice_thickness") | {"nominal": float(nominal_thickness)}
     stack = stack.drop_vars("slice_thickness", errors="ignore")
     stack = stack.assign_coords(slice_thickness=("z", thickness, attrs))
-    if "measured" in stack.data_vars:
-        stack = stack.set_coords("measured")
+    stack = stack.set_coords([name for name in _OF_PLANES if name in stack.data_vars])
     validate_stack(stack)
     return stack
 
@@ -97,7 +99,7 @@ def _last_thickness(stack: xr.Dataset) -> float:
     z = stack["z"].values
     if "slice_thickness" in stack.variables:
         thickness = stack["slice_thickness"]
-        last = float(thickness.attrs.get("nominal", thickness.values[-1]))
+        last = plain_number(thickness.attrs.get("nominal", thickness.values[-1]))
         if np.isfinite(last) and last > 0:
             return last
     if len(z) > 1:
@@ -116,8 +118,7 @@ def require(stack: xr.Dataset, *names: str) -> xr.Dataset:
     ConventionError
         If a rule is broken or a needed variable is missing.
     """
-    if not isinstance(stack, xr.Dataset):
-        validate_stack(stack)
+    check_axes(stack)
     for name in names:
         if name not in stack.variables:
             found = ", ".join(str(found) for found in stack.data_vars) or "none"
@@ -127,21 +128,27 @@ def require(stack: xr.Dataset, *names: str) -> xr.Dataset:
 
 
 def require_phase(phase: xr.DataArray, name: str = "phase") -> xr.DataArray:
-    """Check a phase volume (z, y, x) given as a DataArray.
+    """Return a phase volume (z, y, x) given as a DataArray, checked.
 
     Raises
     ------
     ConventionError
-        If it is not a uint8 volume of zeros and ones on nm coordinates.
+        If it is not a volume of zeros and ones, uint8 or bool, on nm coordinates.
     """
     if not isinstance(phase, xr.DataArray):
         msg = f"{name} must be an xarray.DataArray (z, y, x); got {type(phase).__name__}"
         raise ConventionError(msg)
+    phase = _as_numbers(phase)
     renamed = phase.drop_attrs(deep=False).rename(None)
     spare = [str(c) for c in phase.coords if c not in AXES]
     dataset = renamed.drop_vars(spare).to_dataset(name="phase")
     validate_stack(dataset)
     return phase
+
+
+def _as_numbers(phase: xr.DataArray) -> xr.DataArray:
+    """Return a phase that is true or false as ones and zeros, which are the same bytes."""
+    return phase.copy(data=phase.data.view(np.uint8)) if phase.dtype == np.bool_ else phase
 
 
 def axis_spacing(array: xr.Dataset | xr.DataArray, axis: str) -> float:

@@ -6,6 +6,8 @@ THINNEST = 1.0  # nm: no focused ion beam mills slices that thin
 THICKEST = 3000.0  # nm: nor that thick
 MANY_THIN = 0.1  # share of slices
 OUTLIER_SCORE = 1.5
+ASSUMED_ISOTROPY = "isotropic texture"
+"""Attribute `scale` of a z whose scale was taken from the texture of the images."""
 _WRONG_UNIT = 300.0  # ratio of lengths that speaks for a unit mixed up by 1000
 _EVEN = 1e-9  # relative: what rounding makes of slices of one thickness
 

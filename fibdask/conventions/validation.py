@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from .errors import ConventionError
+from .filling import FILLED, measured_slices
 from .variables import (
     COORDINATES,
     DIMENSIONS,
@@ -13,6 +14,7 @@ from .variables import (
     PHASE_ATTRS,
     PHASES,
     VARIABLES,
+    VOLUMES,
     volume_names,
 )
 
@@ -38,21 +40,13 @@ def validate_stack(stack: xr.Dataset) -> None:
     ConventionError
         Naming the value found, the rule and the place.
     """
-    if not isinstance(stack, xr.Dataset):
-        msg = f"a stack must be an xarray.Dataset; got {type(stack).__name__}"
-        raise ConventionError(msg)
-    known = [name for name in VARIABLES if name in stack.variables]
-    volumes = volume_names(stack)
-    if not volumes and not set(known) - set(COORDINATES) - {"slice_thickness", "measured"}:
-        msg = "a stack must hold intensity or phase; found only " + (", ".join(known) or "nothing")
-        raise ConventionError(msg)
-    _check_dimensions(stack)
-    for name in [name for name in volumes if name not in known]:
+    check_axes(stack)
+    for name in [name for name in VARIABLES if name in stack.variables]:
+        _check_variable(name, stack[name].variable)
+    for name in [name for name in volume_names(stack) if name not in VARIABLES]:
         if stack[name].dtype.kind not in _NUMBERS:
             msg = f"volume {name} must hold numbers; found type {stack[name].dtype}"
             raise ConventionError(msg)
-    for name in known:
-        _check_variable(name, stack[name].variable)
     for name in COORDINATES:
         if name in stack.dims:
             _check_coordinate(stack, name)
@@ -65,8 +59,28 @@ def validate_stack(stack: xr.Dataset) -> None:
     for name in ("shift_y", "shift_x"):
         if name in stack.variables:
             _check_shift(name, stack)
+    if FILLED in stack.variables:
+        _check_share(stack)
     if "solid_probability" in stack.variables:
         _check_probability(stack["solid_probability"].variable)
+
+
+def check_axes(stack: xr.Dataset) -> None:
+    """Check that a dataset has the volumes, dimensions and coordinates of a stack."""
+    if not isinstance(stack, xr.Dataset):
+        msg = f"a stack must be an xarray.Dataset; got {type(stack).__name__}"
+        raise ConventionError(msg)
+    # Of a selection that dropped a dimension, the dimension is what is told.
+    if not volume_names(stack) and not any(name in stack.variables for name in VOLUMES):
+        found = ", ".join(map(str, stack.variables)) or "nothing"
+        msg = f"a stack must hold intensity or phase; found only {found}"
+        raise ConventionError(msg)
+    _check_dimensions(stack)
+    for name in COORDINATES:
+        if name in stack.variables:
+            _check_variable(name, stack[name].variable)
+    if "slice_thickness" in stack.variables:
+        _check_variable_dimensions("slice_thickness", stack["slice_thickness"].variable)
 
 
 def check_z(z: np.ndarray) -> None:
@@ -106,6 +120,14 @@ def _check_dimensions(stack: xr.Dataset) -> None:
     if unknown:
         msg = f"dimensions of a stack are {', '.join(DIMENSIONS)}; found {', '.join(unknown)}"
         raise ConventionError(msg)
+    for name in DIMENSIONS:
+        if name in stack.variables and stack[name].ndim == 0:
+            value = f"{stack[name].item()} {VARIABLES[name].units}"
+            msg = (
+                f"{name} must stay a dimension; found only the value {value}: "
+                f"select with a list or a slice, such as isel({name}=[0])"
+            )
+            raise ConventionError(msg)
     missing = [dim for dim in DIMENSIONS[1:] if dim not in stack.dims]
     if missing:
         msg = f"a stack needs the dimensions z, y, x; {', '.join(missing)} missing"
@@ -121,19 +143,34 @@ def _check_dimensions(stack: xr.Dataset) -> None:
 
 def _check_variable(name: str, variable: xr.Variable) -> None:
     rule = VARIABLES[name]
-    if variable.dims not in rule.dims:
-        expected = " or ".join(_tuple(dims) for dims in rule.dims)
-        msg = f"{name} must have dimensions {expected}; found {_tuple(variable.dims)}"
-        raise ConventionError(msg)
+    _check_variable_dimensions(name, variable)
     if variable.dtype.name not in rule.dtypes:
         msg = f"{name} must be of type {' or '.join(rule.dtypes)}; found {variable.dtype.name}"
-        raise ConventionError(msg)
+        raise ConventionError(msg + _conversion(name, variable.dtype.kind))
     units = variable.attrs.get("units")
     if rule.units is not None and units != rule.units:
         wanted = units is not None or name in (*COORDINATES, "slice_thickness")
         if wanted:
             msg = f"{name} must have units {rule.units!r}; found {units!r}"
-            raise ConventionError(msg)
+            hint = f": set stack[{name!r}].attrs['units'] = {rule.units!r}" if units is None else ""
+            raise ConventionError(msg + hint)
+
+
+def _check_variable_dimensions(name: str, variable: xr.Variable) -> None:
+    admitted = VARIABLES[name].dims
+    if variable.dims not in admitted:
+        expected = " or ".join(_tuple(dims) for dims in admitted)
+        msg = f"{name} must have dimensions {expected}; found {_tuple(variable.dims)}"
+        raise ConventionError(msg)
+
+
+def _conversion(name: str, kind: str) -> str:
+    """Say how numbers of a wrong type, as arithmetic leaves them, become what a variable holds."""
+    if kind not in "biuf":
+        return ""
+    if name in PHASES and kind == "f":
+        return f": take what is solid, such as {name} > 0.5"
+    return f": convert it with {name}.astype({VARIABLES[name].dtypes[-1]!r})"
 
 
 def _check_coordinate(stack: xr.Dataset, name: str) -> None:
@@ -191,6 +228,16 @@ def _check_shift(name: str, stack: xr.Dataset) -> None:
     if not np.isfinite(values).all():
         k = int(np.argmax(~np.isfinite(values).all(axis=0)))
         msg = f"{name} must be finite for measured slices; measured slice {k} has {values[:, k]} nm"
+        raise ConventionError(msg)
+
+
+def _check_share(stack: xr.Dataset) -> None:
+    """Check that shares of filled pixels are from 0 to 1 wherever there is a slice."""
+    share = stack[FILLED].values
+    wrong = measured_slices(stack) & ~((share >= 0) & (share <= 1))
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        msg = f"{FILLED} must lie in 0 … 1; measured slice {k} has {share[k]:g}"
         raise ConventionError(msg)
 
 

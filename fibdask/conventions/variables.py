@@ -48,6 +48,10 @@ VARIABLES: dict[str, Variable] = {
     "solid_probability": Variable(_VOLUME, ("float32",), None, "probability of the solid phase"),
     "true_phase": Variable(_VOLUME, ("uint8",), None, "true phase of a simulated stack"),
     "measured": Variable(_SLICE, ("bool",), None, "plane holds a measured slice"),
+    "filled_share": Variable(
+        _SLICE, ("float64",), None, "share of the slice's pixels that no raw pixel falls on"
+    ),
+    "inpainted": Variable(_SLICE, ("bool",), None, "plane is filled from measured ones"),
     "shift_y": Variable((("voltage", "z"), ("z",)), ("float64",), "nm", "translation along y"),
     "shift_x": Variable((("voltage", "z"), ("z",)), ("float64",), "nm", "translation along x"),
 }

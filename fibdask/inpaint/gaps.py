@@ -10,6 +10,7 @@ from ..conventions import (
     ConventionError,
     axis_spacing,
     finish_stack,
+    mark_inpainted,
     record_step,
     require,
     value_range,
@@ -23,8 +24,9 @@ METHODS = ("distance", "nearest", "spline")
 def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance") -> xr.Dataset:
     """Fill the planes that are not measured from those that are.
 
-    Lazy. Measured planes keep every value; `measured` goes on telling which they are. Gaps
-    before the first and after the last measured plane are copies of it.
+    Lazy. Measured planes keep every value; `measured` goes on telling which they are, and
+    `inpainted` which are filled, in the volumes that its attribute names: those statistics count.
+    Gaps before the first and after the last measured plane are copies of it.
 
     Parameters
     ----------
@@ -67,15 +69,14 @@ def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance") -> xr.Dataset:
     measured = _measured_planes(stack)
     filled = stack.copy(deep=False)
     sources = []
-    for name in ["phase"] if method == "distance" else VOLUMES:
-        if name not in stack.variables:
-            continue
+    names = ["phase"] if method == "distance" else [n for n in VOLUMES if n in stack.variables]
+    for name in names:
         volume = stack[name]
         function = _filling(name, volume, method, measured, spacing)
         data = blocks.map_blocks(function, (volume.data,), shape=volume.shape, dtype=volume.dtype)
         filled[name] = (volume.dims, data, volume.attrs)
         sources.append(blocks.array_token(volume.data))
-    filled = finish_stack(filled)
+    filled = finish_stack(mark_inpainted(filled, names))
     return record_step(filled, "inpaint_gaps", {"method": method}, blocks.fingerprint(*sources))
 
 

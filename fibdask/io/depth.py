@@ -10,19 +10,20 @@ import numpy as np
 
 from ..conventions import (
     THICKEST,
+    THINNEST,
     ConventionError,
     FibdaskWarning,
     StackReadError,
     check_thickness,
     check_z,
+    other_unit,
 )
 from .files import missing_numbers
-from .headers import Header
+from .headers import Header, agree
 from .tables import ZTable, check_steps, read_z_table
 
 ZArgument = str | Path | Sequence[float] | np.ndarray | None
 ThicknessArgument = float | Sequence[float] | np.ndarray | None
-_LEAST_MEDIAN = 0.1  # nm: a tenth of the thinnest slice that is milled
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def find_depths(
     Warns
     -----
     FibdaskWarning
-        If the thicknesses speak for a wrong unit.
+        If the thicknesses speak for a wrong unit, or the header for others than were given.
     """
     if z is not None and slice_thickness is not None:
         msg = "give either z or slice_thickness, not both"
@@ -85,15 +86,10 @@ def find_depths(
     if z is not None:
         return _from_z(slices, header, z)
     if slice_thickness is not None:
-        return _from_thickness(slices, slice_thickness)
+        return _from_thickness(slices, header, slice_thickness)
     if slices.depths is not None:
-        depths = np.asarray(slices.depths)
-        return Depths(depths, _nominal(depths, header), "z in the file names")
-    if header.slice_thickness_nm is not None:
-        step = header.slice_thickness_nm
-        return Depths(slices.offsets * step, step, header.origins["slice_thickness_nm"])
-    msg = "slice_thickness is needed: the files do not tell it; give slice_thickness or z in nm"
-    raise ConventionError(msg)
+        return _from_names(header, np.asarray(slices.depths))
+    return _from_header(slices, header)
 
 
 def _nominal(z: np.ndarray, header: Header) -> float:
@@ -114,13 +110,50 @@ def _floats(name: str, values: Any) -> np.ndarray:
         raise ConventionError(msg) from None
 
 
-def _warn_of_unit(name: str, thickness: np.ndarray) -> None:
-    """Warn where the median thickness in nm of slices is one that is not milled."""
-    if thickness.size and not _LEAST_MEDIAN <= (median := float(np.median(thickness))) <= THICKEST:
+def _warn_of_given(name: str, thickness: np.ndarray, header: Header) -> None:
+    """Warn of given thicknesses in nm (z) that are not milled, or not those of the header.
+
+    Where they vary, they were measured: only those of another unit contradict a nominal one.
+    """
+    if not thickness.size:
+        return
+    median = float(np.median(thickness))
+    _warn_of_unit(name, median, f"is {name} in nm?")
+    told = header.slice_thickness_nm
+    if told is None:
+        return
+    even = all(agree(median, extreme) for extreme in (thickness.min(), thickness.max()))
+    if not agree(median, told) if even else other_unit(median, told):
         text = (
-            f"{name} gives slices of {median:g} nm (median), which are not milled; is {name} in nm?"
+            f"{name} gives slices of {median:g} nm (median), "
+            f"{header.origins['slice_thickness_nm']} says {told:g} nm; {name} is taken"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=5)
+
+
+def _warn_of_unit(name: str, median: float, question: str) -> None:
+    """Warn of a thickness in nm that is not milled."""
+    if not THINNEST <= median <= THICKEST:
+        text = f"{name} gives slices of {median:g} nm (median), which are not milled; {question}"
+        warnings.warn(text, FibdaskWarning, stacklevel=6)
+
+
+def _from_names(header: Header, depths: np.ndarray) -> Depths:
+    name = "z in the file names"
+    _warn_of_given(name, np.diff(depths), header)
+    return Depths(depths, _nominal(depths, header), name)
+
+
+def _from_header(slices: Slices, header: Header) -> Depths:
+    step = header.slice_thickness_nm
+    if step is None:
+        reasons = [found.text for found in header.conflicts if found.name == "slice_thickness_nm"]
+        why = "; ".join(["the files do not tell it", *reasons])
+        msg = f"slice_thickness is needed: {why}; give slice_thickness or z in nm"
+        raise ConventionError(msg)
+    origin = header.origins["slice_thickness_nm"]
+    _warn_of_unit(origin, step, "is its unit right?")
+    return Depths(slices.offsets * step, step, origin)
 
 
 def _from_z(slices: Slices, header: Header, z: Any) -> Depths:
@@ -129,17 +162,17 @@ def _from_z(slices: Slices, header: Header, z: Any) -> Depths:
         msg = f"z must have one value for each of {slices.count} slices; got shape {depths.shape}"
         raise ConventionError(msg)
     check_z(depths)
-    _warn_of_unit("z", np.diff(depths))
+    _warn_of_given("z", np.diff(depths), header)
     return Depths(depths, _nominal(depths, header), "argument z")
 
 
-def _from_thickness(slices: Slices, slice_thickness: Any) -> Depths:
+def _from_thickness(slices: Slices, header: Header, slice_thickness: Any) -> Depths:
     """Add up thicknesses; a missing slice has a thickness too."""
     thickness = _floats("slice_thickness", slice_thickness)
     span = int(slices.offsets[-1]) + 1
     if thickness.ndim == 0:
         check_thickness(thickness[np.newaxis])
-        _warn_of_unit("slice_thickness", thickness)
+        _warn_of_given("slice_thickness", np.atleast_1d(thickness), header)
         step = float(thickness)
         return Depths(slices.offsets * step, step, "argument slice_thickness")
     if thickness.shape != (span,):
@@ -151,7 +184,7 @@ def _from_thickness(slices: Slices, slice_thickness: Any) -> Depths:
         )
         raise ConventionError(msg)
     check_thickness(thickness)
-    _warn_of_unit("slice_thickness", thickness)
+    _warn_of_given("slice_thickness", np.atleast_1d(thickness), header)
     faces = np.append(0.0, np.cumsum(thickness[:-1]))
     return Depths(faces[slices.offsets], float(thickness[-1]), "argument slice_thickness")
 

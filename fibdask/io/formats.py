@@ -3,21 +3,32 @@
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
-from tifffile import TiffFile, TiffPageSeries
+from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 
 from ..conventions import FibdaskError, StackReadError
 from .headers import Header, reason
-from .vendor import tiff_header
+from .vendor import page_header, tiff_header
 
-_FRAME_AXES = "ZTIQC"  # axes of a TIFF series that may count slices
+_FRAME_AXES = "ZIQ"  # axes of a TIFF series that may count slices: depth, and pages of no meaning
+_PHOTOMETRIC = (
+    PHOTOMETRIC.MINISBLACK,
+    PHOTOMETRIC.RGB,
+    PHOTOMETRIC.PALETTE,
+    PHOTOMETRIC.YCBCR,
+)
+_ROUNDING = 1e-12  # relative spread of values that are constant but for rounding
+_COARSE = 256 * float(np.finfo(np.float32).eps)  # relative spread of which float32 holds 256 steps
+_MOST_DEFLATED = 8 * 1032  # pixels of one bit in each byte, by the best that deflate can do
+_MOST_ENCODED = 8 * 2**15  # by Zstandard, the densest that TIFF knows
 _PIL_DTYPES = {"1": "bool", "I;16": "uint16", "I;16B": "uint16", "I": "int32", "F": "float32"}
 
 
@@ -35,8 +46,13 @@ class Layout:
         Type of the grey values in the file.
     scratch
         Bytes held at once while one frame is read, beside the result.
-    header
-        What else the file says.
+    headers
+        What else the file says: once, or for each of its slices.
+
+    Raises
+    ------
+    ValueError
+        If the sizes are none that pixels can have.
     """
 
     count: int
@@ -44,7 +60,16 @@ class Layout:
     width: int
     dtype: np.dtype[Any]
     scratch: int
-    header: Header = field(default_factory=Header, compare=False)
+    headers: tuple[Header, ...] = field(default=(Header(),), compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what no image can be, before anything is computed of it."""
+        if min(self.count, self.height, self.width) < 1:
+            msg = (
+                f"its header is damaged: it tells {self.count} slices of {self.height} x "
+                f"{self.width} pixels"
+            )
+            raise ValueError(msg)
 
 
 class Decoder(Protocol):
@@ -82,20 +107,13 @@ class Tiff:
         with TiffFile(path) as tif:
             frames = _tiff_frames(tif)
             page = frames[0][0].keyframe
-            if page.photometric == 0:
-                msg = "it stores white as zero; save it with black as zero"
-                raise ValueError(msg)
+            _check_photometric(frames)
             _check_complete(tif, frames)
             sizes = _tiff_sizes(frames[0][0])
             height, width = sizes["Y"], sizes["X"]
             dtype = np.dtype(page.dtype or "V").newbyteorder("=")
             scratch = 4 * height * width * page.samplesperpixel * dtype.itemsize
-            header = tiff_header(tif)
-            if sizes.get("C", 1) > 1:
-                # what tifffile writes for any volume in ImageJ's format
-                text = f"its {sizes['C']} channels are taken as slices"
-                header = replace(header, conflicts=(*header.conflicts, ("axes", text)))
-            return Layout(len(frames), height, width, dtype, scratch, header)
+            return Layout(len(frames), height, width, dtype, scratch, _tiff_headers(tif, frames))
 
     def frames(
         self, path: Path, chosen: range, rows: slice, columns: slice
@@ -106,7 +124,7 @@ class Tiff:
             for k in chosen:
                 series, i = frames[k]
                 frame = _tiff_frame(tif, series, i)[..., rows, columns]
-                yield to_grey(frame, _tiff_palette(series.keyframe.colormap))
+                yield narrowed(to_grey(frame, _tiff_palette(series.keyframe.colormap)))
 
 
 _Frame = tuple[TiffPageSeries, int]
@@ -143,14 +161,47 @@ def _frame_count(series: TiffPageSeries) -> int:
     others = {axis: n for axis, n in sizes.items() if axis not in "YXS" and n > 1}
     if len(others) > 1 or set(others) - set(_FRAME_AXES):
         axes = ", ".join(f"{axis} {n}" for axis, n in sizes.items())
-        msg = f"its axes are {axes}; a stack has one axis of slices beside Y and X"
+        msg = (
+            f"its axes are {axes}; a stack has one axis of slices (Z) beside Y and X, and channels "
+            "(C) or times (T) are none: save one of them, or name the axis Z if it is depth"
+        )
         raise ValueError(msg)
     return next(iter(others.values()), 1)
+
+
+def _check_photometric(frames: list[_Frame]) -> None:
+    """Refuse pixels that are no grey values, or grey values upside down."""
+    for kind in dict.fromkeys(series.keyframe.photometric for series, _ in frames):
+        if kind == PHOTOMETRIC.MINISWHITE:
+            msg = "it stores white as zero; save it with black as zero"
+            raise ValueError(msg)
+        if kind not in _PHOTOMETRIC:
+            msg = f"its photometric interpretation is {kind!s}; save it as grey"
+            raise ValueError(msg)
+
+
+def _tiff_headers(tif: TiffFile, frames: list[_Frame]) -> tuple[Header, ...]:
+    """Read the header of every page; that of the file goes with the first one."""
+    pages = [_tiff_page(tif, *frame) for frame in frames]
+    first = tiff_header(tif)
+    if all(page is pages[0] for page in pages):
+        return (first,)
+    return first, *(page_header(page) for page in pages[1:])
+
+
+def _tiff_page(tif: TiffFile, series: TiffPageSeries, i: int) -> TiffPage:
+    """Return the page of a frame with its tags; the first one of frames that share it."""
+    page = series.pages[i] if i < len(series.pages) else None
+    if page is None or page is series.keyframe:
+        return series.keyframe
+    whole = page if isinstance(page, TiffPage) else tif.pages.get(page.index)
+    return cast(TiffPage, whole)
 
 
 def _check_complete(tif: TiffFile, frames: list[_Frame]) -> None:
     """Refuse files that end early, for tifffile reads what is left as a shorter stack."""
     size = tif.filehandle.size
+    _check_held(sum(prod(series.keyframe.shape) for series, _ in frames), size, _MOST_ENCODED)
     described = (tif.imagej_metadata or {}).get("images", len(frames))
     if described != len(frames) or _next_page(tif) != 0:
         msg = f"it is cut off, or its list of pages is broken: {len(frames)} slices were found"
@@ -167,6 +218,13 @@ def _check_complete(tif: TiffFile, frames: list[_Frame]) -> None:
         if end > size:
             msg = f"it is cut off: {end} bytes are expected, {size} are there"
             raise ValueError(msg)
+
+
+def _check_held(pixels: int, size: int, most: int) -> None:
+    """Refuse more pixels than any compression can hold in a file of this size."""
+    if pixels > most * size:
+        msg = f"its header is damaged: it tells {pixels} pixels, which {size} bytes cannot hold"
+        raise ValueError(msg)
 
 
 def _next_page(tif: TiffFile) -> int:
@@ -199,7 +257,14 @@ def _tiff_frame(tif: TiffFile, series: TiffPageSeries, i: int) -> np.ndarray:
 
 
 def _tiff_palette(colormap: np.ndarray | None) -> np.ndarray | None:
-    return None if colormap is None else (np.asarray(colormap) // 257).T.astype(np.uint8)
+    """Return the colours of a palette, in 8 bits: some programs write them so, TIFF says 16."""
+    if colormap is None:
+        return None
+    colours = np.asarray(colormap).T
+    if len(colours) > 256:
+        msg = f"it has a palette of {len(colours)} colours; a slice must be grey"
+        raise ValueError(msg)
+    return (colours // 257 if colours.max() > 255 else colours).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -212,6 +277,8 @@ class Pillow:
             dtype = np.dtype(_PIL_DTYPES.get(image.mode, "uint8"))
             width, height = image.size
             channels = len(image.getbands())
+            _check_held(height * width, path.stat().st_size, _MOST_DEFLATED)
+            _check_depth(image)
             return Layout(1, height, width, dtype, 6 * height * width * channels * dtype.itemsize)
 
     def frames(
@@ -222,6 +289,7 @@ class Pillow:
             with _open_pillow(path) as image:
                 palette = image.getpalette("RGB") if image.mode == "P" else None
                 frame = np.asarray(image)
+                _check_opaque(frame, image.info.get("transparency"))
             if frame.ndim == 3:
                 frame = np.moveaxis(frame, -1, 0)
             colours = None if palette is None else np.reshape(palette, (-1, 3)).astype(np.uint8)
@@ -232,6 +300,53 @@ def _open_pillow(path: Path) -> ImageFile:
     # The classes are opened directly: Image.open warns of large images, as of an attack.
     opener = PngImageFile if path.suffix.casefold() == ".png" else BmpImageFile
     return opener(path)
+
+
+def _check_depth(image: ImageFile) -> None:
+    """Refuse what Pillow reads with 8 of its 16 bits."""
+    stored = str(image.tile[0][3]) if image.tile else ""
+    if ";16" in stored and not image.mode.startswith("I"):
+        msg = f"it has 16 bits in each channel ({image.mode}), which are not read; save it as grey"
+        raise ValueError(msg)
+
+
+def _check_opaque(frame: np.ndarray, transparency: Any) -> None:
+    """Refuse pixels (y, x) or (y, x, channel) of a value that the file marks as transparent."""
+    if transparency is None:
+        return
+    if isinstance(transparency, bytes):  # an opacity for each colour of a palette
+        transparency = np.flatnonzero(np.frombuffer(transparency, np.uint8) < 255)
+    clear = np.isin(frame, transparency) if frame.ndim == 2 else (frame == transparency).all(-1)
+    if clear.any():
+        msg = "it is partly transparent; a slice must be opaque"
+        raise ValueError(msg)
+
+
+def narrowed(frame: np.ndarray) -> np.ndarray:
+    """Return float64 values as float32, as a stack holds them.
+
+    Raises
+    ------
+    ValueError
+        If float32 cannot hold them, or would make steps of more than 1/256 of their range.
+    """
+    if frame.dtype != np.float64:
+        return frame
+    with np.errstate(over="ignore"):
+        small = frame.astype(np.float32)
+    if np.isinf(small).any() and not np.isinf(frame).any():
+        msg = "its float64 values exceed what float32 holds; scale them"
+        raise ValueError(msg)
+    low, high = float(np.fmin.reduce(frame, axis=None)), float(np.fmax.reduce(frame, axis=None))
+    spread, peak = high - low, max(abs(low), abs(high))
+    # a constant is none, though float64 may hold it with rounding errors
+    if peak * _ROUNDING < spread < peak * _COARSE:
+        msg = (
+            f"its float64 values lie between {low!r} and {high!r}, which float32 holds in steps of "
+            "more than 1/256 of that range; subtract their minimum"
+        )
+        raise ValueError(msg)
+    return small
 
 
 def to_grey(frame: np.ndarray, palette: np.ndarray | None = None) -> np.ndarray:
@@ -255,7 +370,8 @@ def to_grey(frame: np.ndarray, palette: np.ndarray | None = None) -> np.ndarray:
     if frame.ndim == 2:
         return frame
     if len(frame) in (2, 4):
-        if (frame[-1] != np.iinfo(frame.dtype).max).any():
+        opaque = np.iinfo(frame.dtype).max if frame.dtype.kind in "iu" else 1
+        if (frame[-1] != opaque).any():
             msg = "it is partly transparent; a slice must be opaque"
             raise ValueError(msg)
         frame = frame[:-1]

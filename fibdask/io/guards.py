@@ -8,6 +8,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import xarray as xr
+from zarr.storage import LocalStore
 
 from ..blocks import Reduction, StoredArray, Target, origin
 from ..conventions import ConventionError, StackReadError, recorded_steps
@@ -18,6 +19,9 @@ _RUNNING_CODECS = ("pickle", "dill", "cloudpickle")
 
 def check_path(path: Path) -> None:
     """Refuse a path that holds something that fibdask did not write, or links to elsewhere."""
+    if path.is_symlink() and not path.exists():
+        msg = f"{path} is a link to what does not exist; choose another output path or remove it"
+        raise StackReadError(msg)
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not (path / "zarr.json").is_file():
@@ -107,9 +111,34 @@ def _inputs_below(array: Any, path: Path) -> list[Path]:
         return [leaf for leaf in leaves if leaf.is_relative_to(path.resolve())]
     if isinstance(array, np.ndarray) or not path.exists():
         return []
-    # Any reader of the store holds its name somewhere in the graph.
-    graph = cloudpickle.dumps(dict(array.dask))
-    return [path.resolve()] if path.name.encode() in graph else []
+    return [place for place in _places_in(array) if place.is_relative_to(path.resolve())]
+
+
+class _PlaceFinder(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles to nowhere, and notes the stores that it comes across."""
+
+    def __init__(self) -> None:
+        super().__init__(_Nowhere())
+        self.places: list[Path] = []
+
+    def persistent_id(self, value: Any) -> None:
+        """Look at an object; it is pickled as ever."""
+        if isinstance(value, LocalStore):
+            self.places.append(Path(value.root).resolve())
+        elif isinstance(value, StoredArray):
+            self.places.append(Path(value.path).resolve())
+
+
+class _Nowhere:
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+def _places_in(array: Any) -> list[Path]:
+    """Return the stores that the graph of a derived array reads."""
+    finder = _PlaceFinder()
+    finder.dump(dict(array.dask))
+    return finder.places
 
 
 def _stored_leaves(source: Any) -> list[StoredArray]:

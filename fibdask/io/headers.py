@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from math import isfinite
-from typing import Any
+from math import cos, isfinite, radians, sin
+from typing import Any, NamedTuple
+
+import numpy as np
 
 CONFLICT_RTOL = 0.01  # headers round: 21.83 nm and 43.66 / 2 nm agree
+_LEAST_TILT = 8.0  # degrees: shortens lengths by that much
+_LARGEST_TILT = 90.0
 _NANOMETRES = {
     "fm": 1e-6,
     "pm": 1e-3,
@@ -32,9 +36,19 @@ _LABELS = {
     "slice_thickness_nm": "slice thickness (nm)",
 }
 
-Conflict = tuple[str, str]
 Sourced = tuple[Any, str]
 """A value and where it was found."""
+
+
+class Conflict(NamedTuple):
+    """What does not fit: the value of the header it is about, and a sentence.
+
+    `others` are values that may be the right ones instead; who gives one of them knows of it.
+    """
+
+    name: str
+    text: str
+    others: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +74,7 @@ class Header:
     origins
         Where each value was found, by the name of the attribute.
     conflicts
-        Values that should agree and do not: the name of the attribute, and a sentence with both.
+        What does not fit: values that should agree and do not, and conditions that change them.
     """
 
     voltage_kv: float | None = None
@@ -115,13 +129,82 @@ def disagreement(name: str, first: Sourced | None, second: Sourced | None) -> Co
         f"{_LABELS[name]} is ambiguous: {first[1]} says {show(first[0])}, "
         f"{second[1]} says {show(second[0])}; the first is taken"
     )
-    return name, text
+    return Conflict(name, text, (second[0],))
+
+
+def resized(
+    columns: int, scanned: float | None, origin: str, size: float | None
+) -> Conflict | None:
+    """Warn of an image with other columns than its header tells: the pixel size may be another."""
+    if scanned is None or size is None or columns == scanned:
+        return None
+    other = size * scanned / columns
+    text = (
+        f"the image has {columns} columns, {origin} says {scanned:g}: if it was cropped, its "
+        f"pixel size is {show(size)} nm, which is taken; if it was resized, {show(other)} nm"
+    )
+    return Conflict("pixel_size_nm", text, (other,))
+
+
+def uncorrected_tilt(
+    corrected: bool | None,
+    angle: Sourced | None,
+    stage: Sourced | None,
+    size: tuple[float, float] | None,
+) -> Conflict | None:
+    """Warn where lengths along y are shortened by the tilt of the imaged face.
+
+    Parameters
+    ----------
+    corrected
+        Whether the microscope corrected for the tilt; None if the header does not say.
+    angle
+        Angle in degrees between the face and the image plane that the correction would use.
+    stage
+        Tilt of the stage in degrees.
+    size
+        Size (y, x) of a pixel in nm without correction.
+    """
+    if size is None or corrected is None or (corrected and (angle is None or _tilted(angle))):
+        return None
+    y, x = size
+    if angle is not None and _tilted(angle):
+        steep = y / cos(radians(angle[0]))
+        text = (
+            f"a face tilted by {show(angle[0])} degrees ({angle[1]}) was imaged without tilt "
+            f"correction: if the slices are that face, pixel_size is {show((steep, x))} nm; "
+            f"{show(size)} is taken"
+        )
+        return Conflict("pixel_size_nm", text, ((steep, x),))
+    if stage is None or not _tilted(stage):
+        return None
+    tilt = radians(abs(stage[0]))
+    surface, milled = (y / cos(tilt), x), (y / sin(tilt), x)
+    text = (
+        f"the stage was tilted by {show(stage[0])} degrees ({stage[1]}) without tilt correction: "
+        f"pixel_size is {show(surface)} nm if the slices lie in the surface, {show(milled)} nm if "
+        f"they are perpendicular to it; {show(size)} is taken"
+    )
+    return Conflict("pixel_size_nm", text, (surface, milled))
+
+
+def _tilted(angle: Sourced) -> bool:
+    return bool(_LEAST_TILT <= abs(angle[0]) < _LARGEST_TILT)
+
+
+def unknown_unit(name: str, unit: str, origin: str) -> Conflict:
+    """Say that a value was not taken, for its unit is no length."""
+    return Conflict(name, f"{origin} is not taken, for its unit {unit!r} is no known length")
 
 
 def agree(first: Any, second: Any, rtol: float = CONFLICT_RTOL) -> bool:
-    """Tell whether two numbers, or tuples of them, are equal but for rounding."""
-    if isinstance(first, tuple):
-        return all(agree(a, b, rtol) for a, b in zip(first, second, strict=True))
+    """Tell whether two numbers, or tuples of them, are equal but for rounding.
+
+    A number is compared with each of a tuple.
+    """
+    if isinstance(first, tuple) or isinstance(second, tuple):
+        pairs = np.broadcast(first, second)
+        return all(agree(float(a), float(b), rtol) for a, b in pairs)
     return bool(abs(first - second) <= rtol * max(abs(first), abs(second)))
 
 

@@ -72,7 +72,7 @@ class Dat:
             raise ValueError(msg)
         found = _dat_settings(header, names[self._channel(names)])
         frame = expected - _DATA_START
-        return Layout(1, height, width, dtype.newbyteorder("="), frame, found)
+        return Layout(1, height, width, dtype.newbyteorder("="), frame, (found,))
 
     def frames(
         self, path: Path, chosen: range, rows: slice, columns: slice

@@ -146,14 +146,28 @@ def finish_store(
     if ome:
         attrs["ome"] = dict(ome)
     attrs["z_sampling"] = "regular" if is_regular(stack) else "variable"
-    attrs[WRITER] = VERSION
-    checksums = {name: zlib.crc32(content) for name, content in _without_root(files)}
-    for name in volume_names(stack):  # their chunks have checksums of their own
-        checksums[f"{name}/{_ROOT}"] = zlib.crc32(_content(path / name / _ROOT) or b"")
+    # Chunks of volumes have checksums of their own.
+    volumes = [f"{name}/{_ROOT}" for name in volume_names(stack)]
+    _seal(path, attrs | {WRITER: VERSION}, [*(name for name, _ in _without_root(files)), *volumes])
+
+
+def seal_store(path: Path) -> None:
+    """Add checksums to a store of small variables only."""
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    names = [str(file.relative_to(path)) for file in files if file != path / _ROOT]
+    _seal(path, root_attributes(path), names)
+
+
+def _seal(path: Path, attrs: dict[str, Any], names: Iterable[str]) -> None:
+    checksums = {name: _checksum(path / name) for name in names}
     attrs[CHECKSUMS] = checksums | {_ATTRIBUTES: _attributes_checksum(attrs)}
     group = zarr.open_group(path, mode="r+")
     if dict(group.attrs) != attrs:
         group.attrs.put(attrs)
+
+
+def _checksum(file: Path) -> int:
+    return zlib.crc32(_content(file) or b"")
 
 
 def check_store(path: Path) -> None:
@@ -171,7 +185,7 @@ def check_store(path: Path) -> None:
     sealed = attrs.get(CHECKSUMS, {})
     if not sealed:
         return
-    found = {name: zlib.crc32(_content(path / name) or b"") for name in sealed}
+    found = {name: _checksum(path / name) for name in sealed}
     found[_ATTRIBUTES] = _attributes_checksum(attrs)
     for name, checksum in found.items():
         if checksum != sealed.get(name):

@@ -12,10 +12,12 @@ from ..conventions import (
     check_thickness,
     check_z,
     finish_stack,
+    recognise_inpainted,
     volume_names,
 )
 from .guards import refuse_code
 from .metadata import STORE_ATTRS, check_store
+from .paths import local_path
 
 PROBABILITY_ATTRS = {"scale_factor": 1 / 255}
 
@@ -40,7 +42,7 @@ def open_stack(path: str | Path) -> xr.Dataset:
     ConventionError
         If what it holds is not a stack.
     """
-    path = Path(path)
+    path = local_path(path)
     if not path.exists():
         msg = f"{path} does not exist"
         raise StackReadError(msg)
@@ -60,7 +62,7 @@ def with_volumes(stack: xr.Dataset, path: Path) -> xr.Dataset:
         check_z(stack["z"].values)
         check_thickness(thickness.values, stack["z"].values)
     stack.attrs = {key: value for key, value in stack.attrs.items() if key not in STORE_ATTRS}
-    return finish_stack(stack)
+    return recognise_inpainted(finish_stack(stack))
 
 
 def open_dataset(path: Path) -> xr.Dataset:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import BLOCK_BYTES, Region, default_block, lengths, map_blocks
-from ..conventions import AXES, axis_spacing, build_stack, is_label, volume_names
+from ..conventions import AXES, axis_spacing, build_stack, is_label, value_range, volume_names
 from ._kernels import halve_mean, halve_mode
 
 LEVEL_NAME = "scale{}"
@@ -100,14 +100,19 @@ def multiscales(levels: Sequence[xr.Dataset]) -> dict[str, Any]:
     names = volume_names(levels[0])
     entries = [_multiscale(name, levels) for name in names]
     ome: dict[str, Any] = {"version": "0.5", "multiscales": entries}
-    if "intensity" in names:
-        ome["omero"] = {"channels": [_channel(kv) for kv in levels[0]["voltage"].values]}
+    if "intensity" in names and levels[0]["intensity"].dtype.kind == "u":
+        ome["omero"] = {"channels": _channels(levels[0])}
     return ome
 
 
-def _channel(voltage: float) -> dict[str, Any]:
-    window = {"min": 0, "max": 255, "start": 0, "end": 255}
-    return {"label": f"{voltage:g} kV", "color": "FFFFFF", "window": window, "active": True}
+def _channels(stack: xr.Dataset) -> list[dict[str, Any]]:
+    """Return the voltages, shown over all grey values that integers can have; others need none."""
+    low, high = map(int, value_range("intensity", stack["intensity"].dtype))
+    window = {"min": low, "max": high, "start": low, "end": high}
+    return [
+        {"label": f"{voltage:g} kV", "color": "FFFFFF", "window": window, "active": True}
+        for voltage in stack["voltage"].values
+    ]
 
 
 def _multiscale(name: str, levels: Sequence[xr.Dataset]) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from ..conventions import (
     record_step,
 )
 from .depth import Depths, ThicknessArgument, ZArgument, find_depths
-from .files import Paths, missing_numbers
+from .files import Paths
 from .headers import Sourced, agree, positive, show
+from .remarks import both, contradictions, remarks, untold
 from .scan import Options, Part, scan_voltages
 from .source import ImageSource, stack_dtype
 
@@ -42,7 +43,8 @@ def read_images(
 
     Headers are read now, pixels when they are computed. What is not given is taken from the
     headers; what was taken and from where is written to `attrs["header"]` (JSON). Arguments win
-    over headers; a header that contradicts itself gives a FibdaskWarning.
+    over headers; where they differ, and where a header contradicts itself, a FibdaskWarning says
+    so.
 
     Parameters
     ----------
@@ -72,7 +74,8 @@ def read_images(
     -------
     xarray.Dataset
         A stack with `intensity` (voltage, z, y, x), lazy. Slices that the numbering skips are
-        gaps in z. Signed integers are shifted to unsigned ones, float64 becomes float32.
+        gaps in z. Signed integers are shifted to unsigned ones; float64 becomes float32, where
+        reading fails if that would blur the values.
 
     Raises
     ------
@@ -84,7 +87,9 @@ def read_images(
     Warns
     -----
     FibdaskWarning
-        Of missing slices, contradicting headers, and images with a data bar.
+        Of missing slices; of headers that contradict an argument, one another, or themselves, or
+        tell of a tilt that was not corrected; of voltages and lengths that suggest another unit;
+        and of images with a data bar.
     """
     scanned = scan_voltages(source, voltage, Options(detector, dataset))
     parts = [part for _, part in scanned]
@@ -93,19 +98,17 @@ def read_images(
     size = _pixel_size(pixel_size, parts)
     depths = find_depths(parts[0].slices, parts[0].header, z=z, slice_thickness=slice_thickness)
     images = _source(parts, window)
-    given = {"voltage_kv"} if scanned[0][0] is not None else set()
-    given |= {"pixel_size_nm"} if pixel_size is not None else set()
-    given |= {"slice_thickness_nm"} if depths.origin.startswith("argument") else set()
-    for text in _remarks(parts, window, given):
-        warnings.warn(text, FibdaskWarning, stacklevel=2)
+    taken = [{"voltage_kv": value, "pixel_size_nm": size} for value in voltages]
     stack = build_stack(
         {"intensity": from_source(images)},
         z=depths.z,
         pixel_size=size[0],
         nominal_thickness=depths.nominal,
         voltage=np.array([value for value, _ in voltages]),
-        attrs={"header": _record(parts, voltages, size, depths, images)},
+        attrs={"header": _record(parts, taken, depths, images)},
     )
+    for text in remarks(parts, window, taken, by_argument=depths.origin.startswith("argument")):
+        warnings.warn(text, FibdaskWarning, stacklevel=2)
     parameters = {
         "source": {
             f"{value:g}": part.name for (value, _), part in zip(voltages, parts, strict=True)
@@ -124,11 +127,11 @@ def _voltage(given: float | None, part: Part) -> Sourced:
     if "voltage_kv" in part.varying:
         msg = (
             f"voltage must be the same in all slices; in {part.name} "
-            f"{part.varying['voltage_kv']} kV: give voltage"
+            f"{both(part.varying['voltage_kv'])} kV: give voltage"
         )
         raise StackReadError(msg)
     if part.header.voltage_kv is None:
-        msg = f"voltage is needed: the headers of {part.name} do not tell it; give voltage in kV"
+        msg = f"voltage is needed: {untold('voltage_kv', part)}; give voltage in kV"
         raise ConventionError(msg)
     return part.header.voltage_kv, part.header.origins["voltage_kv"]
 
@@ -140,14 +143,11 @@ def _pixel_size(given: PixelSize, parts: Sequence[Part]) -> Sourced:
     first = parts[0]
     for part in parts:
         if "pixel_size_nm" in part.varying:
-            varying = part.varying["pixel_size_nm"]
+            varying = both(part.varying["pixel_size_nm"])
             msg = f"pixel_size must be one; in {part.name} {varying} nm: give pixel_size"
             raise StackReadError(msg)
         if part.header.pixel_size_nm is None:
-            msg = (
-                f"pixel_size is needed: the headers of {part.name} do not tell it; "
-                "give pixel_size in nm"
-            )
+            msg = f"pixel_size is needed: {untold('pixel_size_nm', part)}; give pixel_size in nm"
             raise ConventionError(msg)
         if not agree(part.header.pixel_size_nm, first.header.pixel_size_nm, 1e-3):
             msg = (
@@ -220,39 +220,16 @@ def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
     )
 
 
-def _remarks(parts: Sequence[Part], window: tuple[slice, slice], given: set[str]) -> list[str]:
-    """Collect what a person should know of the files; conflicts only of values not given."""
-    remarks: dict[str, None] = {}
-    for part in parts:
-        missing = missing_numbers(part.slices.numbers or ())
-        if missing:
-            text = f"slices {missing} are missing in {part.name}; they become gaps in z"
-            remarks[text] = None
-        header = part.header
-        conflicts = [text for name, text in header.conflicts if name not in given]
-        remarks |= dict.fromkeys(f"{part.name}: {text}" for text in conflicts)
-        if header.beam not in (None, "electron"):
-            text = f"{part.name} was imaged with the beam {header.beam!r}, not with electrons"
-            remarks[text] = None
-        if header.scanned_rows is not None and window[0].stop > header.scanned_rows:
-            text = (
-                f"{part.name} has {part.layout.height} rows, of which {header.scanned_rows} were "
-                f"scanned: the rest is a data bar; crop={{'y': (0, {header.scanned_rows})}} cuts it"
-            )
-            remarks[text] = None
-    return list(remarks)
-
-
 def _record(
     parts: Sequence[Part],
-    voltages: Sequence[Sourced],
-    size: Sourced,
+    taken: Sequence[Mapping[str, Sourced]],
     depths: Depths,
     images: ImageSource,
 ) -> str:
     """Write as JSON what was taken and from where."""
     header, files = parts[0].header, parts[0].series.files
-    values: dict[str, Any] = {
+    voltages, size = [values["voltage_kv"] for values in taken], taken[0]["pixel_size_nm"]
+    record: dict[str, Any] = {
         "voltage": [{"value": value, "units": "kV", "from": where} for value, where in voltages],
         "pixel_size": {"value": list(size[0]), "units": "nm", "from": size[1]},
         "z": {"from": depths.origin},
@@ -261,12 +238,14 @@ def _record(
     for name in ("detector", "beam", "stage"):
         value = getattr(header, name)
         if value is not None:
-            values[name] = {"value": value, "from": header.origins[name]}
+            record[name] = {"value": value, "from": header.origins[name]}
     raw = parts[0].layout.dtype
     if images.added or raw != images.dtype:
         shifted = f" + {images.added}" if images.added else ""
-        values["intensity"] = {"from": f"{raw.name}{shifted}"}
-    conflicts = [text for part in parts for _, text in part.header.conflicts]
+        record["intensity"] = {"from": f"{raw.name}{shifted}"}
+    conflicts = [found.text for part in parts for found in part.header.conflicts]
+    for part, values in zip(parts, taken, strict=True):
+        conflicts += contradictions(part, values)
     if conflicts:
-        values["conflicts"] = conflicts
-    return json.dumps(values, ensure_ascii=False)
+        record["conflicts"] = conflicts
+    return json.dumps(record, ensure_ascii=False)

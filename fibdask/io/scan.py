@@ -9,12 +9,13 @@ from ..conventions import ConventionError, StackReadError
 from .depth import Slices
 from .files import Paths, Series, find_series, format_of, missing_numbers
 from .formats import Decoder, Layout, Pillow, Tiff, reading
-from .headers import Header, agree, complete, make_header, show
+from .headers import Conflict, Header, Sourced, agree, complete, make_header
 from .janelia import Dat
 from .vendor import atlas_header
 from .volumes import Hdf5, Mrc, Npy
 
 _VARIATION_RTOL = 1e-3  # between slices, where voltages read back with noise
+_ALIKE = ("voltage_kv", "pixel_size_nm", "detector", "beam")  # what all slices should share
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,17 @@ class Part:
     layout
         What each of them holds.
     header
-        What the first of them says, completed by the job file of the microscope.
+        What the first of them says, completed by the job file of the microscope, with conflicts
+        of all.
     varying
-        Values of the header that differ between slices: a sentence by the value's name.
+        Values of the header that differ between slices, by name: the first one and another.
     """
 
     series: Series
     decoder: Decoder
     layout: Layout
     header: Header
-    varying: Mapping[str, str]
+    varying: Mapping[str, tuple[Sourced, Sourced]]
 
     @property
     def slices(self) -> Slices:
@@ -77,12 +79,13 @@ def scan(source: Paths, options: Options) -> Part:
         with reading(f"slice {k} ({file})" if len(series.files) > 1 else str(file)):
             layouts.append(decoder.inspect(file))
     _check_layouts(series.files, layouts)
-    headers = [layout.header for layout in layouts]
-    header = _labelled(headers[0], decoder, options)
+    headers = _by_place(series.files, layouts)
+    first = replace(headers[0][1], conflicts=_all_conflicts(headers))
+    header = _labelled(first, decoder, options)
     job = _job_file(series.folder)
     if job is not None:
         header = complete(header, atlas_header(job, series.folder.name))
-    return Part(series, decoder, layouts[0], header, _variation(series.files, headers))
+    return Part(series, decoder, layouts[0], header, _variation(headers))
 
 
 def scan_voltages(
@@ -136,7 +139,7 @@ def _labelled(header: Header, decoder: Decoder, options: Options) -> Header:
     if header.detector not in (None, options.detector):
         origin = header.origins["detector"]
         text = f"detector is {options.detector!r} as given; {origin} says {header.detector!r}"
-        conflicts = (*conflicts, ("detector", text))
+        conflicts = (*conflicts, Conflict("detector", text))
     given = make_header({"detector": (options.detector, "argument detector")})
     return replace(complete(given, header), conflicts=conflicts)
 
@@ -168,17 +171,39 @@ def _describe(layout: Layout) -> str:
     return f"{layout.height} x {layout.width} {layout.dtype.name}"
 
 
-def _variation(files: Sequence[Path], headers: Sequence[Header]) -> dict[str, str]:
-    """Find slices whose header tells another voltage or pixel size than the first."""
-    found: dict[str, str] = {}
-    for name in ("voltage_kv", "pixel_size_nm"):
-        expected = getattr(headers[0], name)
-        for file, header in zip(files, headers, strict=True):
-            value = getattr(header, name)
-            if None not in (value, expected) and not agree(value, expected, _VARIATION_RTOL):
-                found[name] = (
-                    f"{files[0].name} says {show(expected)}, {file.name} says {show(value)}"
-                )
+def _by_place(files: Sequence[Path], layouts: Sequence[Layout]) -> list[tuple[str, Header]]:
+    """Return the headers of files, or of the pages of one, with their names."""
+    if len(files) > 1:
+        return [(file.name, layout.headers[0]) for file, layout in zip(files, layouts, strict=True)]
+    pages = layouts[0].headers
+    page = "page {} of " if len(pages) > 1 else ""
+    return [(page.format(k) + files[0].name, header) for k, header in enumerate(pages)]
+
+
+def _all_conflicts(headers: Sequence[tuple[str, Header]]) -> tuple[Conflict, ...]:
+    """Return the conflicts of the first header, and the first of those that only others have."""
+    conflicts = list(headers[0][1].conflicts)
+    names = {conflict.name for conflict in conflicts}
+    for place, header in headers[1:]:
+        later = [conflict for conflict in header.conflicts if conflict.name not in names]
+        names |= {conflict.name for conflict in later}
+        conflicts += [found._replace(text=f"{place}: {found.text}") for found in later]
+    return tuple(conflicts)
+
+
+def _variation(headers: Sequence[tuple[str, Header]]) -> dict[str, tuple[Sourced, Sourced]]:
+    """Find the first slice whose header tells another value than the first one that tells any."""
+    found: dict[str, tuple[Sourced, Sourced]] = {}
+    for name in _ALIKE:
+        told = [(value, where) for where, h in headers if (value := getattr(h, name)) is not None]
+        for value, where in told[1:]:
+            same = (
+                value == told[0][0]
+                if isinstance(value, str)
+                else agree(value, told[0][0], _VARIATION_RTOL)
+            )
+            if not same:
+                found[name] = (told[0], (value, where))
                 break
     return found
 

@@ -1,6 +1,7 @@
 """Stacks in Zarr stores: open, save, resume, and the pyramid for viewers."""
 
 import shutil
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..blocks import (
     forecast,
     inner_chunks,
     is_complete,
+    is_derived,
     locked,
     origin,
     reduction_forecast,
@@ -33,6 +35,7 @@ from ..blocks import (
 from ..conventions import (
     BlocksFailedError,
     ConventionError,
+    FibdaskWarning,
     attributes,
     finish_stack,
     is_regular,
@@ -41,6 +44,7 @@ from ..conventions import (
 from .guards import check_inputs, check_path, check_sample
 from .metadata import begin_store, finish_store, is_current, small_files, sweep_store, write_files
 from .opening import PROBABILITY_ATTRS, open_dataset, with_volumes
+from .paths import make_parent, new_path
 from .pyramid import LEVEL_NAME, coarsen, multiscales, needs_level
 
 
@@ -60,8 +64,8 @@ def save_stack(
         Keep the finished blocks of an earlier run with the same inputs, parameters and version;
         of volumes derived by other means than fibdask's stages, nothing is kept.
     pyramid
-        Add OME-Zarr 0.5 metadata and coarser levels; by default where z is regular, because
-        uneven depths cannot be expressed there.
+        Add coarser levels for viewers; by default where z is regular. OME-Zarr 0.5 metadata are
+        written wherever it is, because uneven depths cannot be expressed there.
 
     Returns
     -------
@@ -73,14 +77,15 @@ def save_stack(
     BlocksFailedError
         If blocks failed; the finished ones are kept for the next run.
     ConventionError
-        If the stack breaks a rule, would overwrite what it is computed from, or is of another
-        sample than the one that the path holds, and `resume` is set.
+        If the stack breaks a rule, the path is none, what the stack is computed from would be
+        overwritten, or the path holds a stack of another sample and `resume` is set.
     MemoryBudgetError
         If a block does not fit a worker; nothing is touched.
     StackReadError
-        If the path is something else than a stack, or is being written by another process.
+        If the path is something else than a stack, cannot be made, or is being written by
+        another process.
     """
-    path = Path(path).absolute()
+    path = new_path(path).absolute()
     counts = path.with_name(f".{path.name}.counts")
     client = current_client()
     threads, memory = worker_limits(client)
@@ -147,7 +152,7 @@ def write_stack(
     pyramid = _check_pyramid(stack, pyramid)
     path = path.absolute()
     check_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(path)
     with locked(path.with_name(f".{path.name}.lock"), what=path, passing=True):
         volumes = volume_targets(stack, path, execution.block_bytes)
         _check_budgets(volumes, execution)
@@ -169,7 +174,8 @@ def write_stack(
             levels.append(level)
         if not _failed(reports):
             _drop_levels(path, len(levels))
-            finish_store(path, stack, small_files(stack), multiscales(levels) if pyramid else None)
+            ome = multiscales(levels) if is_regular(stack) else None
+            finish_store(path, stack, small_files(stack), ome)
     return reports
 
 
@@ -234,6 +240,14 @@ def _write_volume(
     volume: StoredVolume, execution: Execution, name: str, complete: bool
 ) -> list[StageReport]:
     """Write one volume; the reductions it depends on are stages of their own."""
+    if is_derived(volume.array) and volume.target.grid.size > 1:
+        warnings.warn(
+            f"{volume.name} is derived by other means than fibdask's stages (such as arithmetic): "
+            "if saving is interrupted, it begins again; save what it is derived from, and derive "
+            "after opening that",
+            FibdaskWarning,
+            stacklevel=2,
+        )
     label = name or volume.name
     source = origin(volume.array)
     reductions = source.reductions if isinstance(source, Source) else ()

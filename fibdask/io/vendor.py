@@ -1,6 +1,7 @@
-"""Headers of microscopes: FEI/Thermo, Zeiss, TESCAN, OpenFIBSEM, ImageJ, and ATLAS 3D jobs."""
+"""Headers of microscopes in TIFF files (FEI/Thermo, TESCAN, OpenFIBSEM), and ATLAS 3D jobs."""
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 from math import degrees
@@ -18,18 +19,23 @@ from .headers import (
     complete,
     disagreement,
     make_header,
-    nanometres,
     numbers,
     pair,
     positive,
     reason,
+    resized,
     sourced,
+    uncorrected_tilt,
 )
+from .imagej import imagej_header, ome_header
+from .zeiss import zeiss_header
 
+_ZEISS_TAG = 34118
+_FEI_TAGS = (34680, 34682)
 _TESCAN_TAG = 50431
 _TESCAN_TEXT = (2, 3)  # kinds of the records that hold key=value lines; 1 is a thumbnail
-_KILOVOLTS = {"V": 1e-3, "kV": 1.0}
 _BEAMS = {"EBeam": "electron", "IBeam": "ion", "ELECTRON": "electron", "ION": "ion"}
+_SWITCHES = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 _DEGREES = degrees(1.0)
 _TO_NM = 1e9
 _TO_MM = 1e3
@@ -38,63 +44,42 @@ _TO_MM = 1e3
 def tiff_header(tif: TiffFile) -> Header:
     """Read whatever header a TIFF file carries; an empty one if it is of no known kind."""
     page = tif.pages.first
-    header = Header()
-    if tif.sem_metadata:
-        header = complete(header, zeiss_header(tif.sem_metadata))
-    if tif.fei_metadata:
-        header = complete(header, fei_header(tif.fei_metadata))
-    if _TESCAN_TAG in page.tags:
-        header = complete(header, tescan_header(page.tags[_TESCAN_TAG].value))
+    header = page_header(page)
+    if tif.ome_metadata:
+        header = complete(header, ome_header(tif.ome_metadata))
     if tif.imagej_metadata:
         header = complete(header, imagej_header(tif.imagej_metadata, page))
-    if page.description.startswith("{"):
-        header = complete(header, openfibsem_header(page.description))
     return header
 
 
-def zeiss_header(tag: Mapping[str, Any]) -> Header:
-    """Read a SmartSEM header (tag 34118), as tifffile parses it.
+def page_header(page: TiffPage) -> Header:
+    """Read the header that a microscope wrote to one page."""
+    header = make_header({}, (_orientation(page.tags.valueof("Orientation", 1)),))
+    columns = page.imagewidth
+    if zeiss := page.tags.valueof(_ZEISS_TAG):
+        header = complete(header, zeiss_header(zeiss, columns))
+    for code in _FEI_TAGS:
+        if isinstance(fei := page.tags.valueof(code), Mapping):
+            header = complete(header, fei_header(fei, columns))
+    if tescan := page.tags.valueof(_TESCAN_TAG):
+        header = complete(header, tescan_header(tescan))
+    if page.description.startswith("{"):
+        header = complete(header, openfibsem_header(page.description, columns))
+    return header
 
-    `Image Pixel Size` is that of the stored image. `Pixel Size` is that of a scan of 1024 pixels
-    in some versions, hence twice as large for images of 2048.
+
+def _orientation(tag: int) -> Conflict | None:
+    if tag == 1:
+        return None
+    text = f"TIFF Orientation says {tag}, that rows or columns are to be turned; they are not"
+    return Conflict("orientation", text)
+
+
+def fei_header(tag: Mapping[str, Any], columns: int) -> Header:
+    """Read an FEI/Thermo header (tag 34682), as tifffile parses it: sections of SI values.
+
+    `columns` are those of the image, which need not be those that were scanned.
     """
-    ion = tag.get("dp_fib_imaging", ("", "SEM"))[1] not in ("SEM", "")
-    stored = _zeiss_number(tag, "ap_image_pixel_size", nanometres)
-    scanned = _zeiss_number(tag, "ap_pixel_size", nanometres)
-    size = stored or scanned
-    stage = {
-        f"{axis}_{unit}": (tag.get(f"ap_stage_at_{key}", ("", None))[1], 1.0)
-        for axis, key, unit in (
-            ("x", "x", "mm"),
-            ("y", "y", "mm"),
-            ("z", "z", "mm"),
-            ("tilt", "t", "deg"),
-            ("rotation", "r", "deg"),
-        )
-    }
-    channel = tag.get("dp_detector_channel") or tag.get("dp_detector_type")
-    return make_header(
-        {
-            "voltage_kv": _zeiss_number(
-                tag, "ap_fib_eht_actual" if ion else "ap_actualkv", _KILOVOLTS.get
-            ),
-            "pixel_size_nm": size and ((size[0], size[0]), size[1]),
-            "detector": channel and (channel[1], f"Zeiss {channel[0]}"),
-            "beam": ("ion" if ion else "electron", "Zeiss FIB Imaging"),
-            "stage": (numbers(stage), "Zeiss Stage at"),
-        },
-        (disagreement("pixel_size_nm", stored, scanned),),
-    )
-
-
-def _zeiss_number(tag: Mapping[str, Any], key: str, factor_of: Any) -> Sourced | None:
-    name, value, unit = (*tag.get(key, ()), None, None, None)[:3]
-    factor = factor_of(unit) if isinstance(unit, str) else None
-    return None if factor is None else sourced(positive(value, factor), f"Zeiss {name}")
-
-
-def fei_header(tag: Mapping[str, Any]) -> Header:
-    """Read an FEI/Thermo header (tag 34682), as tifffile parses it: sections of SI values."""
     beam = _section(tag, "Beam")
     column = beam.get("Beam", "")
     optics = _section(tag, column)
@@ -102,8 +87,8 @@ def fei_header(tag: Mapping[str, Any]) -> Header:
     image, stage = _section(tag, "Image"), _section(tag, "Stage")
     voltage = _kilovolts(beam.get("HV"), "FEI [Beam] HV")
     size = pair(positive(scan.get("PixelHeight"), _TO_NM), positive(scan.get("PixelWidth"), _TO_NM))
-    width, columns = positive(optics.get("HFW"), _TO_NM), positive(image.get("ResolutionX"))
-    derived = (width / columns, f"FEI [{column}] HFW / ResolutionX") if width and columns else None
+    width, scanned = positive(optics.get("HFW"), _TO_NM), positive(image.get("ResolutionX"))
+    derived = (width / scanned, f"FEI [{column}] HFW / ResolutionX") if width and scanned else None
     place = {name: (stage.get(f"Stage{key}"), _TO_MM) for name, key in _xyz_mm()}
     angles = {"rotation_deg": (stage.get("StageR"), _DEGREES)}
     tilt = {"tilt_deg": (stage.get("StageT"), _DEGREES)}
@@ -122,7 +107,29 @@ def fei_header(tag: Mapping[str, Any]) -> Header:
                 "pixel_size_nm", sourced(size and size[1], "FEI [Scan] PixelWidth"), derived
             ),
             _deceleration(_section(tag, "EBeamDeceleration")),
+            resized(columns, scanned, "FEI [Image] ResolutionX", size and size[1]),
+            _fei_tilt(optics, stage, column, size),
         ),
+    )
+
+
+def _fei_tilt(
+    optics: Mapping[str, Any],
+    stage: Mapping[str, Any],
+    column: str,
+    size: tuple[float, float] | None,
+) -> Conflict | None:
+    angles = numbers(
+        {
+            "face": (optics.get("TiltCorrectionAngle"), _DEGREES),
+            "stage": (stage.get("StageT"), _DEGREES),
+        }
+    )
+    return uncorrected_tilt(
+        _SWITCHES.get(str(optics.get("TiltCorrectionIsOn")).casefold()),
+        sourced((angles or {}).get("face"), f"FEI [{column}] TiltCorrectionAngle"),
+        sourced((angles or {}).get("stage"), "FEI [Stage] StageT"),
+        size,
     )
 
 
@@ -142,13 +149,13 @@ def _kilovolts(value: Any, origin: str) -> Sourced | None:
 def _deceleration(section: Mapping[str, Any]) -> Conflict | None:
     """Warn of a biased stage, where electrons land with less energy than the voltage says."""
     landing = positive(section.get("LandingEnergy"), 1e-3)
-    if str(section.get("ModeOn", "")).casefold() not in ("on", "yes", "true") or landing is None:
+    if landing is None or not _SWITCHES.get(str(section.get("ModeOn")).casefold()):
         return None
     text = (
         f"the beam was decelerated: FEI [EBeamDeceleration] LandingEnergy says {landing:g} kV; "
         "the voltage before deceleration is taken, give voltage to set another"
     )
-    return "voltage_kv", text
+    return Conflict("voltage_kv", text, (landing,))
 
 
 def tescan_header(tag: bytes) -> Header:
@@ -161,6 +168,7 @@ def tescan_header(tag: bytes) -> Header:
     )
     stage = {name: (_number(settings.get(f"Stage{key}")), _TO_MM) for name, key in _xyz_mm()}
     stage["tilt_deg"] = (_number(settings.get("StageTilt")), 1.0)
+    correction = _number(settings.get("TiltCorrection"))
     stage["rotation_deg"] = (_number(settings.get("StageRotation")), 1.0)
     return make_header(
         {
@@ -169,7 +177,15 @@ def tescan_header(tag: bytes) -> Header:
             "detector": (settings.get("Detector") or None, "TESCAN Detector"),
             "stage": (numbers(stage), "TESCAN Stage"),
         },
-        (disagreement("voltage_kv", voltage, gun),),
+        (
+            disagreement("voltage_kv", voltage, gun),
+            uncorrected_tilt(
+                None if correction is None else abs(correction) > 0,
+                sourced(correction, "TESCAN TiltCorrection"),
+                sourced(_number(settings.get("StageTilt")), "TESCAN StageTilt"),
+                size,
+            ),
+        ),
     )
 
 
@@ -196,7 +212,7 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def openfibsem_header(description: str) -> Header:
+def openfibsem_header(description: str, columns: int) -> Header:
     """Read the JSON that OpenFIBSEM writes to the image description; SI units."""
     try:
         found = json.loads(description)
@@ -214,47 +230,20 @@ def openfibsem_header(description: str) -> Header:
     pixel = found.get("pixel_size") or {}
     size = pair(positive(pixel.get("y"), _TO_NM), positive(pixel.get("x"), _TO_NM))
     place = {f"{axis}_mm": (position.get(axis), _TO_MM) for axis in "xyz"}
+    scanned = re.search(r"\d+", str(found.get("resolution")))  # "1536x1024", or a list
     return make_header(
         {
             "voltage_kv": _kilovolts(settings.get("voltage"), "OpenFIBSEM voltage"),
             "pixel_size_nm": (size, "OpenFIBSEM pixel_size"),
             "beam": (beam, "OpenFIBSEM beam_type"),
             "stage": (numbers(place), "OpenFIBSEM absolute_position"),
-        }
+        },
+        (
+            resized(
+                columns, positive(scanned and scanned[0]), "OpenFIBSEM resolution", size and size[1]
+            ),
+        ),
     )
-
-
-def imagej_header(metadata: Mapping[str, Any], page: TiffPage) -> Header:
-    """Read the unit, the resolution and the spacing that ImageJ writes."""
-    unit = str(metadata.get("unit", ""))
-    factor = nanometres(unit)
-    if factor is None:
-        return Header()
-    sizes = []
-    for name in ("YResolution", "XResolution"):
-        above, below = page.tags.valueof(name, (0, 1))
-        sizes.append(positive(_pixel_width(above, below), factor) if above else None)
-    spacing = positive(metadata.get("spacing"), factor)
-    return make_header(
-        {
-            "pixel_size_nm": (pair(*sizes), f"ImageJ resolution in pixels per {unit}"),
-            "slice_thickness_nm": (spacing, f"ImageJ spacing in {unit}"),
-        }
-    )
-
-
-def _pixel_width(above: int, below: int) -> float:
-    """Undo the truncation of ImageJ's rational: return the shortest decimal that it can mean.
-
-    ImageJ stores pixels per unit as floor(10⁶ / width) / 10⁶: a width of 40 becomes
-    24999 / 1000000, which reads 40.0016.
-    """
-    narrowest, widest = below / (above + 1), below / above
-    for digits in range(12):
-        width = round(widest, digits)
-        if narrowest <= width <= widest:
-            return width
-    return widest
 
 
 def atlas_header(path: Path, detector: str | None = None) -> Header:

@@ -1,6 +1,9 @@
 """Decoders of volumes in one file: .npy, MRC, HDF5."""
 
+import json
+import warnings
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from importlib import import_module
 from math import prod
@@ -10,10 +13,23 @@ from typing import Any
 import numpy as np
 
 from ..conventions import StackReadError
-from .formats import Layout
-from .headers import Header, make_header, nanometres, pair, positive
+from .formats import Layout, narrowed
+from .headers import (
+    Conflict,
+    Header,
+    complete,
+    disagreement,
+    make_header,
+    nanometres,
+    pair,
+    positive,
+    sourced,
+    unknown_unit,
+)
 
 _MRC_HEADER = 1024  # bytes
+_FEI_SECTIONS = (b"FEI1", b"FEI2")
+_IMOD = 1146047817
 _HDF5_SIZES = {"element_size_um": "um", "element_size_nm": "nm", "voxel_size_nm": "nm"}
 
 
@@ -33,7 +49,7 @@ class Npy:
         for k in chosen:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             frame = array if array.ndim == 2 else array[k]
-            yield frame[rows, columns]
+            yield narrowed(frame[rows, columns])
 
 
 @dataclass(frozen=True)
@@ -42,49 +58,133 @@ class Mrc:
 
     def inspect(self, path: Path) -> Layout:
         """Read the header; the voxel size is in Å."""
-        with _optional("mrcfile").open(path, mode="r", header_only=True) as mrc:
-            axes = [int(mrc.header[key]) for key in ("mapc", "mapr", "maps")]
-            size = [float(mrc.voxel_size[axis]) for axis in "zyx"]
+        header = _mrc_header(path)
+        axes = [int(header[key]) for key in ("mapc", "mapr", "maps")]
         if axes not in ([1, 2, 3], [0, 0, 0]):
             msg = f"its axes are stored in the order {axes}; expected [1, 2, 3] (x, y, z)"
             raise ValueError(msg)
-        start, shape, dtype = _mrc_pixels(path)
+        start, shape, dtype = _mrc_pixels(header)
+        layout = _volume_layout(
+            shape,
+            dtype,
+            prod(shape[-2:]) * dtype.itemsize,
+            _mrc_settings(header, _mrc_sections(path)),
+        )
         expected = start + prod(shape) * dtype.itemsize
         if path.stat().st_size < expected:
             msg = f"it is cut off: {expected} bytes are expected, {path.stat().st_size} are there"
             raise ValueError(msg)
-        return _volume_layout(shape, dtype, prod(shape[-2:]) * dtype.itemsize, _mrc_sizes(size))
+        return layout
 
     def frames(
         self, path: Path, chosen: range, rows: slice, columns: slice
     ) -> Iterator[np.ndarray]:
         """Yield frames, each mapped on its own."""
-        start, shape, dtype = _mrc_pixels(path)
+        header = _mrc_header(path)
+        start, shape, dtype = _mrc_pixels(header)
         step = prod(shape[-2:]) * dtype.itemsize
         for k in chosen:
             yield np.memmap(path, dtype, "r", start + k * step, shape[-2:])[rows, columns]
 
 
-def _mrc_pixels(path: Path) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
+def _mrc_header(path: Path) -> Any:
+    with _optional("mrcfile").open(path, mode="r", header_only=True) as mrc:
+        return mrc.header.copy()
+
+
+def _mrc_sections(path: Path) -> np.ndarray | None:
+    """Return what FEI's extended header says of every section; None if there is none."""
+    with _optional("mrcfile").open(path, mode="r", header_only=True) as mrc:
+        if bytes(mrc.header["exttyp"]) not in _FEI_SECTIONS:
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it says that they cannot be read, and gives None
+            sections: np.ndarray | None = copy(mrc.indexed_extended_header)
+            return sections
+
+
+def _mrc_pixels(header: Any) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
     """Return the first byte, shape and type of the pixels."""
-    mrcfile = _optional("mrcfile")
-    with mrcfile.open(path, mode="r", header_only=True) as mrc:
-        shape = tuple(int(n) for n in mrcfile.utils.data_shape_from_header(mrc.header))
-        dtype = mrcfile.utils.data_dtype_from_header(mrc.header)
-        return _MRC_HEADER + int(mrc.header["nsymbt"]), shape, np.dtype(dtype)
+    if min(int(header[key]) for key in ("nx", "ny", "nz")) < 1 or header["nsymbt"] < 0:
+        told = ", ".join(f"{key} {int(header[key])}" for key in ("nx", "ny", "nz", "nsymbt"))
+        msg = f"its header is damaged: it says {told}"
+        raise ValueError(msg)
+    shape = tuple(int(n) for n in _optional("mrcfile").utils.data_shape_from_header(header))
+    return _MRC_HEADER + int(header["nsymbt"]), shape, _mrc_type(header)[0]
 
 
-def _mrc_sizes(size: list[float]) -> Header:
+def _mrc_type(header: Any) -> tuple[np.dtype[Any], Conflict | None]:
+    """Return the type of the pixels, and what leaves it open.
+
+    Bytes (mode 0) are signed by the standard of 2014; IMOD writes unsigned ones as well, and a
+    flag that tells them. Where there is none, the range of the values in the header may tell.
+    """
+    dtype = np.dtype(_optional("mrcfile").utils.data_dtype_from_header(header))
+    if dtype != np.int8:
+        return dtype, None
+    words = np.frombuffer(header["extra2"].tobytes(), header["mode"].dtype)
+    stamp, flags = int(words[10]), int(words[11])  # bytes 152 to 159 of the file
+    low, high = float(header["dmin"]), float(header["dmax"])
+    ranges = f"minimum {low:g} and maximum {high:g}"
+    if stamp == _IMOD:
+        signed = bool(flags & 1)
+        fits = low >= high or (high <= 127 if signed else low >= 0)
+        text = f"IMOD says that its bytes are {'' if signed else 'un'}signed, yet {ranges}"
+    else:
+        signed = not (0 <= low < high and high > 127)
+        fits = low < high and (high <= 127 or not signed)
+        text = (
+            f"it does not tell whether its bytes are signed: no IMOD stamp, {ranges}; they are "
+            "taken as signed, as MRC says. If they are not, dark and bright change places"
+        )
+    return np.dtype(np.int8 if signed else np.uint8), None if fits else Conflict("sign", text)
+
+
+def _mrc_settings(header: Any, sections: np.ndarray | None) -> Header:
     """Take the voxel size, unless it is the 1 Å or 0 Å that programs write for "unknown"."""
+    sampled = {axis: int(header[f"m{axis}"]) for axis in "zyx"}
+    size = [float(header["cella"][axis]) / n if n > 0 else 0.0 for axis, n in sampled.items()]
+    conflicts = [_mrc_type(header)[1], *_section_conflicts(sections, size)]
+    images = int(header["ispg"]) == 0 and sampled["z"] == 1  # what the standard asks of images
+    if 0 < sampled["z"] < header["nz"] and not images:
+        conflicts.append(_mrc_depth(sampled["z"], int(header["nz"]), size[0] / 10))
     if all(part == 1.0 for part in size):
-        return Header()
+        return make_header({}, conflicts)
     thickness, *pixel = [positive(round(part, 4), 0.1) for part in size]
     return make_header(
         {
             "pixel_size_nm": (pair(*pixel), "MRC cell / sampling in Å"),
             "slice_thickness_nm": (thickness, "MRC cell / sampling in Å"),
-        }
+        },
+        conflicts,
     )
+
+
+def _mrc_depth(sampled: int, count: int, thickness: float) -> Conflict:
+    other = thickness * sampled / count
+    text = (
+        f"its cell is {sampled} sections deep (mz), it holds {count}: their thickness is "
+        f"{thickness:g} nm, which is taken, or {other:g} nm if the cell holds all of them"
+    )
+    return Conflict("slice_thickness_nm", text, (other,))
+
+
+def _section_conflicts(sections: np.ndarray | None, size: list[float]) -> list[Conflict | None]:
+    """Compare what FEI's extended header says of the sections with a stack of slices."""
+    if sections is None or not len(sections):
+        return []
+    conflicts: list[Conflict | None] = []
+    low, high = (float(bound(sections["Alpha tilt"])) for bound in (np.min, np.max))
+    if high - low > 1:
+        text = (
+            f"its sections were taken at tilts from {low:g} to {high:g} degrees (FEI extended "
+            "header): a tilt series is no stack of slices"
+        )
+        conflicts.append(Conflict("axes", text))
+    width = positive(sections["Pixel size X"][0], 1e9)
+    known = sourced(positive(size[2], 0.1) if size[2] != 1.0 else None, "MRC cell / sampling in Å")
+    found = sourced(width, "FEI extended header")
+    return [*conflicts, disagreement("pixel_size_nm", known, found)]
 
 
 @dataclass(frozen=True)
@@ -94,7 +194,7 @@ class Hdf5:
     Attributes
     ----------
     dataset
-        Its name, or None for the only one with three dimensions.
+        Its name, or None for the only one with three dimensions, those of length one aside.
     """
 
     dataset: str | None = None
@@ -103,6 +203,7 @@ class Hdf5:
         """Read shape, type and attributes of the dataset."""
         with _optional("h5py").File(path, "r") as file:
             data = self._find(file)
+            _check_written(data.stored)
             depth = data.chunks[0] if data.chunks else 1
             layer = depth * prod(data.shape[-2:]) * data.dtype.itemsize
             return _volume_layout(data.shape, data.dtype, 2 * layer, _hdf5_sizes(data.attrs))
@@ -123,22 +224,104 @@ class Hdf5:
                 yield from data[start:stop, rows, columns]
                 start = stop
 
-    def _find(self, file: Any) -> Any:
+    def _find(self, file: Any) -> "_Volume":
         found = _datasets(file)
         shapes = ", ".join(f"{name} {item.shape}" for name, item in found.items()) or "none"
         if self.dataset is not None:
             if self.dataset.strip("/") not in found:
                 msg = f"it has no dataset {self.dataset!r}; it holds {shapes}"
                 raise ValueError(msg)
-            return found[self.dataset.strip("/")]
+            return _Volume(found[self.dataset.strip("/")])
         volumes = [item for item in found.values() if item.ndim == 3]
+        volumes = volumes or [item for item in found.values() if item.ndim > 3]
         if len(volumes) != 1:
             msg = (
                 f"it holds {len(volumes)} datasets of three dimensions; "
                 f"choose one of its datasets with dataset: {shapes}"
             )
             raise ValueError(msg)
-        return volumes[0]
+        return _Volume(volumes[0])
+
+
+class _Volume:
+    """A dataset without its axes of length one, in the order z, y, x."""
+
+    def __init__(self, stored: Any) -> None:
+        self.stored = stored
+        self.places = _volume_axes(stored)
+        self.shape = tuple(stored.shape[k] for k in self.places)
+        self.chunks = stored.chunks and tuple(stored.chunks[k] for k in self.places)
+        self.ndim, self.dtype, self.attrs = len(self.shape), stored.dtype, stored.attrs
+
+    def __getitem__(self, region: tuple[slice, ...]) -> np.ndarray:
+        whole: list[slice | int] = [0] * self.stored.ndim
+        for k, part in zip(self.places, region, strict=True):
+            whole[k] = part
+        return narrowed(np.asarray(self.stored[tuple(whole)]))
+
+
+def _volume_axes(data: Any) -> list[int]:
+    """Return the places of z, y and x: as the dataset declares them, else by what is longer."""
+    declared, shape = _declared_axes(data), data.shape
+    if declared is None:
+        places = list(range(data.ndim))
+        for k in range(data.ndim):
+            if len(places) > 3 and shape[k] == 1:
+                places.remove(k)
+        return places
+    places = [k for k, axis in enumerate(declared) if axis in "zyx"]
+    if "".join(declared[k] for k in places) not in ("zyx", "yx") or any(
+        n > 1 for k, n in enumerate(shape) if k not in places
+    ):
+        axes = ", ".join(f"{axis} {n}" for axis, n in zip(declared, shape, strict=True))
+        msg = f"its axes are {axes}; a stack has z, y, x in this order, other axes of length one"
+        raise ValueError(msg)
+    return places
+
+
+def _declared_axes(data: Any) -> str | None:
+    """Read the names of the axes that ilastik (vigra), HDF5 or an attribute tell; None if none."""
+    labels = [dimension.label for dimension in data.dims]
+    found: Any = labels if all(labels) else data.attrs.get("axes")
+    if "axistags" in data.attrs:
+        found = [axis["key"] for axis in json.loads(_text(data.attrs["axistags"]))["axes"]]
+    if found is None:
+        return None
+    names = [
+        _text(name).casefold()
+        for name in np.ravel(list(_text(found)) if isinstance(found, str | bytes) else found)
+    ]
+    known = len(names) == data.ndim and all(len(name) == 1 for name in names)
+    return "".join(names) if known else None
+
+
+def _check_written(data: Any) -> None:
+    """Refuse a dataset of which parts were never written: they read as one value."""
+    if data.is_virtual:
+        _check_sources(data)
+    if data.is_virtual or data.external:
+        return
+    if data.chunks:
+        expected = prod(-(-n // chunk) for n, chunk in zip(data.shape, data.chunks, strict=True))
+        written = data.id.get_num_chunks()
+    else:
+        expected, written = data.nbytes, data.id.get_storage_size()
+    if written < expected:
+        unit = "chunks" if data.chunks else "bytes"
+        msg = (
+            f"it has parts without data, which would read as {data.fillvalue}: {written} of "
+            f"{expected} {unit} were written"
+        )
+        raise ValueError(msg)
+
+
+def _check_sources(data: Any) -> None:
+    """Refuse a virtual dataset that shows a file which is not there."""
+    here = Path(data.file.filename)
+    for source in data.virtual_sources():
+        if not (here if source.file_name == "." else here.parent / source.file_name).is_file():
+            msg = f"it shows {source.file_name}, which is absent and would read as {data.fillvalue}"
+            raise ValueError(msg)
 
 
 def _datasets(file: Any) -> dict[str, Any]:
@@ -154,18 +337,31 @@ def _datasets(file: Any) -> dict[str, Any]:
 
 
 def _hdf5_sizes(attrs: Mapping[str, Any]) -> Header:
-    """Take a voxel size (z, y, x) whose attribute names its unit."""
+    """Take a voxel size (z, y, x) whose attribute names its unit, or one for each axis."""
+    header = Header()
     for name in (*_HDF5_SIZES, "resolution", "voxel_size"):
-        unit = _HDF5_SIZES.get(name) or _text(attrs.get("units", attrs.get("unit", "")))
-        factor, values = nanometres(unit), np.ravel(attrs.get(name, ()))
-        if factor is None or len(values) != 3:
-            continue
-        thickness, *pixel = [positive(value, factor) for value in values]
-        origin = f"HDF5 attribute {name} in {unit}"
-        return make_header(
-            {"pixel_size_nm": (pair(*pixel), origin), "slice_thickness_nm": (thickness, origin)}
-        )
-    return Header()
+        values = np.ravel(attrs.get(name, ()))
+        if len(values) == 3:
+            header = complete(header, _hdf5_size(name, values, attrs))
+    return header
+
+
+def _hdf5_size(name: str, values: np.ndarray, attrs: Mapping[str, Any]) -> Header:
+    origin = f"HDF5 attribute {name}"
+    told = _HDF5_SIZES.get(name, attrs.get("units", attrs.get("unit", "")))
+    units = [_text(unit) for unit in np.broadcast_to(np.ravel(np.asarray(told, object)), 3)]
+    factors = [nanometres(unit) for unit in units]
+    strange = next((unit for unit, factor in zip(units, factors, strict=True) if not factor), None)
+    if strange is not None:
+        names = ("pixel_size_nm", "slice_thickness_nm")
+        return Header(conflicts=tuple(unknown_unit(name, strange, origin) for name in names))
+    thickness, *pixel = [
+        positive(value, factor or 0.0) for value, factor in zip(values, factors, strict=True)
+    ]
+    origin = f"{origin} in {' '.join(dict.fromkeys(units))}"
+    return make_header(
+        {"pixel_size_nm": (pair(*pixel), origin), "slice_thickness_nm": (thickness, origin)}
+    )
 
 
 def _text(value: Any) -> str:
@@ -181,7 +377,7 @@ def _volume_layout(
     count = shape[0] if len(shape) == 3 else 1
     height, width = (int(n) for n in shape[-2:])
     native = np.dtype(dtype).newbyteorder("=")
-    return Layout(int(count), height, width, native, scratch, header or Header())
+    return Layout(int(count), height, width, native, scratch, (header or Header(),))
 
 
 def _optional(name: str) -> Any:

@@ -19,7 +19,7 @@ from .depth_figures import depth_trace, distance_trace, drift_trace, pair_qualit
 from .figures import embedded
 from .markup import Section, paragraph, picture, table
 from .stages import is_placed
-from .words import count, mean_and_spread, uniform
+from .words import count, mean_and_spread, number, uniform
 
 _OUTLIERS = f"|z-score| > {OUTLIER_SCORE}"
 _HEAD = (
@@ -54,11 +54,11 @@ def _quality(estimate: xr.Dataset) -> str:
     text = (
         f"Median correlation: {float(following['correlation_before']):.3f} before, "
         f"{float(following['correlation_after']):.3f} after alignment. Residual, the measured "
-        f"shift less the solution: median {float(following['residual']):.2g} nm"
+        f"shift less the solution: median {number(float(following['residual']), '.2g', ' nm')}"
     )
     if estimate.sizes["voltage"] > 1:
         between = float(estimate["residual"].sel(neighbour=0).median())
-        text += f", between voltages {between:.2g} nm"
+        text += f", between voltages {number(between, '.2g', ' nm')}"
     return text + "."
 
 
@@ -144,7 +144,7 @@ def _agreement(estimate: xr.Dataset, name: str) -> str:
     numbers = {
         "correlation": f"{float(found['correlation']):.3f}",
         "rms difference": f"{float(found['rms_difference']):.3g} nm",
-        "mean difference": f"{float(found['mean_difference']):+.2g} nm",
+        "mean difference": number(float(found["mean_difference"]), "+.2g", " nm"),
     }
     listed = ", ".join(f"{label} {number}" for label, number in numbers.items())
     return paragraph(f"Slice by slice, {name} less estimated: {listed}.")

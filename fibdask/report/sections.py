@@ -12,7 +12,7 @@ from .figures import correlation_curves, embedded, fraction_profile
 from .markup import Section, card, paragraph, picture, table
 from .slices import geometry
 from .stages import voxel_size
-from .words import duration, mean_and_spread, memory
+from .words import count, duration, mean_and_spread, memory, number
 
 _STATISTICS = {
     "two_point_correlation": "two-point correlation",
@@ -46,12 +46,13 @@ def overview_section(
     for name, error in isotropy(statistics).items():
         detail = f"{_STATISTICS[name]}; 0 is isotropic"
         if name in noise:
-            detail += f", x against y {noise[name]:.4f}"
-        cards.append(card(f"Isotropy error of {_SYMBOLS[name]}", f"{error:.4f}", detail))
+            detail += f", x against y {number(noise[name], '.4f')}"
+        detail = detail if np.isfinite(error) else _unknown(stages)
+        cards.append(card(f"Isotropy error of {_SYMBOLS[name]}", number(error, ".4f"), detail))
     if "ligament_diameter" in statistics:
         sizes = diameters(statistics)
-        detail = ", ".join(f"{axis} {size:.4g}" for axis, size in sizes.items()) + " nm"
-        mean = f"{np.mean(list(sizes.values())):.4g} nm"
+        detail = ", ".join(f"{axis} {number(size, '.4g')}" for axis, size in sizes.items()) + " nm"
+        mean = number(float(np.mean(list(sizes.values()))), ".4g", " nm")
         cards.append(card("Mean ligament diameter", mean, detail))
     if stages:
         cards += _size_cards(stages, _assumed(summary))
@@ -70,10 +71,11 @@ def _size_cards(stages: Mapping[str, xr.Dataset], assumed: set[str]) -> list[str
     given = bool({"pixel_size", "slice_thickness", "z"} & assumed)
     cards = [card("Size along x, y, z (µm)", lengths, detail, assumed=given)]
     sliced = require(stages.get("thickness", first))
-    if sliced.sizes["z"] > 1:
-        text = mean_and_spread(sliced["slice_thickness"].values[:-1], "nm")
-        given = "thickness" not in stages and bool({"slice_thickness", "z"} & assumed)
-        cards.append(card("Slice thickness", text, f"{sliced.sizes['z']} slices", assumed=given))
+    number_of_slices = sliced.sizes["z"]
+    text = mean_and_spread(sliced["slice_thickness"].values[: max(number_of_slices - 1, 1)], "nm")
+    detail = count(number_of_slices, "slice") + (": no spread" if number_of_slices == 1 else "")
+    given = "thickness" not in stages and bool({"slice_thickness", "z"} & assumed)
+    cards.append(card("Slice thickness", text, detail, assumed=given))
     for stack in stages.values():
         if "voltage" in stack.coords:
             text = ", ".join(f"{v:g}" for v in stack["voltage"].values) + " kV"
@@ -81,6 +83,13 @@ def _size_cards(stages: Mapping[str, xr.Dataset], assumed: set[str]) -> list[str
             cards.append(card("Accelerating voltage", text, assumed=given))
             break
     return cards
+
+
+def _unknown(stages: Mapping[str, xr.Dataset]) -> str:
+    """Say why an isotropy error is not known."""
+    last = list(stages.values())[-1:]
+    single = any(stack.sizes["z"] == 1 for stack in last)
+    return "one slice tells nothing along z" if single else "not measured along all axes"
 
 
 def _assumed(summary: Mapping[str, Any]) -> set[str]:
@@ -99,8 +108,9 @@ def profile_section(stages: Mapping[str, xr.Dataset], statistics: xr.Dataset) ->
             measured = stack["measured"].values
     values = profile.values
     caption = (
-        f"Share of solid in each of {len(values)} planes: mean {values.mean():.4f}, standard "
-        f"deviation {values.std():.2g}, from {values.min():.4f} to {values.max():.4f}."
+        f"Share of solid in each of {count(len(values), 'plane')}: mean {values.mean():.4f}, "
+        f"standard deviation {number(values.std(), '.2g')}, "
+        f"from {values.min():.4f} to {values.max():.4f}."
     )
     figure = embedded(fraction_profile(profile, measured), "svg")
     return Section("profile", "Solid fraction", picture(figure, "Solid fraction along z.", caption))
@@ -112,7 +122,9 @@ def statistics_section(statistics: xr.Dataset) -> Section | None:
     curves = {name: label for name, label in _CURVES.items() if name in statistics}
     errors = isotropy(statistics)
     if curves:
-        listed = ", ".join(f"{_SYMBOLS[name]} {error:.4f}" for name, error in errors.items())
+        listed = ", ".join(
+            f"{_SYMBOLS[name]} {number(error, '.4f')}" for name, error in errors.items()
+        )
         caption = "Probability that both ends of a segment (S₂), or all of it (L), lie in solid."
         caption += f" Isotropy errors: {listed}; 0 is isotropic." if errors else ""
         caption += _error_bars(statistics)
@@ -139,7 +151,9 @@ def _error_bars(statistics: xr.Dataset) -> str:
     text = ""
     noise = isotropy(statistics, "isotropy_noise")
     if noise:
-        listed = ", ".join(f"{_SYMBOLS[name]} {error:.4f}" for name, error in noise.items())
+        listed = ", ".join(
+            f"{_SYMBOLS[name]} {number(error, '.4f')}" for name, error in noise.items()
+        )
         text += f" Noise floor, x against y: {listed}."
     confidence = _confidence(statistics)
     return text + (f" Bands: {confidence} confidence intervals." if confidence else "")
@@ -157,8 +171,10 @@ def _interval(statistics: xr.Dataset, name: str, style: str, **place: str) -> st
     if f"{name}_interval" not in statistics:
         return ""
     ends = statistics[f"{name}_interval"].sel(place)
-    lower, upper = (f"{float(ends.sel(bound=bound)):{style}}" for bound in ("lower", "upper"))
-    return f"{lower} to {upper}"
+    lower, upper = (float(ends.sel(bound=bound)) for bound in ("lower", "upper"))
+    if not np.isfinite([lower, upper]).all():
+        return ""
+    return f"{number(lower, style)} to {number(upper, style)}"
 
 
 def _number_rows(statistics: xr.Dataset) -> list[tuple[str, str, str]]:
@@ -169,19 +185,19 @@ def _number_rows(statistics: xr.Dataset) -> list[tuple[str, str, str]]:
     if "ligament_diameter" in statistics:
         for axis, size in diameters(statistics).items():
             interval = _interval(statistics, "ligament_diameter", ".4g", axis=axis)
-            rows.append((f"ligament diameter along {axis}", f"{size:.4g} nm", interval))
+            rows.append((f"ligament diameter along {axis}", number(size, ".4g", " nm"), interval))
     for label, key in (("", "isotropy_error"), (", x against y", "isotropy_noise")):
         for name, error in isotropy(statistics, key).items():
             interval = _interval(statistics, key, ".5f", statistic=name)
             text = f"isotropy error of the {_STATISTICS[name]}{label}"
-            rows.append((text, f"{error:.5f}", interval))
+            rows.append((text, number(error, ".5f"), interval))
     return rows
 
 
 def accuracy_section(statistics: xr.Dataset) -> Section | None:
     """List the errors against the truth."""
     rows = [
-        (label, f"{float(statistics[name]):.4g}{unit}")
+        (label, number(float(statistics[name]), ".4g", unit))
         for name, (label, unit) in _ACCURACY.items()
         if name in statistics
     ]

@@ -25,19 +25,18 @@ TITLES = {
     "reposition": "Slices at their depth",
     "inpaint": "Gaps filled",
 }
-_COMPACT = ("align", "curtaining", "brightness", "thickness")
 _PHASES = [(slices.PORE, "pore"), (slices.SOLID, "solid")]
 _GAPS = [(slices.GAP, "gap")]
 
 
 def slices_section(stages: Mapping[str, xr.Dataset]) -> Section | None:
-    """Show three orthogonal planes through the stack after every stage; small where alike."""
+    """Show three orthogonal planes through the stack after every stage."""
     parts: list[str] = []
     shown: set[str] = set()
     for name, stack in stages.items():
         parts.append(f"<h3>{escape(TITLES.get(name, name.capitalize()))}</h3>")
         try:
-            parts.append(_stage(stack, shown, compact=name in _COMPACT))
+            parts.append(_stage(stack, shown))
         except (FibdaskError, OSError) as error:  # a page about a failed run is still wanted
             parts.append(paragraph(f"This stage could not be read: {error}"))
     return Section("slices", "Slices", "\n".join(parts)) if parts else None
@@ -69,7 +68,7 @@ def voxel_size(stack: xr.Dataset) -> str:
     return f"{' × '.join(sides)} nm, slices {mean_and_spread(thickness, 'nm')}"
 
 
-def _stage(stack: xr.Dataset, shown: set[str], *, compact: bool) -> str:
+def _stage(stack: xr.Dataset, shown: set[str]) -> str:
     """Show what is new in a stack; `shown` collects what earlier stages have shown."""
     stack = require(stack)
     absent = np.zeros(stack.sizes["z"], bool)
@@ -78,13 +77,12 @@ def _stage(stack: xr.Dataset, shown: set[str], *, compact: bool) -> str:
     filled, placed = any(map(_is_inpainted, recorded_steps(stack))), is_placed(stack)
     where = slices.geometry(stack, absent if filled else ~absent)
     gaps = absent if placed else np.zeros_like(absent)
-    views = _StageViews(stack, where, gaps, filled=filled, places=not compact)
+    views = _StageViews(stack, where, gaps, filled=filled)
     cards = views.cards(shown)
     notes = [describe(stack), *_absent(absent, filled=filled, placed=placed)]
     new = [paragraph(note) for note in notes if note not in shown]
     shown.update(notes)
-    style = "views compact" if compact else "views"
-    return "\n".join([*new, f'<div class="{style}">', *cards, "</div>"])
+    return "\n".join([*new, '<div class="views">', *cards, "</div>"])
 
 
 def _absent(absent: np.ndarray, *, filled: bool, placed: bool) -> list[str]:
@@ -101,12 +99,12 @@ def _absent(absent: np.ndarray, *, filled: bool, placed: bool) -> list[str]:
 
 
 class _StageViews:
-    """The cards of one stage: figures in orthogonal planes; captions say their `places`."""
+    """The cards of one stage: figures in orthogonal planes."""
 
     def __init__(
-        self, stack: xr.Dataset, where: Geometry, gaps: np.ndarray, *, filled: bool, places: bool
+        self, stack: xr.Dataset, where: Geometry, gaps: np.ndarray, *, filled: bool
     ) -> None:
-        self.stack, self.where, self.places = stack, where, places
+        self.stack, self.where = stack, where
         self.gaps = np.zeros_like(gaps) if filled else gaps
         self.filled = gaps if filled else np.zeros_like(gaps)
 
@@ -186,6 +184,6 @@ class _StageViews:
         legend: list[tuple[tuple[float, float, float], str]],
     ) -> str:
         place = ", ".join(f"{a} = {self.where.position(a) / 1000:.3g}" for a in "xyz")
-        caption = f"Planes at {place} µm, marked by the dashed lines." if self.places else ""
+        caption = f"Planes at {place} µm, marked by the dashed lines."
         source = embedded(orthogonal_views(pictures, self.where), "webp")
         return picture(source, title, caption, colour_legend(legend) if legend else "")

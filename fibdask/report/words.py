@@ -2,12 +2,19 @@
 
 import numpy as np
 
-_ROUNDING = 1e-9  # of the mean: a spread that is only rounding
+_ROUNDING = 9  # digits after the point, of shares and of lengths in nm: what is less is rounding
+
+
+def number(value: float, style: str, unit: str = "") -> str:
+    """Return a number; one that is only rounding is 0, one that is not known is a dash."""
+    if not np.isfinite(value):
+        return "–"
+    return f"{round(float(value), _ROUNDING) + 0.0:{style}}{unit}"  # + 0.0: of -0 it makes 0
 
 
 def uniform(values: np.ndarray) -> bool:
     """Return whether finite values differ by no more than rounding."""
-    return bool(np.nanstd(values) <= _ROUNDING * abs(np.nanmean(values)))
+    return bool(np.nanstd(values) <= 10.0**-_ROUNDING * max(abs(np.nanmean(values)), 1))
 
 
 def mean_and_spread(values: np.ndarray, unit: str) -> str:
@@ -15,7 +22,7 @@ def mean_and_spread(values: np.ndarray, unit: str) -> str:
     values = values[np.isfinite(values)]
     if not len(values):
         return "–"
-    mean = f"{values.mean():.4g}"
+    mean = number(values.mean(), ".4g")
     return f"{mean} {unit}" if uniform(values) else f"{mean} ± {values.std():.3g} {unit}"
 
 

@@ -3,13 +3,13 @@
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ..align import apply_shifts, estimate_shifts
+from ..align import MOST_NEIGHBOURS, apply_shifts, estimate_shifts
 from ..conventions import FibdaskWarning, require
 from ..thickness import apply_slice_thickness, estimate_slice_thickness
 
@@ -32,12 +32,15 @@ class Estimate:
         before, and refuses what `apply` would.
     moves_voxels
         Whether volumes change; if not, they are not stored anew.
+    widest
+        Values of options that measurements of later rounds may go up to by themselves.
     """
 
     estimate: Callable[..., Any]
     apply: Callable[..., xr.Dataset]
     expected: Callable[..., xr.Dataset]
     moves_voxels: bool
+    widest: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def functions(self) -> tuple[Callable[..., Any], ...]:
@@ -64,6 +67,14 @@ class Estimate:
         return self.expected(stack, **_options(self.apply, given))
 
     def measurement(self, stack: xr.Dataset, given: Mapping[str, Any]) -> xr.DataArray:
+        """Return the largest measurement that the estimate may ask for, lazily."""
+        asked = self._asked(stack, given)
+        if given.get("rounds", 1) == 1:
+            return asked
+        widest = {key: max(given[key], least) for key, least in self.widest.items()}
+        return self._asked(stack, {**given, **widest})
+
+    def _asked(self, stack: xr.Dataset, given: Mapping[str, Any]) -> xr.DataArray:
         """Return the first measurement that the estimate asks for, lazily."""
         try:
             self.solve(stack, _stop, given)
@@ -107,7 +118,13 @@ def _not_measured_yet(stack: xr.Dataset, **given: Any) -> xr.Dataset:
 
 THICKNESS = "thickness"
 ESTIMATES = {
-    "align": Estimate(estimate_shifts, apply_shifts, _unmoved, moves_voxels=True),
+    "align": Estimate(
+        estimate_shifts,
+        apply_shifts,
+        _unmoved,
+        moves_voxels=True,
+        widest={"neighbours": MOST_NEIGHBOURS},
+    ),
     THICKNESS: Estimate(
         estimate_slice_thickness, apply_slice_thickness, _not_measured_yet, moves_voxels=False
     ),

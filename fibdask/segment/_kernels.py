@@ -19,49 +19,49 @@ _HURRIED = 1e-4  # gain of Lloyd's iterations below which a start is compared wi
 
 
 @njit(nogil=True, cache=True)
-def integer_counts(image, counts):
-    """Add the grey values of an integer image (voltage, z, y, x) to int64 `counts` (grey)."""
+def integer_counts(image, measured, counts):
+    """Add the grey values of an integer image (voltage, z, y, x) to int64 `counts` (grey).
+
+    Here and below, slices that are not `measured` (z) are left out.
+    """
     for v in range(image.shape[0]):
         for z in range(image.shape[1]):
+            if not measured[z]:
+                continue
             for y in range(image.shape[2]):
                 for x in range(image.shape[3]):
                     counts[image[v, z, y, x]] += 1
 
 
 @njit(nogil=True, cache=True)
-def float_counts(patterns, counts):
+def float_counts(patterns, measured, counts):
     """Add float32 grey values, given as their uint32 patterns, to int64 `counts` (bin).
 
     The bin is made of the upper bits of the pattern after the mapping that orders patterns as
-    numbers are ordered: negative ones inverted, the sign bit of the others set. The element of
-    `counts` after the last bin counts what is NaN or infinite.
+    numbers are ordered: negative ones inverted, the sign bit of the others set. What is NaN or
+    infinite is not counted; return how many that are.
     """
+    unfit = 0
     for v in range(patterns.shape[0]):
         for z in range(patterns.shape[1]):
+            if not measured[z]:
+                continue
             for y in range(patterns.shape[2]):
                 for x in range(patterns.shape[3]):
                     pattern = np.int64(patterns[v, z, y, x])
                     if pattern & 0x7F800000 == 0x7F800000:
-                        counts[FLOAT_BINS] += 1
+                        unfit += 1
                     elif pattern >> 31:
                         counts[(0xFFFFFFFF - pattern) >> _DROPPED] += 1
                     else:
                         counts[(pattern + 0x80000000) >> _DROPPED] += 1
+    return unfit
 
 
-def float_bin_grey(bins: np.ndarray) -> np.ndarray:
-    """Return the float64 grey value of bins of `float_counts`: their end that is next to zero.
-
-    So counted values are rounded towards zero to 10 significant bits; integers to 1024 are exact.
-    """
-    ordered = bins.astype(np.int64) << _DROPPED
-    negative = ordered < 0x80000000
-    return _unordered(np.where(negative, ordered + (1 << _DROPPED) - 1, ordered))
-
-
-def float_bin_top(bins: np.ndarray) -> np.ndarray:
-    """Return the largest float32 value in bins of `float_counts`, as float64."""
-    return _unordered((bins.astype(np.int64) << _DROPPED) + (1 << _DROPPED) - 1)
+def float_bin_ends(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest float32 value in bins of `float_counts`, as float64."""
+    first = bins.astype(np.int64) << _DROPPED
+    return _unordered(first), _unordered(first + (1 << _DROPPED) - 1)
 
 
 def _unordered(ordered: np.ndarray) -> np.ndarray:
@@ -70,13 +70,15 @@ def _unordered(ordered: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def joint_counts(codes, bits, shift, counts):
+def joint_counts(codes, measured, bits, shift, counts):
     """Add joint grey values to int64 `counts` (joint bin).
 
     The joint bin of a voxel holds `bits` bits for each voltage, the first voltage uppermost:
     those that `codes` (voltage, z, y, x), integers, keep when shifted right by `shift`.
     """
     for z in range(codes.shape[1]):
+        if not measured[z]:
+            continue
         for y in range(codes.shape[2]):
             for x in range(codes.shape[3]):
                 joint = 0
@@ -86,18 +88,31 @@ def joint_counts(codes, bits, shift, counts):
 
 
 @njit(nogil=True, cache=True)
-def grey_codes(image, low, high, steps, codes):
-    """Fill uint16 `codes` with the number of the step, of `steps` equal ones from `low` to `high`.
+def grey_codes(image, low, scale, steps, codes):
+    """Fill integer `codes` with the number of the step, of `steps` equal ones above `low`.
 
-    What lies below or above takes the first or last step. All of shape (voltage, z, y, x).
+    `low` (voltage), and `scale` steps in a unit of grey. What lies below or above takes the first
+    or last step. All of shape (voltage, z, y, x).
     """
-    scale = steps / (high - low)
     for v in range(image.shape[0]):
         for z in range(image.shape[1]):
             for y in range(image.shape[2]):
                 for x in range(image.shape[3]):
-                    step = (image[v, z, y, x] - low) * scale
+                    step = (image[v, z, y, x] - low[v]) * scale
                     codes[v, z, y, x] = min(max(step, 0.0), steps - 1.0)
+
+
+@njit(nogil=True, cache=True)
+def above_code(image, low, scale, code, phase):
+    """Set uint8 `phase` to 1 where `grey_codes` of a float image (z, y, x) exceed a code, else 0.
+
+    The arithmetic is that of `grey_codes`, so that no voxel lies on the other side than it was
+    counted on.
+    """
+    for z in range(image.shape[0]):
+        for y in range(image.shape[1]):
+            for x in range(image.shape[2]):
+                phase[z, y, x] = (image[z, y, x] - low) * scale >= code + 1
 
 
 @njit(nogil=True, cache=True)

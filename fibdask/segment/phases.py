@@ -1,5 +1,6 @@
 """The public function: grey values (voltage, z, y, x) to the phase (z, y, x)."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,19 +11,28 @@ from .. import blocks
 from ..conventions import (
     AXES,
     ConventionError,
+    FibdaskWarning,
     Intervals,
     chosen_region,
+    covered_region,
     finish_stack,
+    inherit_inpainted,
+    measured_slices,
     record_step,
     require,
+    value_range,
     voltage_index,
 )
 from .histograms import (
+    FINE_BITS,
     JOINT_BITS,
     AboveThreshold,
+    ByVoltage,
     ClusterCentres,
     ClusterThreshold,
     Dtype,
+    FloatCounts,
+    FloatRange,
     GreyCodes,
     GreyCounts,
     GreyRange,
@@ -83,15 +93,25 @@ def segment_phases(
         If an argument does not fit the stack; when computed, if grey values are NaN or infinite,
         or fewer different ones than classes.
 
+    Warns
+    -----
+    FibdaskWarning
+        When computed, if less than 0.1 % of what is counted is left to one of the phases; at
+        once, if no grey value of an integer type can be on one side of `threshold`.
+
     Notes
     -----
-    Histograms of 8- and 16-bit images are exact. Those of float32 have 2^18 bins, that is values
-    rounded towards zero to 10 significant bits; every integer up to 1024 has its own. Joint
-    k-means of two 8-bit voltages is exact (256 x 256 bins); else the joint histogram has about
-    2^(18/n) bins for each of n voltages: equal steps of the 8-bit scale, or, after one more
-    histogram, of the range that holds all but 0.05 % of the 16-bit or float32 grey values at
-    either end. Only the centres are rounded by this: every voxel takes the centre that is nearest
-    to its own grey values.
+    Planes that are not `measured`, and pixels that alignment filled (`filled_share`), count
+    nowhere; of the latter, rows and columns that any measured slice lacks.
+
+    Histograms of 8- and 16-bit images are exact. Those of float32 have 2^18 equal steps of their
+    own range, which a histogram of 10 significant bits finds first: all but 0.05 % at either end,
+    and as much again above and below; what lies farther out, such as hot pixels, counts as the
+    end. Joint k-means of two 8-bit voltages is exact (256 x 256 bins); else the joint histogram
+    has about 2^(18/n) bins for each of n voltages: equal steps of the 8-bit scale, or, after one
+    more histogram, of the range, as long as the longest of any voltage, that begins below all but
+    0.05 % of the grey values of each. Only the centres are rounded by this: every voxel takes the
+    centre that is nearest to its own grey values.
 
     K-means uses no random numbers. That of one voltage has the least sum of squares of all: its
     clusters are intervals, and the best ones are found by dynamic programming (H. Wang and M.
@@ -106,14 +126,18 @@ def segment_phases(
     used = _used_voltages(stack, voltage, method)
     whole = {axis: (0, stack.sizes[axis]) for axis in AXES}
     chosen = chosen_region(stack, region_of_interest, whole, name="region_of_interest")
+    if threshold is None:
+        chosen = _without_filled(stack, chosen)
     region = tuple(chosen.values())
-    segmentation = _Segmentation(stack["intensity"].data, used, region)
+    measured = measured_slices(stack)[chosen["z"]]
+    segmentation = _Segmentation(stack["intensity"].data, used, region, measured)
     if threshold is not None:
+        _warn_of_one_phase(float(threshold), segmentation.dtype)
         phase = segmentation.by_threshold(float(threshold))
     elif method == "otsu":
-        phase = segmentation.by_fitted_threshold(OtsuThreshold(segmentation.dtype))
+        phase = segmentation.by_fitted_threshold(OtsuThreshold())
     elif used.stop - used.start == 1:
-        phase = segmentation.by_fitted_threshold(ClusterThreshold(classes, segmentation.dtype))
+        phase = segmentation.by_fitted_threshold(ClusterThreshold(classes))
     else:
         phase = segmentation.by_joint_clusters(classes)
     parameters = {
@@ -126,16 +150,21 @@ def segment_phases(
     }
     source = blocks.origin(segmentation.intensity)
     stack = finish_stack(stack.assign(phase=(AXES, phase)))
+    stack = inherit_inpainted(stack, "phase", "intensity")
     return record_step(stack, "segment_phases", parameters, source.token if source else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Segmentation:
-    """The intensity (voltage, z, y, x), which voltages are used, and the region counted."""
+    """The intensity (voltage, z, y, x), which voltages are used, and what is counted of it.
+
+    Counted are the measured slices, a bool for each of the region's.
+    """
 
     intensity: Any
     used: slice
     region: blocks.Region
+    measured: np.ndarray
 
     @property
     def dtype(self) -> Dtype:
@@ -150,48 +179,89 @@ class _Segmentation:
     def counted(self) -> Any:
         return self.intensity[(self.used, *self.region)]
 
-    def _count(self, function: Any, codes: Any, finish: Any, shape: tuple[int, ...]) -> Any:
-        sizes = codes.shape[1:]
-        chunks = getattr(codes, "chunks", None)
-        if chunks is None:
-            block = blocks.default_block(sizes, codes.shape[0] * codes.dtype.itemsize)
-        else:
-            block = tuple(max(lengths) for lengths in chunks[1:])
-        grid = blocks.Grid(sizes, block)
+    def _by_voltage(self, function: Any, codes: Any, finish: Any, shape: tuple[int, ...]) -> Any:
+        grid = ByVoltage(codes.shape, (1, *_block(codes)))
         return blocks.reduce_blocks(function, (codes,), grid=grid, finish=finish, shape=shape)
 
-    def _phase(self, function: blocks.BlockFunction, image: Any, *fitted: Any) -> Any:
+    def _codes(self, image: Any, bits: int, ranges: Any) -> Any:
+        codes = GreyCodes(bits)
+        return blocks.map_blocks(
+            codes, (image,), shape=image.shape, dtype=codes.dtype, parameters=[ranges]
+        )
+
+    def _integers(self) -> tuple[Any, int, list[Any]]:
+        """Return the counted image as integers, how many there are, and what floats range over."""
+        image = self.counted
+        if self.dtype.kind != "f":
+            return image, int(np.iinfo(self.dtype).max) + 1, []
+        start = tuple(part.start for part in self.region)
+        function = FloatCounts(self.measured, start)
+        ranges = self._by_voltage(function, image, FloatRange(), (self.voltages, 2))
+        return self._codes(image, FINE_BITS, ranges), 1 << FINE_BITS, [ranges]
+
+    def _phase(self, function: blocks.BlockFunction, *fitted: Any) -> Any:
+        image = self.intensity
         return blocks.map_blocks(
             function, (image,), shape=image.shape[1:], dtype=np.uint8, parameters=fitted
         )
 
     def by_threshold(self, threshold: float) -> Any:
-        return self._phase(AboveThreshold(self.used.start, threshold), self.intensity)
+        return self._phase(AboveThreshold(self.used.start, threshold))
 
     def by_fitted_threshold(self, finish: Any) -> Any:
-        counts = GreyCounts(1, self.dtype)
-        fitted = self._count(counts, self.counted, finish, (1,))
-        return self._phase(AboveThreshold(self.used.start), self.intensity, fitted)
+        codes, size, ranges = self._integers()
+        fitted = self._by_voltage(GreyCounts(size, self.measured), codes, finish, (1,))
+        return self._phase(AboveThreshold(self.used.start), fitted, *ranges)
 
     def by_joint_clusters(self, classes: int) -> Any:
         """Count joint grey values: those of 8 bits as they are, others in steps of a range."""
-        bits = JOINT_BITS // self.voltages
-        codes, shift, fitted = self.counted, 0, []
+        codes, size, ranges = self._integers()
+        bits, shift, steps = JOINT_BITS // self.voltages, 0, (FINE_BITS,) * len(ranges)
         if self.dtype == np.uint8:
             bits = min(bits, 8)
             shift = 8 - bits
         else:
-            counts = GreyCounts(self.voltages, self.dtype)
-            grey_range = self._count(counts, self.counted, GreyRange(self.dtype), (2,))
-            fitted = [grey_range]
-            codes = blocks.map_blocks(
-                GreyCodes(bits), (codes,), shape=codes.shape, dtype=np.uint16, parameters=fitted
+            counts = GreyCounts(size, self.measured)
+            narrow = self._by_voltage(counts, codes, GreyRange(), (self.voltages, 2))
+            codes = self._codes(codes, bits, narrow)
+            ranges, steps = [narrow, *ranges], (bits, *steps)
+        centres = blocks.reduce_blocks(
+            JointCounts(self.voltages, bits, shift, self.measured),
+            (codes,),
+            grid=blocks.Grid(codes.shape[1:], _block(codes)),
+            finish=ClusterCentres(classes, self.voltages, bits, shift),
+            shape=(classes, self.voltages),
+        )
+        return self._phase(NearestBrightest(self.voltages, steps), centres, *ranges)
+
+
+def _block(image: Any) -> tuple[int, ...]:
+    """Return the block (z, y, x) in which an image (voltage, z, y, x) is counted."""
+    if (chunks := getattr(image, "chunks", None)) is not None:
+        return tuple(max(lengths) for lengths in chunks[1:])
+    return blocks.default_block(image.shape[1:], image.shape[0] * image.dtype.itemsize)
+
+
+def _without_filled(stack: xr.Dataset, region: dict[str, slice]) -> dict[str, slice]:
+    """Return the part of a region that measured slices, and raw pixels, lie in."""
+    if not measured_slices(stack)[region["z"]].any():
+        msg = (
+            f"grey values are counted in measured slices; of slices {region['z'].start} to "
+            f"{region['z'].stop - 1} none is measured"
+        )
+        raise ConventionError(msg)
+    region = dict(region)
+    for axis, covered in covered_region(stack).items():
+        wanted = region[axis]
+        start, stop = max(wanted.start, covered.start), min(wanted.stop, covered.stop)
+        if start >= stop:
+            msg = (
+                f"region_of_interest along {axis} must hold pixels that every slice covers, "
+                f"({covered.start}, {covered.stop}); got ({wanted.start}, {wanted.stop})"
             )
-        finish = ClusterCentres(classes, self.voltages, bits, shift)
-        joint = JointCounts(self.voltages, bits, shift)
-        centres = self._count(joint, codes, finish, (classes, self.voltages))
-        nearest = NearestBrightest(self.voltages, bits)
-        return self._phase(nearest, self.intensity, centres, *fitted)
+            raise ConventionError(msg)
+        region[axis] = slice(start, stop)
+    return region
 
 
 def _check_method(method: str, classes: int, threshold: float | None) -> None:
@@ -207,6 +277,15 @@ def _check_method(method: str, classes: int, threshold: float | None) -> None:
     if threshold is not None and not np.isfinite(threshold):
         msg = f"threshold must be a finite grey value; got {threshold}"
         raise ConventionError(msg)
+
+
+def _warn_of_one_phase(threshold: float, dtype: Dtype) -> None:
+    """Warn of a threshold that no grey value of an integer type is on the other side of."""
+    low, high = value_range("intensity", dtype)
+    if not low <= threshold < high:
+        phase = "solid" if threshold < low else "pore"
+        text = f"every grey value of {dtype.name} is {phase} at a threshold of {threshold:g}"
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
 def _without_data_bar(stack: xr.Dataset, rows: int) -> xr.Dataset:

@@ -162,7 +162,7 @@ def simulate_images(
     analytic = model == "analytic"
     (check_materials if analytic else label_materials)(materials)
     is_phase = set(materials) == set(EPOXY_GOLD)
-    _check_structure(phase, kilovolts, is_phase=is_phase)
+    phase = _checked_structure(phase, kilovolts, is_phase=is_phase)
     electrons = _dose(electrons_per_pixel, beam_current, dwell_time)
     noise = make_noise(electrons, gaussian_std, seed)
     seen = find_detector(detector)
@@ -227,9 +227,11 @@ def _check_choices(model: str, dtype: str) -> None:
             raise ConventionError(msg)
 
 
-def _check_structure(phase: xr.DataArray, kilovolts: np.ndarray, *, is_phase: bool) -> None:
+def _checked_structure(
+    phase: xr.DataArray, kilovolts: np.ndarray, *, is_phase: bool
+) -> xr.DataArray:
     if is_phase:
-        require_phase(phase)
+        phase = require_phase(phase)
     elif not isinstance(phase, xr.DataArray) or phase.dims != AXES or phase.dtype != np.uint8:
         found = f"{phase.dims} of {phase.dtype}" if hasattr(phase, "dims") else type(phase).__name__
         msg = f"labels must be an xarray.DataArray (z, y, x) of uint8; got {found}"
@@ -238,6 +240,7 @@ def _check_structure(phase: xr.DataArray, kilovolts: np.ndarray, *, is_phase: bo
     axes["voltage"] = xr.Variable("voltage", kilovolts, attributes("voltage"))
     blank = np.broadcast_to(np.uint8(0), (len(kilovolts), *phase.shape))
     validate_stack(xr.Dataset({"intensity": (DIMENSIONS, blank)}, axes))
+    return phase
 
 
 def _dose(

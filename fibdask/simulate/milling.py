@@ -50,7 +50,7 @@ def mimic_milling(
     ConventionError
         If the truth is no phase on even z, or an argument is out of range.
     """
-    require_phase(phase)
+    phase = require_phase(phase)
     spacing = axis_spacing(phase, "z")
     if not np.isfinite(spacing):
         msg = "a truth of one plane needs the attribute spacing of z in nm; none found"

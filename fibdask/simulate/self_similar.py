@@ -80,7 +80,7 @@ def self_similar(
     linearly between voxel centres and solid above one half, which rounds off what is thin: a
     minority of ligaments of three voxels loses about 3 % of its volume, of six less than 1 %.
     """
-    require_phase(phase)
+    phase = require_phase(phase)
     source_size = _voxel_size(phase)
     sizes = source_size if voxel_size is None else check_voxel_size(voxel_size)
     scales = tuple(check_positive("scale", value, "") for value in scale)

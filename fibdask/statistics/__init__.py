@@ -1,6 +1,7 @@
 """Statistics of a phase: correlations, chords, fractions, surface, connectivity, accuracy."""
 
 from .accuracy import segmentation_errors
+from .cautions import statistics_warnings
 from .chords import chord_length_distribution
 from .connectivity import connected_fraction, percolates
 from .correlation import ligament_diameter, lineal_path, two_point_correlation
@@ -28,5 +29,6 @@ __all__ = [
     "solid_fraction",
     "solid_fraction_profile",
     "specific_surface_area",
+    "statistics_warnings",
     "two_point_correlation",
 ]

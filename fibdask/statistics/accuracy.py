@@ -23,7 +23,8 @@ def segmentation_errors(
     truth
         The true phase (z, y, x) of the same voxels.
     mask
-        Voxels that count, as for `two_point_correlation`.
+        Voxels that count, as for `two_point_correlation`. Planes that hold no data in either
+        volume are left out.
 
     Returns
     -------
@@ -42,9 +43,9 @@ def segmentation_errors(
     the pores, 2 TN / (2 TN + FP + FN). MP is NaN where no voxel counts, MGP where the truth holds
     no solid; the Dice score of a phase that neither volume holds is 1.
     """
-    _require_same_voxels(require_phase(phase), require_phase(truth, "truth"))
-    volume, (true_phase, *_) = masked(phase, mask), masked(truth, mask).inputs
-    measured, *inside = volume.inputs
+    phase, truth = require_phase(phase), require_phase(truth, "truth")
+    _require_same_voxels(phase, truth)
+    volume = masked(phase, mask, truth)
     errors = {
         "misplaced": (misplaced, "misplaced voxels", "%"),
         "misplaced_solid": (misplaced_solid, "misplaced solid voxels", "%"),
@@ -54,8 +55,8 @@ def segmentation_errors(
     for name, (error, long_name, units) in errors.items():
         data = reduce_blocks(
             ConfusionCounts(volume.axes),
-            [measured, true_phase, *inside],
-            grid=block_grid(measured),
+            volume.inputs,
+            grid=block_grid(volume.inputs[0]),
             finish=error,
             shape=(),
         )

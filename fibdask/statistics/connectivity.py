@@ -20,7 +20,7 @@ from ..blocks import Grid, Region, default_block, gather_blocks, grow, lengths, 
 from ..conventions import AXES, ConventionError, require_phase
 from . import _kernels_connectivity as kernels
 from .chosen import Chosen, check_choice, chosen_voxels
-from .masks import Mask, mask_region, masked
+from .masks import Mask, check_planes, mask_region, masked
 
 _VOXEL_BYTES = 8  # of blocks as small as if voxels had so many bytes, for the sake of the labels
 
@@ -42,7 +42,7 @@ def connected_fraction(
         "solid", or "pore" for the pores.
     mask
         Which voxels there are, or a box {axis: (start, stop)} in voxels; nothing is connected
-        through others.
+        through others, nor through planes that hold no data: with such, a mask is needed.
 
     Returns
     -------
@@ -52,7 +52,8 @@ def connected_fraction(
     Raises
     ------
     ConventionError
-        If an argument is none of these, or the mask does not fit the phase.
+        If an argument is none of these, the mask does not fit the phase, or planes are not
+        measured and there is no mask.
     """
     attrs = {"long_name": f"share of the {of} in its largest connected piece", "units": "1"}
     data = _gather(phase, connectivity, of, mask, connected_value, (), np.float64)
@@ -76,7 +77,7 @@ def percolates(
         "solid", or "pore" for the pores.
     mask
         Which voxels there are, or a box {axis: (start, stop)} in voxels; nothing is connected
-        through others.
+        through others, nor through planes that hold no data: with such, a mask is needed.
 
     Returns
     -------
@@ -86,7 +87,8 @@ def percolates(
     Raises
     ------
     ConventionError
-        If an argument is none of these, or the mask does not fit the phase.
+        If an argument is none of these, the mask does not fit the phase, or planes are not
+        measured and there is no mask.
     """
     attrs = {"long_name": f"{of} joins both faces of the volume"}
     data = _gather(phase, connectivity, of, mask, percolation_values, (len(AXES),), np.bool_)
@@ -177,11 +179,13 @@ def _gather(
     shape: tuple[int, ...],
     dtype: Any,
 ) -> Any:
-    require_phase(phase)
+    phase = require_phase(phase)
     check_choice(of)
     if connectivity not in kernels.RANKS:
         msg = f"connectivity must be 6, 18 or 26; got {connectivity!r}"
         raise ConventionError(msg)
+    if mask is None:
+        check_planes(phase, "give mask=; nothing is connected through what it leaves out")
     volume = masked(phase, mask)
     grid = Grid(volume.shape, default_block(volume.shape, _VOXEL_BYTES))
     function = Labelling(volume.shape, connectivity, of, volume.axes)

@@ -7,6 +7,7 @@ before measuring it, for a lazy one is computed anew for each axis.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Literal, get_args
@@ -16,7 +17,16 @@ import xarray as xr
 
 from ..conventions import AXES, ConventionError
 from .bootstrap import shares
-from .counting import Counting, PairPhase, Phase, Quantity, count_lines, error_bars
+from .cautions import UNDECAYED, warn_of_undecayed
+from .counting import (
+    Counting,
+    PairPhase,
+    Phase,
+    Quantity,
+    Statistic,
+    count_lines,
+    error_bars,
+)
 from .lines import Segments
 from .masks import Mask
 
@@ -45,7 +55,8 @@ def two_point_correlation(
         Phase of both ends: "solid" or "pore"; "cross" for one end in each (see Notes).
     mask
         Voxels that count: an array (any of z, y, x) of bool, or of uint8 zeros and ones; or a box
-        {axis: (start, stop)} in voxels.
+        {axis: (start, stop)} in voxels. Planes without data count nowhere, with a mask or without:
+        those that `measured` (z) marks as such, unless they were inpainted.
     confidence
         Of an interval, such as 0.95; None for none. The interval comes from the same counts, by
         a bootstrap over subvolumes: up to four sections along each axis.
@@ -169,8 +180,9 @@ def ligament_diameter(
     -------
     xr.DataArray
         D (axis), or (plane) named xy, xz, yz, in nm, lazy. NaN without any solid, and along an
-        axis of one voxel that has no spacing. With a confidence also the coordinates `lower` and
-        `upper`.
+        axis on which no two voxels that count are neighbours, such as that of one plane. With a
+        confidence also the coordinates `lower` and `upper`; where L has not decayed at the end
+        of the axis, `upper` holds what it may lack beyond, and is infinite if it does not fall.
 
     Raises
     ------
@@ -178,17 +190,35 @@ def ligament_diameter(
         If z is among the axes and irregular; reposition the slices first. If another argument is
         out of its range, or the mask does not fit the phase.
 
+    Warns
+    -----
+    FibdaskWarning
+        When computed, where more than 5 % of L is left at the end of an axis: D is too small
+        there, as of few slices.
+
     Notes
     -----
     D = h (½ + Σ_{k≥1} L(k) / L(0)) with the voxel size h and the lineal path L, summed over the
-    whole length of the axis. D_ij = (D_i + D_j) / 2 in the plane of the axes i and j.
+    whole length of the axis. D_ij = (D_i + D_j) / 2 in the plane of the axes i and j. The sum is
+    that of trapezoids: coarse voxels make D larger, by about h² / (12 l) for chords of length l.
+    What L may lack beyond its last lag m is L(m) q / (1 - q) with q = (L(m) / L(0))^(1/m).
     """
     counting = count_lines(phase, max_lag=0, axes=axes, of=of, mask=mask)
     if per not in ("axis", "plane"):
         msg = f"per must be axis or plane; got {per!r}"
         raise ConventionError(msg)
     quantity = diameter_quantity(counting) if per == "axis" else plane_quantity(counting)
-    return counting.measured(quantity, error_bars(confidence, seed))
+    found = counting.measured(quantity, error_bars(confidence, seed))
+    telling = partial(telling_values, quantity.statistic, tuple(counting.axes))
+    return found.copy(data=counting.estimate(replace(quantity, statistic=telling)).data)
+
+
+def telling_values(
+    statistic: Statistic, axes: Sequence[str], segments: Segments, weights: np.ndarray
+) -> np.ndarray:
+    """Return diameters, and warn where they are too small."""
+    warn_of_undecayed(axes, remainder_values(segments, weights)[0])
+    return statistic(segments, weights)
 
 
 def two_point_quantity(counting: Counting) -> Quantity:
@@ -206,7 +236,20 @@ def lineal_path_quantity(counting: Counting) -> Quantity:
 def diameter_quantity(counting: Counting) -> Quantity:
     """Return D along axes as a quantity."""
     template = _diameters({"axis": counting.axes})
-    return Quantity(partial(diameter_values, counting.spacing), template)
+    beyond = partial(beyond_diameter, counting.spacing)
+    return Quantity(partial(diameter_values, counting.spacing), template, beyond=beyond)
+
+
+def remainder_quantity(counting: Counting) -> Quantity:
+    """Return what is left of L at the end of each axis as a quantity."""
+    template = xr.DataArray(
+        np.empty(len(counting.axes)),
+        dims="axis",
+        coords={"axis": counting.axes},
+        name="lineal_path_remainder",
+        attrs={"long_name": "share of the lineal path left at the end of the axis", "units": "1"},
+    )
+    return Quantity(remainder_values, template, most=1)
 
 
 def plane_quantity(counting: Counting) -> Quantity:
@@ -214,7 +257,11 @@ def plane_quantity(counting: Counting) -> Quantity:
     axes = sorted(counting.axes)
     planes = tuple(combinations([counting.axes.index(axis) for axis in axes], 2))
     template = _diameters({"plane": ["".join(pair) for pair in combinations(axes, 2)]})
-    return Quantity(partial(plane_values, counting.spacing, planes), template)
+    along, beyond = (
+        partial(plane_values, partial(values, counting.spacing), planes)
+        for values in (diameter_values, beyond_diameter)
+    )
+    return Quantity(along, template, beyond=beyond)
 
 
 def _curves(counting: Counting, name: str, long_name: str) -> xr.DataArray:
@@ -267,23 +314,65 @@ def diameter_values(
     """Return D (replicate, axis) in nm; up to a lag, or over the whole length."""
     diameters = []
     for axis, step in zip(segments.lines.axes, spacing, strict=True):
-        last = segments.lines.shape[axis] - 1
-        last = last if max_lag is None else min(max_lag, last)
-        path = shares(*segments.paths(axis, last), weights)
-        at_zero = np.where(path[:, :1] > 0, path[:, :1], np.nan)
+        path = _relative_path(segments, axis, weights, max_lag)
         # NaN beyond the longest segment of a mask adds nothing.
-        area = 0.5 + np.nansum(path[:, 1:] / at_zero, axis=1)
-        diameters.append(step * np.where(np.isnan(at_zero[:, 0]), np.nan, area))
+        area = 0.5 + np.nansum(path[:, 1:], axis=1)
+        diameters.append(step * np.where(_longest(path) > 0, area, np.nan))
     return np.stack(diameters, axis=1)
 
 
+def beyond_diameter(
+    spacing: Sequence[float], segments: Segments, weights: np.ndarray
+) -> np.ndarray:
+    """Return what D (replicate, axis) may lack in nm, where L has not decayed.
+
+    L is continued as it has fallen in the mean from its first lag to its last.
+    """
+    lacking = []
+    for axis, step in zip(segments.lines.axes, spacing, strict=True):
+        path = _relative_path(segments, axis, weights)
+        last = _longest(path)
+        left = np.take_along_axis(path, last[:, np.newaxis], axis=1)[:, 0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factor = left ** (1 / last)
+            rest = left * factor / (1 - factor)
+        lacking.append(step * np.where(left > UNDECAYED, rest, 0.0))
+    return np.stack(lacking, axis=1)
+
+
+def remainder_values(segments: Segments, weights: np.ndarray) -> np.ndarray:
+    """Return L / L(0) (replicate, axis) at the last lag that there is; NaN if that is 0."""
+    remainders = []
+    for axis in segments.lines.axes:
+        path = _relative_path(segments, axis, weights)
+        last = _longest(path)
+        left = np.take_along_axis(path, last[:, np.newaxis], axis=1)[:, 0]
+        remainders.append(np.where(last > 0, left, np.nan))
+    return np.stack(remainders, axis=1)
+
+
+def _relative_path(
+    segments: Segments, axis: int, weights: np.ndarray, max_lag: int | None = None
+) -> np.ndarray:
+    """Return L / L(0) (replicate, lag) up to a lag, or over the whole length; NaN without solid."""
+    last = segments.lines.shape[axis] - 1
+    last = last if max_lag is None else min(max_lag, last)
+    path = shares(*segments.paths(axis, last), weights)
+    return np.asarray(path / np.where(path[:, :1] > 0, path[:, :1], np.nan))
+
+
+def _longest(path: np.ndarray) -> np.ndarray:
+    """Return the last lag (replicate) at which curves (replicate, lag) are known, or 0."""
+    return np.asarray((np.isfinite(path) * np.arange(path.shape[1])).max(axis=1))
+
+
 def plane_values(
-    spacing: Sequence[float],
+    values: Statistic,
     planes: Sequence[tuple[int, int]],
     segments: Segments,
     weights: np.ndarray,
 ) -> np.ndarray:
-    """Return D (replicate, plane) in nm of pairs of axes, given by their places."""
-    along = diameter_values(spacing, segments, weights)
+    """Return means (replicate, plane) of values along pairs of axes, given by their places."""
+    along = values(segments, weights)
     means = [(along[:, i] + along[:, j]) / 2 for i, j in planes]
     return np.stack(means, axis=1) if means else np.empty((len(along), 0))

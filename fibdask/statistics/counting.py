@@ -35,11 +35,20 @@ class Quantity:
         Array of any values, with the coordinates, name and attributes of the result.
     most
         Largest possible value; the smallest is 0.
+    beyond
+        What the statistic may lack because the volume ends, of every subvolume once; the upper
+        end of the interval is raised by it.
     """
 
     statistic: Statistic
     template: xr.DataArray
     most: float = np.inf
+    beyond: Statistic | None = None
+
+    @property
+    def resampling(self) -> tuple[Statistic, Statistic | None, float]:
+        """What its interval follows from."""
+        return self.statistic, self.beyond, self.most
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ class Counting:
     def interval(self, quantity: Quantity, bootstrap: Bootstrap) -> xr.DataArray:
         """Return the confidence interval (bound, …) of a quantity, lazy."""
         template = quantity.template
-        finish = partial(resampled, self.lines, quantity.statistic, quantity.most, bootstrap)
+        finish = partial(resampled, self.lines, *quantity.resampling, bootstrap)
         wide = template.expand_dims(bound=list(BOUNDS))
         attrs = template.attrs | {
             "long_name": f"confidence interval of the {template.attrs['long_name']}",
@@ -99,8 +108,7 @@ class Counting:
             return estimate
         ends = {}
         for place, bound in enumerate(BOUNDS):
-            arguments = self.lines, quantity.statistic, quantity.most, bootstrap
-            finish = partial(resampled_end, place, *arguments)
+            finish = partial(resampled_end, place, self.lines, *quantity.resampling, bootstrap)
             attrs = estimate.attrs | {"long_name": f"{bound} end of the confidence interval"}
             ends[bound] = (estimate.dims, self.reduced(finish, estimate.shape), attrs)
         return estimate.assign_coords(ends)
@@ -158,11 +166,19 @@ def estimated(lines: LineCounts, statistic: Statistic, counts: np.ndarray) -> np
 
 
 def resampled(
-    lines: LineCounts, statistic: Statistic, most: float, bootstrap: Bootstrap, counts: np.ndarray
+    lines: LineCounts,
+    statistic: Statistic,
+    beyond: Statistic | None,
+    most: float,
+    bootstrap: Bootstrap,
+    counts: np.ndarray,
 ) -> np.ndarray:
     """Return the confidence interval (bound, …) of a statistic of summed counts."""
     segments = lines.segments(counts)
-    return bootstrap.interval(partial(statistic, segments), segments.subvolumes, most)
+    ends = bootstrap.interval(partial(statistic, segments), segments.subvolumes, most)
+    if beyond is not None:
+        ends[1] += unresampled(partial(beyond, segments), segments.subvolumes)
+    return ends
 
 
 def resampled_end(place: int, *arguments: Any) -> np.ndarray:

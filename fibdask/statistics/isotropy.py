@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from .bootstrap import unresampled
+from .cautions import phase_warnings
 from .correlation import diameter_values, lineal_path_values, two_point_values
 from .counting import Counting, Phase, Quantity, Statistic, count_lines, error_bars
 from .distances import common_distances, interpolated
@@ -50,11 +52,11 @@ def isotropy_errors(
     -------
     xr.Dataset
         `two_point_correlation`, `lineal_path` (e_L2) and `ligament_diameter` (e_D), each (),
-        lazy; 0 for an isotropic structure. The same names with `_xy` are the noise floor: the
-        error of x against y, which differ by chance alone where milling along z is all that
-        distinguishes the axes. With a confidence, the same with `_interval` (bound): lower,
-        upper. NaN without any solid, and where no distance but 0 is common to all axes (see
-        Notes): there is nothing to compare.
+        lazy; 0 for an isotropic structure of fine voxels. The same names with `_xy` are the error
+        of x against y: the noise floor, as far as the structure is isotropic in that plane. With
+        a confidence, the same with `_interval` (bound): lower, upper. NaN without any solid, and
+        where no distance but 0 is common to all axes (see Notes): there is nothing to compare.
+        The attribute `warnings` is a list of what is known to spoil them, of the three below.
 
     Raises
     ------
@@ -72,21 +74,29 @@ def isotropy_errors(
     Functions are compared at distances in nm that are multiples of the coarsest voxel size, up
     to the largest that all axes reach within the volume, the mask and `max_lag`; along finer axes
     they are interpolated linearly. With cubic voxels these are the lags themselves. Ligament
-    diameters are summed to `max_lag` voxels along each axis.
+    diameters are summed to `max_lag` voxels along each axis, not over the whole of it as those of
+    `ligament_diameter` are.
+
+    Not every error is anisotropy. An isotropic structure that was sampled coarser along z has
+    errors too: spheres of 10 voxels' radius come out with e_D = 0.18 where slices are ten pixels
+    apart, with a noise floor of 0.02; planes that were inpainted between such slices do not mend
+    that. And where slice thicknesses took their scale from an isotropic texture
+    (`estimate_slice_thickness`), small errors prove nothing: they were put in.
     """
     counting = count_lines(phase, max_lag=max_lag, of=of, mask=mask)
     bootstrap = error_bars(confidence, seed)
     quantities = []
     for row, suffix in enumerate(COMPARED):
         for place, name in enumerate(STATISTICS):
-            attrs = {"long_name": _LONG_NAMES[name] + _compared(suffix), "units": "1"}
+            attrs = _attrs(_LONG_NAMES[name], suffix, counting)
             template = xr.DataArray(0.0, name=name + suffix, attrs=attrs)
             statistic = partial(isotropy_value, counting.spacing, row, place)
             quantities.append(Quantity(statistic, template))
     arrays = [counting.estimate(quantity) for quantity in quantities]
     if bootstrap is not None:
         arrays += [counting.interval(quantity, bootstrap) for quantity in quantities]
-    return xr.Dataset({str(array.name): array for array in arrays})
+    attrs = {"warnings": phase_warnings(counting.volume.phase)}
+    return xr.Dataset({str(array.name): array for array in arrays}, attrs=attrs)
 
 
 def isotropy_quantities(counting: Counting) -> list[Quantity]:
@@ -99,15 +109,16 @@ def isotropy_quantities(counting: Counting) -> list[Quantity]:
             dims="statistic",
             coords={"statistic": list(STATISTICS)},
             name=name,
-            attrs={"long_name": "isotropy error" + _compared(suffix), "units": "1"},
+            attrs=_attrs("isotropy error", suffix, counting),
         )
         statistic: Statistic = partial(isotropy_rows, counting.spacing, row)
         quantities.append(Quantity(statistic, template))
     return quantities
 
 
-def _compared(suffix: str) -> str:
-    return ", x against y" if suffix else ""
+def _attrs(long_name: str, suffix: str, counting: Counting) -> dict[str, Any]:
+    compared = ", x against y" if suffix else ""
+    return {"long_name": long_name + compared, "units": "1", "max_lag": counting.lines.max_lag}
 
 
 def isotropy_value(

@@ -25,7 +25,7 @@ from ..blocks import (
 from ..conventions import AXES, ConventionError, axis_spacing, require_phase
 from . import _kernels_thickness as kernels
 from .chosen import Chosen, check_choice, chosen_voxels
-from .masks import Mask, covering, mask_region, masked
+from .masks import Mask, check_edges, check_planes, covering, mask_region, masked
 
 _DIGITS = 6  # of voxel sizes relative to each other: axes that differ by rounding are alike
 
@@ -53,7 +53,8 @@ def local_thickness(
     Raises
     ------
     ConventionError
-        If z is irregular (reposition the slices first), or an argument is out of range.
+        If z is irregular (reposition the slices first), planes are not measured (inpaint them
+        first), or an argument is out of range.
 
     See Also
     --------
@@ -76,7 +77,14 @@ def local_thickness(
     .. [1] T. Hildebrand, P. Rüegsegger, A new method for the model-independent assessment of
        thickness in three-dimensional images, Journal of Microscopy 185 (1997) 67–75.
     """
-    function = _largest_balls(require_phase(phase), max_thickness, of)
+    phase = require_phase(phase)
+    check_edges(phase)
+    return _local_thickness(phase, max_thickness, of)
+
+
+def _local_thickness(phase: xr.DataArray, max_thickness: float, of: Chosen) -> xr.DataArray:
+    check_planes(phase, "take planes without gaps: phase.isel(z=slice(start, stop))")
+    function = _largest_balls(phase, max_thickness, of)
     data = map_blocks(
         function,
         [phase.data],
@@ -124,12 +132,13 @@ def local_thickness_distribution(
     Raises
     ------
     ConventionError
-        If z is irregular (reposition the slices first), or an argument is out of range.
+        If z is irregular (reposition the slices first), planes are not measured (inpaint them
+        first), or an argument is out of range.
     """
-    thickness = local_thickness(phase, max_thickness=max_thickness, of=of)
+    thickness = _local_thickness(require_phase(phase), max_thickness, of)
     width = _finest(phase) if bin_width is None else bin_width
     _check_positive("bin_width", width)
-    volume = masked(thickness, mask)
+    volume = masked(thickness.rename(phase.name), mask)  # planes are known by the phase's name
     counts = ThicknessCounts(float(width), round(max_thickness / width) + 1, volume.axes)
     data = reduce_blocks(
         counts,

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import Region, Source, lengths, map_blocks, origin
-from ..conventions import AXES, ConventionError
+from ..conventions import AXES, ConventionError, known_planes
 
 Mask = xr.DataArray | Mapping[str, Sequence[int]] | None
 """True where voxels count (any of z, y, x), or a box {axis: (start, stop)} in voxels."""
@@ -25,7 +25,8 @@ class Masked:
     phase
         Phase (z, y, x).
     inputs
-        What block functions read: the phase, and the mask if there is one.
+        What block functions read: the phase, what is measured beside it, and the mask if there is
+        one.
     axes
         Numbers of the mask's axes; None without a mask.
     """
@@ -41,20 +42,76 @@ class Masked:
         return z, y, x
 
 
-def masked(phase: xr.DataArray, mask: Mask) -> Masked:
-    """Return a phase with a mask, or its part inside a box.
+def masked(phase: xr.DataArray, mask: Mask, *others: xr.DataArray) -> Masked:
+    """Return a phase with a mask, or its part inside a box; planes without data are left out.
+
+    `others` are volumes of the same voxels, which are measured beside it: their data follow that
+    of the phase among the inputs, and planes that hold none in any of them are left out.
 
     Raises
     ------
     ConventionError
-        If the mask or box does not fit the phase.
+        If the mask or box does not fit the phase, or pixels were shifted in and nothing says which.
     """
-    if mask is None:
-        return Masked(phase, (phase.data,))
+    volumes = (phase, *others)
+    data, axes = None, None
     if isinstance(mask, xr.DataArray):
-        return _with_mask(phase, mask)
-    part = phase.isel({axis: _interval(phase, axis, place) for axis, place in mask.items()})
-    return Masked(part, (part.data,))
+        data, axes = _checked_mask(phase, mask)
+    elif mask is not None:
+        place = {axis: _interval(phase, axis, ends) for axis, ends in mask.items()}
+        volumes = tuple(volume.isel(place) for volume in volumes)
+    planes = np.logical_and.reduce([known_planes(volume) for volume in volumes])
+    if mask is None:
+        check_edges(phase, planes)
+    inputs = tuple(volume.data for volume in volumes)
+    if isinstance(data, np.ndarray) and isinstance(origin(phase.data), Source):
+        data = _carried(data)
+    if not planes.all():
+        data, axes = _in_planes(planes, data, axes, inputs[0])
+    return Masked(volumes[0], inputs if axes is None else (*inputs, data), axes)
+
+
+def check_planes(phase: xr.DataArray, advice: str) -> None:
+    """Refuse a phase with planes that hold no data, for what cannot leave them out.
+
+    Raises
+    ------
+    ConventionError
+        With their number, and advice besides inpainting.
+    """
+    known = known_planes(phase)
+    if not known.all():
+        missing = np.count_nonzero(~known)
+        msg = (
+            f"{missing} of {len(known)} planes are not measured, plane {int(np.argmin(known))} the "
+            f"first: inpaint first (inpaint_gaps), or {advice}"
+        )
+        raise ConventionError(msg)
+
+
+def check_edges(phase: xr.DataArray, planes: np.ndarray | None = None) -> None:
+    """Refuse a phase with pixels that alignment has shifted in, where nobody says which count.
+
+    `planes` (z, bool) are those that are looked at, all by default.
+
+    Raises
+    ------
+    ConventionError
+        With the share of such pixels.
+    """
+    if "filled_share" not in phase.coords:
+        return
+    share = np.nan_to_num(phase["filled_share"].values)
+    share = share if planes is None else np.where(planes, share, 0.0)
+    if (share > 0).any():
+        k = int(np.argmax(share))
+        msg = (
+            f"pixels without data must not count; in {np.count_nonzero(share > 0)} of "
+            f"{len(share)} slices some were shifted in, in slice {k} {share[k]:.1%} of it: crop "
+            'them (apply_shifts(outside="crop")), or give mask=, such as a box '
+            "{'y': (start, stop), 'x': (start, stop)}"
+        )
+        raise ConventionError(msg)
 
 
 def _interval(phase: xr.DataArray, axis: str, place: Sequence[int]) -> slice:
@@ -71,7 +128,8 @@ def _interval(phase: xr.DataArray, axis: str, place: Sequence[int]) -> slice:
     return slice(start, stop)
 
 
-def _with_mask(phase: xr.DataArray, mask: xr.DataArray) -> Masked:
+def _checked_mask(phase: xr.DataArray, mask: xr.DataArray) -> tuple[Any, tuple[int, ...]]:
+    """Return the data of a mask, and the numbers of its axes."""
     axes = [axis for axis in AXES if axis in mask.dims]
     if set(mask.dims) - set(AXES) or not axes:
         msg = f"a mask must have dimensions among z, y, x; found ({', '.join(map(str, mask.dims))})"
@@ -86,10 +144,19 @@ def _with_mask(phase: xr.DataArray, mask: xr.DataArray) -> Masked:
                 f"{mask.sizes[axis]} and {phase.sizes[axis]}"
             )
             raise ConventionError(msg)
-    data = mask.transpose(*axes).data
-    if isinstance(data, np.ndarray) and isinstance(origin(phase.data), Source):
-        data = _carried(data)
-    return Masked(phase, (phase.data, data), tuple(AXES.index(axis) for axis in axes))
+    return mask.transpose(*axes).data, tuple(AXES.index(axis) for axis in axes)
+
+
+def _in_planes(
+    planes: np.ndarray, data: Any, axes: tuple[int, ...] | None, phase: Any
+) -> tuple[Any, tuple[int, ...]]:
+    """Return a mask, or none, inside some planes (z, bool) of a phase; and its axes."""
+    if axes is None:
+        return _carried(planes) if isinstance(origin(phase), Source) else planes, (0,)
+    wide = tuple(sorted({0, *axes}))
+    shape = tuple(phase.shape[axis] for axis in wide)
+    function = InPlanes(planes, flat=0 not in axes)
+    return map_blocks(function, [data], shape=shape, dtype=data.dtype), wide
 
 
 def _carried(data: np.ndarray) -> Any:
@@ -116,6 +183,35 @@ class Carried:
     def working_bytes(self, region: Region) -> int:
         """Return the bytes of all values."""
         return self.values.nbytes
+
+
+@dataclass(frozen=True, eq=False)
+class InPlanes:
+    """Block function: a mask (z, …), zero outside of some planes.
+
+    Attributes
+    ----------
+    planes
+        True where planes count (z).
+    flat
+        The mask has no z, and is that of every plane.
+    """
+
+    planes: np.ndarray
+    flat: bool
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the mask's part of the region."""
+        return (region[1:] if self.flat else region,)
+
+    def compute(self, region: Region, mask: np.ndarray) -> np.ndarray:
+        """Leave out the other planes."""
+        planes = self.planes[region[0]].reshape(-1, *(1,) * (len(region) - 1))
+        return np.asarray(planes * mask, mask.dtype)
+
+    def working_bytes(self, _region: Region) -> int:
+        """Return 0: the product is the block."""
+        return 0
 
 
 def mask_region(region: Region, axes: tuple[int, ...]) -> Region:

@@ -5,6 +5,7 @@ from operator import index
 import xarray as xr
 
 from ..conventions import ConventionError, require_phase
+from .cautions import phase_warnings
 from .correlation import diameter_quantity, lineal_path_quantity, two_point_quantity
 from .counting import Phase, count_lines
 from .isotropy import isotropy_quantities
@@ -35,7 +36,8 @@ def patch_statistics(
     xr.Dataset
         `two_point_correlation` and `lineal_path` (axis, lag), `ligament_diameter` (axis) in nm,
         `isotropy_error` and `isotropy_noise` (statistic), lazy: each the mean over the patches
-        that have one, whose number is the attribute `patches`.
+        that have one, whose number is the attribute `patches`. `warnings` as of
+        `phase_statistics`.
 
     Raises
     ------
@@ -49,8 +51,11 @@ def patch_statistics(
         for x in range(0, phase.sizes["x"] - size + 1, size)
     ]
     results = [_of_patch(phase.isel(place), max_lag, of) for place in places]
+    warnings = phase_warnings(phase)
     patches = xr.concat(results, dim="patch", coords="minimal", compat="override", join="override")
-    return patches.mean("patch", keep_attrs=True).assign_attrs(patches=len(places))
+    return patches.mean("patch", keep_attrs=True).assign_attrs(
+        patches=len(places), warnings=warnings
+    )
 
 
 def _checked_patch(phase: xr.DataArray, patch: int) -> int:

@@ -4,7 +4,13 @@ import xarray as xr
 
 from .accuracy import segmentation_errors
 from .bootstrap import Bootstrap
-from .correlation import diameter_quantity, lineal_path_quantity, two_point_quantity
+from .cautions import phase_warnings
+from .correlation import (
+    diameter_quantity,
+    lineal_path_quantity,
+    remainder_quantity,
+    two_point_quantity,
+)
 from .counting import count_lines
 from .fractions import fraction_quantity, profile_quantity
 from .isotropy import isotropy_quantities
@@ -42,10 +48,15 @@ def phase_statistics(
     xr.Dataset
         `two_point_correlation` and `lineal_path` (axis, lag), `ligament_diameter` (axis) in nm,
         `solid_fraction` (), `isotropy_error` (statistic) and `isotropy_noise` (statistic), its
-        noise floor; each with its confidence interval (bound, …) of the same name with
-        `_interval`. `solid_fraction_profile` (z). With a truth also `misplaced` and
+        noise floor where the plane itself is isotropic; each with its confidence interval
+        (bound, …) of the same name with `_interval`. `solid_fraction_profile` (z), and
+        `lineal_path_remainder` (axis), the share of the lineal path that is left at the end of
+        the axis: ligament diameters are summed over the whole axis, those that isotropy errors
+        compare up to `max_lag`, an attribute of these. With a truth also `misplaced` and
         `misplaced_solid` in % and `mean_dice`, each (). All lazy: computed together they read the
-        volume once for each axis, and once with the truth.
+        volume once for each axis, and once with the truth. The attribute `warnings` is a list of
+        what must be known of the phase beside the numbers; `statistics_warnings` adds what
+        follows from them once they are computed.
 
     Raises
     ------
@@ -55,7 +66,7 @@ def phase_statistics(
 
     See Also
     --------
-    two_point_correlation, lineal_path, ligament_diameter, solid_fraction,
+    statistics_warnings, two_point_correlation, lineal_path, ligament_diameter, solid_fraction,
     solid_fraction_profile, isotropy_errors, segmentation_errors
     """
     counting = count_lines(phase, max_lag=max_lag, mask=mask)
@@ -69,8 +80,10 @@ def phase_statistics(
     ]
     arrays = [counting.estimate(quantity) for quantity in quantities]
     arrays += [counting.interval(quantity, bootstrap) for quantity in quantities]
-    arrays.append(counting.estimate(profile_quantity(counting)))
-    statistics = xr.Dataset({str(array.name): array for array in arrays})
+    more = remainder_quantity(counting), profile_quantity(counting)
+    arrays += [counting.estimate(quantity) for quantity in more]
+    attrs = {"warnings": phase_warnings(counting.volume.phase)}
+    statistics = xr.Dataset({str(array.name): array for array in arrays}, attrs=attrs)
     if truth is None:
         return statistics
     return statistics.merge(segmentation_errors(phase, truth, mask=mask))

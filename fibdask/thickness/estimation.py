@@ -10,12 +10,14 @@ import xarray as xr
 
 from .. import blocks
 from ..conventions import (
+    ASSUMED_ISOTROPY,
     VOLUMES,
     ConventionError,
     FibdaskWarning,
     Intervals,
     attributes,
     finish_stack,
+    measured_slices,
     plain_number,
     record_step,
     recorded_steps,
@@ -30,13 +32,13 @@ from .values import (
     check_unit,
     implausible_warning,
     mean_thickness,
-    measured_slices,
 )
 
 METHODS = ("ruler", "images")
 LOST = ("refuse", "interpolate", "drop")
 _CHANCE = 3.0  # standard errors
 _FAR = 5.0  # times
+_OFF = 0.05  # relative
 
 
 def estimate_slice_thickness(
@@ -83,8 +85,8 @@ def estimate_slice_thickness(
     max_distance
         For `images`, the largest distance in nm along y and x at which they are compared.
     isotropic
-        For `images`: the texture is isotropic. Otherwise thicknesses are relative, and scaled to
-        the mean thickness that the stack has.
+        For `images`: the texture is isotropic, and gives the scale. Otherwise thicknesses are
+        relative, and scaled to the mean thickness that the stack has.
     compute
         Function that makes the values of the small lazy measurement.
 
@@ -107,8 +109,9 @@ def estimate_slice_thickness(
     Warns
     -----
     FibdaskWarning
-        If the mean thickness is more than five times that of the stack, or less than a fifth, or
-        if a ruler is measured after stripes, which its marks look like, were removed.
+        If the mean thickness is more than five times that of the stack, or less than a fifth; if
+        an isotropic texture makes it 5 % more or less than that of the stack; or if a ruler is
+        measured after stripes, which its marks look like, were removed.
 
     Notes
     -----
@@ -124,8 +127,11 @@ def estimate_slice_thickness(
     noise, which lowers both, is told by extrapolating the latter to distance 0. A slice that is
     farther from its neighbours than these are from one another is poor: one factor, its quality,
     explains what it lacks in similarity with both. The standard error is derived from how much
-    distances read along y and along x differ; it is that of one thickness against the others, and
-    leaves out the error of the scale that all share, which is as true as the texture is isotropic.
+    distances read along y and along x differ, in each slice and throughout, from how far two steps
+    miss the distance across them, and from what subtracting the background does to the scale. It
+    leaves out how much the texture along z differs from that along y and x: the scale is as true
+    as the texture is isotropic, and isotropy errors of a stack that takes it prove nothing.
+    Where `isotropic` is false, it is the error of one thickness against the others.
     """
     if method not in METHODS:
         msg = f"method must be one of {', '.join(METHODS)}; got {method!r}"
@@ -161,6 +167,14 @@ def _warn_of_another_scale(found: xr.DataArray, stack: xr.Dataset) -> None:
         text = (
             f"slices are estimated to be {mean:.3g} nm thick in the mean, those of the stack are "
             f"{nominal:.3g} nm; an angle is in degrees, and lengths in nm"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
+    elif found.attrs.get("scale") == ASSUMED_ISOTROPY and abs(mean / nominal - 1) > _OFF:
+        text = (
+            f"slices are estimated to be {mean:.4g} nm thick on average, {mean / nominal - 1:+.1%} "
+            f"off the {nominal:.4g} nm of the stack; that scale comes from the texture of the "
+            "images, taken to be isotropic: isotropy errors will prove nothing, and "
+            "isotropic=False keeps the mean"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
@@ -242,7 +256,7 @@ def apply_slice_thickness(
     depth = stack["z"].values[0] + given.depth()
     kept = ~given.lost if lost == "drop" else np.ones(len(depth), bool)
     kept = _kept(depth, kept, drop_thinner)
-    stack = stack.assign_coords(z=("z", depth, stack["z"].attrs))
+    stack = stack.assign_coords(z=("z", depth, given.z_attrs(stack["z"].attrs)))
     if lost == "interpolate" and given.blank.any():
         measured = measured_slices(stack) & ~given.blank
         stack = stack.assign_coords(measured=("z", measured, attributes("measured")))
@@ -256,6 +270,7 @@ def apply_slice_thickness(
         "drop_thinner": drop_thinner,
         "dropped_slices": np.flatnonzero(~kept),
         "source": given.source,
+        "assumed_isotropic": given.isotropic,
     }
     volumes = [stack[name].data for name in VOLUMES if name in stack.variables]
     token = blocks.fingerprint(given.steps, *map(blocks.array_token, volumes))
@@ -276,6 +291,8 @@ class _Given:
         Slices that could not be used (z).
     source
         Where they come from.
+    isotropic
+        Their scale was taken from images whose texture was assumed to be isotropic.
     """
 
     thickness: np.ndarray
@@ -283,6 +300,7 @@ class _Given:
     errors: np.ndarray
     lost: np.ndarray
     source: str
+    isotropic: bool
 
     @classmethod
     def of(cls, stack: xr.Dataset, thickness: Any) -> "_Given":
@@ -292,18 +310,19 @@ class _Given:
             msg = f"thickness must have one value for each of {count} slices; got {values.shape}"
             raise ConventionError(msg)
         check_no_infinity(values)
-        steps, lost, source = values, np.zeros(count, bool), "given"
+        steps, lost, source, isotropic = values, np.zeros(count, bool), "given", False
         errors = np.zeros(count)
         if isinstance(thickness, xr.DataArray):
             check_array(thickness)
             _check_place(stack, thickness)
             source = str(thickness.attrs.get("method", source))
+            isotropic = thickness.attrs.get("scale") == ASSUMED_ISOTROPY
             if "standard_error" in thickness.coords:
                 errors = np.nan_to_num(thickness["standard_error"].values)
             if "lost" in thickness.coords and "step" in thickness.coords:
                 lost = thickness["lost"].values.astype(bool)
                 steps = np.where(np.isnan(values), thickness["step"].values, values)
-        return cls(values, steps, errors, lost, source)
+        return cls(values, steps, errors, lost, source, isotropic)
 
     @property
     def blank(self) -> np.ndarray:
@@ -315,6 +334,11 @@ class _Given:
         """Thickness of the last slice."""
         last = float(self.thickness[-1])
         return last if np.isfinite(last) else mean_thickness(self.steps, self.lost)
+
+    def z_attrs(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes of z, which tell where its scale is an assumption."""
+        kept = {key: value for key, value in attrs.items() if key != "scale"}
+        return kept | ({"scale": ASSUMED_ISOTROPY} if self.isotropic else {})
 
     def refuse_unknown(self) -> None:
         unknown = np.isnan(self.thickness[:-1])

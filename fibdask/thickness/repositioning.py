@@ -15,12 +15,12 @@ from ..conventions import (
     FibdaskWarning,
     attributes,
     finish_stack,
+    measured_slices,
     plain_number,
     record_step,
     require,
 )
 from ._kernels import distinct_slices, free_planes, moved_slices, nearest_planes
-from .values import measured_slices
 
 _MOST_PLANES = 10**7
 _FAR = 2.0  # spacings
@@ -168,7 +168,8 @@ def _on_grid(
     stack: xr.Dataset, numbers: np.ndarray, planes: np.ndarray, grid_nm: np.ndarray
 ) -> xr.Dataset:
     """Return what is not a volume on the planes of the grid; attributes are kept."""
-    rest = stack.drop_vars([*VOLUMES, "slice_thickness"], errors="ignore").isel(z=numbers)
+    dropped = [*VOLUMES, "slice_thickness", "inpainted"]
+    rest = stack.drop_vars(dropped, errors="ignore").isel(z=numbers)
     attrs = stack["z"].attrs
     rest = rest.assign_coords(
         z=("z", grid_nm[planes], attrs),

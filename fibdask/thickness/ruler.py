@@ -15,6 +15,7 @@ from ..conventions import (
     ConventionError,
     FibdaskWarning,
     axis_spacing,
+    measured_slices,
     plain_value,
     require,
     voltage_index,
@@ -22,7 +23,7 @@ from ..conventions import (
 from ._kernels_ruler import track_mark
 from .marks import Marks, read_ruler
 from .similarity import check_slices
-from .values import measured_slices, thickness_array
+from .values import thickness_array
 
 _SLICES_PER_TASK = 16
 _SCALE_TOLERANCE = 0.01

@@ -8,16 +8,18 @@ import xarray as xr
 
 from .. import blocks
 from ..conventions import (
+    ASSUMED_ISOTROPY,
     ConventionError,
     Intervals,
     axis_spacing,
     chosen_region,
+    measured_slices,
     plain_value,
     require,
     voltage_index,
 )
 from ._kernels_similarity import slice_similarities
-from .values import mean_thickness, measured_slices, thickness_array
+from .values import mean_thickness, thickness_array
 
 NEIGHBOURS = 3
 _WINDOW = 1024  # pixels of each axis that are looked at by default
@@ -205,18 +207,21 @@ def solve_similarity(measurement: xr.DataArray, *, isotropic: bool = True) -> xr
         quality[k], pair = measured.shared_quality(k, distances[k - 1, 1])
         lost[k] = quality[k] < _LEAST_QUALITY
         steps[k - 1 : k + 1] = (distances[k - 1, 1], np.nan) if lost[k] else pair
+    beside_poor = np.convolve(quality < 1, np.ones(3), "same") > 0
+    excess = _excess(distances, lost)[~beside_poor]
     if not isotropic:
         steps = steps * float(measurement.attrs["nominal"]) / mean_thickness(steps, lost)
     parameters = json.loads(measurement.attrs["parameters"]) | {"isotropic": isotropic}
-    return thickness_array(
+    found = thickness_array(
         measurement,
         steps,
-        measured.relative_error(lost) * steps,
+        measured.relative_error(lost, excess, isotropic=isotropic) * steps,
         lost,
         "images",
         parameters,
         quality=(quality, {"long_name": _QUALITY}),
     )
+    return found.assign_attrs(scale=ASSUMED_ISOTROPY) if isotropic else found
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,12 +318,15 @@ class _Measured:
             low, high = (low, middle) if excess(middle) > 0 else (middle, high)
         return low, steps(low)
 
-    def relative_error(self, lost: np.ndarray) -> float:
+    def relative_error(self, lost: np.ndarray, excess: np.ndarray, *, isotropic: bool) -> float:
         """Return the standard error of distances relative to them.
 
         The distances read along y and along x differ by the chance of what the images show. With
         a relative error s of either curve, and of the similarity along z, their ratio has the
-        error s √2 and the distance, their mean, s √(3/2).
+        error s √2 and the distance, their mean, s √(3/2); where they differ throughout, so may z
+        from both, and the scale is as uncertain. Two steps and the distance across them, of
+        relative error s each, differ by s √(3/2). What the scale misses by the background is a
+        share of the same size.
         """
         pairs = np.flatnonzero(~lost[:-1] & ~lost[1:]).tolist()
         found = np.array([self.directions(self.similarity[k, 0], (k, k + 1)) for k in pairs])
@@ -327,7 +335,29 @@ class _Measured:
         if len(found) < 2:
             return np.nan
         ratios = np.log(found[:, 0] / found[:, 1])
-        return float(np.sqrt(3) / 2 * ratios.std(ddof=1))
+        misfits = excess[np.isfinite(excess)]
+        squares = 3 / 4 * ratios.var(ddof=1)
+        squares += 2 / 3 * np.mean(misfits**2) if len(misfits) else 0.0
+        if isotropic:
+            squares += 3 / 4 * ratios.mean() ** 2 + self._background_share(lost) ** 2
+        return float(np.sqrt(squares))
+
+    def _background_share(self, lost: np.ndarray) -> float:
+        """Return the share of its variance that a texture loses with the background.
+
+        That makes it decay faster along y and x, where the background was subtracted, than along
+        z: distances come out too short by about this share. It is the area of the correlation,
+        2π ∫ C(r) r dr up to where it ends, over that of the window of the mean.
+        """
+        areas = []
+        for curves, size in zip(self.curves, self.pixel, strict=True):
+            curves = curves[~lost]
+            curve = (curves / _signal_share(curves)[:, np.newaxis]).mean(axis=0)
+            inside = np.minimum.accumulate(curve > 0)
+            radius = size * np.arange(1, len(curve) + 1)
+            areas.append(2 * np.pi * size * np.sum((curve * radius)[inside]))
+        reach = max(curves.shape[1] for curves in self.curves)
+        return float(np.mean(areas) / ((2 * reach + 1) ** 2 * np.prod(self.pixel)))
 
 
 def _signal_share(curves: np.ndarray) -> np.ndarray:
@@ -368,15 +398,24 @@ def _chain(distances: np.ndarray, blank: np.ndarray) -> tuple[np.ndarray, np.nda
     return steps, lost
 
 
-def _poor_slices(distances: np.ndarray, lost: np.ndarray) -> list[int]:
-    """Return slices that are much farther from their neighbours than these are from one another."""
+def _excess(distances: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Return by how much two steps exceed the distance across them, as a logarithm (z).
+
+    -inf for lost slices and at the ends, inf where a step is farther than can be measured.
+    """
     excess = np.full(len(lost), -np.inf)
     across = distances[:-2, 1]
     around = distances[:-2, 0] + distances[1:-1, 0]
-    around[np.isnan(around)] = np.inf  # farther than can be measured
+    around[np.isnan(around)] = np.inf
     with np.errstate(divide="ignore", invalid="ignore"):
         excess[1:-1] = np.where(across > 0, np.log(around / across), -np.inf)
     excess[lost] = -np.inf
+    return excess
+
+
+def _poor_slices(distances: np.ndarray, lost: np.ndarray) -> list[int]:
+    """Return slices that are much farther from their neighbours than these are from one another."""
+    excess = _excess(distances, lost)
     known = excess[np.isfinite(excess)]
     if not len(known):
         return []

@@ -23,14 +23,6 @@ from ..conventions import (
 _NM = {"units": "nm"}
 
 
-def measured_slices(stack: xr.Dataset) -> np.ndarray:
-    """Return which slices are marked as measured; without a mark, all are."""
-    if "measured" not in stack.coords:
-        return np.ones(stack.sizes["z"], bool)
-    measured: np.ndarray = stack["measured"].values
-    return measured
-
-
 def check_array(thickness: Any, name: str = "thickness") -> None:
     """Refuse what is no array (z) in nm, finite or NaN.
 

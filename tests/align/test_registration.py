@@ -159,10 +159,74 @@ def test_estimate_shifts__bridges_runs_of_bad_slices(shaken):
 def test_estimate_shifts__warns_where_nothing_links(shaken):
     images = shaken["intensity"].values.copy()
     images[0, 8:17] = 0
-    with pytest.warns(FibdaskWarning, match="7 slices are not linked.*1 kV, slice 17.*neighbours"):
+    text = r"7 slices are not linked.*slices 7 and 17 at 1 kV are too far apart.*neighbours"
+    with pytest.warns(FibdaskWarning, match=text):
         found = estimate_shifts(stack_of(images))
     shift = pixels(found)[0]
     assert np.abs(shift[17] - shift[7]).max() < 1e-3
+
+
+def jumping(texture, jumps):
+    """Cut images of which those from some slices on show the specimen as many pixels further."""
+    place = np.zeros(len(texture), int)
+    for k, step in jumps.items():
+        place[k:] += step
+    cut = [image[20:, p : p + 100] for image, p in zip(texture, place, strict=True)]
+    return np.stack(cut).astype(np.float32)
+
+
+def test_estimate_shifts__finds_a_jump_within_reach_and_tells_of_one_beyond(texture):
+    stack = stack_of(jumping(texture, {8: 15, 16: 30}))
+    text = r"8 slices are not linked.*slices 15 and 16 at 1 kV do not resemble each other \(corr"
+    with pytest.warns(FibdaskWarning, match=text):
+        found = estimate_shifts(stack)
+    step = pixels(found)[0, 8] - pixels(found)[0, 7]
+    np.testing.assert_allclose(step, (0, 15), atol=0.5)
+    further = estimate_shifts(stack, max_shift=35 * 5.0)
+    np.testing.assert_allclose(np.diff(pixels(further)[0, 15:17, 1]), 30, atol=0.5)
+
+
+def test_estimate_shifts__tells_of_every_jump(texture):
+    images = jumping(texture, {4: 50, 9: -45, 15: 40, 20: -42})
+    text = r"slices 3 and 4 at 1 kV .*; slices 8 and 9 .*; slices 14 and 15 .*; slices 19 and 20 "
+    with pytest.warns(FibdaskWarning, match=text):
+        estimate_shifts(stack_of(images))
+
+
+@pytest.mark.parametrize("other", ["inverted", "elsewhere"])
+def test_estimate_shifts__does_not_link_what_is_not_alike(texture, other):
+    images = texture.astype(np.float32)
+    images[12:] = 255 - texture[12:] if other == "inverted" else texture[12:, ::-1, ::-1]
+    text = r"12 slices .*slices 11 and 12 at 1 kV do not resemble .* \(correlation .*, usually 0.9"
+    with pytest.warns(FibdaskWarning, match=text):
+        found = estimate_shifts(stack_of(images))
+    assert np.abs(pixels(found)[0, 12] - pixels(found)[0, 11]).max() < 1e-3
+
+
+def test_estimate_shifts__refuses_slices_none_of_which_resembles_another():
+    noise = np.random.default_rng(0).integers(0, 255, (5, 100, 100), dtype=np.uint8)
+    with pytest.raises(ConventionError, match="at 1 kV there are 5 slices, 5 mismatched"):
+        estimate_shifts(stack_of(noise))
+
+
+@pytest.mark.parametrize("pattern", [0.0, 6.0])
+def test_estimate_shifts__does_not_link_voltages_that_are_not_alike(texture, pattern):
+    images = np.stack([texture, texture[:, ::-1, ::-1]])
+    images += pattern * np.random.default_rng(2).normal(size=texture.shape)  # of the detector
+    text = "24 slices .*images at 2 kV do not resemble those at 1 kV .correlation"
+    with pytest.warns(FibdaskWarning, match=text):
+        found = estimate_shifts(stack_of(images.astype(np.float32)))
+    assert not found["flag"].any()
+
+
+def test_measure_pairs__evidence_of_unrelated_slices_is_chance():
+    rng = np.random.default_rng(6)
+    grain = [ndimage.gaussian_filter(rng.normal(size=(20, 96, 96)), (0, s, s)) for s in (0, 1, 4)]
+    images = np.stack([128 + 30 * g / g.std() for g in grain]).astype(np.float32)
+    pairs = measure_pairs(stack_of(images), neighbours=8).compute()
+    evidence = pairs.sel(quantity="evidence").isel(neighbour=slice(1, None)).values
+    assert np.nanmedian(evidence) < 0.6
+    assert np.nanmean(evidence >= 1) < 0.005
 
 
 def test_estimate_shifts__lays_voltages_onto_the_reference():

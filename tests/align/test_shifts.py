@@ -1,5 +1,7 @@
 """Shifts are applied: whole ones copy, fractions interpolate, and blocks do not show."""
 
+import json
+
 import dask
 import dask.array as da
 import numpy as np
@@ -9,9 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fibdask.align import apply_shifts
-from fibdask.conventions import ConventionError, attributes, build_stack
+from fibdask.conventions import (
+    ConventionError,
+    FibdaskWarning,
+    attributes,
+    build_stack,
+    covered_region,
+)
 from fibdask.io import open_stack, save_stack
+from fibdask.thickness import reposition_slices
 from tests.naive_align import lanczos
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* of the pixels are filled")
 
 
 def shifts_of(stack, pixels):
@@ -41,7 +52,8 @@ def test_apply_shifts__whole_shifts_copy(dy, dx):
         nominal_thickness=5.0,
         voltage=np.ones(1),
     )
-    aligned = apply_shifts(stack, shifts_of(stack, [[[dy, dx]]]))["intensity"].values[0, 0]
+    shifts = shifts_of(stack, [[[dy, dx]]])
+    aligned = apply_shifts(stack, shifts, outside="edge")["intensity"].values[0, 0]
     y, x = np.clip(np.arange(20) - dy, 0, 19), np.clip(np.arange(24) - dx, 0, 23)
     assert (aligned == raw[0, 0][np.ix_(y, x)]).all()
 
@@ -49,7 +61,7 @@ def test_apply_shifts__whole_shifts_copy(dy, dx):
 def test_apply_shifts__interpolates_as_defined(stack):
     stack = stack.drop_vars("phase")
     shifts = random_shifts(stack)
-    aligned = apply_shifts(stack, shifts)["intensity"].values
+    aligned = apply_shifts(stack, shifts, outside="edge")["intensity"].values
     for v, k in np.ndindex(2, 7):
         pixels = [shifts["shift_y"].values[v, k] / 3.0, shifts["shift_x"].values[v, k] / 4.0]
         naive = np.clip(lanczos(stack["intensity"].values[v, k], pixels), 0, 255)
@@ -63,15 +75,15 @@ def test_apply_shifts__there_and_back_is_near(stack):
         intensity=(stack["intensity"].dims, np.broadcast_to(smooth, stack["intensity"].shape))
     )
     shifts = random_shifts(stack, most=3)
-    there = apply_shifts(stack, shifts)
-    back = apply_shifts(there, -shifts.drop_attrs(deep=False))
+    there = apply_shifts(stack, shifts, outside="edge")
+    back = apply_shifts(there, -shifts.drop_attrs(deep=False), outside="edge")
     assert np.abs(back["intensity"].values - smooth)[..., 12:-12, 12:-12].max() < 1.0
     assert np.abs(back["shift_y"].values).max() < 1e-12
 
 
 def test_apply_shifts__phases_take_the_nearest(stack):
     pixels = np.random.default_rng(1).uniform(-4, 4, (7, 2))
-    aligned = apply_shifts(stack, shifts_of(stack, pixels))
+    aligned = apply_shifts(stack, shifts_of(stack, pixels), outside="edge")
     raw = stack["phase"].values
     for k, (dy, dx) in enumerate(np.floor(pixels + 0.5).astype(int)):
         y, x = np.clip(np.arange(70) - dy, 0, 69), np.clip(np.arange(66) - dx, 0, 65)
@@ -99,11 +111,11 @@ def test_apply_shifts__zero_outside(stack):
 def test_apply_shifts__crops_to_what_all_slices_show(stack):
     pixels = np.zeros((7, 2))
     pixels[2], pixels[5] = (3.5, -2), (-1.25, 6)
-    whole = apply_shifts(stack, shifts_of(stack, pixels))
-    cropped = apply_shifts(stack, shifts_of(stack, pixels), outside="crop")
+    whole = apply_shifts(stack, shifts_of(stack, pixels), outside="edge")
+    cropped = apply_shifts(stack, shifts_of(stack, pixels))
     assert cropped["y"].values.tolist() == stack["y"].values[4:68].tolist()
     assert cropped["x"].values.tolist() == stack["x"].values[6:64].tolist()
-    same = whole.isel(y=slice(4, 68), x=slice(6, 64))
+    same = whole.isel(y=slice(4, 68), x=slice(6, 64)).drop_vars("filled_share")
     xr.testing.assert_identical(cropped["intensity"], same["intensity"])
     xr.testing.assert_identical(cropped["phase"], same["phase"])
 
@@ -154,7 +166,78 @@ def test_apply_shifts__of_a_phase_alone(stack):
     phase = stack[["phase"]].drop_dims("voltage", errors="ignore")
     aligned = apply_shifts(phase, shifts_of(stack, np.ones((7, 2))))
     assert aligned["shift_y"].dims == ("z",)
-    assert (aligned["phase"].values[:, 1:, 1:] == stack["phase"].values[:, :-1, :-1]).all()
+    assert (aligned["phase"].values == stack["phase"].values[:, :-1, :-1]).all()
+
+
+# ── what is filled, or cropped ───────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("outside", ["edge", "zero"])
+def test_apply_shifts__tells_the_share_that_is_filled(stack, outside):
+    pixels = np.zeros((2, 7, 2))
+    pixels[0, 3], pixels[1, 3], pixels[1, 5] = (7, 0), (7.4, -0.4), (-14, 33)
+    stack = stack.drop_vars("phase")
+    with pytest.warns(FibdaskWarning, match="60 % of slice 5, since no raw pixel falls on them"):
+        aligned = apply_shifts(stack, shifts_of(stack, pixels), outside=outside)
+    share = aligned["intensity"].coords["filled_share"]
+    np.testing.assert_allclose(share, [0, 0, 0, 0.1, 0, 0.6, 0])
+    filled = apply_shifts(xr.ones_like(stack, "uint8"), shifts_of(stack, pixels), outside="zero")
+    zeros = (filled["intensity"].values == 0).mean(axis=(2, 3)).max(axis=0)
+    np.testing.assert_allclose(share, zeros)
+    assert json.loads(aligned.attrs["provenance"][-1])["parameters"]["filled_share"] == (
+        pytest.approx(0.1)
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_apply_shifts__of_half_a_pixel_fill_none(stack):
+    aligned = apply_shifts(stack, shifts_of(stack, np.full((7, 2), 0.5)), outside="edge")
+    assert "filled_share" not in aligned.coords
+
+
+def test_apply_shifts__crops_what_was_filled_before(stack):
+    pixels = np.zeros((7, 2))
+    pixels[2], pixels[5] = (3, -2), (-1, 6)
+    filled = apply_shifts(stack, shifts_of(stack, pixels), outside="edge")
+    again = apply_shifts(filled, shifts_of(stack, 0 * pixels))
+    expected = apply_shifts(stack, shifts_of(stack, pixels))
+    assert "filled_share" not in again.coords
+    xr.testing.assert_equal(again, expected)
+    part = filled.isel(y=slice(20, None), x=slice(6, 64), z=slice(1, 6))
+    assert covered_region(part) == {"y": slice(0, 49), "x": slice(0, 58)}
+
+
+def test_apply_shifts__keeps_the_filled_share_in_stores_and_between_planes(stack, tmp_path):
+    pixels = np.zeros((7, 2))
+    pixels[2, 0] = 35
+    filled = apply_shifts(stack, shifts_of(stack, pixels), outside="zero")
+    moved = open_stack(save_stack(reposition_slices(filled, spacing=5.0), tmp_path / "a.zarr"))
+    measured = moved["measured"].values
+    share = moved["filled_share"].values
+    np.testing.assert_array_equal(share[measured], filled["filled_share"])
+    assert np.isnan(share[~measured]).all()
+    assert covered_region(moved)["y"] == slice(35, 70)
+
+
+def test_apply_shifts__flagged_slices_do_not_narrow_the_crop(stack):
+    pixels = np.zeros((2, 7, 2))
+    pixels[:, 3], pixels[:, 4] = 30, 2
+    shifts = shifts_of(stack, pixels).assign(flag=(("voltage", "z"), np.zeros((2, 7), np.uint8)))
+    shifts["flag"][1, 3] = 3
+    aligned = apply_shifts(stack, shifts)
+    assert aligned.sizes["y"] == 68
+    np.testing.assert_array_equal(aligned["phase"][4], stack["phase"][4, :68, :64])
+    assert json.loads(aligned.attrs["provenance"][-1])["parameters"]["cropped_share"] == (
+        pytest.approx(1 - 68 * 64 / (70 * 66))
+    )
+
+
+def test_apply_shifts__warns_of_a_crop_to_less_than_half(stack):
+    pixels = np.zeros((7, 2))
+    pixels[2, 1], pixels[4, 1] = -20, 20
+    text = "leaves 26 of 66 pixels along x.* from -20 at slice 2 to 20 at slice 4, of 66 pixels"
+    with pytest.warns(FibdaskWarning, match=text):
+        apply_shifts(stack, shifts_of(stack, pixels))
 
 
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────
@@ -220,9 +303,9 @@ def test_apply_shifts__refuses_another_stack(stack):
 def test_apply_shifts__refuses_a_crop_to_nothing(stack):
     pixels = np.zeros((7, 2))
     pixels[:2, 1] = 40, -40
-    text = "no pixel along x is covered by every slice; the shifts go from -40 to 40 of 66 pixels"
+    text = "no pixel along x is covered.*from -40 at slice 1 to 40 at slice 0, of 66 pixels"
     with pytest.raises(ConventionError, match=text):
-        apply_shifts(stack, shifts_of(stack, pixels), outside="crop")
+        apply_shifts(stack, shifts_of(stack, pixels))
 
 
 def test_apply_shifts__refuses_unknown_choices(stack):

@@ -1,5 +1,7 @@
 """Small block functions whose results are easy to say."""
 
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +66,25 @@ class LosesDevice:
             (Path(self.folder) / str(calls)).touch()
             msg = "the GPU has failed"
             raise DeviceLostError(msg)
+        return Ramp().compute(region)
+
+    def working_bytes(self, region):
+        return 0
+
+
+@dataclass(frozen=True)
+class StandsStill:
+    """Ramp whose first process stands still in the middle, its number noted in a folder."""
+
+    folder: str
+
+    def needs(self, region):
+        return ()
+
+    def compute(self, region):
+        if not list(Path(self.folder).iterdir()):
+            (Path(self.folder) / str(os.getpid())).touch()
+            os.kill(os.getpid(), signal.SIGSTOP)
         return Ramp().compute(region)
 
     def working_bytes(self, region):

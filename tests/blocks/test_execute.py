@@ -1,7 +1,11 @@
+import contextlib
 import errno
 import json
 import os
+import signal
+import time
 
+import dask
 import distributed
 import numpy as np
 import pytest
@@ -32,6 +36,7 @@ from tests.blocks.helpers import (
     FailsAt,
     Layers,
     LosesDevice,
+    StandsStill,
     SumAlongZ,
     Total,
     naive_ramp,
@@ -233,9 +238,31 @@ class Killer(Monitor):
             self.killed = True
 
 
-def test_write_array__a_block_of_zeros_is_finished_without_a_file(tmp_path):
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_write_array__a_worker_that_wakes_late_leaves_the_shard_that_was_made_elsewhere(tmp_path):
+    (tmp_path / "asleep").mkdir()
+    array = map_blocks(StandsStill(str(tmp_path / "asleep")), shape=SHAPE, dtype=np.int64)
+    with (
+        dask.config.set({"distributed.scheduler.worker-ttl": "3s"}),
+        local_cluster(workers=2, memory="4 GiB") as client,
+    ):
+        report = write(array, target_in(tmp_path), client=client)
+        assert (report.blocks_run, report.failures) == (GRID.size, [])
+        shards = {f: f.stat() for f in (tmp_path / "volume" / "c").rglob("*") if f.is_file()}
+        (sleeper,) = (tmp_path / "asleep").iterdir()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(sleeper.name), signal.SIGCONT)
+        time.sleep(3)
+    assert len(shards) == GRID.size
+    assert {f: f.stat() for f in shards} == shards
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_write_array__a_block_of_zeros_has_a_file_as_any_other(tmp_path):
     zeros = np.zeros(SHAPE, np.int64)
     report = write(zeros, target_in(tmp_path))
+    assert len([f for f in (tmp_path / "volume" / "c").rglob("*") if f.is_file()]) == GRID.size
     assert (report.blocks_run, report.failures) == (GRID.size, [])
     assert write(zeros, target_in(tmp_path)).blocks_run == 0
     assert not open_stored(tmp_path / "volume").read(whole(SHAPE), {}).any()

@@ -53,8 +53,15 @@ def test_validate_stack__names_value_rule_and_place(stack, name, values, message
         (lambda s: s[["slice_thickness"]], "must hold intensity or phase"),
         (
             lambda s: s.assign(phase=s.phase.astype("i8")),
-            "phase must be of type uint8; found int64",
+            r"phase must be of type uint8; found int64: convert it with phase.astype\('uint8'\)",
         ),
+        (
+            lambda s: s.assign(phase=s.phase * 0.5),
+            "phase must be of type uint8; found float64: take what is solid, such as phase > 0.5",
+        ),
+        (lambda s: s * 1.1, r"found float64: convert it with intensity.astype\('float32'\)"),
+        (lambda s: s.coarsen(y=2, x=2).mean(), r"intensity.astype\('float32'\)"),
+        (lambda s: s.assign_coords(z=s.z.drop_attrs()), r"set stack\['z'\].attrs\['units'\] ="),
         (
             lambda s: s.assign(phase=s.phase * 2),
             r"must be 0 \(pore\) or 1 \(solid\); voxel .* has 2",
@@ -64,6 +71,42 @@ def test_validate_stack__names_value_rule_and_place(stack, name, values, message
 def test_validate_stack__refuses_wrong_structure(stack, change, message):
     with pytest.raises(ConventionError, match=message):
         validate_stack(change(stack))
+
+
+@pytest.mark.parametrize(
+    ("select", "message"),
+    [
+        (
+            lambda s: s.isel(z=3),
+            r"z must stay a dimension; found only the value 30.0 nm: .*isel\(z",
+        ),
+        (lambda s: s.isel(voltage=0), "voltage must stay a dimension; found only the value 1.0 kV"),
+        (lambda s: s.sel(x=8.0), "x must stay a dimension; found only the value 8.0 nm"),
+        (lambda s: s.sel(z=slice(30, 10)), "dimension z must not be empty; it has size 0"),
+        (lambda s: s.isel(z=3, drop=True), "needs the dimensions z, y, x; z missing"),
+        (lambda s: s.drop_vars(s.coords), "dimension voltage must have a coordinate"),
+        (lambda s: s.isel(z=[0, 0, 1]), "slice 1 has 0 nm after 0 nm at slice 0"),
+        (lambda s: s.rename(z="depth"), "found depth"),
+        (
+            lambda s: s.assign_coords(z=("z", list("abcdefg"))),
+            "z must be of type float64; found st",
+        ),
+        (lambda s: s.assign_coords(slice_thickness=9.0), r"slice_thickness .* found \(\)"),
+        (lambda s: s["phase"], "must be an xarray.Dataset; got DataArray"),
+    ],
+)
+def test_require__refuses_selections_that_are_no_stack(stack, select, message):
+    with pytest.raises(ConventionError, match=message):
+        require(select(stack))
+
+
+@pytest.mark.parametrize("chunks", [None, 3])
+def test_require__takes_a_phase_that_is_true_or_false(stack, chunks):
+    given = stack if chunks is None else stack.chunk(chunks)
+    taken = require(given.assign(phase=given["phase"] == 1))
+    assert taken["phase"].dtype == np.uint8
+    assert taken["phase"].equals(stack["phase"])
+    assert taken["phase"].attrs["flag_values"] == [0, 1]
 
 
 @pytest.mark.parametrize("name", ["z", "y", "x", "voltage"])

@@ -11,6 +11,7 @@ import zarr
 
 from fibdask import ConventionError, FibdaskError, StackReadError, open_stack, save_stack
 from fibdask.blocks import origin
+from fibdask.io.metadata import check_store, seal_store
 from tests.io.damage import flipped, values_of
 
 
@@ -87,6 +88,16 @@ def test_open_stack__attributes_that_were_edited_are_said(path):
     zarr.open_group(path, mode="r+").attrs["title"] = "another"
     with pytest.raises(StackReadError, match="remove the attribute checksums"):
         open_stack(path)
+
+
+def test_check_store__names_what_differs_in_results(tmp_path):
+    path = tmp_path / "results.zarr"
+    xr.Dataset({"share": ("axis", [0.4, 0.5])}).to_zarr(path, zarr_format=3, consolidated=False)
+    seal_store(path)
+    check_store(path)
+    zarr.open_array(path / "share", mode="r+")[1] = 0.6
+    with pytest.raises(StackReadError, match=r"share/c/0 is not what was written"):
+        check_store(path)
 
 
 @pytest.mark.parametrize(

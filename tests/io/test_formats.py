@@ -1,5 +1,8 @@
 """Decoders: files of every format equal the arrays that were written."""
 
+import struct
+import zlib
+
 import h5py
 import mrcfile
 import numpy as np
@@ -71,12 +74,12 @@ def test_tiff__few_slices_are_not_taken_for_colours(tmp_path, count):
     np.testing.assert_array_equal(read_volume(path), volume)
 
 
-def test_tiff__channels_are_taken_as_slices_with_a_warning(tmp_path):
+@pytest.mark.parametrize("axes", ["CYX", "TYX"])
+def test_tiff__channels_and_times_are_no_slices(tmp_path, axes):
     path = tmp_path / "a.tif"
-    volume = grey_volume((6, 7, 8))
-    tifffile.imwrite(path, volume, imagej=True)
-    with pytest.warns(FibdaskWarning, match="its 6 channels are taken as slices"):
-        np.testing.assert_array_equal(read_volume(path), volume)
+    tifffile.imwrite(path, grey_volume((6, 7, 8)), imagej=True, metadata={"axes": axes})
+    with pytest.raises(StackReadError, match=f"its axes are {axes[0]} 6.*name the axis Z"):
+        read_volume(path)
 
 
 def test_tiff__colours_in_planes_are_grey_if_equal(tmp_path):
@@ -114,6 +117,102 @@ def test_tiff__white_as_zero_is_refused(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, grey_volume((5, 6)), photometric="miniswhite")
     with pytest.raises(StackReadError, match="white as zero"):
+        read_images(path, **GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [(0, "white as zero"), (5, "interpretation is 5"), (8, "is 8")]
+)
+def test_tiff__one_page_that_is_not_grey_is_refused(tmp_path, kind, message):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tif:
+        for page in grey_volume((3, 5, 6)):
+            tif.write(page, photometric="minisblack", contiguous=False, metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages[1].tags["PhotometricInterpretation"].overwrite(kind)
+    with pytest.raises(StackReadError, match=message):
+        read_images(path, **GIVEN)
+
+
+def test_tiff__orientation_that_is_not_applied_is_told(tmp_path):
+    tag = (274, "H", 1, 6, True)
+    tifffile.imwrite(tmp_path / "a.tif", grey_volume((5, 6)), extratags=[tag])
+    with pytest.warns(FibdaskWarning, match="TIFF Orientation says 6"):
+        read_images(tmp_path / "a.tif", **GIVEN)
+
+
+def test_tiff__palette_in_eight_bits_is_not_black(tmp_path):
+    image = grey_volume((5, 6))
+    colours = np.repeat(np.arange(256, dtype=np.uint16)[np.newaxis, ::-1], 3, axis=0)
+    for name, scale in (("a.tif", 1), ("b.tif", 257)):
+        colormap = colours * np.uint16(scale)
+        tifffile.imwrite(tmp_path / name, image, photometric="palette", colormap=colormap)
+        np.testing.assert_array_equal(read_volume(tmp_path / name)[0], 255 - image)
+
+
+def write_png(path, rows, depth, kind, *chunks):
+    """Write a PNG of rows of bytes: Pillow cannot write what it narrows."""
+    width = 8 * len(rows[0]) // (depth * {0: 1, 2: 3, 3: 1}[kind])
+    size = struct.pack(">IIBBBBB", width, len(rows), depth, kind, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, data in ((b"IHDR", size), *chunks, (b"IDAT", pixels), (b"IEND", b"")):
+            check = zlib.crc32(name + data)
+            file.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", check))
+    return path
+
+
+def test_png__sixteen_bits_are_kept_or_refused(tmp_path):
+    grey = grey_volume((3, 4), np.uint16)
+    path = write_png(tmp_path / "a.png", [row.astype(">u2").tobytes() for row in grey], 16, 0)
+    np.testing.assert_array_equal(read_volume(path)[0], grey)
+    rows = [np.repeat(row, 3).astype(">u2").tobytes() for row in grey]
+    with pytest.raises(StackReadError, match=r"b\.png cannot be read: it has 16 bits in each"):
+        read_volume(write_png(tmp_path / "b.png", rows, 16, 2))
+
+
+@pytest.mark.parametrize("clear", [None, 1, 3])
+def test_png__colours_marked_as_transparent_must_not_occur(tmp_path, clear):
+    greys = bytes(range(0, 256, 64))
+    palette = (b"PLTE", bytes(value for value in greys for _ in range(3)))
+    opacity = bytes(0 if k == clear else 255 for k in range(4))
+    rows = [bytes([0, 1, 2])] * 2
+    path = write_png(tmp_path / "a.png", rows, 8, 3, palette, (b"tRNS", opacity))
+    if clear == 1:
+        with pytest.raises(StackReadError, match="partly transparent"):
+            read_volume(path)
+    else:
+        np.testing.assert_array_equal(read_volume(path)[0], [[0, 64, 128]] * 2)
+
+
+def test_png__a_grey_value_marked_as_transparent_must_not_occur(tmp_path):
+    rows = [bytes([0, 1, 2])] * 2
+    path = write_png(tmp_path / "a.png", rows, 8, 0, (b"tRNS", struct.pack(">H", 7)))
+    np.testing.assert_array_equal(read_volume(path)[0], [[0, 1, 2]] * 2)
+    path = write_png(tmp_path / "a.png", rows, 8, 0, (b"tRNS", struct.pack(">H", 2)))
+    with pytest.raises(StackReadError, match="partly transparent"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("width", [-6, 2**31 - 1])
+def test_bmp__damaged_sizes_are_one_sentence_with_the_file(tmp_path, width):
+    path = tmp_path / "a.bmp"
+    Image.fromarray(grey_volume((5, 6))).save(path)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<i", content, 18, width)
+    path.write_bytes(content)
+    with pytest.raises(StackReadError, match=r"a\.bmp cannot be read: its header is damaged"):
+        read_images(path, **GIVEN)
+
+
+def test_tiff__damaged_sizes_are_one_sentence_with_the_file(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, grey_volume((5, 6)), metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        for name in ("ImageWidth", "ImageLength"):
+            tif.pages[0].tags[name].overwrite(2**31 - 1)
+    with pytest.raises(StackReadError, match=r"a\.tif cannot be read: its header is damaged"):
         read_images(path, **GIVEN)
 
 
@@ -189,9 +288,9 @@ def test_dat__detectors_are_taken_apart(tmp_path):
     write_dat(tmp_path / "a.dat", frames)
     expected = frames.astype(int) + 32768
     for k, choice in enumerate(["InLens", "es"]):
-        np.testing.assert_array_equal(read_volume(tmp_path / "a.dat", detector=k)[0], expected[k])
-        named = read_volume(tmp_path / "a.dat", detector=choice)
-        np.testing.assert_array_equal(named[0], expected[k])
+        for detector in (k, choice):
+            stack = read_images(tmp_path / "a.dat", slice_thickness=10.0, detector=detector)
+            np.testing.assert_array_equal(stack["intensity"].values[0, 0], expected[k])
 
 
 @pytest.mark.parametrize("detector", [None, "SE2", 2])

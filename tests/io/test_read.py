@@ -235,8 +235,8 @@ def test_read_images__other_types_are_refused(tmp_path, dtype):
 def test_read_images__header_says_what_was_given_and_what_was_found(tmp_path):
     path = tmp_path / "a.dat"
     write_dat(path, grey_volume((2, 4, 5), np.int16))
-    record = taken(read_images(path, voltage=3.0, slice_thickness=10.0, detector="esb"))
-    assert record["voltage"] == [{"value": 3.0, "units": "kV", "from": "argument voltage"}]
+    record = taken(read_images(path, voltage=0.9, slice_thickness=10.0, detector="esb"))
+    assert record["voltage"] == [{"value": 0.9, "units": "kV", "from": "argument voltage"}]
     assert record["pixel_size"]["from"] == "Janelia PixelSize"
     assert record["detector"]["value"] == "ESB"
 
@@ -254,7 +254,11 @@ def test_read_images__headers_that_change_between_slices_ask_for_the_argument(tm
         )
     with pytest.raises(StackReadError, match=r"s0.tif says 2 x 2, s1.tif says 2000 x 2000 nm"):
         read_images(tmp_path, voltage=1.0, slice_thickness=5.0)
-    assert read_images(tmp_path, **GIVEN).sizes["z"] == 2
+    with pytest.warns(FibdaskWarning) as caught:
+        assert read_images(tmp_path, **GIVEN).sizes["z"] == 2
+    texts = [str(warning.message) for warning in caught]
+    assert texts[0].startswith("pixel_size 4 x 5 nm was given, s0.tif says 2 x 2 nm")
+    assert "s1.tif says 2000 x 2000 nm" in texts[1]
 
 
 def test_read_images__conflicts_warn_unless_the_value_is_given(tmp_path):

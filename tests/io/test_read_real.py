@@ -36,11 +36,10 @@ def test_ligaments__voxels_are_40_by_40_by_46_nm():
 @pytest.mark.parametrize(
     ("name", "voltage", "pixel", "detector"),
     [
-        ("fei/fibsem_baseline_eb.tif", 2.0, 195.312, "ETD"),
         ("tescan/fibsem_TESCAN_AMBER_image_ChanA_000003.tif", 30.0, 146.484375, "E-T"),
         ("zeiss/aquami_nanoporous_gold_Sample.tif", 20.0, 0.543, "InLens"),
         ("zeiss/test_tiff_Zeiss_SEM_1k.tif", 25.0, 2615.0, "HE-SE2"),
-        ("zeiss/test_tiff_Zeiss_SEM_512pix.tif", 5.0, 5.825, "InLens"),
+        ("zeiss/test_tiff_Zeiss_SEM_512pix.tif", 5.0, 11.65, "InLens"),
         ("zeiss/micromechanics_Zeiss.tif", 2.0, 158.7, "SESI"),
     ],
 )
@@ -68,6 +67,15 @@ def test_fei__ion_image_is_remarked():
     path = DATA / "vendor_tiff" / "fei" / "fibsem_openfibsem_baseline_ib.tif"
     with pytest.warns(FibdaskWarning, match="beam 'ion'"):
         assert float(read_images(path, slice_thickness=10.0)["voltage"][0]) == 30.0
+
+
+def test_fei__tilt_that_was_not_corrected_is_remarked():
+    path = DATA / "vendor_tiff" / "fei" / "fibsem_baseline_eb.tif"
+    with pytest.warns(FibdaskWarning, match=r"face tilted by -38 degrees .* 247\.854 x 195\.312"):
+        found = taken(read_images(path, slice_thickness=10.0))
+    assert found["pixel_size"]["value"] == [195.312, 195.312]
+    assert found["detector"]["value"] == "ETD"
+    read_images(path, slice_thickness=10.0, pixel_size=(247.85, 195.3))
 
 
 def test_openfibsem__json_gives_the_pixel_size():

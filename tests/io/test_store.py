@@ -1,4 +1,5 @@
 import json
+import os
 import warnings
 
 import dask
@@ -9,7 +10,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fibdask import ConventionError, StackReadError, open_stack, save_stack
+from fibdask import ConventionError, FibdaskWarning, StackReadError, open_stack, save_stack
 from fibdask.blocks import Source, origin
 from fibdask.conventions import build_stack
 from fibdask.io.pyramid import coarsen
@@ -124,17 +125,66 @@ def test_save_stack__refuses_a_path_that_is_something_else(stack, tmp_path):
     assert (tmp_path / "folder" / "notes.txt").read_text() == "text"
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (".", r"must end in the name of the store, such as 'gold.zarr'; got '\.'"),
+        ("/", "must end in the name of the store, .* got '/'"),
+        ("folder/..", "must end in the name of the store"),
+        ("", "path must be that of a folder, .* got ''"),
+        (None, "path must be that of a folder, .* got None"),
+        ("s3://bucket/a.zarr", "must be that of a folder on this machine, not an address"),
+    ],
+)
+def test_save_stack__refuses_what_is_no_name_of_a_store(
+    stack, tmp_path, monkeypatch, path, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConventionError, match=message):
+        save_stack(stack, path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("file/a.zarr", "file/a.zarr cannot be made: .*file is not a folder"),
+        ("file/b/a.zarr", "cannot be made: .*file is not a folder"),
+        ("link", "link is a link to what does not exist"),
+        ("a" * 300, "is no path of a folder: File name too long"),
+        ("a\0b", "is no path of a folder: embedded null byte"),
+    ],
+)
+def test_save_stack__says_why_a_store_cannot_be_made(stack, tmp_path, path, message):
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(StackReadError, match=message):
+        save_stack(stack, tmp_path / path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "link"]
+
+
+def test_save_stack__knows_the_home_folder(stack, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert save_stack(stack, "~/a.zarr") == tmp_path / "a.zarr"
+    assert_same(stack, open_stack("~/a.zarr"))
+
+
 def test_open_stack__refuses_what_is_missing_or_no_store(tmp_path):
     with pytest.raises(StackReadError, match="does not exist"):
         open_stack(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(StackReadError, match="cannot be read as a Zarr store"):
         open_stack(tmp_path / "empty")
+    with pytest.raises(ConventionError, match="not an address; got 'https://a/b'"):
+        open_stack("https://a/b")
 
 
 def test_open_stack__refuses_corrupt_metadata(stack, tmp_path):
     path = save_stack(stack, tmp_path / "s.zarr")
     (path / "phase" / "zarr.json").write_text("{")
+    with pytest.raises(StackReadError, match=r"phase/zarr\.json is not what was written"):
+        open_stack(path)
+    unseal(path)
     with pytest.raises(StackReadError, match="cannot be read"):
         open_stack(path)
 
@@ -204,6 +254,22 @@ def test_pyramid__has_valid_ome_zarr_metadata_with_half_voxel_shifts(tmp_path):
     assert [c["label"] for c in ome["omero"]["channels"]] == ["1 kV", "2 kV"]
     level = open_stack(path / "scale1")
     np.testing.assert_allclose(level["z"].values[:2], [5, 25])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_save_stack__describes_a_regular_stack_to_viewers_without_a_pyramid(tmp_path, dtype):
+    from ome_zarr_models.v05.image import Image
+
+    stack = regular((6, 140, 5))
+    stack["intensity"] = stack["intensity"].astype(dtype)
+    path = save_stack(stack, tmp_path / "s.zarr", pyramid=False)
+    image = Image.from_zarr(zarr.open_group(path, mode="r"))
+    datasets = image.ome_attributes.multiscales[0].datasets
+    assert [dataset.path for dataset in datasets] == ["intensity"]
+    assert datasets[0].coordinateTransformations[0].scale == [1, 10, 5, 4]
+    ome = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]
+    shown = [c["window"]["end"] for c in ome.get("omero", {"channels": []})["channels"]]
+    assert shown == {"uint8": [255, 255], "uint16": [65535, 65535], "float32": []}[dtype]
 
 
 def test_pyramid__is_left_out_and_said_for_uneven_z(stack, tmp_path):
@@ -303,3 +369,32 @@ def test_pyramid__of_a_smaller_stack_leaves_no_stale_level(tmp_path):
     assert (path / "scale2").exists()
     save_stack(regular((150, 30, 30)), path, resume=False)
     assert not (path / "scale2").exists()
+
+
+@pytest.mark.filterwarnings("ignore:phase is derived")
+@pytest.mark.parametrize("name", ["array", "core", "phase"])
+def test_save_stack__a_derived_array_may_be_saved_again_under_any_name(stack, tmp_path, name):
+    derived = stack.assign(phase=stack["phase"].chunk(z=3) * 1)
+    save_stack(derived, tmp_path / name)
+    save_stack(derived, tmp_path / name, resume=False)
+    assert open_stack(tmp_path / name)["phase"].equals(stack["phase"])
+
+
+def test_save_stack__says_that_a_derived_array_is_not_resumed(tmp_path):
+    stack = regular((64, 64, 130)).drop_vars("intensity")
+    path = save_stack(stack, tmp_path / "s.zarr")
+    derived = open_stack(path).assign(phase=open_stack(path)["phase"] * 1)
+    with pytest.warns(FibdaskWarning, match="phase is derived by other means"):
+        save_stack(derived, tmp_path / "d.zarr")
+
+
+def test_open_stack__a_foreign_store_edited_in_place_has_another_fingerprint(stack, tmp_path):
+    path = tmp_path / "foreign.zarr"
+    stack.to_zarr(path, consolidated=False, zarr_format=3)
+    before = origin(open_stack(path)["phase"].data).token
+    assert origin(open_stack(path)["phase"].data).token == before
+    chunk = next(f for f in (path / "phase" / "c").rglob("*") if f.is_file())
+    state, content = chunk.stat(), chunk.read_bytes()
+    chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(chunk, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert origin(open_stack(path)["phase"].data).token != before

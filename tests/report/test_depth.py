@@ -11,7 +11,7 @@ from fibdask.align import measure_pairs, solve_shifts
 from fibdask.conventions import build_stack, record_step
 from fibdask.report import write_report
 from fibdask.report.depth_figures import drift_trace, pair_quality, thickness_trace
-from fibdask.report.words import mean_and_spread
+from fibdask.report.words import mean_and_spread, number
 
 SLICES = 12
 
@@ -215,6 +215,14 @@ def test_mean_and_spread__leaves_out_rounding(values, text):
     assert mean_and_spread(values, "nm") == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2.5, "2.5 nm"), (4.72e-18, "0 nm"), (-1e-12, "0 nm"), (1e-6, "1e-06 nm"), (np.nan, "–")],
+)
+def test_number__knows_rounding_and_what_is_not_known(value, text):
+    assert number(value, ".3g", " nm") == text
+
+
 def test_write_report__heads_with_the_measured_thickness(tmp_path, even):
     uneven = stack_of(np.cumsum([0.0, *[8, 12] * 5]))
     given = {"assumptions": ["slice_thickness = 10"]}
@@ -284,7 +292,7 @@ def test_write_report__shows_images_after_each_stage_before_the_phases(tmp_path,
     text = text_of(tmp_path, dict.fromkeys(names, even))
     titles = ("Aligned slices", "Curtaining removed", "Brightness equalised")
     assert all(f"<h3>{title}</h3>" in text for title in titles)
-    assert text.count('<div class="views compact">') == 4
+    assert text.count('<div class="views">') == 5
     assert text.count("Image at 2 kV.</strong>") == 5
     assert text.count("voxels (x, y, z)") == 1
-    assert text.count("marked by the dashed lines") == 2
+    assert text.count("marked by the dashed lines") == 10

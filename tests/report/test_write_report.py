@@ -30,6 +30,12 @@ SECTIONS = [
 ]
 
 
+@pytest.fixture
+def one_slice():
+    phase = (np.random.default_rng(0).random((1, 12, 16)) < 0.4).astype(np.uint8)
+    return build_stack({"phase": phase}, z=[0.0], pixel_size=(5, 5), nominal_thickness=10)
+
+
 def stages():
     rng = np.random.default_rng(0)
     truth = (rng.random((6, 12, 16)) < 0.4).astype(np.uint8)
@@ -295,3 +301,13 @@ def in_chromium(folder, *arguments):
         f"--user-data-dir={folder / 'profile'}", *options, path.as_uri(),
     ]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def test_write_report__says_what_one_slice_does_not_tell(tmp_path, one_slice):
+    measured = one_slice.fib.phase_statistics(max_lag=4).compute()
+    path = tmp_path / "report.html"
+    write_report(path, stages={"import": one_slice}, statistics=measured, summary={})
+    text = path.read_text(encoding="utf-8")
+    assert "one slice tells nothing along z" in text
+    assert '10 nm</dd><dd class="detail">1 slice: no spread' in text
+    assert not re.search(r"\bnan\b|e-1\d", re.sub('data:[^"]*', "", text))

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import traceback
+import warnings
 from itertools import count
 from pathlib import Path
 
@@ -95,6 +96,7 @@ def _run(recipe: Path, folder: str, point: int | None, writing: int) -> None:
     """Run a recipe in this child and end it; the only way out."""
     changes = _count_changes(folder, point)
     code = 0
+    warnings.simplefilter("ignore")  # that results of another input are replaced
     try:
         pipeline.run_recipe(recipe)
         text = str(next(changes))

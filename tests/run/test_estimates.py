@@ -12,7 +12,7 @@ import xarray as xr
 
 import fibdask as fd
 from fibdask import RecipeError, open_stack, run_recipe, save_stack
-from fibdask.conventions import build_stack
+from fibdask.conventions import FibdaskWarning, build_stack
 from fibdask.run.planning import plan_recipe
 from fibdask.run.recipe import read_recipe
 from tests.naive_similarity import render_ruler
@@ -139,7 +139,9 @@ def test_run__changed_alignment_remakes_what_follows(copy):
 
 
 def test_run__other_border_of_aligned_slices_measures_no_pair_again(copy):
-    run_recipe(recipe(copy, align={"outside": "zero"}))
+    with pytest.warns(FibdaskWarning, match="of the pixels are filled"):
+        stack = run_recipe(recipe(copy, align={"outside": "zero"}))
+    assert 0 < stack["filled_share"].max() < 0.2
     assert not ran(copy) & {"structure", "simulate", "align measurement"}
     assert {"align", "curtaining", "thickness measurement"} <= ran(copy)
 
@@ -250,6 +252,14 @@ def test_plan_recipe__names_measurements_and_makes_two_tasks_a_block_at_most(tmp
         "segment histogram",
     ]
     assert all(row["tasks"] <= 2 * row["blocks"] for row in rows)
+
+
+def test_plan_recipe__expects_alignment_to_bridge_runs_of_bad_slices(tmp_path):
+    def needed(**align):
+        rows = plan_recipe(recipe(tmp_path, align=align))["stages"]
+        return next(row["task_bytes"] for row in rows if row["name"] == "align measurement")
+
+    assert needed(rounds=1) < needed() == needed(neighbours=8) < needed(neighbours=9)
 
 
 def test_plan_recipe__names_the_blocks_that_are_run(finished):

@@ -4,13 +4,18 @@ import json
 
 import dask
 import dask.array as da
+import distributed
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
-from fibdask.conventions import ConventionError, build_stack
+from fibdask.align import apply_shifts
+from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
 from fibdask.segment import segment_phases
+from fibdask.thickness import reposition_slices
 from tests.naive_segment import (
     brightest_of_three,
     kmeans_phase,
@@ -75,6 +80,7 @@ def test_segment_phases__threshold_is_exclusive():
     np.testing.assert_array_equal(phase, [[[0, 0], [1, 1]]])
 
 
+@pytest.mark.filterwarnings("ignore:every grey value")
 @given(threshold=st.floats(-300, 70000, allow_nan=False), seed=st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -142,6 +148,149 @@ def test_segment_phases__a_hot_pixel_does_not_spoil_joint_bins():
     images[:, 0, 0, 0] = 1e30
     differing = phase_of(images, method="kmeans") != truth
     assert differing[1:].sum() == 0
+
+
+# Floats in steps of their own range
+
+
+def noisy_floats(low, high, noise, shape=(12, 40, 40), seed=4):
+    """Two phases with Gaussian noise: (image (1, z, y, x) float32, phase)."""
+    rng = np.random.default_rng(seed)
+    phase = ndimage.gaussian_filter(rng.standard_normal(shape), 2) > 0.1
+    grey = np.where(phase, high, low) + rng.normal(0, noise, shape)
+    return grey.astype(np.float32)[np.newaxis], phase
+
+
+@pytest.mark.parametrize("options", [{"method": "otsu"}, {"method": "kmeans", "classes": 2}])
+@pytest.mark.parametrize(
+    ("low", "high", "noise"),
+    [
+        (30000, 30030, 4),
+        (-30030, -30000, 4),
+        (1e6, 1e6 + 100, 12),
+        (-1e6 - 100, -1e6, 12),
+        (300174.6, 300270.7, 10),
+        (1e-6, 2e-6, 1e-7),
+        (-1, 1, 0.2),
+        (1e30, 2e30, 1e29),
+    ],
+)
+def test_segment_phases__of_floats_follows_their_range(low, high, noise, options):
+    image, phase = noisy_floats(low, high, noise)
+    assert (phase_of(image, **options) != phase).mean() < 0.002
+
+
+@pytest.mark.parametrize("options", [{"method": "otsu"}, {"method": "kmeans", "classes": 2}])
+@pytest.mark.parametrize("hot", [1e9, -1e9, 3e38])
+def test_segment_phases__hot_pixels_do_not_widen_the_steps(hot, options):
+    image, phase = noisy_floats(30000, 30030, 4)
+    image[0, 3, 4, :5] = hot
+    assert (phase_of(image, **options) != phase).mean() < 0.002
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_segment_phases__voltages_far_apart_are_told_jointly(dtype):
+    first, phase = noisy_floats(60000, 60030, 3)
+    second = noisy_floats(100, 130, 3)[0]
+    images = np.concatenate([first, second]).astype(dtype)
+    assert (phase_of(images, method="kmeans", classes=2) != phase).mean() < 0.002
+
+
+def test_segment_phases__joint_steps_follow_the_range_of_floats():
+    first, phase = noisy_floats(1e6, 1e6 + 20, 2)
+    images = np.concatenate([first, noisy_floats(-1e6, -1e6 + 20, 2, seed=4)[0]])
+    assert (phase_of(images, method="kmeans", classes=2) != phase).mean() < 0.002
+
+
+@pytest.mark.parametrize("grey", [0.0, 1e6, -3e-7])
+def test_segment_phases__a_constant_float_image_holds_one_grey_value(grey):
+    images = np.full((1, 3, 4, 5), grey, np.float32)
+    with pytest.raises(ConventionError, match=r"otsu needs at least 2.* counted holds 1 of"):
+        phase_of(images, method="otsu")
+
+
+# What is no image
+
+
+OTHER_METHODS = [
+    {"method": "otsu"},
+    {"method": "kmeans", "classes": 2},
+    {"method": "kmeans", "classes": 2, "voltage": 1},
+]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("options", OTHER_METHODS)
+def test_segment_phases__slices_that_are_not_measured_are_not_counted(options, dtype):
+    images = mixture(dtype, 2, shape=(10, 9, 8))[0]
+    measured = np.isin(np.arange(10), [0, 3, 4, 5, 7])
+    expected = phase_of(images[:, measured], **options)
+    images[:, ~measured] = 0
+    stack = stack_of(images).assign_coords(measured=("z", measured))
+    phase = segment_phases(stack, **options)["phase"].values
+    np.testing.assert_array_equal(phase[measured], expected)
+
+
+def test_segment_phases__gaps_of_a_repositioned_stack_are_not_counted():
+    images = np.random.default_rng(0).normal(120, 40, (1, *SHAPE)).clip(0, 255).astype(np.uint8)
+    moved = reposition_slices(stack_of(images), spacing=3.0)
+    phase = segment_phases(moved, method="otsu")["phase"].values
+    np.testing.assert_array_equal(phase[moved["measured"].values], otsu_phase(images[0]))
+
+
+def test_segment_phases__refuses_to_count_where_nothing_is_measured():
+    measured = np.arange(6) < 3
+    stack = stack_of(mixture("uint8", 1)[0]).assign_coords(measured=("z", measured))
+    with pytest.raises(ConventionError, match="of slices 3 to 5 none is measured"):
+        segment_phases(stack, method="otsu", region_of_interest={"z": (3, 6)})
+
+
+@pytest.mark.parametrize("outside", ["zero", "edge"])
+def test_segment_phases__pixels_that_alignment_filled_are_not_counted(outside):
+    stack = stack_of(mixture("uint8", 1, shape=(6, 30, 40))[0])
+    pixels = np.array([[0, 0], [2, -3], [4, -6], [6, -9], [4, 0], [2, 12]])
+    shifts = xr.Dataset({f"shift_{a}": ("z", 5.0 * pixels[:, i]) for i, a in enumerate("yx")})
+    with pytest.warns(FibdaskWarning, match="filled"):
+        filled = apply_shifts(stack, shifts, outside=outside)
+    found = segment_phases(filled, method="otsu")
+    record = json.loads(found.attrs["provenance"][-1])["parameters"]["region_of_interest"]
+    assert record == {"z": [0, 6], "y": [6, 30], "x": [12, 31]}
+    whole = found["phase"].values[:, 6:30, 12:31]
+    cropped = filled["intensity"].values[0, :, 6:30, 12:31]
+    np.testing.assert_array_equal(whole, otsu_phase(cropped))
+
+
+def test_segment_phases__refuses_filled_pixels_whose_place_is_lost():
+    share = ("z", np.array([0, 0, 0.25, 0, 0, 0]))
+    stack = stack_of(mixture("uint8", 1)[0]).assign_coords(filled_share=share)
+    with pytest.raises(ConventionError, match=r"slice 2 has 25 % of them.*outside='crop'"):
+        segment_phases(stack, method="otsu")
+
+
+@pytest.mark.parametrize("method", ["otsu", "kmeans"])
+def test_segment_phases__warns_of_a_threshold_above_all_but_outliers(method):
+    images = mixture("uint16", 1, shape=(10, 20, 20))[0] // 40
+    images[:, 3, 4, 5] = 60000
+    with pytest.warns(FibdaskWarning, match=f"{method} leaves 1 of 4,000 .* to the solid phase"):
+        phase_of(images, method=method, classes=2)
+
+
+def test_segment_phases__warns_when_computed_on_a_worker():
+    images = mixture("uint16", 1, shape=(10, 20, 20))[0] // 40
+    images[:, 3, 4, 5] = 60000
+    stack = segment_phases(stack_of(images), method="otsu")
+    with (
+        distributed.Client(n_workers=1, processes=False, dashboard_address=None),
+        pytest.warns(FibdaskWarning, match="to the solid phase"),
+    ):
+        stack["phase"].compute()
+
+
+@pytest.mark.parametrize(("threshold", "phase"), [(255, "pore"), (-1, "solid")])
+def test_segment_phases__warns_of_a_threshold_that_no_grey_value_can_cross(threshold, phase):
+    images = mixture("uint8", 1)[0]
+    with pytest.warns(FibdaskWarning, match=f"uint8 is {phase} at a threshold of {threshold}"):
+        phase_of(images, method="threshold", threshold=threshold)
 
 
 # Independence of chunking
@@ -273,7 +422,7 @@ def test_segment_phases__refuses_seven_voltages_jointly():
 def test_segment_phases__too_few_grey_values_are_counted(voltages):
     images = np.full((voltages, 2, 2, 2), 9, np.uint8)
     images[:, 0] = 200
-    with pytest.raises(ConventionError, match=r"needs at least 3 different.*the image holds 2"):
+    with pytest.raises(ConventionError, match=r"needs at least 3 different.*counted holds 2 of"):
         phase_of(images, method="kmeans")
 
 
@@ -282,7 +431,7 @@ def test_segment_phases__unfit_floats_are_counted_when_computed(voltages):
     images = mixture("float32", voltages)[0]
     images[0, 1, 2, 3:6] = [np.nan, np.inf, -np.inf]
     result = segment_phases(stack_of(images), method="kmeans")
-    with pytest.raises(ConventionError, match="3 grey values are NaN or infinite"):
+    with pytest.raises(ConventionError, match=r"3 of 432 .* the first at z 1, y 2, x 3"):
         result["phase"].compute()
 
 

@@ -49,6 +49,7 @@ def test_intervals__hold_the_estimate_and_stay_within_bounds(volume):
         assert (array.upper.values[known] <= 1).all()
 
 
+@pytest.mark.filterwarnings("ignore:the ligament diameter along")
 @given(data=st.data(), volume=random_volumes())
 def test_intervals__are_the_same_under_any_chunking(data, volume):
     whole = ligament_diameter(phase_of(volume), confidence=0.9, seed=3).compute()

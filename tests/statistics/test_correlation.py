@@ -64,6 +64,7 @@ def test_curves__equal_the_definition_under_any_chunking(curve, data, volume, ma
         np.testing.assert_array_equal(found.values, expected)
 
 
+@pytest.mark.filterwarnings("ignore:the ligament diameter along")
 @given(data=st.data(), volume=random_volumes())
 def test_ligament_diameter__equals_the_definition_under_any_chunking(data, volume):
     spacing = (3.0, 2.0, 0.5)
@@ -158,6 +159,7 @@ def test_curves__of_pores_alone_vanish():
     assert np.isnan(ligament_diameter(phase)).all()
 
 
+@pytest.mark.filterwarnings("ignore:the ligament diameter along")
 def test_curves__of_solid_alone_are_one():
     phase = phase_of(np.ones((4, 5, 6), np.uint8))
     assert (two_point_correlation(phase, max_lag=3) == 1).all()

@@ -82,6 +82,7 @@ def test_chord_length_distribution__equals_the_definition(data, volume, of):
             np.testing.assert_array_equal(along.cut_chords, cut)
 
 
+@pytest.mark.filterwarnings("ignore:the ligament diameter along")
 @given(data=st.data(), volume=random_volumes(), of=st.sampled_from(("solid", "pore")))
 def test_ligament_diameter__equals_the_definition(data, volume, of):
     for phase, mask in variants(data.draw, volume):

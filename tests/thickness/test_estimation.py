@@ -9,6 +9,7 @@ import pytest
 
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, validate_stack
 from fibdask.io import open_stack, save_stack
+from fibdask.statistics import isotropy_errors
 from fibdask.thickness.estimation import apply_slice_thickness, estimate_slice_thickness
 from fibdask.thickness.repositioning import reposition_slices
 from fibdask.thickness.values import thickness_array
@@ -271,3 +272,28 @@ def test_apply_slice_thickness__refuses_thickness_of_other_slices(stack):
 def test_apply_slice_thickness__warns_of_many_slices_of_almost_nothing(stack):
     with pytest.warns(FibdaskWarning, match="40% of the slices are at most 1 nm thick, slice 1"):
         apply_slice_thickness(stack, [10, 0.8, 10, 0.9, 10, 10])
+
+
+def test_estimate_slice_thickness__warns_where_the_images_contradict_the_mean():
+    texture = smooth_texture((60, 160, 160), 3.0, seed=3)[::3]
+    options = {"method": "images", "compute": lambda a: a.compute(scheduler="synchronous")}
+    found = estimate_slice_thickness(stack_of(texture, step=15.0), **options)
+    assert float(found.mean()) == pytest.approx(15.0, rel=0.05)
+    message = r"-\d\d\.\d% off the 20 nm of the stack; .* isotropy errors will prove nothing"
+    with pytest.warns(FibdaskWarning, match=message):
+        estimate_slice_thickness(stack_of(texture, step=20.0), **options)
+    kept = estimate_slice_thickness(stack_of(texture, step=20.0), isotropic=False, **options)
+    assert float(kept.mean()) == pytest.approx(20.0)
+
+
+def test_apply_slice_thickness__hands_on_that_the_scale_is_an_assumption(tmp_path):
+    texture = stack_of(smooth_texture((40, 64, 64), 3.0, seed=3)[::2])
+    found = estimate_slice_thickness(texture, method="images")
+    stack = reposition_slices(apply_slice_thickness(texture, found), spacing=5.0)
+    save_stack(stack, tmp_path / "s.zarr")
+    phase = open_stack(tmp_path / "s.zarr")["phase"]
+    errors = isotropy_errors(phase, max_lag=2)
+    assert any("isotropy errors prove nothing" in text for text in errors.attrs["warnings"])
+    assert "assumed_isotropic" in stack.attrs["provenance"][0]
+    given = apply_slice_thickness(stack, np.full(stack.sizes["z"], 10.0))
+    assert "scale" not in given["z"].attrs

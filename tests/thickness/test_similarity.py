@@ -215,3 +215,38 @@ def test_solve_similarity__refuses_slices_that_share_nothing():
     measurement[:, 1:4] = measurement[:, 1:4].where(measurement[:, 1:4].isnull(), -0.9)
     with pytest.raises(ConventionError, match="at least one pair of slices"):
         solve_similarity(measurement)
+
+
+# ── standard errors ──────────────────────────────────────────────────────────────────────────
+
+
+def beyond_two_errors(volume, planes, isotropic):
+    """Return the share of slices whose thickness is off by more than two standard errors."""
+    true = VOXEL * np.diff(planes)
+    slices = np.ascontiguousarray(volume[planes])
+    found = estimate(slices, isotropic=isotropic, step=true.mean())[:-1]
+    return np.mean(np.abs(found.values - true) > 2 * found["standard_error"].values)
+
+
+@pytest.mark.parametrize("isotropic", [True, False])
+def test_solve_similarity__errors_hold_for_textures_fine_and_coarse_grey_and_binary(isotropic):
+    shares = []
+    for seed, scale in enumerate((2.0, 3.0, 3.0, 5.0)):
+        grey = smooth_texture((120, 160, 160), scale, seed)
+        planes = gamma_planes(len(grey), 3.0, 1.0, seed)
+        binary = np.where(grey > 128, 160, 60).astype(np.uint8)
+        shares += [beyond_two_errors(volume, planes, isotropic) for volume in (grey, binary)]
+    assert np.mean(shares) < 0.1
+    assert max(shares) < 0.3
+
+
+def test_solve_similarity__errors_hold_where_noise_is_strong(milled):
+    slices, true = milled
+    noisy = slices + np.random.default_rng(8).normal(0, 20, slices.shape)
+    found = estimate(np.clip(noisy, 0, 255).astype(np.uint8))[:-1]
+    assert np.mean(np.abs(found.values - true) > 2 * found["standard_error"].values) < 0.1
+
+
+def test_solve_similarity__says_where_the_scale_is_an_assumption(milled):
+    assert estimate(milled[0]).attrs["scale"] == "isotropic texture"
+    assert "scale" not in estimate(milled[0], isotropic=False).attrs

@@ -1,0 +1,144 @@
+"""What a person should know of the files and of the values that were taken."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .files import missing_numbers
+from .headers import Conflict, Sourced, agree, show
+from .scan import Part
+
+_WORDS = {"voltage_kv": ("voltage", "kV"), "pixel_size_nm": ("pixel_size", "nm")}
+_LIMITS = {"voltage_kv": (0.05, 60.0), "pixel_size_nm": (0.1, 100e3)}
+_THICKNESS = "slice_thickness_nm"
+
+
+def remarks(
+    parts: Sequence[Part],
+    window: tuple[slice, slice],
+    taken: Sequence[Mapping[str, Sourced]],
+    *,
+    by_argument: bool,
+) -> list[str]:
+    """Collect sentences, each once.
+
+    Parameters
+    ----------
+    parts
+        The files of each voltage.
+    window
+        Rows and columns that are kept.
+    taken
+        For each of the parts, what was taken for which attribute of a header.
+    by_argument
+        Whether the depths were given, so that doubts about the header's thickness do not matter.
+    """
+    texts = []
+    for part, values in zip(parts, taken, strict=True):
+        given = {_THICKNESS} if by_argument else set()
+        given |= {name for name, value in values.items() if _is_given(value)}
+        texts += [*_of_files(part, window), *_of_header(part, given)]
+        texts += contradictions(part, values)
+        texts += [text for name, value in values.items() for text in _beyond(name, *value)]
+    if not by_argument:
+        texts += _thicknesses(parts)
+    return list(dict.fromkeys(texts))
+
+
+def contradictions(part: Part, values: Mapping[str, Sourced]) -> list[str]:
+    """Compare what was given with every reading of the headers of a voltage."""
+    return [
+        text
+        for name, value in values.items()
+        if _is_given(value)
+        for text in _contradictions(part, name, value[0])
+    ]
+
+
+def both(varying: tuple[Sourced, Sourced]) -> str:
+    """Say where two values were found."""
+    (first, here), (other, there) = varying
+    return f"{here} says {show(first)}, {there} says {show(other)}"
+
+
+def untold(name: str, part: Part) -> str:
+    """Say that no header tells a value, and why not where they say something of it."""
+    reasons = [found.text for found in _conflicts(part, name)]
+    return "; ".join([f"the headers of {part.name} do not tell it", *reasons])
+
+
+def _is_given(value: Sourced) -> bool:
+    return value[1].startswith("argument")
+
+
+def _of_files(part: Part, window: tuple[slice, slice]) -> list[str]:
+    texts = []
+    missing = missing_numbers(part.slices.numbers or ())
+    if missing:
+        texts.append(f"slices {missing} are missing in {part.name}; they become gaps in z")
+    rows = part.header.scanned_rows
+    if rows is not None and window[0].stop > rows:
+        texts.append(
+            f"{part.name} has {part.layout.height} rows, of which {rows} were scanned: the rest is "
+            f"a data bar; crop={{'y': (0, {rows})}} cuts it"
+        )
+    return texts
+
+
+def _of_header(part: Part, given: set[str]) -> list[str]:
+    """Return the conflicts of values that were not given, and of the beam and the detector."""
+    header = part.header
+    texts = [f"{part.name}: {found.text}" for found in header.conflicts if found.name not in given]
+    if header.beam not in (None, "electron"):
+        texts.append(f"{part.name} was imaged with the beam {header.beam!r}, not with electrons")
+    mixed = [name for name in ("beam", "detector") if name in part.varying]
+    texts += [
+        f"{part.name} mixes images: {name} of {both(part.varying[name])}; each is a stack"
+        for name in mixed
+    ]
+    return texts
+
+
+def _contradictions(part: Part, name: str, value: Any) -> list[str]:
+    """Say where no reading agrees with what was given; one that does explains the others."""
+    told = getattr(part.header, name)
+    if told is None:
+        return []
+    readings = [(told, f"{part.header.origins[name]} of {part.name}")]
+    readings = list(part.varying.get(name, readings))
+    others = [other for found in _conflicts(part, name) for other in found.others]
+    word, unit = _WORDS[name]
+    return [
+        f"{word} {show(value)} {unit} was given, {where} says {show(reading)} {unit}; "
+        "what was given is taken"
+        for reading, where in readings
+        if not any(agree(value, one) for one in (reading, *others))
+    ]
+
+
+def _conflicts(part: Part, name: str) -> list[Conflict]:
+    return [found for found in part.header.conflicts if found.name == name]
+
+
+def _thicknesses(parts: Sequence[Part]) -> list[str]:
+    """Compare the thickness of the slices in the headers of all voltages: they are the same."""
+    told = [(part, getattr(part.header, _THICKNESS)) for part in parts]
+    known = [(part.name, value) for part, value in told if value is not None]
+    return [
+        f"slice_thickness should be one; {known[0][0]} says {show(known[0][1])} nm, "
+        f"{name} says {show(value)} nm"
+        for name, value in known[1:]
+        if not agree(value, known[0][1])
+    ]
+
+
+def _beyond(name: str, value: Any, origin: str) -> list[str]:
+    """Ask for the unit of a value that no microscope has."""
+    word, unit = _WORDS[name]
+    low, high = _LIMITS[name]
+    sizes = value if isinstance(value, tuple) else (value,)
+    if all(low <= size <= high for size in sizes):
+        return []
+    return [
+        f"{word} is {show(value)} {unit} ({origin}), beyond {low:g} to {high:g} {unit}: is it in "
+        f"{unit}?"
+    ]

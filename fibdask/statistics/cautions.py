@@ -1,0 +1,116 @@
+"""What a reader of statistics must know beside the numbers, in sentences."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from ..conventions import ASSUMED_ISOTROPY, AXES, FibdaskWarning, axis_spacing, known_planes
+
+UNDECAYED = 0.05
+"""Share of the lineal path at its last lag, above which what lies beyond matters."""
+
+_UNLIKE = 1.5  # ratio of voxel sides as imaged
+
+
+def statistics_warnings(results: xr.Dataset) -> list[str]:
+    """Return what must be known beside the numbers of a dataset of statistics.
+
+    Parameters
+    ----------
+    results
+        As of `phase_statistics`, `patch_statistics` or `isotropy_errors`; what follows from the
+        numbers is told once they are computed.
+
+    Returns
+    -------
+    list of str
+        Sentences: what the attribute `warnings` tells of the phase (planes left out, slices
+        much coarser than pixels, a depth whose scale is an assumption), then ligament diameters
+        that are cut short by the end of the volume or of `max_lag`, or that there are not.
+    """
+    found = list(np.atleast_1d(results.attrs.get("warnings", [])))
+    if "lineal_path_remainder" in results and results.chunks == {}:
+        remainder = results["lineal_path_remainder"]
+        axes = remainder["axis"].values.tolist()
+        found += _unknown(axes, remainder.values) + _undecayed(axes, remainder.values)
+        found += _cut_short(results)
+    return [str(text) for text in dict.fromkeys(found)]
+
+
+def phase_warnings(phase: xr.DataArray) -> list[str]:
+    """Return what must be known of a phase, from its coordinates alone."""
+    known = known_planes(phase)
+    found = []
+    if not known.all():
+        found.append(
+            f"{np.count_nonzero(~known)} of {len(known)} planes are not measured; they are left out"
+        )
+    z = phase["z"]
+    if z.attrs.get("scale") == ASSUMED_ISOTROPY:
+        found.append(
+            "the slice thickness takes its scale from the images, whose texture was assumed to be "
+            "isotropic: isotropy errors prove nothing"
+        )
+    if unlike := _unlike_sides(phase):
+        found.append(
+            f"voxels as imaged have sides of {unlike} (z, y, x): sampled coarser along one axis, "
+            "an isotropic structure has isotropy errors too, and a larger ligament diameter there"
+        )
+    return found
+
+
+def _unlike_sides(phase: xr.DataArray) -> str:
+    """Return the sides of voxels as imaged, in words, if their ratio matters."""
+    sides = [axis_spacing(phase, axis) for axis in AXES]
+    if "measured" in phase.coords:
+        depths = phase["z"].values[phase["measured"].values]
+        sides[0] = float(np.ptp(depths)) / (len(depths) - 1) if len(depths) > 1 else np.nan
+    known = [side for side in sides if np.isfinite(side)]
+    if not known or max(known) < _UNLIKE * min(known):
+        return ""
+    return " × ".join(f"{side:.4g}" for side in sides) + " nm"
+
+
+def _unknown(axes: Sequence[str], remainders: np.ndarray) -> list[str]:
+    """Return along which axes there is no ligament diameter, by what is left of L."""
+    return [
+        f"there is no ligament diameter along {axis}: it takes some solid, and voxels that count "
+        "beside one another"
+        for axis, left in zip(axes, remainders.tolist(), strict=True)
+        if np.isnan(left)
+    ]
+
+
+def _undecayed(axes: Sequence[str], remainders: np.ndarray) -> list[str]:
+    """Return along which axes ligament diameters are too small, by what is left of L."""
+    return [
+        f"the ligament diameter along {axis} is too small: {left:.2g} of the lineal path is left "
+        "where the volume ends"
+        for axis, left in zip(axes, remainders.tolist(), strict=True)
+        if left > UNDECAYED
+    ]
+
+
+def _cut_short(results: xr.Dataset) -> list[str]:
+    """Tell where isotropy errors compare diameters of which only a part is summed."""
+    path = results["lineal_path"]
+    left = (path.isel(lag=-1) / path.isel(lag=0)).values
+    cut = [
+        f"{share:.2g} along {axis}"
+        for axis, share in zip(path["axis"].values, left, strict=True)
+        if share > UNDECAYED
+    ]
+    if not cut:
+        return []
+    return [
+        "the isotropy error of the ligament diameter sums the lineal path up to max_lag = "
+        f"{int(path['lag'][-1])} voxels, where there is left of it: {', '.join(cut)}"
+    ]
+
+
+def warn_of_undecayed(axes: Sequence[str], remainders: np.ndarray) -> None:
+    """Warn of ligament diameters that are too small, by what is left of L."""
+    for text in _undecayed(axes, remainders):
+        warnings.warn(text, FibdaskWarning, stacklevel=2)
