@@ -17,7 +17,7 @@ from ..conventions import (
     StackReadError,
     axis_spacing,
     is_regular,
-    recorded_steps,
+    known_planes,
 )
 from ..io import open_stack
 from .folder import SUMMARY, RunFolder
@@ -106,26 +106,13 @@ def _check_planes(path: str | Path, stack: xr.Dataset) -> None:
             f"{thickness.max():.4g} nm apart; a TIFF holds one spacing: reposition the slices first"
         )
         raise ConventionError(msg)
-    gaps = _open_gaps(stack)
+    gaps = ~known_planes(stack["phase"])
     if gaps.any():
         msg = (
             f"{gaps.sum()} of {gaps.size} planes of {path} hold no data, the first is plane "
             f"{int(gaps.argmax())}; a TIFF would show them as pore: inpaint the gaps first"
         )
         raise ConventionError(msg)
-
-
-def _open_gaps(stack: xr.Dataset) -> np.ndarray:
-    """Return which planes (z, bool) are neither measured nor filled since they were laid out."""
-    steps = [str(record["step"]) for record in recorded_steps(stack)]
-    laid_out, filled = (
-        max((n for n, step in enumerate(steps) if step == name), default=-1)
-        for name in ("reposition_slices", "inpaint_gaps")
-    )
-    if "measured" not in stack.variables or filled > laid_out:
-        return np.zeros(stack.sizes["z"], bool)
-    gaps: np.ndarray = ~stack["measured"].values
-    return gaps
 
 
 def write_tiff(phase: xr.DataArray, out: Path, *, largest: int = _LARGEST_TIFF) -> None:
@@ -143,6 +130,7 @@ def write_tiff(phase: xr.DataArray, out: Path, *, largest: int = _LARGEST_TIFF) 
             dtype="uint8",
             photometric="minisblack",
             resolution=(1 / axis_spacing(phase, "x"), 1 / axis_spacing(phase, "y")),
+            resolutionunit="none",  # that of the description
             description=text if big else None,
             metadata=None if big else told,
         )

@@ -75,7 +75,7 @@ def format_description(record: Mapping[str, Any]) -> str:
         given = {key: value for key, value in step["parameters"].items() if value is not None}
         parameters = ", ".join(f"{key} = {value}" for key, value in given.items())
         lines.append(f"  step: {step['step']}: {parameters}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def describe_run(path: str | Path) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def format_run(record: Mapping[str, Any]) -> str:
         lines.append(f"  store {name}{state}{held}")
     if record["stores_of_earlier_runs"]:
         lines.append(f"  of earlier runs: {', '.join(record['stores_of_earlier_runs'])}")
-    return "\n".join([*lines, "", *map(one_line, record["recipe"].splitlines())])
+    return "\n".join(map(one_line, [*lines, "", *record["recipe"].splitlines()]))
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
