@@ -197,7 +197,7 @@ def _labelling(
     phase: xr.DataArray, connectivity: int = 6, of: Chosen = "solid", mask: Mask = None
 ) -> tuple[Labelling, tuple[Any, ...], Grid]:
     """Return what labels blocks, its inputs, and the blocks."""
-    require_phase(phase)
+    phase = require_phase(phase)
     check_choice(of)
     if connectivity not in kernels.RANKS:
         msg = f"connectivity must be 6, 18 or 26; got {connectivity!r}"
