@@ -5,9 +5,11 @@ from .curtaining import remove_curtaining
 from .registration import MOST_NEIGHBOURS, estimate_shifts, measure_pairs
 from .shifts import apply_shifts
 from .solving import solve_shifts
+from .uncertainty import PARTS
 
 __all__ = [
     "MOST_NEIGHBOURS",
+    "PARTS",
     "apply_shifts",
     "equalize_brightness",
     "estimate_shifts",

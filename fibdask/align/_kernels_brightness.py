@@ -34,9 +34,14 @@ def float_bins(image: np.ndarray) -> np.ndarray:
     return (ordered >> (32 - _FLOAT_BITS)) + FLOAT_BINS // 2
 
 
-def float_bin_grey(bins: np.ndarray) -> np.ndarray:
-    """Return the least grey value of bins of `float_bins`, float64."""
-    ordered = ((bins - FLOAT_BINS // 2) << (32 - _FLOAT_BITS)).astype(np.int32)
+def float_bin_ends(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest grey value of bins of `float_bins`, float64."""
+    first = (bins - FLOAT_BINS // 2) << (32 - _FLOAT_BITS)
+    return _unordered(first), _unordered(first + (1 << (32 - _FLOAT_BITS)) - 1)
+
+
+def _unordered(ordered: np.ndarray) -> np.ndarray:
+    ordered = ordered.astype(np.int32)
     return (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(np.float32).astype(np.float64)
 
 
@@ -61,7 +66,9 @@ def slice_corrections(counts: np.ndarray) -> np.ndarray:
         level = fitted[1] + (fitted[0] - 1) * grey
         scatter = np.stack([fitted[0], level]).std(axis=2, ddof=1) / np.sqrt(_PARTS)
         error = np.maximum(np.median(scatter[:, ~blank], axis=1), _MODEL_ERROR)
-        mean = NEUTRAL + (mean - NEUTRAL) * certain_share(mean, grey, error)
+        fitted_mean = mean[:, ~blank]
+        share = certain_share(fitted_mean, grey, error)
+        mean[:, ~blank] = NEUTRAL + (fitted_mean - NEUTRAL) * share
     mean[:, blank] = NEUTRAL
     return mean
 
@@ -149,8 +156,9 @@ def relative_grey(counts: np.ndarray) -> np.ndarray:
     """
     fitted = np.tile(NEUTRAL, len(counts))
     low, high = (_quantile_bins(counts, share) for share in (0.05, 0.95))
-    usual = np.median(high - low)
-    fit = (high - low > _BLANK * usual) & (counts.sum(axis=1) > 0)
+    counted = counts.sum(axis=1) > 0
+    usual = np.median((high - low)[counted])
+    fit = (high - low > _BLANK * usual) & counted
     if usual <= 0 or fit.sum() < 2:
         return fitted
     gain = (high - low)[fit] / usual

@@ -7,7 +7,15 @@ import numpy as np
 import xarray as xr
 
 from .. import blocks
-from ..conventions import DIMENSIONS, ConventionError, finish_stack, record_step, require
+from ..conventions import (
+    DIMENSIONS,
+    ConventionError,
+    covered_region,
+    finish_stack,
+    measured_slices,
+    record_step,
+    require,
+)
 from . import _kernels_brightness as kernels
 
 _LEAST_PIXELS = 16  # of an image along y and x
@@ -35,8 +43,8 @@ def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Datase
     Raises
     ------
     ConventionError
-        If an image has fewer than 16 pixels along y or x; when computed, if grey values are NaN
-        or infinite.
+        If fewer than 16 pixels along y or x are covered by every slice, or no slice is measured;
+        when computed, if grey values are NaN or infinite.
 
     Notes
     -----
@@ -58,19 +66,18 @@ def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Datase
     Slices with a range of grey values (5 to 95 %) of less than a quarter of the usual one, such
     as black ones, are left as they are, but for shading; in a stack of one slice only shading is
     found. Shading takes all parts of the image to hold the same material: without `shading`,
-    they need not.
+    they need not. Planes that are not `measured` count nowhere, nor do rows and columns that
+    alignment filled in any slice (`filled_share`).
 
     Counted are 32 KiB a slice and voltage.
     """
     stack = require(stack, "intensity")
     intensity = stack["intensity"]
-    if min(intensity.shape[2:]) < _LEAST_PIXELS:
-        msg = (
-            f"brightness is measured in images of at least {_LEAST_PIXELS} pixels along y and x; "
-            f"these have {intensity.shape[2]} x {intensity.shape[3]}"
-        )
-        raise ConventionError(msg)
-    grey_range, corrections = _fit(intensity.data, shading)
+    measured, window = measured_slices(stack), tuple(covered_region(stack).values())
+    _check_counted(measured, blocks.lengths(window))
+    places = tuple(_places(n)[part] for n, part in zip(intensity.shape[2:], window, strict=True))
+    counted = intensity.data[(slice(None), slice(None), *window)]
+    grey_range, corrections = _fit(counted, measured, places, shading=shading)
     data = blocks.map_blocks(
         Equalised(intensity.shape[1:], intensity.dtype),
         [intensity.data],
@@ -84,16 +91,32 @@ def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Datase
     return record_step(stack, "equalize_brightness", parameters, blocks.fingerprint(source))
 
 
-def _fit(intensity: Any, shading: bool) -> tuple[list[Any], Any]:
-    """Return the lazy range of grey values, none of 8 bits, and the corrections in its bins."""
+def _check_counted(measured: np.ndarray, sizes: tuple[int, ...]) -> None:
+    if min(sizes) < _LEAST_PIXELS:
+        msg = (
+            f"brightness is measured in images of at least {_LEAST_PIXELS} pixels along y and x "
+            f"that every slice covers; these have {sizes[0]} x {sizes[1]}"
+        )
+        raise ConventionError(msg)
+    if not measured.any():
+        msg = f"brightness is that of measured slices; none of {len(measured)} is measured"
+        raise ConventionError(msg)
+
+
+def _fit(
+    intensity: Any, measured: np.ndarray, places: tuple[np.ndarray, ...], *, shading: bool
+) -> tuple[list[Any], Any]:
+    """Return the lazy range of grey values, none of 8 bits, and the corrections in its bins.
+
+    Of an intensity whose rows and columns lie at `places`, and the slices that are measured.
+    """
     codes, grey_range = intensity, []
     voltages, slices, n_y, n_x = shape = intensity.shape
     if intensity.dtype != np.uint8:
         grid = ByVoltage(shape, (1, *blocks.block_grid(intensity).block[1:]))
+        counts, two = FloatCounts(measured), (voltages, 2)
         grey_range = [
-            blocks.reduce_blocks(
-                FloatCounts(), (intensity,), grid=grid, finish=GreyRange(), shape=(voltages, 2)
-            )
+            blocks.reduce_blocks(counts, (intensity,), grid=grid, finish=GreyRange(), shape=two)
         ]
         codes = blocks.map_blocks(
             GreyCodes(), (intensity,), shape=shape, dtype=np.uint8, parameters=grey_range
@@ -102,10 +125,10 @@ def _fit(intensity: Any, shading: bool) -> tuple[list[Any], Any]:
     most = max(blocks.BLOCK_BYTES // (tile[0] * tile[1]), 1)
     tiles = EachApart(shape, (1, min(most, _MOST_SLICES, slices), *tile))
     corrections = blocks.reduce_blocks(
-        TileCounts(tiles.block[1]),
+        TileCounts(tiles.block[1], measured),
         (codes,),
         grid=tiles,
-        finish=Corrections(tiles, shading),
+        finish=Corrections(tiles, places, shading),
         shape=(voltages, 2, slices + _FUNCTIONS),
     )
     return grey_range, corrections
@@ -153,9 +176,11 @@ class _OneBlock:
         return 48 * n_y * n_x
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FloatCounts(_OneBlock):
-    """Count grey values, rounded to 10 significant bits."""
+    """Count grey values of measured slices (z), rounded to 10 significant bits."""
+
+    measured: np.ndarray
 
     @property
     def size(self) -> int:
@@ -166,6 +191,8 @@ class FloatCounts(_OneBlock):
         """Return the counts of a block."""
         counts = np.zeros(self.size, np.int64)
         for v, k in np.ndindex(inputs[0].shape[:2]):
+            if not self.measured[region[1].start + k]:
+                continue
             image = inputs[0][v, k]
             if not np.isfinite(image).all():
                 msg = (
@@ -184,10 +211,9 @@ class GreyRange:
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """Return the lowest and highest grey value (voltage, 2)."""
         share = np.cumsum(counts, axis=1) / counts.sum(axis=1, keepdims=True)
-        ends = [[np.searchsorted(row, end) for end in (_OUTSIDE, 1 - _OUTSIDE)] for row in share]
-        grey = kernels.float_bin_grey(np.array(ends))
-        grey[:, 1] = np.where(grey[:, 1] > grey[:, 0], grey[:, 1], grey[:, 0] + 1)
-        return np.asarray(grey)
+        ends = np.array([np.searchsorted(row, (_OUTSIDE, 1 - _OUTSIDE)) for row in share])
+        low, high = kernels.float_bin_ends(ends)
+        return np.stack([low[:, 0], high[:, 1]], axis=1)
 
 
 @dataclass(frozen=True)
@@ -203,42 +229,48 @@ class GreyCodes(_OneBlock):
         return codes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TileCounts(_OneBlock):
-    """Count the codes of each slice of a tile; blocks at the end of the stack have fewer."""
+    """Count the codes of each measured slice of a tile; the last blocks have fewer slices."""
 
     slices: int
+    measured: np.ndarray
 
     @property
     def size(self) -> int:
         """Number of counts: 256 a slice."""
         return self.slices * kernels.GREY_BINS
 
-    def compute(self, _region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
         """Return the counts of a block, slice by slice."""
         counts = np.zeros((self.slices, kernels.GREY_BINS), np.int64)
-        for k, image in enumerate(inputs[0][0]):
+        for k in np.flatnonzero(self.measured[region[1]]):
+            image = inputs[0][0, k]
             counts[k] = np.bincount(image.ravel(), minlength=kernels.GREY_BINS)
         return counts.ravel()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Corrections:
-    """Finish counts of tiles with gains and offsets, of slices and of functions of the place."""
+    """Finish counts of tiles with gains and offsets, of slices and of functions of the place.
+
+    `places` are those of the rows and columns that are counted, -1 to 1 over the image.
+    """
 
     tiles: EachApart
+    places: tuple[np.ndarray, ...]
     shading: bool
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """Return gain and offset in bins (voltage, 2, z and functions)."""
-        voltages, slices, n_y, n_x = self.tiles.shape
+        voltages, slices = self.tiles.shape[:2]
         counts = counts.reshape(*self.tiles.counts, self.tiles.block[1], kernels.GREY_BINS)
         counts = np.moveaxis(counts, 4, 2)
         counts = counts.reshape(voltages, -1, *counts.shape[3:])[:, :slices]
         found = np.zeros((voltages, 2, slices + _FUNCTIONS))
         centres = (
-            np.array([_places(n)[i * step : (i + 1) * step].mean() for i in range(kernels.TILES)])
-            for n, step in zip((n_y, n_x), self.tiles.block[2:], strict=True)
+            np.array([along[i * step : (i + 1) * step].mean() for i in range(kernels.TILES)])
+            for along, step in zip(self.places, self.tiles.block[2:], strict=True)
         )
         places = kernels.shading_functions(*centres)
         for voltage, image in enumerate(counts):

@@ -23,6 +23,9 @@ _NEARBY = 31  # slices
 _ROUNDS = 15  # of reweighting
 _LEAST_SCALE = 0.05  # pixels: residuals below that are no outliers
 _OUTLIER = 1.0  # pixels
+_WANDER = 2.0  # pixels, that slices move against each other for nothing
+_LIKELY = 2 / 3  # of the evidence, for pairs that correlate as is usual
+_GAIN = 0.001  # of correlation, below which nothing is gained
 _TOLD = 5  # places in one warning
 _WEAK = 1e-6  # weight of the assumption that slices without a link did not move
 
@@ -58,7 +61,8 @@ def solve_shifts(pairs: xr.DataArray, *, detrend: str = "none") -> xr.Dataset:
     -----
     FibdaskWarning
         Where slices are not linked to those before, or to the reference voltage, by any pair:
-        they are taken not to have moved in between.
+        they are taken not to have moved in between. Where slices move by more than two pixels
+        in all, and pairs correlate no better for it.
 
     Notes
     -----
@@ -67,7 +71,8 @@ def solve_shifts(pairs: xr.DataArray, *, detrend: str = "none") -> xr.Dataset:
     if its best correlation is below 0.3 of the median, or most of its pairs, by number and
     weight, contradict the solution by more than a pixel. Flagged slices take no part; their
     shifts are interpolated over z. Nor do pairs whose `evidence` is below 1, which unrelated
-    slices have as well (see `measure_pairs`).
+    slices have as well (see `measure_pairs`); from 2/3 on it suffices where the correlation is at
+    least half of what is usual, at the same distance, of pairs above 1.
 
     Measurements over several slices are first reduced by what they exceed the chain of
     neighbours, in the median of 31 slices: structures that are inclined, or change with depth,
@@ -97,6 +102,7 @@ def solve_shifts(pairs: xr.DataArray, *, detrend: str = "none") -> xr.Dataset:
         if good.sum() > 1:
             slope = np.polyfit(z[good] - z[first], shifts[base, good], 1)[0]
             shifts -= slope * (z - z[first])[:, np.newaxis]
+    _warn_of_no_gain(pairs, shifts, links.between(flag == _GOOD))
     return _described(pairs, shifts, flag, residual, detrend)
 
 
@@ -191,7 +197,14 @@ def _best_correlation(pairs: xr.DataArray) -> np.ndarray:
 
 def _resemble(pairs: xr.DataArray) -> np.ndarray:
     """Return which pairs (voltage, z, neighbour) resemble each other by more than chance."""
-    return (_values(pairs, "evidence") >= 1) & (_values(pairs, "correlation_after") > 0)
+    evidence, after = (_values(pairs, name) for name in ("evidence", "correlation_after"))
+    sure = evidence >= 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of distances without any
+        usual = np.nanmedian(np.where(sure, after, np.nan), axis=1, keepdims=True)
+    # Images of few structures are near chance everywhere: there, alike is what is usual.
+    alike: np.ndarray = sure | ((evidence >= _LIKELY) & (after >= usual / 2))
+    return alike
 
 
 def _running_median(values: np.ndarray) -> np.ndarray:
@@ -357,6 +370,29 @@ def _breaks(pairs: xr.DataArray, piece: np.ndarray, good: np.ndarray, v: int) ->
             f"images at {voltages[v]:g} kV do not resemble those at {voltages[base]:g} kV "
             f"(correlation {found:.2g})"
         )
+
+
+def _warn_of_no_gain(pairs: xr.DataArray, shifts: np.ndarray, links: Links) -> None:
+    """Warn of shifts for which slices correlate no better than as imaged."""
+    numbers = pairs["neighbour"].values
+    before, after = (_values(pairs, f"correlation_{time}") for time in ("before", "after"))
+    for v, voltage in enumerate(pairs["voltage"].values):
+        moved = np.ptp(shifts[v], axis=0)
+        told = (links.place[0] == v) & (numbers[links.place[2]] > 0)
+        if moved.max() < _WANDER or not told.any():
+            continue
+        places = tuple(indices[told] for indices in links.place)
+        gain = after[places] - before[places]
+        if max(gain[places[2] == i].mean() for i in np.unique(places[2])) < _GAIN:
+            size = (moved * pairs.attrs["pixel_size"]).max()
+            text = (
+                f"moving slices at {voltage:g} kV by up to {size:.3g} nm gains nothing: pairs "
+                f"correlate by {np.mean(before[places]):.3f} before and "
+                f"{np.mean(after[places]):.3f} after; a drift too slow to be seen in them is not "
+                "told from structures that are inclined or change with depth; detrend='linear' "
+                "leaves its straight line in the images"
+            )
+            warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
 def _residual(links: Links, shifts: np.ndarray, pairs: xr.DataArray) -> np.ndarray:

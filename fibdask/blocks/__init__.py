@@ -23,7 +23,7 @@ from .execute import (
     values_target,
     write_array,
 )
-from .gather import gather_blocks
+from .gather import gather_blocks, gather_forecast
 from .locks import is_locked, locked
 from .memory import check_budget, format_bytes, least_memory
 from .monitor import BlockFailure, Monitor, StageReport
@@ -78,6 +78,7 @@ __all__ = [
     "format_bytes",
     "from_source",
     "gather_blocks",
+    "gather_forecast",
     "grow",
     "inner_chunks",
     "is_complete",

@@ -15,7 +15,8 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from .arrays import map_blocks
-from .regions import BlockList, Region
+from .memory import task_bytes
+from .regions import BlockList, Grid, Region
 
 
 def gather_blocks(
@@ -47,9 +48,7 @@ def gather_blocks(
     shape, dtype
         Of the result.
     """
-    records = map_blocks(
-        Records(function, grid), inputs, shape=(grid.size,), dtype=object, block=(1,)
-    )
+    records = _records(function, inputs, grid)
     name = f"gathered-{tokenize(finish, shape, dtype, records.name)}"
     keys = [(records.name, number) for number in range(grid.size)]
     # Bound to the function, because Dask may take tuples among arguments for keys.
@@ -57,6 +56,15 @@ def gather_blocks(
     graph = {(name, *(0,) * len(shape)): (combine, keys)}
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[records])
     return da.Array(layers, name, tuple((n,) for n in shape), dtype=dtype)
+
+
+def gather_forecast(function: Any, inputs: Sequence[Any], grid: BlockList) -> int:
+    """Return the predicted peak memory of a process that looks at one block, in bytes."""
+    return task_bytes(_records(function, inputs, grid), Grid((grid.size,), (1,)), 0)
+
+
+def _records(function: Any, inputs: Sequence[Any], grid: BlockList) -> da.Array:
+    return map_blocks(Records(function, grid), inputs, shape=(grid.size,), dtype=object, block=(1,))
 
 
 @dataclass(frozen=True)

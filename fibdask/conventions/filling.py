@@ -12,7 +12,7 @@ FILLED = "filled_share"
 _IN_PLANE = ("y", "x")
 
 
-def measured_slices(stack: xr.Dataset) -> np.ndarray:
+def measured_slices(stack: xr.Dataset | xr.DataArray) -> np.ndarray:
     """Return which planes (z) are measured, bool: all, if nothing says otherwise."""
     if "measured" not in stack.coords:
         return np.ones(stack.sizes["z"], bool)
@@ -35,7 +35,7 @@ def with_filled_share(
     return stack.assign_coords({FILLED: ("z", share, attrs)})
 
 
-def covered_region(stack: xr.Dataset) -> dict[str, slice]:
+def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
     """Return the rows and columns (y, x) of a stack that no measured slice has filled pixels in.
 
     Raises

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
+from .filling import measured_slices
 from .stack import recorded_steps
 from .variables import VOLUMES, attributes
 
@@ -17,9 +18,7 @@ def known_planes(volume: xr.DataArray) -> np.ndarray:
     Those that `measured` marks, and those that inpainting has filled in the volume of this name;
     without a mark, all.
     """
-    if "measured" not in volume.coords:
-        return np.ones(volume.sizes["z"], bool)
-    known: np.ndarray = volume["measured"].values
+    known = measured_slices(volume)
     if volume.name in _filled_volumes(volume):
         known = known | volume["inpainted"].values
     return known

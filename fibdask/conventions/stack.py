@@ -90,7 +90,8 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     attrs = attributes("slice_thickness") | {"nominal": float(nominal_thickness)}
     stack = stack.drop_vars("slice_thickness", errors="ignore")
     stack = stack.assign_coords(slice_thickness=("z", thickness, attrs))
-    stack = stack.set_coords([name for name in _OF_PLANES if name in stack.data_vars])
+    if of_planes := [name for name in _OF_PLANES if name in stack.data_vars]:
+        stack = stack.set_coords(of_planes)
     validate_stack(stack)
     return stack
 

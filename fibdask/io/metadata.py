@@ -78,7 +78,7 @@ def is_current(path: Path, files: Mapping[str, bytes], volumes: Iterable[str]) -
 
 def sweep_store(path: Path) -> None:
     """Remove what a killed write of metadata or small variables left behind."""
-    for pattern in ("*.partial", "*/*.partial", "*/c/*.partial"):
+    for pattern in ("*.partial", "*/*.partial", "*/*/*.partial"):
         for leftover in path.glob(pattern):
             leftover.unlink(missing_ok=True)
 

@@ -95,10 +95,14 @@ class Halve:
         return 0
 
 
-def multiscales(levels: Sequence[xr.Dataset]) -> dict[str, Any]:
-    """Return the `ome` attribute (version 0.5) of a store with these levels, finest first."""
-    names = volume_names(levels[0])
-    entries = [_multiscale(name, levels) for name in names]
+def multiscales(levels: Sequence[xr.Dataset], labels: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the `ome` attribute (version 0.5) of a store with these levels, finest first.
+
+    Volumes that are `labels` of others are described elsewhere.
+    """
+    names = [name for name in volume_names(levels[0]) if name not in labels]
+    folders = ["", *(f"{LEVEL_NAME.format(number)}/" for number in range(1, len(levels)))]
+    entries = [multiscale(name, levels, [f"{f}{name}" for f in folders]) for name in names]
     ome: dict[str, Any] = {"version": "0.5", "multiscales": entries}
     if "intensity" in names and levels[0]["intensity"].dtype.kind == "u":
         ome["omero"] = {"channels": _channels(levels[0])}
@@ -115,7 +119,8 @@ def _channels(stack: xr.Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def _multiscale(name: str, levels: Sequence[xr.Dataset]) -> dict[str, Any]:
+def multiscale(name: str, levels: Sequence[xr.Dataset], paths: Sequence[str]) -> dict[str, Any]:
+    """Return the description of one volume, whose levels lie at `paths`."""
     dims = [str(dim) for dim in levels[0][name].dims]
     axes = [
         {"name": dim, "type": "space", "unit": "nanometer"}
@@ -125,13 +130,13 @@ def _multiscale(name: str, levels: Sequence[xr.Dataset]) -> dict[str, Any]:
     ]
     datasets = [
         {
-            "path": name if number == 0 else f"{LEVEL_NAME.format(number)}/{name}",
+            "path": path,
             "coordinateTransformations": [
                 {"type": "scale", "scale": [_step(level, dim) for dim in dims]},
                 {"type": "translation", "translation": [_start(level, dim) for dim in dims]},
             ],
         }
-        for number, level in enumerate(levels)
+        for path, level in zip(paths, levels, strict=True)
     ]
     labels = is_label(name, levels[0][name])
     method = "mode of 2 x 2 x 2" if labels else "mean of 2 x 2 x 2"

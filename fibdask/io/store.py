@@ -2,8 +2,9 @@
 
 import shutil
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from ..blocks import (
     current_client,
     default_block,
     forecast,
+    from_source,
     inner_chunks,
     is_complete,
     is_derived,
     locked,
+    open_stored,
     origin,
     reduction_forecast,
     skip_array,
@@ -32,6 +35,7 @@ from ..blocks import (
     write_array,
 )
 from ..conventions import (
+    AXES,
     BlocksFailedError,
     ConventionError,
     FibdaskWarning,
@@ -41,6 +45,7 @@ from ..conventions import (
     volume_names,
 )
 from .guards import check_inputs, check_path, check_sample
+from .labels import describe_labels, drop_labels, label_names, label_path
 from .metadata import begin_store, finish_store, is_current, small_files, sweep_store, write_files
 from .opening import PROBABILITY_ATTRS, open_dataset, with_volumes
 from .paths import make_parent, new_path
@@ -63,8 +68,9 @@ def save_stack(
         Keep the finished blocks of an earlier run with the same inputs, parameters and version;
         of volumes derived by other means than fibdask's stages, nothing is kept.
     pyramid
-        Add coarser levels for viewers; by default where z is regular. OME-Zarr 0.5 metadata are
-        written wherever it is, because uneven depths cannot be expressed there.
+        Add coarser levels for viewers, and phases beside images once more, as their labels; by
+        default where z is regular. OME-Zarr 0.5 metadata are written wherever it is, because
+        uneven depths cannot be expressed there.
 
     Returns
     -------
@@ -170,10 +176,32 @@ def write_stack(
             if not _failed(reports):
                 finish_store(folder, level, small_files(level), None)
             levels.append(level)
+        labels = label_names(stack) if pyramid and not _failed(reports) else []
+        reports += _write_labels(path, levels, labels, execution)
         if not _failed(reports):
             _drop_levels(path, len(levels))
-            ome = multiscales(levels) if is_regular(stack) else None
+            drop_labels(path, labels, len(levels))
+            ome = multiscales(levels, labels) if is_regular(stack) else None
             finish_store(path, stack, small_files(stack), ome)
+    return reports
+
+
+def _write_labels(
+    path: Path, levels: Sequence[xr.Dataset], names: Sequence[str], execution: Execution
+) -> list[StageReport]:
+    """Write phases that are stored at all levels once more, as labels of images."""
+    reports: list[StageReport] = []
+    if names:
+        describe_labels(path, levels)
+    for name, (number, level) in product(names, enumerate(levels)):
+        folder = path / LEVEL_NAME.format(number) if number else path
+        stored = from_source(open_stored(folder / name, phase=True))
+        phase = level[[name]].assign({name: (AXES, stored, level[name].attrs)})
+        [volume] = volume_targets(phase, folder, execution.block_bytes)
+        target = replace(volume.target, path=label_path(path, name, number))
+        volume = replace(volume, target=target)
+        complete = target.path in _complete([volume], execution)
+        reports += _write_volume(volume, execution, f"{name} label", complete)
     return reports
 
 

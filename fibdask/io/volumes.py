@@ -310,16 +310,14 @@ def _volume_axes(data: Any) -> list[int]:
 
 def _declared_axes(data: Any) -> str | None:
     """Read the names of the axes that ilastik (vigra), HDF5 or an attribute tell; None if none."""
-    labels = [dimension.label for dimension in data.dims]
-    found: Any = labels if all(labels) else data.attrs.get("axes")
+    # h5py's own way to the labels ends the process on damaged files
+    found: Any = data.attrs.get("DIMENSION_LABELS", data.attrs.get("axes"))
     if "axistags" in data.attrs:
         found = [axis["key"] for axis in json.loads(_text(data.attrs["axistags"]))["axes"]]
     if found is None:
         return None
-    names = [
-        _text(name).casefold()
-        for name in np.ravel(list(_text(found)) if isinstance(found, str | bytes) else found)
-    ]
+    letters = list(_text(found)) if isinstance(found, str | bytes) else np.ravel(found)
+    names = [_text(letter).casefold() for letter in letters]
     known = len(names) == data.ndim and all(len(name) == 1 for name in names)
     return "".join(names) if known else None
 

@@ -115,12 +115,12 @@ def fraction_profile(profile: xr.DataArray, measured: np.ndarray | None) -> Figu
     figure = Figure(figsize=(9.6, 3.0), layout="constrained")
     axes = plot_axes(figure, figure.add_gridspec(1, 1)[0], "depth z (µm)", "solid fraction φ")
     z, values = profile["z"].values / 1000, profile.values
-    axes.axhline(values.mean(), color=INK, linewidth=1, linestyle="--", label="mean")
+    axes.axhline(np.nanmean(values), color=INK, linewidth=1, linestyle="--", label="mean")
     axes.plot(z, values, color=ACCENT, linewidth=1.2, label="planes")
     if measured is not None and len(measured) == len(z) and not measured.all():
         style: dict[str, Any] = {"color": ALARM, "markersize": 3, "label": "measured planes"}
         axes.plot(z[measured], values[measured], "o", **style)
-    axes.set_ylim(0, min(1.0, 1.25 * float(values.max()) + 0.02))
+    axes.set_ylim(0, min(1.0, 1.25 * float(np.nanmax(values)) + 0.02))
     axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower right")
     return figure
 

@@ -39,8 +39,10 @@ def write_report(
         Statistics of the last phase, any of `two_point_correlation` and `lineal_path` (axis, lag)
         with `distance` (axis, lag) in nm, `ligament_diameter` (axis) in nm, `solid_fraction` (),
         `solid_fraction_profile` (z), `isotropy_error` and `isotropy_noise` (statistic),
-        `misplaced` () and `misplaced_solid` () in %, `mean_dice` (); intervals (bound, …) of the
-        same names with `_interval`; or None.
+        `misplaced` () and `misplaced_solid` () in %, `mean_dice` (), and the same of the whole
+        volume with `volume_`; `true_solid_fraction` () and `true_ligament_diameter` (axis) in nm;
+        intervals (bound, …) of the same names with `_interval`; or None. What must be known
+        beside them, as `statistics_warnings` finds it, is listed.
     summary
         What is known of the run: `title`, `version`, `created`, `recipe` (TOML), `assumptions`
         ("voltage = 2"), and `stages`, a list of `name`, `blocks`, `blocks_run`, `blocks_skipped`,

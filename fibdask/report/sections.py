@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..conventions import recorded_steps, require
+from ..statistics import statistics_warnings
 from .figures import correlation_curves, embedded, fraction_profile
 from .markup import Section, card, paragraph, picture, table
 from .slices import geometry
@@ -41,25 +42,51 @@ def overview_section(
     cards = []
     if "solid_fraction" in statistics:
         detail = _interval(statistics, "solid_fraction", ".4f")
-        cards.append(card("Solid fraction φ", f"{float(statistics['solid_fraction']):.4f}", detail))
+        value = number(float(statistics["solid_fraction"]), ".4f")
+        cards.append(card("Solid fraction φ", value, detail))
     noise = isotropy(statistics, "isotropy_noise")
     for name, error in isotropy(statistics).items():
-        detail = f"{_STATISTICS[name]}; 0 is isotropic"
-        if name in noise:
-            detail += f", x against y {number(noise[name], '.4f')}"
+        detail = f"{_STATISTICS[name]}{_up_to(statistics)}; 0 is isotropic"
+        if np.isfinite(noise.get(name, np.nan)):
+            detail += f", x against y {noise[name]:.4f}"
         detail = detail if np.isfinite(error) else _unknown(stages)
         cards.append(card(f"Isotropy error of {_SYMBOLS[name]}", number(error, ".4f"), detail))
     if "ligament_diameter" in statistics:
-        sizes = diameters(statistics)
-        detail = ", ".join(f"{axis} {number(size, '.4g')}" for axis, size in sizes.items()) + " nm"
-        mean = number(float(np.mean(list(sizes.values()))), ".4g", " nm")
-        cards.append(card("Mean ligament diameter", mean, detail))
+        cards.append(_diameter_card(diameters(statistics)))
     if stages:
         cards += _size_cards(stages, _assumed(summary))
     if not cards:
         return None
     listed = "\n".join(cards)
-    return Section("overview", "Overview", f'<dl class="cards">\n{listed}\n</dl>')
+    body = f'<dl class="cards">\n{listed}\n</dl>{_cautions(statistics)}'
+    return Section("overview", "Overview", body)
+
+
+def _diameter_card(sizes: Mapping[str, float]) -> str:
+    """Show the mean diameter, along the axes where it is known; and say which those are."""
+    found = {axis: size for axis, size in sizes.items() if np.isfinite(size)}
+    detail = ", ".join(f"{axis} {size:.4g}" for axis, size in found.items())
+    detail += " nm" if found else ""
+    label = "Mean ligament diameter"
+    if len(found) < len(sizes):
+        missing = ", ".join(axis for axis in sizes if axis not in found)
+        detail += f"{'; ' if found else ''}not known along {missing}"
+        label += f" along {', '.join(found)}" if found else ""
+    mean = np.mean(list(found.values())) if found else np.nan
+    return card(label, number(float(mean), ".4g", " nm"), detail)
+
+
+def _cautions(statistics: xr.Dataset) -> str:
+    """List what must be known beside the numbers."""
+    found = [f"<li>{escape(text)}</li>" for text in statistics_warnings(statistics)]
+    if not found:
+        return ""
+    return f"<h3>To be known beside the numbers</h3>\n<ul>{''.join(found)}</ul>"
+
+
+def _up_to(statistics: xr.Dataset) -> str:
+    """Say up to which distance isotropy errors compare, if that is known."""
+    return f" up to {int(statistics['lag'][-1])} voxels" if "lag" in statistics else ""
 
 
 def _size_cards(stages: Mapping[str, xr.Dataset], assumed: set[str]) -> list[str]:
@@ -106,12 +133,16 @@ def profile_section(stages: Mapping[str, xr.Dataset], statistics: xr.Dataset) ->
     for stack in stages.values():
         if "measured" in stack.coords and stack.sizes["z"] == profile.sizes["z"]:
             measured = stack["measured"].values
-    values = profile.values
+    values = profile.values[np.isfinite(profile.values)]
+    if not len(values):
+        return None
     caption = (
         f"Share of solid in each of {count(len(values), 'plane')}: mean {values.mean():.4f}, "
         f"standard deviation {number(values.std(), '.2g')}, "
         f"from {values.min():.4f} to {values.max():.4f}."
     )
+    if missing := profile.size - len(values):
+        caption += f" {count(missing, 'plane')} without data."
     figure = embedded(fraction_profile(profile, measured), "svg")
     return Section("profile", "Solid fraction", picture(figure, "Solid fraction along z.", caption))
 
@@ -122,11 +153,9 @@ def statistics_section(statistics: xr.Dataset) -> Section | None:
     curves = {name: label for name, label in _CURVES.items() if name in statistics}
     errors = isotropy(statistics)
     if curves:
-        listed = ", ".join(
-            f"{_SYMBOLS[name]} {number(error, '.4f')}" for name, error in errors.items()
-        )
         caption = "Probability that both ends of a segment (S₂), or all of it (L), lie in solid."
-        caption += f" Isotropy errors: {listed}; 0 is isotropic." if errors else ""
+        if errors:
+            caption += f" Isotropy errors{_up_to(statistics)}: {_listed(errors)}; 0 is isotropic."
         caption += _error_bars(statistics)
         title = "Functions of distance along x, y and z."
         body.append(
@@ -135,6 +164,7 @@ def statistics_section(statistics: xr.Dataset) -> Section | None:
     rows = _number_rows(statistics)
     if rows:
         body.append(_number_table(rows, _confidence(statistics)))
+        body.append(_cautions(statistics))
     return Section("statistics", "Statistics", "\n".join(body)) if body else None
 
 
@@ -147,16 +177,17 @@ def _number_table(rows: list[tuple[str, str, str]], confidence: str) -> str:
 
 
 def _error_bars(statistics: xr.Dataset) -> str:
-    """Say what the bands are, and how large isotropy errors are by chance."""
+    """Say what the bands are, and how large isotropy errors are in the plane."""
     text = ""
     noise = isotropy(statistics, "isotropy_noise")
     if noise:
-        listed = ", ".join(
-            f"{_SYMBOLS[name]} {number(error, '.4f')}" for name, error in noise.items()
-        )
-        text += f" Noise floor, x against y: {listed}."
+        text += f" x against y: {_listed(noise)}; noise alone, if the plane is isotropic."
     confidence = _confidence(statistics)
     return text + (f" Bands: {confidence} confidence intervals." if confidence else "")
+
+
+def _listed(errors: Mapping[str, float]) -> str:
+    return ", ".join(f"{_SYMBOLS[name]} {number(error, '.4f')}" for name, error in errors.items())
 
 
 def _confidence(statistics: xr.Dataset) -> str:
@@ -172,20 +203,23 @@ def _interval(statistics: xr.Dataset, name: str, style: str, **place: str) -> st
         return ""
     ends = statistics[f"{name}_interval"].sel(place)
     lower, upper = (float(ends.sel(bound=bound)) for bound in ("lower", "upper"))
-    if not np.isfinite([lower, upper]).all():
+    if not np.isfinite(lower):
         return ""
-    return f"{number(lower, style)} to {number(upper, style)}"
+    end = f"to {number(upper, style)}" if np.isfinite(upper) else "or more"
+    return f"{number(lower, style)} {end}"
 
 
 def _number_rows(statistics: xr.Dataset) -> list[tuple[str, str, str]]:
     rows = []
     if "solid_fraction" in statistics:
         interval = _interval(statistics, "solid_fraction", ".5f")
-        rows.append(("solid fraction φ", f"{float(statistics['solid_fraction']):.5f}", interval))
+        value = number(float(statistics["solid_fraction"]), ".5f")
+        rows.append(("solid fraction φ", value, interval))
     if "ligament_diameter" in statistics:
         for axis, size in diameters(statistics).items():
             interval = _interval(statistics, "ligament_diameter", ".4g", axis=axis)
-            rows.append((f"ligament diameter along {axis}", number(size, ".4g", " nm"), interval))
+            value = number(size, ".4g", " nm")
+            rows.append((f"ligament diameter along {axis}", value, interval))
     for label, key in (("", "isotropy_error"), (", x against y", "isotropy_noise")):
         for name, error in isotropy(statistics, key).items():
             interval = _interval(statistics, key, ".5f", statistic=name)
@@ -195,16 +229,35 @@ def _number_rows(statistics: xr.Dataset) -> list[tuple[str, str, str]]:
 
 
 def accuracy_section(statistics: xr.Dataset) -> Section | None:
-    """List the errors against the truth."""
+    """List the errors against the truth, and sizes beside the true ones."""
     rows = [
-        (label, number(float(statistics[name]), ".4g", unit))
+        (prefix + label, number(float(statistics[key + name]), ".4g", unit))
+        for key, prefix in (("", ""), ("volume_", "whole volume: "))
         for name, (label, unit) in _ACCURACY.items()
-        if name in statistics
+        if key + name in statistics
     ]
-    if not rows:
-        return None
-    body = table(("Segmentation against the truth", "Value"), rows, numbers=(1,), style="narrow")
-    return Section("accuracy", "Accuracy", body)
+    body = []
+    if rows:
+        errors = ("Segmentation against the truth", "Value")
+        body.append(table(errors, rows, numbers=(1,), style="narrow"))
+    if sizes := _true_sizes(statistics):
+        beside = ("Structure", "Measured", "Truth")
+        body.append(table(beside, sizes, numbers=(1, 2), style="narrow"))
+    return Section("accuracy", "Accuracy", "\n".join(body)) if body else None
+
+
+def _true_sizes(statistics: xr.Dataset) -> list[tuple[str, ...]]:
+    """Return solid fraction and diameters, as measured and as they truly are."""
+    rows: list[tuple[str, ...]] = []
+    if {"solid_fraction", "true_solid_fraction"} <= set(statistics.data_vars):
+        pair = statistics["solid_fraction"], statistics["true_solid_fraction"]
+        rows.append(("solid fraction φ", *(number(float(value), ".5f") for value in pair)))
+    if {"ligament_diameter", "true_ligament_diameter"} <= set(statistics.data_vars):
+        found, true = diameters(statistics), diameters(statistics, "true_ligament_diameter")
+        for axis in found:
+            pair_nm = (number(size, ".4g", " nm") for size in (found[axis], true[axis]))
+            rows.append((f"ligament diameter along {axis}", *pair_nm))
+    return rows
 
 
 def isotropy(statistics: xr.Dataset, key: str = "isotropy_error") -> dict[str, float]:
@@ -215,9 +268,9 @@ def isotropy(statistics: xr.Dataset, key: str = "isotropy_error") -> dict[str, f
     return {str(n): float(errors.sel(statistic=n)) for n in errors["statistic"].values}
 
 
-def diameters(statistics: xr.Dataset) -> dict[str, float]:
-    """Return the ligament diameters in nm by axis, x first."""
-    sizes = statistics["ligament_diameter"]
+def diameters(statistics: xr.Dataset, key: str = "ligament_diameter") -> dict[str, float]:
+    """Return the ligament diameters in nm, or the true ones, by axis, x first."""
+    sizes = statistics[key]
     return {str(a): float(sizes.sel(axis=a)) for a in sorted(sizes["axis"].values)}
 
 

@@ -6,9 +6,9 @@ _ROUNDING = 9  # digits after the point, of shares and of lengths in nm: what is
 
 
 def number(value: float, style: str, unit: str = "") -> str:
-    """Return a number; one that is only rounding is 0, one that is not known is a dash."""
+    """Return a number; one that is only rounding is 0, one that is not known is named so."""
     if not np.isfinite(value):
-        return "–"
+        return "not known"
     return f"{round(float(value), _ROUNDING) + 0.0:{style}}{unit}"  # + 0.0: of -0 it makes 0
 
 

@@ -5,13 +5,14 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..conventions import VERSION, FibdaskError, FibdaskWarning, RecipeError
-from .shown import lines
+from ..conventions import VERSION, BlocksFailedError, FibdaskError, FibdaskWarning, RecipeError
+from .shown import lines, one_line
 
 
 def _say(text: str, *, quiet: bool = False) -> None:
@@ -41,7 +42,9 @@ def _options(*names: str) -> Callable[[Any], Any]:
         "cluster": click.option(
             "--cluster", type=click.Choice(["local"]), help="Kind of cluster to start."
         ),
-        "fresh": click.option("--fresh", is_flag=True, help="Make everything anew."),
+        "fresh": click.option(
+            "--fresh", is_flag=True, help="Make everything anew; what lies there is removed."
+        ),
     }
 
     def decorate(command: Any) -> Any:
@@ -282,8 +285,10 @@ def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, qu
     from .exporting import measure_stack, write_statistics
     from .info import format_statistics, statistics_record
 
-    with _client({"scheduler": None, "workers": None, "threads": 1, "memory": None}, None):
-        results = measure_stack(stack, max_lag=max_lag)
+    options = {"scheduler": None, "workers": None, "threads": 1, "memory": None}
+    quiet_work = quiet or as_json or not sys.stdout.isatty()
+    connect = partial(_client, options, None)  # once the stack is known to be there
+    results = measure_stack(stack, max_lag=max_lag, connect=connect, quiet=quiet_work)
     if csv_path:
         write_statistics(results, Path(csv_path))
     _print(statistics_record(results), format_statistics(results), as_json=as_json, quiet=quiet)
@@ -323,7 +328,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any) 
     """Print a warning; where in the code it arose is told of other packages' only."""
     own = issubclass(category, FibdaskWarning)
     where = "" if own else f" ({place[0]}:{place[1]})"
-    click.echo(f"warning: {lines(message)}{where}", err=True)
+    click.echo(f"warning: {one_line(message)}{where}", err=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -339,10 +344,11 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("interrupted; run again to go on", err=True)
         sys.exit(1)
     except FibdaskError as error:
-        click.echo(f"error: {lines(error)}", err=True)
+        text = lines(error) if isinstance(error, BlocksFailedError) else one_line(error)
+        click.echo(f"error: {text}", err=True)
         sys.exit(2 if isinstance(error, RecipeError) else 1)
-    except OSError as error:  # a full disk, a folder that may not be written
-        click.echo(f"error: {lines(error)}", err=True)
+    except (OSError, MemoryError) as error:  # a full disk, a folder that may not be written
+        click.echo(f"error: {one_line(error) or 'this machine has not enough memory'}", err=True)
         sys.exit(1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..align import MOST_NEIGHBOURS, apply_shifts, estimate_shifts
+from ..align import MOST_NEIGHBOURS, PARTS, apply_shifts, estimate_shifts
 from ..conventions import FibdaskWarning, require
 from ..thickness import apply_slice_thickness, estimate_slice_thickness
 
@@ -32,6 +32,8 @@ class Estimate:
         before, and refuses what `apply` would.
     moves_voxels
         Whether volumes change; if not, they are not stored anew.
+    more
+        Number of measurements after those of all rounds.
     widest
         Values of options that measurements of later rounds may go up to by themselves.
     """
@@ -40,6 +42,7 @@ class Estimate:
     apply: Callable[..., xr.Dataset]
     expected: Callable[..., xr.Dataset]
     moves_voxels: bool
+    more: int = 0
     widest: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -123,6 +126,7 @@ ESTIMATES = {
         apply_shifts,
         _unmoved,
         moves_voxels=True,
+        more=PARTS,
         widest={"neighbours": MOST_NEIGHBOURS},
     ),
     THICKNESS: Estimate(

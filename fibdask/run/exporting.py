@@ -17,17 +17,13 @@ from ..conventions import (
     StackReadError,
     axis_spacing,
     is_regular,
-    recorded_steps,
+    known_planes,
 )
 from ..io import open_stack
-from ..statistics import (
-    connected_fraction,
-    percolates,
-    phase_statistics,
-    specific_surface_area,
-)
 from .folder import SUMMARY, RunFolder
+from .measuring import measure_phase
 from .results import final_stack, reopen
+from .stages import phase_of
 
 DEFAULT_LAG = 128
 """Voxels up to which statistics of a stack are measured, where nothing else is said."""
@@ -110,26 +106,13 @@ def _check_planes(path: str | Path, stack: xr.Dataset) -> None:
             f"{thickness.max():.4g} nm apart; a TIFF holds one spacing: reposition the slices first"
         )
         raise ConventionError(msg)
-    gaps = _open_gaps(stack)
+    gaps = ~known_planes(stack["phase"])
     if gaps.any():
         msg = (
             f"{gaps.sum()} of {gaps.size} planes of {path} hold no data, the first is plane "
             f"{int(gaps.argmax())}; a TIFF would show them as pore: inpaint the gaps first"
         )
         raise ConventionError(msg)
-
-
-def _open_gaps(stack: xr.Dataset) -> np.ndarray:
-    """Return which planes (z, bool) are neither measured nor filled since they were laid out."""
-    steps = [str(record["step"]) for record in recorded_steps(stack)]
-    laid_out, filled = (
-        max((n for n, step in enumerate(steps) if step == name), default=-1)
-        for name in ("reposition_slices", "inpaint_gaps")
-    )
-    if "measured" not in stack.variables or filled > laid_out:
-        return np.zeros(stack.sizes["z"], bool)
-    gaps: np.ndarray = ~stack["measured"].values
-    return gaps
 
 
 def write_tiff(phase: xr.DataArray, out: Path, *, largest: int = _LARGEST_TIFF) -> None:
@@ -147,6 +130,7 @@ def write_tiff(phase: xr.DataArray, out: Path, *, largest: int = _LARGEST_TIFF) 
             dtype="uint8",
             photometric="minisblack",
             resolution=(1 / axis_spacing(phase, "x"), 1 / axis_spacing(phase, "y")),
+            resolutionunit="none",  # that of the description
             description=text if big else None,
             metadata=None if big else told,
         )
@@ -160,15 +144,9 @@ def _planes(phase: xr.DataArray) -> Iterator[np.ndarray]:
             yield np.where(image == 1, np.uint8(255), np.uint8(0))
 
 
-def measure_stack(path: str | Path, *, max_lag: int) -> xr.Dataset:
-    """Compute the statistics of a stored phase, with its surface and connectivity."""
-    phase = find_phase(path)["phase"]
-    lazy = phase_statistics(phase, max_lag=max_lag).assign(
-        specific_surface_area=specific_surface_area(phase),
-        connected_fraction=connected_fraction(phase),
-        percolates=percolates(phase),
-    )
-    return lazy.compute()
+def measure_stack(path: str | Path, *, max_lag: int, **options: Any) -> xr.Dataset:
+    """Compute the statistics of a stored phase; options as of `measure_phase`."""
+    return measure_phase(phase_of(find_phase(path)), max_lag=max_lag, **options)
 
 
 def stored_statistics(path: str | Path, *, max_lag: int | None) -> xr.Dataset:

@@ -10,6 +10,8 @@ import xarray as xr
 from ..blocks import format_bytes
 from ..conventions import VOLUMES, axis_spacing, is_regular, recorded_steps
 from ..io import open_stack
+from ..report.words import uniform
+from ..statistics import statistics_warnings
 from .folder import RunFolder
 from .ownership import earlier_run
 from .results import done_stores
@@ -21,6 +23,7 @@ def describe_stack(path: str | Path) -> dict[str, Any]:
     """Return what a stored stack holds."""
     stack = open_stack(path)
     thickness = stack["slice_thickness"].values
+    thickness = thickness[: max(len(thickness) - 1, 1)]  # nothing ends the last slice
     return {
         "path": str(path),
         "sizes": {str(dim): int(n) for dim, n in stack.sizes.items()},
@@ -39,7 +42,7 @@ def describe_stack(path: str | Path) -> dict[str, Any]:
         "z_regular": is_regular(stack),
         "slice_thickness_nm": {
             "mean": float(np.mean(thickness)),
-            "std": float(np.std(thickness)),
+            "std": 0.0 if uniform(thickness) else float(np.std(thickness)),
             "min": float(np.min(thickness)),
             "max": float(np.max(thickness)),
         },
@@ -72,7 +75,7 @@ def format_description(record: Mapping[str, Any]) -> str:
         given = {key: value for key, value in step["parameters"].items() if value is not None}
         parameters = ", ".join(f"{key} = {value}" for key, value in given.items())
         lines.append(f"  step: {step['step']}: {parameters}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def describe_run(path: str | Path) -> dict[str, Any]:
@@ -103,7 +106,7 @@ def format_run(record: Mapping[str, Any]) -> str:
         lines.append(f"  store {name}{state}{held}")
     if record["stores_of_earlier_runs"]:
         lines.append(f"  of earlier runs: {', '.join(record['stores_of_earlier_runs'])}")
-    return "\n".join([*lines, "", *map(one_line, record["recipe"].splitlines())])
+    return "\n".join(map(one_line, [*lines, "", *record["recipe"].splitlines()]))
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
@@ -150,11 +153,12 @@ def table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
 
 
 def statistics_record(results: xr.Dataset) -> dict[str, Any]:
-    """Return statistics as plain numbers."""
-    return {
+    """Return statistics as plain numbers, with `warnings`, what must be known beside them."""
+    numbers = {
         str(name): {"dims": [str(d) for d in array.dims], "values": _plain(array.values)}
         for name, array in results.variables.items()
     }
+    return numbers | {"warnings": statistics_warnings(results)}
 
 
 def _plain(values: np.ndarray) -> Any:
@@ -168,30 +172,45 @@ def format_statistics(results: xr.Dataset) -> str:
     """Format the numbers of a statistics dataset for people, with their intervals if known."""
     lines = [f"solid fraction: {_number(results, 'solid_fraction', '.4f')}"]
     for axis in results["ligament_diameter"]["axis"].values:
-        size = _number(results, "ligament_diameter", ".2f", axis=axis)
-        lines.append(f"mean ligament diameter along {axis}: {size} nm")
+        size = _number(results, "ligament_diameter", ".2f", " nm", axis=axis)
+        lines.append(f"mean ligament diameter along {axis}: {size}")
     for name in results["isotropy_error"]["statistic"].values:
         error = _number(results, "isotropy_error", ".4f", statistic=name)
         if "isotropy_noise" in results:
             error += "; x against y " + _number(results, "isotropy_noise", ".4f", statistic=name)
         lines.append(f"isotropy error of {str(name).replace('_', ' ')}: {error}")
-    if "specific_surface_area" in results:
-        surface = float(results["specific_surface_area"])
-        connected = float(results["connected_fraction"])
-        through = [str(a) for a in results["axis"].values if results["percolates"].sel(axis=a)]
-        lines.append(f"specific surface area: {surface:.4g} / nm")
-        lines.append(f"largest connected piece: {100 * connected:.1f} % of the solid")
-        lines.append(f"a piece joins both faces along: {', '.join(through) or 'no axis'}")
+    if "lag" in results:
+        lines.append(f"isotropy errors are of distances up to {int(results['lag'][-1])} voxels")
+    lines += _surface_and_connectivity(results)
     if "solid_fraction_interval" in results:
         confidence = results["solid_fraction_interval"].attrs["confidence"]
         lines.append(f"in brackets: {100 * confidence:g} % confidence intervals")
+    lines += [f"mind: {text}" for text in statistics_warnings(results)]
     return "\n".join(lines)
 
 
-def _number(results: xr.Dataset, name: str, style: str, **place: Any) -> str:
-    text = f"{float(results[name].sel(place)):{style}}"
-    if f"{name}_interval" not in results:
-        return text
-    ends = results[f"{name}_interval"].sel(place)
-    lower, upper = (f"{float(ends.sel(bound=bound)):{style}}" for bound in ("lower", "upper"))
-    return f"{text} [{lower}, {upper}]"
+def _surface_and_connectivity(results: xr.Dataset) -> list[str]:
+    lines = []
+    if "specific_surface_area" in results:
+        surface = _number(results, "specific_surface_area", ".4g", " / nm")
+        lines.append(f"specific surface area: {surface}")
+    if "connected_fraction" in results:
+        connected = float(results["connected_fraction"])
+        through = [str(a) for a in results["axis"].values if results["percolates"].sel(axis=a)]
+        lines.append(f"largest connected piece: {100 * connected:.1f} % of the solid")
+        lines.append(f"a piece joins both faces along: {', '.join(through) or 'no axis'}")
+    return lines
+
+
+def _number(results: xr.Dataset, name: str, style: str, unit: str = "", **place: Any) -> str:
+    """Return a number with its unit and its interval, if there is one."""
+    value = float(results[name].sel(place))
+    if np.isnan(value):
+        return "not known"
+    text = f"{value:{style}}"
+    if f"{name}_interval" in results:
+        ends = results[f"{name}_interval"].sel(place)
+        lower, upper = (float(ends.sel(bound=bound)) for bound in ("lower", "upper"))
+        if np.isfinite(lower):
+            text += f" [{lower:{style}}, " + (f"{upper:{style}}]" if np.isfinite(upper) else "∞)")
+    return text + unit

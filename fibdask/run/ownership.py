@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Earlier:
 
     def __str__(self) -> str:
         """Say what lies there, of which recipe and input, and of when."""
-        stores = f"the stores {', '.join(self.stores)}" if self.stores else "results"
+        stores = f"the stores {', '.join(self.stores)}" if self.stores else "no stores"
         if self.recipe is None:
             return f"{stores} of an unknown run"
         read = " and ".join(str(path) for path in input_paths(self.recipe))
@@ -60,10 +60,10 @@ def earlier_run(folder: RunFolder) -> Earlier | None:
         return Earlier(None, "", stores) if stores else None
     summary = folder.read()
     try:
-        tables = tomllib.loads(summary["recipe"])
-    except tomllib.TOMLDecodeError:
-        tables = {}
-    tables.pop("title", None)
+        content = tomllib.loads(summary["recipe"])
+    except (ValueError, RecursionError):
+        content = {}
+    tables = {name: table for name, table in content.items() if isinstance(table, Mapping)}
     recipe = Recipe(summary["title"], tables) if tables else None
     return Earlier(recipe, summary["created"], stores)
 
@@ -79,12 +79,13 @@ def check_owner(folder: RunFolder, recipe: Recipe) -> None:
         Saying what lies there.
     """
     earlier = earlier_run(folder)
-    if earlier is None:
+    if earlier is None or not earlier.stores:
         return
     if difference := _difference(folder, earlier, recipe):
         msg = (
             f"output path {folder.path} holds {earlier}; this is another recipe: {difference}. "
-            "Choose another output path, or --fresh (resume=False), which removes what lies there"
+            "Choose another output path, take the stores away, or use --fresh (resume=False), "
+            "which removes what lies there"
         )
         raise RecipeError(msg)
 
@@ -97,7 +98,7 @@ def _difference(folder: RunFolder, earlier: Earlier, recipe: Recipe) -> str:
     if foreign:
         return f"it makes no {', '.join(foreign)}"
     if earlier.recipe is None:
-        return "nobody knows which one made the stores" if earlier.stores else ""
+        return "nobody knows which one made the stores"
     if first_name(earlier.recipe) != first_name(recipe):
         return f"it begins with {first_name(recipe)}, not {first_name(earlier.recipe)}"
     if earlier.recipe.title != recipe.title:

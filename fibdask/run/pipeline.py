@@ -19,6 +19,7 @@ from ..blocks import (
 from ..conventions import VOLUMES, FibdaskError, FibdaskWarning
 from ..io import open_stack
 from ..io.store import raise_failures, write_stack
+from ..statistics import statistics_warnings
 from .estimates import ESTIMATES
 from .folder import COUNTS, LOG, RunFolder
 from .ownership import check_owner, remove_earlier, replaced_input
@@ -117,6 +118,7 @@ class Pipeline:
         self.folder.check()
         if resume:
             check_owner(self.folder, recipe)
+        self._structure: xr.Dataset | None = None
 
     def run(self, client: distributed.Client | None) -> xr.Dataset:
         """Run all stages, then write the report, whatever happened."""
@@ -156,7 +158,9 @@ class Pipeline:
         last = ([first, *names])[-1]
         if not is_stored(stack):
             stack = self._keep(first, stack, list(VOLUMES), last=last == first)
-        if "simulate" not in names:
+        if "simulate" in names:
+            self._structure = stack
+        else:
             self.stacks[first] = stack
         for name in names:
             stack = self._call(name, stack)
@@ -214,8 +218,11 @@ class Pipeline:
         """Compute the statistics, each reduction once, and store them."""
         self._stage, self._reports = STATISTICS, []
         lazy = call_stage(STATISTICS, phase_of(stack), self.recipe.tables[STATISTICS])
-        lazy = lazy.assign(accuracy(self.stacks.values()))
+        lazy = lazy.assign(accuracy(self.stacks.values(), self._structure))
         results = compute_results(lazy, self.execution)
+        results.attrs["warnings"] = statistics_warnings(results)
+        for text in results.attrs["warnings"]:
+            LOGGER.warning(text)
         store_results(results, self.folder, STATISTICS)
         return results
 

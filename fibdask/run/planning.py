@@ -23,6 +23,7 @@ from ..blocks import (
 )
 from ..blocks.memory import PROCESS_BYTES
 from ..conventions import VOLUMES, finish_stack, is_regular
+from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.store import volume_targets
 from .cluster import planned_worker
@@ -128,7 +129,8 @@ def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
         rows += _level_rows(rows[-1]["name"], stack, recipe)
     if STATISTICS in recipe.tables:
         lazy = call_stage(STATISTICS, phase_of(stack), recipe.tables[STATISTICS])
-        lazy = lazy.assign(accuracy(stacks))
+        structure = stacks[0] if "simulate" in recipe.tables else None
+        lazy = lazy.assign(accuracy(stacks, structure))
         rows += _reduction_rows(STATISTICS, _reductions(lazy))
     return rows
 
@@ -142,14 +144,15 @@ def _call(
     with blamed_on(stage):
         measurement = ESTIMATES[stage].measurement(stack, table).data
         expected = ESTIMATES[stage].plan(stack, table)
-    target, rounds = values_target(measurement, Path()), table.get("rounds", 1)
+    target = values_target(measurement, Path())
+    times = table.get("rounds", 1) + ESTIMATES[stage].more
     row = {
         "name": f"{stage} {MEASUREMENT}",
         "variable": "values",
-        "blocks": target.grid.size * rounds,
-        "tasks": target.grid.size * rounds,
+        "blocks": target.grid.size * times,
+        "tasks": target.grid.size * times,
         "task_bytes": forecast(measurement, target),
-        "disk_bytes": measurement.nbytes * rounds,
+        "disk_bytes": measurement.nbytes * times,
     }
     return expected, [row]
 
@@ -165,15 +168,18 @@ def _with_room(stack: xr.Dataset, spacing: float) -> xr.Dataset:
 
 
 def _level_rows(name: str, stack: xr.Dataset, recipe: Recipe) -> list[dict[str, Any]]:
-    """Return a row for each level of the pyramid of the last stage."""
+    """Return a row for each level of the pyramid of the last stage, and of its labels."""
     rows: list[dict[str, Any]] = []
     kept = kept_variables(recipe, stack, name)
-    stack = stack.drop_vars([v for v in VOLUMES if v in stack and v not in kept])
-    while needs_level(stack):
-        stack, more = _stage_rows(
-            f"{name} pyramid", coarsen(stack), kept, recipe.tables["output"]["block_mib"] * 2**20
-        )
+    block_bytes = recipe.tables["output"]["block_mib"] * 2**20
+    levels = [stack.drop_vars([v for v in VOLUMES if v in stack and v not in kept])]
+    while needs_level(levels[-1]):
+        level, more = _stage_rows(f"{name} pyramid", coarsen(levels[-1]), kept, block_bytes)
+        levels.append(level)
         rows += more
+    labels = label_names(levels[0])
+    for level in levels if labels else []:
+        rows += _stage_rows(f"{name} pyramid", level[labels], kept, block_bytes)[1]
     return rows
 
 

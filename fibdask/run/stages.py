@@ -3,12 +3,14 @@
 import inspect
 from collections.abc import Iterable
 
+import numpy as np
 import xarray as xr
 
 from ..blocks import StoredArray, origin
-from ..conventions import VOLUMES, ConventionError
+from ..conventions import AXES, VOLUMES, ConventionError, covered_region, recorded_steps
 from ..simulate import simulate_structure
 from ..statistics import segmentation_errors
+from ..statistics.summary import size_statistics
 from .estimates import ESTIMATES, THICKNESS
 from .recipe import STAGES, Recipe, blamed_on
 from .sources import read_input
@@ -18,6 +20,8 @@ MEASUREMENT = "measurement"
 """What is measured of slices for an estimate, as a part of its stage."""
 ESTIMATE = "-estimate"
 """Ends the name of the store that holds the numbers of an estimate."""
+
+_SAME_PLACE = 1e-6  # nm
 
 
 IMPORT, STRUCTURE = "import", "structure"
@@ -69,11 +73,16 @@ def kept_variables(recipe: Recipe, stack: xr.Dataset, stage: str) -> list[str]:
 
 
 def phase_of(stack: xr.Dataset) -> xr.DataArray:
-    """Return the phase that statistics measure."""
+    """Return the phase that statistics measure: where every slice covers the images."""
     if "phase" not in stack:
         msg = "[statistics] needs a phase; add [segment], or give an input that holds one"
         raise ConventionError(msg)
-    return stack["phase"]
+    return _covered(stack)["phase"]
+
+
+def _covered(stack: xr.Dataset) -> xr.Dataset:
+    """Return the part of a stack in which alignment has filled no pixel."""
+    return stack.isel(covered_region(stack))
 
 
 def is_stored(stack: xr.Dataset) -> bool:
@@ -83,10 +92,46 @@ def is_stored(stack: xr.Dataset) -> bool:
     )
 
 
-def accuracy(stacks: Iterable[xr.Dataset]) -> dict[str, xr.DataArray]:
-    """Compare the first segmentation that has a truth with it, on the slices themselves."""
+def accuracy(
+    stacks: Iterable[xr.Dataset], structure: xr.Dataset | None = None
+) -> dict[str, xr.DataArray]:
+    """Compare with the truth what is known of it.
+
+    The first segmentation that has a truth, on the slices themselves; of a simulated structure
+    also the sizes (`true_…`), and the last volume where it lies on the same voxels (`volume_…`).
+    """
+    stacks = list(stacks)
+    found: dict[str, xr.DataArray] = {}
     for stack in stacks:
         if "phase" in stack and "true_phase" in stack:
-            errors = segmentation_errors(stack["phase"], stack["true_phase"])
-            return {str(name): errors[name] for name in errors.data_vars}
-    return {}
+            part = _covered(stack)
+            found = _named("", segmentation_errors(part["phase"], part["true_phase"]))
+            break
+    if structure is None:
+        return found
+    truth = structure["phase"]
+    found |= _named("true_", size_statistics(truth))
+    whole = _same_voxels(truth, stacks[-1])
+    if whole is not None:
+        found |= _named("volume_", segmentation_errors(stacks[-1]["phase"], whole))
+    return found
+
+
+def _named(prefix: str, results: xr.Dataset) -> dict[str, xr.DataArray]:
+    return {f"{prefix}{name}": results[name] for name in results.data_vars}
+
+
+def _same_voxels(truth: xr.DataArray, stack: xr.Dataset) -> xr.DataArray | None:
+    """Return the part of a truth on whose voxels a stack lies; None if it does not.
+
+    Slices that were brought into line lie elsewhere: their drift as a whole is not known.
+    """
+    if any(record["step"] == "apply_shifts" for record in recorded_steps(stack)):
+        return None
+    first = int(np.argmin(np.abs(truth["z"].values - stack["z"].values[0])))
+    part = truth.isel(z=slice(first, first + stack.sizes["z"]))
+    for axis in AXES:
+        there, here = part[axis].values, stack[axis].values
+        if there.shape != here.shape or not np.allclose(there, here, rtol=0, atol=_SAME_PLACE):
+            return None
+    return part

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from ..conventions import ASSUMED_ISOTROPY, AXES, FibdaskWarning, axis_spacing, known_planes
+from .masks import filled_shares
 
 UNDECAYED = 0.05
 """Share of the lineal path at its last lag, above which what lies beyond matters."""
@@ -46,6 +47,12 @@ def phase_warnings(phase: xr.DataArray) -> list[str]:
     if not known.all():
         found.append(
             f"{np.count_nonzero(~known)} of {len(known)} planes are not measured; they are left out"
+        )
+    share = filled_shares(phase).max()
+    if share > 0:
+        found.append(
+            f"alignment filled up to {share:.1%} of a slice: measured is a part of the images that "
+            "every slice covers, or that of the mask"
         )
     z = phase["z"]
     if z.attrs.get("scale") == ASSUMED_ISOTROPY:

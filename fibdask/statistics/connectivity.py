@@ -16,7 +16,16 @@ import xarray as xr
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ..blocks import Grid, Region, default_block, gather_blocks, grow, lengths, voxels
+from ..blocks import (
+    Grid,
+    Region,
+    default_block,
+    gather_blocks,
+    gather_forecast,
+    grow,
+    lengths,
+    voxels,
+)
 from ..conventions import AXES, ConventionError, require_phase
 from . import _kernels_connectivity as kernels
 from .chosen import Chosen, check_choice, chosen_voxels
@@ -179,6 +188,15 @@ def _gather(
     shape: tuple[int, ...],
     dtype: Any,
 ) -> Any:
+    function, inputs, grid = _labelling(phase, connectivity, of, mask)
+    finish = partial(value, grid)
+    return gather_blocks(function, inputs, grid=grid, finish=finish, shape=shape, dtype=dtype)
+
+
+def _labelling(
+    phase: xr.DataArray, connectivity: int = 6, of: Chosen = "solid", mask: Mask = None
+) -> tuple[Labelling, tuple[Any, ...], Grid]:
+    """Return what labels blocks, its inputs, and the blocks."""
     phase = require_phase(phase)
     check_choice(of)
     if connectivity not in kernels.RANKS:
@@ -188,11 +206,13 @@ def _gather(
         check_planes(phase, "give mask=; nothing is connected through what it leaves out")
     volume = masked(phase, mask)
     grid = Grid(volume.shape, default_block(volume.shape, _VOXEL_BYTES))
-    function = Labelling(volume.shape, connectivity, of, volume.axes)
-    finish = partial(value, grid)
-    return gather_blocks(
-        function, volume.inputs, grid=grid, finish=finish, shape=shape, dtype=dtype
-    )
+    return Labelling(volume.shape, connectivity, of, volume.axes), volume.inputs, grid
+
+
+def connectivity_forecast(phase: xr.DataArray) -> tuple[int, int]:
+    """Return how many blocks are labelled, and the predicted peak memory of one in bytes."""
+    function, inputs, grid = _labelling(phase)
+    return grid.size, gather_forecast(function, inputs, grid)
 
 
 def connected_value(grid: Grid, blocks: list[OpenPieces]) -> np.ndarray:

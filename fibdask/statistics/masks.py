@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import Region, Source, lengths, map_blocks, origin
-from ..conventions import AXES, ConventionError, known_planes
+from ..conventions import AXES, FILLED, ConventionError, covered_region, known_planes
 
 Mask = xr.DataArray | Mapping[str, Sequence[int]] | None
 """True where voxels count (any of z, y, x), or a box {axis: (start, stop)} in voxels."""
@@ -62,7 +62,7 @@ def masked(phase: xr.DataArray, mask: Mask, *others: xr.DataArray) -> Masked:
         volumes = tuple(volume.isel(place) for volume in volumes)
     planes = np.logical_and.reduce([known_planes(volume) for volume in volumes])
     if mask is None:
-        check_edges(phase, planes)
+        check_edges(phase)
     inputs = tuple(volume.data for volume in volumes)
     if isinstance(data, np.ndarray) and isinstance(origin(phase.data), Source):
         data = _carried(data)
@@ -89,29 +89,39 @@ def check_planes(phase: xr.DataArray, advice: str) -> None:
         raise ConventionError(msg)
 
 
-def check_edges(phase: xr.DataArray, planes: np.ndarray | None = None) -> None:
-    """Refuse a phase with pixels that alignment has shifted in, where nobody says which count.
-
-    `planes` (z, bool) are those that are looked at, all by default.
+def check_edges(phase: xr.DataArray) -> None:
+    """Refuse a phase with pixels that alignment has filled, where nobody says which count.
 
     Raises
     ------
     ConventionError
-        With the share of such pixels.
+        With the share of such pixels, and what every slice covers, if that is known.
     """
-    if "filled_share" not in phase.coords:
+    share = filled_shares(phase)
+    if not (share > 0).any():
         return
-    share = np.nan_to_num(phase["filled_share"].values)
-    share = share if planes is None else np.where(planes, share, 0.0)
-    if (share > 0).any():
-        k = int(np.argmax(share))
-        msg = (
-            f"pixels without data must not count; in {np.count_nonzero(share > 0)} of "
-            f"{len(share)} slices some were shifted in, in slice {k} {share[k]:.1%} of it: crop "
-            'them (apply_shifts(outside="crop")), or give mask=, such as a box '
-            "{'y': (start, stop), 'x': (start, stop)}"
-        )
-        raise ConventionError(msg)
+    try:
+        covered = covered_region(phase)
+    except ConventionError:
+        box = "{'y': (start, stop), 'x': (start, stop)}"
+    else:
+        if all(part == slice(0, phase.sizes[axis]) for axis, part in covered.items()):
+            return
+        box = str({axis: (part.start, part.stop) for axis, part in covered.items()})
+    k = int(np.argmax(share))
+    msg = (
+        f"pixels that no raw pixel falls on must not count; {np.count_nonzero(share > 0)} of "
+        f"{len(share)} slices have some, slice {k} {share[k]:.1%}: crop them "
+        f'(apply_shifts(outside="crop")), or give mask=, such as the box {box}'
+    )
+    raise ConventionError(msg)
+
+
+def filled_shares(phase: xr.DataArray) -> np.ndarray:
+    """Return the share of pixels of each plane that alignment has filled; 0 of planes left out."""
+    if FILLED not in phase.coords:
+        return np.zeros(phase.sizes["z"])
+    return np.where(known_planes(phase), np.nan_to_num(phase[FILLED].values), 0.0)
 
 
 def _interval(phase: xr.DataArray, axis: str, place: Sequence[int]) -> slice:

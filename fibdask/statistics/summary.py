@@ -87,3 +87,10 @@ def phase_statistics(
     if truth is None:
         return statistics
     return statistics.merge(segmentation_errors(phase, truth, mask=mask))
+
+
+def size_statistics(phase: xr.DataArray) -> xr.Dataset:
+    """Return `solid_fraction` () and `ligament_diameter` (axis) in nm, counted together."""
+    counting = count_lines(phase, max_lag=0)
+    quantities = fraction_quantity(), diameter_quantity(counting)
+    return xr.Dataset({str(q.template.name): counting.estimate(q) for q in quantities})

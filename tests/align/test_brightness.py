@@ -12,7 +12,7 @@ from scipy import ndimage
 from fibdask import levelled_wave, open_stack, save_stack, segment_phases, simulate_images
 from fibdask.align import _kernels_brightness as kernels
 from fibdask.align import equalize_brightness
-from fibdask.conventions import ConventionError
+from fibdask.conventions import ConventionError, with_filled_share
 from tests.align.helpers import stack_of
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -65,7 +65,48 @@ def profile(images, method="otsu"):
     return phase.values.mean(axis=(1, 2))
 
 
+# What is no image
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_equalize_brightness__of_measured_slices_is_that_without_the_others(uneven, dtype):
+    images = spoil(uneven).astype(dtype)
+    measured = np.arange(24) % 3 == 0
+    expected = equalized(images[measured])
+    images[~measured] = 0
+    stack = stack_of(images).assign_coords(measured=("z", measured))
+    found = equalize_brightness(stack)["intensity"].values[0]
+    np.testing.assert_array_equal(found[measured], expected)
+
+
+def test_equalize_brightness__does_not_count_what_alignment_filled(uneven):
+    images = spoil(uneven, shading=False)
+    expected = equalized(images[:, 32:], shading=False)
+    stack = stack_of(images)
+    images[::2, :32] = 0
+    share = np.where(np.arange(24) % 2, 0, 32 / 192)
+    stack = with_filled_share(stack, share, {"y": slice(32, 192), "x": slice(0, 192)})
+    found = equalize_brightness(stack, shading=False)["intensity"].values[0]
+    np.testing.assert_array_equal(found[:, 32:], expected)
+
+
+def test_equalize_brightness__refuses_a_stack_without_a_measured_slice(uneven):
+    stack = stack_of(uneven[:4]).assign_coords(measured=("z", np.zeros(4, bool)))
+    with pytest.raises(ConventionError, match="none of 4 is measured"):
+        equalize_brightness(stack)
+
+
 # Brightness is levelled, porosity is not
+
+
+@pytest.mark.parametrize(
+    ("offset", "dtype"), [(60000, "uint16"), (1e6, "float32"), (-1e6, "float32")]
+)
+def test_equalize_brightness__follows_the_range_of_grey_values(uneven, offset, dtype):
+    spoiled = spoil(uneven).astype(np.float64)
+    expected = equalized(spoiled.astype(np.float32))
+    found = equalized((spoiled + offset).astype(dtype)) - offset
+    assert np.abs(found - expected).std() < 0.05 * expected.std()
 
 
 def test_equalize_brightness__removes_steps_trends_and_gradients(porous):
@@ -137,7 +178,9 @@ def test_float_bins__are_ordered_as_the_numbers():
     values = np.sort(np.random.default_rng(0).normal(0, 1e3, 999).astype(np.float32))
     bins = kernels.float_bins(values)
     assert (np.diff(bins) >= 0).all()
-    np.testing.assert_allclose(kernels.float_bin_grey(bins), values, rtol=2**-8)
+    least, largest = kernels.float_bin_ends(bins)
+    assert ((least <= values) & (values <= largest)).all()
+    np.testing.assert_allclose(least, largest, rtol=2**-8)
 
 
 # Types, chunks, laziness
@@ -196,7 +239,7 @@ def test_equalize_brightness__leaves_one_slice_as_it_is(uneven):
 
 
 def test_equalize_brightness__refuses_tiny_images():
-    with pytest.raises(ConventionError, match=r"at least 16 pixels along y and x; .* 15 x 40"):
+    with pytest.raises(ConventionError, match=r"at least 16 pixels along y and x .* 15 x 40"):
         equalize_brightness(stack_of(np.zeros((2, 15, 40), np.uint8)))
 
 

@@ -14,7 +14,12 @@ from scipy import ndimage
 from fibdask import levelled_wave, simulate_images
 from fibdask.align import apply_shifts, estimate_shifts, measure_pairs, solve_shifts
 from fibdask.align._kernels_registration import masked_correlation
-from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
+from fibdask.conventions import (
+    ConventionError,
+    FibdaskWarning,
+    build_stack,
+    with_filled_share,
+)
 from fibdask.io import open_stack, save_stack
 from tests.naive_align import correlation, moved
 
@@ -164,6 +169,40 @@ def test_estimate_shifts__warns_where_nothing_links(shaken):
         found = estimate_shifts(stack_of(images))
     shift = pixels(found)[0]
     assert np.abs(shift[17] - shift[7]).max() < 1e-3
+
+
+def test_estimate_shifts__warns_where_moving_gains_nothing(texture):
+    slow = np.stack([0.1 * np.arange(24), 0 * np.arange(24)], axis=-1)
+    images = np.stack([moved(image, s, MARGIN) for image, s in zip(texture, slow, strict=True)])
+    text = r"slices at 1 kV by up to .* nm gains nothing.* by 0.8\d* before and 0.8.*detrend='lin"
+    with pytest.warns(FibdaskWarning, match=text):
+        estimate_shifts(stack_of(images))
+    estimate_shifts(stack_of(images), detrend="linear")
+
+
+@pytest.mark.parametrize("depth", [1.5, 4.0])
+def test_estimate_shifts__errors_are_those_that_structures_make(depth):
+    errors, told = [], []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        noise = ndimage.gaussian_filter(rng.normal(size=(40, 160, 160)), (depth, 2, 2))
+        grey = 128 + 40 * np.sign(noise) + 10 * rng.normal(size=noise.shape)
+        walk = np.cumsum(rng.normal(0, 0.5, (40, 2)), axis=0)
+        images = [moved(image, s, MARGIN) for image, s in zip(grey, walk - walk[0], strict=True)]
+        found = estimate_shifts(stack_of(np.stack(images)))
+        errors.append(pixels(found)[0] + walk - walk[0])
+        told.append([found["shift_error_y"].values[0] / 4, found["shift_error_x"].values[0] / 5])
+    actual = np.sqrt((np.array(errors)[:, 20:] ** 2).mean())
+    expected = np.sqrt((np.array(told)[..., 20:] ** 2).mean())
+    assert 0.5 < actual / expected < 2
+    assert (np.array(told)[..., 0] == 0).all()
+
+
+def test_measure_pairs__compares_what_alignment_did_not_fill(shaken):
+    share = np.full(24, 56 / 136)
+    filled = with_filled_share(shaken, share, {"y": slice(56, 136), "x": slice(0, 128)})
+    region = measure_pairs(filled).attrs["region"]
+    assert region == {"y": [66, 126], "x": [16, 112]}
 
 
 def jumping(texture, jumps):

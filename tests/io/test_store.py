@@ -256,6 +256,46 @@ def test_pyramid__has_valid_ome_zarr_metadata_with_half_voxel_shifts(tmp_path):
     np.testing.assert_allclose(level["z"].values[:2], [5, 25])
 
 
+def test_pyramid__of_images_holds_phases_as_valid_labels(tmp_path):
+    from ome_zarr_models.v05.image_label import ImageLabel
+    from ome_zarr_models.v05.labels import Labels
+
+    stack = regular()
+    path = save_stack(stack, tmp_path / "s.zarr")
+    labels = zarr.open_group(path / "labels", mode="r")
+    assert Labels.from_zarr(labels).ome_attributes.labels == ["phase"]
+    label = ImageLabel.from_zarr(labels["phase"])
+    datasets = label.ome_attributes.multiscales[0].datasets
+    finest, coarser = (labels["phase"][dataset.path] for dataset in datasets)
+    np.testing.assert_array_equal(finest, stack["phase"])
+    np.testing.assert_array_equal(coarser, open_stack(path / "scale1")["phase"])
+    assert (path / "labels/phase" / label.ome_attributes.image_label.source.image).samefile(path)
+    images = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]["multiscales"]
+    assert [(i["name"], len(i["datasets"])) for i in images] == [("intensity", 2)]
+    assert_same(stack, open_stack(path))
+
+
+def test_pyramid__of_a_phase_alone_is_an_image(tmp_path):
+    path = save_stack(regular()[["phase"]], tmp_path / "s.zarr")
+    images = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]["multiscales"]
+    assert [image["name"] for image in images] == ["phase"]
+    assert not (path / "labels").exists()
+
+
+def test_pyramid__leaves_no_stale_label(tmp_path):
+    stack = regular((150, 20, 20))
+    path = save_stack(stack.assign(true_phase=stack["phase"]), tmp_path / "s.zarr")
+    assert sorted(f.name for f in (path / "labels").iterdir() if f.is_dir()) == [
+        "phase",
+        "true_phase",
+    ]
+    save_stack(stack.isel(z=slice(100)), path, resume=False)
+    assert sorted(f.name for f in (path / "labels").iterdir() if f.is_dir()) == ["phase"]
+    assert not (path / "labels/phase/1").exists()
+    save_stack(stack.isel(z=[0, 1, 3]), path, resume=False)
+    assert not (path / "labels").exists()
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_save_stack__describes_a_regular_stack_to_viewers_without_a_pyramid(tmp_path, dtype):
     from ome_zarr_models.v05.image import Image

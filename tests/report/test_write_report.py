@@ -11,6 +11,7 @@ import xarray as xr
 
 from fibdask.conventions import build_stack, record_step
 from fibdask.report import write_report
+from fibdask.statistics import phase_statistics
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -219,7 +220,7 @@ def test_write_report__shows_noise_floors_and_intervals(tmp_path):
         given[f"{name}_interval"] = (bounds * given[name]).assign_attrs(confidence=0.9)
     text = text_of(tmp_path, statistics=given)
     assert "0 is isotropic, x against y 0.0110" in text
-    assert "Noise floor, x against y: S₂ 0.0110, L 0.0220, D 0.0330." in text
+    assert "x against y: S₂ 0.0110, L 0.0220, D 0.0330; noise alone, if the plane" in text
     assert "Bands: 90 % confidence intervals." in text
     assert "0.15617 to 0.46851" in text
 
@@ -311,3 +312,50 @@ def test_write_report__says_what_one_slice_does_not_tell(tmp_path, one_slice):
     assert "one slice tells nothing along z" in text
     assert '10 nm</dd><dd class="detail">1 slice: no spread' in text
     assert not re.search(r"\bnan\b|e-1\d", re.sub('data:[^"]*', "", text))
+
+
+# What is not known, and what must be known beside the numbers
+
+
+def test_write_report__of_one_plane_says_in_words_what_is_not_known(tmp_path):
+    plane = (np.random.default_rng(0).random((1, 30, 40)) < 0.5).astype(np.uint8)
+    stack = build_stack({"phase": plane}, z=[0.0], pixel_size=(5, 5), nominal_thickness=5)
+    found = phase_statistics(stack["phase"], max_lag=6).compute()
+    text = text_of(tmp_path, stages={"segment": stack}, statistics=found)
+    visible = re.sub(r'"data:[^"]+"', "", text)
+    assert "nan" not in visible
+    assert "inf" not in visible.replace("information", "")
+    assert "Mean ligament diameter along x, y" in visible
+    assert "nm; not known along z" in visible
+    assert visible.count(">not known<") == 10
+
+
+def test_write_report__says_what_must_be_known_beside_the_numbers(tmp_path):
+    given = statistics().assign_attrs(warnings=["5 of 12 planes are <not> measured"])
+    given["lineal_path_remainder"] = ("axis", [0.4, 0.0, 0.01])
+    text = text_of(tmp_path, statistics=given)
+    assert text.count("<li>5 of 12 planes are &lt;not&gt; measured</li>") == 2
+    assert "along z is too small: 0.4 of the lineal path is left" in text
+    assert "max_lag = 4 voxels, where there is left of it: 0.2 along z, 0.2 along y" in text
+
+
+def test_write_report__of_gaps_tells_the_profile_of_the_other_planes(tmp_path):
+    given = statistics()
+    given["solid_fraction_profile"][:4] = np.nan
+    text = text_of(tmp_path, statistics=given)
+    assert "in each of 8 planes: mean 0.3364" in text
+    assert "4 planes without data." in text
+
+
+def test_write_report__shows_sizes_beside_the_true_ones(tmp_path):
+    given = statistics().assign(
+        true_solid_fraction=((), 0.3),
+        true_ligament_diameter=("axis", [14.0, 15.0, 16.0]),
+        volume_misplaced=((), 6.5),
+    )
+    text = text_of(tmp_path, statistics=given)
+    pattern = "<td>solid fraction φ</td><td[^>]*>0.31234</td><td[^>]*>0.30000</td>"
+    assert re.search(pattern, text)
+    pattern = "<td>ligament diameter along z</td><td[^>]*>17.5 nm</td><td[^>]*>14 nm</td>"
+    assert re.search(pattern, text)
+    assert re.search("<td>whole volume: misplaced voxels [^<]*</td><td[^>]*>6.5 %</td>", text)

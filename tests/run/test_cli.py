@@ -4,6 +4,7 @@ import csv
 import json
 import runpy
 import sys
+from pathlib import Path
 
 import distributed
 import h5py
@@ -543,6 +544,22 @@ def test_fibdask__version(call):
 )
 def test_fibdask__wrong_usage_exits_with_two(call, arguments, message):
     assert message in call(*arguments, code=2)[1]
+
+
+def test_fibdask__title_and_values_forge_no_line(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("images.npy", np.zeros((4, 40, 44), np.uint8))
+    table = '[input]\npath = "images.npy"\nvoltage = 2\npixel_size = 3\nslice_thickness = 9\n'
+    text = 'title = "a\\nerror: b\\u001b[2K"\n' + table + '[output]\npath = "out"\nreport = false\n'
+    Path("recipe.toml").write_text(text)
+    run_recipe("recipe.toml")
+    for command in (["plan", "recipe.toml"], ["status", "out"], ["info", "out"]):
+        out, _ = call(*command)
+        assert "a\\nerror: b\\x1b[2K" in out
+        assert not any(line.startswith("error") or "\x1b" in line for line in out.splitlines())
+    Path("recipe.toml").write_text(text + '[segment]\nmethod = "x\\nerror: y"\n')
+    _, err = call("check", "recipe.toml", code=2)
+    assert len(err.splitlines()) == 1
 
 
 def test_fibdask__is_a_module_too(monkeypatch, capsys):

@@ -206,3 +206,29 @@ def test_read__damaged_summary_is_told_and_fresh_begins_anew(first, folder, text
     with pytest.raises(StackReadError, match="is damaged"):
         run_recipe(same)
     assert share(run_recipe(same, resume=False)) == 0.3
+
+
+def test_run_recipe__fresh_that_was_killed_goes_on(first, folder):
+    out = folder / "out"
+    (out / "import.zarr").rename(out / ".import.zarr.removed")  # as far as the killed one came
+    other = recipe(first / "A.npy", out, title="second")
+    with pytest.raises(StackReadError, match=r"import\.zarr does not exist"):
+        reopen(RunFolder(out))
+    with pytest.raises(RecipeError, match=r"segment, reposition, .* of the recipe 'first'"):
+        run_recipe(other)
+    run_recipe(other, resume=False)
+    assert sorted(p.name for p in out.glob("*.zarr")) == ["import.zarr", "segment.zarr"]
+    assert not list(out.glob(".*.removed"))
+
+
+def test_run_recipe__folder_of_a_run_that_stored_nothing_is_free(first, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "counts").write_text("in the way")
+    (out / "run.lock").touch()
+    with pytest.raises(OSError, match="counts"):
+        run_recipe(recipe(first / "A.npy", out, segment={"method": "otsu"}))
+    (out / "counts").unlink()
+    shutil.rmtree(out / "import.zarr")
+    shutil.rmtree(out / "segment.zarr", ignore_errors=True)
+    assert share(run_recipe(recipe(first / "A.npy", out, title="second"))) == 0.3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fibdask import ConventionError, open_stack, run_recipe, save_stack
+from fibdask import ConventionError, ligament_diameter, open_stack, run_recipe, save_stack
 from fibdask.run.folder import RunFolder
 from fibdask.run.planning import plan_recipe
 from fibdask.run.recipe import read_recipe
@@ -152,6 +152,24 @@ def test_run_recipe__accuracy_is_that_of_the_slices(finished):
     assert float(reopen(RunFolder(finished))[1]["misplaced"]) == pytest.approx(misplaced)
 
 
+def test_run_recipe__compares_the_volume_with_the_structure_that_was_simulated(finished):
+    statistics = reopen(RunFolder(finished))[1]
+    truth = open_stack(finished / "structure.zarr")["phase"]
+    phase = open_stack(finished / "inpaint.zarr")["phase"]
+    assert float(statistics["true_solid_fraction"]) == float(truth.mean())
+    expected = ligament_diameter(truth).compute()
+    np.testing.assert_array_equal(statistics["true_ligament_diameter"], expected)
+    misplaced = 100 * np.mean(truth[: phase.sizes["z"]].values != phase.values)
+    assert float(statistics["volume_misplaced"]) == pytest.approx(misplaced)
+
+
+def test_run_recipe__warnings_stand_beside_the_statistics_and_in_the_log(finished):
+    found = reopen(RunFolder(finished))[1].attrs["warnings"]
+    coarse = [text for text in found if text.startswith("voxels as imaged have sides of")]
+    assert len(coarse) == 1
+    assert f"WARNING {coarse[0]}" in (finished / "fibdask.log").read_text()
+
+
 # Options of [output]
 
 
@@ -188,11 +206,24 @@ def test_output__block_mib_bounds_the_blocks_but_not_the_values(images, mib, blo
     assert np.array_equal(phase, np.load(images["input"]["path"]) > 99)
 
 
-def test_output__pyramid_can_be_left_out(finished, tmp_path):
-    recipe = small(tmp_path / "out", pyramid=False)
+def attributes(folder, stage):
+    return xr.open_zarr(folder / f"{stage}.zarr", consolidated=False).attrs
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_output__pyramid_can_be_left_out(tmp_path, wanted):
+    recipe = small(tmp_path / "out", pyramid=wanted)
+    recipe["simulate"]["shape"] = [40, 72, 136]  # large enough for one
     run_recipe(recipe)
-    assert "ome" in xr.open_zarr(finished / "inpaint.zarr", consolidated=False).attrs
-    assert "ome" not in xr.open_zarr(tmp_path / "out" / "inpaint.zarr", consolidated=False).attrs
+    levels = attributes(tmp_path / "out", "inpaint")["ome"]["multiscales"][0]["datasets"]
+    assert len(levels) == 1 + wanted
+
+
+def test_run_recipe__describes_every_store_of_even_z_to_viewers(finished):
+    found = {stage: attributes(finished, stage) for stage in STAGES}
+    even = {stage for stage in STAGES if found[stage]["z_sampling"] == "regular"}
+    assert even == {"structure", "reposition", "inpaint"}
+    assert even == {stage for stage in STAGES if "ome" in found[stage]}
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -206,8 +237,10 @@ def test_output__report_can_be_left_out(tmp_path, wanted):
 # What a plan and a run promise
 
 
-def test_plan_recipe__names_the_blocks_that_are_run(images, tmp_path):
+@pytest.mark.parametrize("kept", [["phase"], ["intensity", "phase"]])
+def test_plan_recipe__names_the_blocks_that_are_run(images, tmp_path, kept):
     recipe = images | {
+        "output": images["output"] | {"variables": kept},
         "segment": {"method": "otsu"},
         "reposition": {"spacing": 5},
         "inpaint": {"method": "nearest"},

@@ -5,7 +5,12 @@ import pytest
 import xarray as xr
 
 from fibdask import statistics
-from fibdask.conventions import ConventionError, attributes, build_stack
+from fibdask.conventions import (
+    ConventionError,
+    attributes,
+    build_stack,
+    with_filled_share,
+)
 from fibdask.inpaint import inpaint_gaps
 from fibdask.io import open_stack, save_stack
 from fibdask.segment import segment_phases
@@ -196,7 +201,7 @@ def test_statistics__refuse_pixels_that_were_shifted_in(statistic):
     volume, share = noise(SHAPE, 0.6), np.zeros(12)
     assert statistic(with_edges(volume, share)).equals(statistic(phase_of(volume)))
     share[[4, 7]] = 0.02, 0.125
-    with pytest.raises(ConventionError, match=r"in 2 of 12 slices .* slice 7 12\.5% of it: crop"):
+    with pytest.raises(ConventionError, match=r"2 of 12 slices .* slice 7 12\.5%: crop"):
         statistic(with_edges(volume, share))
     box = {"y": (2, 20)}
     expected = statistic(phase_of(volume), mask=box)
@@ -205,7 +210,7 @@ def test_statistics__refuse_pixels_that_were_shifted_in(statistic):
 
 def test_local_thickness__refuses_pixels_that_were_shifted_in():
     phase = with_edges(noise(SHAPE, 0.6), np.full(12, 0.1))
-    with pytest.raises(ConventionError, match="in 12 of 12 slices some were shifted in"):
+    with pytest.raises(ConventionError, match="12 of 12 slices have some"):
         local_thickness(phase, max_thickness=4)
 
 
@@ -214,3 +219,18 @@ def test_statistics__do_not_mind_edges_of_planes_that_do_not_count():
     share[3] = 0.5
     phase = with_gaps(noise(SHAPE, 0.6)).assign_coords(filled_share=("z", share))
     assert np.isfinite(isotropy_errors(phase, max_lag=2).two_point_correlation)
+
+
+def test_statistics__of_what_every_slice_covers_are_those_of_the_part():
+    volume, share = noise(SHAPE, 0.6), np.linspace(0, 0.2, 12)
+    stack = phase_of(volume).to_dataset(name="phase")
+    covered = {"y": slice(3, 18), "x": slice(0, 20)}
+    phase = with_filled_share(stack, share, covered)["phase"]
+    with pytest.raises(ConventionError, match=r"box {'y': \(3, 18\), 'x': \(0, 20\)}"):
+        solid_fraction(phase)
+    expected = volume[:, 3:18, :20].mean()
+    assert float(solid_fraction(phase, mask={"y": (3, 18), "x": (0, 20)})) == expected
+    part = phase.isel(covered)
+    assert float(solid_fraction(part)) == expected
+    warnings = phase_statistics(part, max_lag=3).attrs["warnings"]
+    assert warnings[0].startswith("alignment filled up to 20.0% of a slice")

@@ -1,0 +1,100 @@
+"""Statistics of a stored phase: refused early, forecast, and told with what belongs to them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fibdask.blocks import Execution
+from fibdask.conventions import (
+    ConventionError,
+    MemoryBudgetError,
+    StackReadError,
+    attributes,
+    build_stack,
+)
+from fibdask.io import open_stack, save_stack
+from fibdask.run.exporting import measure_stack
+from fibdask.run.info import describe_stack, format_statistics, statistics_record
+from fibdask.run.measuring import _connectivity
+from fibdask.statistics import connected_fraction, percolates, phase_statistics
+from tests.statistics.helpers import noise
+
+
+def stored(folder, volume, spacing=5.0, **coords):
+    """Store a phase; return where."""
+    z = spacing * np.arange(len(volume))
+    stack = build_stack({"phase": volume}, z=z, pixel_size=(5, 5), nominal_thickness=spacing)
+    stack = stack.assign_coords(coords)
+    return save_stack(stack, folder / "phase.zarr")
+
+
+def no_workers():
+    raise AssertionError("workers were started")
+
+
+def test_measure_stack__is_refused_before_workers_are_started(tmp_path):
+    with pytest.raises(StackReadError, match="nowhere does not exist"):
+        measure_stack(tmp_path / "nowhere", max_lag=3, connect=no_workers)
+    path = stored(tmp_path, noise((6, 12, 14)))
+    uneven = open_stack(path).assign_coords(z=("z", [0.0, 5, 10, 15, 20, 40], {"units": "nm"}))
+    save_stack(uneven, tmp_path / "uneven.zarr")
+    with pytest.raises(ConventionError, match="reposition the slices first"):
+        measure_stack(tmp_path / "uneven.zarr", max_lag=3, connect=no_workers)
+
+
+def test_measure_stack__gives_what_the_functions_give(tmp_path):
+    volume = noise((12, 20, 24), 0.6)
+    path = stored(tmp_path, volume)
+    found = measure_stack(path, max_lag=4)
+    phase = build_stack(
+        {"phase": volume}, z=5.0 * np.arange(12), pixel_size=(5, 5), nominal_thickness=5
+    )["phase"]
+    for name, expected in phase_statistics(phase, max_lag=4).compute().items():
+        np.testing.assert_array_equal(found[name], expected)
+    assert float(found["connected_fraction"]) == float(connected_fraction(phase))
+    np.testing.assert_array_equal(found["percolates"], percolates(phase))
+    assert [p.name for p in tmp_path.iterdir() if "count" in p.name] == []
+
+
+def test_measure_stack__of_gaps_leaves_out_connectivity_and_says_so(tmp_path):
+    measured = ("z", np.arange(12) % 3 > 0, attributes("measured"))
+    found = measure_stack(stored(tmp_path, noise((12, 20, 24)), measured=measured), max_lag=4)
+    assert "connected_fraction" not in found
+    record = json.loads(json.dumps(statistics_record(found)))
+    assert "4 of 12 planes are not measured; they are left out" in record["warnings"]
+    assert any("connectivity is not told" in text for text in record["warnings"])
+    text = format_statistics(found)
+    assert "mind: 4 of 12 planes are not measured" in text
+    assert "nan" not in text
+
+
+def test_measure_stack__tells_of_coarse_slices_and_short_sums(tmp_path):
+    found = measure_stack(stored(tmp_path, noise((12, 20, 24), 0.8), spacing=20.0), max_lag=4)
+    text = format_statistics(found)
+    assert "mind: voxels as imaged have sides of 20 × 5 × 5 nm (z, y, x)" in text
+    assert "mind: the ligament diameter along z is too small: 0." in text
+    assert "sums the lineal path up to max_lag = 4 voxels" in text
+    assert "isotropy errors are of distances up to 4 voxels" in text
+
+
+def test_connectivity__that_fits_no_worker_is_refused_before_anything_is_read():
+    stack = build_stack(
+        {"phase": noise((6, 8, 9))},
+        z=np.arange(6.0),
+        pixel_size=(1, 1),
+        nominal_thickness=1,
+    )
+    lazy = connected_fraction(stack["phase"]).to_dataset()
+    with pytest.raises(MemoryBudgetError, match="connectivity needs"):
+        _connectivity(stack["phase"], lazy, Execution(memory_limit=2**20))
+
+
+def test_describe_stack__leaves_out_what_is_not_spread(tmp_path):
+    path = stored(tmp_path, noise((12, 20, 24)), spacing=0.1)
+    assert describe_stack(path)["slice_thickness_nm"]["std"] == 0
+    z = np.append(np.cumsum([0.0, 10, 14, 9]), 40.0)
+    stack = build_stack({"phase": noise((5, 6, 7))}, z=z, pixel_size=(5, 5), nominal_thickness=99)
+    found = describe_stack(save_stack(stack, tmp_path / "uneven.zarr"))["slice_thickness_nm"]
+    assert found["max"] == 14
+    assert found["std"] == np.diff(z).std()
