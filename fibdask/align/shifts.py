@@ -11,18 +11,19 @@ import xarray as xr
 from .. import blocks
 from ..conventions import (
     FILLED,
-    VOLUMES,
     ConventionError,
     FibdaskWarning,
     attributes,
     axis_spacing,
     covered_region,
     finish_stack,
+    is_label,
     measured_slices,
     plain_value,
     record_step,
     require,
     value_range,
+    volume_names,
     with_filled_share,
 )
 from ._kernels_registration import TAPS, interpolated
@@ -44,7 +45,8 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     Parameters
     ----------
     stack
-        Any stack; all its volumes but `true_phase`, which is where it belongs, are translated.
+        Any stack; all its volumes are translated but the truth (`true_…`), which is where it
+        belongs.
     shifts
         Dataset with `shift_y` and `shift_x` (voltage, z) or (z) in nm, as `estimate_shifts` makes
         it, on the z, and the voltages if any, of the stack.
@@ -77,8 +79,8 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     -----
     `intensity` and `solid_probability` are interpolated by Lanczos' windowed sine of 6 × 6
     pixels, rounded to integers and clipped to the range of their type; places closer than that
-    to the border use the nearest pixel of the slice for those beyond. A phase takes the nearest
-    pixel (a half: that of smaller index). Whole shifts copy every value as it is. Shifts count to
+    to the border use the nearest pixel of the slice for those beyond. Phases and other labels
+    take the nearest pixel (a half: that of smaller index). Whole shifts copy every value as it is. Shifts count to
     1e-6 pixels.
 
     Volumes without a voltage move with the reference voltage of the shifts, or the first.
@@ -93,10 +95,10 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     crop = outside == "crop"
     aligned = _cropped(moves, stack, window) if crop else _with_filled(moves, stack, window)
     tokens = []
-    for name in [name for name in VOLUMES if name in stack.variables and name != "true_phase"]:
+    for name in [name for name in volume_names(stack) if not name.startswith("true_")]:
         volume = stack[name]
         pixels = moves if "voltage" in volume.dims else _common(moves, name, shifts)
-        pixels = np.floor(pixels + 0.5) if name == "phase" else pixels
+        pixels = np.floor(pixels + 0.5) if is_label(name, volume) else pixels
         function = ShiftedSlices(
             pixels,
             volume.shape[-2:],
@@ -373,7 +375,7 @@ class ShiftedSlices:
             image = interpolated(image, fractions)
             low, high = self.value_range
             image = np.clip(image, np.float32(low), np.float32(high))
-            image = np.rint(image) if out.dtype.kind == "u" else image
+            image = np.rint(image) if out.dtype.kind in "iu" else image
         out[...] = image
         if self.zero:
             out[~covered[0]] = 0

@@ -6,14 +6,15 @@ import xarray as xr
 from .. import blocks
 from ..conventions import (
     PHASES,
-    VOLUMES,
     ConventionError,
     axis_spacing,
     finish_stack,
+    is_label,
     mark_inpainted,
     record_step,
     require,
     value_range,
+    volume_names,
 )
 from .fillings import DistancePhase, NearestPlane, SplineIntensity, SplinePhase
 from .planes import MeasuredPlanes
@@ -38,7 +39,8 @@ def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance") -> xr.Dataset:
         `nearest`: every variable is copied from the nearest measured plane, of two equally near
         the one of smaller z.
         `spline`: every variable is interpolated along z; phases are solid above one half, then
-        enclosed pores of fewer than 20 pixels (y, x) become solid in filled planes.
+        enclosed pores of fewer than 20 pixels (y, x) become solid in filled planes; other labels
+        are copied from the nearest measured plane.
 
     Returns
     -------
@@ -69,7 +71,7 @@ def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance") -> xr.Dataset:
     measured = _measured_planes(stack)
     filled = stack.copy(deep=False)
     sources = []
-    names = ["phase"] if method == "distance" else [n for n in VOLUMES if n in stack.variables]
+    names = ["phase"] if method == "distance" else volume_names(stack)
     for name in names:
         volume = stack[name]
         function = _filling(name, volume, method, measured, spacing)
@@ -114,7 +116,8 @@ def gap_distance(stack: xr.Dataset) -> xr.DataArray:
 def _filling(
     name: str, volume: xr.DataArray, method: str, measured: MeasuredPlanes, spacing: float
 ) -> blocks.BlockFunction:
-    if method == "nearest":
+    other_labels = is_label(name, volume) and name not in PHASES
+    if method == "nearest" or other_labels:
         return NearestPlane(measured)
     if method == "distance":
         return DistancePhase(measured, volume.shape, spacing, _pixel_size(volume, spacing))

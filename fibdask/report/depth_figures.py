@@ -86,7 +86,7 @@ def _histogram(axes: Axes, trace: Axes, sources: dict[str, np.ndarray]) -> None:
     for other in others:
         axes.hist(bins=bins, histtype="step", color=_REFERENCE, linewidth=1.6, **other, **style)
     if others:
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="upper right")
     axes.sharey(trace)
     axes.tick_params(labelleft=False)
 

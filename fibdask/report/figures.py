@@ -151,7 +151,7 @@ def correlation_curves(statistics: xr.Dataset, names: dict[str, str]) -> Figure:
             level = float(statistics["solid_fraction"]) ** 2
             axes.axhline(level, color=INK, linewidth=0.9, linestyle=":", label="φ²")
         axes.set(xlim=(0, None), ylim=(0, None))
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="upper right")
     return figure
 
 

@@ -109,7 +109,7 @@ def shine_through_curves(signal: xr.DataArray, half: dict[float, float]) -> Figu
         axes.plot([half[voltage]] * 2, [0, level], ":", color=colour, linewidth=1)
         axes.plot(half[voltage], level, "o", color=colour, markersize=5)
     axes.set(xlim=(0, None), ylim=(0, None))
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="upper right")
     return figure
 
 

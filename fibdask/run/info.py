@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import format_bytes
-from ..conventions import VOLUMES, axis_spacing, is_regular, recorded_steps
+from ..conventions import axis_spacing, is_regular, recorded_steps, volume_names
 from ..io import open_stack
 from ..report.words import uniform
 from ..statistics import statistics_warnings
@@ -34,8 +34,7 @@ def describe_stack(path: str | Path) -> dict[str, Any]:
                 "bytes": int(stack[name].nbytes),
                 "block": [max(c) for c in stack[name].data.chunks],
             }
-            for name in VOLUMES
-            if name in stack
+            for name in volume_names(stack)
         },
         "voltage_kv": [float(v) for v in stack["voltage"].values] if "voltage" in stack else [],
         "pixel_size_nm": [axis_spacing(stack, "y"), axis_spacing(stack, "x")],

@@ -16,7 +16,7 @@ from ..blocks import (
     keep_values,
     worker_limits,
 )
-from ..conventions import VOLUMES, FibdaskError, FibdaskWarning
+from ..conventions import FibdaskError, FibdaskWarning, volume_names
 from ..io import open_stack
 from ..io.store import raise_failures, write_stack
 from ..statistics import statistics_warnings
@@ -157,7 +157,7 @@ class Pipeline:
         names = stage_names(self.recipe)
         last = ([first, *names])[-1]
         if not is_stored(stack):
-            stack = self._keep(first, stack, list(VOLUMES), last=last == first)
+            stack = self._keep(first, stack, volume_names(stack), last=last == first)
         if "simulate" in names:
             self._structure = stack
         else:
@@ -195,7 +195,7 @@ class Pipeline:
     def _keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
         """Store variables of a stage and return the stack that reads them from there."""
         path = self.folder.begin_store(name)
-        lazy = [v for v in VOLUMES if v in stack.variables and v not in kept]
+        lazy = [v for v in volume_names(stack) if v not in kept]
         pyramid = None if last and self.recipe.tables["output"]["pyramid"] else False
         self._stage, self._reports = name, []
         without = stack.drop_vars(lazy)

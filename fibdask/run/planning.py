@@ -22,7 +22,7 @@ from ..blocks import (
     values_target,
 )
 from ..blocks.memory import PROCESS_BYTES
-from ..conventions import VOLUMES, finish_stack, is_regular
+from ..conventions import finish_stack, is_regular, volume_names
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.store import volume_targets
@@ -113,7 +113,7 @@ def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
     block_bytes = recipe.tables["output"]["block_mib"] * 2**20
     rows: list[dict[str, Any]] = []
     if not is_stored(stack):
-        stack, rows = _stage_rows(first_name(recipe), stack, list(VOLUMES), block_bytes)
+        stack, rows = _stage_rows(first_name(recipe), stack, volume_names(stack), block_bytes)
     stacks = [stack]
     for stage in stage_names(recipe):
         if stage == "reposition" and THICKNESS in recipe.tables:
@@ -172,7 +172,7 @@ def _level_rows(name: str, stack: xr.Dataset, recipe: Recipe) -> list[dict[str, 
     rows: list[dict[str, Any]] = []
     kept = kept_variables(recipe, stack, name)
     block_bytes = recipe.tables["output"]["block_mib"] * 2**20
-    levels = [stack.drop_vars([v for v in VOLUMES if v in stack and v not in kept])]
+    levels = [stack.drop_vars([v for v in volume_names(stack) if v not in kept])]
     while needs_level(levels[-1]):
         level, more = _stage_rows(f"{name} pyramid", coarsen(levels[-1]), kept, block_bytes)
         levels.append(level)

@@ -10,6 +10,7 @@ import xarray as xr
 from ..blocks import Execution, Reduction, count_blocks, origin
 from ..conventions import StackReadError
 from ..io import open_stack
+from ..io.metadata import check_store, seal_store
 from ..io.store import raise_failures
 from ..report import write_report
 from .estimates import ESTIMATES
@@ -50,6 +51,7 @@ def store_results(results: xr.Dataset, folder: RunFolder, name: str) -> None:
     results = results.assign_coords({name: results[name].astype(object) for name in text})
     partial = path.with_name(PARTIAL.format(path.name))
     results.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+    seal_store(partial)
     if path.exists():
         folder.discard(path)
     partial.rename(path)
@@ -72,6 +74,7 @@ def reopen_estimates(folder: RunFolder) -> dict[str, xr.Dataset]:
 
 def _reopened(folder: RunFolder, name: str) -> xr.Dataset:
     path = folder.store(name)
+    check_store(path)
     try:
         stored: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None).load()
     except Exception as error:  # zarr and xarray raise many kinds for a damaged store

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import StoredArray, origin
-from ..conventions import AXES, VOLUMES, ConventionError, covered_region, recorded_steps
+from ..conventions import AXES, ConventionError, covered_region, recorded_steps, volume_names
 from ..simulate import simulate_structure
 from ..statistics import segmentation_errors
 from ..statistics.summary import size_statistics
@@ -64,7 +64,7 @@ def is_kept(stage: str) -> bool:
 def kept_variables(recipe: Recipe, stack: xr.Dataset, stage: str) -> list[str]:
     """Return the variables that are stored after a stage; the others stay lazy."""
     if stage == "simulate":
-        return list(VOLUMES)
+        return volume_names(stack)
     wanted = recipe.tables["output"]["variables"]
     if wanted is None:
         results = [name for name in ("phase", "solid_probability") if name in stack]
@@ -87,9 +87,7 @@ def _covered(stack: xr.Dataset) -> xr.Dataset:
 
 def is_stored(stack: xr.Dataset) -> bool:
     """Tell whether every volume of a stack is read from a store as it is."""
-    return all(
-        isinstance(origin(stack[name].data), StoredArray) for name in VOLUMES if name in stack
-    )
+    return all(isinstance(origin(stack[name].data), StoredArray) for name in volume_names(stack))
 
 
 def accuracy(

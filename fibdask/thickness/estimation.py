@@ -11,7 +11,6 @@ import xarray as xr
 from .. import blocks
 from ..conventions import (
     ASSUMED_ISOTROPY,
-    VOLUMES,
     ConventionError,
     FibdaskWarning,
     Intervals,
@@ -22,6 +21,7 @@ from ..conventions import (
     record_step,
     recorded_steps,
     require,
+    volume_names,
 )
 from ._kernels import distinct_slices
 from .ruler import measure_marks, solve_marks
@@ -272,7 +272,7 @@ def apply_slice_thickness(
         "source": given.source,
         "assumed_isotropic": given.isotropic,
     }
-    volumes = [stack[name].data for name in VOLUMES if name in stack.variables]
+    volumes = [stack[name].data for name in volume_names(stack)]
     token = blocks.fingerprint(given.steps, *map(blocks.array_token, volumes))
     return record_step(moved, "apply_slice_thickness", parameters, token)
 
@@ -421,7 +421,7 @@ def _sliced(stack: xr.Dataset, places: np.ndarray) -> xr.Dataset:
     """Return some slices of a stack, lazily; the others are not read for themselves."""
     if len(places) == stack.sizes["z"]:
         return stack
-    volumes = [name for name in VOLUMES if name in stack.variables]
+    volumes = volume_names(stack)
     chosen = stack.drop_vars(volumes).isel(z=places)
     for name in volumes:
         volume = stack[name]

@@ -10,7 +10,6 @@ import xarray as xr
 
 from .. import blocks
 from ..conventions import (
-    VOLUMES,
     ConventionError,
     FibdaskWarning,
     attributes,
@@ -19,6 +18,7 @@ from ..conventions import (
     plain_number,
     record_step,
     require,
+    volume_names,
 )
 from ._kernels import distinct_slices, free_planes, moved_slices, nearest_planes
 
@@ -81,7 +81,7 @@ def reposition_slices(
     grid_nm = np.arange(first, last + 1) * float(spacing)
     moved = _on_grid(stack, numbers, planes - first, grid_nm)
     sources = []
-    for name in [name for name in VOLUMES if name in stack.variables]:
+    for name in volume_names(stack):
         volume = stack[name]
         shape = (*volume.shape[:-3], len(grid_nm), *volume.shape[-2:])
         function = MovedSlices(planes - first, numbers)
@@ -168,7 +168,7 @@ def _on_grid(
     stack: xr.Dataset, numbers: np.ndarray, planes: np.ndarray, grid_nm: np.ndarray
 ) -> xr.Dataset:
     """Return what is not a volume on the planes of the grid; attributes are kept."""
-    dropped = [*VOLUMES, "slice_thickness", "inpainted"]
+    dropped = [*volume_names(stack), "slice_thickness", "inpainted"]
     rest = stack.drop_vars(dropped, errors="ignore").isel(z=numbers)
     attrs = stack["z"].attrs
     rest = rest.assign_coords(

@@ -217,7 +217,13 @@ def test_mean_and_spread__leaves_out_rounding(values, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(2.5, "2.5 nm"), (4.72e-18, "0 nm"), (-1e-12, "0 nm"), (1e-6, "1e-06 nm"), (np.nan, "–")],
+    [
+        (2.5, "2.5 nm"),
+        (4.72e-18, "0 nm"),
+        (-1e-12, "0 nm"),
+        (1e-6, "1e-06 nm"),
+        (np.nan, "not known"),
+    ],
 )
 def test_number__knows_rounding_and_what_is_not_known(value, text):
     assert number(value, ".3g", " nm") == text

@@ -127,7 +127,7 @@ def test_run__corrupt_store(tmp_path, stack):
     (tmp_path / "recipe.toml").write_text(
         '[input]\npath = "images"\n[segment]\nmethod = "otsu"\n[output]\npath = "out"\n'
     )
-    assert_refused(tmp_path, "cannot be read")
+    assert_refused(tmp_path, "intensity/zarr.json is not what was written")
 
 
 def test_run__no_scheduler_answers(tmp_path):
