@@ -6,7 +6,8 @@ offset of the row; their shares are its own, so that porosity is none of what is
 """
 
 import numpy as np
-from numba import njit
+
+from ..compiling import compiled
 
 GREY_BINS = 256
 NEUTRAL = np.array([[1.0], [0.0]])  # gain, offset
@@ -127,7 +128,7 @@ def shading_field(coefficients: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.
     return field
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def grey_codes(image, low, high, codes):
     """Write the bins, of `GREY_BINS` from low to high, of grey values (y, x) to uint8 codes."""
     scale = GREY_BINS / (high - low)
@@ -216,7 +217,7 @@ def _regression(
     return gain, level - gain * base
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _moments(seen, gain, offset, centre, deviation, shares):
     """Return mass, mean and variance (row, class) of what belongs to each class."""
     mass, mean, square = np.zeros((3, len(seen), len(centre)))

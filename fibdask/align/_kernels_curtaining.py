@@ -1,8 +1,9 @@
 """Stripes along y: how grey values step from column to column, and what of it is no structure."""
 
 import numpy as np
-from numba import njit
 from scipy import fft, ndimage
+
+from ..compiling import compiled
 
 _WINDOWS = 4  # in the length of the shortest stripe: half of the modes along y tell the noise
 _ASPECT = 8  # of stripes: half of a wave along y over a period along x
@@ -65,7 +66,7 @@ def first_columns(n_y: int, slope: float) -> np.ndarray:
     return np.asarray(moved.max() - moved)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def column_steps(image, edges, first, steps):
     """Write the usual difference of neighbouring columns in each window of rows (window, x - 1).
 
@@ -95,7 +96,7 @@ def column_steps(image, edges, first, steps):
                 steps[window, column + lane] = means[lane] if reached else np.nan
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _sort_lanes(values):
     """Sort values (row, lane) along rows: Batcher's network, every lane alike, so vectorised."""
     n = len(values)
@@ -118,7 +119,7 @@ def _sort_lanes(values):
         size //= 2
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _biweight_means(values, rows, means):
     """Write the biweight mean of every lane of sorted values (row, lane), of its first rows."""
     scales, total, weights = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES)

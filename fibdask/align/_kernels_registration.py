@@ -9,8 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 from scipy import fft
+
+from ..compiling import compiled
 
 TAPER = 0.25  # part of a side that is faded in and out at either end
 NEAR = 3  # lags closer than this are one peak
@@ -20,7 +21,7 @@ _CHANCE = 1e-3  # of unrelated windows, whose highest peak is higher than `chanc
 TAPS = np.arange(-2, 4)  # pixels about a place that interpolation looks at
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def binned(image, factor):
     """Return means of factor × factor pixels (y, x), float32, and where all of them are finite."""
     rows, columns = image.shape[0] // factor, image.shape[1] // factor
@@ -51,7 +52,7 @@ def centred(image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray | None, fl
     return (image, deviation) if deviation > 1e-5 * abs(mean) else (None, 0.0)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _centre(image, valid):
     """Subtract the mean of valid pixels in place; return their count, mean and deviation."""
     count, total, squares = 0, 0.0, 0.0
@@ -117,7 +118,7 @@ def sharpness(transform: np.ndarray, shape: tuple[int, ...]) -> float:
     return float(np.sqrt(fine / coarse)) if coarse > 0 else 0.0
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _powers(transform, y, x):
     fine, coarse = 0.0, 0.0
     for j in range(len(y)):
@@ -147,7 +148,7 @@ def whitened(
     return phases, sizes
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _whitened(transform, move_y, move_x):
     sizes = np.empty(transform.shape, np.float32)
     largest = np.float32(0)
@@ -185,7 +186,7 @@ def phase_correlation(
     return correlation[np.ix_(*lags)]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _cross_spectrum(first, second, weight):
     cross = np.empty_like(first)
     for j in range(first.shape[0]):
@@ -230,7 +231,7 @@ def correlation_score(correlation: float, first: np.ndarray, second: np.ndarray)
     return float(np.arctanh(min(correlation, 1 - 1e-9)) * np.sqrt(samples))
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _shared_power(first, second):
     """Return the sum of products of powers over the product of sums, of half spectra."""
     shared, ours, theirs = 0.0, 0.0, 0.0
@@ -300,7 +301,7 @@ def masked_correlation(
     return float(_pearson(*shared, LEAST_OVERLAP * first.size))
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _pearson(first, second, valid_first, valid_second, least):
     count, sum_a, sum_b, sum_aa, sum_bb, sum_ab = 0, 0.0, 0.0, 0.0, 0.0, 0.0
     for y in range(first.shape[0]):
@@ -340,7 +341,7 @@ def interpolated(image: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
     return result
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _weighted(image, weights_y, weights_x):
     """Sum pixels (y, x) times weights along y, then along x."""
     rows = image.shape[0] - len(weights_y) + 1

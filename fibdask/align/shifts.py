@@ -80,8 +80,8 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     `intensity` and `solid_probability` are interpolated by Lanczos' windowed sine of 6 × 6
     pixels, rounded to integers and clipped to the range of their type; places closer than that
     to the border use the nearest pixel of the slice for those beyond. Phases and other labels
-    take the nearest pixel (a half: that of smaller index). Whole shifts copy every value as it is. Shifts count to
-    1e-6 pixels.
+    take the nearest pixel (a half: that of smaller index). Whole shifts copy every value as it
+    is. Shifts count to 1e-6 pixels.
 
     Volumes without a voltage move with the reference voltage of the shifts, or the first.
     """

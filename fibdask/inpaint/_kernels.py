@@ -9,9 +9,10 @@ from functools import lru_cache
 from math import comb
 
 import numpy as np
-from numba import njit
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import label
+
+from ..compiling import compiled
 
 TIE = 2.0**-10
 """What the plane below a gap weighs more than the spline says, so that ties are its own."""
@@ -38,7 +39,7 @@ def spline_weights(knots: tuple[int, ...], position: int) -> np.ndarray:
     return weights
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def weighted_planes(volume, planes, weights, out):
     """Write the sum of `weights` (planes) times planes of `volume` (z, y, x) to float64 `out`."""
     out[:] = 0.0
@@ -48,7 +49,7 @@ def weighted_planes(volume, planes, weights, out):
                 out[y, x] += weights[k] * volume[planes[k], y, x]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def row_distances(phase, reach, out):
     """Write the distance along x to the other phase, in pixels, to float32 `out` (y, x).
 
@@ -70,7 +71,7 @@ def row_distances(phase, reach, out):
             out[y, x] = nearest if phase[y, x] else -nearest
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def signed_distances(rows, pixel_nm, reach_nm, start, out):
     """Write the signed distance to the interface in nm to float32 `out` (y, x).
 
@@ -108,7 +109,7 @@ def signed_distances(rows, pixel_nm, reach_nm, start, out):
             out[y, x] = sign[x] * (np.sqrt(square[x]) - half)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def smoothed_distances(distances, start, taps, least_nm, out):
     """Write distances smoothed by float32 `taps` along y and x to float32 `out` (y, x).
 
@@ -142,7 +143,7 @@ def smoothed_distances(distances, start, taps, least_nm, out):
                 out[y, x] = min(smooth[x], -least)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def interpolated_phase(maps, planes, weights, cap_nm, out):
     """Write to uint8 `out` (y, x) where the weighted sum of capped distances is positive.
 

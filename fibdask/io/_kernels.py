@@ -1,10 +1,11 @@
 """Halving of volumes: means and modes of 2 × 2 × 2 voxels."""
 
-import numba
 import numpy as np
 
+from ..compiling import compiled
 
-@numba.njit(cache=True, nogil=True)
+
+@compiled(nogil=True)
 def halve_mean(fine, coarse, rounding):
     """Average the cells of 2 × 2 × 2 voxels; cells at an odd end are smaller.
 
@@ -29,7 +30,7 @@ def halve_mean(fine, coarse, rounding):
         coarse[n, z, y, x] = total / count + rounding
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def halve_mode(fine, coarse):
     """Give cells of 2 × 2 × 2 voxels the label that is most frequent, of several the least.
 
@@ -52,7 +53,7 @@ def halve_mode(fine, coarse):
         coarse[n, z, y, x] = _mode(cell[:count])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _mode(labels):
     mode, most = labels[0], 0
     for label in labels:

@@ -9,7 +9,8 @@ counted it: scikit-image rounds counts to float32 before it sums them, which los
 from itertools import combinations
 
 import numpy as np
-from numba import njit
+
+from ..compiling import compiled
 
 FLOAT_BITS = 18
 FLOAT_BINS = 1 << FLOAT_BITS
@@ -18,7 +19,7 @@ _ITERATIONS = 1000  # Lloyd's stand still long before; a guard against rounding
 _HURRIED = 1e-4  # gain of Lloyd's iterations below which a start is compared with others
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def integer_counts(image, measured, counts):
     """Add the grey values of an integer image (voltage, z, y, x) to int64 `counts` (grey).
 
@@ -33,7 +34,7 @@ def integer_counts(image, measured, counts):
                     counts[image[v, z, y, x]] += 1
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def float_counts(patterns, measured, counts):
     """Add float32 grey values, given as their uint32 patterns, to int64 `counts` (bin).
 
@@ -69,7 +70,7 @@ def _unordered(ordered: np.ndarray) -> np.ndarray:
     return patterns.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def joint_counts(codes, measured, bits, shift, counts):
     """Add joint grey values to int64 `counts` (joint bin).
 
@@ -87,7 +88,7 @@ def joint_counts(codes, measured, bits, shift, counts):
                 counts[joint] += 1
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def grey_codes(image, low, scale, steps, codes):
     """Fill integer `codes` with the number of the step, of `steps` equal ones above `low`.
 
@@ -102,7 +103,7 @@ def grey_codes(image, low, scale, steps, codes):
                     codes[v, z, y, x] = min(max(step, 0.0), steps - 1.0)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def above_code(image, low, scale, code, phase):
     """Set uint8 `phase` to 1 where `grey_codes` of a float image (z, y, x) exceed a code, else 0.
 
@@ -115,7 +116,7 @@ def above_code(image, low, scale, code, phase):
                 phase[z, y, x] = (image[z, y, x] - low) * scale >= code + 1
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def non_finite(image):
     """Return how many grey values of a float32 image (voltage, z, y, x) are NaN or infinite."""
     count = 0
@@ -142,7 +143,7 @@ def above_threshold(image: np.ndarray, threshold: float) -> np.ndarray:
     return np.greater(image, lowered).view(np.uint8)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def nearest_is_last(image, centres, phase):
     """Set uint8 `phase` (z, y, x) to 1 where the nearest centre is the last, else 0.
 
@@ -224,7 +225,7 @@ def optimal_clusters(grey: np.ndarray, weights: np.ndarray, classes: int) -> np.
     return labels
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _add_cluster(grey, weights, before, least, starts, span, beyond):
     """Fill in where the last cluster of the bins up to each of `low` to `high` best starts.
 
@@ -259,7 +260,7 @@ def _add_cluster(grey, weights, before, least, starts, span, beyond):
     _add_cluster(grey, weights, before, least, starts, span, after)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _with_bin(moments, grey, weight):
     """Return the weight, mean, and sum of squared deviations with one bin more."""
     total, mean, squares = moments
@@ -314,7 +315,7 @@ def _rearranged(points, weights, labels, classes):
             yield rearranged
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _iterate(points, weights, labels, classes, gain):
     """Improve `labels` (bin) by Lloyd's iterations; return the sum of squares.
 
@@ -340,7 +341,7 @@ def _iterate(points, weights, labels, classes, gain):
     return squares
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _move_to_means(points, weights, labels, centres):
     """Move centres to the weighted means of their points; one without points stays."""
     sums = np.zeros(centres.shape)

@@ -6,7 +6,8 @@ No `fastmath`: sums keep their order, so a voxel has the same bits whatever bloc
 import math
 
 import numpy as np
-from numba import njit
+
+from ..compiling import compiled
 
 _TILE = 256  # voxels along x summed together: their tables stay in the second-level cache
 _ROWS = 4  # rows summed together: each table value that is read serves all of them
@@ -20,7 +21,7 @@ _LOW_32 = np.uint64(0xFFFFFFFF)
 _ONE = np.uint64(1)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def keep_above_level(tables_z, tables_y, tables_x, level, out):
     """Set voxels of `out` to 0 where a sum of plane waves does not exceed a level.
 
@@ -51,7 +52,7 @@ def keep_above_level(tables_z, tables_y, tables_x, level, out):
         _keep_plane(cosines, sines, tables_x[0], tables_x[1], level, out[z])
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _keep_plane(cosines, sines, cos_x, sin_x, level, out):
     n_y, n_x = out.shape
     waves = cosines.shape[1]
@@ -92,7 +93,7 @@ def ellipsoids(
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def update_first_solid(phase, start, first_solid):
     """Lower the index of the first solid plane below the surface by planes stacked on top.
 
@@ -113,7 +114,7 @@ def update_first_solid(phase, start, first_solid):
                 first_solid[y, x] = start + plane if solid else first_solid[y, x]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def look_up_depth(first_solid, surface, signals, out):
     """Fill the noiseless image of one face.
 
@@ -136,14 +137,14 @@ def look_up_depth(first_solid, surface, signals, out):
             out[y, x] = signals[min(first_solid[y, x] - surface, last)]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _mix(word):
     word = (word ^ (word >> _S30)) * _MIX_1
     word = (word ^ (word >> _S27)) * _MIX_2
     return word ^ (word >> _S31)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def add_image_noise(signal, key, y0, x0, electrons, gaussian_std):
     """Add Poisson, then Gaussian noise to an image in place.
 
@@ -184,7 +185,7 @@ def add_image_noise(signal, key, y0, x0, electrons, gaussian_std):
             signal[y, x] = value + gaussian_std * radius * math.cos(angle)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def poisson_inverse(mean, uniform):
     """Return the Poisson count whose cumulative probability first exceeds a number in [0, 1)."""
     if mean <= 0:
@@ -199,7 +200,7 @@ def poisson_inverse(mean, uniform):
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def poisson_expansion(mean, normal):
     """Return the Poisson count of a normal deviate, by the expansion of Cornish and Fisher.
 

@@ -5,15 +5,15 @@ that it has passed. Loops along rows are of bytes and without conditions, as vec
 """
 
 import numpy as np
-from numba import njit
 
+from ..compiling import compiled
 from .records import DISTANCE_BITS, LARGEST_DISTANCE
 
 _FAR, _ONE = np.uint8(LARGEST_DISTANCE), np.uint8(1)
 _BITS = np.uint8(DISTANCE_BITS)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def pack_voxels(labels, out):
     """Write each voxel's material and its distance to another material into a byte.
 
@@ -48,7 +48,7 @@ def pack_voxels(labels, out):
                 out[z, y, x] += np.uint8(labels[z, y, x] << _BITS)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _mark_edges(own, other, out):
     """Set voxels of a row to 1 that differ from any of three neighbours in another row."""
     n = len(own)
@@ -60,7 +60,7 @@ def _mark_edges(own, other, out):
         out[x + 1] = _ONE if own[x + 1] != other[x] else out[x + 1]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _spread_plane(near, least, out):
     """Lower the distances of a plane to one more than the least of the 9 nearest in the next."""
     n_y = len(near)
@@ -72,7 +72,7 @@ def _spread_plane(near, least, out):
             _lower(least[other], out[y])
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _spread_within(out):
     """Lower the distances of a plane to one more than the least of the 8 neighbours in it."""
     n_y, n_x = out.shape
@@ -90,7 +90,7 @@ def _spread_within(out):
             out[y, x] = min(out[y, x], np.uint8(out[y, x + 1] + _ONE))
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _lower(near, out):
     """Lower a row to one more than another."""
     for x in range(len(near)):
@@ -98,7 +98,7 @@ def _lower(near, out):
         out[x] = value if value < out[x] else out[x]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _lower_to_neighbours(near, step, out):
     """Lower a row to a step more than another one voxel to the left, and to the right."""
     for x in range(len(near) - 1):

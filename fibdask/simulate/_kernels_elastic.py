@@ -12,7 +12,8 @@ the difference of the two phases is free of the rule's own error.
 import math
 
 import numpy as np
-from numba import njit
+
+from ..compiling import compiled
 
 SPEED_OF_LIGHT = 137.035999
 _WAVELENGTH_POINTS = 42.0  # points of the grid in the shortest wavelength
@@ -97,7 +98,7 @@ def radial_terms(
     return np.stack([(step / r) ** 2, step**2 * slope / r, step**2 * central + bend])
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _outward(first, square, kappa, centrifugal, spin_orbit, central, gap):
     """Return y at two places, `gap` steps apart, at the end of the grid."""
     q = square * centrifugal[first] + kappa * spin_orbit[first] + central[first]
@@ -115,7 +116,7 @@ def _outward(first, square, kappa, centrifugal, spin_orbit, central, gap):
     return kept, now / (1 - q / 12)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def riccati_bessel(x, count):
     """Return x j_l(x) and −x y_l(x) of l = 0 … count − 1 ≤ x, where upwards is stable, (2, l)."""
     values = np.empty((2, count))
@@ -129,12 +130,12 @@ def riccati_bessel(x, count):
     return values
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _phase(before, end, f_before, g_before, f_end, g_end):
     return math.atan2(end * f_before - before * f_end, before * g_end - end * g_before)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def phase_shifts(wave, r, terms, free_central, count):
     """Return the phase shifts, modulo π, of j = l + ½ and j = l − ½, float64 (2, l).
 
@@ -174,7 +175,7 @@ def phase_shifts(wave, r, terms, free_central, count):
     return shifts
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def born_shifts(wave, strengths, decays, count):
     """Return the first Born phase shifts of U = −Σ s exp(−α r)/r, float64 (l,).
 
@@ -204,7 +205,7 @@ def count_waves(born: np.ndarray) -> int:
     return int(small.argmax()) if small.any() else len(born)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def amplitudes(wave, shifts, born, strengths, decays, cosines):
     """Return the direct and the spin-flip amplitude, complex128 (2, angle), in Bohr radii.
 

@@ -6,23 +6,23 @@ No `fastmath`, and each voxel from its own number: it has the same bits whatever
 import math
 
 import numpy as np
-from numba import njit
 
+from ..compiling import compiled
 from ._kernels import _GOLDEN, _S11, _mix, poisson_inverse
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _uniform(key, counter):
     """Return number `counter` of the stream of a key, in (0, 1)."""
     return ((_mix(key + np.uint64(counter + 1) * _GOLDEN) >> _S11) + 0.5) * 2.0**-53
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _key_of(key, number):
     return _mix(key + np.uint64(number + 1) * _GOLDEN)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def remove_spheres(first, stop, side, key, count, radius, std, cut, size, start, out):
     """Set the voxels of spheres with random centres to 0.
 
@@ -64,7 +64,7 @@ def remove_spheres(first, stop, side, key, count, radius, std, cut, size, start,
                     _remove_sphere(z, y, x, r, size, start, out)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _cut_normal(stream, cut):
     """Return a normal deviate by the method of Box and Muller, drawn again if beyond `cut`."""
     counter = 3
@@ -76,7 +76,7 @@ def _cut_normal(stream, cut):
         counter += 2
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _remove_sphere(z, y, x, radius, size, start, out):
     n_z, n_y, n_x = out.shape
     for i in range(
@@ -98,7 +98,7 @@ def _remove_sphere(z, y, x, radius, size, start, out):
                 out[i, j, k] = 0
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def add_gradient_noise(y, x, key, amplitude, out):
     """Add Perlin's gradient noise with lattice points at whole numbers.
 
@@ -143,17 +143,17 @@ def add_gradient_noise(y, x, key, amplitude, out):
             out[row, column] += amplitude * (upper * (1 - fade_y) + lower * fade_y)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _fade(t):
     return t * t * t * (t * (t * 6 - 15) + 10)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _ramp(slope, y, x):
     return slope[0] * y + slope[1] * x
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def keep_in_copy(source, corner, period, matrix, offset, start, out):
     """Set voxels to 0 where a resized and rotated copy of a phase, mirrored at its faces, is 0.
 
@@ -201,7 +201,7 @@ def keep_in_copy(source, corner, period, matrix, offset, start, out):
                 out[i, j, k] = solid > 0.5
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _mirror(number, length):
     folded = number % (2 * length)
     return folded if folded < length else 2 * length - 1 - folded

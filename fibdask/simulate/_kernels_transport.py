@@ -15,9 +15,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numba.core import compiler
 
+from ..compiling import compiled
 from ._kernels import _mix, poisson_expansion, poisson_inverse
 from .records import (
     ANGLE_STEPS,
@@ -74,9 +74,9 @@ def without_aliases() -> dict[str, Any]:
     return {"pipeline_class": NoAlias}
 
 
-_inline = njit(forceinline=True, error_model="numpy", nogil=True, cache=True)
-_lockstep = njit(error_model="numpy", nogil=True, cache=True, **without_aliases())
-_loop = njit(error_model="numpy", nogil=True, cache=True)
+_inline = compiled(forceinline=True, error_model="numpy", nogil=True)
+_lockstep = compiled(error_model="numpy", nogil=True, **without_aliases())
+_loop = compiled(error_model="numpy", nogil=True)
 
 
 @_inline

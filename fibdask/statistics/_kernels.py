@@ -8,8 +8,10 @@ and end where a word differs from the one before, whatever lies between.
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
+
+from ..compiling import compiled
 
 LANES = 64
 """Lines to a word."""
@@ -54,7 +56,7 @@ def packed_bytes(lengths: tuple[int, ...], axis: int) -> int:
     return 3 * 8 * (height if axis == 1 else depth) * width
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _packed_rows(block, start):
     """Pack up to 64 rows of the middle dimension (a, rows, c) from `start` on: words (a, c)."""
     planes, rows, width = block.shape
@@ -74,7 +76,7 @@ def _packed_rows(block, start):
     return words
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _add_bits(voxels, lane, octet):
     """Set a bit of bytes where voxels are one."""
     for i in range(len(voxels)):
@@ -99,7 +101,7 @@ def _compiled_ones(_word):  # numba has no bitwise_count
     return lambda _word: np.int64(_population_count(_word))
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def add_pair_counts(first, second, starts, counts):
     """Add the pairs of a voxel of `first` and, a lag further on, one of `second`.
 
@@ -117,7 +119,7 @@ def add_pair_counts(first, second, starts, counts):
                     counts[section, lag] += _common_ones(first[bundle, start:stop], ends)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _common_ones(first, second):
     """Return the number of ones that two rows of words share."""
     ones = 0
@@ -126,7 +128,7 @@ def _common_ones(first, second):
     return ones
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def add_run_counts(lines, inside, starts, counts, cut_counts):
     """Add the runs of ones on lines (bundle, place) by length.
 
@@ -171,7 +173,7 @@ def add_run_counts(lines, inside, starts, counts, cut_counts):
             before, outside = word, beyond
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _add_long_run(start, end, section, starts, counts):
     """Add a run that begins before a section: to each one a part, less what goes on."""
     counts[section, end - starts[section]] += 1

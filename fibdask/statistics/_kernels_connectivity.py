@@ -1,8 +1,9 @@
 """Connected pieces of a block, and the patches in which they reach its faces."""
 
 import numpy as np
-from numba import njit
 from scipy import ndimage
+
+from ..compiling import compiled
 
 RANKS = {6: 1, 18: 2, 26: 3}
 """Neighbours of a voxel, and along how many axes at most they differ from it."""
@@ -32,7 +33,7 @@ def face_patches(labels: np.ndarray, axis: int, end: int, connectivity: int) -> 
     return pieces[1:]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def piece_sizes(labels, count):
     """Return the int64 number of voxels (piece) of each number 0 … count in labels (z, y, x)."""
     sizes = np.zeros(count + 1, np.int64)

@@ -9,7 +9,8 @@ radius, it is solid throughout.
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
+
+from ..compiling import compiled
 
 Vector = tuple[float, float, float]
 Squares = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -52,7 +53,7 @@ def _sums(z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     return (x + y[:, np.newaxis]) + z[:, np.newaxis, np.newaxis]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def squared_distances(solid, steps, limit):
     """Return the float32 squared distance to the nearest zero of `solid` (z, y, x).
 
@@ -68,7 +69,7 @@ def squared_distances(solid, steps, limit):
     return squares
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _distances_along_row(solid, steps, limit, squares):
     """Write the squared distances along one row."""
     n = len(solid)
@@ -83,7 +84,7 @@ def _distances_along_row(solid, steps, limit, squares):
             squares[x] = min(squares[x], steps[count])
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _least_across_rows(squares, steps):
     """Lower squared distances (row, place) to the least over all rows of theirs plus the step.
 
@@ -103,7 +104,7 @@ def _least_across_rows(squares, steps):
                         least[x] = min(least[x], rows[other, x] + step)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def paint_balls(squares, steps, limit, cover, start, painted):
     """Raise float32 `painted` (z, y, x) to the largest squared radius of the balls that hold it.
 
@@ -128,7 +129,7 @@ def paint_balls(squares, steps, limit, cover, start, painted):
                 _paint(painted, steps, square, z - start[0], y - start[1], x - start[2])
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _is_covered(squares, cover, z, y, x):
     """Tell whether the ball around a voxel lies in one around a neighbour."""
     square = squares[z, y, x]
@@ -142,7 +143,7 @@ def _is_covered(squares, cover, z, y, x):
     return False
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _paint(painted, steps, square, z, y, x):
     """Paint one ball, centred at a voxel that may lie outside."""
     depth, height, width = painted.shape
@@ -166,7 +167,7 @@ def _paint(painted, steps, square, z, y, x):
                             _raise(painted[plane, row, first:last], square)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _raise(line, least):
     for i in range(len(line)):
         line[i] = max(line[i], least)

@@ -1,7 +1,8 @@
 """Kernels of rulers: a mark in a brightness profile, and its way through the slices."""
 
 import numpy as np
-from numba import njit
+
+from ..compiling import compiled
 
 _STEPS = 50  # of a fit
 _TOLERANCE = 1e-6  # pixels
@@ -42,7 +43,7 @@ def _share_of_noise(profiles: np.ndarray, fits: np.ndarray, reach: int) -> np.nd
     return np.sqrt(np.minimum(share * len(left) / (len(left) - 1), 1.0))
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _tracked_fits(profiles, start, width):
     """Return fits (z, parameter) of a mark, and the standard errors of its place in pixels (z)."""
     count = profiles.shape[0]
@@ -69,7 +70,7 @@ def _tracked_fits(profiles, start, width):
     return fits, errors
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def fit_mark(profile, expected, reach, width):
     """Fit a Gaussian on a sloping ground to three widths around the brightest place.
 
@@ -113,7 +114,7 @@ def fit_mark(profile, expected, reach, width):
     return fit, np.sqrt(variances[0])
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _brightest(profile, expected, reach, width):
     """Return the place near the expected one where the mean of half a width is largest."""
     half = max(int(width / 4), 1)
@@ -127,7 +128,7 @@ def _brightest(profile, expected, reach, width):
     return min(max(best, 0.0), len(profile) - 1.0)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _gaussian(fit, x, values):
     """Return what a Gaussian on a sloping ground leaves, and its slopes by each parameter."""
     place, amplitude, spread, ground, tilt = fit
@@ -143,7 +144,7 @@ def _gaussian(fit, x, values):
     return residual, slopes
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _inverse_square(slopes, damping):
     """Return the inverse of SᵀS, its diagonal raised by a share; it is positive definite."""
     square = slopes.T @ slopes

@@ -1,7 +1,8 @@
 """Kernels of image similarity: what slices share with those below, and with themselves moved."""
 
 import numpy as np
-from numba import njit
+
+from ..compiling import compiled
 
 
 def slice_similarities(
@@ -29,7 +30,7 @@ def slice_similarities(
     return rows
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def subtract_background(image, reach, out):
     """Write an image less its mean over windows of 2 `reach` + 1 pixels, cut at the edges."""
     height, width = image.shape
@@ -56,7 +57,7 @@ def subtract_background(image, reach, out):
             out[y, x] = image[y, x] - total / (rows * columns)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def correlation(first, second, down, right):
     """Return the Pearson correlation of an image with another that is moved down and right.
 
