@@ -100,8 +100,9 @@ def main(shape: tuple[int, int, int] = (160, 384, 384)) -> dict[str, dict[str, f
     repaired = fibdask.apply_slice_thickness(clean, thickness)
 
     # A structure as small as this one is not quite isotropic itself. Every second plane is taken,
-    # so that it has the voxels of the volumes.
+    # so that it has the voxels of the volumes, and what all aligned slices show.
     structure = fibdask.simulate_structure(shape=shape, **STRUCTURE)["phase"][::2]
+    structure = structure.sel(y=repaired["y"], x=repaired["x"])
     columns = {
         "before": figures(raw, true_z),
         "after": figures(repaired, true_z),

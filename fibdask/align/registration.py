@@ -258,7 +258,10 @@ def _check_slices(stack: xr.Dataset, neighbours: int) -> int:
         raise ConventionError(msg)
     if "measured" in stack.coords and not stack["measured"].values.all():
         k = int(np.argmin(stack["measured"].values))
-        msg = f"shifts are estimated before slices are repositioned; plane {k} is not measured"
+        msg = (
+            "shifts are those of measured slices, before they are repositioned; "
+            f"plane {k} is not measured; select the others: stack.isel(z=stack.measured.values)"
+        )
         raise ConventionError(msg)
     return min(neighbours, stack.sizes["z"] - 1)
 
