@@ -72,6 +72,7 @@ def test_fib__segmentation_errors_compare_with_the_truth(regular):
     assert regular.fib.segmentation_errors().identical(expected)
 
 
+@pytest.mark.filterwarnings("ignore:slices are estimated to be")
 def test_fib__estimates_equal_the_functions():
     structure = fibdask.simulate_structure(
         shape=(40, 64, 64), voxel_size=5, ligament_size=[40], solid_fraction=[0.4]
