@@ -96,6 +96,7 @@ def main(shape: tuple[int, int, int] = (160, 384, 384)) -> dict[str, dict[str, f
     shifts = fibdask.estimate_shifts(raw)
     aligned = fibdask.apply_shifts(raw, shifts)
     clean = fibdask.equalize_brightness(fibdask.remove_curtaining(aligned))
+    # A warning says that the texture of the images gives another mean than was aimed at.
     thickness = fibdask.estimate_slice_thickness(clean, method="images")
     repaired = fibdask.apply_slice_thickness(clean, thickness)
 

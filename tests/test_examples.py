@@ -67,6 +67,7 @@ def test_synthetic__is_segmented_and_filled_well(tmp_path):
     assert "Accuracy" in report
 
 
+@pytest.mark.filterwarnings("ignore:slices are estimated to be")
 def test_restoration__recipe_and_script_come_equally_close_to_the_truth(tmp_path, capsys):
     figures = script("restoration.py")()
     before, after, truth = (list(figures[name].values()) for name in ("before", "after", "truth"))

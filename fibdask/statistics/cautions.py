@@ -13,6 +13,7 @@ UNDECAYED = 0.05
 """Share of the lineal path at its last lag, above which what lies beyond matters."""
 
 _UNLIKE = 1.5  # ratio of voxel sides as imaged
+_ROUNDING = 1e-6  # relative, of distances
 
 
 def statistics_warnings(results: xr.Dataset) -> list[str]:
@@ -103,17 +104,19 @@ def _undecayed(axes: Sequence[str], remainders: np.ndarray) -> list[str]:
 def _cut_short(results: xr.Dataset) -> list[str]:
     """Tell where isotropy errors compare diameters of which only a part is summed."""
     path = results["lineal_path"]
-    left = (path.isel(lag=-1) / path.isel(lag=0)).values
-    cut = [
-        f"{share:.2g} along {axis}"
-        for axis, share in zip(path["axis"].values, left, strict=True)
-        if share > UNDECAYED
-    ]
+    distance = path["distance"]
+    reach = float(distance.where(path.notnull()).max("lag").min())
+    within = path.where(distance <= reach * (1 + _ROUNDING))
+    cut = []
+    for axis, curve in zip(path["axis"].values, within.values, strict=True):
+        known = curve[np.isfinite(curve)]
+        if len(known) and known[-1] > UNDECAYED * known[0]:
+            cut.append(f"{known[-1] / known[0]:.2g} along {axis}")
     if not cut:
         return []
     return [
-        "the isotropy error of the ligament diameter sums the lineal path up to max_lag = "
-        f"{int(path['lag'][-1])} voxels, where there is left of it: {', '.join(cut)}"
+        "the isotropy error of the ligament diameter sums the lineal path up to "
+        f"{reach:.4g} nm only, where there is left of it: {', '.join(cut)}"
     ]
 
 

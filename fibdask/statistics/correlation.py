@@ -27,6 +27,7 @@ from .counting import (
     count_lines,
     error_bars,
 )
+from .distances import last_lag
 from .lines import Segments
 from .masks import Mask
 
@@ -309,12 +310,12 @@ def diameter_values(
     spacing: Sequence[float],
     segments: Segments,
     weights: np.ndarray,
-    max_lag: int | None = None,
+    reach: float = np.inf,
 ) -> np.ndarray:
-    """Return D (replicate, axis) in nm; up to a lag, or over the whole length."""
+    """Return D (replicate, axis) in nm; up to a distance in nm, or over the whole length."""
     diameters = []
     for axis, step in zip(segments.lines.axes, spacing, strict=True):
-        path = _relative_path(segments, axis, weights, max_lag)
+        path = _relative_path(segments, axis, weights, last_lag(reach, step))
         # NaN beyond the longest segment of a mask adds nothing.
         area = 0.5 + np.nansum(path[:, 1:], axis=1)
         diameters.append(step * np.where(_longest(path) > 0, area, np.nan))
@@ -352,11 +353,10 @@ def remainder_values(segments: Segments, weights: np.ndarray) -> np.ndarray:
 
 
 def _relative_path(
-    segments: Segments, axis: int, weights: np.ndarray, max_lag: int | None = None
+    segments: Segments, axis: int, weights: np.ndarray, most: float = np.inf
 ) -> np.ndarray:
     """Return L / L(0) (replicate, lag) up to a lag, or over the whole length; NaN without solid."""
-    last = segments.lines.shape[axis] - 1
-    last = last if max_lag is None else min(max_lag, last)
+    last = int(min(most, segments.lines.shape[axis] - 1))
     path = shares(*segments.paths(axis, last), weights)
     return np.asarray(path / np.where(path[:, :1] > 0, path[:, :1], np.nan))
 

@@ -19,6 +19,12 @@ def common_distances(spacing: Sequence[float], last_lags: Sequence[int]) -> np.n
     return coarsest * np.arange(max(int(reach.min() / coarsest + _ROUNDING), 0) + 1)
 
 
+def last_lag(reach: float, step: float) -> float:
+    """Return the last lag of steps in nm within a distance in nm; inf if that is no limit."""
+    lags = reach / step + _ROUNDING
+    return float(np.floor(lags)) if np.isfinite(lags) else np.inf
+
+
 def interpolated(
     curves: np.ndarray, spacing: Sequence[float], distance: np.ndarray
 ) -> list[np.ndarray]:

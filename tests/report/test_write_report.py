@@ -336,7 +336,7 @@ def test_write_report__says_what_must_be_known_beside_the_numbers(tmp_path):
     text = text_of(tmp_path, statistics=given)
     assert text.count("<li>5 of 12 planes are &lt;not&gt; measured</li>") == 2
     assert "along z is too small: 0.4 of the lineal path is left" in text
-    assert "max_lag = 4 voxels, where there is left of it: 0.2 along z, 0.2 along y" in text
+    assert "up to 20 nm only, where there is left of it: 0.2 along z, 0.2 along y" in text
 
 
 def test_write_report__of_gaps_tells_the_profile_of_the_other_planes(tmp_path):

@@ -44,6 +44,18 @@ def test_isotropy_errors__compare_at_equal_distances():
     assert fine[0] < 0.05 < wrong[0]
 
 
+def test_isotropy_errors__sum_diameters_up_to_equal_distances():
+    volume = symmetric(40).repeat(3, axis=1).repeat(3, axis=2)
+    phase = phase_of(volume, (3.0, 1.0, 1.0))
+    found = float(isotropy_errors(phase, max_lag=8).ligament_diameter)
+    z, y, x = (
+        naive.ligament_diameter(volume, axis, step, lags)
+        for axis, step, lags in (("z", 3.0, 2), ("y", 1.0, 6), ("x", 1.0, 6))
+    )
+    expected = (abs(z - y) + abs(z - x)) / 2 / (x + y)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
 def test_isotropy_errors__interpolate_finer_axes_at_multiples_of_the_coarsest_voxel():
     volume = noise((9, 16, 30), 0.6)
     spacing = (4.0, 2.5, 1.0)
