@@ -114,7 +114,15 @@ class RunFolder:
             raise StackReadError(msg) from None
         if summary.get("state") == "running" and not is_locked(self.path / LOCK):
             summary["state"] = "interrupted"
+        if summary["stores"] is None:
+            summary["stores"] = self._stores_of(summary)
         return summary
+
+    def _stores_of(self, summary: Mapping[str, Any]) -> dict[str, str]:
+        """Return the stores of a run that did not note them: one for each stage that it made."""
+        state = "done" if summary["state"] == "done" else "unfinished"
+        names = [stage["name"] for stage in summary["stages"]]
+        return {name: state for name in names if self.store(name).is_dir()}
 
     def update(self, stage: Mapping[str, Any], *, now: bool) -> None:
         """Put a stage's figures into the summary; on disk at once, or within a second."""

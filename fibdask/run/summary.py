@@ -30,7 +30,8 @@ class _Summary(BaseModel):
     ----------
     stores
         State of each store that this run makes, in the order of making: `unfinished` or `done`.
-        Any other store in the folder is of an earlier run.
+        Any other store in the folder is of an earlier run. None of a run by a version that did
+        not note them.
     error
         What ended the run, in a sentence.
     """
@@ -44,7 +45,7 @@ class _Summary(BaseModel):
     version: str = ""
     recipe: str = ""
     assumptions: list[str] = []
-    stores: dict[str, str] = {}
+    stores: dict[str, str] | None = None
     error: str | None = None
 
 

@@ -232,3 +232,15 @@ def test_run_recipe__folder_of_a_run_that_stored_nothing_is_free(first, tmp_path
     shutil.rmtree(out / "import.zarr")
     shutil.rmtree(out / "segment.zarr", ignore_errors=True)
     assert share(run_recipe(recipe(first / "A.npy", out, title="second"))) == 0.3
+
+
+def test_final_stack__of_a_run_by_a_version_that_did_not_note_its_stores(folder):
+    out = folder / "out"
+    run = RunFolder(out)
+    summary = json.loads((out / "run.json").read_text())
+    del summary["stores"]
+    (out / "run.json").write_text(json.dumps(summary))
+    assert "phase" in final_stack(run)
+    summary["state"] = "failed"
+    (out / "run.json").write_text(json.dumps(summary))
+    assert set(run.read()["stores"].values()) == {"unfinished"}
