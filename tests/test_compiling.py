@@ -26,9 +26,10 @@ def test_compiled__works_with_one_line_where_nothing_can_be_kept(tmp_path):
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     for folder in [copy, *(path for path in copy.rglob("*") if path.is_dir())]:
         (folder / "__pycache__").touch()  # a file, so that not even root can write there
+    places = {"HOME": "/dev/null", "MPLCONFIGDIR": str(tmp_path), "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-B", "-m", "fibdask.run.cli", "info", "missing.zarr"],
-        env={"PATH": os.environ["PATH"], "HOME": "/dev/null", "PYTHONPATH": str(tmp_path)},
+        env={"PATH": os.environ["PATH"], **places},
         cwd="/",
         capture_output=True,
         text=True,

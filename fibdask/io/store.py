@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import (
+    BLOCK_BYTES,
     Execution,
     Source,
     StageReport,
@@ -266,11 +267,11 @@ def _write_volume(
     volume: StoredVolume, execution: Execution, name: str, complete: bool
 ) -> list[StageReport]:
     """Write one volume; the reductions it depends on are stages of their own."""
-    if is_derived(volume.array) and volume.target.grid.size > 1:
+    if is_derived(volume.array) and volume.array.nbytes > BLOCK_BYTES:
         warnings.warn(
-            f"{volume.name} is derived by other means than fibdask's stages (such as arithmetic): "
-            "if saving is interrupted, it begins again; save what it is derived from, and derive "
-            "after opening that",
+            f"{volume.name} is not made of stored arrays by fibdask's stages alone, but by "
+            "arithmetic or of arrays in memory: if saving is interrupted, it begins again; save "
+            "what it is made of, and make it after opening that",
             FibdaskWarning,
             stacklevel=2,
         )
