@@ -8,6 +8,7 @@ from math import degrees
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from defusedxml import ElementTree
 from tifffile import TiffFile, TiffPage
 
@@ -19,6 +20,7 @@ from .headers import (
     complete,
     disagreement,
     make_header,
+    no_data,
     numbers,
     pair,
     positive,
@@ -32,6 +34,7 @@ from .zeiss import zeiss_header
 
 _ZEISS_TAG = 34118
 _FEI_TAGS = (34680, 34682)
+_GDAL_NODATA = 42113
 _TESCAN_TAG = 50431
 _TESCAN_TEXT = (2, 3)  # kinds of the records that hold key=value lines; 1 is a thumbnail
 _BEAMS = {"EBeam": "electron", "IBeam": "ion", "ELECTRON": "electron", "ION": "ion"}
@@ -54,7 +57,14 @@ def tiff_header(tif: TiffFile) -> Header:
 
 def page_header(page: TiffPage) -> Header:
     """Read the header that a microscope wrote to one page."""
-    header = make_header({}, (_orientation(page.tags.valueof("Orientation", 1)),))
+    empty = page.tags.valueof(_GDAL_NODATA)
+    header = make_header(
+        {},
+        (
+            _orientation(page.tags.valueof("Orientation", 1)),
+            no_data(empty, np.dtype(page.dtype or "V"), "TIFF tag GDAL_NODATA"),
+        ),
+    )
     columns = page.imagewidth
     if zeiss := page.tags.valueof(_ZEISS_TAG):
         header = complete(header, zeiss_header(zeiss, columns))
