@@ -113,7 +113,7 @@ class Tiff:
         with _open_tiff(path) as tif:
             frames = _tiff_frames(tif)
             page = frames[0][0].keyframe
-            _check_photometric(frames)
+            _check_pages(frames)
             _check_complete(tif, frames)
             sizes = _tiff_sizes(frames[0][0])
             height, width = sizes["Y"], sizes["X"]
@@ -187,8 +187,8 @@ def _frame_count(series: TiffPageSeries) -> int:
     return next(iter(others.values()), 1)
 
 
-def _check_photometric(frames: list[_Frame]) -> None:
-    """Refuse pixels that are no grey values, or grey values upside down."""
+def _check_pages(frames: list[_Frame]) -> None:
+    """Refuse pixels that are no grey values of a slice, or grey values upside down."""
     for kind in dict.fromkeys(series.keyframe.photometric for series, _ in frames):
         if kind == PHOTOMETRIC.MINISWHITE:
             msg = "it stores white as zero; save it with black as zero"
@@ -196,6 +196,10 @@ def _check_photometric(frames: list[_Frame]) -> None:
         if kind not in _PHOTOMETRIC:
             msg = f"its photometric interpretation is {kind!s}; save it as grey"
             raise ValueError(msg)
+    depth = max(series.keyframe.imagedepth for series, _ in frames)
+    if depth > 1:
+        msg = f"its pages are volumes of {depth} slices; save each slice as a page"
+        raise ValueError(msg)
 
 
 def _tiff_headers(tif: TiffFile, frames: list[_Frame]) -> tuple[Header, ...]:

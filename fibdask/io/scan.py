@@ -94,8 +94,7 @@ def scan(source: Paths, options: Options) -> Part:
     if _THICKNESS in varying:
         first = _without_thickness(first, *varying[_THICKNESS])
     header = _labelled(first, decoder, options)
-    job = _job_file(series.folder)
-    if job is not None:
+    for job in _job_files(series.folder):
         header = complete(header, atlas_header(job, series.folder.name))
     return Part(series, decoder, layouts[0], header, varying)
 
@@ -156,13 +155,10 @@ def _labelled(header: Header, decoder: Decoder, options: Options) -> Header:
     return replace(complete(given, header), conflicts=conflicts)
 
 
-def _job_file(folder: Path) -> Path | None:
-    """Return the ATLAS 3D job beside the images, or beside the folder of their detector."""
-    for place in (folder, folder.absolute().parent):
-        jobs = sorted(place.glob("*.a3d-setup"))
-        if jobs:
-            return jobs[0]
-    return None
+def _job_files(folder: Path) -> list[Path]:
+    """Return the ATLAS 3D jobs beside the images, or beside the folder of their detector."""
+    places = (folder, folder.absolute().parent)
+    return next((jobs for place in places if (jobs := sorted(place.glob("*.a3d-setup")))), [])
 
 
 def _check_layouts(files: Sequence[Path], layouts: Sequence[Layout]) -> None:
@@ -237,7 +233,14 @@ def _variation(headers: Sequence[tuple[str, Header]]) -> dict[str, tuple[Sourced
 
 
 def _check_alike(voltage: float | None, first: Part, other_voltage: float, other: Part) -> None:
-    """Require the same slices, shape and type at every voltage."""
+    """Require the same slices, shape and type at every voltage, and other files."""
+    paths, others = ({file.resolve() for file in part.series.files} for part in (first, other))
+    if paths & others and voltage != other_voltage:
+        msg = (
+            f"all voltages must have their own files; {voltage:g} kV and {other_voltage:g} kV are "
+            f"both read from {other.name}"
+        )
+        raise StackReadError(msg)
     for name, mine, theirs in (
         ("format", type(first.decoder).__name__, type(other.decoder).__name__),
         ("number of slices", first.slices.count, other.slices.count),

@@ -318,12 +318,19 @@ def _hdf5_type(data: Any) -> np.dtype[Any]:
 
 def _grey_conflicts(data: Any) -> list[Conflict]:
     """Tell of grey values of a dataset that are none."""
-    if "IMAGE_WHITE_IS_ZERO" in data.attrs and np.any(data.attrs["IMAGE_WHITE_IS_ZERO"]):
+    if _first(data.attrs, "IMAGE_WHITE_IS_ZERO") == 1:
         msg = "it stores white as zero; save it with black as zero"
         raise ValueError(msg)
-    told = {name: np.ravel(data.attrs[name])[0] for name in _NO_DATA if name in data.attrs}
-    found = [no_data(value, data.dtype, f"HDF5 attribute {name}") for name, value in told.items()]
+    names = [name for name in _NO_DATA if name in data.attrs]
+    found = [
+        no_data(_first(data.attrs, name), data.dtype, f"HDF5 attribute {name}") for name in names
+    ]
     return [*filter(None, [*found[:1], _unwritten(data)])]
+
+
+def _first(attrs: Mapping[str, Any], name: str) -> Any:
+    values = np.ravel(np.asarray(attrs.get(name), object))
+    return values[0] if len(values) else None
 
 
 def _volume_axes(data: Any) -> list[int]:
@@ -358,18 +365,17 @@ def _declared_axes(data: Any) -> str | None:
         ]
     if found is None:
         return None
-    if isinstance(found, str | bytes):
-        text = _text(found)
-        found = text if len(text) == data.ndim else re.findall(r"[^\s,;\[\]()\"']+", text)
-    letters = [_axis(_text(name).casefold()) for name in np.ravel(list(found))]
+    names = [_text(name).casefold() for name in np.ravel(np.asarray(found, object))]
+    if len(names) == 1:
+        names = list(names[0]) if len(names[0]) == data.ndim else re.findall(r"\w+", names[0])
+    letters = [_axis(name) for name in names]
     return "".join(letters) if len(letters) == data.ndim and all(letters) else None
 
 
 def _axis(name: str) -> str:
     """Return the letter of an axis, as of "z", "depth" or "z_nm"; empty for other words."""
-    first = re.match(r"[^\W_]*", name)
-    word = first[0] if first else ""
-    return word if len(word) == 1 else _AXES.get(word, "")
+    word, *_ = re.split(r"[\W_]", name, maxsplit=1)
+    return word if len(word) == 1 and word.isalpha() else _AXES.get(word, "")
 
 
 def _unwritten(data: Any) -> Conflict | None:

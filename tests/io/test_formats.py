@@ -91,6 +91,14 @@ def test_tiff__axes_in_another_order_are_refused(tmp_path, axes):
         read_volume(path)
 
 
+def test_tiff__pages_that_are_volumes_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    volume = grey_volume((16, 16, 16))
+    tifffile.imwrite(path, volume, tile=(16, 16, 16), photometric="minisblack")
+    with pytest.raises(StackReadError, match="its pages are volumes of 16 slices"):
+        read_volume(path)
+
+
 @pytest.mark.parametrize("ome", [False, True])
 def test_tiff__two_images_of_several_slices_are_told(tmp_path, ome):
     volume = grey_volume((4, 5, 6))

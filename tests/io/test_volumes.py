@@ -137,6 +137,11 @@ def write_hdf5(path, volume=VOLUME, *, axes=None, labels=None, **attributes):
         ((1, 4, 5, 6, 1), {"axes": "tzyxc"}),
         ((4, 1, 5, 6), {"labels": "zcyx"}),
         ((4, 5, 6), {"labels": "zyx"}),
+        ((4, 5, 6), {"axislabels": "z, y, x"}),
+        ((4, 5, 6), {"dims": (4, 5, 6)}),
+        ((4, 5, 6), {"axis_order": 3}),
+        ((4, 5, 6), {"_FillValue": np.array([], "u1"), "nodata": "none"}),
+        ((4, 5, 6), {"_FillValue": np.nan, "IMAGE_WHITE_IS_ZERO": 0}),
     ],
 )
 def test_hdf5__axes_of_length_one_are_left_out(tmp_path, shape, told):
