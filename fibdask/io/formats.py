@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngImageFile
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 
 from ..conventions import FibdaskError, StackReadError
-from .headers import Header, reason
+from .headers import Conflict, Header, reason
 from .vendor import page_header, tiff_header
 
 _FRAME_AXES = "ZIQ"  # axes of a TIFF series that may count slices: depth, and pages of no meaning
@@ -110,10 +110,10 @@ class Tiff:
 
     def inspect(self, path: Path) -> Layout:
         """Read tags; refuse what is cut off or has no grey values."""
-        with TiffFile(path) as tif:
+        with _open_tiff(path) as tif:
             frames = _tiff_frames(tif)
             page = frames[0][0].keyframe
-            _check_photometric(frames)
+            _check_pages(frames)
             _check_complete(tif, frames)
             sizes = _tiff_sizes(frames[0][0])
             height, width = sizes["Y"], sizes["X"]
@@ -125,7 +125,7 @@ class Tiff:
         self, path: Path, chosen: range, rows: slice, columns: slice
     ) -> Iterator[np.ndarray]:
         """Yield frames; contiguous ones are read by rows, others are decoded whole."""
-        with TiffFile(path) as tif:
+        with _open_tiff(path) as tif:
             frames = _tiff_frames(tif)
             for k in chosen:
                 series, i = frames[k]
@@ -134,6 +134,11 @@ class Tiff:
 
 
 _Frame = tuple[TiffPageSeries, int]
+
+
+def _open_tiff(path: Path) -> TiffFile:
+    # The slices that OME-XML places in other files are not read as those of this one.
+    return TiffFile(path, _multifile=False)
 
 
 def _tiff_frames(tif: TiffFile) -> list[_Frame]:
@@ -165,18 +170,25 @@ def _frame_count(series: TiffPageSeries) -> int:
     """Return the length of the one axis beside y and x."""
     sizes = _tiff_sizes(series)
     others = {axis: n for axis, n in sizes.items() if axis not in "YXS" and n > 1}
-    if len(others) > 1 or set(others) - set(_FRAME_AXES):
+    order = "".join(axis for axis in sizes if axis in "YX" or axis in others)
+    page = series.keyframe
+    if (
+        len(others) > 1
+        or set(others) - set(_FRAME_AXES)
+        or not order.endswith("YX")
+        or (page.imagelength, page.imagewidth) != (sizes["Y"], sizes["X"])
+    ):
         axes = ", ".join(f"{axis} {n}" for axis, n in sizes.items())
         msg = (
-            f"its axes are {axes}; a stack has one axis of slices (Z) beside Y and X, and channels "
+            f"its axes are {axes}; a stack has one axis of slices (Z) before Y and X, and channels "
             "(C) or times (T) are none: save one of them, or name the axis Z if it is depth"
         )
         raise ValueError(msg)
     return next(iter(others.values()), 1)
 
 
-def _check_photometric(frames: list[_Frame]) -> None:
-    """Refuse pixels that are no grey values, or grey values upside down."""
+def _check_pages(frames: list[_Frame]) -> None:
+    """Refuse pixels that are no grey values of a slice, or grey values upside down."""
     for kind in dict.fromkeys(series.keyframe.photometric for series, _ in frames):
         if kind == PHOTOMETRIC.MINISWHITE:
             msg = "it stores white as zero; save it with black as zero"
@@ -184,12 +196,21 @@ def _check_photometric(frames: list[_Frame]) -> None:
         if kind not in _PHOTOMETRIC:
             msg = f"its photometric interpretation is {kind!s}; save it as grey"
             raise ValueError(msg)
+    depth = max(series.keyframe.imagedepth for series, _ in frames)
+    if depth > 1:
+        msg = f"its pages are volumes of {depth} slices; save each slice as a page"
+        raise ValueError(msg)
 
 
 def _tiff_headers(tif: TiffFile, frames: list[_Frame]) -> tuple[Header, ...]:
     """Read the header of every page; that of the file goes with the first one."""
     pages = [_tiff_page(tif, *frame) for frame in frames]
     first = tiff_header(tif)
+    series = dict.fromkeys(series for series, _ in frames)
+    if 1 < len(series) < len(frames):
+        counts = " and ".join(str(_frame_count(one)) for one in series)
+        text = f"it holds {len(series)} images, of {counts} slices, which are taken as one stack"
+        first = replace(first, conflicts=(*first.conflicts, Conflict("series", text)))
     if all(page is pages[0] for page in pages):
         return (first,)
     return first, *(page_header(page) for page in pages[1:])
@@ -283,6 +304,9 @@ class Pillow:
             dtype = np.dtype(_PIL_DTYPES.get(image.mode, "uint8"))
             width, height = image.size
             channels = len(image.getbands())
+            if (count := getattr(image, "n_frames", 1)) > 1:
+                msg = f"it is an animation of {count} images; save each as a file"
+                raise ValueError(msg)
             _check_held(height * width, path.stat().st_size, _MOST_DEFLATED)
             _check_depth(image)
             return Layout(1, height, width, dtype, 6 * height * width * channels * dtype.itemsize)

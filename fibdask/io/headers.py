@@ -197,6 +197,22 @@ def unknown_unit(name: str, unit: str, origin: str) -> Conflict:
     return Conflict(name, f"{origin} is not taken, for its unit {unit!r} is no known length")
 
 
+def no_data(value: Any, dtype: np.dtype[Any], origin: str) -> Conflict | None:
+    """Say that a value which marks pixels without data is read as a grey value; None if it cannot.
+
+    NaN is none, and not every value fits the type of the pixels.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(np.float64)
+    if not limits.min <= number <= limits.max:
+        return None
+    text = f"{origin} says that {number:g} stands for no data; it is read as a grey value"
+    return Conflict("intensity", text)
+
+
 def agree(first: Any, second: Any, rtol: float = CONFLICT_RTOL) -> bool:
     """Tell whether two numbers, or tuples of them, are equal but for rounding.
 

@@ -96,10 +96,19 @@ def ome_header(text: str) -> Header:
     except Exception:
         damaged = "its OME-XML cannot be read; sizes in it are not taken"
         return Header(conflicts=(Conflict("pixel_size_nm", damaged),))
-    header = Header()
+    header = Header(conflicts=_other_files(root))
     for pixels in root.iterfind(".//{*}Pixels"):
         header = complete(header, _ome_sizes(pixels.attrib))
     return header
+
+
+def _other_files(root: Any) -> tuple[Conflict, ...]:
+    """Say of slices that lie in other files."""
+    names = {uuid.get("FileName") for uuid in root.iterfind(".//{*}TiffData/{*}UUID")}
+    if len(names) < 2:
+        return ()
+    text = f"its OME-XML tells of {len(names)} files, of which one is read: give their folder"
+    return (Conflict("files", text),)
 
 
 def _ome_sizes(attributes: Mapping[str, str]) -> Header:

@@ -25,6 +25,7 @@ _WITHOUT_UNIT = re.compile(
     r"(?P<whole>\d+)[.,](?P<fraction>\d+)(?![.,]?\d)",
     re.I,
 )
+_EXPONENT = re.compile(r"(?<![\d.,])-?\d+(?:[.,]\d+)?e[-+]\d+", re.I)
 
 _YEAR_FIRST = r"(?P<year>(?:19|20)\d\d|\d\d)(?P<d>[-._]?)(?P<month>\d\d)(?P=d)(?P<day>\d\d)"
 _YEAR_LAST = r"(?P<day>\d\d)(?P<d>[-._])(?P<month>\d\d)(?P=d)(?P<year>(?:19|20)\d\d)"
@@ -119,7 +120,8 @@ def read_columns(names: Sequence[str]) -> tuple[list[Column], int | None]:
         columns += _take(names, rest, kind, pattern, read)
     rest = [_SETTING.sub(_blank, name) for name in rest]
     for plain in ([_POSITION.sub(_blank, name) for name in rest], rest):
-        counted = _take(names, plain, "decimal", _WITHOUT_UNIT, _decimals)
+        counted = _take(names, plain, "decimal", _EXPONENT, _powers)
+        counted += _take(names, plain, "decimal", _WITHOUT_UNIT, _decimals)
         counted += _take(names, plain, "number", _NUMBER, _numbers)
         if any(column.distinct for column in (*columns, *counted)):
             break
@@ -233,6 +235,10 @@ def _depths(matches: list[re.Match[str]]) -> dict[str, Values]:
 
 def _decimal(text: str) -> float:
     return float(text.replace(",", "."))
+
+
+def _powers(matches: list[re.Match[str]]) -> dict[str, Values]:
+    return {"decimals": tuple(_decimal(match[0]) for match in matches)}
 
 
 def _decimals(matches: list[re.Match[str]]) -> dict[str, Values]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..blocks import format_bytes
 from ..blocks.regions import BLOCK_BYTES
+from ..conventions import other_unit
 from .files import missing_numbers
 from .headers import Conflict, Sourced, agree, show
 from .scan import Part
@@ -150,9 +151,11 @@ def _beyond(name: str, value: Any, origin: str) -> list[str]:
     word, unit = _WORDS[name]
     low, high = _LIMITS[name]
     sizes = value if isinstance(value, tuple) else (value,)
-    if all(low <= size <= high for size in sizes):
-        return []
-    return [
-        f"{word} is {show(value)} {unit} ({origin}), beyond {low:g} to {high:g} {unit}: is it in "
-        f"{unit}?"
-    ]
+    if not all(low <= size <= high for size in sizes):
+        return [
+            f"{word} is {show(value)} {unit} ({origin}), beyond {low:g} to {high:g} {unit}: is it "
+            f"in {unit}?"
+        ]
+    if isinstance(value, tuple) and other_unit(max(sizes), min(sizes)):
+        return [f"{word} is {show(value)} {unit} ({origin}): are both in {unit}?"]
+    return []

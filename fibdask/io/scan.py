@@ -9,13 +9,20 @@ from ..conventions import ConventionError, StackReadError
 from .depth import Slices
 from .files import Paths, Series, find_series, format_of, missing_numbers
 from .formats import Decoder, Layout, Pillow, Tiff, reading
-from .headers import Conflict, Header, Sourced, agree, complete, make_header
+from .headers import Conflict, Header, Sourced, agree, complete, make_header, show
 from .janelia import Dat
 from .vendor import atlas_header
 from .volumes import Hdf5, Mrc, Npy
 
 _VARIATION_RTOL = 1e-3  # between slices, where voltages read back with noise
-_ALIKE = ("voltage_kv", "pixel_size_nm", "detector", "beam")  # what all slices should share
+_THICKNESS = "slice_thickness_nm"
+_ALIKE = (
+    "voltage_kv",
+    "pixel_size_nm",
+    _THICKNESS,
+    "detector",
+    "beam",
+)  # what all slices should share
 
 
 @dataclass(frozen=True)
@@ -80,12 +87,16 @@ def scan(source: Paths, options: Options) -> Part:
             layouts.append(decoder.inspect(file))
     _check_layouts(series.files, layouts)
     headers = _by_place(series.files, layouts)
-    first = replace(headers[0][1], conflicts=_all_conflicts(headers))
+    if len(series.files) > 1:
+        headers = [(place, _without("files", header)) for place, header in headers]
+    first, varying = headers[0][1], _variation(headers)
+    first = replace(first, conflicts=_all_conflicts(headers))
+    if _THICKNESS in varying:
+        first = _without_thickness(first, *varying[_THICKNESS])
     header = _labelled(first, decoder, options)
-    job = _job_file(series.folder)
-    if job is not None:
+    for job in _job_files(series.folder):
         header = complete(header, atlas_header(job, series.folder.name))
-    return Part(series, decoder, layouts[0], header, _variation(headers))
+    return Part(series, decoder, layouts[0], header, varying)
 
 
 def scan_voltages(
@@ -144,13 +155,10 @@ def _labelled(header: Header, decoder: Decoder, options: Options) -> Header:
     return replace(complete(given, header), conflicts=conflicts)
 
 
-def _job_file(folder: Path) -> Path | None:
-    """Return the ATLAS 3D job beside the images, or beside the folder of their detector."""
-    for place in (folder, folder.absolute().parent):
-        jobs = sorted(place.glob("*.a3d-setup"))
-        if jobs:
-            return jobs[0]
-    return None
+def _job_files(folder: Path) -> list[Path]:
+    """Return the ATLAS 3D jobs beside the images, or beside the folder of their detector."""
+    places = (folder, folder.absolute().parent)
+    return next((jobs for place in places if (jobs := sorted(place.glob("*.a3d-setup")))), [])
 
 
 def _check_layouts(files: Sequence[Path], layouts: Sequence[Layout]) -> None:
@@ -178,6 +186,22 @@ def _by_place(files: Sequence[Path], layouts: Sequence[Layout]) -> list[tuple[st
     pages = layouts[0].headers
     page = "page {} of " if len(pages) > 1 else ""
     return [(page.format(k) + files[0].name, header) for k, header in enumerate(pages)]
+
+
+def _without_thickness(header: Header, first: Sourced, other: Sourced) -> Header:
+    """Take no thickness of the slices from headers that tell several."""
+    text = (
+        f"the slices should have one thickness; {first[1]} says {show(first[0])}, {other[1]} says "
+        f"{show(other[0])} nm"
+    )
+    conflict = Conflict(_THICKNESS, text, (first[0], other[0]))
+    return replace(header, slice_thickness_nm=None, conflicts=(*header.conflicts, conflict))
+
+
+def _without(name: str, header: Header) -> Header:
+    """Return a header without the conflicts of a name."""
+    conflicts = tuple(found for found in header.conflicts if found.name != name)
+    return replace(header, conflicts=conflicts)
 
 
 def _all_conflicts(headers: Sequence[tuple[str, Header]]) -> tuple[Conflict, ...]:
@@ -209,7 +233,14 @@ def _variation(headers: Sequence[tuple[str, Header]]) -> dict[str, tuple[Sourced
 
 
 def _check_alike(voltage: float | None, first: Part, other_voltage: float, other: Part) -> None:
-    """Require the same slices, shape and type at every voltage."""
+    """Require the same slices, shape and type at every voltage, and other files."""
+    paths, others = ({file.resolve() for file in part.series.files} for part in (first, other))
+    if paths & others and voltage != other_voltage:
+        msg = (
+            f"all voltages must have their own files; {voltage:g} kV and {other_voltage:g} kV are "
+            f"both read from {other.name}"
+        )
+        raise StackReadError(msg)
     for name, mine, theirs in (
         ("format", type(first.decoder).__name__, type(other.decoder).__name__),
         ("number of slices", first.slices.count, other.slices.count),

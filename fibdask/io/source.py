@@ -114,7 +114,18 @@ class ImageSource(Source):
         for k, name in zip(places, names, strict=False):
             with reading(f"slice {k} ({name})"):
                 frame = next(frames)
+                self._check(frame, (rows, columns))
             yield frame
+
+    def _check(self, frame: np.ndarray, place: tuple[slice, ...]) -> None:
+        """Refuse a frame of a file that another has replaced; it would be cast or repeated."""
+        kept = stack_dtype(frame.dtype, "it")
+        if frame.shape != lengths(place) or kept != (self.dtype, self.added):
+            msg = (
+                f"it was replaced since the headers were read: {frame.shape} {frame.dtype} came "
+                f"for {lengths(place)} pixels of a stack of {self.dtype}"
+            )
+            raise ValueError(msg)
 
 
 def slice_block(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from math import degrees
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from defusedxml import ElementTree
 from tifffile import TiffFile, TiffPage
 
@@ -19,6 +20,7 @@ from .headers import (
     complete,
     disagreement,
     make_header,
+    no_data,
     numbers,
     pair,
     positive,
@@ -32,6 +34,7 @@ from .zeiss import zeiss_header
 
 _ZEISS_TAG = 34118
 _FEI_TAGS = (34680, 34682)
+_GDAL_NODATA = 42113
 _TESCAN_TAG = 50431
 _TESCAN_TEXT = (2, 3)  # kinds of the records that hold key=value lines; 1 is a thumbnail
 _BEAMS = {"EBeam": "electron", "IBeam": "ion", "ELECTRON": "electron", "ION": "ion"}
@@ -54,7 +57,14 @@ def tiff_header(tif: TiffFile) -> Header:
 
 def page_header(page: TiffPage) -> Header:
     """Read the header that a microscope wrote to one page."""
-    header = make_header({}, (_orientation(page.tags.valueof("Orientation", 1)),))
+    empty = page.tags.valueof(_GDAL_NODATA)
+    header = make_header(
+        {},
+        (
+            _orientation(page.tags.valueof("Orientation", 1)),
+            no_data(empty, np.dtype(page.dtype or "V"), "TIFF tag GDAL_NODATA"),
+        ),
+    )
     columns = page.imagewidth
     if zeiss := page.tags.valueof(_ZEISS_TAG):
         header = complete(header, zeiss_header(zeiss, columns))
@@ -214,20 +224,15 @@ def _number(text: str | None) -> float | None:
 
 def openfibsem_header(description: str, columns: int) -> Header:
     """Read the JSON that OpenFIBSEM writes to the image description; SI units."""
-    try:
-        found = json.loads(description)
-    except json.JSONDecodeError:
-        return Header()
-    if "beam_type" not in found and "image" in found:
-        found = found | found["image"]
+    found = _openfibsem_settings(description)
     if "beam_type" not in found:
         return Header()
-    state = found.get("microscope_state") or {}
+    state = _section(found, "microscope_state")
     beam = _BEAMS.get(str(found["beam_type"]).rpartition(".")[2], str(found["beam_type"]))
     short = {"electron": "eb_settings", "ion": "ib_settings"}.get(beam, "")
-    settings = state.get(f"{beam}_beam") or state.get(short) or {}
-    position = state.get("absolute_position") or state.get("stage_position") or {}
-    pixel = found.get("pixel_size") or {}
+    settings = _section(state, f"{beam}_beam") or _section(state, short)
+    position = _section(state, "absolute_position") or _section(state, "stage_position")
+    pixel = _section(found, "pixel_size")
     size = pair(positive(pixel.get("y"), _TO_NM), positive(pixel.get("x"), _TO_NM))
     place = {f"{axis}_mm": (position.get(axis), _TO_MM) for axis in "xyz"}
     scanned = re.search(r"\d+", str(found.get("resolution")))  # "1536x1024", or a list
@@ -244,6 +249,17 @@ def openfibsem_header(description: str, columns: int) -> Header:
             ),
         ),
     )
+
+
+def _openfibsem_settings(description: str) -> Mapping[str, Any]:
+    """Return the settings, which some versions nest; none if the JSON is of something else."""
+    try:
+        found = json.loads(description)
+    except (json.JSONDecodeError, RecursionError):
+        return {}
+    if not isinstance(found, Mapping):
+        return {}
+    return found if "beam_type" in found else {**found, **_section(found, "image")}
 
 
 def atlas_header(path: Path, detector: str | None = None) -> Header:

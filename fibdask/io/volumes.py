@@ -1,6 +1,7 @@
 """Decoders of volumes in one file: .npy, MRC, HDF5."""
 
 import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from copy import copy
@@ -21,6 +22,7 @@ from .headers import (
     disagreement,
     make_header,
     nanometres,
+    no_data,
     pair,
     positive,
     sourced,
@@ -31,6 +33,11 @@ _MRC_HEADER = 1024  # bytes
 _LONGEST, _LARGEST = 2**24, 2**50  # voxels along one side, and of a volume
 _FEI_SECTIONS = (b"FEI1", b"FEI2")
 _IMOD = 1146047817
+_HDF5_AXES = ("DIMENSION_LABELS", "axes", "axis_order", "axislabels", "dims")
+_AXES = {"depth": "z", "slice": "z", "slices": "z", "section": "z", "sections": "z"}
+_AXES |= {"height": "y", "row": "y", "rows": "y", "width": "x", "column": "x", "columns": "x"}
+_NO_DATA = ("_FillValue", "missing_value", "nodata", "no_data")
+_BIG_DATA_VIEWER = re.compile(r"/t\d{5}/s\d{2}/\d+/cells$")
 _HDF5_SIZES = {"element_size_um": "um", "element_size_nm": "nm", "voxel_size_nm": "nm"}
 
 
@@ -41,7 +48,9 @@ class Npy:
     def inspect(self, path: Path) -> Layout:
         """Read the header."""
         array = _map_npy(path)
-        layout = _volume_layout(array.shape, array.dtype, array[:1].nbytes)
+        surplus = _surplus(path, array.offset + array.nbytes)
+        header = Header(conflicts=(surplus,) if surplus else ())
+        layout = _volume_layout(array.shape, array.dtype, array[:1].nbytes, header)
         if not _is_fortran(array):
             return layout
         column = layout.count * layout.height * array.itemsize
@@ -61,8 +70,17 @@ class Npy:
             yield narrowed(frame[rows, columns])
 
 
-def _map_npy(path: Path) -> np.ndarray:
-    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+def _surplus(path: Path, expected: int) -> Conflict | None:
+    """Tell of bytes after the pixels: a header may leave out slices."""
+    surplus = path.stat().st_size - expected
+    if surplus <= 0:
+        return None
+    text = f"it has {surplus} bytes after the pixels that its header tells; they are not read"
+    return Conflict("size", text)
+
+
+def _map_npy(path: Path) -> Any:
+    array: np.memmap = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 
@@ -92,13 +110,11 @@ class Mrc:
             msg = f"its axes are stored in the order {axes}; expected [1, 2, 3] (x, y, z)"
             raise ValueError(msg)
         start, shape, dtype = _mrc_pixels(header)
-        layout = _volume_layout(
-            shape,
-            dtype,
-            prod(shape[-2:]) * dtype.itemsize,
-            _mrc_settings(header, _mrc_sections(path)),
-        )
+        settings = _mrc_settings(header, _mrc_sections(path))
         expected = start + prod(shape) * dtype.itemsize
+        if surplus := _surplus(path, expected):
+            settings = replace(settings, conflicts=(*settings.conflicts, surplus))
+        layout = _volume_layout(shape, dtype, prod(shape[-2:]) * dtype.itemsize, settings)
         if path.stat().st_size < expected:
             msg = f"it is cut off: {expected} bytes are expected, {path.stat().st_size} are there"
             raise ValueError(msg)
@@ -232,9 +248,8 @@ class Hdf5:
         with _optional("h5py").File(path, "r") as file:
             data = self._find(file)
             sizes = _hdf5_sizes(data.attrs)
-            unwritten = _unwritten(data.stored)
-            if unwritten is not None:
-                sizes = replace(sizes, conflicts=(*sizes.conflicts, unwritten))
+            doubts = _grey_conflicts(data.stored)
+            sizes = replace(sizes, conflicts=(*sizes.conflicts, *doubts))
             # a chunk is decoded beside its encoded bytes
             held = 2 * prod(data.chunks) if data.chunks else prod(data.shape[-2:])
             layout = _volume_layout(data.shape, data.dtype, held * data.dtype.itemsize, sizes)
@@ -280,13 +295,42 @@ class _Volume:
         self.places = _volume_axes(stored)
         self.shape = tuple(stored.shape[k] for k in self.places)
         self.chunks = stored.chunks and tuple(stored.chunks[k] for k in self.places)
-        self.ndim, self.dtype, self.attrs = len(self.shape), stored.dtype, stored.attrs
+        self.ndim, self.dtype, self.attrs = len(self.shape), _hdf5_type(stored), stored.attrs
 
     def __getitem__(self, region: tuple[slice, ...]) -> np.ndarray:
         whole: list[slice | int] = [0] * self.stored.ndim
         for k, part in zip(self.places, region, strict=True):
             whole[k] = part
-        return narrowed(np.asarray(self.stored[tuple(whole)]))
+        return narrowed(np.asarray(self.stored[tuple(whole)]).view(self.dtype))
+
+
+def _hdf5_type(data: Any) -> np.dtype[Any]:
+    """Return the type of the grey values: unsigned where netCDF or BigDataViewer say so.
+
+    They store unsigned numbers in the signed type of their size.
+    """
+    dtype: np.dtype[Any] = data.dtype
+    unsigned = _text(data.attrs.get("_Unsigned", "")).casefold() == "true"
+    if dtype.kind == "i" and (unsigned or _BIG_DATA_VIEWER.search(data.name or "")):
+        return np.dtype(dtype.str.replace("i", "u"))
+    return dtype
+
+
+def _grey_conflicts(data: Any) -> list[Conflict]:
+    """Tell of grey values of a dataset that are none."""
+    if _first(data.attrs, "IMAGE_WHITE_IS_ZERO") == 1:
+        msg = "it stores white as zero; save it with black as zero"
+        raise ValueError(msg)
+    names = [name for name in _NO_DATA if name in data.attrs]
+    found = [
+        no_data(_first(data.attrs, name), data.dtype, f"HDF5 attribute {name}") for name in names
+    ]
+    return [*filter(None, [*found[:1], _unwritten(data)])]
+
+
+def _first(attrs: Mapping[str, Any], name: str) -> Any:
+    values = np.ravel(np.asarray(attrs.get(name), object))
+    return values[0] if len(values) else None
 
 
 def _volume_axes(data: Any) -> list[int]:
@@ -309,17 +353,29 @@ def _volume_axes(data: Any) -> list[int]:
 
 
 def _declared_axes(data: Any) -> str | None:
-    """Read the names of the axes that ilastik (vigra), HDF5 or an attribute tell; None if none."""
+    """Return the letters of the axes that ilastik (vigra), HDF5 or an attribute tell, or None."""
     # h5py's own way to the labels ends the process on damaged files
-    found: Any = data.attrs.get("DIMENSION_LABELS", data.attrs.get("axes"))
+    found = next((data.attrs[name] for name in _HDF5_AXES if name in data.attrs), None)
     if "axistags" in data.attrs:
         found = [axis["key"] for axis in json.loads(_text(data.attrs["axistags"]))["axes"]]
+    elif found is None and "DIMENSION_LIST" in data.attrs:  # scales, as netCDF has them
+        found = [
+            data.file[scale[0]].name.rpartition("/")[2] if len(scale) else ""
+            for scale in data.attrs["DIMENSION_LIST"]
+        ]
     if found is None:
         return None
-    letters = list(_text(found)) if isinstance(found, str | bytes) else np.ravel(found)
-    names = [_text(letter).casefold() for letter in letters]
-    known = len(names) == data.ndim and all(len(name) == 1 for name in names)
-    return "".join(names) if known else None
+    names = [_text(name).casefold() for name in np.ravel(np.asarray(found, object))]
+    if len(names) == 1:
+        names = list(names[0]) if len(names[0]) == data.ndim else re.findall(r"\w+", names[0])
+    letters = [_axis(name) for name in names]
+    return "".join(letters) if len(letters) == data.ndim and all(letters) else None
+
+
+def _axis(name: str) -> str:
+    """Return the letter of an axis, as of "z", "depth" or "z_nm"; empty for other words."""
+    word, *_ = re.split(r"[\W_]", name, maxsplit=1)
+    return word if len(word) == 1 and word.isalpha() else _AXES.get(word, "")
 
 
 def _unwritten(data: Any) -> Conflict | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..conventions import RecipeError
 from ..io import read_images, save_stack
+from .sources import by_voltage
 
 
 def import_images(
@@ -20,7 +21,7 @@ def import_images(
     Raises
     ------
     RecipeError
-        If sources and voltages do not match in number.
+        If sources and voltages do not match in number, or a voltage is given twice.
     """
     if len(sources) > 1 and len(sources) != len(voltages):
         msg = (
@@ -38,5 +39,5 @@ def import_images(
         voltage = voltages[0] if voltages else None
         stack = read_images(sources[0], voltage=voltage, **given)
     else:
-        stack = read_images(dict(zip(voltages, sources, strict=True)), **given)
+        stack = read_images(by_voltage([*zip(voltages, sources, strict=True)]), **given)
     return save_stack(stack, out, resume=resume)

@@ -239,6 +239,10 @@ def _checked(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
         else:
             msg = f"[{name}] {place} = {shown(table.get(place))}: {first['msg']}"
         raise RecipeError(msg) from None
+    for key, value in table.items():
+        if isinstance(value, bool) and not isinstance(getattr(checked, key), bool):
+            msg = f"[{name}] {key} = {shown(value)}: it is neither true nor false"
+            raise RecipeError(msg)
     return {field: getattr(checked, field) for field in model.model_fields}
 
 

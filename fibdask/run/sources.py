@@ -1,5 +1,6 @@
 """The input of a recipe: a stored stack, or images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,19 @@ def read_input(
         return open_stack(path)
     source: Any = path
     if voltages is not None:
-        source = {_kilovolts(key): value for key, value in voltages.items()}
+        source = by_voltage([(_kilovolts(key), value) for key, value in voltages.items()])
     return read_images(source, **given)
+
+
+def by_voltage(pairs: Sequence[tuple[float, str]]) -> dict[float, str]:
+    """Return sources by voltage in kV; a later one must not take the place of an earlier."""
+    sources: dict[float, str] = {}
+    for voltage, source in pairs:
+        if voltage in sources:
+            msg = f"each voltage has one source; {voltage:g} kV has {sources[voltage]} and {source}"
+            raise RecipeError(msg)
+        sources[voltage] = source
+    return sources
 
 
 def _kilovolts(text: str) -> float:

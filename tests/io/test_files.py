@@ -150,6 +150,8 @@ def test_find_series__depths_with_a_unit_give_the_order(tmp_path, names, depths)
         (["a_0.1", "a_0.15", "a_0.2"], r"the decimal in a_\[0.1\] has no unit"),
         (["a_0.5", "a_1.5", "a_10.5"], r"the decimal in a_\[0.5\] has no unit"),
         (["a_1_b0.9", "a_2_b0.15"], r"the decimal in a_1_b\[0.9\] puts it after"),
+        (["z8e-7", "z9e-7", "z1e-6"], r"the decimal in z\[1e-6\] has no unit"),
+        (["a_1_z1.0e-06", "a_2_z9.5e-07"], r"the decimal in a_1_z\[1.0e-06\] puts it after"),
         (["a_20nm", "a_40nm"], "no number that counts"),
         (["a_WD5004", "a_WD5003"], "no number that counts"),
     ],

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
-from fibdask.io.formats import to_grey
+from fibdask.io.formats import Tiff, to_grey
 from fibdask.io.read import read_images
 from tests.naive_io import grey_volume, taken, write_dat
 
@@ -80,6 +80,68 @@ def test_tiff__channels_and_times_are_no_slices(tmp_path, axes):
     tifffile.imwrite(path, grey_volume((6, 7, 8)), imagej=True, metadata={"axes": axes})
     with pytest.raises(StackReadError, match=f"its axes are {axes[0]} 6.*name the axis Z"):
         read_volume(path)
+
+
+@pytest.mark.parametrize("axes", ["YXZ", "XYZ", "ZXY", "YZX"])
+def test_tiff__axes_in_another_order_are_refused(tmp_path, axes):
+    path = tmp_path / "a.tif"
+    volume = grey_volume((6, 6, 6))
+    tifffile.imwrite(path, volume, metadata={"axes": axes}, photometric="minisblack")
+    with pytest.raises(StackReadError, match=f"its axes are {axes[0]} 6, {axes[1]} 6"):
+        read_volume(path)
+
+
+def test_tiff__pages_that_are_volumes_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    volume = grey_volume((16, 16, 16))
+    tifffile.imwrite(path, volume, tile=(16, 16, 16), photometric="minisblack")
+    with pytest.raises(StackReadError, match="its pages are volumes of 16 slices"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("ome", [False, True])
+def test_tiff__two_images_of_several_slices_are_told(tmp_path, ome):
+    volume = grey_volume((4, 5, 6))
+    with tifffile.TiffWriter(tmp_path / "a.tif", ome=ome) as tif:
+        for part in (volume[:1], volume[1:]):
+            tif.write(part, photometric="minisblack", metadata={"axes": "ZYX"})
+    with pytest.warns(FibdaskWarning, match="holds 2 images, of 1 and 3 slices, which are taken"):
+        np.testing.assert_array_equal(read_volume(tmp_path / "a.tif"), volume)
+
+
+def write_ome_series(folder, volume):
+    """Write one file a slice, each of which tells of all, as Micro-Manager does."""
+    depth, height, width = volume.shape
+    planes = "".join(
+        f'<TiffData FirstZ="{k}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="a{k}.ome.tif">urn:uuid:{k}</UUID></TiffData>'
+        for k in range(depth)
+    )
+    for k, image in enumerate(volume):
+        text = (
+            f'<OME UUID="urn:uuid:{k}"><Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint8" '
+            f'DimensionOrder="XYZCT" SizeX="{width}" SizeY="{height}" SizeZ="{depth}" SizeC="1" '
+            f'SizeT="1">{planes}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(folder / f"a{k}.ome.tif", image, description=text, metadata=None)
+
+
+def test_tiff__files_that_tell_of_one_another_are_slices(tmp_path):
+    volume = grey_volume((3, 5, 6))
+    write_ome_series(tmp_path, volume)
+    np.testing.assert_array_equal(read_volume(tmp_path), volume)
+    with pytest.warns(FibdaskWarning, match="tells of 3 files, of which one is read"):
+        np.testing.assert_array_equal(read_volume(tmp_path / "a1.ome.tif"), volume[1:2])
+
+
+@pytest.mark.parametrize(("value", "doubted"), [("0", True), ("-9999", False), ("nan", False)])
+def test_tiff__a_declared_value_without_data_is_told(tmp_path, value, doubted):
+    path = tmp_path / "a.tif"
+    tags = [(42113, "s", 0, value, True)]
+    tifffile.imwrite(path, grey_volume((5, 6)), extratags=tags)
+    layout = Tiff().inspect(path)
+    told = [found.text for header in layout.headers for found in header.conflicts]
+    assert any("0 stands for no data" in text for text in told) == doubted
 
 
 def test_tiff__colours_in_planes_are_grey_if_equal(tmp_path):
@@ -214,6 +276,30 @@ def test_tiff__damaged_sizes_are_one_sentence_with_the_file(tmp_path):
             tif.pages[0].tags[name].overwrite(2**31 - 1)
     with pytest.raises(StackReadError, match=r"a\.tif cannot be read: its header is damaged"):
         read_images(path, **GIVEN)
+
+
+def test_png__animations_are_refused(tmp_path):
+    first, *others = [Image.fromarray(image) for image in grey_volume((3, 5, 6))]
+    first.save(tmp_path / "a.png", save_all=True, append_images=others)
+    with pytest.raises(StackReadError, match="an animation of 3 images"):
+        read_volume(tmp_path / "a.png")
+
+
+def test_npy__what_follows_the_pixels_is_told(tmp_path):
+    volume = grey_volume((3, 5, 6))
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.save(file, volume)
+        np.save(file, volume)
+    with pytest.warns(FibdaskWarning, match="218 bytes after the pixels"):
+        np.testing.assert_array_equal(read_volume(tmp_path / "a.npy"), volume)
+
+
+def test_mrc__what_follows_the_pixels_is_told(tmp_path):
+    volume = grey_volume((3, 5, 6), np.uint16)
+    with mrcfile.new(tmp_path / "a.mrc", volume) as mrc:
+        mrc.header.nz = mrc.header.mz = 2
+    with pytest.warns(FibdaskWarning, match="60 bytes after the pixels"):
+        np.testing.assert_array_equal(read_volume(tmp_path / "a.mrc"), volume[:2])
 
 
 def test_npy__fortran_order_and_single_slices(tmp_path):

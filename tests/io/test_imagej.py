@@ -55,6 +55,22 @@ def test_imagej__what_is_no_length_is_asked_for(tmp_path, metadata, message):
         read_images(path, voltage=1.0)
 
 
+def test_imagej__slices_of_two_thicknesses_are_asked_for(tmp_path):
+    for k, spacing in enumerate((20, 20, 40)):
+        metadata = {"unit": "nm", "spacing": spacing}
+        tifffile.imwrite(
+            tmp_path / f"a{k}.tif",
+            np.zeros((5, 6), "u1"),
+            imagej=True,
+            resolution=(0.2, 0.2),
+            metadata=metadata,
+        )
+    with pytest.raises(ConventionError, match=r"one thickness; a0.tif says 20, a2.tif says 40 nm"):
+        read_images(tmp_path, voltage=1.0)
+    stack = read_images(tmp_path, voltage=1.0, z=[0.0, 20.0, 40.0])
+    np.testing.assert_array_equal(stack["z"], [0.0, 20.0, 40.0])
+
+
 def test_imagej__two_units_of_the_resolution_are_told(tmp_path):
     path = write_imagej(tmp_path / "a.tif", (100, 100), "CENTIMETER", unit="um", spacing=0.02)
     with pytest.warns(FibdaskWarning, match="pixels per um, .* per cm: .* would be 100000 nm"):

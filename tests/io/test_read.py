@@ -1,6 +1,7 @@
 """read_images: what becomes a stack, from where its values come, and what is refused."""
 
 import pickle
+import shutil
 import warnings
 
 import h5py
@@ -351,10 +352,11 @@ def test_read_images__provenance_holds_dataset_table_and_voltages(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["a"], file["b"] = grey_volume((2, 4, 5)), grey_volume((2, 4, 5))
     (tmp_path / "z.csv").write_text("z_nm\n0\n10\n")
-    files = {2: tmp_path / "a.h5", 0.75: tmp_path / "a.h5"}
+    shutil.copy(tmp_path / "a.h5", tmp_path / "b.h5")
+    files = {2: tmp_path / "a.h5", 0.75: tmp_path / "b.h5"}
     stack = read_images(files, pixel_size=4, z=tmp_path / "z.csv", dataset="b")
     told = recorded_steps(stack)[-1]["parameters"]
-    assert told["source"] == {"0.75": str(tmp_path / "a.h5"), "2": str(tmp_path / "a.h5")}
+    assert told["source"] == {"0.75": str(tmp_path / "b.h5"), "2": str(tmp_path / "a.h5")}
     assert (told["dataset"], told["z_file"]) == ("b", str(tmp_path / "z.csv"))
 
 
@@ -365,3 +367,10 @@ def test_read_images__workers_with_another_folder_read_relative_paths(tmp_path, 
     sent = pickle.dumps(origin(read_images("s", **GIVEN)["intensity"].data))
     monkeypatch.chdir("/")
     np.testing.assert_array_equal(read_whole(pickle.loads(sent))[0], volume)
+
+
+def test_read_images__two_voltages_of_the_same_files_are_refused(tmp_path):
+    folder = write_slices(tmp_path / "a", grey_volume((3, 4, 4)))
+    (tmp_path / "b").symlink_to(folder)
+    with pytest.raises(StackReadError, match="2 kV and 5 kV are both read from"):
+        read_images({5.0: tmp_path / "b", 2.0: folder}, pixel_size=4.0, slice_thickness=10.0)

@@ -103,6 +103,7 @@ def test_read_images__either_of_two_readings_explains_what_was_given(tmp_path):
     [
         ("voltage", 2000.0, "voltage is 2000 kV (argument voltage), beyond 0.05 to 60 kV"),
         ("voltage", 0.002, "is it in kV?"),
+        ("pixel_size", (5.0, 5000.0), "pixel_size is 5 x 5000 nm (argument pixel_size): are both"),
         ("pixel_size", 0.01, "pixel_size is 0.01 x 0.01 nm (argument pixel_size), beyond 0.1"),
         ("pixel_size", (4.0, 2e5), "is it in nm?"),
     ],

@@ -5,11 +5,12 @@ from math import prod
 import h5py
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fibdask.blocks import Execution, Grid, inner_chunks, origin, storage_grid
-from fibdask.conventions import FibdaskWarning
+from fibdask.conventions import FibdaskWarning, StackReadError
 from fibdask.io import open_stack
 from fibdask.io.read import read_images
 from fibdask.io.source import chunk_block, slice_block
@@ -135,3 +136,16 @@ def test_read_images__chunks_larger_than_a_block_are_told_with_what_helps(tmp_pa
         file.create_dataset("big", (3000, 512, 512), "u1", chunks=(3000, 256, 256))
     with pytest.warns(FibdaskWarning, match=r"chunks of 3000 x 256 x 256 .* 375.0 MiB .* h5repack"):
         read_images(tmp_path / "a.h5", **GIVEN)
+
+
+@pytest.mark.parametrize(
+    "later", [np.full((6, 7), 300, "u2"), np.zeros((1, 7), "u1"), np.zeros((6, 1), "i1")]
+)
+def test_read__slices_that_were_replaced_are_not_cast_or_repeated(tmp_path, later):
+    volume = grey_volume((3, 6, 7))
+    for k, image in enumerate(volume):
+        tifffile.imwrite(tmp_path / f"a{k}.tif", image)
+    stack = read_images(tmp_path, **GIVEN)
+    tifffile.imwrite(tmp_path / "a1.tif", later)
+    with pytest.raises(StackReadError, match=r"slice 1 .*a1\.tif.* was replaced since"):
+        stack["intensity"].compute()

@@ -201,7 +201,20 @@ def test_tescan_header__never_fails_on_damaged_tags(tag):
     assert isinstance(tescan_header(tag), Header)
 
 
-@pytest.mark.parametrize("text", ["{", "{}", '{"shape": [1]}', '{"beam_type": null}', "[1]", "{1}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "{}",
+        '{"shape": [1]}',
+        '{"beam_type": null}',
+        "[1]",
+        "{1}",
+        '{"image": 4}',
+        '{"beam_type": 3, "microscope_state": 4, "pixel_size": 5}',
+        '{"a":' * 3000,
+    ],
+)
 def test_openfibsem_header__other_json_is_no_header(text):
     assert openfibsem_header(text, 1536).voltage_kv is None
 
@@ -242,6 +255,14 @@ def test_read_images__atlas_job_beside_the_folder_of_the_detector(tmp_path):
     assert float(stack["slice_thickness"][-1]) == 10.0
     assert float(stack["voltage"][0]) == 1.2
     assert taken(stack)["detector"]["value"] == "ESB"
+
+
+def test_read_images__two_atlas_jobs_that_differ_are_told(tmp_path):
+    (tmp_path / "a.a3d-setup").write_text(ATLAS)
+    (tmp_path / "b.a3d-setup").write_text(ATLAS.replace("<EHT>1200", "<EHT>5000"))
+    write_slices(tmp_path, grey_volume((3, 4, 4)), suffix=".tif")
+    with pytest.warns(FibdaskWarning, match=r"a.a3d-setup .* says 1.2, .*b.a3d-setup .* says 5;"):
+        assert float(read_images(tmp_path)["voltage"][0]) == 1.2
 
 
 def test_read_images__ion_images_and_data_bars_are_remarked(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from contextlib import nullcontext
 
 import h5py
 import numpy as np
@@ -136,6 +137,11 @@ def write_hdf5(path, volume=VOLUME, *, axes=None, labels=None, **attributes):
         ((1, 4, 5, 6, 1), {"axes": "tzyxc"}),
         ((4, 1, 5, 6), {"labels": "zcyx"}),
         ((4, 5, 6), {"labels": "zyx"}),
+        ((4, 5, 6), {"axislabels": "z, y, x"}),
+        ((4, 5, 6), {"dims": (4, 5, 6)}),
+        ((4, 5, 6), {"axis_order": 3}),
+        ((4, 5, 6), {"_FillValue": np.array([], "u1"), "nodata": "none"}),
+        ((4, 5, 6), {"_FillValue": np.nan, "IMAGE_WHITE_IS_ZERO": 0}),
     ],
 )
 def test_hdf5__axes_of_length_one_are_left_out(tmp_path, shape, told):
@@ -158,11 +164,56 @@ def test_hdf5__a_single_slice_behind_singletons_stays_one(tmp_path):
         ((4, 5, 6), {"labels": "yzx"}),
         ((2, 2, 5, 6), {"axes": "czyx"}),
         ((2, 2, 5, 6), {}),
+        ((6, 5, 4), {"labels": ["width", "height", "depth"]}),
+        ((6, 5, 4), {"labels": ["x_nm", "y_nm", "z_nm"]}),
+        ((6, 5, 4), {"axis_order": "xyz"}),
+        ((6, 5, 4), {"dims": '["x", "y", "z"]'}),
     ],
 )
 def test_hdf5__axes_that_are_no_stack_are_refused(tmp_path, shape, told):
     path = write_hdf5(tmp_path / "a.h5", VOLUME.reshape(shape), **told)
     with pytest.raises(StackReadError, match=r"a\.h5 cannot be read: its (axes are|shape is)"):
+        read_images(path, voltage=1.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "refused"), [("zyx", False), ("xyz", True), (["any", "other", "word"], False)]
+)
+def test_hdf5__scales_name_the_axes(tmp_path, names, refused):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("raw", data=VOLUME)
+        for k, name in enumerate(names):
+            file[name] = np.arange(data.shape[k])
+            file[name].make_scale()
+            data.dims[k].attach_scale(file[name])
+    with pytest.raises(StackReadError, match="its axes are x 4") if refused else nullcontext():
+        stack = read_images(tmp_path / "a.h5", **GIVEN)
+        np.testing.assert_array_equal(stack["intensity"][0], VOLUME)
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "stored", "kept"),
+    [
+        ("raw", {}, "<i2", np.array([32768, 65535, 0, 32767])),
+        ("raw", {"_Unsigned": "true"}, "<i2", np.array([0, 32767, 32768, 65535])),
+        ("raw", {"_Unsigned": "true"}, ">i2", np.array([0, 32767, 32768, 65535])),
+        ("t00000/s00/0/cells", {}, "<i2", np.array([0, 32767, 32768, 65535])),
+    ],
+)
+def test_hdf5__numbers_have_the_sign_that_is_told(tmp_path, name, attributes, stored, kept):
+    values = np.array([0, 32767, -32768, -1]).astype(stored).reshape(1, 2, 2)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset(name, data=values).attrs.update(attributes)
+    stack = read_images(tmp_path / "a.h5", **GIVEN)
+    np.testing.assert_array_equal(stack["intensity"].values.ravel(), kept)
+
+
+def test_hdf5__white_as_zero_is_refused_and_no_data_told(tmp_path):
+    path = write_hdf5(tmp_path / "a.h5", IMAGE_WHITE_IS_ZERO=1)
+    with pytest.raises(StackReadError, match="white as zero"):
+        read_images(path, voltage=1.0)
+    path = write_hdf5(tmp_path / "a.h5", _FillValue=np.uint8(7))
+    with pytest.warns(FibdaskWarning, match="_FillValue says that 7 stands for no data"):
         read_images(path, voltage=1.0)
 
 

@@ -174,3 +174,10 @@ def test_read_recipe__folder_is_no_recipe(tmp_path):
 def test_plan_recipe__blames_the_table_for_a_bad_structure(table, message):
     with pytest.raises(RecipeError, match=message):
         plan_recipe({"simulate": table})
+
+
+@pytest.mark.parametrize("key", ["voltage", "pixel_size", "slice_thickness"])
+def test_read_recipe__a_switch_is_no_number(tmp_path, key):
+    path = write(tmp_path, f'[input]\npath = "images"\n{key} = true\n')
+    with pytest.raises(RecipeError, match=rf"\[input\] {key} = True: it is neither true nor"):
+        read_recipe(path)
