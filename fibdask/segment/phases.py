@@ -97,7 +97,8 @@ def segment_phases(
     -----
     FibdaskWarning
         When computed, if less than 0.1 % of what is counted is left to one of the phases; at
-        once, if no grey value of an integer type can be on one side of `threshold`.
+        once, if no grey value of an integer type can be on one side of `threshold`, or none of
+        images in memory is.
 
     Notes
     -----
@@ -131,7 +132,7 @@ def segment_phases(
     region = tuple(chosen.values())
     segmentation = _Segmentation(stack["intensity"].data, used, region, measured_slices(stack))
     if threshold is not None:
-        _warn_of_one_phase(float(threshold), segmentation.dtype)
+        _warn_of_one_phase(float(threshold), stack["intensity"][used].data, segmentation.measured)
         phase = segmentation.by_threshold(float(threshold))
     elif method == "otsu":
         phase = segmentation.by_fitted_threshold(OtsuThreshold())
@@ -282,12 +283,15 @@ def _check_method(method: str, classes: int, threshold: float | None) -> None:
         raise ConventionError(msg)
 
 
-def _warn_of_one_phase(threshold: float, dtype: Dtype) -> None:
-    """Warn of a threshold that no grey value of an integer type is on the other side of."""
-    low, high = value_range("intensity", dtype)
-    if not low <= threshold < high:
-        phase = "solid" if threshold < low else "pore"
-        text = f"every grey value of {dtype.name} is {phase} at a threshold of {threshold:g}"
+def _warn_of_one_phase(threshold: float, image: Any, measured: np.ndarray) -> None:
+    """Warn of a threshold that no grey value of an integer type, or in memory, is beyond."""
+    (low, high), of = value_range("intensity", image.dtype), f"of {image.dtype.name}"
+    if low <= threshold < high and isinstance(image, np.ndarray) and measured.any():
+        counted = image[:, measured]
+        low, high, of = counted.min(), counted.max(), "that is measured"
+    if low > threshold or high <= threshold:  # neither, if grey values are NaN
+        phase = "solid" if low > threshold else "pore"
+        text = f"every grey value {of} is {phase} at a threshold of {threshold:g}"
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 

@@ -293,6 +293,15 @@ def test_segment_phases__warns_of_a_threshold_that_no_grey_value_can_cross(thres
         phase_of(images, method="threshold", threshold=threshold)
 
 
+def test_segment_phases__warns_of_a_threshold_beyond_the_images_in_memory():
+    images = mixture("uint8", 1)[0] // 2
+    images[:, 2] = 255
+    measured = ("z", np.arange(images.shape[1]) != 2)
+    stack = stack_of(images).assign_coords(measured=measured)
+    with pytest.warns(FibdaskWarning, match="that is measured is pore at a threshold of 200"):
+        segment_phases(stack, method="threshold", threshold=200)
+
+
 @pytest.mark.parametrize(
     "options", [{"method": "otsu"}, {"classes": 2}, {"method": "threshold", "threshold": 100}]
 )
