@@ -97,6 +97,13 @@ def test_statistics__count_where_a_mask_and_the_measured_planes_do(dims, array):
         solid_fraction(with_gaps(volume, array), mask=2 * mask).compute()
 
 
+@pytest.mark.parametrize("values", [MEASURED.astype(np.uint8), np.where(MEASURED, 1, np.nan)])
+def test_statistics__refuse_marks_of_planes_that_are_neither_true_nor_false(values):
+    phase = phase_of(noise(SHAPE)).assign_coords(measured=("z", values))
+    with pytest.raises(ConventionError, match="measured must be of type bool; found"):
+        solid_fraction(phase)
+
+
 def test_statistics__of_a_box_leave_out_its_planes():
     volume, box = noise(SHAPE, 0.6), {"z": (2, 9), "x": (3, 20)}
     inside = xr.DataArray(MEASURED[2:9], dims="z")
