@@ -72,7 +72,8 @@ def solve_shifts(pairs: xr.DataArray, *, detrend: str = "none") -> xr.Dataset:
     weight, contradict the solution by more than a pixel. Flagged slices take no part; their
     shifts are interpolated over z. Nor do pairs whose `evidence` is below 1, which unrelated
     slices have as well (see `measure_pairs`); from 2/3 on it suffices where the correlation is at
-    least half of what is usual, at the same distance, of pairs above 1.
+    least half of what is usual, at the same distance, of pairs above 1, and slices farther apart
+    than neighbours are linked by others, too.
 
     Measurements over several slices are first reduced by what they exceed the chain of
     neighbours, in the median of 31 slices: structures that are inclined, or change with depth,
@@ -137,7 +138,10 @@ class Links:
 
     def between(self, good: np.ndarray) -> "Links":
         """Return the links between good slices (voltage, z)."""
-        kept = good.ravel()[self.start] & good.ravel()[self.stop]
+        return self.only(good.ravel()[self.start] & good.ravel()[self.stop])
+
+    def only(self, kept: np.ndarray) -> "Links":
+        """Return some of the links (link, bool)."""
         return replace(
             self,
             start=self.start[kept],
@@ -146,6 +150,12 @@ class Links:
             weight=self.weight[kept],
             place=tuple(indices[kept] for indices in self.place),
         )
+
+    def pieces(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return slices (voltage, z) as numbers, equal where a chain of links joins them."""
+        ones, count = np.ones(len(self.start)), prod(shape)
+        graph = sparse.coo_array((ones, (self.start, self.stop)), shape=(count, count))
+        return np.asarray(csgraph.connected_components(graph, directed=False)[1]).reshape(shape)
 
     def residuals(self, shifts: np.ndarray) -> np.ndarray:
         """Return the distance in pixels of every difference from that of a solution."""
@@ -231,13 +241,17 @@ def _links(pairs: xr.DataArray, flag: np.ndarray) -> Links:
     v, k, i = np.nonzero(measured)
     n = numbers[i]
     c = np.minimum(after[v, k, i], 0.99)
-    return Links(
+    links = Links(
         start=np.where(n == 0, base * slices + k, v * slices + k),
         stop=v * slices + k + n,
         difference=shift[v, k, i],
         weight=c / (1 - c) / np.where(n == 0, 2, n) ** 2,
         place=(v, k, i),
     ).between(flag == _GOOD)
+    sure = (numbers[links.place[2]] < 2) | (_values(pairs, "evidence")[links.place] >= 1)
+    # A distant pair near chance may add to a chain, but it is not what holds it together.
+    piece = links.only(sure).pieces(flag.shape).ravel()
+    return links.only(sure | (piece[links.start] == piece[links.stop]))
 
 
 def _reduce_to_chain(shift: np.ndarray, numbers: np.ndarray, good: np.ndarray) -> None:
@@ -329,11 +343,7 @@ def _check_flags(flag: np.ndarray, pairs: xr.DataArray) -> None:
 def _warn_unlinked(links: Links, flag: np.ndarray, pairs: xr.DataArray) -> None:
     """Warn of good slices that no chain of measurements links to the first good slice."""
     good = flag == _GOOD
-    links = links.between(good)
-    ones = np.ones(len(links.start))
-    graph = sparse.coo_array((ones, (links.start, links.stop)), shape=(flag.size, flag.size))
-    _, piece = csgraph.connected_components(graph, directed=False)
-    piece = piece.reshape(flag.shape)
+    piece = links.between(good).pieces(flag.shape)
     base = _position(pairs)
     loose = (piece != piece[base, np.argmax(good[base])]) & good
     if loose.any():

@@ -141,7 +141,7 @@ def require_phase(phase: xr.DataArray, name: str = "phase") -> xr.DataArray:
         raise ConventionError(msg)
     phase = _as_numbers(phase)
     renamed = phase.drop_attrs(deep=False).rename(None)
-    spare = [str(c) for c in phase.coords if c not in AXES]
+    spare = [str(c) for c in phase.coords if c not in (*AXES, *_OF_PLANES)]
     dataset = renamed.drop_vars(spare).to_dataset(name="phase")
     validate_stack(dataset)
     return phase

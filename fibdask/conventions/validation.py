@@ -170,6 +170,8 @@ def _conversion(name: str, kind: str) -> str:
         return ""
     if name in PHASES and kind == "f":
         return f": take what is solid, such as {name} > 0.5"
+    if VARIABLES[name].dtypes[-1] == "bool":
+        return f": take {name} == 1"  # as a bool, NaN is true
     return f": convert it with {name}.astype({VARIABLES[name].dtypes[-1]!r})"
 
 

@@ -117,11 +117,13 @@ def above_code(image, low, scale, code, phase):
 
 
 @compiled(nogil=True)
-def non_finite(image):
+def non_finite(image, measured):
     """Return how many grey values of a float32 image (voltage, z, y, x) are NaN or infinite."""
     count = 0
     for v in range(image.shape[0]):
         for z in range(image.shape[1]):
+            if not measured[z]:
+                continue
             for y in range(image.shape[2]):
                 for x in range(image.shape[3]):
                     count += not np.isfinite(image[v, z, y, x])

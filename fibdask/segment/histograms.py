@@ -97,8 +97,8 @@ class FloatCounts(_InPlace):
         measured = self.measured[region[1]]
         unfit = _kernels.float_counts(inputs[0].view(np.uint32), measured, counts)
         if unfit:
-            image = np.where(measured[:, np.newaxis, np.newaxis], inputs[0], 0)
-            _refuse_unfit(image, unfit, tuple(map(shift, region[1:], self.start)))
+            place = tuple(map(shift, region[1:], self.start))
+            _refuse_unfit(inputs[0], measured, unfit, place)
         return counts
 
 
@@ -236,13 +236,15 @@ class ClusterCentres:
         return np.asarray(centres)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AboveThreshold(_InPlace):
     """Phase of one voltage: solid where it is brighter than a threshold, given or fitted.
 
-    A threshold fitted to a float image is one of the steps of a range that follows it.
+    A threshold fitted to a float image is one of the steps of a range that follows it. `measured`
+    are the slices (z) of the stack that must be finite.
     """
 
+    measured: np.ndarray
     voltage: int
     threshold: float | None = None
 
@@ -253,7 +255,7 @@ class AboveThreshold(_InPlace):
     def compute(self, region: Region, *inputs: np.ndarray) -> np.ndarray:
         """Return the uint8 phase of a block."""
         image, *fitted = inputs
-        _require_finite(image, region)
+        _require_finite(image, self.measured[region[0]], region)
         if self.threshold is not None:
             return np.asarray(_kernels.above_threshold(image[0], self.threshold))
         (threshold,), *ranges = fitted
@@ -265,20 +267,21 @@ class AboveThreshold(_InPlace):
         return phase
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NearestBrightest(_EveryVoltage):
     """Phase of several voltages: solid where the brightest centre is the nearest.
 
     Centres are those of grey values, or of steps of ranges that follow them: 2^bits for each
-    number of `bits`, the first being steps of steps of the second.
+    number of `bits`, the first being steps of steps of the second. `measured` as above.
     """
 
+    measured: np.ndarray
     bits: tuple[int, ...] = ()
 
     def compute(self, region: Region, *inputs: np.ndarray) -> np.ndarray:
         """Return the uint8 phase of a block."""
         image, centres, *ranges = inputs
-        _require_finite(image, region)
+        _require_finite(image, self.measured[region[0]], region)
         for fitted, bits in zip(ranges, self.bits, strict=True):
             low, step = _steps(fitted, bits)
             centres = low + (centres + 0.5) * step
@@ -310,18 +313,20 @@ def _tell_of_rare(solid: int, total: int, method: str) -> None:
             )
 
 
-def _require_finite(image: np.ndarray, region: Region) -> None:
-    if image.dtype.kind == "f" and (unfit := int(_kernels.non_finite(image))):
-        _refuse_unfit(image, unfit, region)
+def _require_finite(image: np.ndarray, measured: np.ndarray, region: Region) -> None:
+    if image.dtype.kind == "f" and (unfit := int(_kernels.non_finite(image, measured))):
+        _refuse_unfit(image, measured, unfit, region)
 
 
-def _refuse_unfit(image: np.ndarray, unfit: int, region: Region) -> None:
+def _refuse_unfit(image: np.ndarray, measured: np.ndarray, unfit: int, region: Region) -> None:
     """Refuse an image (voltage, z, y, x) of a block (z, y, x), naming a place."""
     where = ", ".join(f"{a} {s.start}:{s.stop}" for a, s in zip("zyx", region, strict=True))
-    first = np.argwhere(~np.isfinite(image))[0][1:] + [s.start for s in region]
+    wrong = ~np.isfinite(image) & measured[:, np.newaxis, np.newaxis]
+    first = np.argwhere(wrong)[0][1:] + [s.start for s in region]
     msg = (
-        f"intensity must be finite; {unfit} of {voxels(region) * len(image)} grey values "
-        f"are NaN or infinite in the block {where}, the first at "
+        f"intensity must be finite where it is measured; {unfit} of {voxels(region) * len(image)} "
+        f"grey values are NaN or infinite in the block {where}, the first at "
         + ", ".join(f"{axis} {place}" for axis, place in zip("zyx", first, strict=True))
+        + "; crop or fill them, or mark their slices by the coordinate measured"
     )
     raise ConventionError(msg)

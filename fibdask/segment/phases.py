@@ -90,14 +90,15 @@ def segment_phases(
     Raises
     ------
     ConventionError
-        If an argument does not fit the stack; when computed, if grey values are NaN or infinite,
-        or fewer different ones than classes.
+        If an argument does not fit the stack; when computed, if grey values of measured slices
+        are NaN or infinite, or fewer different ones than classes.
 
     Warns
     -----
     FibdaskWarning
         When computed, if less than 0.1 % of what is counted is left to one of the phases; at
-        once, if no grey value of an integer type can be on one side of `threshold`.
+        once, if no grey value of an integer type can be on one side of `threshold`, or none of
+        images in memory is.
 
     Notes
     -----
@@ -129,10 +130,9 @@ def segment_phases(
     if threshold is None:
         chosen = _without_filled(stack, chosen)
     region = tuple(chosen.values())
-    measured = measured_slices(stack)[chosen["z"]]
-    segmentation = _Segmentation(stack["intensity"].data, used, region, measured)
+    segmentation = _Segmentation(stack["intensity"].data, used, region, measured_slices(stack))
     if threshold is not None:
-        _warn_of_one_phase(float(threshold), segmentation.dtype)
+        _warn_of_one_phase(float(threshold), stack["intensity"][used].data, segmentation.measured)
         phase = segmentation.by_threshold(float(threshold))
     elif method == "otsu":
         phase = segmentation.by_fitted_threshold(OtsuThreshold())
@@ -158,7 +158,7 @@ def segment_phases(
 class _Segmentation:
     """The intensity (voltage, z, y, x), which voltages are used, and what is counted of it.
 
-    Counted are the measured slices, a bool for each of the region's.
+    Counted are those slices of the region that are measured (z of the stack, bool).
     """
 
     intensity: Any
@@ -179,6 +179,10 @@ class _Segmentation:
     def counted(self) -> Any:
         return self.intensity[(self.used, *self.region)]
 
+    @property
+    def counted_slices(self) -> np.ndarray:
+        return self.measured[self.region[0]]
+
     def _by_voltage(self, function: Any, codes: Any, finish: Any, shape: tuple[int, ...]) -> Any:
         grid = ByVoltage(codes.shape, (1, *_block(codes)))
         return blocks.reduce_blocks(function, (codes,), grid=grid, finish=finish, shape=shape)
@@ -195,7 +199,7 @@ class _Segmentation:
         if self.dtype.kind != "f":
             return image, int(np.iinfo(self.dtype).max) + 1, []
         start = tuple(part.start for part in self.region)
-        function = FloatCounts(self.measured, start)
+        function = FloatCounts(self.counted_slices, start)
         ranges = self._by_voltage(function, image, FloatRange(), (self.voltages, 2))
         return self._codes(image, FINE_BITS, ranges), 1 << FINE_BITS, [ranges]
 
@@ -206,12 +210,12 @@ class _Segmentation:
         )
 
     def by_threshold(self, threshold: float) -> Any:
-        return self._phase(AboveThreshold(self.used.start, threshold))
+        return self._phase(AboveThreshold(self.measured, self.used.start, threshold))
 
     def by_fitted_threshold(self, finish: Any) -> Any:
         codes, size, ranges = self._integers()
-        fitted = self._by_voltage(GreyCounts(size, self.measured), codes, finish, (1,))
-        return self._phase(AboveThreshold(self.used.start), fitted, *ranges)
+        fitted = self._by_voltage(GreyCounts(size, self.counted_slices), codes, finish, (1,))
+        return self._phase(AboveThreshold(self.measured, self.used.start), fitted, *ranges)
 
     def by_joint_clusters(self, classes: int) -> Any:
         """Count joint grey values: those of 8 bits as they are, others in steps of a range."""
@@ -221,18 +225,18 @@ class _Segmentation:
             bits = min(bits, 8)
             shift = 8 - bits
         else:
-            counts = GreyCounts(size, self.measured)
+            counts = GreyCounts(size, self.counted_slices)
             narrow = self._by_voltage(counts, codes, GreyRange(), (self.voltages, 2))
             codes = self._codes(codes, bits, narrow)
             ranges, steps = [narrow, *ranges], (bits, *steps)
         centres = blocks.reduce_blocks(
-            JointCounts(self.voltages, bits, shift, self.measured),
+            JointCounts(self.voltages, bits, shift, self.counted_slices),
             (codes,),
             grid=blocks.Grid(codes.shape[1:], _block(codes)),
             finish=ClusterCentres(classes, self.voltages, bits, shift),
             shape=(classes, self.voltages),
         )
-        return self._phase(NearestBrightest(self.voltages, steps), centres, *ranges)
+        return self._phase(NearestBrightest(self.voltages, self.measured, steps), centres, *ranges)
 
 
 def _block(image: Any) -> tuple[int, ...]:
@@ -279,12 +283,15 @@ def _check_method(method: str, classes: int, threshold: float | None) -> None:
         raise ConventionError(msg)
 
 
-def _warn_of_one_phase(threshold: float, dtype: Dtype) -> None:
-    """Warn of a threshold that no grey value of an integer type is on the other side of."""
-    low, high = value_range("intensity", dtype)
-    if not low <= threshold < high:
-        phase = "solid" if threshold < low else "pore"
-        text = f"every grey value of {dtype.name} is {phase} at a threshold of {threshold:g}"
+def _warn_of_one_phase(threshold: float, image: Any, measured: np.ndarray) -> None:
+    """Warn of a threshold that no grey value of an integer type, or in memory, is beyond."""
+    (low, high), of = value_range("intensity", image.dtype), f"of {image.dtype.name}"
+    if low <= threshold < high and isinstance(image, np.ndarray) and measured.any():
+        counted = image[:, measured]
+        low, high, of = counted.min(), counted.max(), "that is measured"
+    if low > threshold or high <= threshold:  # neither, if grey values are NaN
+        phase = "solid" if low > threshold else "pore"
+        text = f"every grey value {of} is {phase} at a threshold of {threshold:g}"
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 

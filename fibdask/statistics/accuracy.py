@@ -8,7 +8,7 @@ import xarray as xr
 from ..blocks import Region, block_grid, reduce_blocks, voxels
 from ..conventions import AXES, ConventionError, check_phase_values, require_phase
 from . import _kernels
-from .masks import Mask, covering, mask_region, masked
+from .masks import Mask, check_same_places, covering, mask_region, masked
 
 
 def segmentation_errors(
@@ -69,15 +69,7 @@ def _require_same_voxels(phase: xr.DataArray, truth: xr.DataArray) -> None:
         msg = f"phase and truth must have the same shape; got {phase.shape} and {truth.shape}"
         raise ConventionError(msg)
     for axis in AXES:
-        positions = truth[axis].values
-        offsets = phase[axis].values - positions
-        place = int(np.argmax(np.abs(offsets)))
-        if len(positions) > 1 and abs(offsets[place]) > np.diff(positions).min() / 2:
-            msg = (
-                f"phase and truth must lie on the same voxels; {axis} is "
-                f"{phase[axis].values[place]:g} nm and {positions[place]:g} nm at position {place}"
-            )
-            raise ConventionError(msg)
+        check_same_places(phase, truth, axis, "truth")
 
 
 @dataclass(frozen=True)

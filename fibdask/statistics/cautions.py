@@ -12,6 +12,7 @@ from .masks import filled_shares
 UNDECAYED = 0.05
 """Share of the lineal path at its last lag, above which what lies beyond matters."""
 
+_RARE = 0.001  # share of the voxels, below which a phase is told of
 _UNLIKE = 1.5  # ratio of voxel sides as imaged
 _ROUNDING = 1e-6  # relative, of distances
 
@@ -29,11 +30,13 @@ def statistics_warnings(results: xr.Dataset) -> list[str]:
     -------
     list of str
         Sentences: what the attribute `warnings` tells of the phase (planes left out, slices
-        much coarser than pixels, a depth whose scale is an assumption), then ligament diameters
-        that are cut short by the end of the volume or of `max_lag`, or that there are not.
+        much coarser than pixels, a depth whose scale is an assumption), then a phase of which
+        there is next to nothing, and ligament diameters that are cut short by the end of the
+        volume or of `max_lag`, or that there are not.
     """
     found = list(np.atleast_1d(results.attrs.get("warnings", [])))
     if "lineal_path_remainder" in results and results.chunks == {}:
+        found += _one_phase(results["solid_fraction"].item())
         remainder = results["lineal_path_remainder"]
         axes = remainder["axis"].values.tolist()
         found += _unknown(axes, remainder.values) + _undecayed(axes, remainder.values)
@@ -81,6 +84,15 @@ def _unlike_sides(phase: xr.DataArray) -> str:
     return " × ".join(f"{side:.4g}" for side in sides) + " nm"
 
 
+def _one_phase(solid: float) -> list[str]:
+    """Return of which phase there is next to nothing."""
+    return [
+        f"{share:.2g} of the voxels are {name}: is the threshold between pore and solid?"
+        for name, share in (("solid", solid), ("pore", 1 - solid))
+        if share < _RARE
+    ]
+
+
 def _unknown(axes: Sequence[str], remainders: np.ndarray) -> list[str]:
     """Return along which axes there is no ligament diameter, by what is left of L."""
     return [
@@ -103,6 +115,8 @@ def _undecayed(axes: Sequence[str], remainders: np.ndarray) -> list[str]:
 
 def _cut_short(results: xr.Dataset) -> list[str]:
     """Tell where isotropy errors compare diameters of which only a part is summed."""
+    if results["isotropy_error"].isnull().all():
+        return []
     path = results["lineal_path"]
     distance = path["distance"]
     reach = float(distance.where(path.notnull()).max("lag").min())

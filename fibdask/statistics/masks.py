@@ -58,6 +58,12 @@ def masked(phase: xr.DataArray, mask: Mask, *others: xr.DataArray) -> Masked:
     if isinstance(mask, xr.DataArray):
         data, axes = _checked_mask(phase, mask)
     elif mask is not None:
+        if not isinstance(mask, Mapping):
+            msg = (
+                "a mask must be an xarray.DataArray, or a box {axis: (start, stop)}; got "
+                f"{type(mask).__name__}"
+            )
+            raise ConventionError(msg)
         place = {axis: _interval(phase, axis, ends) for axis, ends in mask.items()}
         volumes = tuple(volume.isel(place) for volume in volumes)
     planes = np.logical_and.reduce([known_planes(volume) for volume in volumes])
@@ -85,6 +91,25 @@ def check_planes(phase: xr.DataArray, advice: str) -> None:
         msg = (
             f"{missing} of {len(known)} planes are not measured, plane {int(np.argmin(known))} the "
             f"first: inpaint first (inpaint_gaps), or {advice}"
+        )
+        raise ConventionError(msg)
+
+
+def check_same_places(phase: xr.DataArray, other: xr.DataArray, axis: str, name: str) -> None:
+    """Refuse what lies on other voxels along an axis than the phase of as many.
+
+    Raises
+    ------
+    ConventionError
+        With both places of the voxels that are farthest apart.
+    """
+    positions = phase[axis].values
+    apart = np.abs(positions - other[axis].values)
+    place = int(np.argmax(apart))
+    if len(positions) > 1 and apart[place] > np.diff(positions).min() / 2:
+        msg = (
+            f"phase and {name} must lie on the same voxels; {axis} is {positions[place]:g} nm and "
+            f"{other[axis].values[place]:g} nm at position {place}"
         )
         raise ConventionError(msg)
 
@@ -154,6 +179,8 @@ def _checked_mask(phase: xr.DataArray, mask: xr.DataArray) -> tuple[Any, tuple[i
                 f"{mask.sizes[axis]} and {phase.sizes[axis]}"
             )
             raise ConventionError(msg)
+        if axis in mask.coords:
+            check_same_places(phase, mask, axis, "mask")
     return mask.transpose(*axes).data, tuple(AXES.index(axis) for axis in axes)
 
 

@@ -138,6 +138,7 @@ def estimate_slice_thickness(
         raise ConventionError(msg)
     options = {"region": region, "max_distance": max_distance, "isotropic": isotropic}
     _check_options(method, ruler, options)
+    stack = require(stack, "intensity")
     if ruler is not None:
         _warn_of_lost_marks(stack)
         found = solve_marks(compute(measure_marks(stack, ruler, voltage=voltage)))

@@ -379,6 +379,17 @@ def test_solve_shifts__wrong_pairs_of_distant_slices_flag_nobody(shaken):
     assert not solve_shifts(pairs)["flag"].any()
 
 
+def test_solve_shifts__does_not_bridge_a_break_by_one_distant_pair_near_chance(shaken):
+    pairs = measure_pairs(shaken).compute()
+    for n in (1, 2, 3):
+        pairs.loc[{"quantity": "evidence"}][0, 12 - n : 12, n - 1] = 0.3
+    pairs.loc[{"quantity": "evidence"}][0, 10, 2] = 0.7
+    pairs.loc[{"quantity": "shift_y"}][0, 10, 2] += 8
+    with pytest.warns(FibdaskWarning, match="slices 11 and 12 at 1 kV do not resemble each other"):
+        found = pixels(solve_shifts(pairs))[0]
+    assert np.abs(found[12] - found[11]).max() < 1e-3
+
+
 def test_solve_shifts__of_exact_measurements_is_exact(shaken):
     pairs = measure_pairs(shaken, neighbours=2).compute()
     truth = np.cumsum(np.random.default_rng(8).normal(0, 3, (24, 2)), axis=0)

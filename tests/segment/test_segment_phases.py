@@ -293,6 +293,35 @@ def test_segment_phases__warns_of_a_threshold_that_no_grey_value_can_cross(thres
         phase_of(images, method="threshold", threshold=threshold)
 
 
+def test_segment_phases__warns_of_a_threshold_beyond_the_images_in_memory():
+    images = mixture("uint8", 1)[0] // 2
+    images[:, 2] = 255
+    measured = ("z", np.arange(images.shape[1]) != 2)
+    stack = stack_of(images).assign_coords(measured=measured)
+    with pytest.warns(FibdaskWarning, match="that is measured is pore at a threshold of 200"):
+        segment_phases(stack, method="threshold", threshold=200)
+
+
+@pytest.mark.parametrize(
+    "options", [{"method": "otsu"}, {"classes": 2}, {"method": "threshold", "threshold": 100}]
+)
+@pytest.mark.parametrize("voltages", [1, 2])
+def test_segment_phases__asks_nothing_of_slices_that_are_not_measured(options, voltages):
+    images = mixture("float32", voltages)[0]
+    images[:, 2] = 0
+    lost = images.copy()
+    lost[:, 2] = np.nan
+    with pytest.raises(ConventionError, match="the first at z 2, y 0, x 0; crop or fill them, or"):
+        phase_of(lost, **options)
+    measured = ("z", np.arange(images.shape[1]) != 2)
+    black, empty = (
+        segment_phases(stack_of(array).assign_coords(measured=measured), **options)["phase"].values
+        for array in (images, lost)
+    )
+    assert black.any()
+    np.testing.assert_array_equal(empty, black)
+
+
 # Independence of chunking
 
 

@@ -28,6 +28,7 @@ from fibdask.statistics import (
     solid_fraction,
     solid_fraction_profile,
     specific_surface_area,
+    statistics_warnings,
     two_point_correlation,
 )
 from fibdask.thickness import reposition_slices
@@ -94,6 +95,13 @@ def test_statistics__count_where_a_mask_and_the_measured_planes_do(dims, array):
         np.testing.assert_array_equal(found, expected)
     with pytest.raises(ConventionError, match="a mask must be 0 or 1; found 2"):
         solid_fraction(with_gaps(volume, array), mask=2 * mask).compute()
+
+
+@pytest.mark.parametrize("values", [MEASURED.astype(np.uint8), np.where(MEASURED, 1, np.nan)])
+def test_statistics__refuse_marks_of_planes_that_are_neither_true_nor_false(values):
+    phase = phase_of(noise(SHAPE)).assign_coords(measured=("z", values))
+    with pytest.raises(ConventionError, match=r"of type bool; found .*: take measured == 1"):
+        solid_fraction(phase)
 
 
 def test_statistics__of_a_box_leave_out_its_planes():
@@ -234,3 +242,16 @@ def test_statistics__of_what_every_slice_covers_are_those_of_the_part():
     assert float(solid_fraction(part)) == expected
     warnings = phase_statistics(part, max_lag=3).attrs["warnings"]
     assert warnings[0].startswith("alignment filled up to 20.0% of a slice")
+
+
+@pytest.mark.parametrize(("solid", "name"), [(0, "solid"), (1, "pore")])
+def test_statistics_warnings__name_a_phase_of_which_there_is_nothing(solid, name):
+    phase = phase_of(np.full((5, 6, 7), solid, np.uint8))
+    found = statistics_warnings(phase_statistics(phase, max_lag=2).compute())
+    assert f"0 of the voxels are {name}" in found[0]
+
+
+def test_statistics_warnings__tell_nothing_of_isotropy_errors_that_there_are_not():
+    phase = phase_of(noise((1, 20, 20), 0.99))
+    found = statistics_warnings(phase_statistics(phase, max_lag=2).compute())
+    assert not any("isotropy" in text for text in found)

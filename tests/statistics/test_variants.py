@@ -216,11 +216,24 @@ def test_statistics__with_a_small_mask_in_memory_stay_readable_by_coordinates():
         (xr.DataArray(np.ones(3, bool), dims="z"), "along z they have 3 and 4"),
         (xr.DataArray(np.ones(3, bool), dims="t"), r"dimensions among z, y, x; found \(t\)"),
         (xr.DataArray(np.full(4, 2, np.uint8), dims="z"), "a mask must be 0 or 1; found 2"),
+        (np.ones((4, 5, 6), bool), "must be an xarray.DataArray, or a box .*; got ndarray"),
+        (
+            xr.DataArray(np.ones(6, bool), dims="x", coords={"x": 10.0 * np.arange(6)[::-1]}),
+            "phase and mask must lie on the same voxels; x is .* nm and .* nm at position",
+        ),
     ],
 )
 def test_statistics__refuse_a_mask_that_does_not_fit(mask, message):
     with pytest.raises(ConventionError, match=message):
         lineal_path(phase_of(noise((4, 5, 6))), max_lag=1, mask=mask).compute()
+
+
+def test_statistics__refuse_a_mask_of_other_planes():
+    phase = phase_of(noise((8, 5, 6)))
+    upper, lower = phase.isel(z=slice(0, 4)), phase.isel(z=slice(4, 8))
+    assert solid_fraction(upper, mask=upper > 0) == 1
+    with pytest.raises(ConventionError, match="phase and mask must lie on the same voxels; z is"):
+        solid_fraction(upper, mask=lower > 0)
 
 
 def test_lineal_path__refuses_pairs_across_phases():

@@ -55,6 +55,8 @@ def test_estimate_slice_thickness__by_images_and_by_ruler():
     assert (found.attrs["units"], found.attrs["method"]) == ("nm", "images")
     assert json.loads(found.attrs["parameters"])["isotropic"] is True
     np.testing.assert_allclose(found, 10.0, rtol=0.3)
+    derived = estimate_slice_thickness(stack.drop_vars("slice_thickness"), method="images")
+    np.testing.assert_array_equal(derived, found)
 
     true = np.full(20, 12.0)
     slices, ruler = render_ruler(true, pixel=5.0, shape=(40, 500), half=150)
