@@ -114,6 +114,9 @@ def _run(
     with _client(recipe.tables["cluster"], scheduler) as client:
         _say(f"dashboard: {client.dashboard_link}", quiet=quiet)
         pipeline.run(client)
+    measured = pipeline.statistics
+    for text in [] if measured is None else measured.attrs["warnings"]:
+        _say(f"mind: {text}", quiet=quiet)
     if recipe.tables["output"]["report"]:
         _say(f"report: {Path(recipe.tables['output']['path']) / 'report.html'}", quiet=quiet)
 

@@ -157,8 +157,11 @@ def test_run__changed_thickness_leaves_images_as_they_are(copy):
     assert {"thickness measurement", "reposition", "inpaint"} <= ran(copy)
 
 
-def test_run__without_the_tables_their_stores_go(copy):
-    run_recipe({k: v for k, v in recipe(copy).items() if k not in REPAIR})
+def test_run__without_the_tables_their_stores_go_when_told(copy):
+    fewer = {k: v for k, v in recipe(copy).items() if k not in REPAIR}
+    with pytest.raises(RecipeError, match="it makes no align, curtaining, brightness"):
+        run_recipe(fewer)
+    run_recipe(fewer, resume=False)
     assert not list(copy.glob("*-estimate.zarr"))
     assert not any((copy / f"{name}.zarr").exists() for name in REPAIR)
 
