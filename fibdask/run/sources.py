@@ -44,7 +44,7 @@ def read_input(
         if key not in given:
             msg = f"[input] assumed names {key!r}, which is not set; set are {', '.join(given)}"
             raise RecipeError(msg)
-    if path is not None and (Path(path) / "zarr.json").is_file():
+    if path is not None and any((Path(path) / name).is_file() for name in ("zarr.json", ".zgroup")):
         if given:
             msg = f"[input] {', '.join(given)}: not used for the stored stack {path}; remove"
             raise RecipeError(msg)
