@@ -29,7 +29,12 @@ def check_path(path: Path) -> None:
     if not (path / "zarr.json").is_file():
         msg = f"{path} exists and is not a Zarr v3 store; choose another output path or remove it"
         raise StackReadError(msg)
-    if WRITER not in root_attributes(path):
+    try:
+        attrs = root_attributes(path)
+    except StackReadError as error:
+        msg = f"{error}; choose another output path, or remove it to have it made anew"
+        raise StackReadError(msg) from None
+    if WRITER not in attrs:
         msg = f"{path} was not written by fibdask; choose another output path or remove it"
         raise StackReadError(msg)
     refuse_links(path)

@@ -19,7 +19,7 @@ from ..conventions import (
     volume_names,
 )
 from .guards import refuse_code
-from .metadata import STORE_ATTRS, check_store
+from .metadata import STORE_ATTRS, check_store, is_store
 from .paths import local_path
 
 PROBABILITY_ATTRS = {"scale_factor": 1 / 255}
@@ -48,6 +48,9 @@ def open_stack(path: str | Path) -> xr.Dataset:
     path = local_path(path)
     if not path.exists():
         msg = f"{path} does not exist"
+        raise StackReadError(msg)
+    if not is_store(path):
+        msg = f"{path} is no store of a stack; images are read by read_images or fibdask import"
         raise StackReadError(msg)
     check_store(path)
     return with_volumes(open_dataset(path), path)

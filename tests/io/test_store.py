@@ -173,7 +173,7 @@ def test_open_stack__refuses_what_is_missing_or_no_store(tmp_path):
     with pytest.raises(StackReadError, match="does not exist"):
         open_stack(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(StackReadError, match="cannot be read as a Zarr store"):
+    with pytest.raises(StackReadError, match="is no store of a stack; images are read by"):
         open_stack(tmp_path / "empty")
     with pytest.raises(ConventionError, match="not an address; got 'https://a/b'"):
         open_stack("https://a/b")
@@ -355,6 +355,13 @@ def test_save_stack__refuses_a_store_that_others_wrote(stack, tmp_path):
     with pytest.raises(StackReadError, match="was not written by fibdask"):
         save_stack(stack, tmp_path / "lab.zarr")
     assert (zarr.open_group(tmp_path / "lab.zarr")["precious/data"][:] == np.arange(10)).all()
+
+
+def test_save_stack__says_what_to_do_about_a_damaged_store(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    (path / "zarr.json").write_text("{")
+    with pytest.raises(StackReadError, match="remove it to have it made anew"):
+        save_stack(stack, path)
 
 
 def test_save_stack__refuses_to_overwrite_the_store_that_xarray_reads(stack, tmp_path):
