@@ -1,6 +1,7 @@
 """What saving refuses, so that nothing of anybody is lost."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ..conventions import ConventionError, StackReadError, recorded_steps
 from .metadata import UNFINISHED, WRITER, root_attributes
 
 _RUNNING_CODECS = ("pickle", "dill", "cloudpickle")
+_TAKEN_NAME = re.compile(r"\..*|.*/.*|zarr\.json|labels|level_\d+")
 
 
 def check_path(path: Path) -> None:
@@ -27,10 +29,32 @@ def check_path(path: Path) -> None:
     if not (path / "zarr.json").is_file():
         msg = f"{path} exists and is not a Zarr v3 store; choose another output path or remove it"
         raise StackReadError(msg)
-    if WRITER not in root_attributes(path):
+    try:
+        attrs = root_attributes(path)
+    except StackReadError as error:
+        msg = f"{error}; choose another output path, or remove it to have it made anew"
+        raise StackReadError(msg) from None
+    if WRITER not in attrs:
         msg = f"{path} was not written by fibdask; choose another output path or remove it"
         raise StackReadError(msg)
     refuse_links(path)
+
+
+def check_names(stack: xr.Dataset) -> None:
+    """Refuse variables that cannot lie in a store under their names.
+
+    Raises
+    ------
+    ConventionError
+        Naming the variable.
+    """
+    for name in map(str, stack.variables):
+        if not name or _TAKEN_NAME.fullmatch(name):
+            msg = (
+                f"a variable cannot be stored as {name!r}: the name must be that of a folder of "
+                "its own, not labels or level_1, without a slash or a dot at the beginning; rename"
+            )
+            raise ConventionError(msg)
 
 
 def refuse_links(folder: Path, *, depth: int = 3) -> None:

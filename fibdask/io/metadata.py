@@ -26,6 +26,11 @@ _ROOT = "zarr.json"
 _ATTRIBUTES = "attributes"
 
 
+def is_store(path: Path) -> bool:
+    """Tell whether there is a Zarr group or array, of format 3 or 2."""
+    return any((path / name).is_file() for name in (_ROOT, ".zgroup", ".zarray"))
+
+
 def root_attributes(path: Path) -> dict[str, Any]:
     """Return the attributes of a store, whatever else is in it.
 

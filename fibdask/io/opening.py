@@ -1,13 +1,16 @@
 """Open stacks of Zarr stores, lazily."""
 
 import warnings
+from collections.abc import Hashable
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from ..blocks import from_source, open_stored
 from ..conventions import (
     PHASES,
+    ConventionError,
     StackReadError,
     check_thickness,
     check_z,
@@ -16,7 +19,7 @@ from ..conventions import (
     volume_names,
 )
 from .guards import refuse_code
-from .metadata import STORE_ATTRS, check_store
+from .metadata import STORE_ATTRS, check_store, is_store
 from .paths import local_path
 
 PROBABILITY_ATTRS = {"scale_factor": 1 / 255}
@@ -46,6 +49,9 @@ def open_stack(path: str | Path) -> xr.Dataset:
     if not path.exists():
         msg = f"{path} does not exist"
         raise StackReadError(msg)
+    if not is_store(path):
+        msg = f"{path} is no store of a stack; images are read by read_images or fibdask import"
+        raise StackReadError(msg)
     check_store(path)
     return with_volumes(open_dataset(path), path)
 
@@ -73,9 +79,35 @@ def open_dataset(path: Path) -> xr.Dataset:
             # What a killed write of metadata leaves is no part of the store.
             warnings.filterwarnings("ignore", message=r"Object at .*\.partial is not recognized")
             stack: xr.Dataset = xr.open_zarr(
-                path, consolidated=False, chunks=None, mask_and_scale=False
+                path,
+                consolidated=False,
+                chunks=None,
+                mask_and_scale=False,
+                use_zarr_fill_value_as_mask=False,  # of chunks that were not stored
             )
-        return stack.drop_encoding()
     except Exception as error:  # zarr and xarray raise many kinds for a damaged store
         msg = f"{path} cannot be read as a Zarr store: {error}"
         raise StackReadError(msg) from error
+    volumes = volume_names(stack)
+    for name, variable in stack.variables.items():
+        _check_packing(path, name, variable, scaled=name in volumes)
+    return stack.drop_encoding()
+
+
+def _check_packing(path: Path, name: Hashable, variable: xr.Variable, *, scaled: bool) -> None:
+    """Refuse values that are not what is stored: only the factor of `scaled` ones is applied."""
+    told = [("add_offset", 0)] if scaled else [("add_offset", 0), ("scale_factor", 1)]
+    found = [
+        (key, variable.attrs[key]) for key, none in told if variable.attrs.get(key, none) != none
+    ]
+    for key in ("_FillValue", "missing_value"):
+        value = variable.attrs.get(key)
+        if value is not None and not np.all(variable.dtype.kind == "f" and np.isnan(value)):
+            found.append((key, value))
+    if found:
+        key, value = found[0]
+        msg = (
+            f"{path / str(name)} has the attribute {key} = {value}, which is not applied: open the "
+            "store with xarray, make of it the values that are meant, and save those"
+        )
+        raise ConventionError(msg)

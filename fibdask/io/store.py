@@ -45,7 +45,7 @@ from ..conventions import (
     is_regular,
     volume_names,
 )
-from .guards import check_inputs, check_path, check_sample
+from .guards import check_inputs, check_names, check_path, check_sample
 from .labels import describe_labels, drop_labels, label_names, label_path
 from .metadata import begin_store, finish_store, is_current, small_files, sweep_store, write_files
 from .opening import PROBABILITY_ATTRS, open_dataset, with_volumes
@@ -156,6 +156,7 @@ def write_stack(
     stack = finish_stack(stack)
     pyramid = _check_pyramid(stack, pyramid)
     path = path.absolute()
+    check_names(stack)
     check_path(path)
     make_parent(path)
     with locked(path.with_name(f".{path.name}.lock"), what=path, passing=True):

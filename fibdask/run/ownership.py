@@ -76,11 +76,12 @@ def check_owner(folder: RunFolder, recipe: Recipe) -> None:
     Raises
     ------
     RecipeError
-        Saying what lies there.
+        Saying what lies there; also if a store of it is a link to elsewhere.
     """
     earlier = earlier_run(folder)
     if earlier is None or not earlier.stores:
         return
+    _refuse_links(folder, earlier, recipe)
     if difference := _difference(folder, earlier, recipe):
         msg = (
             f"output path {folder.path} holds {earlier}; this is another recipe: {difference}. "
@@ -88,6 +89,18 @@ def check_owner(folder: RunFolder, recipe: Recipe) -> None:
             "which removes what lies there"
         )
         raise RecipeError(msg)
+
+
+def _refuse_links(folder: RunFolder, earlier: Earlier, recipe: Recipe) -> None:
+    """Refuse stores that are links, except those that are only read."""
+    read = _read_stores(folder, earlier.stores, recipe)
+    for name in earlier.stores:
+        if name not in read and folder.store(name).is_symlink():
+            msg = (
+                f"{folder.store(name)} is a link, and what it points to would be changed; "
+                "remove the link, or use --fresh (resume=False), which removes it"
+            )
+            raise RecipeError(msg)
 
 
 def _difference(folder: RunFolder, earlier: Earlier, recipe: Recipe) -> str:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from ..conventions import RecipeError
 from ..io import open_stack, read_images
+from ..io.metadata import is_store
 
 
 def read_input(
@@ -45,7 +46,7 @@ def read_input(
         if key not in given:
             msg = f"[input] assumed names {key!r}, which is not set; set are {', '.join(given)}"
             raise RecipeError(msg)
-    if path is not None and (Path(path) / "zarr.json").is_file():
+    if path is not None and is_store(Path(path)):
         if given:
             msg = f"[input] {', '.join(given)}: not used for the stored stack {path}; remove"
             raise RecipeError(msg)

@@ -173,7 +173,7 @@ def test_open_stack__refuses_what_is_missing_or_no_store(tmp_path):
     with pytest.raises(StackReadError, match="does not exist"):
         open_stack(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(StackReadError, match="cannot be read as a Zarr store"):
+    with pytest.raises(StackReadError, match="is no store of a stack; images are read by"):
         open_stack(tmp_path / "empty")
     with pytest.raises(ConventionError, match="not an address; got 'https://a/b'"):
         open_stack("https://a/b")
@@ -357,6 +357,13 @@ def test_save_stack__refuses_a_store_that_others_wrote(stack, tmp_path):
     assert (zarr.open_group(tmp_path / "lab.zarr")["precious/data"][:] == np.arange(10)).all()
 
 
+def test_save_stack__says_what_to_do_about_a_damaged_store(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    (path / "zarr.json").write_text("{")
+    with pytest.raises(StackReadError, match="remove it to have it made anew"):
+        save_stack(stack, path)
+
+
 def test_save_stack__refuses_to_overwrite_the_store_that_xarray_reads(stack, tmp_path):
     path = save_stack(stack, tmp_path / "s.zarr")
     plain = xr.open_zarr(path, consolidated=False)
@@ -437,3 +444,46 @@ def test_open_stack__a_foreign_store_edited_in_place_has_another_fingerprint(sta
     chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(chunk, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert origin(open_stack(path)["phase"].data).token != before
+
+
+@pytest.mark.parametrize("name", ["a/b", "../beside", ".hidden", "zarr.json", "labels", "level_1"])
+def test_save_stack__refuses_names_that_are_no_folder_of_their_own(stack, tmp_path, name):
+    named = stack.assign({name: stack["phase"]})
+    with pytest.raises(ConventionError, match="cannot be stored as"):
+        save_stack(named, tmp_path / "s.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        {"dtype": "int16", "scale_factor": 0.1, "add_offset": 5.0, "_FillValue": -9999},
+        {"dtype": "float32", "_FillValue": 7.0},
+        {"dtype": "uint8", "_FillValue": 0},
+    ],
+)
+def test_open_stack__refuses_packed_values_that_it_does_not_unpack(stack, tmp_path, encoding):
+    images = stack[["intensity"]].load().astype(np.float32).drop_encoding()
+    images["intensity"].attrs.pop("units", None)
+    images.to_zarr(
+        tmp_path / "s.zarr", zarr_format=3, consolidated=False, encoding={"intensity": encoding}
+    )
+    with pytest.raises(
+        ConventionError, match=r"intensity has the attribute (add_offset|_FillValue)"
+    ):
+        open_stack(tmp_path / "s.zarr")
+
+
+def test_open_stack__refuses_packed_depths(stack, tmp_path):
+    packed = stack.load().drop_encoding()
+    encoding = {"z": {"dtype": "float64", "scale_factor": 10.0}}
+    packed.to_zarr(tmp_path / "s.zarr", zarr_format=3, consolidated=False, encoding=encoding)
+    with pytest.raises(ConventionError, match="z has the attribute scale_factor"):
+        open_stack(tmp_path / "s.zarr")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_open_stack__takes_nan_and_unwritten_chunks_as_they_are(stack, tmp_path, zarr_format):
+    images = stack[["intensity"]].load().astype(np.float32).drop_encoding()
+    images.to_zarr(tmp_path / "s.zarr", zarr_format=zarr_format, consolidated=False)
+    assert_same(open_stack(tmp_path / "s.zarr")[["intensity"]], images)

@@ -244,3 +244,18 @@ def test_final_stack__of_a_run_by_a_version_that_did_not_note_its_stores(folder)
     summary["state"] = "failed"
     (out / "run.json").write_text(json.dumps(summary))
     assert set(run.read()["stores"].values()) == {"unfinished"}
+
+
+def test_run_recipe__does_not_write_through_a_link_to_the_store_of_another_run(folder):
+    everything = ("reposition", "inpaint", "statistics")
+    mine = recipe(folder / "A.npy", folder / "mine", *everything)
+    run_recipe(mine)
+    shutil.rmtree(folder / "mine" / "segment.zarr")
+    (folder / "mine" / "segment.zarr").symlink_to(folder / "out" / "segment.zarr")
+    before = stored_bytes(folder / "out")
+    mine["segment"]["threshold"] = 49
+    with pytest.raises(RecipeError, match=r"segment\.zarr is a link"):
+        run_recipe(mine)
+    run_recipe(mine, resume=False)
+    assert not (folder / "mine" / "segment.zarr").is_symlink()
+    assert stored_bytes(folder / "out") == before

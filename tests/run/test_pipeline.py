@@ -266,3 +266,17 @@ def test_run__peak_stays_below_forecast_and_forecast_below_limit(tmp_path):
     for name, stage in status(tmp_path / "out").items():
         assert 0 < stage["peak_bytes"] <= stage["forecast_bytes"] <= promised, name
     assert promised <= 2**30
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_run_recipe__reads_stores_of_both_formats_that_others_wrote(
+    finished, tmp_path, zarr_format
+):
+    phase = open_stack(finished / "inpaint.zarr")[["phase"]].load().drop_encoding()
+    path = tmp_path / "s.zarr"
+    phase.drop_attrs(deep=False).to_zarr(path, zarr_format=zarr_format, consolidated=False)
+    output = {"path": str(tmp_path / "out"), "report": False}
+    stack = run_recipe(
+        {"input": {"path": str(path)}, "statistics": {"max_lag": 4}, "output": output}
+    )
+    assert (stack["phase"].values == phase["phase"].values).all()
