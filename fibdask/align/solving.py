@@ -27,6 +27,7 @@ _WANDER = 2.0  # pixels, that slices move against each other for nothing
 _LIKELY = 2 / 3  # of the evidence, for pairs that correlate as is usual
 _GAIN = 0.001  # of correlation, below which nothing is gained
 _TOLD = 5  # places in one warning
+_BRIDGED = 2  # slices: a pair as far apart is usual where one slice between is bad
 _WEAK = 1e-6  # weight of the assumption that slices without a link did not move
 
 
@@ -72,8 +73,8 @@ def solve_shifts(pairs: xr.DataArray, *, detrend: str = "none") -> xr.Dataset:
     weight, contradict the solution by more than a pixel. Flagged slices take no part; their
     shifts are interpolated over z. Nor do pairs whose `evidence` is below 1, which unrelated
     slices have as well (see `measure_pairs`); from 2/3 on it suffices where the correlation is at
-    least half of what is usual, at the same distance, of pairs above 1, and slices farther apart
-    than neighbours are linked by others, too.
+    least half of what is usual, at the same distance, of pairs above 1, and slices more than two
+    apart are linked by others, too.
 
     Measurements over several slices are first reduced by what they exceed the chain of
     neighbours, in the median of 31 slices: structures that are inclined, or change with depth,
@@ -248,7 +249,8 @@ def _links(pairs: xr.DataArray, flag: np.ndarray) -> Links:
         weight=c / (1 - c) / np.where(n == 0, 2, n) ** 2,
         place=(v, k, i),
     ).between(flag == _GOOD)
-    sure = (numbers[links.place[2]] < 2) | (_values(pairs, "evidence")[links.place] >= 1)
+    near = numbers[links.place[2]] <= _BRIDGED
+    sure = near | (_values(pairs, "evidence")[links.place] >= 1)
     # A distant pair near chance may add to a chain, but it is not what holds it together.
     piece = links.only(sure).pieces(flag.shape).ravel()
     return links.only(sure | (piece[links.start] == piece[links.stop]))
