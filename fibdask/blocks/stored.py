@@ -85,20 +85,27 @@ class StoredArray(Source):
 
     def read(self, region: Region, values: Values) -> np.ndarray:
         """Read a region from the store."""
-        data = np.empty(0)
         # Zarr holds what it wants of ten shards at once, encoded; so that is one here.
-        for number, part in enumerate(self._parts(region)):
-            try:
-                stored = zarr.open_array(store=self.path, mode="r")
-                if number == 0:
-                    data = np.empty(lengths(region), stored.dtype)
-                data[within(part, region)] = stored[part]
-            except Exception as error:  # zarr raises many kinds for a damaged array
-                raise self._unreadable(part, error) from error
-            self._check_shard(part)
+        first, *others = self._parts(region)
+        data = self._shard(first)
+        if others:
+            joined = np.empty(lengths(region), data.dtype)
+            joined[within(first, region)] = data
+            data = joined
+        for part in others:
+            data[within(part, region)] = self._shard(part)
         if self.checked:
             check_phase_values(self.path, data, tuple(s.start for s in region))
         return data if self.scale is None else data.astype(self.dtype) * self.dtype.type(self.scale)
+
+    def _shard(self, part: Region) -> np.ndarray:
+        """Read a part of one shard."""
+        try:
+            data = np.asarray(zarr.open_array(store=self.path, mode="r")[part])
+        except Exception as error:  # zarr raises many kinds for a damaged array
+            raise self._unreadable(part, error) from error
+        self._check_shard(part)
+        return data
 
     def _check_shard(self, part: Region) -> None:
         """Refuse zeros that Zarr reads where a shard was lost; looked at after it was read."""
