@@ -1,6 +1,6 @@
 """Kill a small run at every change of the file system: each resumes byte-identical.
 
-python -m tests.benchmarks.crash_points [--every N] [--workers N]
+python -m tests.benchmarks.crash_points [--every N] [--first K] [--workers N]
 """
 
 import argparse
@@ -16,6 +16,7 @@ def main() -> None:
     """Try the points that are chosen in child processes, and print those that differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="Try every N-th point.")
+    parser.add_argument("--first", type=int, default=0, help="Begin with this point.")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     started = time.monotonic()
@@ -24,7 +25,7 @@ def main() -> None:
         points = [
             (kind, point)
             for kind, count in trial.points.items()
-            for point in range(0, count, options.every)
+            for point in range(options.first, count, options.every)
         ]
         print(f"{len(points)} of {sum(trial.points.values())} points ({trial.points})", flush=True)
         children = [
