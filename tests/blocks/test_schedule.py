@@ -60,10 +60,13 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("started", ["threads", pytest.param("client", marks=pytest.mark.cluster)])
-def test_run_tasks__a_fork_makes_its_blocks_itself(tmp_path, started):
+def test_run_blocks__a_fork_makes_its_blocks_itself(tmp_path, started):
     (tmp_path / "fork.py").write_text(FORK)
     command = [sys.executable, "fork.py", started]
-    subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_current_client__is_none_without_one():
