@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..conventions import StackReadError
+from ...conventions import StackReadError
 from .formats import Layout, narrowed
 from .headers import (
     Conflict,

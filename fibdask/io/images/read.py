@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..blocks import fingerprint, from_source
-from ..conventions import (
+from ...blocks import fingerprint, from_source
+from ...conventions import (
     ConventionError,
     FibdaskWarning,
     StackReadError,

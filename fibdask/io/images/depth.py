@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..conventions import (
+from ...conventions import (
     THICKEST,
     THINNEST,
     ConventionError,

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..blocks import format_bytes
-from ..blocks.regions import BLOCK_BYTES
-from ..conventions import other_unit
+from ...blocks import format_bytes
+from ...blocks.regions import BLOCK_BYTES
+from ...conventions import other_unit
 from .files import missing_numbers
 from .headers import Conflict, Sourced, agree, show
 from .scan import Part

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..conventions import ConventionError, StackReadError
+from ...conventions import ConventionError, StackReadError
 from .depth import Slices
 from .files import Paths, Series, find_series, format_of, missing_numbers
 from .formats import Decoder, Layout, Pillow, Tiff, reading

@@ -14,7 +14,7 @@ from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 
-from ..conventions import FibdaskError, StackReadError
+from ...conventions import FibdaskError, StackReadError
 from .headers import Conflict, Header, reason
 from .vendor import page_header, tiff_header
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import Region, Source, Values, lengths, shift
-from ..blocks.regions import BLOCK_BYTES, INNER_CHUNK, fit_block
-from ..conventions import StackReadError
+from ...blocks import Region, Source, Values, lengths, shift
+from ...blocks.regions import BLOCK_BYTES, INNER_CHUNK, fit_block
+from ...conventions import StackReadError
 from .formats import Decoder, reading
 
 _SLICES = 16  # blocks hold a multiple of this many slices where more of them fit
