@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...conventions import ConventionError, StackReadError
 from .depth import Slices
 from .files import Paths, Series, find_series, format_of, missing_numbers
@@ -121,10 +123,13 @@ def scan_voltages(
 
 def _kilovolts(voltage: Any) -> float:
     try:
-        return float(voltage)
+        number = float(voltage)  # also of a text, as the keys of tables are
     except (TypeError, ValueError):
+        number = np.nan
+    if np.isnan(number) or isinstance(voltage, bool | np.bool_):
         msg = f"voltage must be a number of kV; got {voltage!r}"
-        raise ConventionError(msg) from None
+        raise ConventionError(msg)
+    return number
 
 
 def _decoder(name: str, options: Options) -> Decoder:
