@@ -10,11 +10,14 @@ import numpy as np
 from ...conventions import ConventionError, StackReadError
 from .depth import Slices
 from .files import Paths, Series, find_series, format_of, missing_numbers
-from .formats import Decoder, Layout, Pillow, Tiff, reading
+from .formats import Decoder, Layout, reading
+from .hdf5 import Hdf5
 from .headers import Conflict, Header, Sourced, agree, complete, make_header, show
 from .janelia import Dat
+from .pillow import Pillow
+from .tiff import Tiff
 from .vendor import atlas_header
-from .volumes import Hdf5, Mrc, Npy
+from .volumes import Mrc, Npy
 
 _VARIATION_RTOL = 1e-3  # between slices, where voltages read back with noise
 _THICKNESS = "slice_thickness_nm"

@@ -11,8 +11,9 @@ import tifffile
 from PIL import Image
 
 from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
-from fibdask.io.images.formats import Tiff, to_grey
+from fibdask.io.images.formats import to_grey
 from fibdask.io.images.read import read_images
+from fibdask.io.images.tiff import Tiff
 from tests.io.naive import grey_volume, taken, write_dat
 
 GIVEN = {"voltage": 2.0, "pixel_size": 4.0, "slice_thickness": 10.0}

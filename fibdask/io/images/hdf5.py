@@ -1,0 +1,277 @@
+"""Decoder of datasets in HDF5 files."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .formats import Layout, narrowed, optional, volume_layout
+from .headers import (
+    Conflict,
+    Header,
+    complete,
+    make_header,
+    nanometres,
+    no_data,
+    pair,
+    positive,
+    unknown_unit,
+)
+
+_HDF5_AXES = ("DIMENSION_LABELS", "axes", "axis_order", "axislabels", "dims")
+_AXES = {"depth": "z", "slice": "z", "slices": "z", "section": "z", "sections": "z"}
+_AXES |= {"height": "y", "row": "y", "rows": "y", "width": "x", "column": "x", "columns": "x"}
+_NO_DATA = ("_FillValue", "missing_value", "nodata", "no_data")
+_BIG_DATA_VIEWER = re.compile(r"/t\d{5}/s\d{2}/\d+/cells$")
+_HDF5_SIZES = {"element_size_um": "um", "element_size_nm": "nm", "voxel_size_nm": "nm"}
+
+
+@dataclass(frozen=True)
+class Hdf5:
+    """A dataset of an HDF5 file.
+
+    Attributes
+    ----------
+    dataset
+        Its name, or None for the only one with three dimensions, those of length one aside.
+    """
+
+    dataset: str | None = None
+
+    def inspect(self, path: Path) -> Layout:
+        """Read shape, type and attributes of the dataset."""
+        with optional("h5py").File(path, "r") as file:
+            data = self._find(file)
+            sizes = _hdf5_sizes(data.attrs)
+            doubts = _grey_conflicts(data.stored)
+            sizes = replace(sizes, conflicts=(*sizes.conflicts, *doubts))
+            # a chunk is decoded beside its encoded bytes
+            held = 2 * prod(data.chunks) if data.chunks else prod(data.shape[-2:])
+            layout = volume_layout(data.shape, data.dtype, held * data.dtype.itemsize, sizes)
+            beside = _files_beside(data.stored, path)
+            return replace(layout, chunk=_chunk(data.chunks), beside=beside)
+
+    def frames(
+        self, path: Path, chosen: range, rows: slice, columns: slice
+    ) -> Iterator[np.ndarray]:
+        """Yield frames; each layer of chunks is decoded once."""
+        with optional("h5py").File(path, "r") as file:
+            data = self._find(file)
+            if data.ndim == 2:
+                yield data[rows, columns]
+                return
+            for layer in _layers(chosen, data.chunks[0] if data.chunks else 1):
+                yield from data[layer, rows, columns]
+
+    def _find(self, file: Any) -> "_Volume":
+        found = _datasets(file)
+        shapes = ", ".join(f"{name} {item.shape}" for name, item in found.items()) or "none"
+        if self.dataset is not None:
+            if self.dataset.strip("/") not in found:
+                msg = f"it has no dataset {self.dataset!r}; it holds {shapes}"
+                raise ValueError(msg)
+            return _Volume(found[self.dataset.strip("/")])
+        volumes = [item for item in found.values() if item.ndim == 3]
+        volumes = volumes or [item for item in found.values() if item.ndim > 3]
+        if len(volumes) != 1:
+            msg = (
+                f"it holds {len(volumes)} datasets of three dimensions; "
+                f"choose one of its datasets with dataset: {shapes}"
+            )
+            raise ValueError(msg)
+        return _Volume(volumes[0])
+
+
+class _Volume:
+    """A dataset without its axes of length one, in the order z, y, x."""
+
+    def __init__(self, stored: Any) -> None:
+        self.stored = stored
+        self.places = _volume_axes(stored)
+        self.shape = tuple(stored.shape[k] for k in self.places)
+        self.chunks = stored.chunks and tuple(stored.chunks[k] for k in self.places)
+        self.ndim, self.dtype, self.attrs = len(self.shape), _hdf5_type(stored), stored.attrs
+
+    def __getitem__(self, region: tuple[slice, ...]) -> np.ndarray:
+        whole: list[slice | int] = [0] * self.stored.ndim
+        for k, part in zip(self.places, region, strict=True):
+            whole[k] = part
+        return narrowed(np.asarray(self.stored[tuple(whole)]).view(self.dtype))
+
+
+def _hdf5_type(data: Any) -> np.dtype[Any]:
+    """Return the type of the grey values: unsigned where netCDF or BigDataViewer say so.
+
+    They store unsigned numbers in the signed type of their size.
+    """
+    dtype: np.dtype[Any] = data.dtype
+    unsigned = _text(data.attrs.get("_Unsigned", "")).casefold() == "true"
+    if dtype.kind == "i" and (unsigned or _BIG_DATA_VIEWER.search(data.name or "")):
+        return np.dtype(dtype.str.replace("i", "u"))
+    return dtype
+
+
+def _grey_conflicts(data: Any) -> list[Conflict]:
+    """Tell of grey values of a dataset that are none."""
+    if _first(data.attrs, "IMAGE_WHITE_IS_ZERO") == 1:
+        msg = "it stores white as zero; save it with black as zero"
+        raise ValueError(msg)
+    names = [name for name in _NO_DATA if name in data.attrs]
+    found = [
+        no_data(_first(data.attrs, name), data.dtype, f"HDF5 attribute {name}") for name in names
+    ]
+    return [*filter(None, [*found[:1], _unwritten(data)])]
+
+
+def _first(attrs: Mapping[str, Any], name: str) -> Any:
+    values = np.ravel(np.asarray(attrs.get(name), object))
+    return values[0] if len(values) else None
+
+
+def _volume_axes(data: Any) -> list[int]:
+    """Return the places of z, y and x: as the dataset declares them, else by what is longer."""
+    declared, shape = _declared_axes(data), data.shape
+    if declared is None:
+        places = list(range(data.ndim))
+        for k in range(data.ndim):
+            if len(places) > 3 and shape[k] == 1:
+                places.remove(k)
+        return places
+    places = [k for k, axis in enumerate(declared) if axis in "zyx"]
+    if "".join(declared[k] for k in places) not in ("zyx", "yx") or any(
+        n > 1 for k, n in enumerate(shape) if k not in places
+    ):
+        axes = ", ".join(f"{axis} {n}" for axis, n in zip(declared, shape, strict=True))
+        msg = f"its axes are {axes}; a stack has z, y, x in this order, other axes of length one"
+        raise ValueError(msg)
+    return places
+
+
+def _declared_axes(data: Any) -> str | None:
+    """Return the letters of the axes that ilastik (vigra), HDF5 or an attribute tell, or None."""
+    # h5py's own way to the labels ends the process on damaged files
+    found = next((data.attrs[name] for name in _HDF5_AXES if name in data.attrs), None)
+    if "axistags" in data.attrs:
+        found = [axis["key"] for axis in json.loads(_text(data.attrs["axistags"]))["axes"]]
+    elif found is None and "DIMENSION_LIST" in data.attrs:  # scales, as netCDF has them
+        found = [
+            data.file[scale[0]].name.rpartition("/")[2] if len(scale) else ""
+            for scale in data.attrs["DIMENSION_LIST"]
+        ]
+    if found is None:
+        return None
+    names = [_text(name).casefold() for name in np.ravel(np.asarray(found, object))]
+    if len(names) == 1:
+        names = list(names[0]) if len(names[0]) == data.ndim else re.findall(r"\w+", names[0])
+    letters = [_axis(name) for name in names]
+    return "".join(letters) if len(letters) == data.ndim and all(letters) else None
+
+
+def _axis(name: str) -> str:
+    """Return the letter of an axis, as of "z", "depth" or "z_nm"; empty for other words."""
+    word, *_ = re.split(r"[\W_]", name, maxsplit=1)
+    return word if len(word) == 1 and word.isalpha() else _AXES.get(word, "")
+
+
+def _unwritten(data: Any) -> Conflict | None:
+    """Tell of parts of a dataset that were never written: they read as one value."""
+    if data.is_virtual or data.external:
+        return None
+    if data.chunks:
+        expected = prod(-(-n // chunk) for n, chunk in zip(data.shape, data.chunks, strict=True))
+        written = data.id.get_num_chunks()
+    else:
+        expected, written = data.nbytes, data.id.get_storage_size()
+    if written >= expected:
+        return None
+    unit = "chunks" if data.chunks else "bytes"
+    text = (
+        f"it has parts without data, which read as {data.fillvalue}: {written} of {expected} "
+        f"{unit} were written"
+    )
+    return Conflict("intensity", text)
+
+
+def _files_beside(data: Any, path: Path) -> tuple[Path, ...]:
+    """Return the other files that hold pixels of a dataset; without one, they read as one value.
+
+    HDF5 looks for parts of a virtual dataset beside the file, for external ones where it runs.
+    """
+    virtual = {part.file_name for part in data.virtual_sources()} if data.is_virtual else set()
+    external = {name for name, *_ in data.external or ()}
+    files = tuple(path.absolute().parent / name for name in sorted(virtual - {"."} | external))
+    lost = [str(file) for file in files if not file.is_file()]
+    lost += [name for name in external if not Path(name).is_absolute()]
+    if lost:
+        msg = (
+            f"its pixels lie in {lost[0]}, which is absent and would read as {data.fillvalue}; "
+            "h5repack can make one file of all"
+        )
+        raise ValueError(msg)
+    return files
+
+
+def _chunk(lengths: tuple[int, ...] | None) -> tuple[int, int, int] | None:
+    """Return lengths along z, y and x."""
+    if not lengths:
+        return None
+    *depth, height, width = lengths
+    return (*depth, 1)[0], height, width
+
+
+def _layers(chosen: range, depth: int) -> Iterator[slice]:
+    """Cut slices where layers of chunks end, so that each of these is decoded once."""
+    start = chosen.start
+    while start < chosen.stop:
+        stop = min((start // depth + 1) * depth, chosen.stop)
+        yield slice(start, stop)
+        start = stop
+
+
+def _datasets(file: Any) -> dict[str, Any]:
+    """Return the datasets of a file by name, those in groups too."""
+    found: dict[str, Any] = {}
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, optional("h5py").Dataset):
+            found[name] = item
+
+    file.visititems(collect)
+    return found
+
+
+def _hdf5_sizes(attrs: Mapping[str, Any]) -> Header:
+    """Take a voxel size (z, y, x) whose attribute names its unit, or one for each axis."""
+    header = Header()
+    for name in (*_HDF5_SIZES, "resolution", "voxel_size"):
+        values = np.ravel(attrs.get(name, ()))
+        if len(values) == 3:
+            header = complete(header, _hdf5_size(name, values, attrs))
+    return header
+
+
+def _hdf5_size(name: str, values: np.ndarray, attrs: Mapping[str, Any]) -> Header:
+    origin = f"HDF5 attribute {name}"
+    told = _HDF5_SIZES.get(name, attrs.get("units", attrs.get("unit", "")))
+    units = [_text(unit) for unit in np.broadcast_to(np.ravel(np.asarray(told, object)), 3)]
+    factors = [nanometres(unit) for unit in units]
+    strange = next((unit for unit, factor in zip(units, factors, strict=True) if not factor), None)
+    if strange is not None:
+        names = ("pixel_size_nm", "slice_thickness_nm")
+        return Header(conflicts=tuple(unknown_unit(name, strange, origin) for name in names))
+    thickness, *pixel = [
+        positive(value, factor or 0.0) for value, factor in zip(values, factors, strict=True)
+    ]
+    origin = f"{origin} in {' '.join(dict.fromkeys(units))}"
+    return make_header(
+        {"pixel_size_nm": (pair(*pixel), origin), "slice_thickness_nm": (thickness, origin)}
+    )
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
