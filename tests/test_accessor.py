@@ -1,6 +1,7 @@
 """`stack.fib`: the public functions as methods."""
 
 import inspect
+import json
 import pydoc
 import subprocess
 import sys
@@ -198,3 +199,40 @@ def test_import_xarray__is_left_as_it_was():
 def test_fib__belongs_to_datasets_only(stack):
     assert not hasattr(stack["phase"], "fib")
     assert isinstance(stack.fib.reposition_slices(spacing=4.0), xr.Dataset)
+
+
+STEPS = [*sorted(OF_STACKS.keys() - {"gap_distance"}), "mimic_milling", "simulate_images"]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_provenance__tells_what_a_step_was_made_of(stack, regular, name):
+    given = regular.load()
+    options = OF_STACKS[name] if name in OF_STACKS else OF_PHASES[name]
+    if name == "apply_shifts":
+        options = {"shifts": SHIFTS.isel(z=[0] * given.sizes["z"])}
+    if name == "apply_slice_thickness":
+        options = {"thickness": [9.0] * given.sizes["z"]}
+    other = given.assign(intensity=255 - given["intensity"], phase=1 - given["phase"])
+    steps = [last_step(getattr(made_of.fib, name)(**options)) for made_of in (given, other, given)]
+    first, changed, again = (step["input_fingerprint"] for step in steps)
+    assert first
+    assert first == again != changed
+
+
+@pytest.mark.filterwarnings("ignore:moving slices")  # which lie where they should
+def test_provenance__of_shifts_tells_the_images():
+    structure = fibdask.simulate_structure(
+        shape=(40, 64, 64), voxel_size=5, ligament_size=[40], solid_fraction=[0.4]
+    )
+    stack = fibdask.simulate_stack(structure, model="analytic", voltage=[1.0], mean_thickness=10)
+    stack = stack.load()
+    steps = [
+        last_step(part.fib.estimate_shifts()) for part in (stack, stack, stack.isel(z=[0, 1, 2]))
+    ]
+    first, again, other = (step["input_fingerprint"] for step in steps)
+    assert first
+    assert first == again != other
+
+
+def last_step(result):
+    return json.loads(result.attrs["provenance"][-1])

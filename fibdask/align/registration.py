@@ -238,6 +238,7 @@ def measure_pairs(
         "long_name": "measurements of pairs of slices",
         "reference_voltage": float(stack["voltage"].values[reference]),
         "pixel_size": [axis_spacing(stack, axis) for axis in _IN_PLANE],
+        "input_fingerprint": blocks.array_token(intensity.data),
         "region": _described(window),
         "fiducial_region": _described(fiducial),
     }

@@ -22,7 +22,7 @@ from .planes import (
     recognise_inpainted,
     with_filled_share,
 )
-from .provenance import VERSION, plain_value, record_step, recorded_steps
+from .provenance import NO_INPUT, VERSION, plain_value, record_step, recorded_steps
 from .stack import (
     axis_spacing,
     build_stack,
@@ -68,6 +68,7 @@ __all__ = [
     "DIMENSIONS",
     "FILLED",
     "MANY_THIN",
+    "NO_INPUT",
     "OUTLIER_SCORE",
     "PHASES",
     "PHASE_ATTRS",

@@ -9,12 +9,17 @@ import numpy as np
 import xarray as xr
 
 VERSION = version("fibdask")
+NO_INPUT = ""
+"""Fingerprint of what is made of numbers alone."""
 
 
 def record_step(
-    stack: xr.Dataset, name: str, parameters: Mapping[str, Any], fingerprint: str = ""
+    stack: xr.Dataset, name: str, parameters: Mapping[str, Any], fingerprint: str
 ) -> xr.Dataset:
-    """Append one provenance record (JSON) to the attributes of a stack."""
+    """Append one provenance record (JSON) to the attributes of a stack.
+
+    `fingerprint` is that of what the step was made of; `NO_INPUT` of what was made of nothing.
+    """
     record = {
         "step": name,
         "parameters": dict(parameters),

@@ -148,10 +148,10 @@ def segment_phases(
         "region_of_interest": {a: [s.start, s.stop] for a, s in zip(AXES, region, strict=True)},
         "data_bar": data_bar,
     }
-    source = blocks.origin(segmentation.intensity)
+    fingerprint = blocks.array_token(segmentation.intensity)
     stack = finish_stack(stack.assign(phase=(AXES, phase)))
     stack = inherit_inpainted(stack, "phase", "intensity")
-    return record_step(stack, "segment_phases", parameters, source.token if source else "")
+    return record_step(stack, "segment_phases", parameters, fingerprint)
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,7 +65,7 @@ def add_noise(
         "gaussian_std": gaussian_std,
         "seed": seed,
     }
-    return record_step(stack, "add_noise", parameters)
+    return record_step(stack, "add_noise", parameters, blocks.array_token(intensity.data))
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,14 +132,16 @@ def blur_edges(stack: xr.Dataset, *, width: float) -> xr.Dataset:
         spacing = axis_spacing(stack, axis)
         sigma.append(width / check_positive(f"spacing of {axis}", spacing, "nm"))
     intensity = stack["intensity"]
+    inputs = [intensity.data, stack["true_phase"].data]
     data = blocks.map_blocks(
         BlurredEdges(tuple(sigma), intensity.shape[2:]),
-        [intensity.data, stack["true_phase"].data],
+        inputs,
         shape=intensity.shape,
         dtype=intensity.dtype,
     )
     stack = finish_stack(stack.assign(intensity=(DIMENSIONS, data, intensity.attrs)))
-    return record_step(stack, "blur_edges", {"width": width})
+    fingerprint = blocks.fingerprint(*map(blocks.array_token, inputs))
+    return record_step(stack, "blur_edges", {"width": width}, fingerprint)
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def distorted(
         function, [intensity.data], shape=intensity.shape, dtype=intensity.dtype
     )
     stack = stack.assign(intensity=(DIMENSIONS, data, intensity.attrs)).assign_coords(truths)
-    return record_step(finish_stack(stack), step, parameters)
+    return record_step(finish_stack(stack), step, parameters, blocks.array_token(intensity.data))
 
 
 def pixel_size(stack: xr.Dataset) -> tuple[float, float]:

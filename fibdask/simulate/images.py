@@ -205,7 +205,7 @@ def simulate_images(
     }
     if not analytic:
         parameters |= asdict(microscope)
-    return record_step(stack, "simulate_images", parameters)
+    return record_step(stack, "simulate_images", parameters, blocks.array_token(phase.data))
 
 
 def _analytic_images(

@@ -69,7 +69,7 @@ def mimic_milling(
     stack = xr.Dataset({"phase": (AXES, data, truth.attrs)}, coords, history)
     stack = finish_stack(stack, nominal_thickness=float(mean_thickness))
     parameters = {"mean_thickness": mean_thickness, "std_thickness": std_thickness, "seed": seed}
-    return record_step(stack, "mimic_milling", parameters)
+    return record_step(stack, "mimic_milling", parameters, blocks.array_token(phase.data))
 
 
 def _draw_steps(count: int, mean: float, std: float, seed: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from .. import blocks
-from ..conventions import AXES, ConventionError, attributes, record_step
+from ..conventions import AXES, NO_INPUT, ConventionError, attributes, record_step
 
 VoxelSize = float | Sequence[float]
 
@@ -29,7 +29,7 @@ def build_structure(
         axis: (axis, np.arange(n) * h, attributes(axis) | {"spacing": h})
         for axis, n, h in zip(AXES, shape, voxel_size, strict=True)
     }
-    recorded = record_step(xr.Dataset(), step, {"voxel_size": voxel_size, **parameters})
+    recorded = record_step(xr.Dataset(), step, {"voxel_size": voxel_size, **parameters}, NO_INPUT)
     attrs = attributes("phase") | recorded.attrs
     return xr.DataArray(data, coords=coords, dims=AXES, name="phase", attrs=attrs)
 

@@ -174,7 +174,7 @@ def test_finish_stack__one_slice_without_thickness_is_refused():
 
 def test_record_step__appends_readable_json(stack):
     stack = record_step(stack, "crop", {"rows": np.int64(3)}, "abc")
-    record = json.loads(record_step(stack, "again", {}).attrs["provenance"][0])
+    record = json.loads(record_step(stack, "again", {}, "abc").attrs["provenance"][0])
     assert (record["step"], record["parameters"], record["input_fingerprint"]) == (
         "crop",
         {"rows": 3},

@@ -8,7 +8,7 @@ import zarr
 import fibdask
 from fibdask import ConventionError, open_stack, save_stack
 from fibdask.blocks import origin
-from fibdask.conventions import array_names, build_stack, record_step, volume_names
+from fibdask.conventions import NO_INPUT, array_names, build_stack, record_step, volume_names
 
 SHAPE = (12, 140, 130)
 RNG = np.random.default_rng(5)
@@ -63,7 +63,7 @@ def plain():
         nominal_thickness=10.0,
         voltage=np.array([1.0, 2.0]),
     )
-    return record_step(made_by_hand, "made_by_hand", {})
+    return record_step(made_by_hand, "made_by_hand", {}, NO_INPUT)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -20,7 +20,7 @@ def stack_of(z, **parameters):
     images = np.random.default_rng(0).integers(0, 255, (2, len(z), 6, 8), np.uint8)
     geometry = {"pixel_size": (4, 5), "nominal_thickness": 10, "voltage": [1, 2]}
     stack = build_stack({"intensity": images}, z=z, **geometry)
-    return record_step(stack, "reposition_slices", parameters) if parameters else stack
+    return record_step(stack, "reposition_slices", parameters, "abc") if parameters else stack
 
 
 def drifting(slices):

@@ -45,14 +45,16 @@ def stages():
     )
     geometry = {"z": Z, "pixel_size": (4, 5), "nominal_thickness": 10}
     first = build_stack({"intensity": images, "true_phase": truth}, voltage=[1, 2.5], **geometry)
-    second = record_step(first.assign(phase=first["true_phase"]), "segment_phases", {"classes": 3})
+    second = record_step(
+        first.assign(phase=first["true_phase"]), "segment_phases", {"classes": 3}, "abc"
+    )
     planes = np.repeat(truth, 2, axis=0)
     third = build_stack(
         {"phase": planes}, **(geometry | {"z": 5.0 * np.arange(12), "nominal_thickness": 5})
     )
     third = third.assign_coords(measured=("z", np.arange(12) % 2 == 0))
-    third = record_step(third, "reposition_slices", {"spacing": 10.0})
-    fourth = record_step(third, "inpaint_gaps", {"method": "<distance>"})
+    third = record_step(third, "reposition_slices", {"spacing": 10.0}, "abc")
+    fourth = record_step(third, "inpaint_gaps", {"method": "<distance>"}, "abc")
     return {"simulate": first, "segment": second, "reposition": third, "inpaint": fourth}
 
 
