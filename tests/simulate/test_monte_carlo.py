@@ -63,7 +63,9 @@ def test_simulate_images__by_monte_carlo_do_not_depend_on_chunks_or_kind(chunks,
         phase = phase.copy(data=phase.data + np.uint8(0))
     elif kind == "numpy":
         phase = phase.compute()
-    xr.testing.assert_identical(simulate_images(phase, **options).compute(), expected)
+    # Provenance tells the array that was given, which is another one.
+    found = simulate_images(phase, **options).compute()
+    xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
 
 
 @pytest.mark.parametrize("options", [{"detector": "icd"}, {"beam_diameter": 6.0, "tilt": 30.0}])

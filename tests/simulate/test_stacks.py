@@ -55,8 +55,10 @@ def test_simulate_stack__solid_is_brighter_than_pore():
 def test_simulate_stack__images_a_given_structure():
     structure = simulate_structure(shape=SMALL["shape"], seed=5)
     given = {key: value for key, value in SMALL.items() if key != "shape"}
-    stack = simulate_stack(structure.compute(), **given, seed=5)
-    xr.testing.assert_identical(stack.compute(), simulate_stack(**SMALL, seed=5).compute())
+    stack = simulate_stack(structure.compute(), **given, seed=5).compute()
+    made = simulate_stack(**SMALL, seed=5).compute()
+    # Provenance tells the array that was given, which is another one.
+    xr.testing.assert_identical(stack.drop_attrs(deep=False), made.drop_attrs(deep=False))
 
 
 def test_simulate_stack__needs_a_structure_or_a_shape():
