@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import (
+    PROCESS_BYTES,
     Reduction,
     Source,
     StoredArray,
@@ -21,7 +22,6 @@ from ..blocks import (
     reduction_forecast,
     values_target,
 )
-from ..blocks.memory import PROCESS_BYTES
 from ..conventions import finish_stack, is_regular, volume_names
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level

@@ -15,7 +15,7 @@ from zarr.codecs import ZstdCodec
 
 from fibdask import FibdaskError, levelled_wave, save_stack
 from fibdask.blocks import Grid, Target, open_stored
-from fibdask.blocks.records import record_writer
+from fibdask.blocks.engine.journal import record_writer
 from fibdask.conventions import build_stack
 from tests.io.damage import flipped, values_of
 

@@ -27,8 +27,8 @@ from fibdask.blocks import (
     whole,
     write_array,
 )
-from fibdask.blocks.memory import PROCESS_BYTES, task_bytes
-from fibdask.blocks.records import read_record, record_writer
+from fibdask.blocks.engine.forecast import PROCESS_BYTES, task_bytes
+from fibdask.blocks.engine.journal import read_record, record_writer
 from fibdask.conventions import MemoryBudgetError, StackReadError
 from tests.blocks.helpers import (
     SHAPE,

@@ -6,7 +6,7 @@ import pytest
 from distributed.comm import CommClosedError
 
 from fibdask import BlocksFailedError
-from fibdask.blocks.schedule import _ahead, current_client
+from fibdask.blocks.engine.schedule import _ahead, current_client
 
 
 def test_ahead__a_lost_scheduler_is_said_and_finished_blocks_are_kept():

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..conventions import StackReadError, check_phase_values
-from .records import FILE_NAME, Record, read_record
-from .regions import BLOCK_BYTES, Grid, Region, lengths, within
+from ...conventions import StackReadError, check_phase_values
+from ..regions import BLOCK_BYTES, Grid, Region, lengths, within
+from .fingerprints import fingerprint
+from .journal import FILE_NAME, Record, read_record
 from .shards import METADATA, file_state, metadata_checksum
-from .sources import Source, Values, fingerprint
+from .sources import Source, Values
 
 _CONCURRENT_CHUNKS = 10  # zarr's default `async.concurrency`
 

@@ -15,7 +15,7 @@ import distributed
 import psutil
 from dask.delayed import Delayed
 
-from ..conventions import BlocksFailedError, ConventionError, FibdaskWarning
+from ...conventions import BlocksFailedError, ConventionError, FibdaskWarning
 from .writing import BlockWork, Outcome, failure, number_of, write_block
 
 _POLL = 0.02  # seconds between looks at what has finished

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..conventions import StackReadError, plain_value
-from .records import FILE_NAME, Record, header_fingerprint, read_record
-from .regions import INNER_CHUNK, Grid, lengths
+from ...conventions import StackReadError, plain_value
+from ..regions import INNER_CHUNK, Grid, lengths
+from .journal import FILE_NAME, Record, header_fingerprint, read_record
 from .shards import CODECS, METADATA, encoded_shard, file_state, metadata_checksum, put_shard
 
 _CUBIC_CHUNK, _FLAT_CHUNK = (128, 128, 128), (32, 256, 256)

@@ -10,34 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
-from dask.tokenize import TokenizationError, tokenize
 
-from ..conventions import VERSION, ConventionError
-from .regions import BlockList, Grid, Region, fit_block, lengths, shift, voxels, whole
+from ..functions import BlockFunction
+from ..regions import BlockList, Grid, Region, fit_block, lengths, shift, voxels, whole
+from .fingerprints import fingerprint
 
 Values = Mapping[str, np.ndarray]
 """Results of reductions by token, for sources that depend on them."""
-
-
-class BlockFunction(Protocol):
-    """How one output block is made; a frozen dataclass whose fields determine the result.
-
-    Fields are numbers, strings, tuples or numpy arrays: they are pickled into every task and
-    hashed into the fingerprint of the result.
-    """
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the region that is read of each input, halo included, inside that input."""
-
-    @property
-    def compute(self) -> Callable[..., np.ndarray]:
-        """Method (region, *inputs) that makes the block; results of reductions come last."""
-
-    def working_bytes(self, region: Region) -> int:
-        """Return the bytes of temporaries beside inputs and output."""
 
 
 class Source(ABC):
@@ -241,21 +223,6 @@ class Partials:
 
     def _block(self, region: Region) -> Region:
         return self.grid.numbered(region[0].start)
-
-
-def fingerprint(*parts: Any) -> str:
-    """Return a short hash of values, equal in every process, that changes with the version.
-
-    Raises
-    ------
-    ConventionError
-        If a value has no hash that is the same in every process: nothing made of it would resume.
-    """
-    try:
-        return str(tokenize(VERSION, *parts, ensure_deterministic=True))[:20]
-    except TokenizationError as error:
-        msg = f"no fingerprint that holds in other processes: {error}"
-        raise ConventionError(msg) from error
 
 
 def read_whole(source: Source, values: Values | None = None) -> np.ndarray:

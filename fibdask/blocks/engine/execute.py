@@ -16,13 +16,14 @@ import dask.array as da
 import distributed
 import numpy as np
 
+from ..regions import BLOCK_BYTES, BlockList, Grid, group_numbers, sums_by_group
 from .arrays import from_source, origin
-from .memory import check_budget, task_bytes
+from .fingerprints import fingerprint
+from .forecast import check_budget, task_bytes
+from .journal import RecordWriter, record_writer
 from .monitor import BlockFailure, Monitor, StageReport
-from .records import RecordWriter, record_writer
-from .regions import BLOCK_BYTES, BlockList, Grid, group_numbers, sums_by_group
 from .schedule import run_blocks, run_graph
-from .sources import Reduction, Source, fingerprint
+from .sources import Reduction, Source
 from .stored import StoredArray
 from .targets import Target
 from .writing import BlockWork, Outcome, write_task

@@ -7,26 +7,18 @@ arrays derived in other ways go through the same functions, by ordinary Dask dep
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import Any
 
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from ..conventions import AXES, ConventionError
-from .regions import (
-    BlockList,
-    Grid,
-    Region,
-    default_block,
-    group_numbers,
-    lengths,
-    sums_by_group,
-    whole,
-)
-from .sources import BlockFunction, Computed, Partials, Reduction, Source, Window, fingerprint
-from .stored import StoredArray
+from ..regions import BlockList, group_numbers, sums_by_group, whole
+from .fingerprints import fingerprint
+from .sources import Reduction, Source, Window
+
+Array = da.Array  # for those who make arrays of blocks, and need not know Dask
 
 _FAN_IN = 16  # partial counts added by one task
 
@@ -132,19 +124,19 @@ def from_source(source: Source) -> BlockArray:
 def _block_tasks(name: str, source: Source, references: list[Any]) -> dict[Any, Any]:
     tokens = tuple(reduction.token for reduction in source.reductions)
     return {
-        (name, *position): (_read_block, source, _Place(position), tokens, references)
+        (name, *position): (_read_block, source, Place(position), tokens, references)
         for position in source.grid.indices()
     }
 
 
-class _Place(tuple[int, ...]):
+class Place(tuple[int, ...]):
     """A block position that Dask does not take for a key."""
 
     __slots__ = ()
 
 
 def _read_block(
-    source: Source, place: _Place, tokens: tuple[str, ...], results: list[np.ndarray]
+    source: Source, place: Place, tokens: tuple[str, ...], results: list[np.ndarray]
 ) -> np.ndarray:
     values = dict(zip(tokens, results, strict=True))
     return source.read(source.grid.region(tuple(place)), values)
@@ -154,6 +146,13 @@ def from_reduction(reduction: Reduction) -> BlockArray:
     """Return the lazy result of a reduction: one task a block, then a tree of integer sums."""
     partials = from_source(reduction.partials)
     return _sum_tree(partials, reduction.blocks, reduction, reduction.token)
+
+
+def from_partials(partials: da.Array, blocks: BlockList, reduction: Reduction) -> da.Array:
+    """Return the lazy result of counts that are not read by coordinates."""
+    token = tokenize(reduction.finish, partials.name)
+    array = _sum_tree(partials, blocks, reduction, token)
+    return da.Array(array.dask, array.name, array.chunks, dtype=array.dtype)
 
 
 def _sum_tree(
@@ -223,174 +222,24 @@ def _window(array: BlockArray, index: Any) -> Window | None:
     return Window(array.origin, tuple(region), tuple(dropped))
 
 
-def map_blocks(
-    function: BlockFunction,
-    inputs: Sequence[Any] = (),
-    *,
+def normal_chunks(chunks: Any, shape: tuple[int, ...], itemsize: int) -> Any:
+    """Return chunks as Dask writes them: lengths along each dimension."""
+    return da.core.normalize_chunks(chunks, shape, dtype=np.dtype(f"V{itemsize}"))
+
+
+def gathered(
+    records: da.Array,
+    blocks: int,
+    combine: Callable[[list[np.ndarray]], np.ndarray],
     shape: tuple[int, ...],
     dtype: Any,
-    parameters: Sequence[da.Array] = (),
-    block: tuple[int, ...] | None = None,
 ) -> da.Array:
-    """Make an array block by block, lazily, in one task a block.
+    """Return the lazy result of one computation on the elements of an array, a chunk each.
 
-    Parameters
-    ----------
-    function
-        What a block needs and how it is made.
-    inputs
-        Arrays: Dask or numpy, of any dimensions; the function says which part of each it needs.
-    shape, dtype
-        Of the result.
-    parameters
-        Small lazy arrays, such as results of `reduce_blocks`, given whole to every block.
-    block
-        Shape of one task's block; the first input's by default.
+    `combine` is bound to its parameters, because Dask may take tuples among arguments for keys.
     """
-    dtype = np.dtype(dtype)
-    if block is None:
-        block = _inherited_block(inputs, shape, dtype)
-    origins = [origin(array) for array in inputs]
-    reductions = [origin(parameter) for parameter in parameters]
-    if all(isinstance(o, Source) for o in origins) and all(
-        isinstance(r, Reduction) for r in reductions
-    ):
-        return from_source(
-            Computed(
-                function,
-                cast("tuple[Source, ...]", tuple(origins)),
-                cast("tuple[Reduction, ...]", tuple(reductions)),
-                tuple(shape),
-                dtype,
-                tuple(block),
-            )
-        )
-    return _map_dependencies(function, inputs, parameters, Grid(tuple(shape), tuple(block)), dtype)
-
-
-def _inherited_block(
-    inputs: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> tuple[int, ...]:
-    """Take the block of an input that is best read that way; stores are read in any blocks."""
-    for array in inputs:
-        readable = isinstance(origin(array), StoredArray)
-        if isinstance(array, da.Array) and array.ndim >= len(shape) and not readable:
-            return tuple(
-                max(min(max(c), n), 1)
-                for c, n in zip(array.chunks[-len(shape) :], shape, strict=True)
-            )
-    return default_block(shape, dtype.itemsize)
-
-
-def block_grid(array: Any) -> Grid:
-    """Return the blocks that an array is best read in: its own, or default ones in memory."""
-    return Grid(tuple(array.shape), _inherited_block([array], array.shape, array.dtype))
-
-
-def _map_dependencies(
-    function: BlockFunction,
-    inputs: Sequence[Any],
-    parameters: Sequence[da.Array],
-    grid: Grid,
-    dtype: np.dtype[Any],
-) -> da.Array:
-    """Build the graph for inputs that are not read by coordinates."""
-    tokens = [array.name if isinstance(array, da.Array) else tokenize(array) for array in inputs]
-    name = f"blocks-{tokenize(function, grid, tokens, [p.name for p in parameters])}"
-    parameters = [parameter.rechunk(parameter.shape) for parameter in parameters]
-    references = [(p.name, *(0,) * p.ndim) for p in parameters]
-    graph: dict[Any, Any] = {}
-    dependencies = list(parameters)
-    for position in grid.indices():
-        arguments = []
-        for array, region in zip(inputs, function.needs(grid.region(position)), strict=True):
-            argument, dependency = piece(array, region)
-            arguments.append(argument)
-            dependencies += dependency
-        graph[(name, *position)] = (
-            _compute,
-            function,
-            grid,
-            _Place(position),
-            arguments,
-            references,
-        )
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=dependencies)
-    return da.Array(layers, name, grid.chunks, dtype=dtype)
-
-
-def piece(array: Any, region: Region) -> tuple[Any, list[da.Array]]:
-    """Return a task's argument that holds a region of an array, and what it depends on."""
-    if isinstance(array, da.Array):
-        part = array[region].rechunk(lengths(region))
-        return (part.name, *(0,) * part.ndim), [part]
-    return np.asarray(array)[region], []
-
-
-def _compute(
-    function: BlockFunction,
-    grid: Grid,
-    place: _Place,
-    inputs: list[np.ndarray],
-    parameters: list[np.ndarray],
-) -> np.ndarray:
-    # Parts of chunks and of arrays in memory are views: kernels are given whole arrays in C order.
-    blocks = [np.asarray(array, order="C") for array in inputs]
-    return function.compute(grid.region(tuple(place)), *blocks, *parameters)
-
-
-def reduce_blocks(
-    function: Any,
-    inputs: Sequence[Any],
-    *,
-    grid: BlockList,
-    finish: Callable[[np.ndarray], np.ndarray],
-    shape: tuple[int, ...],
-    dtype: Any = np.float64,
-) -> da.Array:
-    """Count in every block, sum the integers, and finish with one small computation.
-
-    The result is a lazy array in one chunk, bit-identical under any grid, order or number of
-    workers, because only integers are added.
-
-    Parameters
-    ----------
-    function
-        A `BlockFunction` over the regions of `grid` whose `compute` returns int64 counts of the
-        fixed length `function.size`.
-    inputs
-        Arrays that the function needs.
-    grid
-        The blocks that are counted; they may overlap, as columns along several axes do.
-        Counts of `GroupedBlocks` are summed by group.
-    finish
-        Turns the summed counts (count), or (group, count), into the result; picklable, its fields
-        determine the result.
-    shape, dtype
-        Of the result.
-    """
-    partials = map_blocks(
-        Partials(function, grid),
-        inputs,
-        shape=(grid.size, function.size),
-        dtype=np.int64,
-        block=(1, function.size),
-    )
-    source = origin(partials)
-    template = Reduction(cast("Computed", source), finish, tuple(shape), np.dtype(dtype))
-    if source is not None:
-        return from_reduction(template)
-    array = _sum_tree(partials, grid, template, tokenize(finish, partials.name))
-    return da.Array(array.dask, array.name, array.chunks, dtype=array.dtype)
-
-
-def volume_chunks(shape: tuple[int, ...], itemsize: int, chunks: Any) -> tuple[int, ...]:
-    """Resolve a `chunks` argument ("auto", an integer, or one for each axis) to a block shape."""
-    if chunks == "auto":
-        return default_block(shape, itemsize)
-    try:
-        normal = da.core.normalize_chunks(chunks, shape, dtype=np.dtype(f"V{itemsize}"))
-    except (TypeError, ValueError, ZeroDivisionError):
-        msg = f"chunks must be 'auto', a number of voxels, or one for each axis; got {chunks!r}"
-        raise ConventionError(msg) from None
-    return tuple(int(max(c)) for c in normal[-len(AXES) :])
+    name = f"gathered-{tokenize(combine, shape, dtype, records.name)}"
+    keys = [(records.name, number) for number in range(blocks)]
+    graph = {(name, *(0,) * len(shape)): (combine, keys)}
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=[records])
+    return da.Array(layers, name, tuple((n,) for n in shape), dtype=dtype)

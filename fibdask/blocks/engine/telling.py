@@ -2,7 +2,7 @@
 
 import distributed
 
-from ..conventions import FibdaskWarning
+from ...conventions import FibdaskWarning
 
 
 def tell(text: str) -> None:

@@ -15,7 +15,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from .regions import Region
+from ..regions import Region
 
 METADATA = "zarr.json"
 CODECS = (ZstdCodec(level=1), Crc32cCodec())  # the checksum of what is on the disk comes last

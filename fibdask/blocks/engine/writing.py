@@ -16,8 +16,8 @@ import numpy as np
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
-from ..conventions import DeviceLostError
-from .arrays import piece
+from ...conventions import DeviceLostError
+from .dependencies import piece
 from .sources import Source, Values
 from .targets import Target
 

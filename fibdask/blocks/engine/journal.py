@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeGuard
 
-from ..conventions import StackReadError
+from ...conventions import StackReadError
 from .locks import locked
 
 FILE_NAME = "blocks.jsonl"

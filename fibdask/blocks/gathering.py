@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import dask.array as da
 import numpy as np
-from dask.base import tokenize
-from dask.highlevelgraph import HighLevelGraph
 
-from .arrays import map_blocks
-from .memory import task_bytes
+from .engine.arrays import Array, gathered
+from .engine.forecast import task_bytes
+from .mapping import map_blocks
 from .regions import BlockList, Grid, Region
 
 
@@ -27,7 +25,7 @@ def gather_blocks(
     finish: Callable[[list[Any]], np.ndarray],
     shape: tuple[int, ...],
     dtype: Any = np.float64,
-) -> da.Array:
+) -> Array:
     """Take one small object of every block, and finish with one computation on all of them.
 
     The result is a lazy array in one chunk: one task a block, and one more. What gathers the
@@ -49,13 +47,8 @@ def gather_blocks(
         Of the result.
     """
     records = _records(function, inputs, grid)
-    name = f"gathered-{tokenize(finish, shape, dtype, records.name)}"
-    keys = [(records.name, number) for number in range(grid.size)]
-    # Bound to the function, because Dask may take tuples among arguments for keys.
     combine = partial(_finish, finish, tuple(shape), dtype)
-    graph = {(name, *(0,) * len(shape)): (combine, keys)}
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=[records])
-    return da.Array(layers, name, tuple((n,) for n in shape), dtype=dtype)
+    return gathered(records, grid.size, combine, tuple(shape), dtype)
 
 
 def gather_forecast(function: Any, inputs: Sequence[Any], grid: BlockList) -> int:
@@ -63,7 +56,7 @@ def gather_forecast(function: Any, inputs: Sequence[Any], grid: BlockList) -> in
     return task_bytes(_records(function, inputs, grid), Grid((grid.size,), (1,)), 0)
 
 
-def _records(function: Any, inputs: Sequence[Any], grid: BlockList) -> da.Array:
+def _records(function: Any, inputs: Sequence[Any], grid: BlockList) -> Array:
     return map_blocks(Records(function, grid), inputs, shape=(grid.size,), dtype=object, block=(1,))
 
 

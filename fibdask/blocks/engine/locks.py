@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import psutil
 
-from ..conventions import FibdaskWarning, StackReadError
+from ...conventions import FibdaskWarning, StackReadError
 
 
 @contextmanager

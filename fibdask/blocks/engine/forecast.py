@@ -8,9 +8,9 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from ..conventions import MemoryBudgetError
+from ...conventions import MemoryBudgetError
+from ..regions import Grid
 from .arrays import origin
-from .regions import Grid
 from .sources import Source
 
 PROCESS_BYTES = 480 * 2**20
