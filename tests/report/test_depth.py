@@ -10,7 +10,7 @@ from scipy import ndimage
 from fibdask.align import measure_pairs, solve_shifts
 from fibdask.conventions import build_stack, record_step
 from fibdask.report import write_report
-from fibdask.report.depth_figures import drift_trace, pair_quality, thickness_trace
+from fibdask.report.figures.depth import drift_trace, pair_quality, thickness_trace
 from fibdask.report.words import mean_and_spread, number
 
 SLICES = 12

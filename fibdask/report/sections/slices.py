@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..conventions import FibdaskError, is_regular, recorded_steps, require
-from . import slices
-from .figures import embedded, orthogonal_views
-from .markup import Section, colour_legend, paragraph, picture
-from .slices import Geometry, Planes
-from .words import mean_and_spread
+from ...conventions import FibdaskError, is_regular, recorded_steps, require
+from ..figures import slices
+from ..figures.plots import embedded, orthogonal_views
+from ..figures.slices import Geometry, Planes
+from ..markup import Section, colour_legend, paragraph, picture
+from ..words import mean_and_spread
 
 TITLES = {
     "import": "Imported images",
