@@ -20,9 +20,9 @@ from ..conventions import (
     known_planes,
 )
 from ..io import open_stack
-from .folder import SUMMARY, RunFolder
-from .measuring import measure_phase
-from .results import final_stack, reopen
+from .folder.measuring import measure_phase
+from .folder.results import final_stack, reopen
+from .folder.run_folder import SUMMARY, RunFolder
 from .stages import phase_of
 
 DEFAULT_LAG = 128

@@ -12,9 +12,9 @@ from ..conventions import axis_spacing, is_regular, recorded_steps, volume_names
 from ..io import open_stack
 from ..report.words import uniform
 from ..statistics import statistics_warnings
-from .folder import RunFolder
-from .ownership import earlier_run
-from .results import done_stores
+from .folder.ownership import earlier_run
+from .folder.results import done_stores
+from .folder.run_folder import RunFolder
 from .shown import one_line
 from .stages import STORES
 

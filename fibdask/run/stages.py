@@ -13,7 +13,7 @@ from ..statistics import segmentation_errors
 from ..statistics.summary import size_statistics
 from .estimates import ESTIMATES, THICKNESS
 from .recipe import STAGES, Recipe, blamed_on
-from .sources import read_input
+from .recipe.sources import read_input
 
 STATISTICS = "statistics"
 MEASUREMENT = "measurement"

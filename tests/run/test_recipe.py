@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from fibdask import RecipeError
-from fibdask.run.planning import plan_recipe
+from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import TABLES, read_recipe
 
 SIMULATE = {"shape": [16, 24, 24]}

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..blocks import Execution, Reduction, count_blocks, origin
-from ..conventions import StackReadError
-from ..io import open_stack
-from ..io.metadata import check_store, seal_store
-from ..io.store import raise_failures
-from ..report import write_report
-from .estimates import ESTIMATES
-from .folder import PARTIAL, REPORT, RunFolder
-from .stages import ESTIMATE, STATISTICS, STORES, STRUCTURE
+from ...blocks import Execution, Reduction, count_blocks, origin
+from ...conventions import StackReadError
+from ...io import open_stack
+from ...io.metadata import check_store, seal_store
+from ...io.store import raise_failures
+from ...report import write_report
+from ..estimates import ESTIMATES
+from ..stages import ESTIMATE, STATISTICS, STORES, STRUCTURE
+from .run_folder import PARTIAL, REPORT, RunFolder
 
 
 def compute_results(lazy: xr.Dataset, execution: Execution) -> xr.Dataset:

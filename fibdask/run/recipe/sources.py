@@ -6,9 +6,9 @@ from typing import Any
 
 import xarray as xr
 
-from ..conventions import RecipeError
-from ..io import open_stack, read_images
-from ..io.metadata import is_store
+from ...conventions import RecipeError
+from ...io import open_stack, read_images
+from ...io.metadata import is_store
 
 
 def read_input(

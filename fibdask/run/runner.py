@@ -21,12 +21,12 @@ from ..io import open_stack
 from ..io.store import raise_failures, write_stack
 from ..statistics import statistics_warnings
 from .estimates import ESTIMATES
-from .folder import COUNTS, LOG, RunFolder
-from .ownership import check_owner, remove_earlier, replaced_input
-from .planning import check_plan, plan_stages
-from .progress import LOGGER, RunMonitor, log_file
+from .folder.ownership import check_owner, remove_earlier, replaced_input
+from .folder.progress import LOGGER, RunMonitor, log_file
+from .folder.results import compute_results, report_run, store_results
+from .folder.run_folder import COUNTS, LOG, RunFolder
+from .planner import check_plan, plan_stages
 from .recipe import Recipe, blamed_on, call_stage, read_recipe
-from .results import compute_results, report_run, store_results
 from .shown import one_line
 from .stages import (
     ESTIMATE,

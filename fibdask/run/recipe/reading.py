@@ -18,16 +18,16 @@ from unicodedata import category
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, create_model
 
-from ..align import equalize_brightness, remove_curtaining
-from ..conventions import ConventionError, RecipeError
-from ..inpaint import inpaint_gaps
-from ..segment import segment_phases
-from ..simulate import simulate_stack, simulate_structure
-from ..statistics import phase_statistics
-from ..thickness import reposition_slices
-from .cluster import parse_memory
-from .estimates import ESTIMATES, Estimate
-from .shown import one_line, shown
+from ...align import equalize_brightness, remove_curtaining
+from ...conventions import ConventionError, RecipeError
+from ...inpaint import inpaint_gaps
+from ...segment import segment_phases
+from ...simulate import simulate_stack, simulate_structure
+from ...statistics import phase_statistics
+from ...thickness import reposition_slices
+from ..cluster import parse_memory
+from ..estimates import ESTIMATES, Estimate
+from ..shown import one_line, shown
 from .sources import read_input
 
 _Volume = Literal["intensity", "phase", "solid_probability", "true_phase"]

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..conventions import RecipeError, StackReadError
-from .estimates import ESTIMATES
-from .folder import COUNTS, REPORT, SUMMARY, RunFolder
-from .recipe import Recipe
-from .shown import one_line, shown
-from .stages import ESTIMATE, STATISTICS, STORES, first_name
+from ...conventions import RecipeError, StackReadError
+from ..estimates import ESTIMATES
+from ..recipe import Recipe
+from ..shown import one_line, shown
+from ..stages import ESTIMATE, STATISTICS, STORES, first_name
+from .run_folder import COUNTS, REPORT, SUMMARY, RunFolder
 
 _ALL_STORES = (*STORES, *(f"{name}{ESTIMATE}" for name in ESTIMATES), STATISTICS)
 _BESIDE = (COUNTS, REPORT)
