@@ -31,6 +31,7 @@ def write_report(
     statistics: xr.Dataset | None,
     summary: Mapping[str, Any],
     estimates: Mapping[str, xr.Dataset] | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report of a run: one HTML page that works from disk without a network.
 
@@ -41,9 +42,9 @@ def write_report(
     path
         Of the page.
     stages
-        Stacks (voltage, z, y, x) after each stage, in the order of processing, by stage name:
-        `import` or `simulate`, `align`, `curtaining`, `brightness`, `thickness`, `segment`,
-        `reposition`, `inpaint`, or others.
+        Stacks (voltage, z, y, x) after each stage, in the order of processing, by stage name.
+        That of `simulate`, or else the first one, holds the slices as imaged; that of
+        `thickness` holds them at their measured depth.
     statistics
         Statistics of the last phase, any of `two_point_correlation` and `lineal_path` (axis, lag)
         with `distance` (axis, lag) in nm, `ligament_diameter` (axis) in nm, `solid_fraction` (),
@@ -62,6 +63,8 @@ def write_report(
         for `thickness`, what `estimate_slice_thickness` returns as a dataset, with the variable
         `thickness` (z) in nm, and `reference_thickness` (z) in nm if there is a second source,
         with its name in the attribute `source`.
+    titles
+        What stages are called, by stage name; by default the name.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def write_report(
     made = [
         overview_section(stages, numbers, summary),
         failures_section(summary),
-        slices_section(stages),
+        slices_section(stages, titles or {}),
         alignment_section(found),
         depth_section(stages, found),
         profile_section(stages, numbers),

@@ -23,7 +23,7 @@ from ..io import open_stack
 from .folder.measuring import measure_phase
 from .folder.results import final_stack, reopen
 from .folder.run_folder import SUMMARY, RunFolder
-from .stages import phase_of
+from .walk import phase_of
 
 DEFAULT_LAG = 128
 """Voxels up to which statistics of a stack are measured, where nothing else is said."""
