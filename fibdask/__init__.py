@@ -67,7 +67,7 @@ _PACKAGE_OF = {
     "read_images": "io",
     "remove_curtaining": "align",
     "reposition_slices": "thickness",
-    "run_recipe": "run.pipeline",
+    "run_recipe": "run.runner",
     "save_stack": "io",
     "segment_phases": "segment",
     "segmentation_errors": "statistics",

@@ -20,10 +20,10 @@ from ..conventions import (
     known_planes,
 )
 from ..io import open_stack
-from .folder import SUMMARY, RunFolder
-from .measuring import measure_phase
-from .results import final_stack, reopen
-from .stages import phase_of
+from .folder.measuring import measure_phase
+from .folder.results import final_stack, reopen
+from .folder.run_folder import SUMMARY, RunFolder
+from .walk import phase_of
 
 DEFAULT_LAG = 128
 """Voxels up to which statistics of a stack are measured, where nothing else is said."""

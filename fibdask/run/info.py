@@ -12,11 +12,11 @@ from ..conventions import axis_spacing, is_regular, recorded_steps, volume_names
 from ..io import open_stack
 from ..report.words import uniform
 from ..statistics import statistics_warnings
-from .folder import RunFolder
-from .ownership import earlier_run
-from .results import done_stores
+from .folder.ownership import earlier_run
+from .folder.results import done_stores
+from .folder.run_folder import RunFolder
 from .shown import one_line
-from .stages import STORES
+from .stages import stack_stores
 
 
 def describe_stack(path: str | Path) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def describe_run(path: str | Path) -> dict[str, Any]:
     folder = RunFolder(Path(path))
     summary, earlier = folder.read(), earlier_run(folder)
     stores = {name: {"state": state} for name, state in summary["stores"].items()}
-    for name in set(done_stores(summary)) & set(STORES):
+    for name in set(done_stores(summary)) & set(stack_stores()):
         stack = describe_stack(folder.store(name))
         stores[name] |= {key: stack[key] for key in ("path", "sizes", "variables")}
     others = [name for name in (earlier.stores if earlier else ()) if name not in stores]

@@ -133,6 +133,45 @@ def estimate_slice_thickness(
     as the texture is isotropic, and isotropy errors of a stack that takes it prove nothing.
     Where `isotropic` is false, it is the error of one thickness against the others.
     """
+    measurement = thickness_measurement(
+        stack,
+        method=method,
+        ruler=ruler,
+        voltage=voltage,
+        region=region,
+        max_distance=max_distance,
+        isotropic=isotropic,
+    )
+    if method == "ruler":
+        found = solve_marks(compute(measurement))
+    else:
+        found = solve_similarity(compute(measurement), isotropic=isotropic)
+    _warn_of_another_scale(found, stack)
+    return found
+
+
+def thickness_measurement(
+    stack: xr.Dataset,
+    *,
+    method: str = "ruler",
+    ruler: Mapping[str, Any] | None = None,
+    voltage: float | None = None,
+    region: Intervals | None = None,
+    max_distance: float | None = None,
+    isotropic: bool = True,
+) -> xr.DataArray:
+    """Return what `estimate_slice_thickness` measures, lazily; arguments are the same.
+
+    Raises
+    ------
+    ConventionError
+        See `estimate_slice_thickness`.
+
+    Warns
+    -----
+    FibdaskWarning
+        If a ruler is measured after stripes, which its marks look like, were removed.
+    """
     if method not in METHODS:
         msg = f"method must be one of {', '.join(METHODS)}; got {method!r}"
         raise ConventionError(msg)
@@ -141,14 +180,8 @@ def estimate_slice_thickness(
     stack = require(stack, "intensity")
     if ruler is not None:
         _warn_of_lost_marks(stack)
-        found = solve_marks(compute(measure_marks(stack, ruler, voltage=voltage)))
-    else:
-        measurement = measure_similarity(
-            stack, voltage=voltage, max_distance=max_distance, region=region
-        )
-        found = solve_similarity(compute(measurement), isotropic=isotropic)
-    _warn_of_another_scale(found, stack)
-    return found
+        return measure_marks(stack, ruler, voltage=voltage)
+    return measure_similarity(stack, voltage=voltage, max_distance=max_distance, region=region)
 
 
 def _warn_of_lost_marks(stack: xr.Dataset) -> None:
@@ -158,7 +191,7 @@ def _warn_of_lost_marks(stack: xr.Dataset) -> None:
             "remove_curtaining has taken stripes out of the images, and marks of a ruler look like "
             "them; measure the ruler before"
         )
-        warnings.warn(text, FibdaskWarning, stacklevel=3)
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
 def _warn_of_another_scale(found: xr.DataArray, stack: xr.Dataset) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from fibdask.run import pipeline
+from fibdask.run import runner
 
 _CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -98,7 +98,7 @@ def _run(recipe: Path, folder: str, point: int | None, writing: int) -> None:
     code = 0
     warnings.simplefilter("ignore")  # that results of another input are replaced
     try:
-        pipeline.run_recipe(recipe)
+        runner.run_recipe(recipe)
         text = str(next(changes))
     except BaseException:
         code, text = 1, traceback.format_exc()

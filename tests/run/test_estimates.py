@@ -13,7 +13,7 @@ import xarray as xr
 import fibdask as fd
 from fibdask import RecipeError, open_stack, run_recipe, save_stack
 from fibdask.conventions import FibdaskWarning, build_stack
-from fibdask.run.planning import plan_recipe
+from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import read_recipe
 from tests.naive_similarity import render_ruler
 from tests.run.helpers import fibdask, kill_tree, start, stored_bytes

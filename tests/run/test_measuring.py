@@ -15,8 +15,8 @@ from fibdask.conventions import (
 )
 from fibdask.io import open_stack, save_stack
 from fibdask.run.exporting import measure_stack
+from fibdask.run.folder.measuring import _connectivity
 from fibdask.run.info import describe_stack, format_statistics, statistics_record
-from fibdask.run.measuring import _connectivity
 from fibdask.statistics import connected_fraction, percolates, phase_statistics
 from tests.statistics.helpers import noise
 

@@ -11,9 +11,9 @@ import xarray as xr
 
 from fibdask import ConventionError, ligament_diameter, open_stack, run_recipe, save_stack
 from fibdask.run.folder import RunFolder
-from fibdask.run.planning import plan_recipe
+from fibdask.run.folder.results import reopen
+from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import read_recipe
-from fibdask.run.results import reopen
 from tests.run.helpers import fibdask, status, stored_bytes, write_recipe
 
 STAGES = ("structure", "simulate", "segment", "reposition", "inpaint")

@@ -5,8 +5,9 @@ import tomllib
 import pytest
 
 from fibdask import RecipeError
-from fibdask.run.planning import plan_recipe
-from fibdask.run.recipe import TABLES, read_recipe
+from fibdask.run.planner import plan_recipe
+from fibdask.run.recipe import read_input, read_recipe
+from fibdask.run.recipe.tables import tables
 
 SIMULATE = {"shape": [16, 24, 24]}
 
@@ -92,8 +93,8 @@ def test_read_recipe__resolved_recipe_states_every_default():
 
 def test_read_recipe__tables_come_in_the_order_of_the_data():
     stages = {"statistics": {"max_lag": 8}, "inpaint": {}, "segment": {}, "simulate": SIMULATE}
-    tables = list(read_recipe(stages).tables)
-    assert tables == [name for name in TABLES if name in tables]
+    found = list(read_recipe(stages).tables)
+    assert found == [name for name in tables() if name in found]
 
 
 def test_read_recipe__leaves_the_given_mapping_alone():
@@ -150,7 +151,7 @@ def test_read_recipe__needs_a_source():
 def test_input__names_what_is_wrong(table, message):
     recipe = read_recipe({"input": table})
     with pytest.raises(RecipeError, match=message):
-        TABLES["input"](**recipe.tables["input"])
+        read_input(**recipe.tables["input"])
 
 
 @pytest.mark.parametrize("memory", ["plenty", "0", "-1 GiB"])

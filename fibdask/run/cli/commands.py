@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from ..conventions import VERSION, BlocksFailedError, FibdaskError, FibdaskWarning, RecipeError
-from .shown import lines, one_line
+from ...conventions import VERSION, BlocksFailedError, FibdaskError, FibdaskWarning, RecipeError
+from ..shown import lines, one_line
 
 
 def _say(text: str, *, quiet: bool = False) -> None:
@@ -74,7 +74,7 @@ def run(
     quiet: bool,
 ) -> None:
     """Run RECIPE; an interrupted run is taken up where it was."""
-    from .recipe import read_recipe
+    from ..recipe import read_recipe
 
     if scheduler and cluster:
         msg = "--scheduler and --cluster exclude each other; give one"
@@ -98,7 +98,7 @@ def simulate(
     Nothing of its later stages. OUT/simulate.zarr holds images and truth at the slices' depths,
     OUT/structure.zarr the structure. An interrupted simulation is taken up where it was.
     """
-    from .recipe import read_recipe
+    from ..recipe import read_recipe
 
     read = read_recipe(recipe, input_path=input_path, output_path=out)
     _run(read, fresh, scheduler, quiet, until="simulate")
@@ -108,7 +108,7 @@ def simulate(
 def _run(
     recipe: Any, fresh: bool, scheduler: str | None, quiet: bool, until: str | None = None
 ) -> None:
-    from .pipeline import Pipeline
+    from ..runner import Pipeline
 
     pipeline = Pipeline(recipe, resume=not fresh, quiet=quiet, until=until)
     with _client(recipe.tables["cluster"], scheduler) as client:
@@ -122,7 +122,7 @@ def _run(
 
 
 def _client(options: Any, scheduler: str | None) -> AbstractContextManager[Any]:
-    from .cluster import connect, local_cluster
+    from ..cluster import connect, local_cluster
 
     address = scheduler or options["scheduler"]
     if address:
@@ -139,9 +139,9 @@ def demo(out: str, fresh: bool, quiet: bool) -> None:
     """Run everything on a small simulated stack and report."""
     from importlib.resources import as_file, files
 
-    from .recipe import read_recipe
+    from ..recipe import read_recipe
 
-    with as_file(files("fibdask.run") / "demo.toml") as path:
+    with as_file(files("fibdask.run.cli") / "demo.toml") as path:
         _run(read_recipe(path, output_path=out), fresh, None, quiet)
 
 
@@ -179,7 +179,7 @@ def import_(
 
     SOURCE is a folder, a quoted glob or a file; one for each voltage.
     """
-    from .importing import import_images
+    from ..importing import import_images
 
     path = import_images(
         source,
@@ -214,8 +214,8 @@ def _pixel_size(text: str | None) -> tuple[float, float] | None:
 @_options("json", "quiet")
 def info(stack: str, as_json: bool, quiet: bool) -> None:
     """Say what STACK, a store or the folder of a run, holds."""
-    from .folder import SUMMARY
-    from .info import describe_run, describe_stack, format_description, format_run
+    from ..folder.run_folder import SUMMARY
+    from ..info import describe_run, describe_stack, format_description, format_run
 
     if (Path(stack) / SUMMARY).is_file():
         run = describe_run(stack)
@@ -230,7 +230,7 @@ def info(stack: str, as_json: bool, quiet: bool) -> None:
 @_options("input", "out", "json", "quiet")
 def check(recipe: str, input_path: str | None, out: str | None, as_json: bool, quiet: bool) -> None:
     """Check RECIPE and its input; nothing is computed."""
-    from .planning import check_recipe, format_check
+    from ..planner import check_recipe, format_check
 
     found = check_recipe(recipe, input_path=input_path, output_path=out)
     _print(found, format_check(found), as_json=as_json, quiet=quiet)
@@ -241,7 +241,7 @@ def check(recipe: str, input_path: str | None, out: str | None, as_json: bool, q
 @_options("input", "out", "json", "quiet")
 def plan(recipe: str, input_path: str | None, out: str | None, as_json: bool, quiet: bool) -> None:
     """Forecast blocks, tasks, memory and disk of RECIPE."""
-    from .planning import format_plan, plan_recipe
+    from ..planner import format_plan, plan_recipe
 
     forecast = plan_recipe(recipe, input_path=input_path, output_path=out)
     _print(forecast, format_plan(forecast), as_json=as_json, quiet=quiet)
@@ -252,8 +252,8 @@ def plan(recipe: str, input_path: str | None, out: str | None, as_json: bool, qu
 @_options("json", "quiet")
 def status(out: str, as_json: bool, quiet: bool) -> None:
     """Say what the last run in OUT did."""
-    from .folder import RunFolder
-    from .info import format_status
+    from ..folder.run_folder import RunFolder
+    from ..info import format_status
 
     summary = RunFolder(Path(out)).read()
     _print(summary, format_status(summary), as_json=as_json, quiet=quiet)
@@ -264,8 +264,8 @@ def status(out: str, as_json: bool, quiet: bool) -> None:
 @_options("quiet")
 def report(out: str, quiet: bool) -> None:
     """Write the report of the run in OUT anew."""
-    from .folder import RunFolder
-    from .results import reopen, reopen_estimates, report_run
+    from ..folder.results import reopen, reopen_estimates, report_run
+    from ..folder.run_folder import RunFolder
 
     folder = RunFolder(Path(out))
     folder.read()
@@ -285,8 +285,8 @@ def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, qu
     Solid fraction, two-point correlation, lineal path, ligament diameter and isotropy errors of
     a store, or of the last phase in a run's folder.
     """
-    from .exporting import measure_stack, write_statistics
-    from .info import format_statistics, statistics_record
+    from ..exporting import measure_stack, write_statistics
+    from ..info import format_statistics, statistics_record
 
     options = {"scheduler": None, "workers": None, "threads": 1, "memory": None}
     quiet_work = quiet or as_json or not sys.stdout.isatty()
@@ -310,7 +310,7 @@ def export(
 
     STACK is a store, or a run's folder.
     """
-    from .exporting import check_suffix, export_phase, stored_statistics, write_statistics
+    from ..exporting import check_suffix, export_phase, stored_statistics, write_statistics
 
     if not phase_path and not csv_path:
         msg = "export needs --phase OUT.tif or --statistics OUT.csv"
@@ -353,7 +353,3 @@ def main(arguments: list[str] | None = None) -> None:
     except (OSError, MemoryError) as error:  # a full disk, a folder that may not be written
         click.echo(f"error: {one_line(error) or 'this machine has not enough memory'}", err=True)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

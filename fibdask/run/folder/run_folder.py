@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..blocks import StageReport, is_locked, locked
-from ..conventions import VERSION, StackReadError
+from ...blocks import StageReport, is_locked, locked
+from ...conventions import VERSION, StackReadError
 from .summary import parse_summary
 
 SUMMARY = "run.json"

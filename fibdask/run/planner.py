@@ -1,6 +1,6 @@
 """Forecast a recipe: blocks, tasks, memory and disk, from metadata alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +22,17 @@ from ..blocks import (
     reduction_forecast,
     values_target,
 )
-from ..conventions import finish_stack, is_regular, volume_names
+from ..conventions import is_regular, volume_names
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.store import volume_targets
 from .cluster import planned_worker
-from .estimates import ESTIMATES, THICKNESS
+from .estimates import options_of
 from .info import table
-from .recipe import Recipe, blamed_on, call_stage, read_recipe
+from .recipe import Recipe, read_recipe
 from .shown import one_line
-from .stages import (
-    MEASUREMENT,
-    STATISTICS,
-    accuracy,
-    first_name,
-    first_stack,
-    is_kept,
-    is_stored,
-    kept_variables,
-    phase_of,
-    stage_names,
-)
+from .stages import MEASUREMENT, SIMULATE, STATISTICS, Stage
+from .walk import Visitor, first_stack, walk
 
 
 def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
@@ -67,11 +57,11 @@ def format_check(found: Mapping[str, Any]) -> str:
 def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -> dict[str, Any]:
     """Return blocks, tasks, bytes per task and disk of every stage."""
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, **paths)
-    stack = images = first_stack(recipe)
-    if "simulate" in recipe.tables:
-        images = call_stage("simulate", stack, recipe.tables["simulate"])
+    source = first_stack(recipe)
+    planner = _planned(recipe, source)
+    rows = planner.rows
+    images = planner.stacks.get(SIMULATE, source)
     size = " × ".join(f"{n} {dim}" for dim, n in images.sizes.items())
-    rows = plan_stages(recipe, stack)
     threads, limit = planned_worker(recipe.tables["cluster"])
     least = least_memory(max((row["task_bytes"] for row in rows), default=0), threads)
     return {
@@ -110,80 +100,87 @@ def check_plan(rows: Sequence[Mapping[str, Any]], threads: int, memory: int | No
 
 def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
     """Return a row for each array that the stages of a recipe make of a stack."""
-    block_bytes = recipe.tables["output"]["block_mib"] * 2**20
-    rows: list[dict[str, Any]] = []
-    if not is_stored(stack):
-        stack, rows = _stage_rows(first_name(recipe), stack, volume_names(stack), block_bytes)
-    stacks = [stack]
-    for stage in stage_names(recipe):
-        if stage == "reposition" and THICKNESS in recipe.tables:
-            stack = _with_room(stack, recipe.tables[stage]["spacing"])
-        stack, more = _call(stage, stack, recipe.tables[stage])
-        rows += more
-        if stage == stage_names(recipe)[-1] or is_kept(stage):
-            kept = kept_variables(recipe, stack, stage)
-            stack, more = _stage_rows(stage, stack, kept, block_bytes)
-            rows += more
-        stacks.append(stack)
-    if recipe.tables["output"]["pyramid"] and is_regular(stack) and rows:
-        rows += _level_rows(rows[-1]["name"], stack, recipe)
-    if STATISTICS in recipe.tables:
-        lazy = call_stage(STATISTICS, phase_of(stack), recipe.tables[STATISTICS])
-        structure = stacks[0] if "simulate" in recipe.tables else None
-        lazy = lazy.assign(accuracy(stacks, structure))
-        rows += _reduction_rows(STATISTICS, _reductions(lazy))
-    return rows
+    return _planned(recipe, stack).rows
 
 
-def _call(
-    stage: str, stack: xr.Dataset, table: Mapping[str, Any]
-) -> tuple[xr.Dataset, list[dict[str, Any]]]:
-    """Return the stack after a stage, as far as it is known, and rows for its estimate."""
-    if stage not in ESTIMATES:
-        return call_stage(stage, stack, table), []
-    with blamed_on(stage):
-        measurement = ESTIMATES[stage].measurement(stack, table).data
-        expected = ESTIMATES[stage].plan(stack, table)
-    target = values_target(measurement, Path())
-    times = table.get("rounds", 1) + ESTIMATES[stage].more
-    row = {
-        "name": f"{stage} {MEASUREMENT}",
-        "variable": "values",
-        "blocks": target.grid.size * times,
-        "tasks": target.grid.size * times,
-        "task_bytes": forecast(measurement, target),
-        "disk_bytes": measurement.nbytes * times,
-    }
-    return expected, [row]
+def _planned(recipe: Recipe, stack: xr.Dataset) -> "Planner":
+    planner = Planner(recipe)
+    walk(recipe, stack, planner)
+    return planner
 
 
-def _with_room(stack: xr.Dataset, spacing: float) -> xr.Dataset:
-    """Return a stack whose depth is not measured yet with a plane for each of its slices."""
-    z = stack["z"].values
-    least = spacing * (len(z) - 1)
-    if z[-1] - z[0] >= least:
+class Planner(Visitor):
+    """Walks through a recipe as if its stages were stored, and notes what that will take.
+
+    Attributes
+    ----------
+    rows
+        Of each array: its blocks, tasks, bytes per task and bytes on disk.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.rows: list[dict[str, Any]] = []
+        self._block_bytes = recipe.tables["output"]["block_mib"] * 2**20
+        self._pyramid = recipe.tables["output"]["pyramid"]
+        self._depths_are_known = True
+
+    def call(self, stage: Stage, stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
+        """Return the stack after a stage; it is the largest where depths are not known yet."""
+        if stage.foreseen and not self._depths_are_known:
+            stack = stage.foreseen(stack, table)
+        return super().call(stage, stack, table)
+
+    def estimate(self, stage: Stage, stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
+        """Return the stack as far as it is known before anything is measured."""
+        assert stage.estimate is not None
+        measured = [array.data for array in stage.estimate.measurements(stack, table)]
+        targets = [values_target(array, Path()) for array in measured]
+        blocks = sum(target.grid.size for target in targets)
+        self.rows.append(
+            {
+                "name": f"{stage.name} {MEASUREMENT}",
+                "variable": "values",
+                "blocks": blocks,
+                "tasks": blocks,
+                "task_bytes": max(map(forecast, measured, targets)),
+                "disk_bytes": sum(array.nbytes for array in measured),
+            }
+        )
+        if stage.estimate.moves_depths:
+            self._depths_are_known = False
+        return stage.estimate.expected(stack, **options_of(stage.function, table))
+
+    def keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
+        """Return the stack as if the volumes were stored."""
+        stack, rows = _stored_rows(name, stack, kept, self._block_bytes)
+        self.rows += rows
+        if last and self._pyramid and is_regular(stack):
+            self.rows += _level_rows(name, stack, kept, self._block_bytes)
         return stack
-    deeper = z[0] + (z - z[0]) * least / (z[-1] - z[0])
-    return finish_stack(stack.assign_coords(z=("z", deeper, stack["z"].attrs)))
+
+    def measure(self, lazy: xr.Dataset) -> None:
+        """Note what is counted."""
+        self.rows += reduction_rows(STATISTICS, reductions_of(lazy))
 
 
-def _level_rows(name: str, stack: xr.Dataset, recipe: Recipe) -> list[dict[str, Any]]:
+def _level_rows(
+    name: str, stack: xr.Dataset, kept: list[str], block_bytes: int
+) -> list[dict[str, Any]]:
     """Return a row for each level of the pyramid of the last stage, and of its labels."""
     rows: list[dict[str, Any]] = []
-    kept = kept_variables(recipe, stack, name)
-    block_bytes = recipe.tables["output"]["block_mib"] * 2**20
     levels = [stack.drop_vars([v for v in volume_names(stack) if v not in kept])]
     while needs_level(levels[-1]):
-        level, more = _stage_rows(f"{name} pyramid", coarsen(levels[-1]), kept, block_bytes)
+        level, more = _stored_rows(f"{name} pyramid", coarsen(levels[-1]), kept, block_bytes)
         levels.append(level)
         rows += more
     labels = label_names(levels[0])
     for level in levels if labels else []:
-        rows += _stage_rows(f"{name} pyramid", level[labels], kept, block_bytes)[1]
+        rows += _stored_rows(f"{name} pyramid", level[labels], kept, block_bytes)[1]
     return rows
 
 
-def _stage_rows(
+def _stored_rows(
     name: str, stack: xr.Dataset, kept: list[str], block_bytes: int
 ) -> tuple[xr.Dataset, list[dict[str, Any]]]:
     """Return the stack as if the stage's variables were stored, and a row for each of them."""
@@ -203,7 +200,7 @@ def _stage_rows(
         stack = stack.assign({volume.name: (target.dims, from_source(stored))})
         source = origin(volume.array)
         reductions = source.reductions if isinstance(source, Source) else ()
-        rows += _reduction_rows(f"{name} histogram", {r.token: r for r in reductions})
+        rows += reduction_rows(f"{name} histogram", reductions)
         blocks = volume.target.grid.size
         itemsize = np.dtype(volume.target.stored_dtype).itemsize
         rows.append(
@@ -220,12 +217,24 @@ def _stage_rows(
     return stack, rows
 
 
-def _reductions(lazy: xr.Dataset) -> dict[str, Reduction]:
-    found = [origin(variable.data) for variable in lazy.data_vars.values()]
-    return {r.partials.token: r for r in found if isinstance(r, Reduction)}
+def reductions_of(lazy: xr.Dataset) -> list[Reduction]:
+    """Return what is counted for small lazy results, each once; first what others need."""
+    found: dict[str, Reduction] = {}
+    for variable in lazy.data_vars.values():
+        reduction = origin(variable.data)
+        if isinstance(reduction, Reduction):
+            _add_counted(reduction, found)
+    return list(found.values())
 
 
-def _reduction_rows(name: str, reductions: Mapping[str, Reduction]) -> list[dict[str, Any]]:
+def _add_counted(reduction: Reduction, found: dict[str, Reduction]) -> None:
+    for needed in reduction.partials.reductions:
+        _add_counted(needed, found)
+    found.setdefault(reduction.partials.token, reduction)
+
+
+def reduction_rows(name: str, reductions: Iterable[Reduction]) -> list[dict[str, Any]]:
+    """Return a row for the counts of each reduction."""
     return [
         {
             "name": name,
@@ -235,7 +244,7 @@ def _reduction_rows(name: str, reductions: Mapping[str, Reduction]) -> list[dict
             "task_bytes": reduction_forecast(reduction),
             "disk_bytes": int(np.prod(reduction.partials.shape)) * 8,
         }
-        for reduction in reductions.values()
+        for reduction in reductions
     ]
 
 

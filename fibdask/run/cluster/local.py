@@ -11,7 +11,7 @@ import dask
 import distributed
 import psutil
 
-from ..conventions import RecipeError
+from ...conventions import RecipeError
 
 _WORKER_CONFIG = {
     # Blocks are sized beforehand, so spilling to disk would only hide a wrong forecast.

@@ -20,27 +20,16 @@ from ..conventions import FibdaskError, FibdaskWarning, volume_names
 from ..io import open_stack
 from ..io.store import raise_failures, write_stack
 from ..statistics import statistics_warnings
-from .estimates import ESTIMATES
-from .folder import COUNTS, LOG, RunFolder
-from .ownership import check_owner, remove_earlier, replaced_input
-from .planning import check_plan, plan_stages
-from .progress import LOGGER, RunMonitor, log_file
-from .recipe import Recipe, blamed_on, call_stage, read_recipe
-from .results import compute_results, report_run, store_results
+from .estimates import options_of
+from .folder.ownership import check_owner, remove_earlier, replaced_input
+from .folder.progress import LOGGER, RunMonitor, log_file
+from .folder.results import compute_results, report_run, store_results
+from .folder.run_folder import COUNTS, LOG, RunFolder
+from .planner import check_plan, plan_stages
+from .recipe import Recipe, read_recipe
 from .shown import one_line
-from .stages import (
-    ESTIMATE,
-    MEASUREMENT,
-    STATISTICS,
-    accuracy,
-    first_name,
-    first_stack,
-    is_kept,
-    is_stored,
-    kept_variables,
-    phase_of,
-    stage_names,
-)
+from .stages import MEASUREMENT, STATISTICS, Stage, estimate_store
+from .walk import Visitor, first_stack, walk
 
 
 def run_recipe(
@@ -89,7 +78,7 @@ def run_recipe(
     return Pipeline(recipe, resume=resume, quiet=quiet).run(client)
 
 
-class Pipeline:
+class Pipeline(Visitor):
     """One run of a recipe; its input is opened at once, so that errors come before workers.
 
     A run `until` a stage leaves what an earlier one has stored of the stages after it. Without
@@ -99,6 +88,7 @@ class Pipeline:
     def __init__(
         self, recipe: Recipe, *, resume: bool, quiet: bool, until: str | None = None
     ) -> None:
+        super().__init__()
         self.recipe = recipe if until is None else recipe.until(until)
         self.whole = recipe
         self.folder = RunFolder(Path(recipe.tables["output"]["path"]))
@@ -109,7 +99,6 @@ class Pipeline:
             block_bytes=recipe.tables["output"]["block_mib"] * 2**20,
             monitor=self.monitor,
         )
-        self.stacks: dict[str, xr.Dataset] = {}
         self.estimates: dict[str, xr.Dataset] = {}
         self.statistics: xr.Dataset | None = None
         self._stage = ""
@@ -118,7 +107,6 @@ class Pipeline:
         self.folder.check()
         if resume:
             check_owner(self.folder, recipe)
-        self._structure: xr.Dataset | None = None
 
     def run(self, client: distributed.Client | None) -> xr.Dataset:
         """Run all stages, then write the report, whatever happened."""
@@ -132,7 +120,7 @@ class Pipeline:
             self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())
             LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)
             try:
-                stack = self._run_stages(self._source)
+                stack = walk(self.recipe, self._source, self)
             except BaseException as error:
                 LOGGER.error("%s: %s", type(error).__name__, error)
                 self._close(*_ending(error))
@@ -152,38 +140,17 @@ class Pipeline:
             LOGGER.warning(replaced)
             warnings.warn(replaced, FibdaskWarning, stacklevel=4)
 
-    def _run_stages(self, stack: xr.Dataset) -> xr.Dataset:
-        first = first_name(self.recipe)
-        names = stage_names(self.recipe)
-        last = ([first, *names])[-1]
-        if not is_stored(stack):
-            stack = self._keep(first, stack, volume_names(stack), last=last == first)
-        if "simulate" in names:
-            self._structure = stack
-        else:
-            self.stacks[first] = stack
-        for name in names:
-            stack = self._call(name, stack)
-            if name == last or is_kept(name):
-                kept = kept_variables(self.recipe, stack, name)
-                stack = self._keep(name, stack, kept, last=name == last)
-            self.stacks[name] = stack
-        if STATISTICS in self.recipe.tables:
-            self.statistics = self._measure(stack)
-        return stack
-
-    def _call(self, name: str, stack: xr.Dataset) -> xr.Dataset:
-        """Call the function of a stage; numbers that it needs of all slices are estimated first."""
-        table = self.recipe.tables[name]
-        if name not in ESTIMATES:
-            called: xr.Dataset = call_stage(name, stack, table)
-            return called
-        self._stage, self._reports = name, []
-        with blamed_on(name):
-            numbers = ESTIMATES[name].solve(stack, self._compute, table)
-            store_results(numbers, self.folder, f"{name}{ESTIMATE}")
-            self.estimates[name] = numbers
-            return ESTIMATES[name].use(stack, numbers, table)
+    def estimate(self, stage: Stage, stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
+        """Measure and solve for the numbers of a stage, store them, and correct the stack."""
+        assert stage.estimate is not None
+        self._stage, self._reports = stage.name, []
+        options = options_of(stage.estimate.solve, table)
+        found = stage.estimate.solve(stack, compute=self._compute, **options)
+        numbers = stage.estimate.packed(stack, found)
+        store_results(numbers, self.folder, estimate_store(stage))
+        self.estimates[stage.name] = numbers
+        given = options_of(stage.function, table)
+        return stage.function(stack, stage.estimate.unpacked(numbers), **given)
 
     def _compute(self, measurement: xr.DataArray) -> xr.DataArray:
         """Make the values of a measurement, resumably."""
@@ -192,7 +159,7 @@ class Pipeline:
         raise_failures([report])
         return measurement.copy(data=values)
 
-    def _keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
+    def keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
         """Store variables of a stage and return the stack that reads them from there."""
         path = self.folder.begin_store(name)
         lazy = [v for v in volume_names(stack) if v not in kept]
@@ -214,17 +181,15 @@ class Pipeline:
         same = [known for known in self._reports if _part(known) == part]
         self.folder.update(self.folder.merge(f"{self._stage}{part}", same), now=now)
 
-    def _measure(self, stack: xr.Dataset) -> xr.Dataset:
+    def measure(self, lazy: xr.Dataset) -> None:
         """Compute the statistics, each reduction once, and store them."""
         self._stage, self._reports = STATISTICS, []
-        lazy = call_stage(STATISTICS, phase_of(stack), self.recipe.tables[STATISTICS])
-        lazy = lazy.assign(accuracy(self.stacks.values(), self._structure))
         results = compute_results(lazy, self.execution)
         results.attrs["warnings"] = statistics_warnings(results)
         for text in results.attrs["warnings"]:
             LOGGER.warning(text)
         store_results(results, self.folder, STATISTICS)
-        return results
+        self.statistics = results
 
     def _assumptions(self) -> list[str]:
         table = self.recipe.tables.get("input", {})

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..conventions import RecipeError, StackReadError
-from .estimates import ESTIMATES
-from .folder import COUNTS, REPORT, SUMMARY, RunFolder
-from .recipe import Recipe
-from .shown import one_line, shown
-from .stages import ESTIMATE, STATISTICS, STORES, first_name
+from ...conventions import RecipeError, StackReadError
+from ..recipe import Recipe
+from ..shown import one_line, shown
+from ..stages import STATISTICS, estimate_stores, stack_stores
+from ..walk import first_name
+from .run_folder import COUNTS, REPORT, SUMMARY, RunFolder
 
-_ALL_STORES = (*STORES, *(f"{name}{ESTIMATE}" for name in ESTIMATES), STATISTICS)
 _BESIDE = (COUNTS, REPORT)
 
 
@@ -55,7 +54,8 @@ def earlier_run(folder: RunFolder) -> Earlier | None:
     StackReadError
         If its summary is damaged.
     """
-    stores = tuple(name for name in _ALL_STORES if os.path.lexists(folder.store(name)))
+    known = (*stack_stores(), *estimate_stores().values(), STATISTICS)
+    stores = tuple(name for name in known if os.path.lexists(folder.store(name)))
     if not (folder.path / SUMMARY).is_file():
         return Earlier(None, "", stores) if stores else None
     summary = folder.read()
@@ -105,9 +105,10 @@ def _refuse_links(folder: RunFolder, earlier: Earlier, recipe: Recipe) -> None:
 
 def _difference(folder: RunFolder, earlier: Earlier, recipe: Recipe) -> str:
     """Return what makes a recipe another than the earlier one, or nothing."""
-    known = {first_name(recipe), *recipe.tables}
+    estimates = {store for stage, store in estimate_stores().items() if stage in recipe.tables}
+    known = {first_name(recipe), *recipe.tables, *estimates}
     read = _read_stores(folder, earlier.stores, recipe)
-    foreign = [s for s in earlier.stores if s.removesuffix(ESTIMATE) not in known and s not in read]
+    foreign = [s for s in earlier.stores if s not in known and s not in read]
     if foreign:
         return f"it makes no {', '.join(foreign)}"
     if earlier.recipe is None:

@@ -7,34 +7,23 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..conventions import FibdaskError, is_regular, recorded_steps, require
-from . import slices
-from .figures import embedded, orthogonal_views
-from .markup import Section, colour_legend, paragraph, picture
-from .slices import Geometry, Planes
-from .words import mean_and_spread
+from ...conventions import FibdaskError, is_regular, recorded_steps, require
+from ..figures import slices
+from ..figures.plots import embedded, orthogonal_views
+from ..figures.slices import Geometry, Planes
+from ..markup import Section, colour_legend, paragraph, picture
+from ..words import mean_and_spread
 
-TITLES = {
-    "import": "Imported images",
-    "simulate": "Simulated images",
-    "align": "Aligned slices",
-    "curtaining": "Curtaining removed",
-    "brightness": "Brightness equalised",
-    "thickness": "Slices at their measured thickness",
-    "segment": "Segmentation",
-    "reposition": "Slices at their depth",
-    "inpaint": "Gaps filled",
-}
 _PHASES = [(slices.PORE, "pore"), (slices.SOLID, "solid")]
 _GAPS = [(slices.GAP, "gap")]
 
 
-def slices_section(stages: Mapping[str, xr.Dataset]) -> Section | None:
-    """Show three orthogonal planes through the stack after every stage."""
+def slices_section(stages: Mapping[str, xr.Dataset], titles: Mapping[str, str]) -> Section | None:
+    """Show three orthogonal planes through the stack after every stage, under its title."""
     parts: list[str] = []
     shown: set[str] = set()
     for name, stack in stages.items():
-        parts.append(f"<h3>{escape(TITLES.get(name, name.capitalize()))}</h3>")
+        parts.append(f"<h3>{escape(titles.get(name, name.capitalize()))}</h3>")
         try:
             parts.append(_stage(stack, shown))
         except (FibdaskError, OSError) as error:  # a page about a failed run is still wanted

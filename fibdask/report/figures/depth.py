@@ -8,9 +8,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..conventions import OUTLIER_SCORE, thickness_outliers
-from .figures import ACCENT, ALARM, INK, plot_axes
-from .words import uniform
+from ...conventions import OUTLIER_SCORE, thickness_outliers
+from ..words import uniform
+from .plots import ACCENT, ALARM, INK, plot_axes
 
 # Told apart by colour-blind readers, and by their dashes in grey.
 CURVE_STYLES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))

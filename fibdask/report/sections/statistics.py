@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..conventions import recorded_steps, require
-from ..statistics import statistics_warnings
-from .figures import correlation_curves, embedded, fraction_profile
-from .markup import Section, card, paragraph, picture, table
-from .slices import geometry
-from .stages import voxel_size
-from .words import count, duration, mean_and_spread, memory, number
+from ...conventions import recorded_steps, require
+from ...statistics import statistics_warnings
+from ..figures.plots import correlation_curves, embedded, fraction_profile
+from ..figures.slices import geometry
+from ..markup import Section, card, paragraph, picture, table
+from ..words import count, duration, mean_and_spread, memory, number
+from .slices import voxel_size
 
 _STATISTICS = {
     "two_point_correlation": "two-point correlation",

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from ..conventions import axis_spacing
+from ...conventions import axis_spacing
 
 PIXELS = 640  # of the longest edge of a view
 VIEWS = {"xy": ("y", "x"), "xz": ("z", "x"), "yz": ("z", "y")}

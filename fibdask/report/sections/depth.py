@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from ..conventions import (
+from ...conventions import (
     OUTLIER_SCORE,
     THINNEST,
     is_regular,
@@ -13,13 +13,13 @@ from ..conventions import (
     thickness_outliers,
     thin_share,
 )
-from ..inpaint import gap_distance
-from ..thickness import compare_slice_thickness
-from .depth_figures import depth_trace, distance_trace, drift_trace, pair_quality, thickness_trace
-from .figures import embedded
-from .markup import Section, paragraph, picture, table
-from .stages import is_placed
-from .words import count, mean_and_spread, number, uniform
+from ...inpaint import gap_distance
+from ...thickness import compare_slice_thickness
+from ..figures.depth import depth_trace, distance_trace, drift_trace, pair_quality, thickness_trace
+from ..figures.plots import embedded
+from ..markup import Section, paragraph, picture, table
+from ..words import count, mean_and_spread, number, uniform
+from .slices import is_placed
 
 _OUTLIERS = f"|z-score| > {OUTLIER_SCORE}"
 _HEAD = (

@@ -10,8 +10,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from .depth_figures import CURVE_STYLES
-from .figures import ALARM, INK, draw_scale_bar, plot_axes
+from .depth import CURVE_STYLES
+from .plots import ALARM, INK, draw_scale_bar, plot_axes
 from .slices import PORE, SOLID, Geometry
 
 # Told apart by colour-blind readers: after Okabe and Ito, dark enough for thin lines.

@@ -17,8 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..blocks import Monitor, StageReport, format_bytes
-from .shown import one_line
+from ...blocks import Monitor, StageReport, format_bytes
+from ..shown import one_line
 
 LOGGER = logging.getLogger("fibdask")
 

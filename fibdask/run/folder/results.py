@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..blocks import Execution, Reduction, count_blocks, origin
-from ..conventions import StackReadError
-from ..io import open_stack
-from ..io.metadata import check_store, seal_store
-from ..io.store import raise_failures
-from ..report import write_report
-from .estimates import ESTIMATES
-from .folder import PARTIAL, REPORT, RunFolder
-from .stages import ESTIMATE, STATISTICS, STORES, STRUCTURE
+from ...blocks import Execution, Reduction, count_blocks, origin
+from ...conventions import StackReadError
+from ...io import open_stack
+from ...io.metadata import check_store, seal_store
+from ...io.store import raise_failures
+from ...report import write_report
+from ..stages import IMPORT, SIMULATE, STATISTICS, STRUCTURE, estimate_stores, stack_stores, titles
+from .run_folder import PARTIAL, REPORT, RunFolder
 
 
 def compute_results(lazy: xr.Dataset, execution: Execution) -> xr.Dataset:
@@ -61,15 +60,15 @@ def store_results(results: xr.Dataset, folder: RunFolder, name: str) -> None:
 def reopen(folder: RunFolder) -> tuple[dict[str, xr.Dataset], xr.Dataset | None]:
     """Open what a run has stored, as far as it came: its stacks in order, and its statistics."""
     done = done_stores(folder.read())
-    stacks = {name: open_stack(folder.store(name)) for name in done if name in STORES}
+    stacks = {name: open_stack(folder.store(name)) for name in done if name in stack_stores()}
     return stacks, _reopened(folder, STATISTICS) if STATISTICS in done else None
 
 
 def reopen_estimates(folder: RunFolder) -> dict[str, xr.Dataset]:
     """Open the numbers that a run has estimated of its slices, by stage."""
     done = done_stores(folder.read())
-    names = [name for name in ESTIMATES if f"{name}{ESTIMATE}" in done]
-    return {name: _reopened(folder, f"{name}{ESTIMATE}") for name in names}
+    stores = estimate_stores().items()
+    return {stage: _reopened(folder, store) for stage, store in stores if store in done}
 
 
 def _reopened(folder: RunFolder, name: str) -> xr.Dataset:
@@ -100,7 +99,7 @@ def final_stack(folder: RunFolder) -> xr.Dataset:
     if summary["state"] != "done":
         msg = f"the run in {folder.path} is {summary['state']}, not done; run it again to finish it"
         raise StackReadError(msg)
-    stacks = [name for name in done_stores(summary) if name in STORES]
+    stacks = [name for name in done_stores(summary) if name in stack_stores()]
     if not stacks:
         msg = f"the run in {folder.path} made no stack of its own; give the stack that it read"
         raise StackReadError(msg)
@@ -115,9 +114,12 @@ def report_run(
 ) -> Path:
     """Write the report of a run."""
     summary = folder.summary or folder.read()
+    # A structure is no stage of the images that are made of it, wherever it comes from.
+    hidden = (STRUCTURE, IMPORT) if SIMULATE in stacks else (STRUCTURE,)
     return write_report(
         folder.path / REPORT,
-        stages={name: stack for name, stack in stacks.items() if name != STRUCTURE},
+        stages={name: stack for name, stack in stacks.items() if name not in hidden},
+        titles=titles(),
         estimates=estimates,
         statistics=statistics,
         summary=summary,

@@ -6,9 +6,9 @@ from typing import Any
 
 import xarray as xr
 
-from ..conventions import RecipeError
-from ..io import open_stack, read_images
-from ..io.metadata import is_store
+from ...conventions import RecipeError
+from ...io import open_stack, read_images
+from ...io.metadata import is_store
 
 
 def read_input(
@@ -26,8 +26,30 @@ def read_input(
 ) -> xr.Dataset:
     """Open a stored stack, or read images as `read_images` does.
 
-    `voltages` maps kV to sources where there are several. `assumed` names the values among the
-    keys that nobody measured; the report marks them.
+    It takes as many parameters as the table [input] has keys, which its signature defines.
+
+    Parameters
+    ----------
+    path
+        A store, or images: a folder, a file, or a pattern such as "slices/*.tif".
+    voltages
+        Where there are several: a table of accelerating voltages in kV and sources of images.
+    voltage
+        Accelerating voltage in kV of the images at `path`.
+    pixel_size
+        Of images in nm, or that along y and along x.
+    slice_thickness
+        Of images in nm.
+    z
+        Depths of images in nm, or a CSV file of depths or thicknesses.
+    detector
+        Name or number of the detector, of a file that holds several.
+    dataset
+        Of an HDF5 file that holds several.
+    crop
+        Pixels to keep, by axis: `x = [100, 900]`.
+    assumed
+        Names of the keys whose values nobody measured; the report marks them.
     """
     if (path is None) == (voltages is None):
         msg = "[input] needs either path or voltages (a table of kV = source)"

@@ -10,16 +10,16 @@ from typing import Any
 
 import xarray as xr
 
-from ..blocks import Execution, StageReport, check_budget, current_client, worker_limits
-from ..conventions import known_planes
-from ..statistics import (
+from ...blocks import Execution, StageReport, check_budget, current_client, worker_limits
+from ...conventions import known_planes
+from ...statistics import (
     connected_fraction,
     percolates,
     phase_statistics,
     specific_surface_area,
     statistics_warnings,
 )
-from ..statistics.connectivity import connectivity_forecast
+from ...statistics.connectivity import connectivity_forecast
 from .progress import RunMonitor
 from .results import compute_results
 
