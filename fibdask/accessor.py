@@ -38,6 +38,8 @@ class StackAccessor:
     """Stages and statistics of a stack.
 
     Statistics measure `phase`; `segmentation_errors` compares it with `true_phase`.
+    Type checkers take `stack.fib` for anything, as xarray lets them: in code that is to be checked,
+    `StackAccessor(stack)` is the same, with the types of the functions.
 
     Examples
     --------

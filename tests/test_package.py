@@ -1,9 +1,14 @@
 """What must be true of the package as a whole."""
 
 import ast
+import inspect
+import os
+import pydoc
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,7 @@ import pytest
 import fibdask
 
 ROOT = Path(fibdask.__file__).parent
+STUB = ROOT / "__init__.pyi"
 # Lowest first: a package imports only those to its left; stages do not import one another.
 LAYERS = ["compiling", "conventions", "blocks", "stage", "learn", "report", "run"]
 STAGES = ["io", "align", "segment", "thickness", "inpaint", "statistics", "simulate"]
@@ -55,10 +61,79 @@ def test_imports__keep_the_contract(file):
             assert other == package or _layer(other) < _layer(package), name
 
 
-def test_all__is_sorted_and_complete():
-    assert fibdask.__all__ == sorted(fibdask.__all__)
-    assert all(getattr(fibdask, name) is not None for name in fibdask.__all__)
-    assert set(fibdask.__all__) == set(fibdask._PACKAGE_OF)
+def test_all__holds_each_name_of_the_stub_once():
+    imports = [n for n in ast.parse(STUB.read_text()).body if isinstance(n, ast.ImportFrom)]
+    names = [(alias.name, alias.asname) for line in imports for alias in line.names]
+    assert all(name == exported for name, exported in names)  # else checkers hide it
+    assert sorted(name for name, _ in names) == fibdask.__all__
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", fibdask.__all__)
+def test_public_names__are_documented_where_they_are_completed(name):
+    value = getattr(fibdask, name)
+    assert value.__name__ == name
+    assert inspect.getdoc(value)
+    assert name in dir(fibdask)
+
+
+def test_public_names__an_unknown_one_is_none():
+    assert not hasattr(fibdask, "open_stak")
+    assert fibdask.__version__ == version("fibdask")
+
+
+def test_public_names__have_the_help_and_the_signature_of_functions():
+    assert "method" in inspect.signature(fibdask.segment_phases).parameters
+    shown = pydoc.plain(pydoc.render_doc(fibdask.segment_phases))
+    assert shown.startswith("Python Library Documentation: function segment_phases in")
+
+
+USES = """
+import fibdask
+from fibdask.accessor import StackAccessor
+
+stack = fibdask.open_stack("gold.zarr")
+fibdask.segment_phases(stack, method="otsu")
+StackAccessor(stack).segment_phases(method="otsu")
+fibdask.segment_phases(3, metod="x")
+StackAccessor(stack).segment_phases(metod="x")
+StackAccessor(stack).lineal_path(max_lag="3")
+fibdask.open_stak("gold.zarr")
+StackAccessor(stack).segment_phase()
+"""
+FAULTS = [
+    (8, 'Unexpected keyword argument "metod" for "segment_phases"'),
+    (8, 'Argument 1 to "segment_phases" has incompatible type "int"; expected "Dataset"'),
+    (9, 'Unexpected keyword argument "metod"'),
+    (10, 'Argument "max_lag" has incompatible type "str"; expected "int"'),
+    (11, 'Module has no attribute "open_stak"'),
+    (12, '"StackAccessor" has no attribute "segment_phase"'),
+]
+
+
+@pytest.mark.slow
+def test_public_names__a_type_checker_finds_the_faults_of_a_script(tmp_path, request):
+    (tmp_path / "uses.py").write_text(USES)
+    # A cache that stays: checking what xarray and numpy are takes most of a minute.
+    options = ["--strict", "--follow-imports=silent", "--no-error-summary", "--hide-error-context"]
+    options += ["--cache-dir", str(request.config.cache.mkdir("mypy"))]
+    command = [sys.executable, "-m", "mypy", *options, "uses.py"]
+    environment = os.environ | {"MYPYPATH": str(ROOT.parent)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    found = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert len(found) == len(FAULTS), done.stdout + done.stderr
+    for line, (number, fault) in zip(found, FAULTS, strict=True):
+        assert line.startswith(f"uses.py:{number}: error: {fault}"), line
+
+
+def test_package__ships_all_that_is_no_code():
+    settings = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())
+    patterns = settings["tool"]["setuptools"]["package-data"]["fibdask"]
+    shipped = {file for pattern in patterns for file in ROOT.glob(pattern)}
+    others = {f for f in ROOT.rglob("*") if f.is_file() and "__pycache__" not in f.parts}
+    assert {f for f in others if f.suffix != ".py"} == shipped
 
 
 def test_import__loads_nothing_heavy():

@@ -1,6 +1,7 @@
 """What a stack is: names, units, rules, errors, provenance."""
 
-from .choices import Intervals, chosen_region, voltage_index
+from .arguments import check_choice, check_not_negative, check_positive, check_seed, plain_number
+from .choices import Intervals, chosen_interval, chosen_region, voltage_index
 from .errors import (
     BlocksFailedError,
     ConventionError,
@@ -11,19 +12,25 @@ from .errors import (
     RecipeError,
     StackReadError,
 )
-from .filling import FILLED, covered_region, measured_slices, with_filled_share
-from .planes import inherit_inpainted, known_planes, mark_inpainted, recognise_inpainted
+from .planes import (
+    FILLED,
+    covered_region,
+    inherit_inpainted,
+    known_planes,
+    mark_inpainted,
+    measured_slices,
+    recognise_inpainted,
+    with_filled_share,
+)
+from .provenance import VERSION, plain_value, record_step, recorded_steps
 from .stack import (
-    VERSION,
     axis_spacing,
     build_stack,
+    check_spacing,
     finish_stack,
     is_regular,
+    known_spacing,
     phase_names,
-    plain_number,
-    plain_value,
-    record_step,
-    recorded_steps,
     require,
     require_phase,
 )
@@ -79,9 +86,15 @@ __all__ = [
     "attributes",
     "axis_spacing",
     "build_stack",
+    "check_choice",
+    "check_not_negative",
     "check_phase_values",
+    "check_positive",
+    "check_seed",
+    "check_spacing",
     "check_thickness",
     "check_z",
+    "chosen_interval",
     "chosen_region",
     "covered_region",
     "finish_stack",
@@ -89,6 +102,7 @@ __all__ = [
     "is_label",
     "is_regular",
     "known_planes",
+    "known_spacing",
     "mark_inpainted",
     "measured_slices",
     "other_unit",

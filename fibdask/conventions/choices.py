@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
+from .arguments import plain_number
 from .errors import ConventionError
 
 Intervals = Mapping[str, Sequence[int]]
@@ -22,10 +23,12 @@ def voltage_index(stack: xr.Dataset, voltage: float | None, name: str = "voltage
     voltages = stack["voltage"].values
     if voltage is None:
         return 0
-    matches = np.flatnonzero(np.isclose(voltages, voltage, rtol=1e-9, atol=0))
+    wanted = plain_number(voltage)
+    matches = np.flatnonzero(np.isclose(voltages, wanted, rtol=1e-9, atol=0))
     if not len(matches):
         known = ", ".join(f"{v:g}" for v in voltages)
-        msg = f"{name} must be one of the stack, {known} kV; got {voltage:g} kV"
+        found = repr(voltage) if np.isnan(wanted) else f"{wanted:g} kV"
+        msg = f"{name} must be one of the stack, {known} kV; got {found}"
         raise ConventionError(msg)
     return int(matches[0])
 
@@ -50,23 +53,51 @@ def chosen_region(
         If an axis is unknown, or an interval does not lie in the stack or is too short.
     """
     wanted = wanted or {}
-    if unknown := sorted(set(wanted) - set(default)):
+    if unknown := sorted(set(map(str, wanted)) - set(default)):
         msg = f"{name} has the axes {', '.join(default)}; got {unknown[0]!r}"
         raise ConventionError(msg)
-    region = {}
-    for axis, whole in default.items():
-        size = stack.sizes[axis]
-        pair = wanted.get(axis, whole)
-        if len(pair) != 2 or any(isinstance(end, float) and end % 1 for end in pair):
-            msg = f"{name} along {axis} must be two whole numbers (start, stop); got {pair}"
-            raise ConventionError(msg)
-        start, stop = pair
-        if not (start >= 0 and start + least <= stop <= size):
-            length = f", at least {least} apart," if least > 1 else ""
-            msg = (
-                f"{name} along {axis} must be (start, stop){length} with "
-                f"0 <= start < stop <= {size}; got ({start}, {stop})"
-            )
-            raise ConventionError(msg)
-        region[axis] = slice(int(start), int(stop))
-    return region
+    return {
+        axis: chosen_interval(
+            wanted.get(axis, whole), stack.sizes[axis], name=f"{name} along {axis}", least=least
+        )
+        for axis, whole in default.items()
+    }
+
+
+def chosen_interval(pair: Sequence[int], size: int, *, name: str, least: int = 1) -> slice:
+    """Return an interval of pixels, given as the first one and that after the last one.
+
+    Parameters
+    ----------
+    size
+        Of the axis that it must lie in.
+    name
+        Of the argument, for errors.
+    least
+        Length that it must have.
+
+    Raises
+    ------
+    ConventionError
+        If it is no pair of whole numbers, does not lie in the axis or is too short.
+    """
+    try:
+        start, stop = (_whole_number(end) for end in pair)
+    except (TypeError, ValueError):
+        msg = f"{name} must be two whole numbers (start, stop); got {pair!r}"
+        raise ConventionError(msg) from None
+    if not (start >= 0 and start + least <= stop <= size):
+        length = f", at least {least} apart," if least > 1 else ""
+        msg = (
+            f"{name} must be (start, stop){length} with "
+            f"0 <= start < stop <= {size}; got ({start}, {stop})"
+        )
+        raise ConventionError(msg)
+    return slice(start, stop)
+
+
+def _whole_number(value: object) -> int:
+    number = plain_number(value)
+    if number % 1:  # also of NaN
+        raise ValueError
+    return int(number)

@@ -1,15 +1,29 @@
-"""Which planes of a volume hold data: those that were measured, and those that were filled."""
+"""Which planes of a volume hold data, and which pixels of aligned slices do.
 
-from collections.abc import Iterable
+A plane is `measured`, or `inpainted` for the volumes that were filled there; of a slice that was
+moved, `filled_share` says which share of its pixels no raw pixel falls on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 
-from .filling import measured_slices
-from .stack import recorded_steps
+from .errors import ConventionError
+from .provenance import recorded_steps
 from .variables import VOLUMES, attributes
 
-_FILLED = "variables"  # attribute of `inpainted`: the names of the volumes that are filled there
+FILLED = "filled_share"
+_IN_PLANE = ("y", "x")
+_VOLUMES = "variables"  # attribute of `inpainted`: the names of the volumes that are filled there
+
+
+def measured_slices(stack: xr.Dataset | xr.DataArray) -> np.ndarray:
+    """Return which planes (z) are measured, bool: all, if nothing says otherwise."""
+    if "measured" not in stack.coords:
+        return np.ones(stack.sizes["z"], bool)
+    measured: np.ndarray = stack["measured"].values
+    return measured
 
 
 def known_planes(volume: xr.DataArray) -> np.ndarray:
@@ -28,7 +42,7 @@ def _filled_volumes(stack: xr.Dataset | xr.DataArray) -> list[str]:
     """Return the names of the volumes that are filled where `inpainted` is True."""
     if "inpainted" not in stack.coords:
         return []
-    return list(np.atleast_1d(stack["inpainted"].attrs.get(_FILLED, [])))
+    return list(np.atleast_1d(stack["inpainted"].attrs.get(_VOLUMES, [])))
 
 
 def mark_inpainted(stack: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
@@ -37,7 +51,7 @@ def mark_inpainted(stack: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
     filled = set(names)
     if "inpainted" in stack.coords and np.array_equal(gaps, stack["inpainted"].values):
         filled |= set(_filled_volumes(stack))
-    attrs = attributes("inpainted") | {_FILLED: sorted(filled)}
+    attrs = attributes("inpainted") | {_VOLUMES: sorted(filled)}
     return stack.assign_coords(inpainted=("z", gaps, attrs))
 
 
@@ -48,7 +62,7 @@ def inherit_inpainted(stack: xr.Dataset, name: str, source: str) -> xr.Dataset:
     filled = set(_filled_volumes(stack))
     filled = filled | {name} if source in filled else filled - {name}
     inpainted = stack["inpainted"].variable
-    attrs = inpainted.attrs | {_FILLED: sorted(filled)}
+    attrs = inpainted.attrs | {_VOLUMES: sorted(filled)}
     return stack.assign_coords(inpainted=("z", inpainted.values, attrs))
 
 
@@ -66,3 +80,53 @@ def recognise_inpainted(stack: xr.Dataset) -> xr.Dataset:
         elif record["step"] == "segment_phases":
             filled = filled | {"phase"} if "intensity" in filled else filled - {"phase"}
     return mark_inpainted(stack, filled & set(map(str, stack.variables))) if filled else stack
+
+
+def with_filled_share(
+    stack: xr.Dataset, share: np.ndarray, covered: Mapping[str, slice]
+) -> xr.Dataset:
+    """Note the share of filled pixels (z) of slices, and what all measured slices cover.
+
+    That is kept as the first and last place in nm along y and x, which holds whatever is cut
+    off the stack later. `covered` are rows and columns of the stack.
+    """
+    attrs = attributes(FILLED)
+    for axis, part in covered.items():
+        places = stack[axis].values[part]
+        attrs[f"covered_{axis}"] = [float(places[0]), float(places[-1])] if len(places) else []
+    return stack.assign_coords({FILLED: ("z", share, attrs)})
+
+
+def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
+    """Return the rows and columns (y, x) of a stack that no measured slice has filled pixels in.
+
+    Raises
+    ------
+    ConventionError
+        If slices have filled pixels, and where these are is not known, or leaves nothing.
+    """
+    region = {axis: slice(0, stack.sizes[axis]) for axis in _IN_PLANE}
+    if FILLED not in stack.coords:
+        return region
+    share = np.where(measured_slices(stack), stack[FILLED].values, 0)
+    if not (share > 0).any():
+        return region
+    k = int(np.argmax(share))
+    for axis in _IN_PLANE:
+        region[axis] = _between(stack[axis].values, stack[FILLED].attrs.get(f"covered_{axis}"))
+        if region[axis].start >= region[axis].stop:
+            msg = (
+                f"pixels that no raw pixel falls on must not be counted; slice {k} has "
+                f"{100 * share[k]:.3g} % of them, and no part of the images along {axis} is known "
+                "to be covered by every slice; align with outside='crop'"
+            )
+            raise ConventionError(msg)
+    return region
+
+
+def _between(places: np.ndarray, ends: Sequence[float] | None) -> slice:
+    """Return the part of increasing places from a first to a last; nothing without these."""
+    if ends is None or len(ends) != 2:
+        return slice(0, 0)
+    start = np.searchsorted(places, ends[0])
+    return slice(int(start), int(np.searchsorted(places, ends[1], side="right")))

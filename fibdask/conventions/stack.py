@@ -1,19 +1,17 @@
-"""Build stacks, read their geometry, and keep their derived variables and provenance true."""
+"""Build stacks, read their geometry, and keep their derived variables true."""
 
-import json
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from .arguments import check_positive, plain_number
 from .errors import ConventionError
-from .filling import FILLED
+from .planes import FILLED
 from .validation import check_axes, check_even, check_z, validate_stack
 from .variables import AXES, DIMENSIONS, PHASES, VARIABLES, attributes
 
-VERSION = version("fibdask")
 _OF_PLANES = ("measured", "inpainted", FILLED)  # coordinates, so that volumes carry them along
 _NEED_UNITS = ("voltage", "z", "y", "x", "slice_thickness")
 
@@ -175,6 +173,23 @@ def axis_spacing(array: xr.Dataset | xr.DataArray, axis: str) -> float:
     return float((values[-1] - values[0]) / (len(values) - 1))
 
 
+def known_spacing(array: xr.Dataset | xr.DataArray, axis: str) -> float:
+    """Return the even spacing of an axis in nm; 1 where a single plane does not tell it."""
+    spacing = axis_spacing(array, axis)
+    return spacing if np.isfinite(spacing) else 1.0
+
+
+def check_spacing(array: xr.Dataset | xr.DataArray, axis: str) -> float:
+    """Return the even spacing of an axis in nm, which must be known.
+
+    Raises
+    ------
+    ConventionError
+        If the axis is not evenly spaced, or a single plane does not tell its spacing.
+    """
+    return check_positive(f"spacing of {axis}", axis_spacing(array, axis), "nm")
+
+
 def is_regular(stack: xr.Dataset | xr.DataArray) -> bool:
     """Tell whether z is evenly spaced."""
     try:
@@ -182,45 +197,6 @@ def is_regular(stack: xr.Dataset | xr.DataArray) -> bool:
     except ConventionError:
         return False
     return True
-
-
-def record_step(
-    stack: xr.Dataset, name: str, parameters: Mapping[str, Any], fingerprint: str = ""
-) -> xr.Dataset:
-    """Append one provenance record (JSON) to the attributes of a stack."""
-    record = {
-        "step": name,
-        "parameters": dict(parameters),
-        "version": VERSION,
-        "input_fingerprint": fingerprint,
-    }
-    text = json.dumps(record, default=plain_value)
-    return stack.assign_attrs(provenance=[*stack.attrs.get("provenance", []), text])
-
-
-def recorded_steps(stack: xr.Dataset) -> list[dict[str, Any]]:
-    """Return the provenance records of the steps that made a stack."""
-    records = stack.attrs.get("provenance", [])
-    return [json.loads(r) for r in ([records] if isinstance(records, str) else records)]
-
-
-def plain_value(value: Any) -> Any:
-    """Turn a value into what JSON knows."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    return str(value)
-
-
-def plain_number(value: Any) -> float:
-    """Return a number that a user gave; NaN for what is none, such as text."""
-    if isinstance(value, str | bytes | bool | np.bool_):
-        return np.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return np.nan
 
 
 def phase_names(stack: xr.Dataset) -> list[str]:

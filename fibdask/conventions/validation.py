@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from .errors import ConventionError
-from .filling import FILLED, measured_slices
+from .planes import FILLED, measured_slices
 from .variables import (
     COORDINATES,
     DIMENSIONS,

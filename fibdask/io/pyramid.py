@@ -8,7 +8,15 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import BLOCK_BYTES, Region, default_block, lengths, map_blocks
-from ..conventions import AXES, axis_spacing, build_stack, is_label, value_range, volume_names
+from ..conventions import (
+    AXES,
+    axis_spacing,
+    build_stack,
+    is_label,
+    known_spacing,
+    value_range,
+    volume_names,
+)
 from ._kernels import halve_mean, halve_mode
 
 LEVEL_NAME = "scale{}"
@@ -144,10 +152,7 @@ def multiscale(name: str, levels: Sequence[xr.Dataset], paths: Sequence[str]) ->
 
 
 def _step(level: xr.Dataset, dim: str) -> float:
-    if dim not in AXES:
-        return 1.0
-    spacing = axis_spacing(level, dim)
-    return spacing if np.isfinite(spacing) else 1.0
+    return known_spacing(level, dim) if dim in AXES else 1.0
 
 
 def _start(level: xr.Dataset, dim: str) -> float:

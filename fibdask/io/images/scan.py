@@ -5,14 +5,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..conventions import ConventionError, StackReadError
+import numpy as np
+
+from ...conventions import ConventionError, StackReadError
 from .depth import Slices
 from .files import Paths, Series, find_series, format_of, missing_numbers
-from .formats import Decoder, Layout, Pillow, Tiff, reading
+from .formats import Decoder, Layout, reading
+from .hdf5 import Hdf5
 from .headers import Conflict, Header, Sourced, agree, complete, make_header, show
 from .janelia import Dat
+from .pillow import Pillow
+from .tiff import Tiff
 from .vendor import atlas_header
-from .volumes import Hdf5, Mrc, Npy
+from .volumes import Mrc, Npy
 
 _VARIATION_RTOL = 1e-3  # between slices, where voltages read back with noise
 _THICKNESS = "slice_thickness_nm"
@@ -121,10 +126,13 @@ def scan_voltages(
 
 def _kilovolts(voltage: Any) -> float:
     try:
-        return float(voltage)
+        number = float(voltage)  # also of a text, as the keys of tables are
     except (TypeError, ValueError):
+        number = np.nan
+    if np.isnan(number) or isinstance(voltage, bool | np.bool_):
         msg = f"voltage must be a number of kV; got {voltage!r}"
-        raise ConventionError(msg) from None
+        raise ConventionError(msg)
+    return number
 
 
 def _decoder(name: str, options: Options) -> Decoder:

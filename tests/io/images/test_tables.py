@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
-from fibdask.io.read import read_images
-from fibdask.io.tables import check_steps, read_z_table
-from tests.naive_io import grey_volume, taken, write_slices
+from fibdask.io.images.read import read_images
+from fibdask.io.images.tables import check_steps, read_z_table
+from tests.io.naive import grey_volume, taken, write_slices
 
 GIVEN = {"voltage": 2.0, "pixel_size": 4.0}
 

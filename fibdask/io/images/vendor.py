@@ -12,7 +12,7 @@ import numpy as np
 from defusedxml import ElementTree
 from tifffile import TiffFile, TiffPage
 
-from ..conventions import StackReadError
+from ...conventions import StackReadError
 from .headers import (
     Conflict,
     Header,

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from fibdask.conventions import FibdaskWarning
-from fibdask.io.read import read_images
-from fibdask.io.tables import read_z_table
-from fibdask.io.vendor import atlas_header
-from tests.naive_io import taken
+from fibdask.io.images.read import read_images
+from fibdask.io.images.tables import read_z_table
+from fibdask.io.images.vendor import atlas_header
+from tests.io.naive import taken
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is absent")
 

@@ -3,19 +3,20 @@
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from operator import index
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ..blocks import fingerprint, from_source
-from ..conventions import (
+from ...blocks import fingerprint, from_source
+from ...conventions import (
     ConventionError,
     FibdaskWarning,
     StackReadError,
     build_stack,
+    chosen_interval,
+    plain_number,
     record_step,
 )
 from .depth import Depths, ThicknessArgument, ZArgument, find_depths, names_against
@@ -168,7 +169,7 @@ def _pixel_size(given: PixelSize, parts: Sequence[Part]) -> Sourced:
 
 
 def _checked_size(given: Any) -> tuple[float, float]:
-    sizes = [positive(size) for size in np.ravel(np.asarray(given, dtype=object))]
+    sizes = [positive(plain_number(size)) for size in np.ravel(np.asarray(given, dtype=object))]
     if len(sizes) == 1:
         sizes *= 2
     if len(sizes) != 2 or sizes[0] is None or sizes[1] is None:
@@ -184,21 +185,11 @@ def _window(crop: Crop, part: Part) -> tuple[slice, slice]:
     if unknown:
         msg = f"crop has the axes y and x; got {', '.join(unknown)}"
         raise ConventionError(msg)
-    kept = []
-    for axis, length in lengths.items():
-        bounds = (crop or {}).get(axis, (0, length))
-        try:
-            start, stop = (index(bound) for bound in bounds)
-        except (TypeError, ValueError):
-            start, stop = -1, -1
-        if not 0 <= start < stop <= length:
-            msg = (
-                f"crop along {axis} must be (start, stop) with 0 <= start < stop <= {length}, "
-                f"the size of the images; got {bounds!r}"
-            )
-            raise ConventionError(msg)
-        kept.append(slice(start, stop))
-    return kept[0], kept[1]
+    rows, columns = (
+        chosen_interval((crop or {}).get(axis, (0, length)), length, name=f"crop along {axis}")
+        for axis, length in lengths.items()
+    )
+    return rows, columns
 
 
 def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:

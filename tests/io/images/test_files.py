@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fibdask.conventions import StackReadError
-from fibdask.io.files import find_series, missing_numbers
+from fibdask.io.images.files import find_series, missing_numbers
 
 
 def touch(folder, *names):

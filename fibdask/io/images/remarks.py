@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..blocks import BLOCK_BYTES, format_bytes
-from ..conventions import other_unit
+from ...blocks import BLOCK_BYTES, format_bytes
+from ...conventions import other_unit
 from .files import missing_numbers
 from .headers import Conflict, Sourced, agree, show
 from .scan import Part

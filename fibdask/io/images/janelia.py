@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..conventions import ConventionError
+from ...conventions import ConventionError
 from .formats import Layout
 from .headers import Header, Sourced, disagreement, make_header, numbers, pair, positive, sourced
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ..conventions import StackReadError
+from ...conventions import StackReadError
 from .names import Column, choose, contradiction, is_doubtful, other_count, read_columns
 
 SLICE_FORMATS = {

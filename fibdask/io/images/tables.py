@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..conventions import (
+from ...conventions import (
     MANY_THIN,
     THICKEST,
     THINNEST,

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fibdask.conventions import FibdaskWarning, StackReadError
-from fibdask.io.headers import Header, complete, make_header
-from fibdask.io.read import read_images
-from fibdask.io.vendor import atlas_header, fei_header, openfibsem_header, tescan_header
-from fibdask.io.zeiss import zeiss_header
-from tests.naive_io import grey_volume, taken, write_slices
+from fibdask.io.images.headers import Header, complete, make_header
+from fibdask.io.images.read import read_images
+from fibdask.io.images.vendor import atlas_header, fei_header, openfibsem_header, tescan_header
+from fibdask.io.images.zeiss import zeiss_header
+from tests.io.naive import grey_volume, taken, write_slices
 
 ATLAS = """<?xml version="1.0"?><ATLAS3D-Setup><Settings>
 <KeyFrame><FibicsRasterInfo><PixelSizeX>0.02</PixelSizeX></FibicsRasterInfo></KeyFrame>

@@ -22,8 +22,8 @@ from fibdask.conventions import (
     recorded_steps,
     validate_stack,
 )
-from fibdask.io.read import read_images
-from tests.naive_io import grey_volume, naive_gap_positions, taken, write_dat, write_slices
+from fibdask.io.images.read import read_images
+from tests.io.naive import grey_volume, naive_gap_positions, taken, write_dat, write_slices
 
 GIVEN = {"voltage": 2.0, "pixel_size": (4.0, 5.0), "slice_thickness": 10.0}
 
@@ -138,9 +138,15 @@ def test_read_images__says_which_argument_to_give(tmp_path, name):
     [
         ("voltage", -1, "-1 kV"),
         ("voltage", "high", "'high'"),
+        ("voltage", True, "number of kV; got True"),
+        ("pixel_size", True, "got True"),
+        ("pixel_size", (True, 2), r"got \(True, 2\)"),
+        ("slice_thickness", True, "numbers of nm; got True"),
+        ("slice_thickness", [True, 2.0], r"numbers of nm; got \[True, 2.0\]"),
+        ("crop", {"y": (True, 2)}, r"two whole numbers \(start, stop\); got \(True, 2\)"),
         ("pixel_size", 0, "got 0"),
         ("pixel_size", (1, 2, 3), r"got \(1, 2, 3\)"),
-        ("crop", {"y": (2, 9)}, r"<= 3, .* got \(2, 9\)"),
+        ("crop", {"y": (2, 9)}, r"<= 3; got \(2, 9\)"),
         ("crop", {"z": (0, 1)}, "got z"),
         ("slice_thickness", "ten", "got 'ten'"),
         ("dataset", "a", "'a' with PNG"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..conventions import (
+from ...conventions import (
     THICKEST,
     THINNEST,
     ConventionError,
@@ -115,8 +115,12 @@ def _nominal(z: np.ndarray, header: Header) -> float:
 
 
 def _floats(name: str, values: Any) -> np.ndarray:
+    given = np.asarray(values, object)
+    if any(isinstance(value, bool | np.bool_ | str) for value in given.flat):
+        msg = f"{name} must be numbers of nm; got {values!r}"
+        raise ConventionError(msg)
     try:
-        return np.asarray(values, np.float64)
+        return given.astype(np.float64)
     except (TypeError, ValueError):
         msg = f"{name} must be numbers of nm; got {values!r}"
         raise ConventionError(msg) from None

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import BLOCK_BYTES, INNER_CHUNK, Region, Source, Values, fit_block, lengths, shift
-from ..conventions import StackReadError
+from ...blocks import BLOCK_BYTES, INNER_CHUNK, Region, Source, Values, fit_block, lengths, shift
+from ...conventions import StackReadError
 from .formats import Decoder, reading
 
 _SLICES = 16  # blocks hold a multiple of this many slices where more of them fit

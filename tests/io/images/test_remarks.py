@@ -6,8 +6,8 @@ import pytest
 import tifffile
 
 from fibdask.conventions import FibdaskWarning, StackReadError
-from fibdask.io.read import read_images
-from tests.naive_io import grey_volume, taken, write_dat, write_slices
+from fibdask.io.images.read import read_images
+from tests.io.naive import grey_volume, taken, write_dat, write_slices
 
 
 def fei_text(volts=2000, metres=1e-8, detector="TLD", optics=""):

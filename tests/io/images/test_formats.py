@@ -11,9 +11,10 @@ import tifffile
 from PIL import Image
 
 from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
-from fibdask.io.formats import Tiff, to_grey
-from fibdask.io.read import read_images
-from tests.naive_io import grey_volume, taken, write_dat
+from fibdask.io.images.formats import to_grey
+from fibdask.io.images.read import read_images
+from fibdask.io.images.tiff import Tiff
+from tests.io.naive import grey_volume, taken, write_dat
 
 GIVEN = {"voltage": 2.0, "pixel_size": 4.0, "slice_thickness": 10.0}
 

@@ -1,0 +1,66 @@
+"""Arguments that functions share: one of several words, numbers within bounds, seeds."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .errors import ConventionError
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Check that an argument is one of several words.
+
+    Raises
+    ------
+    ConventionError
+        Naming the argument, the words and what was given.
+    """
+    known = list(choices)
+    if not (isinstance(value, str) and value in known):
+        msg = f"{name} must be one of {', '.join(known)}; got {value!r}"
+        raise ConventionError(msg)
+
+
+def check_positive(name: str, value: object, unit: str = "") -> float:
+    """Return a number that must be finite and above zero."""
+    number = plain_number(value)
+    if not 0 < number < np.inf:
+        msg = f"{name} must be finite and > 0{_unit(unit)}; got {_shown(value)}{_unit(unit)}"
+        raise ConventionError(msg)
+    return number
+
+
+def check_not_negative(name: str, value: object, unit: str = "") -> float:
+    """Return a number that must be finite and may be zero."""
+    number = plain_number(value)
+    if not 0 <= number < np.inf:
+        msg = f"{name} must be finite and >= 0{_unit(unit)}; got {_shown(value)}{_unit(unit)}"
+        raise ConventionError(msg)
+    return number
+
+
+def check_seed(seed: object) -> int:
+    """Return a seed of random numbers, which must be a whole number of at least zero."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        msg = f"seed must be a whole number >= 0; got {seed!r}"
+        raise ConventionError(msg)
+    return int(seed)
+
+
+def plain_number(value: Any) -> float:
+    """Return a number that a user gave; NaN for what is none, such as text or True."""
+    if isinstance(value, str | bytes | bool | np.bool_):
+        return np.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def _shown(value: object) -> str:
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def _unit(unit: str) -> str:
+    return f" {unit}" if unit else ""

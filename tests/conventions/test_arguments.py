@@ -1,0 +1,55 @@
+"""Arguments that functions share."""
+
+import numpy as np
+import pytest
+
+from fibdask.conventions import (
+    ConventionError,
+    check_choice,
+    check_not_negative,
+    check_positive,
+    check_seed,
+    chosen_interval,
+)
+
+
+def test_check_choice__lists_the_words_that_there_are():
+    check_choice("method", "otsu", ("otsu", "kmeans"))
+    for wrong in ("ostu", None, 3, ["otsu"]):
+        with pytest.raises(ConventionError, match="method must be one of otsu, kmeans; got "):
+            check_choice("method", wrong, ("otsu", "kmeans"))
+
+
+@pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int64(2)])
+def test_check_positive__returns_the_number(value):
+    assert check_positive("width", value, "nm") == 2.0
+    assert type(check_positive("width", value)) is float
+
+
+@pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf, True, np.True_, "2", None, [2.0]])
+def test_check_positive__refuses_what_is_no_positive_number(value):
+    shown = value.item() if isinstance(value, np.generic) else value
+    with pytest.raises(ConventionError) as refusal:
+        check_positive("width", value, "nm")
+    assert str(refusal.value) == f"width must be finite and > 0 nm; got {shown!r} nm"
+
+
+def test_check_not_negative__admits_zero_only_besides():
+    assert check_not_negative("width", 0) == 0.0
+    for wrong in (-1e-9, np.nan, False):
+        with pytest.raises(ConventionError, match="width must be finite and >= 0; got "):
+            check_not_negative("width", wrong)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.0, True, "1", None])
+def test_check_seed__is_a_whole_number(seed):
+    assert check_seed(np.int64(3)) == 3
+    with pytest.raises(ConventionError, match="seed must be a whole number >= 0; got "):
+        check_seed(seed)
+
+
+@pytest.mark.parametrize("pair", [(0, True), (0, 2.5), (0,), 3, None, ("0", 2), (0, np.nan)])
+def test_chosen_interval__is_a_pair_of_whole_numbers(pair):
+    assert chosen_interval((np.int64(0), 2.0), 5, name="crop") == slice(0, 2)
+    with pytest.raises(ConventionError, match="crop must be two whole numbers"):
+        chosen_interval(pair, 5, name="crop")
