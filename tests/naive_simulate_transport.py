@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 from scipy import ndimage
 
-from fibdask.simulate._kernels_transport import ESCAPED, FLYING, accepted, event, launch
-from fibdask.simulate.elements import ELEMENTS
+from fibdask.simulate.electrons._kernels.transport import ESCAPED, FLYING, accepted, event, launch
+from fibdask.simulate.electrons.elements import ELEMENTS
 
 
 @njit

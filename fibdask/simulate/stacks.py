@@ -4,14 +4,14 @@ import numpy as np
 import xarray as xr
 
 from ..conventions import ConventionError, finish_stack, require
-from .artefacts import blur_edges
-from .displacements import add_shifts
-from .distortions import add_brightness_drift, add_curtaining
-from .elastic import Model
-from .images import EPOXY_GOLD, GAUSSIAN_STD, simulate_images
-from .levelled_waves import hierarchical_levelled_wave
-from .milling import mimic_milling
-from .structures import check_seed, split_history
+from .artefacts.brightness import add_brightness_drift, add_curtaining
+from .artefacts.noise import blur_edges
+from .artefacts.shifts import add_shifts
+from .electrons.elastic import Model
+from .images.imaging import EPOXY_GOLD, GAUSSIAN_STD, simulate_images
+from .structures.building import check_seed, split_history
+from .structures.levelled_waves import hierarchical_levelled_wave
+from .structures.milling import mimic_milling
 
 
 def simulate_structure(

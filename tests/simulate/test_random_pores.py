@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fibdask.conventions import ConventionError, require_phase
-from fibdask.simulate.noise import image_key
-from fibdask.simulate.random_pores import random_pores
+from fibdask.simulate.images.noise import image_key
+from fibdask.simulate.structures.random_pores import random_pores
 from tests.naive_simulate import mean_ligament_diameter, two_point_correlation
 from tests.naive_structures import BooleanModel, spheres_of_cell
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from fibdask.conventions import ConventionError, build_stack, require_phase
 from fibdask.io import open_stack, save_stack
 from fibdask.simulate import levelled_wave
-from fibdask.simulate.self_similar import _random_rotation, self_similar
+from fibdask.simulate.structures.self_similar import _random_rotation, self_similar
 from tests.naive_simulate import mean_ligament_diameter
 from tests.naive_structures import copied
 
