@@ -29,7 +29,7 @@ from fibdask.simulate.electrons._kernels.transport import (
 from fibdask.simulate.electrons.materials import MATERIALS
 from fibdask.simulate.electrons.records import LANES, Acceptance, Place
 from fibdask.simulate.electrons.transport import Illumination, Losses, pack_structure
-from tests.naive_simulate_transport import send_one_by_one
+from tests.simulate.naive_transport import send_one_by_one
 
 VOXEL = (2.5, 2.5, 2.5)
 PIXELS = 192

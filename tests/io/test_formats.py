@@ -13,7 +13,7 @@ from PIL import Image
 from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
 from fibdask.io.formats import Tiff, to_grey
 from fibdask.io.read import read_images
-from tests.naive_io import grey_volume, taken, write_dat
+from tests.io.naive import grey_volume, taken, write_dat
 
 GIVEN = {"voltage": 2.0, "pixel_size": 4.0, "slice_thickness": 10.0}
 

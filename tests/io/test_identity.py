@@ -11,7 +11,7 @@ from fibdask.blocks import origin
 from fibdask.conventions import StackReadError
 from fibdask.io.identity import _facts, identify
 from fibdask.io.read import read_images
-from tests.naive_io import grey_volume, write_slices
+from tests.io.naive import grey_volume, write_slices
 
 GIVEN = {"voltage": 2.0, "pixel_size": 4.0, "slice_thickness": 10.0}
 TIME = 1_700_000_000

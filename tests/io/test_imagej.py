@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fibdask.conventions import ConventionError, FibdaskWarning
 from fibdask.io.imagej import _pixel_width, ome_header
 from fibdask.io.read import read_images
-from tests.naive_io import grey_volume
+from tests.io.naive import grey_volume
 
 VOLUME = grey_volume((4, 5, 6))
 METRES = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3, "cm": 1e-2}

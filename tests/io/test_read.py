@@ -23,7 +23,7 @@ from fibdask.conventions import (
     validate_stack,
 )
 from fibdask.io.read import read_images
-from tests.naive_io import grey_volume, naive_gap_positions, taken, write_dat, write_slices
+from tests.io.naive import grey_volume, naive_gap_positions, taken, write_dat, write_slices
 
 GIVEN = {"voltage": 2.0, "pixel_size": (4.0, 5.0), "slice_thickness": 10.0}
 

@@ -11,7 +11,7 @@ from fibdask.conventions import FibdaskWarning
 from fibdask.io.read import read_images
 from fibdask.io.tables import read_z_table
 from fibdask.io.vendor import atlas_header
-from tests.naive_io import taken
+from tests.io.naive import taken
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

@@ -7,7 +7,7 @@ import tifffile
 
 from fibdask.conventions import FibdaskWarning, StackReadError
 from fibdask.io.read import read_images
-from tests.naive_io import grey_volume, taken, write_dat, write_slices
+from tests.io.naive import grey_volume, taken, write_dat, write_slices
 
 
 def fei_text(volts=2000, metres=1e-8, detector="TLD", optics=""):

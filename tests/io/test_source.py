@@ -15,7 +15,7 @@ from fibdask.io import open_stack
 from fibdask.io.read import read_images
 from fibdask.io.source import chunk_block, slice_block
 from fibdask.io.store import write_stack
-from tests.naive_io import grey_volume
+from tests.io.naive import grey_volume
 
 GIVEN = {"voltage": 2.0, "pixel_size": 4.0, "slice_thickness": 10.0}
 MIB = 2**20

@@ -6,7 +6,7 @@ import pytest
 from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
 from fibdask.io.read import read_images
 from fibdask.io.tables import check_steps, read_z_table
-from tests.naive_io import grey_volume, taken, write_slices
+from tests.io.naive import grey_volume, taken, write_slices
 
 GIVEN = {"voltage": 2.0, "pixel_size": 4.0}
 

@@ -14,7 +14,7 @@ from fibdask.io.headers import Header, complete, make_header
 from fibdask.io.read import read_images
 from fibdask.io.vendor import atlas_header, fei_header, openfibsem_header, tescan_header
 from fibdask.io.zeiss import zeiss_header
-from tests.naive_io import grey_volume, taken, write_slices
+from tests.io.naive import grey_volume, taken, write_slices
 
 ATLAS = """<?xml version="1.0"?><ATLAS3D-Setup><Settings>
 <KeyFrame><FibicsRasterInfo><PixelSizeX>0.02</PixelSizeX></FibicsRasterInfo></KeyFrame>

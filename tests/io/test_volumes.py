@@ -12,7 +12,7 @@ from mrcfile.dtypes import HEADER_DTYPE, get_ext_header_dtype
 from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
 from fibdask.io.formats import narrowed
 from fibdask.io.read import read_images
-from tests.naive_io import grey_volume
+from tests.io.naive import grey_volume
 
 GIVEN = {"voltage": 2.0, "pixel_size": 4.0, "slice_thickness": 10.0}
 VOLUME = grey_volume((4, 5, 6))

@@ -18,7 +18,7 @@ from fibdask.blocks import locked
 from fibdask.run.cli import main
 from fibdask.run.pipeline import Pipeline
 from fibdask.run.recipe import read_recipe
-from tests.naive_io import write_dat
+from tests.io.naive import write_dat
 from tests.run.helpers import fibdask
 
 RECIPE = """

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from fibdask import run_recipe
-from tests.naive_io import grey_volume, write_slices
+from tests.io.naive import grey_volume, write_slices
 from tests.run.helpers import fibdask, kill_tree, start, status, stored_bytes, write_recipe
 
 pytestmark = pytest.mark.cluster

@@ -3,7 +3,7 @@ import pytest
 
 from fibdask.simulate.artefacts._kernels import cubic_weights, mirrored
 from fibdask.simulate.artefacts.shifts import ShiftedImages, add_shifts
-from tests.naive_structures import keys_kernel, moved_image
+from tests.simulate.naive_structures import keys_kernel, moved_image
 from tests.simulate.test_distortions import make_stack
 
 

@@ -27,7 +27,7 @@ from fibdask.simulate.electrons.transport import (
     pack_structure,
     stopping_power,
 )
-from tests.naive_simulate_transport import (
+from tests.simulate.naive_transport import (
     atoms_of,
     distances_to_other_labels,
     send_one_by_one,

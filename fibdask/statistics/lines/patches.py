@@ -4,8 +4,8 @@ from operator import index
 
 import xarray as xr
 
-from ..conventions import ConventionError, require_phase
-from .cautions import phase_warnings
+from ...conventions import ConventionError, require_phase
+from ..cautions import phase_warnings
 from .correlation import diameter_quantity, lineal_path_quantity, two_point_quantity
 from .counting import Phase, count_lines
 from .isotropy import isotropy_quantities

@@ -5,7 +5,7 @@ from scipy import ndimage
 from scipy.integrate import quad
 from scipy.stats import poisson, truncnorm
 
-from tests.naive_simulate import GOLDEN, MASK, splitmix64
+from tests.simulate.naive import GOLDEN, MASK, splitmix64
 
 
 def hashed(key, number):

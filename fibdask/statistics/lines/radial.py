@@ -7,12 +7,12 @@ from typing import get_args
 import numpy as np
 import xarray as xr
 
-from ..conventions import AXES
+from ...conventions import AXES
+from ..masks import Mask
+from ._functions import Segments
 from .correlation import two_point_values
 from .counting import PairPhase, Quantity, count_lines, error_bars
 from .distances import common_distances, interpolated
-from .lines import Segments
-from .masks import Mask
 
 
 def radial_two_point_correlation(

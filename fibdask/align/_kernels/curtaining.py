@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import fft, ndimage
 
-from ..compiling import compiled
+from ...compiling import compiled
 
 _WINDOWS = 4  # in the length of the shortest stripe: half of the modes along y tell the noise
 _ASPECT = 8  # of stripes: half of a wave along y over a period along x

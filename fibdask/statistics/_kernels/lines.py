@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic, overload
 
-from ..compiling import compiled
+from ...compiling import compiled
 
 LANES = 64
 """Lines to a word."""

@@ -11,8 +11,8 @@ from functools import cached_property
 from itertools import accumulate
 from math import ceil, prod
 
-from ..blocks import Region
-from . import _kernels
+from ...blocks import Region
+from .._kernels import lines as _kernels
 from .sections import section_edges, section_slices
 
 COLUMN_BYTES = 64 * 2**20

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .bootstrap import unresampled
-from .cautions import phase_warnings
+from ..bootstrap import unresampled
+from ..cautions import phase_warnings
+from ..masks import Mask
+from ._functions import Segments
 from .correlation import diameter_values, lineal_path_values, two_point_values
 from .counting import Counting, Phase, Quantity, Statistic, count_lines, error_bars
 from .distances import common_distances, interpolated
-from .lines import Segments
-from .masks import Mask
 
 STATISTICS = ("two_point_correlation", "lineal_path", "ligament_diameter")
 COMPARED = ("", "_xy")

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..blocks import Region, lengths, voxels
-from ..conventions import check_phase_values
-from . import _kernels
+from ...blocks import Region, lengths, voxels
+from ...conventions import check_phase_values
+from .._kernels import lines as _kernels
+from ..masks import covering, mask_region
 from .columns import AxisColumns, Columns, Shape
-from .masks import covering, mask_region
 from .sections import section_edges, section_lengths
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..compiling import compiled
+from ...compiling import compiled
 
 _STEPS = 50  # of a fit
 _TOLERANCE = 1e-6  # pixels

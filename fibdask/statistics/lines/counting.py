@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import xarray as xr
 
-from ..blocks import reduce_blocks
-from ..conventions import AXES, ConventionError, axis_spacing, require_phase
-from .bootstrap import Bootstrap, unresampled
-from .lines import LineCounts, Segments
-from .masks import Mask, Masked, masked
+from ...blocks import reduce_blocks
+from ...conventions import AXES, ConventionError, axis_spacing, require_phase
+from ..bootstrap import Bootstrap, unresampled
+from ..masks import Mask, Masked, masked
+from ._functions import LineCounts, Segments
 
 Phase = Literal["solid", "pore"]
 PairPhase = Literal["solid", "pore", "cross"]

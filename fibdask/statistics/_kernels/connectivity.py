@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from ..compiling import compiled
+from ...compiling import compiled
 
 RANKS = {6: 1, 18: 2, 26: 3}
 """Neighbours of a voxel, and along how many axes at most they differ from it."""

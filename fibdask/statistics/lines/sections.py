@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ._kernels import LANES
+from .._kernels.lines import LANES
 
 SECTIONS = 4
 """Most sections along an axis."""

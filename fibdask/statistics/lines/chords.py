@@ -6,10 +6,10 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from ..conventions import AXES
+from ...conventions import AXES
+from ..masks import Mask
+from ._functions import LineCounts
 from .counting import Counting, Phase, count_lines
-from .lines import LineCounts
-from .masks import Mask
 
 
 def chord_length_distribution(

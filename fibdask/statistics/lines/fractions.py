@@ -3,10 +3,10 @@
 import numpy as np
 import xarray as xr
 
-from .bootstrap import shares
+from ..bootstrap import shares
+from ..masks import Mask
+from ._functions import Segments
 from .counting import Counting, Quantity, count_lines, error_bars
-from .lines import Segments
-from .masks import Mask
 
 _AXES = ("x",)  # any would do; slices stay together in one read along x
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..compiling import compiled
+from ...compiling import compiled
 
 Vector = tuple[float, float, float]
 Squares = tuple[np.ndarray, np.ndarray, np.ndarray]

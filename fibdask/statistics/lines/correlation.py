@@ -15,9 +15,11 @@ from typing import Literal, get_args
 import numpy as np
 import xarray as xr
 
-from ..conventions import AXES, ConventionError
-from .bootstrap import shares
-from .cautions import UNDECAYED, warn_of_undecayed
+from ...conventions import AXES, ConventionError
+from ..bootstrap import shares
+from ..cautions import UNDECAYED, warn_of_undecayed
+from ..masks import Mask
+from ._functions import Segments
 from .counting import (
     Counting,
     PairPhase,
@@ -28,8 +30,6 @@ from .counting import (
     error_bars,
 )
 from .distances import last_lag
-from .lines import Segments
-from .masks import Mask
 
 
 def two_point_correlation(

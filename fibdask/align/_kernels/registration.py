@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from ..compiling import compiled
+from ...compiling import compiled
 
 TAPER = 0.25  # part of a side that is faded in and out at either end
 NEAR = 3  # lags closer than this are one peak

@@ -7,7 +7,7 @@ offset of the row; their shares are its own, so that porosity is none of what is
 
 import numpy as np
 
-from ..compiling import compiled
+from ...compiling import compiled
 
 GREY_BINS = 256
 NEUTRAL = np.array([[1.0], [0.0]])  # gain, offset

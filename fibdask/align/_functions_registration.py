@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from .. import blocks
-from ._kernels_registration import (
+from ._kernels.registration import (
     NEAR,
     binned,
     centred,
