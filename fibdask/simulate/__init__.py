@@ -1,7 +1,9 @@
 """Structures of known truth, milled and imaged: stacks to train on and to test against."""
 
-from .artefacts.brightness import add_brightness_drift, add_curtaining
-from .artefacts.noise import add_noise, blur_edges
+from .artefacts.blur import blur_edges
+from .artefacts.brightness import add_brightness_drift
+from .artefacts.curtaining import add_curtaining
+from .artefacts.noise import add_noise
 from .artefacts.shifts import add_shifts
 from .electrons.backscatter import backscatter_coefficient, backscattered_electrons
 from .electrons.materials import Material

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fibdask.conventions import ConventionError, require_phase
-from fibdask.simulate.images.noise import image_key
+from fibdask.simulate.keys import image_key
 from fibdask.simulate.structures.random_pores import random_pores
 from tests.simulate.naive import mean_ligament_diameter, two_point_correlation
 from tests.simulate.naive_structures import BooleanModel, spheres_of_cell

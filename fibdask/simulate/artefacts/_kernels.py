@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._kernels import add_image_noise
+from ..images._kernels import add_image_noise
 
 _STDS = 3.0  # where smoothing is cut off
 TAPS = np.arange(-1, 3)

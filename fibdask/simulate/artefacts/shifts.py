@@ -1,17 +1,16 @@
 """Shifts of images, whose truth is kept beside them."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ... import blocks
 from ...conventions import DIMENSIONS, ConventionError, require
-from ..images.noise import image_key
-from ..structures.building import check_not_negative, check_seed
-from ._kernels import TAPS, mirrored, moved_image, smooth_deviates
-from .brightness import deviates, distorted, pixel_size
+from ..arguments import check_not_negative, check_seed
+from ..keys import image_key
+from ._functions import ShiftedImages
+from ._kernels import smooth_deviates
+from .distortion import deviates, distorted, pixel_size
 
 _WALKS = (5, 6)  # along y, x: words of the keys of deviates, after those of other distortions
 _JITTERS = (7, 8)
@@ -113,49 +112,3 @@ def _given_shifts(stack: xr.Dataset, shifts: tuple[Any, Any]) -> list[np.ndarray
             raise ConventionError(msg)
         moves.append(values)
     return moves
-
-
-@dataclass(frozen=True, eq=False)
-class ShiftedImages:
-    """Block function: images with their content moved.
-
-    Attributes
-    ----------
-    shifts
-        In pixels (axis, voltage, z), axes y, x.
-    image
-        Shape of an image (y, x).
-    """
-
-    shifts: np.ndarray
-    image: tuple[int, ...]
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return the box that the images of the region are interpolated from."""
-        voltages, slices, *part = region
-        box = []
-        for shifts, interval, length in zip(self.shifts, part, self.image, strict=True):
-            whole = np.floor(-shifts[voltages, slices]).astype(np.int64)
-            first = interval.start + int(whole.min()) + int(TAPS[0])
-            last = interval.stop + int(whole.max()) + int(TAPS[-1])
-            reached = mirrored(np.arange(first, min(last, first + 2 * length)), length)
-            box.append(slice(int(reached.min()), int(reached.max()) + 1))
-        return ((voltages, slices, *box),)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Move the content image by image."""
-        (intensity,) = inputs
-        voltages, slices, *part = region
-        corner = [interval.start for interval in self.needs(region)[0][2:]]
-        out = np.empty(blocks.lengths(region), intensity.dtype)
-        for v, k in np.ndindex(out.shape[:2]):
-            shift = self.shifts[:, voltages.start + v, slices.start + k]
-            moved = moved_image(intensity[v, k], corner, part, self.image, shift)
-            if out.dtype.kind == "u":
-                np.clip(np.rint(moved, out=moved), 0, np.iinfo(out.dtype).max, out=moved)
-            out[v, k] = moved
-        return out
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """Float images of what is read of one image, five at most, and places along its axes."""
-        return 20 * blocks.voxels(self.needs(region)[0][2:]) + 48 * max(self.image)

@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from ...conventions import ConventionError
-from ..images.noise import image_key
-from ..structures.building import check_seed
+from ..arguments import check_seed
+from ..keys import image_key
 from ._kernels.transport import send_electrons
 from .elastic import Model
 from .materials import Material, find_material

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...conventions import ConventionError
-from ..structures.building import check_not_negative
+from ..arguments import check_not_negative
 from ._kernels.distance import pack_voxels
 from .elastic import BINS, ENERGIES_EV, MODELS, ElasticTable, Model, elastic_table, mean_free_paths
 from .elements import ELEMENTS

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ... import blocks
-from .. import _kernels as kernels
-from .noise import Noise, voltage_word, write_grey
+from ..keys import voltage_word
+from . import _kernels as kernels
+from .noise import Noise, write_grey
 
 _GREY_LEVELS = 255
 

@@ -15,7 +15,8 @@ from ..electrons.elastic import Model
 from ..electrons.materials import Material, find_material
 from ..electrons.records import LARGEST_DISTANCE, LARGEST_LABEL, Acceptance, Place
 from ..electrons.transport import Illumination, Losses, VoxelLengths
-from .noise import Noise, image_key, voltage_word, write_grey
+from ..keys import image_key, voltage_word
+from .noise import Noise, write_grey
 
 Materials = Mapping[Any, str | Material]
 """By the names of the phases, or by label."""

@@ -23,6 +23,7 @@ from ...conventions import (
     require_phase,
     validate_stack,
 )
+from ..arguments import check_positive
 from ..electrons.attenuation import (
     ATOMIC_NUMBERS,
     Detector,
@@ -33,7 +34,7 @@ from ..electrons.attenuation import (
 from ..electrons.elastic import Model
 from ..electrons.materials import Material
 from ..electrons.transport import CUTOFF_EV, Losses, VoxelLengths
-from ..structures.building import block_of, check_positive, split_history
+from ..structures.building import block_of, split_history
 from ..structures.milling import take_planes
 from ._functions_analytic import AnalyticImages
 from ._functions_monte_carlo import (

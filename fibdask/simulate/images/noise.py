@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import _kernels as kernels
-from ..structures.building import check_not_negative, check_positive, check_seed
+from ..arguments import check_not_negative, check_positive, check_seed
+from ..keys import image_key
+from . import _kernels as kernels
 
-_MASK = 2**64 - 1
 FULL_SCALE = {"uint8": 255, "uint16": 65535, "float32": 1}
 """Grey value of a signal of 1, by the type of the image."""
 
@@ -59,22 +59,6 @@ def make_noise(electrons: float | None, gaussian_std: float, seed: int) -> Noise
         check_positive("electrons_per_pixel", electrons, "electrons")
     check_not_negative("gaussian_std", gaussian_std, "on the 0-1 scale")
     return Noise(float(electrons or 0), float(gaussian_std), check_seed(seed))
-
-
-def image_key(words: tuple[int, ...]) -> int:
-    """Hash whole numbers to 64 bits (the finaliser of SplitMix64, word by word)."""
-    key = 0
-    for word in words:
-        key = (key + word + 0x9E3779B97F4A7C15) & _MASK
-        key = ((key ^ (key >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        key = ((key ^ (key >> 27)) * 0x94D049BB133111EB) & _MASK
-        key ^= key >> 31
-    return key
-
-
-def voltage_word(voltage: float) -> int:
-    """Return the voltage as a word of an image's key: in thousandths of a volt."""
-    return round(voltage * 1e6)
 
 
 def write_grey(signal: np.ndarray, out: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Compiled loops of generated structures: spheres, gradient noise, mirrored copies.
+"""Compiled loops of structures: plane waves, spheres, gradient noise, mirrored copies.
 
 No `fastmath`, and each voxel from its own number: it has the same bits whatever block it is in.
 """
@@ -8,18 +8,23 @@ import math
 import numpy as np
 
 from ...compiling import compiled
-from .._kernels import _GOLDEN, _S11, _mix, poisson_inverse
+from .._kernels import GOLDEN, mix, poisson_inverse
+
+_S11 = np.uint64(11)
+
+_TILE = 256  # voxels along x summed together: their tables stay in the second-level cache
+_ROWS = 4  # rows summed together: each table value that is read serves all of them
 
 
 @compiled(nogil=True, inline="always")
 def _uniform(key, counter):
     """Return number `counter` of the stream of a key, in (0, 1)."""
-    return ((_mix(key + np.uint64(counter + 1) * _GOLDEN) >> _S11) + 0.5) * 2.0**-53
+    return ((mix(key + np.uint64(counter + 1) * GOLDEN) >> _S11) + 0.5) * 2.0**-53
 
 
 @compiled(nogil=True, inline="always")
 def _key_of(key, number):
-    return _mix(key + np.uint64(number + 1) * _GOLDEN)
+    return mix(key + np.uint64(number + 1) * GOLDEN)
 
 
 @compiled(nogil=True)
@@ -205,3 +210,75 @@ def keep_in_copy(source, corner, period, matrix, offset, start, out):
 def _mirror(number, length):
     folded = number % (2 * length)
     return folded if folded < length else 2 * length - 1 - folded
+
+
+@compiled(nogil=True)
+def keep_above_level(tables_z, tables_y, tables_x, level, out):
+    """Set voxels of `out` to 0 where a sum of plane waves does not exceed a level.
+
+    The sum is Σ_i cos(a_i(z) + b_i(y) + c_i(x)), by the angle sums of separate tables.
+
+    Parameters
+    ----------
+    tables_z, tables_y
+        Cosines and sines of the partial phases, float64 (2, z, wave) and (2, y, wave).
+    tables_x
+        The same, float32 (2, wave, x).
+    level
+        Float32.
+    out
+        Uint8 (z, y, x), overwritten.
+    """
+    n_z, n_y, _ = out.shape
+    waves = tables_x.shape[1]
+    cosines = np.empty((n_y, waves), np.float32)
+    sines = np.empty((n_y, waves), np.float32)
+    for z in range(n_z):
+        for y in range(n_y):
+            for i in range(waves):
+                cos_z, sin_z = tables_z[0, z, i], tables_z[1, z, i]
+                cos_y, sin_y = tables_y[0, y, i], tables_y[1, y, i]
+                cosines[y, i] = cos_z * cos_y - sin_z * sin_y
+                sines[y, i] = sin_z * cos_y + cos_z * sin_y
+        _keep_plane(cosines, sines, tables_x[0], tables_x[1], level, out[z])
+
+
+@compiled(nogil=True)
+def _keep_plane(cosines, sines, cos_x, sin_x, level, out):
+    n_y, n_x = out.shape
+    waves = cosines.shape[1]
+    sums = np.empty((_ROWS, _TILE), np.float32)
+    sum_0, sum_1, sum_2, sum_3 = sums[0], sums[1], sums[2], sums[3]
+    for x0 in range(0, n_x, _TILE):
+        width = min(_TILE, n_x - x0)
+        for y0 in range(0, n_y, _ROWS):
+            # The last rows repeat where fewer than four are left; only real ones are written.
+            y1, y2, y3 = min(y0 + 1, n_y - 1), min(y0 + 2, n_y - 1), min(y0 + 3, n_y - 1)
+            sums[:] = np.float32(0)
+            for i in range(waves):
+                c0, c1, c2, c3 = cosines[y0, i], cosines[y1, i], cosines[y2, i], cosines[y3, i]
+                s0, s1, s2, s3 = sines[y0, i], sines[y1, i], sines[y2, i], sines[y3, i]
+                u, v = cos_x[i, x0 : x0 + width], sin_x[i, x0 : x0 + width]
+                for x in range(width):
+                    sum_0[x] += c0 * u[x] - s0 * v[x]
+                    sum_1[x] += c1 * u[x] - s1 * v[x]
+                    sum_2[x] += c2 * u[x] - s2 * v[x]
+                    sum_3[x] += c3 * u[x] - s3 * v[x]
+            for row in range(min(_ROWS, n_y - y0)):
+                for x in range(width):
+                    out[y0 + row, x0 + x] &= sums[row, x] > level
+
+
+def ellipsoids(
+    square_z: np.ndarray, square_y: np.ndarray, square_x: np.ndarray, square_radius: float
+) -> np.ndarray:
+    """Return the voxels (z, y, x) inside, uint8: where the squared distances sum to ≤ radius².
+
+    Squared distances to the nearest centre, float64 (z), (y), (x), are scaled to a sphere. Those
+    along y and x are added first, so that the result is symmetric in y and x to the last bit.
+    """
+    in_plane = square_y[:, np.newaxis] + square_x
+    out = np.empty((len(square_z), *in_plane.shape), np.uint8)
+    for plane, square in zip(out, square_z, strict=True):
+        np.less_equal(in_plane, square_radius - square, out=plane.view(bool))
+    return out

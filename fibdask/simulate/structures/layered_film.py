@@ -1,33 +1,20 @@
 """Layered films: uneven layers of several materials on a substrate."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.special import ndtr
 
 from ... import blocks
 from ...conventions import ConventionError
+from ..arguments import check_not_negative, check_positive, check_seed
 from ..electrons.materials import find_material
 from ..electrons.records import LARGEST_LABEL
-from ..images.noise import image_key
-from ._kernels import add_gradient_noise
-from .building import (
-    VoxelSize,
-    block_of,
-    build_structure,
-    check_not_negative,
-    check_positive,
-    check_seed,
-    check_shape,
-    check_voxel_size,
-)
+from ._functions import FilmMaterial, LayerThickness
+from .building import VoxelSize, block_of, build_structure, check_shape, check_voxel_size
 
 GOLD_ON_ALUMINIUM = (("Au", 0.0, 15.0), ("Al", 0.0, 150.0))
-_OCTAVES = 3  # each of half the lattice spacing and amplitude of the one before
 
 
 def layered_film(
@@ -152,110 +139,3 @@ def _check_layers(
             )
             raise ConventionError(msg)
     return names, tuple(map(float, least)), tuple(map(float, largest))
-
-
-@dataclass(frozen=True)
-class LayerThickness:
-    """Block function: thickness in nm (layer, y, x) of layers.
-
-    Attributes
-    ----------
-    least, largest
-        Thickness of each layer in nm.
-    feature_size
-        Spacing of the coarsest lattice of the noise in nm.
-    seed
-        Gradients are a hash of the seed, the layer, the octave and the lattice point.
-    pixel_size
-        In nm (y, x).
-    """
-
-    least: tuple[float, ...]
-    largest: tuple[float, ...]
-    feature_size: float
-    seed: int
-    pixel_size: tuple[float, ...]
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return nothing: coordinates suffice."""
-        return ()
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Generate the maps of a region."""
-        del inputs
-        layers, *part = region
-        maps = np.empty(blocks.lengths(region), np.float32)
-        for out, layer in zip(maps, range(layers.start, layers.stop), strict=True):
-            low, high = self.least[layer], self.largest[layer]
-            out[...] = low + (high - low) * ndtr(self._noise(layer, part))
-        return maps
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """Noise of one layer, its distribution and the sum."""
-        return 24 * blocks.voxels(region[1:])
-
-    def _noise(self, layer: int, part: Sequence[slice]) -> np.ndarray:
-        """Return noise (y, x) of mean 0 and variance 1, float64."""
-        noise = np.zeros(blocks.lengths(tuple(part)))
-        amplitudes = 0.5 ** np.arange(_OCTAVES)
-        amplitudes /= _noise_std() * sqrt((amplitudes**2).sum())
-        for octave, amplitude in enumerate(amplitudes):
-            key = image_key((self.seed, layer, octave))
-            # Shifted by a random part of the lattice, whose points are zeros of the noise.
-            shifts = [image_key((key, axis)) * 2.0**-64 for axis in range(2)]
-            y, x = (
-                np.arange(s.start, s.stop) * (h * 2**octave / self.feature_size) + shift
-                for s, h, shift in zip(part, self.pixel_size, shifts, strict=True)
-            )
-            add_gradient_noise(y, x, np.uint64(key), amplitude, noise)
-        return noise
-
-
-def _noise_std() -> float:
-    """Return the standard deviation of gradient noise at a random place.
-
-    Each of four corners adds a slope of variance d²/2 at the distance d, times the squares of
-    the fades s(y) s(x).
-    """
-    fade = np.polynomial.Polynomial([1, 0, 0, -10, 15, -6])
-    weight = (fade**2).integ()(1)
-    weighted_square = (fade**2 * np.polynomial.Polynomial([0, 0, 1])).integ()(1)
-    return float(sqrt(4 * weight * weighted_square))
-
-
-@dataclass(frozen=True)
-class FilmMaterial:
-    """Block function: number of the layer at the centre of each voxel (z, y, x).
-
-    Attributes
-    ----------
-    thickness
-        Of the layers.
-    plane_spacing
-        Voxel size along z in nm.
-    """
-
-    thickness: LayerThickness
-    plane_spacing: float
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return nothing: coordinates suffice."""
-        return ()
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Count the layers that end above the centre of each voxel."""
-        del inputs
-        z, *part = region
-        layers = slice(0, len(self.thickness.least))
-        maps = self.thickness.compute((layers, *part))
-        bottoms = np.cumsum(maps, axis=0, dtype=np.float64)
-        labels = np.zeros(blocks.lengths(region), np.uint8)
-        for plane, number in zip(labels, range(z.start, z.stop), strict=True):
-            for bottom in bottoms:
-                plane += bottom <= (number + 0.5) * self.plane_spacing
-        return labels
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """Thickness maps and depths of all layers, and what the maps take."""
-        maps = (slice(0, len(self.thickness.least)), *region[1:])
-        return 12 * blocks.voxels(maps) + self.thickness.working_bytes(maps)

@@ -1,24 +1,16 @@
 """Levelled waves: bicontinuous structures from a random field of plane waves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from scipy.special import ndtri
 
-from ... import blocks
 from ...conventions import AXES, ConventionError
-from .. import _kernels as kernels
-from .building import (
-    VoxelSize,
-    build_structure,
-    check_positive,
-    check_seed,
-    check_shape,
-    check_voxel_size,
-)
+from ..arguments import check_positive, check_seed
+from ._functions import LevelledWaves
+from .building import VoxelSize, build_structure, check_shape, check_voxel_size
 
 # ln(ligament size / wavelength) = Σ c_n tⁿ for a level t: fitted to the chords of 0.8 million
 # wavelengths of the field along a line; right to 0.3 % for solid fractions of 0.01 to 0.99.
@@ -319,61 +311,3 @@ def _orthogonal_triples(rng: np.random.Generator, count: int) -> np.ndarray:
     other -= (other * first).sum(axis=1, keepdims=True) * first
     other /= np.linalg.norm(other, axis=1, keepdims=True)
     return np.stack([first, other, np.cross(first, other)], axis=1).reshape(-1, 3)
-
-
-@dataclass(frozen=True, eq=False)
-class LevelledWaves:
-    """Block function: solid where the field of every level exceeds it.
-
-    Attributes
-    ----------
-    wave_vectors
-        In rad/nm (level, wave, axis), axes z, y, x.
-    phases
-        In rad (level, wave).
-    levels
-        In standard deviations of the field (level).
-    voxel_size
-        In nm (z, y, x).
-    """
-
-    wave_vectors: np.ndarray
-    phases: np.ndarray
-    levels: np.ndarray
-    voxel_size: tuple[float, float, float]
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return nothing: coordinates suffice."""
-        return ()
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Generate the voxels of a region."""
-        del inputs
-        positions = [
-            np.arange(s.start, s.stop) * h for s, h in zip(region, self.voxel_size, strict=True)
-        ]
-        waves = self.phases.shape[1]
-        phase = np.ones(blocks.lengths(region), np.uint8)
-        for vectors, phases, level in zip(self.wave_vectors, self.phases, self.levels, strict=True):
-            table_z, table_y, table_x = (
-                _table(r, k, offset)
-                for r, k, offset in zip(positions, vectors.T, (phases, 0, 0), strict=True)
-            )
-            table_x = np.ascontiguousarray(table_x.transpose(0, 2, 1), np.float32)
-            sum_level = np.float32(level * np.sqrt(waves / 2))
-            kernels.keep_above_level(table_z, table_y, table_x, sum_level, phase)
-        return phase
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """Angles, sines and cosines of one level: at most 32 bytes for each coordinate and wave."""
-        return 32 * int(self.phases.shape[1]) * sum(blocks.lengths(region)) + 2**16
-
-
-def _table(position: np.ndarray, wave_number: np.ndarray, offset: np.ndarray | float) -> np.ndarray:
-    """Return cosines and sines (2, position, wave) of the phases that one axis contributes."""
-    angle = np.multiply.outer(position, wave_number)
-    angle += offset
-    table = np.empty((2, *angle.shape))
-    np.cos(angle, out=table[0])
-    np.sin(angle, out=table[1])
-    return table

@@ -16,7 +16,8 @@ from ...conventions import (
     record_step,
     require_phase,
 )
-from .building import block_of, check_not_negative, check_positive, check_seed, split_history
+from ..arguments import check_not_negative, check_positive, check_seed
+from .building import block_of, split_history
 
 
 def mimic_milling(

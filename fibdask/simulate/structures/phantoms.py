@@ -1,23 +1,14 @@
 """Structures of known anisotropy."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from ... import blocks
 from ...conventions import ConventionError
-from .. import _kernels as kernels
-from .building import (
-    VoxelSize,
-    build_structure,
-    check_not_negative,
-    check_positive,
-    check_shape,
-    check_voxel_size,
-)
+from ..arguments import check_not_negative, check_positive
+from ._functions import StretchedSpheres
+from .building import VoxelSize, build_structure, check_shape, check_voxel_size
 
 
 def anisotropy_phantom(
@@ -83,46 +74,3 @@ def anisotropy_phantom(
         step="anisotropy_phantom",
         parameters={"diameter": diameter, "spacing": spacing, "growth": growth},
     )
-
-
-@dataclass(frozen=True)
-class StretchedSpheres:
-    """Block function: spheres on a square grid in layers stretched along z; lengths in nm."""
-
-    diameter: float
-    spacing: float
-    growth: float
-    voxel_size: tuple[float, float, float]
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return nothing: coordinates suffice."""
-        return ()
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Generate the voxels of a region."""
-        del inputs
-        z, y, x = (
-            np.arange(s.start, s.stop) * h for s, h in zip(region, self.voxel_size, strict=True)
-        )
-        square_z, square_y, square_x = (
-            self._offset(position) ** 2 for position in (self._unstretched(z), y, x)
-        )
-        square_radius = (self.diameter / 2) ** 2
-        return np.asarray(kernels.ellipsoids(square_z, square_y, square_x, square_radius))
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """Squared distances of one plane and their sum, and a few of each axis."""
-        n_z, n_y, n_x = blocks.lengths(region)
-        return 16 * n_y * n_x + 64 * (n_z + n_y + n_x)
-
-    def _offset(self, position: np.ndarray) -> np.ndarray:
-        return position % self.spacing - self.spacing / 2
-
-    def _unstretched(self, z: np.ndarray) -> np.ndarray:
-        """Return z with every layer squeezed to the height of the first."""
-        height = z / self.spacing
-        layers = np.arange(np.ceil(height[-1]) + 2)
-        starts = layers + self.growth / 2 * layers * (layers - 1)
-        layer = np.searchsorted(starts, height, side="right") - 1
-        inside = (height - starts[layer]) / (1 + self.growth * layer)
-        return np.asarray((layer + inside) * self.spacing)

@@ -1,7 +1,6 @@
 """Random pores: a solid block minus overlapping spheres."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import exp, pi, sqrt
 from typing import Any
 
@@ -9,24 +8,13 @@ import numpy as np
 import xarray as xr
 from scipy.special import erf
 
-from ... import blocks
 from ...conventions import ConventionError
-from ..images.noise import image_key
-from ._kernels import remove_spheres
-from .building import (
-    VoxelSize,
-    build_structure,
-    check_not_negative,
-    check_positive,
-    check_seed,
-    check_shape,
-    check_voxel_size,
-)
+from ..arguments import check_not_negative, check_positive, check_seed
+from ._functions import CUT, RandomPores
+from .building import VoxelSize, build_structure, check_shape, check_voxel_size
 
-_CUT = 3.0  # standard deviations at which radii are cut
-_CENTRES_IN_CELL = 4.0
 # Share of the variance that is left of a normal deviate cut at 3 standard deviations.
-_CUT_VARIANCE = 1 - 2 * _CUT * exp(-(_CUT**2) / 2) / sqrt(2 * pi) / erf(_CUT / sqrt(2))
+_CUT_VARIANCE = 1 - 2 * CUT * exp(-(CUT**2) / 2) / sqrt(2 * pi) / erf(CUT / sqrt(2))
 
 
 def random_pores(
@@ -90,7 +78,7 @@ def random_pores(
     sizes = check_voxel_size(voxel_size)
     radius = check_positive("pore_diameter", pore_diameter, "nm") / 2
     std = check_not_negative("std_diameter", std_diameter, "nm") / 2
-    if _CUT * std > radius:
+    if CUT * std > radius:
         msg = (
             f"std_diameter must be at most a third of the pore_diameter of {pore_diameter} nm; "
             f"got {std_diameter} nm"
@@ -114,61 +102,3 @@ def random_pores(
             "seed": seed,
         },
     )
-
-
-@dataclass(frozen=True)
-class RandomPores:
-    """Block function: solid outside spheres whose centres are a Poisson process.
-
-    Attributes
-    ----------
-    radius, std
-        Mean and standard deviation of the radii in nm.
-    density
-        Of the centres in 1/nm³.
-    seed
-        The spheres of a cell of space are a hash of the seed and the cell.
-    voxel_size
-        In nm (z, y, x).
-    """
-
-    radius: float
-    std: float
-    density: float
-    seed: int
-    voxel_size: tuple[float, float, float]
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return nothing: coordinates suffice."""
-        return ()
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Generate the voxels of a region."""
-        del inputs
-        sizes = np.array(self.voxel_size)
-        start = np.array([interval.start for interval in region])
-        stop = np.array([interval.stop for interval in region])
-        side = (_CENTRES_IN_CELL / self.density) ** (1 / 3)
-        reach = self.radius + _CUT * self.std
-        # Cell 0 begins the reach before the first voxel; one cell more makes up for rounding.
-        first = np.maximum(np.floor(start * sizes / side).astype(np.int64) - 1, 0)
-        last = np.floor(((stop - 1) * sizes + 2 * reach) / side).astype(np.int64) + 1
-        phase = np.ones(blocks.lengths(region), np.uint8)
-        remove_spheres(
-            first,
-            last + 1,
-            side,
-            np.uint64(image_key((self.seed,))),
-            _CENTRES_IN_CELL,
-            self.radius,
-            self.std,
-            _CUT,
-            sizes,
-            start,
-            phase,
-        )
-        return phase
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """Cells are drawn one by one: little beside the result."""
-        return 2**12

@@ -1,7 +1,6 @@
 """Self-similar structures: a phase within smaller copies of itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,9 @@ from ...conventions import (
     record_step,
     require_phase,
 )
-from ._kernels import keep_in_copy
-from .building import (
-    VoxelSize,
-    check_positive,
-    check_seed,
-    check_shape,
-    check_voxel_size,
-    split_history,
-)
+from ..arguments import check_positive, check_seed
+from ._functions import MirroredCopies
+from .building import VoxelSize, check_shape, check_voxel_size, split_history
 
 _NUDGE = 1e-6  # voxels: moves points that lie halfway between voxels all to the same side
 
@@ -149,56 +142,3 @@ def _random_rotation(rng: np.random.Generator) -> np.ndarray:
             [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
         ]
     )
-
-
-@dataclass(frozen=True, eq=False)
-class MirroredCopies:
-    """Block function: solid where every resized and rotated copy of a phase is.
-
-    Attributes
-    ----------
-    matrices, offsets
-        A voxel with its centre at r, in voxels from the faces of the result, is at
-        matrix @ r + offset in a copy, in voxels of the phase from the centre of the first
-        (copy, axis, axis) and (copy, axis).
-    period
-        Shape of the phase (z, y, x).
-    """
-
-    matrices: np.ndarray
-    offsets: np.ndarray
-    period: tuple[int, ...]
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return the box of the phase in which each copy of the region lies."""
-        centres = np.array([(s.start + 0.5, s.stop - 0.5) for s in region])
-        needed = []
-        for matrix, offset in zip(self.matrices, self.offsets, strict=True):
-            ends = matrix[:, :, np.newaxis] * centres
-            lowest = offset + ends.min(axis=2).sum(axis=1)
-            highest = offset + ends.max(axis=2).sum(axis=1)
-            box = zip(lowest, highest, self.period, strict=True)
-            needed.append(tuple(_reached(low, high, n) for low, high, n in box))
-        return tuple(needed)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Generate the voxels of a region."""
-        start = np.array([interval.start for interval in region])
-        phase = np.ones(blocks.lengths(region), np.uint8)
-        copies = zip(inputs, self.needs(region), self.matrices, self.offsets, strict=True)
-        for source, box, matrix, offset in copies:
-            corner = np.array([interval.start for interval in box])
-            keep_in_copy(source, corner, np.array(self.period), matrix, offset, start, phase)
-        return phase
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """Places of voxels along the axes of the phase, while what is reached is found."""
-        return 48 * max(self.period) + 2**13
-
-
-def _reached(low: float, high: float, length: int) -> slice:
-    """Return the interval of a mirrored axis in which places, not rounded exactly, fall."""
-    first, last = int(np.floor(low)) - 1, int(np.floor(high)) + 2
-    folded = np.arange(first, min(last, first + 2 * length) + 1) % (2 * length)
-    folded = np.minimum(folded, 2 * length - 1 - folded)
-    return slice(int(folded.min()), int(folded.max()) + 1)

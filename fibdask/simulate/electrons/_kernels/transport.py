@@ -18,7 +18,7 @@ import numpy as np
 from numba.core import compiler
 
 from ....compiling import compiled
-from ..._kernels import _mix, poisson_expansion, poisson_inverse
+from ..._kernels import GOLDEN, POISSON_EXPANSION, mix, poisson_expansion, poisson_inverse
 from ..records import (
     ANGLE_STEPS,
     DISTANCE_BITS,
@@ -46,13 +46,11 @@ _U0, _U2, _U3 = u4(0), u4(2), u4(3)
 _NO_SIGN = i4(0x7FFFFFFF)
 _I0, _I1, _I8 = i4(0), i4(1), i4(8)
 _THREE_QUARTERS, _MANTISSA = i4(0x3F400000), i4(23)
-_GOLDEN = u8(0x9E3779B97F4A7C15)
 _S11, _S32 = u8(11), u8(32)
 _NOBODY = -1
 _CONTINUOUS = len(Tables._fields)  # those of discrete losses have more
 _GROUP = 8  # lanes whose status is looked at together
 _BEYOND_THREE_STDS = f4(math.exp(-4.5))  # share of a Gaussian beam that is cut off
-_POISSON_EXPANSION = 10.0  # mean count from which the expansion replaces inversion
 
 
 def without_aliases() -> dict[str, Any]:
@@ -398,7 +396,7 @@ def put(lanes, i, electron):
 
 @_inline
 def _hash(key, number):
-    return _mix(key + u8(number) * _GOLDEN)
+    return mix(key + u8(number) * GOLDEN)
 
 
 @_inline
@@ -423,7 +421,7 @@ def draw_electrons(place, mean, electrons):
     for y in range(rows):
         for x in range(columns):
             word = _hash(_pixel_key(place, y, x), 0)
-            if mean < _POISSON_EXPANSION:
+            if mean < POISSON_EXPANSION:
                 count = poisson_inverse(mean, (word >> _S11) * 2.0**-53)
             else:
                 radius = math.sqrt(-2 * math.log(((word >> _S32) + 0.5) * 2.0**-32))
