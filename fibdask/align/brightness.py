@@ -16,7 +16,7 @@ from ..conventions import (
     record_step,
     require,
 )
-from . import _kernels_brightness as kernels
+from ._kernels import brightness as kernels
 
 _LEAST_PIXELS = 16  # of an image along y and x
 _MOST_SLICES = 64  # in a block that is counted

@@ -16,7 +16,7 @@ from ..conventions import (
     record_step,
     require,
 )
-from ._kernels_curtaining import stripe_image
+from ._kernels.curtaining import stripe_image
 
 _LEAST_PIXELS = 32  # of an image along y and x
 _LEAST_LENGTH = 128  # pixels, by default

@@ -20,7 +20,7 @@ from ..conventions import (
     require,
     voltage_index,
 )
-from .pairs import QUANTITIES, PairMeasurements, Window
+from ._functions_registration import QUANTITIES, PairMeasurements, Window
 from .solving import check_detrend, solve_shifts
 from .uncertainty import quarters, with_shift_errors
 

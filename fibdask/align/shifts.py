@@ -26,7 +26,7 @@ from ..conventions import (
     volume_names,
     with_filled_share,
 )
-from ._kernels_registration import TAPS, interpolated
+from ._kernels.registration import TAPS, interpolated
 
 OUTSIDE = ("crop", "edge", "zero")
 _IN_PLANE = ("y", "x")

@@ -16,7 +16,7 @@ from ..conventions import (
     value_range,
     volume_names,
 )
-from .fillings import DistancePhase, NearestPlane, SplineIntensity, SplinePhase
+from ._functions import DistancePhase, NearestPlane, SplineIntensity, SplinePhase
 from .planes import MeasuredPlanes
 
 METHODS = ("distance", "nearest", "spline")

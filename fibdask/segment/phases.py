@@ -23,7 +23,7 @@ from ..conventions import (
     value_range,
     voltage_index,
 )
-from .histograms import (
+from ._functions import (
     FINE_BITS,
     JOINT_BITS,
     AboveThreshold,

@@ -7,7 +7,7 @@ import xarray as xr
 
 from ..blocks import Region, block_grid, reduce_blocks, voxels
 from ..conventions import AXES, ConventionError, check_phase_values, require_phase
-from . import _kernels
+from ._kernels import lines as _kernels
 from .masks import Mask, check_same_places, covering, mask_region, masked
 
 

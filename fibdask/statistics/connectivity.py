@@ -27,7 +27,7 @@ from ..blocks import (
     voxels,
 )
 from ..conventions import AXES, ConventionError, require_phase
-from . import _kernels_connectivity as kernels
+from ._kernels import connectivity as kernels
 from .chosen import Chosen, check_choice, chosen_voxels
 from .masks import Mask, check_planes, mask_region, masked
 

@@ -23,7 +23,7 @@ from ..blocks import (
     within,
 )
 from ..conventions import AXES, ConventionError, axis_spacing, require_phase
-from . import _kernels_thickness as kernels
+from ._kernels import local_thickness as kernels
 from .chosen import Chosen, check_choice, chosen_voxels
 from .masks import Mask, check_edges, check_planes, covering, mask_region, masked
 

@@ -15,7 +15,7 @@ import xarray as xr
 
 from ..blocks import Region, block_grid, grow, lengths, reduce_blocks, voxels
 from ..conventions import AXES, ConventionError, axis_spacing, check_phase_values, require_phase
-from . import _kernels_surface as kernels
+from ._kernels import surface as kernels
 from .masks import Mask, Masked, covering, mask_region, masked
 
 _ALONG_AXES: tuple[kernels.Step, ...] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))

@@ -23,7 +23,7 @@ from ..conventions import (
     require,
     volume_names,
 )
-from ._kernels import distinct_slices
+from ._kernels.planes import distinct_slices
 from .ruler import measure_marks, solve_marks
 from .similarity import measure_similarity, solve_similarity
 from .values import (

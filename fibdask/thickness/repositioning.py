@@ -20,7 +20,7 @@ from ..conventions import (
     require,
     volume_names,
 )
-from ._kernels import distinct_slices, free_planes, moved_slices, nearest_planes
+from ._kernels.planes import distinct_slices, free_planes, moved_slices, nearest_planes
 
 _MOST_PLANES = 10**7
 _FAR = 2.0  # spacings

@@ -20,7 +20,7 @@ from ..conventions import (
     require,
     voltage_index,
 )
-from ._kernels_ruler import track_mark
+from ._kernels.ruler import track_mark
 from .marks import Marks, read_ruler
 from .similarity import check_slices
 from .values import thickness_array

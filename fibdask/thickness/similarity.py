@@ -18,7 +18,7 @@ from ..conventions import (
     require,
     voltage_index,
 )
-from ._kernels_similarity import slice_similarities
+from ._kernels.similarity import slice_similarities
 from .values import mean_thickness, thickness_array
 
 NEIGHBOURS = 3

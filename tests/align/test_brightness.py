@@ -10,8 +10,8 @@ from PIL import Image
 from scipy import ndimage
 
 from fibdask import levelled_wave, open_stack, save_stack, segment_phases, simulate_images
-from fibdask.align import _kernels_brightness as kernels
 from fibdask.align import equalize_brightness
+from fibdask.align._kernels import brightness as kernels
 from fibdask.conventions import ConventionError, with_filled_share
 from tests.align.helpers import stack_of
 

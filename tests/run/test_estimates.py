@@ -15,9 +15,9 @@ from fibdask import RecipeError, open_stack, run_recipe, save_stack
 from fibdask.conventions import FibdaskWarning, build_stack
 from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import read_recipe
-from tests.naive_similarity import render_ruler
 from tests.run.helpers import fibdask, kill_tree, start, stored_bytes
 from tests.run.test_resume import wait_for
+from tests.thickness.naive import render_ruler
 
 # The texture of so small a stack misses the mean thickness by a tenth.
 pytestmark = pytest.mark.filterwarnings("ignore:slices are estimated to be")
