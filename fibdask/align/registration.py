@@ -172,9 +172,7 @@ def shift_measurements(
     first = measure_pairs(stack, neighbours=neighbours, **windows)
     moving = _to_and_fro(stack, windows.get("region"), windows.get("max_shift"))
     widest = max(neighbours, MOST_NEIGHBOURS)
-    later = [
-        measure_pairs(stack, follow=moving, neighbours=widest, **windows) for _ in range(rounds - 1)
-    ]
+    later = measure_pairs(stack, follow=moving, neighbours=widest, **windows)
     parts = []
     if stack.sizes["z"] > 1:
         once = {**windows, "follow": moving, "neighbours": 1, "max_shift": None}
@@ -182,7 +180,7 @@ def shift_measurements(
             measure_pairs(stack, **{**once, "region": part, "fiducial_region": part})
             for part in quarters(first.attrs["region"], _LEAST_SIZE)
         ]
-    return [first, *later, *parts]
+    return [first, *[later] * (rounds - 1), *parts]
 
 
 def _to_and_fro(stack: xr.Dataset, region: Intervals | None, max_shift: float | None) -> xr.Dataset:

@@ -146,7 +146,7 @@ def estimate_slice_thickness(
         found = solve_marks(compute(measurement))
     else:
         found = solve_similarity(compute(measurement), isotropic=isotropic)
-    _warn_of_another_scale(found, stack)
+    _warn_of_another_scale(found, require(stack))
     return found
 
 

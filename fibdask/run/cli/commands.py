@@ -277,7 +277,12 @@ def report(out: str, quiet: bool) -> None:
 @cli.command()
 @click.argument("stack", type=click.Path())
 @click.option("--max-lag", type=click.IntRange(min=1), default=128, show_default=True)
-@click.option("--csv", "csv_path", type=click.Path(), help="Also write a table.")
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(),
+    help="Also write a table; what is counted for it is kept beside it if interrupted.",
+)
 @_options("json", "quiet")
 def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, quiet: bool) -> None:
     """Measure the phase of STACK.
@@ -285,13 +290,16 @@ def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, qu
     Solid fraction, two-point correlation, lineal path, ligament diameter and isotropy errors of
     a store, or of the last phase in a run's folder.
     """
-    from ..exporting import measure_stack, write_statistics
+    from ..exporting import counts_beside, measure_stack, write_statistics
     from ..info import format_statistics, statistics_record
 
     options = {"scheduler": None, "workers": None, "threads": 1, "memory": None}
     quiet_work = quiet or as_json or not sys.stdout.isatty()
     connect = partial(_client, options, None)  # once the stack is known to be there
-    results = measure_stack(stack, max_lag=max_lag, connect=connect, quiet=quiet_work)
+    # Without a table nobody has said where to write, so nothing is left behind to go on from.
+    counts = counts_beside(Path(csv_path)) if csv_path else None
+    given = {"connect": connect, "counts": counts, "quiet": quiet_work}
+    results = measure_stack(stack, max_lag=max_lag, **given)
     if csv_path:
         write_statistics(results, Path(csv_path))
     _print(statistics_record(results), format_statistics(results), as_json=as_json, quiet=quiet)
@@ -310,7 +318,7 @@ def export(
 
     STACK is a store, or a run's folder.
     """
-    from ..exporting import check_suffix, export_phase, stored_statistics, write_statistics
+    from ..exporting import counts_beside, export_phase, stored_statistics, write_statistics
 
     if not phase_path and not csv_path:
         msg = "export needs --phase OUT.tif or --statistics OUT.csv"
@@ -318,12 +326,11 @@ def export(
     if max_lag and not csv_path:
         msg = "--max-lag is of --statistics OUT.csv, which is not given"
         raise RecipeError(msg)
-    if csv_path:
-        check_suffix(Path(csv_path), (".csv",))
+    counts = counts_beside(Path(csv_path)) if csv_path else None
     if phase_path:
         _say(f"phase: {export_phase(stack, Path(phase_path))}", quiet=quiet)
     if csv_path:
-        results = stored_statistics(stack, max_lag=max_lag)
+        results = stored_statistics(stack, max_lag=max_lag, counts=counts)
         _say(f"statistics: {write_statistics(results, Path(csv_path))}", quiet=quiet)
 
 

@@ -1,8 +1,9 @@
 """Statistics of a stored phase, made on workers: forecast first, then counted block by block."""
 
 import contextlib
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +11,14 @@ from typing import Any
 
 import xarray as xr
 
-from ...blocks import Execution, StageReport, check_budget, current_client, worker_limits
+from ...blocks import (
+    Execution,
+    StageReport,
+    check_budget,
+    current_client,
+    format_bytes,
+    worker_limits,
+)
 from ...conventions import known_planes
 from ...statistics import (
     connected_fraction,
@@ -20,6 +28,8 @@ from ...statistics import (
     statistics_warnings,
 )
 from ...statistics.connectivity import connectivity_forecast
+from ..planner import reduction_rows, reductions_of
+from ..stages import STATISTICS
 from .progress import RunMonitor
 from .results import compute_results
 
@@ -31,6 +41,7 @@ def measure_phase(
     *,
     max_lag: int,
     connect: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
+    counts: Path | None = None,
     quiet: bool = True,
 ) -> xr.Dataset:
     """Compute the statistics of a phase, with its surface and connectivity.
@@ -42,6 +53,10 @@ def measure_phase(
     connect
         Gives a client, or None for the current one or this process; called when all arguments
         are known to be good.
+    counts
+        Folder in which the counts of blocks are kept until all is measured, so that a command
+        that was interrupted goes on from them. None where the user has named no place to write
+        to: then they are kept out of sight, for as long as this takes.
     quiet
         Show no progress.
 
@@ -53,16 +68,36 @@ def measure_phase(
         Before anything is read, if a block does not fit a worker.
     """
     lazy = _lazy_statistics(phase, max_lag)
-    with connect() as client, TemporaryDirectory(prefix="fibdask-counts-") as counts:
+    rows = reduction_rows(STATISTICS, reductions_of(lazy))
+    connected = [name for name in _CONNECTIVITY if name in lazy]
+    if connected:
+        blocks, needed = connectivity_forecast(phase)
+        rows.append({"name": "connectivity", "blocks": blocks, "task_bytes": needed})
+    largest = max(rows, key=lambda row: row["task_bytes"])
+    with connect() as client, _kept(counts) as folder:
         client = client or current_client()
         threads, memory = worker_limits(client)
+        check_budget(largest["name"], largest["task_bytes"], threads, memory)
         monitor = RunMonitor(_nobody, quiet=quiet)
-        execution = Execution(client, threads, memory, counts=Path(counts), monitor=monitor)
-        found = {}
-        if _CONNECTIVITY[0] in lazy:
-            found = _connectivity(phase, lazy[list(_CONNECTIVITY)], execution)
+        monitor.say(
+            f"forecast: {sum(row['blocks'] for row in rows)} blocks, largest process "
+            f"{format_bytes(largest['task_bytes'])} ({largest['name']})"
+        )
+        execution = Execution(client, threads, memory, counts=folder, monitor=monitor)
+        found = _connectivity(lazy[connected], rows[-1], execution) if connected else {}
         results = compute_results(lazy.drop_vars(found), execution).assign(found)
     return results.assign_attrs(warnings=statistics_warnings(results))
+
+
+@contextlib.contextmanager
+def _kept(counts: Path | None) -> Iterator[Path]:
+    """Give a folder for counts, and remove it when all is measured."""
+    if counts is None:
+        with TemporaryDirectory(prefix="fibdask-counts-") as folder:
+            yield Path(folder)
+        return
+    yield counts
+    shutil.rmtree(counts, ignore_errors=True)
 
 
 def _lazy_statistics(phase: xr.DataArray, max_lag: int) -> xr.Dataset:
@@ -76,16 +111,14 @@ def _lazy_statistics(phase: xr.DataArray, max_lag: int) -> xr.Dataset:
 
 
 def _connectivity(
-    phase: xr.DataArray, lazy: xr.Dataset, execution: Execution
+    lazy: xr.Dataset, row: Mapping[str, Any], execution: Execution
 ) -> dict[str, xr.DataArray]:
-    """Compute what is gathered of every block; Dask makes it, so only its memory is forecast."""
-    blocks, needed = connectivity_forecast(phase)
-    report = StageReport("connectivity", blocks, forecast_bytes=needed)
-    check_budget(report.name, needed, execution.threads, execution.memory_limit)
+    """Compute what is gathered of every block; Dask makes it, so nothing of it is resumed."""
+    report = StageReport(row["name"], row["blocks"], forecast_bytes=row["task_bytes"])
     execution.monitor.started(report)
     started = time.monotonic()
     found = lazy.compute()
-    report.blocks_run, report.seconds = blocks, time.monotonic() - started
+    report.blocks_run, report.seconds = report.blocks, time.monotonic() - started
     execution.monitor.finished(report)
     return {str(name): found[name] for name in found.data_vars}
 
