@@ -30,12 +30,12 @@ class NearestPlane:
         """Return the block and the measured planes next to it."""
         return ((*region[:-3], self.measured.span(region[-3], width=1), *region[-2:]),)
 
-    def compute(self, region: Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: Region, volume: np.ndarray) -> np.ndarray:
         """Take the planes."""
         z = region[-3]
         start = self.measured.span(z, width=1).start
         planes = [self.measured.nearest(plane) - start for plane in range(z.start, z.stop)]
-        return np.take(inputs[0], planes, axis=-3)
+        return np.take(volume, planes, axis=-3)
 
     def working_bytes(self, _region: Region) -> int:
         """Return 0: planes are copied straight into the block."""
@@ -62,9 +62,8 @@ class SplineIntensity:
         """Return the block and the planes of its windows."""
         return ((*region[:-3], self.measured.span(region[-3]), *region[-2:]),)
 
-    def compute(self, region: Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: Region, volume: np.ndarray) -> np.ndarray:
         """Interpolate; integers are rounded, and all values kept in their range."""
-        volume = inputs[0]
         out = np.empty(lengths(region), volume.dtype)
         start = self.measured.span(region[-3]).start
         values = np.empty(volume.shape[-2:])
@@ -109,9 +108,8 @@ class SplinePhase:
         )
         return ((self.measured.span(z), *sides),)
 
-    def compute(self, region: Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: Region, volume: np.ndarray) -> np.ndarray:
         """Interpolate, compare with one half, fill holes, and crop."""
-        volume = inputs[0]
         window = self.needs(region)[0]
         out = np.empty(lengths(region), np.uint8)
         core = _part(region, window)
@@ -181,9 +179,9 @@ class DistancePhase:
         radius = len(SMOOTHING) // 2
         return tuple(ceil(reach / pixel) + radius if reach else 0 for pixel in self.pixel_nm)
 
-    def compute(self, region: Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: Region, phase: np.ndarray) -> np.ndarray:
         """Go along z with the distance maps of one window in memory, each made once."""
-        phase, window = inputs[0], self.needs(region)[0]
+        window = self.needs(region)[0]
         core = _part(region, window)
         out = np.empty(lengths(region), np.uint8)
         maps = np.empty((2 * WINDOW, *out.shape[1:]), np.float32)

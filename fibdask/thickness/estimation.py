@@ -23,16 +23,12 @@ from ..conventions import (
     require,
     volume_names,
 )
+from ..pieces.planes import PickedPlanes
+from ..pieces.volumes import with_volumes
 from ._kernels.planes import distinct_slices
 from .ruler import measure_marks, solve_marks
 from .similarity import measure_similarity, solve_similarity
-from .values import (
-    check_array,
-    check_no_infinity,
-    check_unit,
-    implausible_warning,
-    mean_thickness,
-)
+from .values import check_array, check_no_infinity, check_unit, implausible_warning, mean_thickness
 
 METHODS = ("ruler", "images")
 LOST = ("refuse", "interpolate", "drop")
@@ -457,32 +453,5 @@ def _sliced(stack: xr.Dataset, places: np.ndarray) -> xr.Dataset:
         return stack
     volumes = volume_names(stack)
     chosen = stack.drop_vars(volumes).isel(z=places)
-    for name in volumes:
-        volume = stack[name]
-        shape = (*volume.shape[:-3], len(places), *volume.shape[-2:])
-        data = blocks.map_blocks(
-            ChosenSlices(places), (volume.data,), shape=shape, dtype=volume.dtype
-        )
-        chosen[name] = (volume.dims, data, volume.attrs)
+    chosen = with_volumes(stack, dict.fromkeys(volumes, PickedPlanes(places)), chosen)
     return chosen[list(stack.data_vars)]
-
-
-@dataclass(frozen=True, eq=False)
-class ChosenSlices:
-    """Block function: slices of a volume at increasing places, int64 (slices)."""
-
-    places: np.ndarray
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return all from the first to the last of them."""
-        places = self.places[region[-3]]
-        return ((*region[:-3], slice(int(places[0]), int(places[-1]) + 1), *region[-2:]),)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Pick the slices."""
-        places = self.places[region[-3]]
-        return np.asarray(inputs[0][..., places - places[0], :, :])
-
-    def working_bytes(self, _region: blocks.Region) -> int:
-        """Return 0: slices are copied straight into the block."""
-        return 0

@@ -174,15 +174,6 @@ def test_moved_counts__keep_their_sum_and_undo_gain_and_offset():
     np.testing.assert_allclose(kernels.moved_counts(counts, corrections)[0], expected, atol=1e-9)
 
 
-def test_float_bins__are_ordered_as_the_numbers():
-    values = np.sort(np.random.default_rng(0).normal(0, 1e3, 999).astype(np.float32))
-    bins = kernels.float_bins(values)
-    assert (np.diff(bins) >= 0).all()
-    least, largest = kernels.float_bin_ends(bins)
-    assert ((least <= values) & (values <= largest)).all()
-    np.testing.assert_allclose(least, largest, rtol=2**-8)
-
-
 # Types, chunks, laziness
 
 

@@ -8,12 +8,9 @@ from scipy import ndimage
 
 from fibdask.blocks import map_blocks
 from fibdask.conventions import ConventionError
+from fibdask.statistics._functions import LargestBalls
 from fibdask.statistics._kernels import local_thickness as kernels
-from fibdask.statistics.local_thickness import (
-    LargestBalls,
-    local_thickness,
-    local_thickness_distribution,
-)
+from fibdask.statistics.local_thickness import local_thickness, local_thickness_distribution
 from tests.statistics import naive_local_thickness as naive
 from tests.statistics.helpers import CUBIC, in_blocks, noise, phase_of, ragged, random_volumes
 

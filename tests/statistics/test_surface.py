@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from fibdask.blocks import voxels
 from fibdask.conventions import ConventionError
+from fibdask.statistics._functions import NeighbourCounts
 from fibdask.statistics._kernels.surface import DIRECTIONS, direction_weights
-from fibdask.statistics.surface import NeighbourCounts, specific_surface_area
+from fibdask.statistics.surface import specific_surface_area
 from tests.statistics.helpers import (
     CUBIC,
     in_blocks,

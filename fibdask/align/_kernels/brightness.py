@@ -9,11 +9,10 @@ import numpy as np
 
 from ...compiling import compiled
 
-GREY_BINS = 256
+GREY_BITS = 8
+GREY_BINS = 1 << GREY_BITS
 NEUTRAL = np.array([[1.0], [0.0]])  # gain, offset
 TILES = 4  # along y and x
-_FLOAT_BITS = 18
-FLOAT_BINS = 1 << _FLOAT_BITS
 _PARTS = 4  # of an image, that are fitted each for itself
 _CLASSES = 4  # pore, shine-through, edges, solid
 _ROUNDS = 60
@@ -26,24 +25,6 @@ _CERTAIN = 16.0  # squared errors below which a deviation is none
 _RESTLESS = 6.0  # squared errors by which the usual slice deviates where brightness is unsteady
 _VAGUE = 0.01  # error of the gain above which grey values form no reliable classes ...
 _VAGUE_RESTLESS = 25.0  # ... and what the usual slice must deviate by, for any to be corrected
-
-
-def float_bins(image: np.ndarray) -> np.ndarray:
-    """Return the bin of grey values: the upper 18 bits of float32 patterns, in their order."""
-    pattern = np.ascontiguousarray(image, np.float32).view(np.int32)
-    ordered = pattern ^ ((pattern >> 31) & 0x7FFFFFFF)
-    return (ordered >> (32 - _FLOAT_BITS)) + FLOAT_BINS // 2
-
-
-def float_bin_ends(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least and the largest grey value of bins of `float_bins`, float64."""
-    first = (bins - FLOAT_BINS // 2) << (32 - _FLOAT_BITS)
-    return _unordered(first), _unordered(first + (1 << (32 - _FLOAT_BITS)) - 1)
-
-
-def _unordered(ordered: np.ndarray) -> np.ndarray:
-    ordered = ordered.astype(np.int32)
-    return (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(np.float32).astype(np.float64)
 
 
 def slice_corrections(counts: np.ndarray) -> np.ndarray:
@@ -126,16 +107,6 @@ def shading_field(coefficients: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.
     field += along_y.astype(np.float32)[:, None]
     field += along_x.astype(np.float32)
     return field
-
-
-@compiled(nogil=True)
-def grey_codes(image, low, high, codes):
-    """Write the bins, of `GREY_BINS` from low to high, of grey values (y, x) to uint8 codes."""
-    scale = GREY_BINS / (high - low)
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            position = (image[y, x] - low) * scale
-            codes[y, x] = np.uint8(min(max(position, 0.0), GREY_BINS - 1.0))
 
 
 def moved_counts(counts: np.ndarray, corrections: np.ndarray) -> np.ndarray:

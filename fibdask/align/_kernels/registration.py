@@ -12,13 +12,13 @@ import numpy as np
 from scipy import fft
 
 from ...compiling import compiled
+from ...pieces._kernels.resampling import lanczos_weights, weighted_pixels
 
 TAPER = 0.25  # part of a side that is faded in and out at either end
 NEAR = 3  # lags closer than this are one peak
 LEAST_VALID = 0.5  # part of a window that must hold finite grey values
 LEAST_OVERLAP = 0.25  # of the window, for a correlation
 _CHANCE = 1e-3  # of unrelated windows, whose highest peak is higher than `chance_peak`
-TAPS = np.arange(-2, 4)  # pixels about a place that interpolation looks at
 
 
 @compiled(nogil=True)
@@ -320,40 +320,12 @@ def _pearson(first, second, valid_first, valid_second, least):
     return (sum_ab - sum_a * sum_b / count) / np.sqrt(square) if square > 0 else np.nan
 
 
-def tap_weights(fraction: float) -> np.ndarray:
-    """Return Lanczos weights of the pixels `TAPS` about a place a fraction after pixel 0, float32.
-
-    Their sum is 1, so that a constant stays one.
-    """
-    distance = TAPS - fraction
-    weights = np.sinc(distance) * np.sinc(distance / 3)
-    return (weights / weights.sum()).astype(np.float32)
-
-
-def interpolated(image: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
+def interpolated_image(image: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
     """Return an image (y, x) at places a fraction (y, x) after its pixels, float32.
 
-    The image is wider than the result by the reach of `TAPS` along axes of a fraction above 0.
+    The image is wider than the result by the reach of `LANCZOS_TAPS` along axes of a fraction
+    above 0.
     """
     one = np.ones(1, np.float32)
-    weights = (tap_weights(fraction) if fraction else one for fraction in fractions)
-    result: np.ndarray = _weighted(image, *weights)
-    return result
-
-
-@compiled(nogil=True)
-def _weighted(image, weights_y, weights_x):
-    """Sum pixels (y, x) times weights along y, then along x."""
-    rows = image.shape[0] - len(weights_y) + 1
-    columns = image.shape[1] - len(weights_x) + 1
-    result = np.zeros((rows, columns), np.float32)
-    line = np.empty(image.shape[1], np.float32)
-    for y in range(rows):
-        line[:] = 0
-        for j in range(len(weights_y)):
-            for x in range(image.shape[1]):
-                line[x] += weights_y[j] * np.float32(image[y + j, x])
-        for i in range(len(weights_x)):
-            for x in range(columns):
-                result[y, x] += weights_x[i] * line[x + i]
-    return result
+    weights = (lanczos_weights(fraction) if fraction else one for fraction in fractions)
+    return np.asarray(weighted_pixels(image, *weights))

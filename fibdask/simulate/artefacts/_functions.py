@@ -7,9 +7,11 @@ import numpy as np
 from scipy import ndimage
 
 from ... import blocks
+from ...pieces._kernels.resampling import CUBIC_TAPS
+from ...pieces.functions import FromCoordinates, InPlace
 from ..images.noise import FULL_SCALE, Noise, write_grey
 from ..keys import image_key, voltage_word
-from ._kernels import TAPS, mirrored, moved_image, smooth_deviates, smoothing_halo
+from ._kernels import mirrored, moved_image, smooth_deviates, smoothing_halo
 
 _ADDED = 2  # word of the key: other noise than that of `simulate_images` with the same seed
 _STDS = 3.0  # where the blur and the mask of the edges are cut off
@@ -18,7 +20,7 @@ _CURTAINS = 4  # word of the key of their deviates, after those of the drifts
 
 
 @dataclass(frozen=True)
-class Curtains:
+class Curtains(FromCoordinates):
     """Block function: stripes in the first row (z, x).
 
     Attributes
@@ -35,13 +37,8 @@ class Curtains:
     stds: tuple[float, float]
     seed: int
 
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return nothing: coordinates suffice."""
-        return ()
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region) -> np.ndarray:
         """Draw the stripes of a region."""
-        del inputs
         start = [interval.start for interval in region]
         key = image_key((self.seed, _CURTAINS))
         deviates = smooth_deviates(key, start, blocks.lengths(region), self.stds)
@@ -57,7 +54,7 @@ class Curtains:
 
 
 @dataclass(frozen=True)
-class AddedCurtains:
+class AddedCurtains(InPlace):
     """Block function: grey values with stripes.
 
     Attributes
@@ -71,13 +68,8 @@ class AddedCurtains:
     curtains: Curtains
     decay: float
 
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return the region itself."""
-        return (region,)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region, intensity: np.ndarray) -> np.ndarray:
         """Add the stripes image by image."""
-        (intensity,) = inputs
         _, slices, y, x = region
         stripes = self.curtains.compute((slices, x))
         fall = np.exp(-self.decay * np.arange(y.start, y.stop)).astype(np.float32)
@@ -92,7 +84,7 @@ class AddedCurtains:
 
 
 @dataclass(frozen=True, eq=False)
-class DriftingBrightness:
+class DriftingBrightness(InPlace):
     """Block function: grey values with gain, offset and gradients.
 
     Attributes
@@ -106,13 +98,8 @@ class DriftingBrightness:
     drifts: np.ndarray
     image: tuple[int, ...]
 
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return the region itself."""
-        return (region,)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region, intensity: np.ndarray) -> np.ndarray:
         """Change the brightness image by image."""
-        (intensity,) = inputs
         voltages, slices, *part = region
         drifts = self.drifts[:, voltages, slices]
         y, x = (
@@ -146,19 +133,14 @@ def _each_image(
 
 
 @dataclass(frozen=True, eq=False)
-class AddedNoise:
+class AddedNoise(InPlace):
     """Block function: grey values with noise; voltages in kV."""
 
     noise: Noise
     voltage: np.ndarray
 
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return the region itself."""
-        return (region,)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region, intensity: np.ndarray) -> np.ndarray:
         """Add noise image by image."""
-        (intensity,) = inputs
         voltages, slices, y, x = region
         noisy = np.empty_like(intensity)
         scale = np.float32(FULL_SCALE[intensity.dtype.name])
@@ -195,9 +177,10 @@ class BlurredEdges:
         wide = self._widen(region)
         return wide, wide[1:]
 
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(
+        self, region: blocks.Region, intensity: np.ndarray, true_phase: np.ndarray
+    ) -> np.ndarray:
         """Blur image by image."""
-        intensity, true_phase = inputs
         inner = blocks.within(region, self._widen(region))[2:]
         blurred = np.empty(blocks.lengths(region), intensity.dtype)
         for k, phase in enumerate(true_phase):
@@ -261,15 +244,14 @@ class ShiftedImages:
         box = []
         for shifts, interval, length in zip(self.shifts, part, self.image, strict=True):
             whole = np.floor(-shifts[voltages, slices]).astype(np.int64)
-            first = interval.start + int(whole.min()) + int(TAPS[0])
-            last = interval.stop + int(whole.max()) + int(TAPS[-1])
+            first = interval.start + int(whole.min()) + int(CUBIC_TAPS[0])
+            last = interval.stop + int(whole.max()) + int(CUBIC_TAPS[-1])
             reached = mirrored(np.arange(first, min(last, first + 2 * length)), length)
             box.append(slice(int(reached.min()), int(reached.max()) + 1))
         return ((voltages, slices, *box),)
 
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region, intensity: np.ndarray) -> np.ndarray:
         """Move the content image by image."""
-        (intensity,) = inputs
         voltages, slices, *part = region
         corner = [interval.start for interval in self.needs(region)[0][2:]]
         out = np.empty(blocks.lengths(region), intensity.dtype)
@@ -282,5 +264,6 @@ class ShiftedImages:
         return out
 
     def working_bytes(self, region: blocks.Region) -> int:
-        """Float images of what is read of one image, five at most, and places along its axes."""
-        return 20 * blocks.voxels(self.needs(region)[0][2:]) + 48 * max(self.image)
+        """Pixels that one image is interpolated from, its result in float32, and its rows."""
+        n_y, n_x = (n + len(CUBIC_TAPS) for n in blocks.lengths(region)[2:])
+        return 12 * n_y * n_x + 48 * max(self.image)

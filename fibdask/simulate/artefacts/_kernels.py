@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...pieces._kernels.resampling import CUBIC_TAPS, cubic_weights, weighted_pixels
 from ..images._kernels import add_image_noise
 
 _STDS = 3.0  # where smoothing is cut off
-TAPS = np.arange(-1, 3)
-"""Pixels about a place that it is interpolated from."""
 
 
 def smoothing_halo(std: float) -> int:
@@ -52,18 +51,6 @@ def mirrored(numbers: np.ndarray, length: int) -> np.ndarray:
     return np.asarray(np.minimum(folded, 2 * length - 1 - folded))
 
 
-def cubic_weights(fraction: float) -> np.ndarray:
-    """Return the weights of pixels −1, 0, 1, 2, float32, for a place in [0, 1) after pixel 0.
-
-    Cubic convolution of Keys (IEEE Transactions on Acoustics, Speech and Signal Processing 29,
-    1981): exact for parabolas; at 0 the weights are 0, 1, 0, 0.
-    """
-    distance = np.abs(TAPS - fraction)
-    near = (1.5 * distance - 2.5) * distance**2 + 1
-    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    return np.asarray(np.where(distance <= 1, near, far), np.float32)
-
-
 def moved_image(
     image: np.ndarray,
     corner: Sequence[int],
@@ -86,13 +73,11 @@ def moved_image(
     shift
         (s_y, s_x) in pixels.
     """
-    moved = np.asarray(image, np.float32)
-    for axis, (interval, length) in enumerate(zip(part, shape, strict=True)):
-        whole = int(np.floor(-shift[axis]))
-        pixels = np.arange(interval.start, interval.stop) + whole
-        weights = cubic_weights(-shift[axis] - whole)
-        moved = sum(
-            weight * moved.take(mirrored(pixels + tap, length) - corner[axis], axis)
-            for tap, weight in zip(TAPS, weights, strict=True)
-        )
-    return moved
+    places, weights = [], []
+    for interval, length, first, move in zip(part, shape, corner, shift, strict=True):
+        whole = int(np.floor(-move))
+        reach = whole + CUBIC_TAPS[[0, -1]]
+        pixels = np.arange(interval.start + reach[0], interval.stop + reach[1])
+        places.append(mirrored(pixels, length) - first)
+        weights.append(cubic_weights(-move - whole))
+    return np.asarray(weighted_pixels(image[np.ix_(*places)], *weights))

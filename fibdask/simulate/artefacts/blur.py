@@ -2,8 +2,8 @@
 
 import xarray as xr
 
-from ... import blocks
-from ...conventions import DIMENSIONS, axis_spacing, finish_stack, record_step, require
+from ...conventions import axis_spacing, require
+from ...pieces.volumes import with_intensity
 from ..arguments import check_positive
 from ._functions import BlurredEdges
 
@@ -41,12 +41,9 @@ def blur_edges(stack: xr.Dataset, *, width: float) -> xr.Dataset:
     for axis in ("y", "x"):
         spacing = axis_spacing(stack, axis)
         sigma.append(width / check_positive(f"spacing of {axis}", spacing, "nm"))
-    intensity = stack["intensity"]
-    data = blocks.map_blocks(
-        BlurredEdges(tuple(sigma), intensity.shape[2:]),
-        [intensity.data, stack["true_phase"].data],
-        shape=intensity.shape,
-        dtype=intensity.dtype,
+    return with_intensity(
+        stack,
+        BlurredEdges(tuple(sigma), stack["intensity"].shape[2:]),
+        ("blur_edges", {"width": width}),
+        beside=[stack["true_phase"].data],
     )
-    stack = finish_stack(stack.assign(intensity=(DIMENSIONS, data, intensity.attrs)))
-    return record_step(stack, "blur_edges", {"width": width})

@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 
 from ... import blocks
-from ...conventions import DIMENSIONS, ConventionError, axis_spacing, finish_stack, record_step
+from ...conventions import ConventionError, axis_spacing
+from ...pieces.volumes import with_intensity
 from ..arguments import check_positive
 from ..keys import image_key, voltage_word
 from ._kernels import smooth_deviates
@@ -25,12 +26,7 @@ def distorted(
     if known:
         msg = f"{step} must not be done twice, one truth would be lost; the stack holds {known[0]}"
         raise ConventionError(msg)
-    intensity = stack["intensity"]
-    data = blocks.map_blocks(
-        function, [intensity.data], shape=intensity.shape, dtype=intensity.dtype
-    )
-    stack = stack.assign(intensity=(DIMENSIONS, data, intensity.attrs)).assign_coords(truths)
-    return record_step(finish_stack(stack), step, parameters)
+    return with_intensity(stack.assign_coords(truths), function, (step, parameters))
 
 
 def pixel_size(stack: xr.Dataset) -> tuple[float, float]:

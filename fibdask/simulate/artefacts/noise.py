@@ -2,8 +2,8 @@
 
 import xarray as xr
 
-from ... import blocks
-from ...conventions import DIMENSIONS, finish_stack, record_step, require
+from ...conventions import require
+from ...pieces.volumes import with_intensity
 from ..images.imaging import GAUSSIAN_STD
 from ..images.noise import make_noise
 from ._functions import AddedNoise
@@ -41,15 +41,10 @@ def add_noise(
     """
     stack = require(stack, "intensity")
     noise = make_noise(electrons_per_pixel, gaussian_std, seed)
-    intensity = stack["intensity"]
-    function = AddedNoise(noise, stack["voltage"].values)
-    data = blocks.map_blocks(
-        function, [intensity.data], shape=intensity.shape, dtype=intensity.dtype
-    )
-    stack = finish_stack(stack.assign(intensity=(DIMENSIONS, data, intensity.attrs)))
     parameters = {
         "electrons_per_pixel": electrons_per_pixel,
         "gaussian_std": gaussian_std,
         "seed": seed,
     }
-    return record_step(stack, "add_noise", parameters)
+    function = AddedNoise(noise, stack["voltage"].values)
+    return with_intensity(stack, function, ("add_noise", parameters))

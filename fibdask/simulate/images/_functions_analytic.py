@@ -50,9 +50,8 @@ class AnalyticImages:
         deepest = max(self._last_seen(v, planes[-1]) for v in range(voltages.start, voltages.stop))
         return ((slice(int(planes[0]), deepest + 1), y, x),)
 
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region, phase: np.ndarray) -> np.ndarray:
         """Simulate the images of a region."""
-        (phase,) = inputs
         voltages, slices, y, x = region
         images = np.empty(blocks.lengths(region), self.dtype)
         signal = np.empty(images.shape[2:], np.float32)

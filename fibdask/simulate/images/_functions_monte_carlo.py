@@ -178,9 +178,8 @@ class MonteCarloImages:
         )
         return ((slice(int(planes[0]), int(last) + 1), *in_plane),)
 
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region, labels: np.ndarray) -> np.ndarray:
         """Simulate the images of a region."""
-        (labels,) = inputs
         self._check_labels(labels)
         voltages, slices, y, x = region
         (read,) = self.needs(region)

@@ -23,6 +23,7 @@ from ...conventions import (
     require_phase,
     validate_stack,
 )
+from ...pieces.planes import block_of, pick_planes
 from ..arguments import check_positive
 from ..electrons.attenuation import (
     ATOMIC_NUMBERS,
@@ -34,8 +35,7 @@ from ..electrons.attenuation import (
 from ..electrons.elastic import Model
 from ..electrons.materials import Material
 from ..electrons.transport import CUTOFF_EV, Losses, VoxelLengths
-from ..structures.building import block_of, split_history
-from ..structures.milling import take_planes
+from ..structures.building import split_history
 from ._functions_analytic import AnalyticImages
 from ._functions_monte_carlo import (
     Materials,
@@ -188,7 +188,7 @@ def simulate_images(
     images: Images
     if analytic:
         images = _analytic_images(faces, check_materials(materials), seen, noise, dtype)
-        block = (1, *block_of(take_planes(phase.data, images.planes)))
+        block = (1, *block_of(pick_planes(phase.data, images.planes)))
     else:
         size, image = _voxel_size(phase), (phase.sizes["y"], phase.sizes["x"])
         named = label_materials(materials)
@@ -335,7 +335,7 @@ def _imaged_stack(
     nominal_thickness: float | None,
 ) -> xr.Dataset:
     planes = images.planes
-    slices = take_planes(phase.data, planes)
+    slices = pick_planes(phase.data, planes)
     intensity = blocks.map_blocks(
         images,
         [phase.data],

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from ... import blocks
+from ...pieces.functions import FromCoordinates
 from ..keys import image_key
 from . import _kernels as kernels
 from ._kernels import add_gradient_noise, keep_in_copy, remove_spheres
@@ -18,7 +19,7 @@ _OCTAVES = 3  # each of half the lattice spacing and amplitude of the one before
 
 
 @dataclass(frozen=True, eq=False)
-class LevelledWaves:
+class LevelledWaves(FromCoordinates):
     """Block function: solid where the field of every level exceeds it.
 
     Attributes
@@ -38,13 +39,8 @@ class LevelledWaves:
     levels: np.ndarray
     voxel_size: tuple[float, float, float]
 
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return nothing: coordinates suffice."""
-        return ()
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region) -> np.ndarray:
         """Generate the voxels of a region."""
-        del inputs
         positions = [
             np.arange(s.start, s.stop) * h for s, h in zip(region, self.voxel_size, strict=True)
         ]
@@ -76,7 +72,7 @@ def _table(position: np.ndarray, wave_number: np.ndarray, offset: np.ndarray | f
 
 
 @dataclass(frozen=True)
-class RandomPores:
+class RandomPores(FromCoordinates):
     """Block function: solid outside spheres whose centres are a Poisson process.
 
     Attributes
@@ -97,13 +93,8 @@ class RandomPores:
     seed: int
     voxel_size: tuple[float, float, float]
 
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return nothing: coordinates suffice."""
-        return ()
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region) -> np.ndarray:
         """Generate the voxels of a region."""
-        del inputs
         sizes = np.array(self.voxel_size)
         start = np.array([interval.start for interval in region])
         stop = np.array([interval.stop for interval in region])
@@ -134,7 +125,7 @@ class RandomPores:
 
 
 @dataclass(frozen=True)
-class StretchedSpheres:
+class StretchedSpheres(FromCoordinates):
     """Block function: spheres on a square grid in layers stretched along z; lengths in nm."""
 
     diameter: float
@@ -142,13 +133,8 @@ class StretchedSpheres:
     growth: float
     voxel_size: tuple[float, float, float]
 
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return nothing: coordinates suffice."""
-        return ()
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region) -> np.ndarray:
         """Generate the voxels of a region."""
-        del inputs
         z, y, x = (
             np.arange(s.start, s.stop) * h for s, h in zip(region, self.voxel_size, strict=True)
         )
@@ -230,7 +216,7 @@ def _reached(low: float, high: float, length: int) -> slice:
 
 
 @dataclass(frozen=True)
-class LayerThickness:
+class LayerThickness(FromCoordinates):
     """Block function: thickness in nm (layer, y, x) of layers.
 
     Attributes
@@ -251,13 +237,8 @@ class LayerThickness:
     seed: int
     pixel_size: tuple[float, ...]
 
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return nothing: coordinates suffice."""
-        return ()
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region) -> np.ndarray:
         """Generate the maps of a region."""
-        del inputs
         layers, *part = region
         maps = np.empty(blocks.lengths(region), np.float32)
         for out, layer in zip(maps, range(layers.start, layers.stop), strict=True):
@@ -299,7 +280,7 @@ def _noise_std() -> float:
 
 
 @dataclass(frozen=True)
-class FilmMaterial:
+class FilmMaterial(FromCoordinates):
     """Block function: number of the layer at the centre of each voxel (z, y, x).
 
     Attributes
@@ -313,13 +294,8 @@ class FilmMaterial:
     thickness: LayerThickness
     plane_spacing: float
 
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return nothing: coordinates suffice."""
-        return ()
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
+    def compute(self, region: blocks.Region) -> np.ndarray:
         """Count the layers that end above the centre of each voxel."""
-        del inputs
         z, *part = region
         layers = slice(0, len(self.thickness.least))
         maps = self.thickness.compute((layers, *part))

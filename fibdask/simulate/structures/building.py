@@ -41,14 +41,6 @@ def split_history(phase: xr.DataArray) -> tuple[xr.DataArray, dict[str, Any]]:
     return phase.copy(deep=False).drop_attrs(deep=False).assign_attrs(attrs), history
 
 
-def block_of(data: Any) -> tuple[int, ...]:
-    """Return the block in which an array is best read: its own, or the usual one in memory."""
-    chunks = getattr(data, "chunks", None)
-    if chunks is None:
-        return blocks.default_block(data.shape, data.dtype.itemsize)
-    return tuple(max(lengths) for lengths in chunks)
-
-
 def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     """Check the shape (z, y, x) of a volume."""
     if len(shape) != 3 or any(operator.index(n) < 1 for n in shape):

@@ -8,11 +8,12 @@ import xarray as xr
 
 from ... import blocks
 from ...conventions import ConventionError
+from ...pieces.planes import block_of
 from ..arguments import check_not_negative, check_positive, check_seed
 from ..electrons.materials import find_material
 from ..electrons.records import LARGEST_LABEL
 from ._functions import FilmMaterial, LayerThickness
-from .building import VoxelSize, block_of, build_structure, check_shape, check_voxel_size
+from .building import VoxelSize, build_structure, check_shape, check_voxel_size
 
 GOLD_ON_ALUMINIUM = (("Au", 0.0, 15.0), ("Al", 0.0, 150.0))
 

@@ -1,12 +1,8 @@
 """Uneven slices of a structure that is known everywhere."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
-from ... import blocks
 from ...conventions import (
     AXES,
     ConventionError,
@@ -16,8 +12,9 @@ from ...conventions import (
     record_step,
     require_phase,
 )
+from ...pieces.planes import pick_planes
 from ..arguments import check_not_negative, check_positive, check_seed
-from .building import block_of, split_history
+from .building import split_history
 
 
 def mimic_milling(
@@ -66,7 +63,7 @@ def mimic_milling(
     truth, history = split_history(phase)
     coords = {axis: phase[axis].variable for axis in ("y", "x")}
     coords["z"] = xr.Variable("z", phase["z"].values[planes], attributes("z"))
-    data = take_planes(phase.data, planes)
+    data = pick_planes(phase.data, planes)
     stack = xr.Dataset({"phase": (AXES, data, truth.attrs)}, coords, history)
     stack = finish_stack(stack, nominal_thickness=float(mean_thickness))
     parameters = {"mean_thickness": mean_thickness, "std_thickness": std_thickness, "seed": seed}
@@ -82,40 +79,3 @@ def _draw_steps(count: int, mean: float, std: float, seed: int) -> np.ndarray:
     else:
         thickness = rng.gamma(mean**2 / variance, variance / mean, count)
     return np.maximum(np.floor(thickness + 0.5).astype(np.int64), 1)
-
-
-def take_planes(data: Any, planes: np.ndarray) -> Any:
-    """Return the planes of a volume (z, y, x) at increasing places, lazily."""
-    n_z, *in_plane = data.shape
-    block_z, *block_plane = block_of(data)
-    # Blocks of the result cover about one block of the volume each, so that it is read once.
-    thick = max(round(block_z * len(planes) / n_z), 1)
-    return blocks.map_blocks(
-        Planes(planes),
-        [data],
-        shape=(len(planes), *in_plane),
-        dtype=data.dtype,
-        block=(min(thick, len(planes)), *block_plane),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class Planes:
-    """Block function: the planes of a volume at increasing places."""
-
-    planes: np.ndarray
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return all from the first to the last plane of the region."""
-        planes = self.planes[region[0]]
-        return ((slice(int(planes[0]), int(planes[-1]) + 1), *region[1:]),)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Pick the planes."""
-        (volume,) = inputs
-        planes = self.planes[region[0]]
-        return np.asarray(volume[planes - planes[0]])
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """Nothing beside the result."""
-        return 0

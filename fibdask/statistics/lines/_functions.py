@@ -10,8 +10,8 @@ import numpy as np
 
 from ...blocks import Region, lengths, voxels
 from ...conventions import check_phase_values
+from .._functions import covering, mask_region
 from .._kernels import lines as _kernels
-from ..masks import covering, mask_region
 from .columns import AxisColumns, Columns, Shape
 from .sections import section_edges, section_lengths
 

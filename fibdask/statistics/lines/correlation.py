@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from ...conventions import AXES, ConventionError
-from ..bootstrap import shares
+from ..bootstrap import resampled_shares
 from ..cautions import UNDECAYED, warn_of_undecayed
 from ..masks import Mask
 from ._functions import Segments
@@ -295,14 +295,14 @@ def _diameters(coords: dict[str, list[str]]) -> xr.DataArray:
 
 def two_point_values(segments: Segments, weights: np.ndarray) -> np.ndarray:
     """Return S2 (replicate, axis, lag)."""
-    curves = [shares(*segments.pairs(axis), weights) for axis in segments.lines.axes]
+    curves = [resampled_shares(*segments.pairs(axis), weights) for axis in segments.lines.axes]
     return np.stack(curves, axis=1)
 
 
 def lineal_path_values(segments: Segments, weights: np.ndarray) -> np.ndarray:
     """Return L (replicate, axis, lag)."""
     lines = segments.lines
-    paths = [shares(*segments.paths(axis, lines.max_lag), weights) for axis in lines.axes]
+    paths = [resampled_shares(*segments.paths(axis, lines.max_lag), weights) for axis in lines.axes]
     return np.stack(paths, axis=1)
 
 
@@ -357,7 +357,7 @@ def _relative_path(
 ) -> np.ndarray:
     """Return L / L(0) (replicate, lag) up to a lag, or over the whole length; NaN without solid."""
     last = int(min(most, segments.lines.shape[axis] - 1))
-    path = shares(*segments.paths(axis, last), weights)
+    path = resampled_shares(*segments.paths(axis, last), weights)
     return np.asarray(path / np.where(path[:, :1] > 0, path[:, :1], np.nan))
 
 

@@ -25,7 +25,7 @@ def last_lag(reach: float, step: float) -> float:
     return float(np.floor(lags)) if np.isfinite(lags) else np.inf
 
 
-def interpolated(
+def interpolated_curves(
     curves: np.ndarray, spacing: Sequence[float], distance: np.ndarray
 ) -> list[np.ndarray]:
     """Interpolate curves (replicate, axis, lag) linearly: (replicate, distance) of each axis."""

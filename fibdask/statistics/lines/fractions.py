@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from ..bootstrap import shares
+from ..bootstrap import resampled_shares
 from ..masks import Mask
 from ._functions import Segments
 from .counting import Counting, Quantity, count_lines, error_bars
@@ -80,12 +80,12 @@ def profile_quantity(counting: Counting) -> Quantity:
 def fraction_values(segments: Segments, weights: np.ndarray) -> np.ndarray:
     """Return the solid fraction (replicate)."""
     some, every = segments.pairs(segments.lines.axes[0])
-    return shares(some[:, :1], every[:, :1], weights)[:, 0]
+    return resampled_shares(some[:, :1], every[:, :1], weights)[:, 0]
 
 
 def profile_values(segments: Segments, _weights: np.ndarray) -> np.ndarray:
     """Return the solid fractions of slices (1, z); they are not resampled."""
-    return shares(
+    return resampled_shares(
         segments.some.slices.sum(axis=0, keepdims=True),
         segments.every.slices.sum(axis=0, keepdims=True),
         np.ones((1, 1)),

@@ -13,7 +13,7 @@ from ..masks import Mask
 from ._functions import Segments
 from .correlation import diameter_values, lineal_path_values, two_point_values
 from .counting import Counting, Phase, Quantity, Statistic, count_lines, error_bars
-from .distances import common_distances, interpolated
+from .distances import common_distances, interpolated_curves
 
 STATISTICS = ("two_point_correlation", "lineal_path", "ligament_diameter")
 COMPARED = ("", "_xy")
@@ -145,7 +145,7 @@ def isotropy_values(
     if len(distance) < 2:
         return errors
     for place, values in enumerate((two_point_values, lineal_path_values)):
-        along = interpolated(values(segments, weights), spacing, distance)
+        along = interpolated_curves(values(segments, weights), spacing, distance)
         errors[:, :, place] = _curve_errors(*along)
     diameters = diameter_values(spacing, segments, weights, distance[-1])
     errors[:, :, -1] = _diameter_errors(*diameters.T)

@@ -12,7 +12,7 @@ from ..masks import Mask
 from ._functions import Segments
 from .correlation import two_point_values
 from .counting import PairPhase, Quantity, count_lines, error_bars
-from .distances import common_distances, interpolated
+from .distances import common_distances, interpolated_curves
 
 
 def radial_two_point_correlation(
@@ -79,5 +79,5 @@ def radial_values(
 ) -> np.ndarray:
     """Return S2 (replicate, distance), the mean over axes."""
     curves = two_point_values(segments, weights)
-    along = interpolated(curves, spacing, np.array(distance))
+    along = interpolated_curves(curves, spacing, np.array(distance))
     return np.asarray(np.mean(along, axis=0))

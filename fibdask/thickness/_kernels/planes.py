@@ -36,13 +36,3 @@ def distinct_slices(depths_nm: np.ndarray, minimum_nm: float) -> np.ndarray:
         if distinct[k]:
             last = depth
     return distinct
-
-
-def moved_slices(
-    slices: np.ndarray, numbers: np.ndarray, planes: np.ndarray, length: int
-) -> np.ndarray:
-    """Return `length` planes (…, z, y, x): slices `numbers` at `planes`, and 0 elsewhere."""
-    out = np.zeros((*slices.shape[:-3], length, *slices.shape[-2:]), slices.dtype)
-    for number, plane in zip(numbers, planes, strict=True):
-        out[..., plane, :, :] = slices[..., number, :, :]
-    return out
