@@ -20,9 +20,11 @@ from .engine.execute import (
 )
 from .engine.fingerprints import fingerprint
 from .engine.forecast import PROCESS_BYTES, check_budget, format_bytes, least_memory
+from .engine.journal import Part, has_record
 from .engine.locks import is_locked, locked
 from .engine.monitor import BlockFailure, Monitor, StageReport
 from .engine.schedule import current_client, worker_limits
+from .engine.shards import put_file
 from .engine.sources import Reduction, Source, Values
 from .engine.stored import StoredArray, open_stored
 from .engine.targets import Target, inner_chunks, storage_grid
@@ -60,6 +62,7 @@ __all__ = [
     "Grid",
     "GroupedBlocks",
     "Monitor",
+    "Part",
     "Reduction",
     "Region",
     "Source",
@@ -82,6 +85,7 @@ __all__ = [
     "gather_blocks",
     "gather_forecast",
     "grow",
+    "has_record",
     "inner_chunks",
     "is_complete",
     "is_derived",
@@ -93,6 +97,7 @@ __all__ = [
     "map_blocks",
     "open_stored",
     "origin",
+    "put_file",
     "reduce_blocks",
     "reduction_forecast",
     "shift",

@@ -1,12 +1,14 @@
 """Make and write blocks: resumable, observed, with the memory of every task known beforehand.
 
 With a `distributed.Client` the blocks are futures on its workers; without one they run in threads
-of this process. Only this process writes the record of what has finished.
+of this process. Only this process notes which of them have finished, in a journal of its own: other
+processes may make other parts of the same array.
 """
 
 import time
+import warnings
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,15 @@ import dask.array as da
 import distributed
 import numpy as np
 
+from ...conventions import ConventionError, FibdaskWarning
 from ..regions import BLOCK_BYTES, BlockList, Grid, group_numbers, sums_by_group
 from .arrays import from_source, origin
 from .fingerprints import fingerprint
 from .forecast import check_budget, task_bytes
-from .journal import RecordWriter, record_writer
+from .journal import JournalWriter, Part, Record, alone, check_complete, is_old, journal_writer
 from .monitor import BlockFailure, Monitor, StageReport
 from .schedule import run_blocks, run_graph
+from .shards import checksum
 from .sources import Reduction, Source
 from .stored import StoredArray
 from .targets import Target
@@ -45,6 +49,8 @@ class Execution:
         Folder in which the counts of reductions are kept, so that they resume too.
     block_bytes
         Most bytes of one block.
+    part
+        Share of every array's blocks that is made here; other processes make the others.
     """
 
     client: distributed.Client | None = None
@@ -54,12 +60,19 @@ class Execution:
     counts: Path = Path("counts")
     block_bytes: int = BLOCK_BYTES
     monitor: Monitor = field(default_factory=Monitor)
+    part: Part = field(default_factory=Part)
+
+    def __post_init__(self) -> None:
+        """Check that the parts do not make anew what the others have just made."""
+        if self.part.of > 1 and not self.resume:
+            msg = f"part {self.part} cannot make everything anew: remove first what lies there"
+            raise ConventionError(msg)
 
 
 def write_array(
     array: Any, target: Target, execution: Execution, *, name: str, values: Mapping[str, Any]
 ) -> StageReport:
-    """Make every missing block of an array and write it.
+    """Make the missing blocks of an array, or of the part that is made here, and write them.
 
     Parameters
     ----------
@@ -74,30 +87,62 @@ def write_array(
     ------
     MemoryBudgetError
         Before anything is touched, if a block does not fit a worker.
+    StackReadError
+        If another process is making these blocks, or the same array of something else.
     """
-    grid = target.grid
-    report = StageReport(name, grid.size, forecast_bytes=forecast(array, target))
+    part = execution.part
+    if part.of > 1 and is_derived(array):
+        msg = f"{name} is derived from arrays in memory or by arithmetic: it has no parts"
+        raise ConventionError(msg)
+    mine = part.blocks(target.grid.size)
+    report = StageReport(name, len(mine), forecast_bytes=forecast(array, target))
     check_budget(name, report.forecast_bytes, execution.threads, execution.memory_limit)
     token = _resume_token(array)
-    with record_writer(target.path) as writer:
-        record = target.finished(token) if execution.resume else None
-        if record is None:
-            # The header first: until its blocks are recorded, the array counts as incomplete.
-            writer.restart(token, grid.size)
-            writer.created(target.create())
-        target.sweep()
-        done = target.whole_blocks(record) if record else set()
-        missing = [number for number in range(grid.size) if number not in done]
-        if record is not None:
-            target.clear(missing)
+    with ExitStack() as held:
+        with alone(target.path):
+            journal = held.enter_context(journal_writer(target.path, part))
+            record = _begun(target, journal, token, resume=execution.resume)
+        done = set() if record is None else _swept(target, record, mine)
+        missing = [number for number in mine if number not in done]
         report.blocks_skipped = len(done)
         execution.monitor.started(report)
         started = time.monotonic()
         with closing(_outcomes(array, target, token, missing, execution, name, values)) as outcomes:
-            _collect(outcomes, writer, report, target, execution.monitor)
+            _collect(outcomes, journal, report, target, execution.monitor)
         report.seconds = time.monotonic() - started
     execution.monitor.finished(report)
     return report
+
+
+def _begun(target: Target, journal: JournalWriter, token: str, *, resume: bool) -> Record | None:
+    """Return the record of an array that was begun under a fingerprint, or create the array."""
+    if resume and is_old(target.path):
+        warnings.warn(
+            f"{target.path} was written by an earlier version of fibdask, whose fingerprint does "
+            "not vouch for all that this one's does: its blocks are made anew",
+            FibdaskWarning,
+            stacklevel=3,
+        )
+    elif resume and (record := target.finished(token)):
+        target.sweep_metadata()
+        return record
+    metadata = target.metadata()
+    # The header first: until its blocks are recorded, the array counts as incomplete.
+    dtype = np.dtype(target.stored_dtype).name
+    journal.restart(token, target.grid, dtype, checksum(metadata))
+    target.create(metadata)
+    return None
+
+
+def _swept(target: Target, record: Record, mine: range) -> set[int]:
+    """Return the finished ones of some blocks, and remove what there is of the others.
+
+    What there is of other parts may be in the making.
+    """
+    done = target.whole_blocks(record, mine)
+    target.sweep(mine)
+    target.clear(number for number in mine if number not in done)
+    return done
 
 
 def _outcomes(
@@ -165,7 +210,8 @@ def is_complete(array: Any, target: Target) -> bool:
     if isinstance(source, StoredArray) and Path(source.path).resolve() == target.path.resolve():
         return True
     record = target.finished(_resume_token(array))
-    return record is not None and len(target.whole_blocks(record)) == record.blocks
+    numbers = range(target.grid.size)
+    return record is not None and len(target.whole_blocks(record, numbers)) == len(numbers)
 
 
 def count_blocks(
@@ -183,7 +229,9 @@ def count_blocks(
     partials = reduction.partials
     target = counts_target(reduction, execution.counts)
     report = write_array(from_source(partials), target, execution, name=name, values=values)
-    return np.empty(0) if report.failures else _sum_counts(target, reduction.blocks), report
+    if report.failures:
+        return np.empty(0), report
+    return _sum_counts(target, reduction.blocks), report
 
 
 def counts_target(reduction: Reduction, folder: Path) -> Target:
@@ -211,6 +259,7 @@ def keep_values(array: Any, execution: Execution, *, name: str) -> tuple[np.ndar
     report = write_array(array, target, execution, name=name, values={})
     if report.failures:
         return np.empty(0), report
+    check_complete(target.path)
     kept = np.asarray(target.open()[...])
     target.check_there()
     return kept, report
@@ -225,6 +274,7 @@ def values_target(array: Any, folder: Path) -> Target:
 
 
 def _sum_counts(target: Target, blocks: BlockList) -> np.ndarray:
+    check_complete(target.path)
     stored, groups = target.open(), group_numbers(blocks)
     total = np.zeros((int(groups.max()) + 1, stored.shape[1]), np.int64)
     step = max(2**22 // stored.shape[1], 1)
@@ -237,7 +287,7 @@ def _sum_counts(target: Target, blocks: BlockList) -> np.ndarray:
 
 def _collect(
     outcomes: Iterator[Outcome],
-    writer: RecordWriter,
+    journal: JournalWriter,
     report: StageReport,
     target: Target,
     monitor: Monitor,
@@ -252,7 +302,7 @@ def _collect(
             )
             report.failures.append(BlockFailure(position, place, outcome.cause))
         else:
-            writer.add(outcome.number, outcome.size, outcome.changed)
+            journal.add(outcome.number, outcome.shard)
             report.blocks_run += 1
         monitor.advanced(report)
         if outcome.full:

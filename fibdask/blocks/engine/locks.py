@@ -15,9 +15,18 @@ import psutil
 
 from ...conventions import FibdaskWarning, StackReadError
 
+_POLL = 0.05  # seconds between looks at a lock that is waited for
+_told: set[int] = set()  # file systems without locks, of which the user knows
+
+
+class TakenError(StackReadError):
+    """Another process holds a lock."""
+
 
 @contextmanager
-def locked(path: Path, *, what: Path | None = None, passing: bool = False) -> Iterator[IO[str]]:
+def locked(
+    path: Path, *, what: Path | None = None, passing: bool = False, wait: float = 0
+) -> Iterator[IO[str]]:
     """Open a file for appending, and hold its lock until the end.
 
     Parameters
@@ -26,15 +35,18 @@ def locked(path: Path, *, what: Path | None = None, passing: bool = False) -> It
         What the lock protects, for the message; by default the folder of the file.
     passing
         Remove the file when its lock is let go.
+    wait
+        Seconds to wait for another process that holds it.
 
     Raises
     ------
+    TakenError
+        If another process holds it, and does not let go in time.
     StackReadError
-        If another process holds it, or it cannot be opened.
+        If it cannot be opened.
     """
-    held = (what or path.parent).absolute()
-    with _opened(path, held) as file:
-        owner = _take(file, path, held)
+    file, owner = _claimed(path, (what or path.parent).absolute(), time.monotonic() + wait)
+    with file:
         try:
             yield file
         finally:
@@ -60,12 +72,24 @@ def is_locked(path: Path) -> bool:
     return False
 
 
+def _claimed(path: Path, held: Path, until: float) -> tuple[IO[str], Path | None]:
+    """Open and lock a file; return it, and the owner's file if that is what keeps others away."""
+    while True:
+        file = _opened(path, held)
+        try:
+            return file, _take(file, path, held)
+        except BaseException as error:
+            file.close()
+            if not isinstance(error, TakenError) or time.monotonic() > until:
+                raise
+        time.sleep(_POLL)
+
+
 def _opened(path: Path, held: Path) -> IO[str]:
     try:
         return path.open("a", encoding="utf-8")
     except OSError as error:
-        msg = f"{held} cannot be written: {path.name}: {error.strerror}"
-        raise StackReadError(msg) from error
+        raise unwritable(held, path.name, error) from error
 
 
 def _take(file: IO[str], path: Path, held: Path) -> Path | None:
@@ -73,26 +97,28 @@ def _take(file: IO[str], path: Path, held: Path) -> Path | None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise _taken(held) from None
+        raise taken(held) from None
     except OSError:
         return _take_without_locks(path, held)
     if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
         # Removed by its last holder between opening and locking: it is in use, or was just now.
-        raise _taken(held)
+        raise taken(held)
     return None
 
 
-def _taken(held: Path, by: str = "another process") -> StackReadError:
-    return StackReadError(f"{held} is being written by {by}; wait for it, or stop it")
+def unwritable(held: Path, name: str, error: OSError) -> StackReadError:
+    """Return the error of a folder in which a file cannot be written."""
+    return StackReadError(f"{held} cannot be written: {name}: {error.strerror}")
+
+
+def taken(held: Path, by: str = "another process") -> TakenError:
+    """Return the error of what is being written elsewhere."""
+    return TakenError(f"{held} is being written by {by}; wait for it, or stop it")
 
 
 def _take_without_locks(path: Path, held: Path) -> Path:
     """Claim a file by writing beside it who holds it."""
-    warnings.warn(
-        f"the file system of {held} has no locks; a file {path.name}.owner keeps other runs away",
-        FibdaskWarning,
-        stacklevel=2,
-    )
+    _tell_once(path, held)
     owner = _owner_file(path)
     if owner.exists() and _is_stale(_read_owner(owner)):
         owner.unlink(missing_ok=True)
@@ -104,8 +130,17 @@ def _take_without_locks(path: Path, held: Path) -> Path:
         found = _read_owner(owner)
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(found["since"])))
         by = f"process {found['process']} on {found['host']} since {since} ({owner})"
-        raise _taken(held, by) from None
+        raise taken(held, by) from None
     return owner
+
+
+def _tell_once(path: Path, held: Path) -> None:
+    """Say that a file system has no locks, once in a process."""
+    device = path.stat().st_dev
+    if device not in _told:
+        _told.add(device)
+        text = f"the file system of {held} has no locks; files *.owner keep other runs away"
+        warnings.warn(text, FibdaskWarning, stacklevel=2)
 
 
 def _owner_file(path: Path) -> Path:

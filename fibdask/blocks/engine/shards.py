@@ -5,7 +5,7 @@ import os
 import zlib
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -20,6 +20,18 @@ from ..regions import Region
 METADATA = "zarr.json"
 CODECS = (ZstdCodec(level=1), Crc32cCodec())  # the checksum of what is on the disk comes last
 _ABSENT = b"\xff" * 16  # offset and length of an inner chunk that is not stored
+_CHECKSUM = 4  # bytes of a crc32c
+
+
+class Shard(NamedTuple):
+    """What tells a shard file: bytes, time of change in ns, and seal."""
+
+    size: int
+    changed: int
+    seal: int | None = None
+
+
+NOT_WRITTEN = Shard(0, 0)
 
 
 def encoded_shard(metadata: bytes, region: Region, data: np.ndarray) -> Any:
@@ -36,11 +48,11 @@ def encoded_shard(metadata: bytes, region: Region, data: np.ndarray) -> Any:
     if shards:
         return shards[0].as_numpy_array()
     index = _ABSENT * (prod(array.shards or ()) // prod(array.chunks))
-    return index + crc32c(index).to_bytes(4, "little")
+    return index + crc32c(index).to_bytes(_CHECKSUM, "little")
 
 
-def put_shard(file: Path, shard: Any) -> tuple[int, int]:
-    """Put a shard into place unless there is one; return the size and time of what is there.
+def put_shard(file: Path, shard: Any) -> None:
+    """Put a shard into place unless there is one.
 
     What is there is whole and holds the same: it was made elsewhere, of a block that somebody
     took for lost.
@@ -53,7 +65,14 @@ def put_shard(file: Path, shard: Any) -> tuple[int, int]:
             _link(beside, file)
     finally:
         beside.unlink(missing_ok=True)
-    return file_state(file)
+
+
+def put_file(file: Path, content: bytes) -> None:
+    """Write a file beside the old one and put it in its place, so that it is always whole."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f"{file.name}.{uuid4().hex}.partial")
+    beside.write_bytes(content)
+    beside.replace(file)
 
 
 def _link(beside: Path, file: Path) -> None:
@@ -67,17 +86,38 @@ def _link(beside: Path, file: Path) -> None:
             beside.replace(file)
 
 
-def file_state(file: Path) -> tuple[int, int]:
-    """Return size and time of change of a shard file; (0, 0) where there is none."""
+def file_state(file: Path) -> Shard:
+    """Return size and time of change of a shard file; `NOT_WRITTEN` where there is none."""
     with contextlib.suppress(FileNotFoundError):
         state = file.stat()
-        return state.st_size, state.st_mtime_ns
-    return 0, 0
+        return Shard(state.st_size, state.st_mtime_ns)
+    return NOT_WRITTEN
+
+
+def seal(file: Path, chunks: int) -> int:
+    """Return the checksum of a shard's index and of the checksums that end its inner chunks.
+
+    It tells the content, wherever a file was copied to, of a few bytes for each chunk. The index
+    alone does not: voxels that do not compress can be edited without moving any chunk.
+    """
+    with file.open("rb", buffering=0) as shard:
+        size, index = os.fstat(shard.fileno()).st_size, len(_ABSENT) * chunks + _CHECKSUM
+        told = os.pread(shard.fileno(), index, max(size - index, 0))
+        places = np.frombuffer(told[: len(told) // 16 * 16], "<u8").reshape(-1, 2)
+        for end in places.astype(object).sum(axis=1):
+            if _CHECKSUM <= end <= size:  # no absent one
+                told += os.pread(shard.fileno(), _CHECKSUM, end - _CHECKSUM)
+    return int(crc32c(told))
+
+
+def checksum(content: bytes) -> int:
+    """Return the checksum of what is not in shards."""
+    return zlib.crc32(content)
 
 
 def metadata_checksum(folder: Path) -> int:
     """Return the checksum of an array's metadata; 0 where there are none."""
     try:
-        return zlib.crc32((folder / METADATA).read_bytes())
+        return checksum((folder / METADATA).read_bytes())
     except OSError:
         return 0

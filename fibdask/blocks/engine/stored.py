@@ -13,8 +13,8 @@ import zarr
 from ...conventions import StackReadError, check_phase_values
 from ..regions import BLOCK_BYTES, Grid, Region, lengths, within
 from .fingerprints import fingerprint
-from .journal import FILE_NAME, Record, read_record
-from .shards import METADATA, file_state, metadata_checksum
+from .journal import Record, read_record
+from .shards import METADATA, Shard, file_state, metadata_checksum, seal
 from .sources import Source, Values
 
 _CONCURRENT_CHUNKS = 10  # zarr's default `async.concurrency`
@@ -110,7 +110,7 @@ class StoredArray(Source):
 
     def _check_shard(self, part: Region) -> None:
         """Refuse zeros that Zarr reads where a shard was lost; looked at after it was read."""
-        if not self.recorded or file_state(self._shard_file(part))[0]:
+        if not self.recorded or file_state(self._shard_file(part)).size:
             return
         position = self._position(part)
         if int(np.ravel_multi_index(position, self.grid.counts)) not in self.unstored:
@@ -156,7 +156,7 @@ def open_stored(path: Path, *, phase: bool = False) -> StoredArray:
         float(str(scale)) if scale is not None else None,
         checked=phase and record is None,
         recorded=record is not None,
-        unstored=tuple(number for number, (size, _) in finished.items() if not size),
+        unstored=tuple(number for number, shard in finished.items() if not shard.size),
     )
 
 
@@ -172,17 +172,13 @@ def _written_token(path: Path, array: "zarr.Array[Any]", record: Record) -> str:
     if record.metadata not in (None, metadata_checksum(path)) or record.blocks != grid.size:
         msg = (
             f"{path / METADATA} is not what was written: it is damaged, or was edited (then "
-            f'remove the line "metadata" of {FILE_NAME} beside it)'
+            f'remove the entry "metadata" of {record.file} beside it)'
         )
         raise StackReadError(msg)
-    files = {
-        n: file_state(path.joinpath("c", *map(str, grid.position(n)))) for n in record.finished
-    }
-    torn = [
-        n
-        for n, (size, _) in record.finished.items()
-        if files[n][0] != size and not _readable(array, grid.region(grid.position(n)), files[n])
-    ]
+    files = {n: path.joinpath("c", *map(str, grid.position(n))) for n in record.finished}
+    found = {n: file_state(file) for n, file in files.items()}
+    resized = [n for n, shard in record.finished.items() if found[n].size != shard.size]
+    torn = [n for n in resized if not _readable(array, grid.numbered(n), found[n])]
     whole = len(files) - len(torn)
     if whole < record.blocks:
         msg = (
@@ -191,14 +187,29 @@ def _written_token(path: Path, array: "zarr.Array[Any]", record: Record) -> str:
         )
         raise StackReadError(msg)
     # Somebody may have edited voxels since: what was computed of them before is then stale.
-    edited = sorted((n, file) for n, file in files.items() if file != record.finished[n])
+    changed = [n for n, shard in record.finished.items() if found[n][:2] != shard[:2]]
+    chunks = prod(grid.block) // prod(array.chunks)
+    content = {n: _content(files[n], found[n], record.finished[n], chunks) for n in changed}
+    edited = sorted((n, told) for n, told in content.items() if told)
     return fingerprint(record.fingerprint, edited) if edited else record.fingerprint
 
 
-def _readable(array: "zarr.Array[Any]", region: Region, file: tuple[int, int]) -> bool:
+def _content(file: Path, found: Shard, recorded: Shard, chunks: int) -> tuple[int, ...]:
+    """Return what tells the content of a shard that has another time; nothing if it is the same.
+
+    A copy has other times than what it is a copy of. Of old records, which hold no seals, nobody
+    can tell whether a shard is a copy or was edited.
+    """
+    if recorded.seal is None:
+        return found[:2]
+    told = seal(file, chunks)
+    return () if told == recorded.seal else (told,)
+
+
+def _readable(array: "zarr.Array[Any]", region: Region, file: Shard) -> bool:
     """Tell whether a shard of another size was edited rather than torn."""
     try:
-        return bool(file[0]) and np.asarray(array[region]).size > 0
+        return bool(file.size) and np.asarray(array[region]).size > 0
     except Exception:  # zarr raises many kinds for a damaged shard
         return False
 

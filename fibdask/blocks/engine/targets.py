@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -10,11 +10,22 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.storage import MemoryStore
 
 from ...conventions import StackReadError, plain_value
 from ..regions import INNER_CHUNK, Grid, lengths
-from .journal import FILE_NAME, Record, header_fingerprint, read_record
-from .shards import CODECS, METADATA, encoded_shard, file_state, metadata_checksum, put_shard
+from .journal import FILE_NAME, JOURNAL, Record, header_fingerprint, read_record
+from .shards import (
+    CODECS,
+    METADATA,
+    Shard,
+    encoded_shard,
+    file_state,
+    metadata_checksum,
+    put_file,
+    put_shard,
+    seal,
+)
 
 _CUBIC_CHUNK, _FLAT_CHUNK = (128, 128, 128), (32, 256, 256)
 
@@ -55,18 +66,16 @@ class Target:
         """Return the file that holds a block."""
         return self.path.joinpath("c", *(str(i) for i in position))
 
-    def create(self) -> int:
-        """Create the empty array, removing what lies there but the record.
+    @property
+    def chunks(self) -> int:
+        """Number of inner chunks of a shard."""
+        return prod(self.shard) // prod(self.inner)
 
-        Returns the checksum of its metadata.
-        """
-        for child in self.path.iterdir():
-            if child.is_dir() and not child.is_symlink():
-                shutil.rmtree(child)
-            elif child.name != FILE_NAME:
-                child.unlink()
+    def metadata(self) -> bytes:
+        """Return the metadata of the array, as Zarr writes them."""
+        files: dict[str, Any] = {}
         array = zarr.create_array(
-            store=self.path,
+            store=MemoryStore(files),
             shape=self.grid.shape,
             dtype=self.stored_dtype,
             chunks=self.inner,
@@ -79,7 +88,18 @@ class Target:
         if Grid(tuple(array.shape), tuple(array.shards or ())).counts != self.grid.counts:
             msg = f"blocks {self.grid.block} and shards {array.shards} of {self.path} differ"
             raise AssertionError(msg)
-        return metadata_checksum(self.path)
+        return bytes(files[METADATA].to_bytes())
+
+    def create(self, metadata: bytes) -> None:
+        """Create the empty array, removing what lies there but the record."""
+        # The metadata first: while others are being removed, it is no array.
+        for child in sorted(self.path.iterdir(), key=lambda child: child.name != METADATA):
+            if child.is_dir() and not child.is_symlink():
+                if child.name != JOURNAL:
+                    shutil.rmtree(child)
+            elif child.name != FILE_NAME:
+                child.unlink()
+        put_file(self.path / METADATA, metadata)
 
     def finished(self, token: str) -> Record | None:
         """Return the record if what lies there was written under the same fingerprint."""
@@ -95,26 +115,41 @@ class Target:
         same = array.shape == self.grid.shape and array.shards == self.shard
         return record if same and array.dtype == np.dtype(self.stored_dtype) else None
 
-    def whole_blocks(self, record: Record) -> set[int]:
-        """Return the recorded blocks whose shard files still have their size."""
-        return {
-            number
-            for number, (size, _) in record.finished.items()
-            if size and file_state(self.shard_file(self.grid.position(number)))[0] == size
-        }
+    def whole_blocks(self, record: Record, numbers: Iterable[int]) -> set[int]:
+        """Return those of some blocks that are recorded and whose shard files have their size."""
+        sizes = {n: record.finished[n].size for n in numbers if n in record.finished}
+        return {n for n, size in sizes.items() if size and self._state(n).size == size}
+
+    def _state(self, number: int) -> Shard:
+        return file_state(self.shard_file(self.grid.position(number)))
 
     def clear(self, numbers: Iterable[int]) -> None:
         """Remove shards that are torn or that nobody has recorded."""
         for number in numbers:
             self.shard_file(self.grid.position(number)).unlink(missing_ok=True)
 
-    def sweep(self) -> None:
-        """Remove what an interrupted writer left behind."""
-        for leftover in self.path.rglob("*.partial"):
+    def sweep_metadata(self) -> None:
+        """Remove what an interrupted creation left behind."""
+        for leftover in self.path.glob("*.partial"):
             leftover.unlink(missing_ok=True)
 
-    def write(self, position: tuple[int, ...], data: np.ndarray, token: str) -> tuple[int, int]:
-        """Write one whole shard; return the size of its file and the time of its change.
+    def sweep(self, numbers: Collection[int]) -> None:
+        """Remove what an interrupted writer of some blocks left behind, and nobody else did."""
+        for leftover in self.path.glob("c/**/*.partial"):
+            if self._number(leftover) in numbers:
+                leftover.unlink(missing_ok=True)
+
+    def _number(self, leftover: Path) -> int:
+        """Return the block of a file that was to become its shard."""
+        *outer, name = leftover.relative_to(self.path / "c").parts
+        try:
+            position = [int(part) for part in (*outer, name.partition(".")[0])]
+            return int(np.ravel_multi_index(position, self.grid.counts))
+        except ValueError:  # of somebody else
+            return -1
+
+    def write(self, position: tuple[int, ...], data: np.ndarray, token: str) -> Shard:
+        """Write one whole shard, and return what tells its file.
 
         A shard that is there already stays as it is.
 
@@ -134,7 +169,9 @@ class Target:
         if header_fingerprint(self.path) != token:
             msg = f"{self.path} is being written anew by another run; this block is not"
             raise StackReadError(msg)
-        return put_shard(self.shard_file(position), shard)
+        file = self.shard_file(position)
+        put_shard(file, shard)
+        return file_state(file)._replace(seal=seal(file, self.chunks))
 
     def open(self) -> "zarr.Array[Any]":
         """Open what is written, for reading."""

@@ -18,6 +18,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from ...conventions import DeviceLostError
 from .dependencies import piece
+from .shards import NOT_WRITTEN, Shard
 from .sources import Source, Values
 from .targets import Target
 
@@ -32,8 +33,8 @@ class Outcome:
     ----------
     number
         Of the block in its grid.
-    size, changed
-        Bytes and time of change in ns of its shard file.
+    shard
+        What tells its shard file.
     cause
         Why it failed, or nothing.
     full
@@ -42,8 +43,7 @@ class Outcome:
 
     number: int
     peak_bytes: int
-    size: int = 0
-    changed: int = 0
+    shard: Shard = NOT_WRITTEN
     cause: str = ""
     full: bool = False
 
@@ -121,10 +121,10 @@ def _write_data(target: Target, number: int, token: str, data: np.ndarray) -> Ou
 
 def _written(target: Target, number: int, token: str, data: np.ndarray) -> Outcome:
     try:
-        size, changed = target.write(target.grid.position(number), data, token)
+        shard = target.write(target.grid.position(number), data, token)
     except Exception as error:  # the block is reported as failed, the others go on
         return failure(number, error)
-    return Outcome(number, _peak_bytes(), size, changed)
+    return Outcome(number, _peak_bytes(), shard)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
