@@ -120,7 +120,8 @@ class Pipeline(Visitor):
             self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())
             LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)
             try:
-                stack = walk(self.recipe, self._source, self)
+                with self.folder.blamed_if_full():
+                    stack = walk(self.recipe, self._source, self)
             except BaseException as error:
                 LOGGER.error("%s: %s", type(error).__name__, error)
                 self._close(*_ending(error))
