@@ -20,7 +20,7 @@ from ..conventions import FibdaskError, FibdaskWarning, volume_names
 from ..io import open_stack
 from ..io.store import raise_failures, write_stack
 from ..statistics import statistics_warnings
-from .estimates import options_of
+from .estimates import Estimate, options_of
 from .folder.ownership import check_owner, remove_earlier, replaced_input
 from .folder.progress import LOGGER, RunMonitor, log_file
 from .folder.results import compute_results, report_run, store_results
@@ -141,17 +141,18 @@ class Pipeline(Visitor):
             LOGGER.warning(replaced)
             warnings.warn(replaced, FibdaskWarning, stacklevel=4)
 
-    def estimate(self, stage: Stage, stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
+    def estimate(
+        self, stage: Stage, estimate: Estimate, stack: xr.Dataset, table: Mapping[str, Any]
+    ) -> xr.Dataset:
         """Measure and solve for the numbers of a stage, store them, and correct the stack."""
-        assert stage.estimate is not None
         self._stage, self._reports = stage.name, []
-        options = options_of(stage.estimate.solve, table)
-        found = stage.estimate.solve(stack, compute=self._compute, **options)
-        numbers = stage.estimate.packed(stack, found)
+        options = options_of(estimate.solve, table)
+        found = estimate.solve(stack, compute=self._compute, **options)
+        numbers = estimate.packed(stack, found)
         store_results(numbers, self.folder, estimate_store(stage))
         self.estimates[stage.name] = numbers
         given = options_of(stage.function, table)
-        return stage.function(stack, stage.estimate.unpacked(numbers), **given)
+        return stage.function(stack, estimate.unpacked(numbers), **given)
 
     def _compute(self, measurement: xr.DataArray) -> xr.DataArray:
         """Make the values of a measurement, resumably."""
