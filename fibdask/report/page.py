@@ -11,17 +11,15 @@ import xarray as xr
 
 from .markup import Section
 from .sections.depth import alignment_section, depth_section
-from .sections.slices import slices_section
-from .sections.statistics import (
-    accuracy_section,
+from .sections.overview import overview_section
+from .sections.run import (
     failures_section,
-    overview_section,
-    profile_section,
     provenance_section,
     recipe_section,
-    statistics_section,
     timing_section,
 )
+from .sections.slices import slices_section
+from .sections.statistics import accuracy_section, profile_section, statistics_section
 
 
 def write_report(

@@ -44,10 +44,6 @@ class Estimate:
     unpacked: Callable[[xr.Dataset], Any] = lambda numbers: numbers
     moves_depths: bool = False
 
-    def measurements(self, stack: xr.Dataset, table: Mapping[str, Any]) -> Sequence[xr.DataArray]:
-        """Return the measurements that a recipe's table asks for, lazily."""
-        return self.measure(stack, **options_of(self.solve, table))
-
 
 def options_of(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return those keys of a table that are options of a function."""

@@ -18,6 +18,8 @@ from .folder.run_folder import RunFolder
 from .shown import one_line
 from .stages import stack_stores
 
+_LONGEST_LIST = 4  # that is printed whole
+
 
 def describe_stack(path: str | Path) -> dict[str, Any]:
     """Return what a stored stack holds."""
@@ -72,9 +74,24 @@ def format_description(record: Mapping[str, Any]) -> str:
         lines.append(f"  {name}: {variable['dtype']}, {size}, in blocks of {block}")
     for step in record["provenance"]:
         given = {key: value for key, value in step["parameters"].items() if value is not None}
-        parameters = ", ".join(f"{key} = {value}" for key, value in given.items())
+        parameters = ", ".join(f"{key} = {_told(value)}" for key, value in given.items())
         lines.append(f"  step: {step['step']}: {parameters}")
     return "\n".join(map(one_line, lines))
+
+
+def _told(value: Any) -> str:
+    return value if isinstance(value, str) else _brief(value)
+
+
+def _brief(value: Any) -> str:
+    """Return a value as Python writes it; of a long list the first, the last and the number."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_brief(part)}' for key, part in value.items())}}}"
+    if isinstance(value, list) and len(value) > _LONGEST_LIST:
+        return f"[{_brief(value[0])}, …, {_brief(value[-1])}] ({len(value)})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_brief, value))}]"
+    return repr(value)
 
 
 def describe_run(path: str | Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.store import volume_targets
 from .cluster import planned_worker
-from .estimates import options_of
+from .estimates import Estimate, options_of
 from .info import table
 from .recipe import Recipe, read_recipe
 from .shown import one_line
@@ -92,6 +92,7 @@ def check_plan(rows: Sequence[Mapping[str, Any]], threads: int, memory: int | No
     if rows:
         largest = max(rows, key=lambda row: row["task_bytes"])
         remedy = ", or use smaller blocks ([output] block_mib)"
+        # A chunk of a foreign file is read whole, however little of it a block takes.
         least = largest.get("held_bytes", 0)
         if 2 * least > largest["task_bytes"] - PROCESS_BYTES:
             remedy = f"; smaller blocks do not help: each needs {format_bytes(least)} to be read"
@@ -127,14 +128,17 @@ class Planner(Visitor):
 
     def call(self, stage: Stage, stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
         """Return the stack after a stage; it is the largest where depths are not known yet."""
+        # Measured slices may lie deeper than was thought, and then fill more planes.
         if stage.foreseen and not self._depths_are_known:
             stack = stage.foreseen(stack, table)
         return super().call(stage, stack, table)
 
-    def estimate(self, stage: Stage, stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
+    def estimate(
+        self, stage: Stage, estimate: Estimate, stack: xr.Dataset, table: Mapping[str, Any]
+    ) -> xr.Dataset:
         """Return the stack as far as it is known before anything is measured."""
-        assert stage.estimate is not None
-        measured = [array.data for array in stage.estimate.measurements(stack, table)]
+        options = options_of(estimate.solve, table)
+        measured = [array.data for array in estimate.measure(stack, **options)]
         targets = [values_target(array, Path()) for array in measured]
         blocks = sum(target.grid.size for target in targets)
         self.rows.append(
@@ -147,9 +151,9 @@ class Planner(Visitor):
                 "disk_bytes": sum(array.nbytes for array in measured),
             }
         )
-        if stage.estimate.moves_depths:
+        if estimate.moves_depths:
             self._depths_are_known = False
-        return stage.estimate.expected(stack, **options_of(stage.function, table))
+        return estimate.expected(stack, **options_of(stage.function, table))
 
     def keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
         """Return the stack as if the volumes were stored."""

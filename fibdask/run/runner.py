@@ -20,7 +20,7 @@ from ..conventions import FibdaskError, FibdaskWarning, volume_names
 from ..io import open_stack
 from ..io.store import raise_failures, write_stack
 from ..statistics import statistics_warnings
-from .estimates import options_of
+from .estimates import Estimate, options_of
 from .folder.ownership import check_owner, remove_earlier, replaced_input
 from .folder.progress import LOGGER, RunMonitor, log_file
 from .folder.results import compute_results, report_run, store_results
@@ -120,7 +120,8 @@ class Pipeline(Visitor):
             self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())
             LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)
             try:
-                stack = walk(self.recipe, self._source, self)
+                with self.folder.blamed_if_full():
+                    stack = walk(self.recipe, self._source, self)
             except BaseException as error:
                 LOGGER.error("%s: %s", type(error).__name__, error)
                 self._close(*_ending(error))
@@ -140,17 +141,18 @@ class Pipeline(Visitor):
             LOGGER.warning(replaced)
             warnings.warn(replaced, FibdaskWarning, stacklevel=4)
 
-    def estimate(self, stage: Stage, stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
+    def estimate(
+        self, stage: Stage, estimate: Estimate, stack: xr.Dataset, table: Mapping[str, Any]
+    ) -> xr.Dataset:
         """Measure and solve for the numbers of a stage, store them, and correct the stack."""
-        assert stage.estimate is not None
         self._stage, self._reports = stage.name, []
-        options = options_of(stage.estimate.solve, table)
-        found = stage.estimate.solve(stack, compute=self._compute, **options)
-        numbers = stage.estimate.packed(stack, found)
+        options = options_of(estimate.solve, table)
+        found = estimate.solve(stack, compute=self._compute, **options)
+        numbers = estimate.packed(stack, found)
         store_results(numbers, self.folder, estimate_store(stage))
         self.estimates[stage.name] = numbers
         given = options_of(stage.function, table)
-        return stage.function(stack, stage.estimate.unpacked(numbers), **given)
+        return stage.function(stack, estimate.unpacked(numbers), **given)
 
     def _compute(self, measurement: xr.DataArray) -> xr.DataArray:
         """Make the values of a measurement, resumably."""

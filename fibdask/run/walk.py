@@ -12,6 +12,7 @@ from ..conventions import ConventionError, covered_region, volume_names
 from ..simulate import simulate_structure
 from ..statistics import phase_statistics
 from .accuracy import accuracy
+from .estimates import Estimate
 from .recipe import Recipe, blamed_on, read_input
 from .stages import IMPORT, SIMULATE, STATISTICS, STRUCTURE, Stage, in_order
 
@@ -32,10 +33,12 @@ class Visitor(ABC):
         """Return the stack after a stage, lazily."""
         if stage.estimate is None:
             return stage.function(stack, **table)
-        return self.estimate(stage, stack, table)
+        return self.estimate(stage, stage.estimate, stack, table)
 
     @abstractmethod
-    def estimate(self, stage: Stage, stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
+    def estimate(
+        self, stage: Stage, estimate: Estimate, stack: xr.Dataset, table: Mapping[str, Any]
+    ) -> xr.Dataset:
         """Return the stack after a stage whose numbers must be measured first."""
 
     @abstractmethod
@@ -58,7 +61,7 @@ def walk(recipe: Recipe, source: xr.Dataset, visitor: Visitor) -> xr.Dataset:
     first, stages = first_name(recipe), in_order(recipe.tables)
     last = stages[-1].name if stages else first
     stack = source
-    if not is_stored(stack):
+    if not is_stored(stack):  # of what others have stored, no copy is made
         stack = visitor.keep(first, stack, volume_names(stack), last=last == first)
     visitor.stacks[first] = stack
     for stage in stages:
@@ -117,5 +120,6 @@ def _statistics(recipe: Recipe, stacks: list[xr.Dataset]) -> xr.Dataset:
     phase = phase_of(stacks[-1])
     with blamed_on(STATISTICS):
         lazy: xr.Dataset = phase_statistics(phase, **recipe.tables[STATISTICS])
+    # What is simulated begins with its structure, which is no slice of the images.
     structure = stacks.pop(0) if SIMULATE in recipe.tables else None
     return lazy.assign(accuracy(stacks, structure))

@@ -13,13 +13,19 @@ from fibdask.conventions import (
     StackReadError,
     attributes,
     build_stack,
+    record_step,
 )
 from fibdask.io import open_stack, save_stack
 from fibdask.run.exporting import counts_beside, measure_stack
 from fibdask.run.folder import measuring
 from fibdask.run.folder.progress import RunMonitor
 from fibdask.run.folder.results import compute_results
-from fibdask.run.info import describe_stack, format_statistics, statistics_record
+from fibdask.run.info import (
+    describe_stack,
+    format_description,
+    format_statistics,
+    statistics_record,
+)
 from fibdask.statistics import connected_fraction, percolates, phase_statistics
 from tests.statistics.helpers import noise
 
@@ -136,3 +142,18 @@ def test_describe_stack__leaves_out_what_is_not_spread(tmp_path):
     found = describe_stack(save_stack(stack, tmp_path / "uneven.zarr"))["slice_thickness_nm"]
     assert found["max"] == 14
     assert found["std"] == np.diff(z).std()
+
+
+def test_format_description__shortens_long_lists(tmp_path):
+    stack = build_stack(
+        {"phase": noise((3, 6, 7))}, z=5.0 * np.arange(3), pixel_size=(5, 5), nominal_thickness=5
+    )
+    files = [f"slice_{number:04d}.tif" for number in range(900)]
+    given = {"method": "otsu", "drop": [1, 2], "parts": {"2": files}, "files": files}
+    stack = record_step(stack, "read_images", given)
+    record = describe_stack(save_stack(stack, tmp_path / "phase.zarr"))
+    assert record["provenance"][-1]["parameters"] == given
+    assert format_description(record).splitlines()[-1] == (
+        "  step: read_images: method = otsu, drop = [1, 2], parts = {'2': ['slice_0000.tif', …, "
+        "'slice_0899.tif'] (900)}, files = ['slice_0000.tif', …, 'slice_0899.tif'] (900)"
+    )

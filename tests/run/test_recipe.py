@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from fibdask import RecipeError
+from fibdask import RecipeError, save_stack
 from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import read_input, read_recipe
 from fibdask.run.recipe.tables import tables
@@ -182,3 +182,13 @@ def test_read_recipe__a_switch_is_no_number(tmp_path, key):
     path = write(tmp_path, f'[input]\npath = "images"\n{key} = true\n')
     with pytest.raises(RecipeError, match=rf"\[input\] {key} = True: it is neither true nor"):
         read_recipe(path)
+
+
+def test_read_recipe__output_inside_a_store_is_refused(stack, tmp_path):
+    store = save_stack(stack, tmp_path / "gold.zarr")
+    for inside in ("out", "deep/er/out"):
+        text = rf"^output path .*/{inside} lies inside the store {store}, .*; choose a"
+        with pytest.raises(RecipeError, match=text):
+            read_recipe({}, input_path=store, output_path=store / inside)
+    beside = read_recipe({}, input_path=store, output_path=tmp_path / "out")
+    assert beside.tables["output"]["path"] == str(tmp_path / "out")

@@ -124,7 +124,7 @@ class Wanderer(Visitor):
         self.kept = {}
         self.measured = None
 
-    def estimate(self, stage, stack, table):
+    def estimate(self, stage, estimate, stack, table):
         raise AssertionError(stage)
 
     def keep(self, name, stack, kept, *, last):

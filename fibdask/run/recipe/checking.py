@@ -1,14 +1,17 @@
 """What a recipe must hold: known tables, known keys, values of their kind, and paths."""
 
+import contextlib
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from unicodedata import category
 
 from pydantic import ValidationError
 
 from ...conventions import RecipeError
+from ...io.metadata import is_store
 from ...simulate import simulate_structure
 from .. import stages
 from ..shown import one_line, shown
@@ -77,6 +80,20 @@ def _check_paths(found: Mapping[str, Mapping[str, Any]]) -> None:
         if isinstance(path, str) and any(char == "\0" or category(char) == "Cs" for char in path):
             msg = f"a path must be text without zero bytes; got {shown(path)}"
             raise RecipeError(msg)
+    output = found["output"]["path"]
+    if (store := _store_around(output)) is not None:
+        msg = (
+            f"output path {output} lies inside the store {store}, and would become a part of it; "
+            "choose a folder beside it"
+        )
+        raise RecipeError(msg)
+
+
+def _store_around(path: str) -> Path | None:
+    """Return the store that a path lies in, if any."""
+    with contextlib.suppress(OSError):  # of a name that no file system takes
+        return next((folder for folder in Path(path).absolute().parents if is_store(folder)), None)
+    return None
 
 
 def _check_variables(found: Mapping[str, Mapping[str, Any]]) -> None:
