@@ -10,7 +10,7 @@ from .arguments import check_positive, plain_number
 from .errors import ConventionError
 from .planes import FILLED
 from .validation import check_axes, check_even, check_z, validate_stack
-from .variables import AXES, DIMENSIONS, PHASES, VARIABLES, attributes
+from .variables import AXES, DIMENSIONS, PHASES, VARIABLES, attributes, volume_names
 
 _OF_PLANES = ("measured", "inpainted", FILLED)  # coordinates, so that volumes carry them along
 _NEED_UNITS = ("voltage", "z", "y", "x", "slice_thickness")
@@ -122,6 +122,14 @@ def require(stack: xr.Dataset, *names: str) -> xr.Dataset:
         if name not in stack.variables:
             found = ", ".join(str(found) for found in stack.data_vars) or "none"
             msg = f"this stage needs the variable {name}; the stack holds {found}"
+            raise ConventionError(msg)
+    for name in volume_names(stack):
+        dtype = stack[name].dtype
+        if not dtype.isnative:
+            msg = (
+                f"{name} must be in the byte order of this machine; found type {dtype.str}: "
+                f"convert it with {name}.astype({dtype.name!r})"
+            )
             raise ConventionError(msg)
     return finish_stack(stack)
 

@@ -8,19 +8,23 @@ import xarray as xr
 from .errors import ConventionError
 from .planes import FILLED, measured_slices
 from .variables import (
+    AXES,
     COORDINATES,
     DIMENSIONS,
     MAP_DIMENSIONS,
     PHASE_ATTRS,
     PHASES,
     VARIABLES,
+    VOLUME_DIMS,
     VOLUMES,
+    array_names,
     volume_names,
 )
 
 _EVEN_RTOL = 1e-4  # relative to the pixel size: coordinates written as rounded decimals pass
 _THICKNESS_ATOL = 1e-6  # nm
-_NUMBERS = "biuf"
+_NUMBERS = ("bool", *(f"{sign}int{8 * n}" for sign in ("u", "") for n in (1, 2, 4, 8)))
+_NUMBERS += ("float32", "float64")
 
 
 def validate_stack(stack: xr.Dataset) -> None:
@@ -43,10 +47,7 @@ def validate_stack(stack: xr.Dataset) -> None:
     check_axes(stack)
     for name in [name for name in VARIABLES if name in stack.variables]:
         _check_variable(name, stack[name].variable)
-    for name in [name for name in volume_names(stack) if name not in VARIABLES]:
-        if stack[name].dtype.kind not in _NUMBERS:
-            msg = f"volume {name} must hold numbers; found type {stack[name].dtype}"
-            raise ConventionError(msg)
+    _check_others(stack)
     for name in COORDINATES:
         if name in stack.dims:
             _check_coordinate(stack, name)
@@ -153,6 +154,23 @@ def _check_variable(name: str, variable: xr.Variable) -> None:
         if wanted:
             msg = f"{name} must have units {rule.units!r}; found {units!r}"
             hint = f": set stack[{name!r}].attrs['units'] = {rule.units!r}" if units is None else ""
+            raise ConventionError(msg + hint)
+
+
+def _check_others(stack: xr.Dataset) -> None:
+    """Check volumes and maps beyond the table: their order of axes, and that they are numbers."""
+    for name, variable in stack.variables.items():
+        if set(AXES) <= set(variable.dims) and variable.dims not in VOLUME_DIMS:
+            msg = (
+                f"{name} must have dimensions (z, y, x) or (voltage, z, y, x), as volumes have; "
+                f"found {_tuple(variable.dims)}: transpose it, or make several variables of it"
+            )
+            raise ConventionError(msg)
+    for name in [name for name in array_names(stack) if name not in VARIABLES]:
+        dtype = stack[name].dtype
+        if dtype.name not in _NUMBERS:
+            msg = f"{name} must hold whole numbers, float32 or float64; found type {dtype}"
+            hint = f": convert it with {name}.astype('float32')" if dtype.kind == "f" else ""
             raise ConventionError(msg + hint)
 
 

@@ -58,7 +58,8 @@ VARIABLES: dict[str, Variable] = {
 COORDINATES = ("voltage", "z", "y", "x")
 PHASES = ("phase", "true_phase")
 VOLUMES = ("intensity", "phase", "solid_probability", "true_phase")
-_VOLUME_DIMS = (DIMENSIONS, AXES)
+VOLUME_DIMS = (DIMENSIONS, AXES)
+_NUMBERS = "biuf"
 
 
 def volume_names(stack: xr.Dataset) -> list[str]:
@@ -67,9 +68,22 @@ def volume_names(stack: xr.Dataset) -> list[str]:
     others = [
         str(name)
         for name, variable in stack.variables.items()
-        if name not in VARIABLES and variable.dims in _VOLUME_DIMS
+        if name not in VARIABLES and variable.dims in VOLUME_DIMS
     ]
     return [*known, *sorted(others)]
+
+
+def array_names(stack: xr.Dataset) -> list[str]:
+    """Return the names of what is read and stored by blocks: volumes, then maps and sections.
+
+    Those are numbers along two of z, y and x. All else is small.
+    """
+    flat = [
+        str(name)
+        for name, variable in stack.variables.items()
+        if len(set(AXES).intersection(variable.dims)) == 2 and variable.dtype.kind in _NUMBERS
+    ]
+    return [*volume_names(stack), *sorted(flat)]
 
 
 def is_label(name: str, volume: xr.DataArray | xr.Variable) -> bool:

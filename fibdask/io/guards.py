@@ -16,7 +16,7 @@ from ..conventions import ConventionError, StackReadError, recorded_steps
 from .metadata import UNFINISHED, WRITER, root_attributes
 
 _RUNNING_CODECS = ("pickle", "dill", "cloudpickle")
-_TAKEN_NAME = re.compile(r"\..*|.*/.*|zarr\.json|labels|level_\d+")
+_TAKEN_NAME = re.compile(r"\..*|.*/.*|zarr\.json|labels|scale\d+")
 
 
 def check_path(path: Path) -> None:
@@ -52,7 +52,7 @@ def check_names(stack: xr.Dataset) -> None:
         if not name or _TAKEN_NAME.fullmatch(name):
             msg = (
                 f"a variable cannot be stored as {name!r}: the name must be that of a folder of "
-                "its own, not labels or level_1, without a slash or a dot at the beginning; rename"
+                "its own, not labels or scale1, without a slash or a dot at the beginning; rename"
             )
             raise ConventionError(msg)
 
@@ -145,12 +145,13 @@ class _PlaceFinder(cloudpickle.Pickler):  # type: ignore[misc]
         super().__init__(_Nowhere())
         self.places: list[Path] = []
 
-    def persistent_id(self, value: Any) -> None:
-        """Look at an object; it is pickled as ever."""
+    def persistent_id(self, value: Any) -> str | None:
+        """Look at an object; it is pickled as ever, but for voxels, which name no store."""
         if isinstance(value, LocalStore):
             self.places.append(Path(value.root).resolve())
         elif isinstance(value, StoredArray):
             self.places.append(Path(value.path).resolve())
+        return "voxels" if isinstance(value, np.ndarray) and value.dtype != object else None
 
 
 class _Nowhere:

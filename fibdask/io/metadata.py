@@ -16,7 +16,7 @@ import zarr
 from zarr.storage import MemoryStore
 
 from ..blocks import has_record, put_file
-from ..conventions import VARIABLES, VERSION, StackReadError, is_regular, plain_value, volume_names
+from ..conventions import VARIABLES, VERSION, StackReadError, array_names, is_regular, plain_value
 
 UNFINISHED = "unfinished"
 WRITER = "fibdask_version"
@@ -60,8 +60,8 @@ def begin_store(path: Path) -> None:
 
 
 def small_files(stack: xr.Dataset) -> dict[str, bytes]:
-    """Return the files of all variables that are no volumes, by their place in the store."""
-    small = stack.drop_vars(volume_names(stack)).load().drop_encoding().drop_attrs(deep=False)
+    """Return the files of all variables that are small, by their place in the store."""
+    small = stack.drop_vars(array_names(stack)).load().drop_encoding().drop_attrs(deep=False)
     # Strings of variable length, because fixed ones have no Zarr v3 specification.
     texts = [name for name, values in small.variables.items() if values.dtype.kind == "U"]
     small = small.assign({name: small[name].astype(object) for name in texts})
@@ -142,9 +142,12 @@ def finish_store(
     if ome:
         attrs["ome"] = dict(ome)
     attrs["z_sampling"] = "regular" if is_regular(stack) else "variable"
-    # Chunks of volumes have checksums of their own.
-    volumes = [f"{name}/{_ROOT}" for name in volume_names(stack)]
-    _seal(path, attrs | {WRITER: VERSION}, [*(name for name, _ in _without_root(files)), *volumes])
+    arrays = array_names(stack)
+    if coordinates := [name for name in arrays if name in stack.coords]:
+        attrs["coordinates"] = " ".join([*attrs.get("coordinates", "").split(), *coordinates])
+    # Chunks of arrays have checksums of their own.
+    sealed = [*(name for name, _ in _without_root(files)), *(f"{name}/{_ROOT}" for name in arrays)]
+    _seal(path, attrs | {WRITER: VERSION}, sealed)
 
 
 def seal_store(path: Path) -> None:

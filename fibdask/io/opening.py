@@ -12,17 +12,18 @@ from ..conventions import (
     PHASES,
     ConventionError,
     StackReadError,
+    array_names,
     check_thickness,
     check_z,
     finish_stack,
     recognise_inpainted,
-    volume_names,
 )
 from .guards import refuse_code
 from .metadata import STORE_ATTRS, check_store, is_store
 from .paths import local_path
 
 PROBABILITY_ATTRS = {"scale_factor": 1 / 255}
+_FILLS = ("_FillValue", "missing_value")
 
 
 def open_stack(path: str | Path) -> xr.Dataset:
@@ -53,12 +54,12 @@ def open_stack(path: str | Path) -> xr.Dataset:
         msg = f"{path} is no store of a stack; images are read by read_images or fibdask import"
         raise StackReadError(msg)
     check_store(path)
-    return with_volumes(open_dataset(path), path)
+    return with_arrays(open_dataset(path), path)
 
 
-def with_volumes(stack: xr.Dataset, path: Path) -> xr.Dataset:
-    """Put the stored volumes into a dataset of a store, to be read by coordinates."""
-    for name in volume_names(stack):
+def with_arrays(stack: xr.Dataset, path: Path) -> xr.Dataset:
+    """Put the stored volumes and maps into a dataset of a store, to be read by coordinates."""
+    for name in array_names(stack):
         stored = open_stored(path / name, phase=name in PHASES)
         variable = stack[name].variable
         attrs = {k: v for k, v in variable.attrs.items() if k not in PROBABILITY_ATTRS}
@@ -88,10 +89,16 @@ def open_dataset(path: Path) -> xr.Dataset:
     except Exception as error:  # zarr and xarray raise many kinds for a damaged store
         msg = f"{path} cannot be read as a Zarr store: {error}"
         raise StackReadError(msg) from error
-    volumes = volume_names(stack)
+    arrays = array_names(stack)
     for name, variable in stack.variables.items():
-        _check_packing(path, name, variable, scaled=name in volumes)
-    return stack.drop_encoding()
+        _check_packing(path, name, variable, scaled=name in arrays)
+        for key in _FILLS:  # NaN, which xarray notes of all that are floats
+            variable.attrs.pop(key, None)
+    # Texts of variable length are how they are stored, and nothing can be computed with them.
+    texts = [name for name, values in stack.variables.items() if values.dtype.kind == "T"]
+    return stack.assign(
+        {name: stack[name].astype(object).astype(str) for name in texts}
+    ).drop_encoding()
 
 
 def _check_packing(path: Path, name: Hashable, variable: xr.Variable, *, scaled: bool) -> None:
@@ -100,7 +107,7 @@ def _check_packing(path: Path, name: Hashable, variable: xr.Variable, *, scaled:
     found = [
         (key, variable.attrs[key]) for key, none in told if variable.attrs.get(key, none) != none
     ]
-    for key in ("_FillValue", "missing_value"):
+    for key in _FILLS:
         value = variable.attrs.get(key)
         if value is not None and not np.all(variable.dtype.kind == "f" and np.isnan(value)):
             found.append((key, value))

@@ -1,5 +1,6 @@
 """OME-Zarr 0.5 multiscale pyramids: halved levels and the metadata that viewers read."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from ..conventions import (
 from ._kernels import halve_mean, halve_mode
 
 LEVEL_NAME = "scale{}"
+IS_LEVEL = re.compile(r"scale\d+")
 _SMALLEST = 128  # voxels; a level whose longest axis is no longer has no coarser one
 
 

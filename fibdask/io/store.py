@@ -37,20 +37,21 @@ from ..blocks import (
 )
 from ..conventions import (
     AXES,
+    VOLUME_DIMS,
     BlocksFailedError,
     ConventionError,
     FibdaskWarning,
+    array_names,
     attributes,
     finish_stack,
     is_regular,
-    volume_names,
 )
 from .guards import check_inputs, check_names, check_path, check_sample
 from .labels import describe_labels, drop_labels, label_names, label_path
 from .metadata import begin_store, finish_store, is_current, small_files, sweep_store, write_files
-from .opening import PROBABILITY_ATTRS, open_dataset, with_volumes
+from .opening import PROBABILITY_ATTRS, open_dataset, with_arrays
 from .paths import make_parent, new_path
-from .pyramid import LEVEL_NAME, coarsen, multiscales, needs_level
+from .pyramid import IS_LEVEL, LEVEL_NAME, coarsen, multiscales, needs_level
 
 
 def save_stack(
@@ -104,7 +105,7 @@ def save_stack(
 
 @dataclass(frozen=True)
 class StoredVolume:
-    """One volume of a stack and the array that it is written to."""
+    """One volume or map of a stack and the array that it is written to."""
 
     name: str
     array: Any
@@ -112,9 +113,9 @@ class StoredVolume:
 
 
 def volume_targets(stack: xr.Dataset, path: Path, block_bytes: int) -> list[StoredVolume]:
-    """Return where each volume of a stack is written below a path, and in which blocks."""
+    """Return where each volume and map of a stack is written, and in which blocks."""
     volumes = []
-    for name in volume_names(stack):
+    for name in array_names(stack):
         variable = stack[name].variable
         probability = name == "solid_probability"
         array = variable._data if isinstance(variable._data, np.ndarray) else variable.data
@@ -124,13 +125,20 @@ def volume_targets(stack: xr.Dataset, path: Path, block_bytes: int) -> list[Stor
         target = Target(
             path / name,
             grid,
-            inner_chunks(grid.block, flat=name == "intensity"),
+            _chunks(name, variable, grid.block),
             dtype,
             tuple(str(dim) for dim in variable.dims),
             attrs,
         )
         volumes.append(StoredVolume(name, array, target))
     return volumes
+
+
+def _chunks(name: str, variable: xr.Variable, block: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the chunks within a block; those of images are flat, and maps have no depth."""
+    flat = name == "intensity" or variable.dims not in VOLUME_DIMS
+    lacking = (1,) * (3 - len(block))
+    return inner_chunks((*lacking, *block), flat=flat)[len(lacking) :]
 
 
 def _block(array: Any, block_bytes: int) -> tuple[int, ...]:
@@ -169,7 +177,7 @@ def write_stack(
         reports = _write_level(stack, volumes, complete, path, execution, name)
         levels, folder = [stack], path
         while pyramid and needs_level(levels[-1]) and not _failed(reports):
-            level = coarsen(with_volumes(open_dataset(folder), folder))
+            level = coarsen(with_arrays(open_dataset(folder), folder))
             folder = path / LEVEL_NAME.format(len(levels))
             volumes = volume_targets(level, folder, execution.block_bytes)
             label = f"{name or 'pyramid'} level {len(levels)}"
@@ -198,7 +206,8 @@ def _write_labels(
     for name, (number, level) in product(names, enumerate(levels)):
         folder = path / LEVEL_NAME.format(number) if number else path
         stored = from_source(open_stored(folder / name, phase=True))
-        phase = level[[name]].assign({name: (AXES, stored, level[name].attrs)})
+        phase = level[[name]].reset_coords(drop=True)
+        phase[name] = (AXES, stored, level[name].attrs)
         [volume] = volume_targets(phase, folder, execution.block_bytes)
         target = replace(volume.target, path=label_path(path, name, number))
         volume = replace(volume, target=target)
@@ -231,8 +240,8 @@ def _check_budgets(volumes: Iterable[StoredVolume], execution: Execution) -> Non
 def _drop_levels(path: Path, levels: int) -> None:
     """Remove coarser levels that an earlier stack had and this one has not."""
     kept = {LEVEL_NAME.format(n) for n in range(1, levels)}
-    for child in path.glob(LEVEL_NAME.format("*")):
-        if child.is_dir() and child.name not in kept:
+    for child in path.iterdir():
+        if child.is_dir() and IS_LEVEL.fullmatch(child.name) and child.name not in kept:
             shutil.rmtree(child)
 
 

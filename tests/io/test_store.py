@@ -446,7 +446,7 @@ def test_open_stack__a_foreign_store_edited_in_place_has_another_fingerprint(sta
     assert origin(open_stack(path)["phase"].data).token != before
 
 
-@pytest.mark.parametrize("name", ["a/b", "../beside", ".hidden", "zarr.json", "labels", "level_1"])
+@pytest.mark.parametrize("name", ["a/b", "../beside", ".hidden", "zarr.json", "labels", "scale1"])
 def test_save_stack__refuses_names_that_are_no_folder_of_their_own(stack, tmp_path, name):
     named = stack.assign({name: stack["phase"]})
     with pytest.raises(ConventionError, match="cannot be stored as"):
