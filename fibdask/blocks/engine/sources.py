@@ -79,7 +79,7 @@ class Computed(Source):
 
     @cached_property
     def token(self) -> str:
-        """Fingerprint of the function, its fields, its inputs and the version."""
+        """Fingerprint of the function, its fields and revision, and its inputs."""
         inputs = [source.token for source in self.inputs]
         results = [parameter.token for parameter in self.parameters]
         return fingerprint(self.function, self.shape, self.dtype.str, inputs, results)
