@@ -29,7 +29,7 @@ from .engine.sources import Reduction, Source, Values
 from .engine.stored import StoredArray, open_stored
 from .engine.targets import Target, inner_chunks, storage_grid
 from .engine.telling import tell
-from .functions import BlockFunction
+from .functions import BlockFunction, revised
 from .gathering import gather_blocks, gather_forecast
 from .mapping import block_grid, map_blocks, volume_chunks
 from .reducing import reduce_blocks
@@ -100,6 +100,7 @@ __all__ = [
     "put_file",
     "reduce_blocks",
     "reduction_forecast",
+    "revised",
     "shift",
     "skip_array",
     "storage_grid",

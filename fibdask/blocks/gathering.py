@@ -5,7 +5,6 @@ faces of a block. Where integers of a fixed number do, `reduce_blocks` is lighte
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,8 +12,9 @@ import numpy as np
 
 from .engine.arrays import Array, gathered
 from .engine.forecast import task_bytes
+from .engine.sources import EachBlock
 from .mapping import map_blocks
-from .regions import BlockList, Grid, Region
+from .regions import BlockList, Grid
 
 
 def gather_blocks(
@@ -48,7 +48,7 @@ def gather_blocks(
     """
     records = _records(function, inputs, grid)
     combine = partial(_finish, finish, tuple(shape), dtype)
-    return gathered(records, grid.size, combine, tuple(shape), dtype)
+    return gathered(records, combine, tuple(shape), dtype)
 
 
 def gather_forecast(function: Any, inputs: Sequence[Any], grid: BlockList) -> int:
@@ -57,32 +57,9 @@ def gather_forecast(function: Any, inputs: Sequence[Any], grid: BlockList) -> in
 
 
 def _records(function: Any, inputs: Sequence[Any], grid: BlockList) -> Array:
-    return map_blocks(Records(function, grid), inputs, shape=(grid.size,), dtype=object, block=(1,))
-
-
-@dataclass(frozen=True)
-class Records:
-    """Block function of a gathering: element i holds the object of block i of a grid or list."""
-
-    function: Any
-    grid: BlockList
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return what the function needs for the block of this element."""
-        return tuple(self.function.needs(self._block(region)))
-
-    def compute(self, region: Region, *inputs: np.ndarray) -> np.ndarray:
-        """Look at one block."""
-        records = np.empty(1, object)
-        records[0] = self.function.compute(self._block(region), *inputs)
-        return records
-
-    def working_bytes(self, region: Region) -> int:
-        """Return the temporaries of the function."""
-        return int(self.function.working_bytes(self._block(region)))
-
-    def _block(self, region: Region) -> Region:
-        return self.grid.numbered(region[0].start)
+    return map_blocks(
+        EachBlock(function, grid), inputs, shape=(grid.size,), dtype=object, block=(1,)
+    )
 
 
 def _finish(

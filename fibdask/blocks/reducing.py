@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 
 from .engine.arrays import Array, from_partials, from_reduction, origin
-from .engine.sources import Computed, Partials, Reduction
+from .engine.sources import Computed, EachBlock, Reduction
 from .mapping import map_blocks
 from .regions import BlockList
 
@@ -42,7 +42,7 @@ def reduce_blocks(
         Of the result.
     """
     partials = map_blocks(
-        Partials(function, grid),
+        EachBlock(function, grid),
         inputs,
         shape=(grid.size, function.size),
         dtype=np.int64,

@@ -5,18 +5,28 @@ read any region of itself, so the next stage adds no task to its graph. Arrays i
 arrays derived in other ways go through the same functions, by ordinary Dask dependencies.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
+from dask.task_spec import List, Task
 
+from ...conventions import ConventionError
 from ..regions import BlockList, group_numbers, sums_by_group, whole
 from .fingerprints import fingerprint
-from .sources import Reduction, Source, Window
+from .layers import BlockLayer, BuiltLayer, LazyLayer, references, whole_key
+from .sources import Reduction, Source, Values, Window
+
+if da.array_expr_enabled():
+    _MSG = (
+        "fibdask does not work with Dask's query planning of arrays: set array.query-planning to "
+        "False before dask.array is imported"
+    )
+    raise ConventionError(_MSG)
 
 Array = da.Array  # for those who make arrays of blocks, and need not know Dask
 
@@ -37,11 +47,12 @@ class _DaskKind(type):
 
 
 class BlockArray(da.Array, metaclass=_DaskKind):  # type: ignore[misc]
-    """A Dask array whose blocks are read by coordinates from `origin`."""
+    """A Dask array whose blocks are read by coordinates, from the origin in its graph's layer.
 
-    __slots__ = ("origin",)
+    Assigning to it gives it another layer, as to any Dask array, and so takes its origin away.
+    """
 
-    origin: Source | Reduction | None
+    __slots__ = ()
 
     def __getitem__(self, index: Any) -> Any:
         """Slice; steps of one and integers keep the origin."""
@@ -51,63 +62,30 @@ class BlockArray(da.Array, metaclass=_DaskKind):  # type: ignore[misc]
         full = window.region == whole(self.shape) and not window.dropped
         return self if full else from_source(window)
 
-    def __setitem__(self, index: Any, value: Any) -> None:
-        """Assign lazily, as Dask does; what is read by coordinates no longer holds."""
-        super().__setitem__(index, value)
-        self.origin = None
-
     def copy(self) -> Any:
         """Return a copy that can be assigned to on its own."""
-        return super().copy() if self.origin is None else _array_of(self.origin)
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        return self.copy()
+        return _block_array(self.dask, self.name, self.chunks, self.dtype)
 
     def __reduce__(self) -> Any:
-        return super().__reduce__() if self.origin is None else (_array_of, (self.origin,))
+        return _block_array, (self.dask, self.name, self.chunks, self.dtype)
 
 
-def _array_of(origin: Source | Reduction) -> "BlockArray":
-    return from_source(origin) if isinstance(origin, Source) else from_reduction(origin)
-
-
-class _LazyGraph(Mapping[Any, Any]):
-    """A graph that is built when its tasks are first asked for, which planning never does."""
-
-    def __init__(self, build: Callable[[], dict[Any, Any]]) -> None:
-        self._build = build
-
-    @cached_property
-    def _tasks(self) -> dict[Any, Any]:
-        return self._build()
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._tasks[key]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._tasks)
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-
-def _wrap(
-    graph: Mapping[Any, Any],
-    name: str,
-    chunks: Any,
-    dtype: Any,
-    origin: Source | Reduction,
-    dependencies: Sequence[da.Array],
-) -> BlockArray:
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=dependencies)
-    array: BlockArray = da.Array.__new__(BlockArray, layers, name, chunks, dtype=dtype)
-    array.origin = origin
+def _block_array(graph: HighLevelGraph, name: str, chunks: Any, dtype: Any) -> BlockArray:
+    array: BlockArray = da.Array.__new__(BlockArray, graph, name, chunks, dtype=dtype)
     return array
+
+
+def _of_layer(
+    layer: LazyLayer, chunks: Any, dtype: Any, dependencies: Sequence[da.Array]
+) -> BlockArray:
+    graph = HighLevelGraph.from_collections(layer.name, layer, dependencies=dependencies)
+    return _block_array(graph, layer.name, chunks, dtype)
 
 
 def origin(array: Any) -> Source | Reduction | None:
     """Return what an array is read from by coordinates, or None."""
-    return array.origin if isinstance(array, BlockArray) else None
+    layer = array.dask.layers.get(array.name) if isinstance(array, da.Array) else None
+    return layer.origin if isinstance(layer, LazyLayer) else None
 
 
 def from_source(source: Source) -> BlockArray:
@@ -116,30 +94,29 @@ def from_source(source: Source) -> BlockArray:
     place = getattr(source, "path", "")
     name = f"blocks-{fingerprint(source.token, source.block, type(source).__name__, place)}"
     results = [from_reduction(reduction) for reduction in source.reductions]
-    references = [(result.name, *(0,) * result.ndim) for result in results]
-    graph = _LazyGraph(partial(_block_tasks, name, source, references))
-    return _wrap(graph, name, source.grid.chunks, source.dtype, source, results)
+    layer = _SourceLayer(name, source, [whole_key(result) for result in results])
+    return _of_layer(layer, source.grid.chunks, source.dtype, results)
 
 
-def _block_tasks(name: str, source: Source, references: list[Any]) -> dict[Any, Any]:
-    tokens = tuple(reduction.token for reduction in source.reductions)
-    return {
-        (name, *position): (_read_block, source, Place(position), tokens, references)
-        for position in source.grid.indices()
-    }
+class _SourceLayer(BlockLayer):
+    """The blocks of a source; results of its reductions are the only dependencies."""
 
+    def __init__(self, name: str, source: Source, results: list[Any]) -> None:
+        super().__init__(name, source.grid.counts, source)
+        self.tokens = [reduction.token for reduction in source.reductions]
+        self.results = results
 
-class Place(tuple[int, ...]):
-    """A block position that Dask does not take for a key."""
-
-    __slots__ = ()
+    def task(self, key: Any, position: tuple[int, ...]) -> Task:
+        """Make the task that reads a block."""
+        results = references(self.results)
+        return Task(key, _read_block, self.origin, position, self.tokens, results)
 
 
 def _read_block(
-    source: Source, place: Place, tokens: tuple[str, ...], results: list[np.ndarray]
+    source: Source, position: tuple[int, ...], tokens: list[str], results: list[np.ndarray]
 ) -> np.ndarray:
-    values = dict(zip(tokens, results, strict=True))
-    return source.read(source.grid.region(tuple(place)), values)
+    values: Values = dict(zip(tokens, results, strict=True))
+    return source.read(source.grid.region(position), values)
 
 
 def from_reduction(reduction: Reduction) -> BlockArray:
@@ -150,9 +127,7 @@ def from_reduction(reduction: Reduction) -> BlockArray:
 
 def from_partials(partials: da.Array, blocks: BlockList, reduction: Reduction) -> da.Array:
     """Return the lazy result of counts that are not read by coordinates."""
-    token = tokenize(reduction.finish, partials.name)
-    array = _sum_tree(partials, blocks, reduction, token)
-    return da.Array(array.dask, array.name, array.chunks, dtype=array.dtype)
+    return _sum_tree(partials, blocks, reduction, tokenize(reduction.finish, partials.name))
 
 
 def _sum_tree(
@@ -161,17 +136,17 @@ def _sum_tree(
     name, shape = f"result-{token}", reduction.shape
     last = (name, *(0,) * len(shape))
     finish = partial(_finish, reduction.result, blocks)
-    graph = _LazyGraph(partial(_sum_tasks, last, partials.name, blocks, finish, token))
-    chunks = tuple((n,) for n in shape)
-    return _wrap(graph, name, chunks, reduction.dtype, reduction, [partials])
+    build = partial(_sum_tasks, last, partials.name, blocks, finish, token)
+    layer = BuiltLayer(name, build, reduction if origin(partials) else None)
+    return _of_layer(layer, tuple((n,) for n in shape), reduction.dtype, [partials])
 
 
 def _sum_tasks(
     last: Any, partials: str, blocks: BlockList, finish: Callable[..., np.ndarray], token: str
-) -> dict[Any, Any]:
+) -> dict[Any, Task]:
     numbers = group_numbers(blocks)
     members = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
-    graph: dict[Any, Any] = {}
+    graph: dict[Any, Task] = {}
     sums = []
     for group, rows in enumerate(members):
         keys: list[Any] = [(partials, int(row), 0) for row in rows]
@@ -179,10 +154,13 @@ def _sum_tasks(
         while len(keys) > _FAN_IN:
             parts = [keys[i : i + _FAN_IN] for i in range(0, len(keys), _FAN_IN)]
             keys = [(f"sum-{token}", group, level, i) for i in range(len(parts))]
-            graph |= {key: (_add, part) for key, part in zip(keys, parts, strict=True)}
+            graph |= {
+                key: Task(key, _add, references(part))
+                for key, part in zip(keys, parts, strict=True)
+            }
             level += 1
-        sums.append(keys)
-    return graph | {last: (finish, sums)}
+        sums.append(references(keys))
+    return graph | {last: Task(last, finish, List(*sums))}
 
 
 def _add(partials: list[np.ndarray]) -> np.ndarray:
@@ -199,7 +177,8 @@ def _finish(
 
 
 def _window(array: BlockArray, index: Any) -> Window | None:
-    if not isinstance(array.origin, Source):
+    source = origin(array)
+    if not isinstance(source, Source):
         return None
     index = index if isinstance(index, tuple) else (index,)
     ellipses = [i is Ellipsis for i in index]
@@ -219,7 +198,7 @@ def _window(array: BlockArray, index: Any) -> Window | None:
             region.append(slice(*item.indices(n)[:2]))
         else:
             return None
-    return Window(array.origin, tuple(region), tuple(dropped))
+    return Window(source, tuple(region), tuple(dropped))
 
 
 def normal_chunks(chunks: Any, shape: tuple[int, ...], itemsize: int) -> Any:
@@ -229,17 +208,18 @@ def normal_chunks(chunks: Any, shape: tuple[int, ...], itemsize: int) -> Any:
 
 def gathered(
     records: da.Array,
-    blocks: int,
     combine: Callable[[list[np.ndarray]], np.ndarray],
     shape: tuple[int, ...],
     dtype: Any,
 ) -> da.Array:
-    """Return the lazy result of one computation on the elements of an array, a chunk each.
-
-    `combine` is bound to its parameters, because Dask may take tuples among arguments for keys.
-    """
+    """Return the lazy result of one computation on the elements of an array, a chunk each."""
     name = f"gathered-{tokenize(combine, shape, dtype, records.name)}"
-    keys = [(records.name, number) for number in range(blocks)]
-    graph = {(name, *(0,) * len(shape)): (combine, keys)}
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=[records])
-    return da.Array(layers, name, tuple((n,) for n in shape), dtype=dtype)
+    last = (name, *(0,) * len(shape))
+    build = partial(_gather_task, last, combine, records.name, records.size)
+    return _of_layer(BuiltLayer(name, build), tuple((n,) for n in shape), dtype, [records])
+
+
+def _gather_task(
+    last: Any, combine: Callable[[list[np.ndarray]], np.ndarray], records: str, number: int
+) -> dict[Any, Task]:
+    return {last: Task(last, combine, references([(records, i) for i in range(number)]))}

@@ -25,12 +25,12 @@ from .fingerprints import fingerprint
 from .forecast import check_budget, task_bytes
 from .journal import JournalWriter, Part, Record, alone, check_complete, is_old, journal_writer
 from .monitor import BlockFailure, Monitor, StageReport
-from .schedule import run_blocks, run_graph
+from .schedule import run_blocks, run_graph, run_name
 from .shards import checksum
 from .sources import Reduction, Source
 from .stored import StoredArray
 from .targets import Target
-from .writing import BlockWork, Outcome, write_task
+from .writing import BlockWork, Outcome, outcomes
 
 
 @dataclass(frozen=True)
@@ -159,9 +159,9 @@ def _outcomes(
     if isinstance(source, Source):
         needed = {reduction.token: values[reduction.token] for reduction in source.reductions}
         work = BlockWork(target, token, source, needed)
-        return run_blocks(work, missing, execution.client, threads=execution.threads, name=name)
-    tasks = [write_task(array, target, number, token) for number in missing]
-    return run_graph(tasks, execution.client)
+        run = run_name(name)
+        return run_blocks(work, missing, execution.client, threads=execution.threads, run=run)
+    return run_graph(outcomes(array, target, token, run_name(name)), missing, execution.client)
 
 
 def skip_array(name: str, blocks: int, execution: Execution) -> StageReport:

@@ -4,19 +4,20 @@ import contextlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import islice
 from threading import Lock
 from uuid import uuid4
 
+import dask.array as da
 import dask.threaded
 import distributed
 import psutil
 from dask.delayed import Delayed
 
 from ...conventions import BlocksFailedError, ConventionError, FibdaskWarning
-from .writing import BlockWork, Outcome, failure, number_of, write_block
+from .writing import BlockWork, Outcome, failure, write_block
 
 _POLL = 0.02  # seconds between looks at what has finished
 _inherited: list[distributed.Client] = []  # whose threads are in the process that was forked
@@ -71,32 +72,46 @@ def worker_limits(client: distributed.Client | None) -> tuple[int, int | None]:
     return threads, min(limits, default=None)
 
 
+def run_name(stage: str) -> str:
+    """Return what the keys of a run's tasks begin with: no two runs share futures."""
+    return f"{stage.replace(' ', '_')}-{uuid4().hex}"
+
+
 def run_blocks(
     work: BlockWork,
     numbers: Iterable[int],
     client: distributed.Client | None,
     *,
     threads: int,
-    name: str,
+    run: str,
+    resources: Mapping[str, float] | None = None,
 ) -> Generator[Outcome]:
     """Make blocks of a source and yield their outcomes as they finish.
 
     They are handed over a few ahead of the workers of a client, or of `threads` of this process.
     What they share is sent once.
+
+    Parameters
+    ----------
+    run
+        What the keys of the tasks begin with.
+    resources
+        What a worker must have free for a block, such as {"GPU": 1}; of a client's workers.
     """
     iterator = iter(numbers)
     if client is None:
         yield from _run_here(work, iterator, threads)
         return
-    run = f"{name.replace(' ', '_')}-{uuid4().hex}"
     # The result of a task, so that it can be made again where the worker that has it has ended.
     shared = client.submit(_same, work, key=f"shared-{run}", pure=False)
 
-    def submit(room: int) -> list[distributed.Future]:
-        return [
-            client.submit(write_block, number, shared, key=f"{run}-{number}", pure=False)
+    def submit(room: int) -> dict[distributed.Future, int]:
+        return {
+            client.submit(
+                write_block, number, shared, key=f"{run}-{number}", pure=False, resources=resources
+            ): number
             for number in islice(iterator, room)
-        ]
+        }
 
     yield from _run_on_workers(submit, client)
 
@@ -117,52 +132,64 @@ def _run_here(work: BlockWork, numbers: Iterator[int], threads: int) -> Iterator
             pool.shutdown(cancel_futures=True)  # what is not awaited any more is not begun
 
 
-def run_graph(tasks: list[Delayed], client: distributed.Client | None) -> Generator[Outcome]:
-    """Run tasks that share a graph, and yield their outcomes as they finish."""
+def run_graph(
+    outcomes: da.Array,
+    numbers: Sequence[int],
+    client: distributed.Client | None,
+    resources: Mapping[str, float] | None = None,
+) -> Generator[Outcome]:
+    """Run the tasks of some elements of an array of outcomes, and yield these as they finish."""
+    delayed = outcomes.to_delayed()
+    tasks = [delayed[number] for number in numbers]
     if client is None:
-        yield from _run_shared(tasks)
-    else:
-        remaining = iter([tasks])
-        yield from _run_on_workers(lambda _: client.compute(next(remaining, [])), client)
+        yield from _run_shared(tasks, numbers)
+        return
+    remaining = iter([tasks])  # all at once: they share what they are made of
+
+    def submit(_: int) -> dict[distributed.Future, int]:
+        futures = client.compute(next(remaining, []), resources=resources)
+        return dict(zip(futures, numbers, strict=False))
+
+    yield from _run_on_workers(submit, client)
 
 
-def _run_shared(tasks: list[Delayed]) -> Iterator[Outcome]:
+def _run_shared(tasks: list[Delayed], numbers: Sequence[int]) -> Iterator[Outcome]:
     try:
         outcomes = dask.compute(*tasks)
     except Exception:  # something that tasks depend on: find out which of them
-        for task in tasks:
-            yield _run_alone(task)
+        for task, number in zip(tasks, numbers, strict=True):
+            yield _run_alone(task, number)
     else:
         yield from outcomes
 
 
-def _run_alone(task: Delayed) -> Outcome:
+def _run_alone(task: Delayed, number: int) -> Outcome:
     try:
         outcome: Outcome = dask.compute(task)[0]
     except Exception as error:  # the block is reported as failed, the others go on
-        return failure(number_of(task.key), error)
+        return failure(number, error)
     return outcome
 
 
 def _run_on_workers(
-    submit: Callable[[int], list[distributed.Future]], client: distributed.Client
+    submit: Callable[[int], dict[distributed.Future, int]], client: distributed.Client
 ) -> Iterator[Outcome]:
     """Yield outcomes of the futures that are submitted, for which there is so much room."""
     waiting = distributed.as_completed(loop=client.loop)
-    running: dict[str, distributed.Future] = {}
+    running: dict[distributed.Future, int] = {}
     try:
         while True:
             futures = submit(max(_ahead(client) - len(running), 0))
-            running |= {future.key: future for future in futures}
-            waiting.update(futures)
+            running |= futures
+            waiting.update(list(futures))
             if not running:
                 return
             for future in _finished(waiting, client):
-                yield _outcome(running.pop(future.key))
+                yield _outcome(future, running.pop(future))
     finally:
         # What is not awaited any more must not write later.
         if running and client.status == "running":
-            client.cancel(list(running.values()), force=True)
+            client.cancel(list(running), force=True)
 
 
 def _ahead(client: distributed.Client) -> int:
@@ -188,11 +215,11 @@ def _finished(
     return list(batch)
 
 
-def _outcome(future: distributed.Future) -> Outcome:
+def _outcome(future: distributed.Future, number: int) -> Outcome:
     try:
         outcome: Outcome = future.result()
     except Exception as error:  # its worker died too often, or what it depends on failed
-        return failure(number_of(future.key), error)
+        return failure(number, error)
     finally:
         future.release()
     return outcome

@@ -79,7 +79,7 @@ class Computed(Source):
 
     @cached_property
     def token(self) -> str:
-        """Fingerprint of the function, its fields, its inputs and the version."""
+        """Fingerprint of the function, its fields and revision, and its inputs."""
         inputs = [source.token for source in self.inputs]
         results = [parameter.token for parameter in self.parameters]
         return fingerprint(self.function, self.shape, self.dtype.str, inputs, results)
@@ -140,7 +140,7 @@ class Reduction:
     @property
     def blocks(self) -> BlockList:
         """The blocks that are counted."""
-        return cast("Partials", self.partials.function).grid
+        return cast("EachBlock", self.partials.function).grid
 
     def result(self, counts: np.ndarray) -> np.ndarray:
         """Turn summed counts into the result."""
@@ -202,23 +202,35 @@ class Window(Source):
 
 
 @dataclass(frozen=True)
-class Partials:
-    """Block function of a reduction: row i holds the counts of block i of a grid or list."""
+class EachBlock:
+    """Block function of reductions and gatherings: element or row i is made of block i.
+
+    Attributes
+    ----------
+    function
+        Makes the counts or the object of one block.
+    grid
+        The blocks.
+    """
 
     function: Any
     grid: BlockList
 
     def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return what the counting function needs for the block of this row."""
+        """Return what the function needs for the block of this row."""
         return tuple(self.function.needs(self._block(region)))
 
     def compute(self, region: Region, *inputs: np.ndarray) -> np.ndarray:
-        """Count one block."""
-        counts = self.function.compute(self._block(region), *inputs)
-        return np.asarray(counts, np.int64)[np.newaxis]
+        """Look at one block: a row of counts, or one element that holds any object."""
+        made = self.function.compute(self._block(region), *inputs)
+        if len(region) > 1:
+            return np.asarray(made, np.int64)[np.newaxis]
+        element = np.empty(1, object)
+        element[0] = made
+        return element
 
     def working_bytes(self, region: Region) -> int:
-        """Return the temporaries of the counting function."""
+        """Return the temporaries of the function."""
         return int(self.function.working_bytes(self._block(region)))
 
     def _block(self, region: Region) -> Region:

@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+import dask.array as da
 import distributed
 import numpy as np
-from dask.delayed import Delayed
-from dask.highlevelgraph import HighLevelGraph
 
 from ...conventions import DeviceLostError
-from .dependencies import piece
+from ..regions import Grid, Region
+from .dependencies import map_dependencies
 from .shards import NOT_WRITTEN, Shard
 from .sources import Source, Values
 from .targets import Target
@@ -73,7 +72,7 @@ class BlockWork:
 def write_block(number: int, work: BlockWork) -> Outcome:
     """Make one block and write it."""
     _reset_peak()
-    region = work.target.grid.region(work.target.grid.position(number))
+    region = work.target.grid.numbered(number)
     try:
         data = work.source.read(region, work.values)
     except DeviceLostError as error:
@@ -84,17 +83,31 @@ def write_block(number: int, work: BlockWork) -> Outcome:
     return _written(work.target, number, work.token, data)
 
 
-def write_task(array: Any, target: Target, number: int, token: str) -> Delayed:
-    """Return the task of a block of an array that is not read by coordinates."""
-    key = f"write-{uuid4().hex}-{number}"
-    argument, dependencies = piece(array, target.grid.region(target.grid.position(number)))
-    graph = {key: (_write_data, target, number, token, argument)}
-    return Delayed(key, HighLevelGraph.from_collections(key, graph, dependencies=dependencies))
+def outcomes(array: Any, target: Target, token: str, name: str) -> da.Array:
+    """Return the lazy outcomes (block) of an array that is not read by coordinates."""
+    grid = Grid((target.grid.size,), (1,))
+    return map_dependencies(_Writing(target, token), [array], [], grid, np.dtype(object), name)
 
 
-def number_of(key: str) -> int:
-    """Return the block's number of a task's key."""
-    return int(key.rsplit("-", 1)[1])
+@dataclass(frozen=True, eq=False)
+class _Writing:
+    """Block function: element i says how block i went."""
+
+    target: Target
+    token: str
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the block."""
+        return (self.target.grid.numbered(region[0].start),)
+
+    def compute(self, region: Region, data: np.ndarray) -> Any:
+        """Write the block; nobody joins outcomes, so one is no array."""
+        _reset_peak()
+        return _written(self.target, region[0].start, self.token, data)
+
+    def working_bytes(self, region: Region) -> int:
+        """Return none: the forecast of the array counts what writing needs."""
+        return 0
 
 
 def failure(number: int, error: BaseException) -> Outcome:
@@ -112,11 +125,6 @@ def _end_worker() -> None:
     with contextlib.suppress(ValueError):  # no worker
         if distributed.get_worker().nanny:
             os._exit(1)
-
-
-def _write_data(target: Target, number: int, token: str, data: np.ndarray) -> Outcome:
-    _reset_peak()
-    return _written(target, number, token, data)
 
 
 def _written(target: Target, number: int, token: str, data: np.ndarray) -> Outcome:
