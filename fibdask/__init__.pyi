@@ -19,7 +19,7 @@ from .io import open_stack as open_stack
 from .io import read_images as read_images
 from .io import save_stack as save_stack
 from .run.cluster import local_cluster as local_cluster
-from .run.pipeline import run_recipe as run_recipe
+from .run.runner import run_recipe as run_recipe
 from .segment import segment_phases as segment_phases
 from .simulate import Material as Material
 from .simulate import add_brightness_drift as add_brightness_drift

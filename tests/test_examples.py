@@ -11,8 +11,8 @@ from PIL import Image
 
 import fibdask
 from fibdask.run.folder import RunFolder
+from fibdask.run.folder.results import reopen
 from fibdask.run.recipe import read_recipe
-from fibdask.run.results import reopen
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"

@@ -2,18 +2,16 @@
 
 from .brightness import equalize_brightness
 from .curtaining import remove_curtaining
-from .registration import MOST_NEIGHBOURS, estimate_shifts, measure_pairs
+from .registration import estimate_shifts, measure_pairs, shift_measurements
 from .shifts import apply_shifts
 from .solving import solve_shifts
-from .uncertainty import PARTS
 
 __all__ = [
-    "MOST_NEIGHBOURS",
-    "PARTS",
     "apply_shifts",
     "equalize_brightness",
     "estimate_shifts",
     "measure_pairs",
     "remove_curtaining",
+    "shift_measurements",
     "solve_shifts",
 ]

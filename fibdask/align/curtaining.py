@@ -1,22 +1,13 @@
 """Stripes that milling leaves along y are removed, image by image."""
 
 import math
-from dataclasses import dataclass
 
-import numpy as np
 import xarray as xr
 
 from .. import blocks
-from ..conventions import (
-    DIMENSIONS,
-    ConventionError,
-    axis_spacing,
-    finish_stack,
-    plain_number,
-    record_step,
-    require,
-)
-from ._kernels_curtaining import stripe_image
+from ..conventions import ConventionError, axis_spacing, plain_number, require
+from ..pieces.volumes import with_intensity
+from ._functions_curtaining import WithoutStripes
 
 _LEAST_PIXELS = 32  # of an image along y and x
 _LEAST_LENGTH = 128  # pixels, by default
@@ -99,13 +90,6 @@ def remove_curtaining(
     broadest = min(n_y / 8, n_x)
     width_pixels = _pixels(stack, "width", width, "x", (broadest, broadest))
     slope = _slope(stack, inclination)
-    data = blocks.map_blocks(
-        WithoutStripes(length_pixels, width_pixels, slope, (n_y, n_x)),
-        [intensity.data],
-        shape=intensity.shape,
-        dtype=intensity.dtype,
-        block=image_block(intensity.shape, intensity.dtype.itemsize),
-    )
     parameters = {
         "length": None if length is None else float(length),
         "width": None if width is None else float(width),
@@ -113,9 +97,12 @@ def remove_curtaining(
         "length_pixels": length_pixels,
         "width_pixels": width_pixels,
     }
-    source = blocks.array_token(intensity.data)
-    stack = finish_stack(stack.assign(intensity=(DIMENSIONS, data, intensity.attrs)))
-    return record_step(stack, "remove_curtaining", parameters, blocks.fingerprint(source))
+    return with_intensity(
+        stack,
+        WithoutStripes(length_pixels, width_pixels, slope, (n_y, n_x)),
+        ("remove_curtaining", parameters),
+        block=image_block(intensity.shape, intensity.dtype.itemsize),
+    )
 
 
 def _pixels(
@@ -150,57 +137,3 @@ def image_block(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Return a block of whole images (voltage, z, y, x): as many slices as 64 MiB hold."""
     slices = blocks.BLOCK_BYTES // (shape[2] * shape[3] * itemsize)
     return (1, min(max(slices, 1), _MOST_SLICES, shape[1]), *shape[2:])
-
-
-@dataclass(frozen=True)
-class WithoutStripes:
-    """Block function: images less their stripes.
-
-    Attributes
-    ----------
-    length, width
-        Least length of stripes along y and their largest period along x, in pixels.
-    slope
-        Pixels along x by which stripes move from row to row.
-    image
-        Shape of an image (y, x).
-    """
-
-    length: float
-    width: float
-    slope: float
-    image: tuple[int, int]
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return the whole images of the region."""
-        return ((*region[:2], *blocks.whole(self.image)),)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Repair image by image."""
-        (intensity,) = inputs
-        voltages, slices, *part = region
-        repaired = np.empty(blocks.lengths(region), intensity.dtype)
-        for v, k in np.ndindex(intensity.shape[:2]):
-            image = intensity[v, k].astype(np.float32)
-            if not np.isfinite(image).all():
-                msg = (
-                    f"intensity must be finite; slice {slices.start + k} of voltage number "
-                    f"{voltages.start + v} has NaN or infinite grey values"
-                )
-                raise ConventionError(msg)
-            stripes = stripe_image(image, self.length, self.width, self.slope)
-            if repaired.dtype.kind == "u":
-                top = np.iinfo(repaired.dtype).max
-                stripes[(image == 0) | (image == top)] = 0
-                np.clip(np.rint(image - stripes), 0, top, out=image)
-            else:
-                image -= stripes
-            repaired[v, k] = image[tuple(part)]
-        return repaired
-
-    def working_bytes(self, _region: blocks.Region) -> int:
-        """Return the bytes of an image and its stripes in float32, and of modes along y."""
-        n_y, n_x = self.image
-        wide = n_x + abs(self.slope) * n_y
-        windows = max(4 * n_y / self.length, 4) + 1
-        return int(16 * n_y * wide + 16 * n_y * windows + 200 * windows * wide)

@@ -20,7 +20,7 @@ from ..conventions import (
     require,
     voltage_index,
 )
-from .pairs import QUANTITIES, PairMeasurements, Window
+from ._functions_registration import QUANTITIES, PairMeasurements, Window
 from .solving import check_detrend, solve_shifts
 from .uncertainty import quarters, with_shift_errors
 
@@ -145,6 +145,53 @@ def estimate_shifts(
         parts = [compute(again(region=part, fiducial_region=part)) for part in regions]
     shifts = solve_shifts(pairs, detrend=detrend)
     return with_shift_errors(shifts, parts, straight=detrend == "linear")
+
+
+def shift_measurements(
+    stack: xr.Dataset,
+    *,
+    neighbours: int = 3,
+    detrend: str = "none",
+    rounds: int = 3,
+    **windows: Any,
+) -> list[xr.DataArray]:
+    """Return what `estimate_shifts` measures, lazily, each as large as it may become.
+
+    What a later round measures depends on what was found before it. Here it bridges as many
+    slices as it may, and its windows move by the largest shift between two slices, to and fro, so
+    that each of its tasks reads as much as a single jump would make it. Arguments: those of
+    `estimate_shifts`, `windows` being the others.
+
+    Raises
+    ------
+    ConventionError
+        See `estimate_shifts`.
+    """
+    check_detrend(detrend)
+    _check_count("rounds", rounds)
+    first = measure_pairs(stack, neighbours=neighbours, **windows)
+    moving = _to_and_fro(stack, windows.get("region"), windows.get("max_shift"))
+    widest = max(neighbours, MOST_NEIGHBOURS)
+    later = measure_pairs(stack, follow=moving, neighbours=widest, **windows)
+    parts = []
+    if stack.sizes["z"] > 1:
+        once = {**windows, "follow": moving, "neighbours": 1, "max_shift": None}
+        parts = [
+            measure_pairs(stack, **{**once, "region": part, "fiducial_region": part})
+            for part in quarters(first.attrs["region"], _LEAST_SIZE)
+        ]
+    return [first, *[later] * (rounds - 1), *parts]
+
+
+def _to_and_fro(stack: xr.Dataset, region: Intervals | None, max_shift: float | None) -> xr.Dataset:
+    """Return shifts of which every other one is the largest that two slices may have."""
+    window = _window(stack, region, max_shift, "region")
+    odd = np.arange(stack.sizes["z"]) % 2
+    shifts = xr.Dataset(coords={"voltage": stack["voltage"], "z": stack["z"]})
+    for axis, reach in zip(_IN_PLANE, window.reach, strict=True):
+        moved = reach * window.factor * axis_spacing(stack, axis) * odd
+        shifts[f"shift_{axis}"] = (("voltage", "z"), np.tile(moved, (stack.sizes["voltage"], 1)))
+    return shifts
 
 
 def _solved_quietly(pairs: xr.DataArray) -> xr.Dataset:

@@ -1,14 +1,12 @@
 """Shifts are applied: every slice is translated, to a fraction of a pixel."""
 
 import warnings
-from dataclasses import dataclass
 from math import ceil, floor, prod
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from .. import blocks
 from ..conventions import (
     FILLED,
     ConventionError,
@@ -26,7 +24,8 @@ from ..conventions import (
     volume_names,
     with_filled_share,
 )
-from ._kernels_registration import TAPS, interpolated
+from ..pieces.volumes import volumes_fingerprint, with_volumes
+from ._functions_shifts import ShiftedSlices
 
 OUTSIDE = ("crop", "edge", "zero")
 _IN_PLANE = ("y", "x")
@@ -94,28 +93,26 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     window = _covered(moves, stack)
     crop = outside == "crop"
     aligned = _cropped(moves, stack, window) if crop else _with_filled(moves, stack, window)
-    tokens = []
-    for name in [name for name in volume_names(stack) if not name.startswith("true_")]:
+    names = [name for name in volume_names(stack) if not name.startswith("true_")]
+    functions = {}
+    for name in names:
         volume = stack[name]
         pixels = moves if "voltage" in volume.dims else _common(moves, name, shifts)
         pixels = np.floor(pixels + 0.5) if is_label(name, volume) else pixels
-        function = ShiftedSlices(
+        functions[name] = ShiftedSlices(
             pixels,
             volume.shape[-2:],
             tuple(part.start for part in window.values()) if crop else (0, 0),
             value_range(name, volume.dtype),
             outside == "zero",
         )
-        shape = aligned[name].shape
-        data = blocks.map_blocks(function, (volume.data,), shape=shape, dtype=volume.dtype)
-        aligned[name] = (volume.dims, data, volume.attrs)
-        tokens.append(blocks.array_token(volume.data))
+    aligned = with_volumes(stack, functions, aligned)
     aligned = finish_stack(_with_shifts(aligned, shifts))
     earlier = [*stack.attrs.get("provenance", []), *shifts.attrs.get("provenance", [])]
     aligned = aligned.assign_attrs(provenance=earlier) if earlier else aligned
     own = {"outside": outside, "largest_shift": _largest(shifts)}
     parameters = own | _shares(stack, aligned)
-    fingerprint = blocks.fingerprint(moves, *tokens)
+    fingerprint = volumes_fingerprint(stack, names, moves)
     return record_step(aligned, "apply_shifts", parameters, fingerprint)
 
 
@@ -300,95 +297,3 @@ def _with_marks(stack: xr.Dataset, shifts: xr.Dataset) -> xr.Dataset:
 
 def _largest(shifts: xr.Dataset) -> dict[str, Any]:
     return {a: plain_value(np.abs(shifts[f"shift_{a}"].values).max()) for a in _IN_PLANE}
-
-
-@dataclass(frozen=True, eq=False)
-class ShiftedSlices:
-    """Block function: slices translated by their own shifts.
-
-    Attributes
-    ----------
-    pixels
-        Shifts in pixels (voltage, z, 2) or (z, 2), float64.
-    image
-        Shape of a raw slice (y, x).
-    origin
-        Raw row and column of the first pixel of the result.
-    value_range
-        What results are clipped to.
-    zero
-        Whether pixels that the raw slice does not cover are 0.
-    """
-
-    pixels: np.ndarray
-    image: tuple[int, ...]
-    origin: tuple[int, ...]
-    value_range: tuple[float, float]
-    zero: bool
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return the pixels that the slices of the block are interpolated from."""
-        pixels = self.pixels[region[:-2]].reshape(-1, 2)
-        rows = [
-            slice(
-                int(np.clip(interval.start + first + floor(-shift.max()) + TAPS[0], 0, n - 1)),
-                int(np.clip(interval.stop + first + floor(-shift.min()) + TAPS[-1], 1, n)),
-            )
-            for interval, first, shift, n in zip(
-                region[-2:], self.origin, pixels.T, self.image, strict=True
-            )
-        ]
-        return ((*region[:-2], *rows),)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Translate slice by slice."""
-        (raw,) = inputs
-        ((*_, rows, columns),) = self.needs(region)
-        shifted = np.empty(blocks.lengths(region), raw.dtype)
-        pixels = self.pixels[region[:-2]]
-        for place in np.ndindex(shifted.shape[:-2]):
-            self._shift(raw[place], (rows, columns), pixels[place], region[-2:], shifted[place])
-        return shifted
-
-    def _shift(
-        self,
-        raw: np.ndarray,
-        window: tuple[slice, ...],
-        pixels: np.ndarray,
-        region: tuple[slice, ...],
-        out: np.ndarray,
-    ) -> None:
-        indices, fractions, covered = [], [], []
-        for interval, first, move, have, n in zip(
-            region, self.origin, pixels, window, self.image, strict=True
-        ):
-            whole = floor(-move)
-            fraction = -move - whole
-            places = np.arange(interval.start, interval.stop) + first
-            covered.append((places - move >= -0.5) & (places - move < n - 0.5))
-            reach = (TAPS[0], TAPS[-1]) if fraction else (0, 0)
-            taken = np.arange(places[0] + reach[0], places[-1] + reach[1] + 1) + whole
-            indices.append(np.clip(taken, 0, n - 1) - have.start)
-            fractions.append(fraction)
-        image = _taken(raw, *indices)
-        if any(fractions):
-            image = interpolated(image, fractions)
-            low, high = self.value_range
-            image = np.clip(image, np.float32(low), np.float32(high))
-            image = np.rint(image) if out.dtype.kind in "iu" else image
-        out[...] = image
-        if self.zero:
-            out[~covered[0]] = 0
-            out[:, ~covered[1]] = 0
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """Return the bytes of one slice: as it is read, as floats, and two partial sums."""
-        n_y, n_x = (n + len(TAPS) for n in blocks.lengths(region)[-2:])
-        return 20 * n_y * n_x
-
-
-def _taken(raw: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return rows and columns that do not decrease, without a copy where none is there twice."""
-    if np.ptp(rows) == len(rows) - 1 and np.ptp(columns) == len(columns) - 1:
-        return np.asarray(raw[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    return np.asarray(raw[np.ix_(rows, columns)])

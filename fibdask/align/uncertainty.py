@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-PARTS = 4  # quarters of the region
 _KNOWN = 0.5  # share of steps that must be found in two parts
 
 

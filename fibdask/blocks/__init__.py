@@ -1,15 +1,10 @@
-"""The only Dask graph code: coordinate tasks, reductions, memory forecast, resumable writes."""
+"""Blocks, for those who write stages: what a block needs, how it is made, counted or gathered.
 
-from .arrays import (
-    BlockArray,
-    block_grid,
-    from_source,
-    map_blocks,
-    origin,
-    reduce_blocks,
-    volume_chunks,
-)
-from .execute import (
+`engine` is what makes and writes them; what others may use of it is offered here.
+"""
+
+from .engine.arrays import BlockArray, from_source, origin
+from .engine.execute import (
     Execution,
     array_token,
     count_blocks,
@@ -23,12 +18,24 @@ from .execute import (
     values_target,
     write_array,
 )
-from .gather import gather_blocks, gather_forecast
-from .locks import is_locked, locked
-from .memory import check_budget, format_bytes, least_memory
-from .monitor import BlockFailure, Monitor, StageReport
+from .engine.fingerprints import fingerprint
+from .engine.forecast import PROCESS_BYTES, check_budget, format_bytes, least_memory
+from .engine.journal import Part, has_record
+from .engine.locks import is_locked, locked
+from .engine.monitor import BlockFailure, Monitor, StageReport
+from .engine.schedule import current_client, worker_limits
+from .engine.shards import put_file
+from .engine.sources import Reduction, Source, Values
+from .engine.stored import StoredArray, open_stored
+from .engine.targets import Target, inner_chunks, storage_grid
+from .engine.telling import tell
+from .functions import BlockFunction, revised
+from .gathering import gather_blocks, gather_forecast
+from .mapping import block_grid, map_blocks, volume_chunks
+from .reducing import reduce_blocks
 from .regions import (
     BLOCK_BYTES,
+    INNER_CHUNK,
     BlockList,
     Grid,
     GroupedBlocks,
@@ -42,14 +49,11 @@ from .regions import (
     whole,
     within,
 )
-from .schedule import current_client, worker_limits
-from .sources import BlockFunction, Reduction, Source, Values, fingerprint
-from .stored import StoredArray, open_stored
-from .targets import Target, inner_chunks, storage_grid
-from .telling import tell
 
 __all__ = [
     "BLOCK_BYTES",
+    "INNER_CHUNK",
+    "PROCESS_BYTES",
     "BlockArray",
     "BlockFailure",
     "BlockFunction",
@@ -58,6 +62,7 @@ __all__ = [
     "Grid",
     "GroupedBlocks",
     "Monitor",
+    "Part",
     "Reduction",
     "Region",
     "Source",
@@ -80,6 +85,7 @@ __all__ = [
     "gather_blocks",
     "gather_forecast",
     "grow",
+    "has_record",
     "inner_chunks",
     "is_complete",
     "is_derived",
@@ -91,8 +97,10 @@ __all__ = [
     "map_blocks",
     "open_stored",
     "origin",
+    "put_file",
     "reduce_blocks",
     "reduction_forecast",
+    "revised",
     "shift",
     "skip_array",
     "storage_grid",

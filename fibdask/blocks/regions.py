@@ -122,6 +122,13 @@ def shift(interval: slice, offset: int) -> slice:
     return slice(interval.start + offset, interval.stop + offset)
 
 
+def overlap(one: Region, other: Region) -> Region:
+    """Return the region that two have in common, which must not lie apart."""
+    return tuple(
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
+
+
 def within(inner: Region, outer: Region) -> Region:
     """Express a region relative to the origin of one that contains it."""
     return tuple(shift(i, -o.start) for i, o in zip(inner, outer, strict=True))

@@ -16,7 +16,8 @@ from ..conventions import (
     value_range,
     volume_names,
 )
-from .fillings import DistancePhase, NearestPlane, SplineIntensity, SplinePhase
+from ..pieces.volumes import volumes_fingerprint, with_volumes
+from ._functions import DistancePhase, NearestPlane, SplineIntensity, SplinePhase
 from .planes import MeasuredPlanes
 
 METHODS = ("distance", "nearest", "spline")
@@ -69,17 +70,11 @@ def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance") -> xr.Dataset:
     spacing = axis_spacing(stack, "z")
     _check_method(method, stack)
     measured = _measured_planes(stack)
-    filled = stack.copy(deep=False)
-    sources = []
     names = ["phase"] if method == "distance" else volume_names(stack)
-    for name in names:
-        volume = stack[name]
-        function = _filling(name, volume, method, measured, spacing)
-        data = blocks.map_blocks(function, (volume.data,), shape=volume.shape, dtype=volume.dtype)
-        filled[name] = (volume.dims, data, volume.attrs)
-        sources.append(blocks.array_token(volume.data))
-    filled = finish_stack(mark_inpainted(filled, names))
-    return record_step(filled, "inpaint_gaps", {"method": method}, blocks.fingerprint(*sources))
+    functions = {name: _filling(name, stack[name], method, measured, spacing) for name in names}
+    filled = finish_stack(mark_inpainted(with_volumes(stack, functions, stack), names))
+    token = volumes_fingerprint(stack, names)
+    return record_step(filled, "inpaint_gaps", {"method": method}, token)
 
 
 def gap_distance(stack: xr.Dataset) -> xr.DataArray:

@@ -162,7 +162,7 @@ class _Nowhere:
 def _places_in(array: Any) -> list[Path]:
     """Return the stores that the graph of a derived array reads."""
     finder = _PlaceFinder()
-    finder.dump(dict(array.dask))
+    finder.dump(array.dask)
     return finder.places
 
 

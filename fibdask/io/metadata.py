@@ -10,12 +10,12 @@ import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import xarray as xr
 import zarr
 from zarr.storage import MemoryStore
 
+from ..blocks import has_record, put_file
 from ..conventions import VARIABLES, VERSION, StackReadError, array_names, is_regular, plain_value
 
 UNFINISHED = "unfinished"
@@ -96,7 +96,7 @@ def write_files(path: Path, files: Mapping[str, bytes], volumes: Iterable[str]) 
         _remove_others(path / name, {path / file for file in files})
     for file, content in _without_root(files):
         if _content(path / file) != content:
-            _put(path / file, content)
+            put_file(path / file, content)
 
 
 def _without_root(files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
@@ -114,9 +114,7 @@ def _dropped(path: Path, kept: set[str]) -> list[Path]:
     return [
         child
         for child in path.iterdir()
-        if child.is_dir()
-        and child.name not in kept
-        and (child.name in ours or (child / "blocks.jsonl").exists())
+        if child.is_dir() and child.name not in kept and (child.name in ours or has_record(child))
     ]
 
 
@@ -132,13 +130,6 @@ def _content(file: Path) -> bytes | None:
         return file.read_bytes()
     except OSError:
         return None
-
-
-def _put(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f"{file.name}.{uuid4().hex}.partial")
-    beside.write_bytes(content)
-    beside.replace(file)
 
 
 def finish_store(

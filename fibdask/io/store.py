@@ -170,6 +170,7 @@ def write_stack(
     with locked(path.with_name(f".{path.name}.lock"), what=path, passing=True):
         volumes = volume_targets(stack, path, execution.block_bytes)
         _check_budgets(volumes, execution)
+        _say_what_cannot_resume(volumes)
         complete = _complete(volumes, execution)
         check_inputs([(v.target, v.array) for v in volumes], path, complete)
         if same_sample:
@@ -214,6 +215,19 @@ def _write_labels(
         complete = target.path in _complete([volume], execution)
         reports += _write_volume(volume, execution, f"{name} label", complete)
     return reports
+
+
+def _say_what_cannot_resume(volumes: Iterable[StoredVolume]) -> None:
+    long = [v for v in volumes if is_derived(v.array) and v.array.nbytes > BLOCK_BYTES]
+    if long:
+        warnings.warn(
+            f"{', '.join(v.name for v in long)} {'is' if len(long) == 1 else 'are'} not made of "
+            "stored arrays by fibdask's stages alone, but by arithmetic or of arrays in memory: if "
+            "saving is interrupted, it begins again; save what it is made of, and make it after "
+            "opening that",
+            FibdaskWarning,
+            stacklevel=3,
+        )
 
 
 def _complete(volumes: Iterable[StoredVolume], execution: Execution) -> set[Path]:
@@ -277,14 +291,6 @@ def _write_volume(
     volume: StoredVolume, execution: Execution, name: str, complete: bool
 ) -> list[StageReport]:
     """Write one volume; the reductions it depends on are stages of their own."""
-    if is_derived(volume.array) and volume.array.nbytes > BLOCK_BYTES:
-        warnings.warn(
-            f"{volume.name} is not made of stored arrays by fibdask's stages alone, but by "
-            "arithmetic or of arrays in memory: if saving is interrupted, it begins again; save "
-            "what it is made of, and make it after opening that",
-            FibdaskWarning,
-            stacklevel=2,
-        )
     label = name or volume.name
     source = origin(volume.array)
     reductions = source.reductions if isinstance(source, Source) else ()

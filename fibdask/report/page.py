@@ -9,10 +9,17 @@ from typing import Any
 
 import xarray as xr
 
-from . import sections
-from .depth import alignment_section, depth_section
 from .markup import Section
-from .stages import slices_section
+from .sections.depth import alignment_section, depth_section
+from .sections.overview import overview_section
+from .sections.run import (
+    failures_section,
+    provenance_section,
+    recipe_section,
+    timing_section,
+)
+from .sections.slices import slices_section
+from .sections.statistics import accuracy_section, profile_section, statistics_section
 
 
 def write_report(
@@ -22,6 +29,7 @@ def write_report(
     statistics: xr.Dataset | None,
     summary: Mapping[str, Any],
     estimates: Mapping[str, xr.Dataset] | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report of a run: one HTML page that works from disk without a network.
 
@@ -32,9 +40,9 @@ def write_report(
     path
         Of the page.
     stages
-        Stacks (voltage, z, y, x) after each stage, in the order of processing, by stage name:
-        `import` or `simulate`, `align`, `curtaining`, `brightness`, `thickness`, `segment`,
-        `reposition`, `inpaint`, or others.
+        Stacks (voltage, z, y, x) after each stage, in the order of processing, by stage name.
+        That of `simulate`, or else the first one, holds the slices as imaged; that of
+        `thickness` holds them at their measured depth.
     statistics
         Statistics of the last phase, any of `two_point_correlation` and `lineal_path` (axis, lag)
         with `distance` (axis, lag) in nm, `ligament_diameter` (axis) in nm, `solid_fraction` (),
@@ -53,6 +61,8 @@ def write_report(
         for `thickness`, what `estimate_slice_thickness` returns as a dataset, with the variable
         `thickness` (z) in nm, and `reference_thickness` (z) in nm if there is a second source,
         with its name in the attribute `source`.
+    titles
+        What stages are called, by stage name; by default the name.
 
     Returns
     -------
@@ -62,17 +72,17 @@ def write_report(
     numbers = xr.Dataset() if statistics is None else statistics.compute()
     found = estimates or {}
     made = [
-        sections.overview_section(stages, numbers, summary),
-        sections.failures_section(summary),
-        slices_section(stages),
+        overview_section(stages, numbers, summary),
+        failures_section(summary),
+        slices_section(stages, titles or {}),
         alignment_section(found),
         depth_section(stages, found),
-        sections.profile_section(stages, numbers),
-        sections.statistics_section(numbers),
-        sections.accuracy_section(numbers),
-        sections.timing_section(summary),
-        sections.provenance_section(stages, summary),
-        sections.recipe_section(summary),
+        profile_section(stages, numbers),
+        statistics_section(numbers),
+        accuracy_section(numbers),
+        timing_section(summary),
+        provenance_section(stages, summary),
+        recipe_section(summary),
     ]
     return write_page(path, summary, made)
 
@@ -83,7 +93,7 @@ def write_page(
     """Put sections, those that are not None, into the template and write it to one file."""
     path = Path(path)
     shown = [section for section in made if section is not None]
-    package = files(__package__ or "fibdask.report")
+    package = files(__package__ or "fibdask.report") / "templates"
     template = Template(package.joinpath("page.html").read_text(encoding="utf-8"))
     known = [str(summary[key]) for key in ("created",) if summary.get(key)]
     known += [f"fibdask {summary['version']}"] if summary.get("version") else []

@@ -8,16 +8,16 @@ import numpy as np
 import xarray as xr
 
 from ..conventions import VERSION, require
-from .figures import embedded
-from .markup import Section, picture, table
-from .page import write_page
-from .simulation_figures import (
+from .figures.plots import embedded
+from .figures.simulation import (
     coefficient_curves,
     shine_through_curves,
     slice_row,
     trajectory_paths,
 )
-from .slices import geometry
+from .figures.slices import geometry
+from .markup import Section, picture, table
+from .page import write_page
 
 _TITLE = "Simulated electron images"
 

@@ -2,112 +2,73 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ..align import MOST_NEIGHBOURS, PARTS, apply_shifts, estimate_shifts
-from ..conventions import FibdaskWarning, require
-from ..thickness import apply_slice_thickness, estimate_slice_thickness
+from ..align import apply_shifts, estimate_shifts, shift_measurements
+from ..conventions import FibdaskWarning, finish_stack, require
+from ..thickness import apply_slice_thickness, estimate_slice_thickness, thickness_measurement
 
-Compute = Callable[[xr.DataArray], xr.DataArray]
-"""Makes the values of a small lazy measurement."""
+_THICKNESS = "thickness"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate and its use; the keys of a recipe's table are the options of both.
+    """What is measured of all slices and solved for, before a stage can correct any of them.
 
     Attributes
     ----------
-    estimate
-        Function (stack, *, compute, …) that computes small measurements and solves for numbers.
-    apply
-        Function (stack, numbers, *, …) that corrects a stack, lazily.
+    measure
+        Function (stack, *, …) that returns what `solve` computes, lazily and at its largest: what
+        it asks for last may depend on what it has found first, which planning does not know.
+    solve
+        Function (stack, *, compute, …) that computes the measurements and solves for numbers.
     expected
-        Function (stack, options of apply) that returns the corrected stack as far as it is known
-        before, and refuses what `apply` would.
-    moves_voxels
-        Whether volumes change; if not, they are not stored anew.
-    more
-        Number of measurements after those of all rounds.
-    widest
-        Values of options that measurements of later rounds may go up to by themselves.
+        Function (stack, options of the stage's function) that returns the corrected stack as far
+        as it is known before, and refuses what the function would.
+    packed, unpacked
+        Functions that make the dataset that is stored, of a stack and the numbers found in it,
+        and the numbers of the dataset.
+    moves_depths
+        Whether it puts slices at other depths than were known before.
     """
 
-    estimate: Callable[..., Any]
-    apply: Callable[..., xr.Dataset]
+    measure: Callable[..., Sequence[xr.DataArray]]
+    solve: Callable[..., Any]
     expected: Callable[..., xr.Dataset]
-    moves_voxels: bool
-    more: int = 0
-    widest: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def functions(self) -> tuple[Callable[..., Any], ...]:
-        """Those whose options are the keys of the table."""
-        return self.estimate, self.apply
-
-    def solve(self, stack: xr.Dataset, compute: Compute, given: Mapping[str, Any]) -> xr.Dataset:
-        """Estimate, and return all numbers as a dataset."""
-        found = self.estimate(stack, compute=compute, **_options(self.estimate, given))
-        if isinstance(found, xr.Dataset):
-            return found
-        before = stack["slice_thickness"]
-        reference = ("z", before.values, {**before.attrs, "source": "as given"})
-        numbers: xr.Dataset = found.to_dataset(name=THICKNESS)
-        return numbers.assign(reference_thickness=reference)
-
-    def use(self, stack: xr.Dataset, numbers: xr.Dataset, given: Mapping[str, Any]) -> xr.Dataset:
-        """Correct a stack by estimated numbers."""
-        first = numbers.get(THICKNESS, numbers)
-        return self.apply(stack, first, **_options(self.apply, given))
-
-    def plan(self, stack: xr.Dataset, given: Mapping[str, Any]) -> xr.Dataset:
-        """Return the corrected stack as far as it is known before."""
-        return self.expected(stack, **_options(self.apply, given))
-
-    def measurement(self, stack: xr.Dataset, given: Mapping[str, Any]) -> xr.DataArray:
-        """Return the largest measurement that the estimate may ask for, lazily."""
-        asked = self._asked(stack, given)
-        if given.get("rounds", 1) == 1:
-            return asked
-        widest = {key: max(given[key], least) for key, least in self.widest.items()}
-        return self._asked(stack, {**given, **widest})
-
-    def _asked(self, stack: xr.Dataset, given: Mapping[str, Any]) -> xr.DataArray:
-        """Return the first measurement that the estimate asks for, lazily."""
-        try:
-            self.solve(stack, _stop, given)
-        except _MeasurementError as asked:
-            return asked.array
-        msg = f"{self.estimate.__name__} measured nothing"
-        raise AssertionError(msg)
+    packed: Callable[[xr.Dataset, Any], xr.Dataset] = lambda _stack, numbers: numbers
+    unpacked: Callable[[xr.Dataset], Any] = lambda numbers: numbers
+    moves_depths: bool = False
 
 
-def _options(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def options_of(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those keys of a table that are options of a function."""
     own = inspect.signature(function).parameters
     return {key: value for key, value in given.items() if key in own}
 
 
-class _MeasurementError(Exception):
-    """A measurement that planning wants to see, not to compute."""
-
-    def __init__(self, array: xr.DataArray) -> None:
-        super().__init__()
-        self.array = array
-
-
-def _stop(array: xr.DataArray) -> xr.DataArray:
-    raise _MeasurementError(array)
+def room_for_slices(stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
+    """Return a stack whose depth is not measured yet with a plane for each of its slices."""
+    z = stack["z"].values
+    least = table["spacing"] * (len(z) - 1)
+    if z[-1] - z[0] >= least:
+        return stack
+    deeper = z[0] + (z - z[0]) * least / (z[-1] - z[0])
+    return finish_stack(stack.assign_coords(z=("z", deeper, stack["z"].attrs)))
 
 
 def _unmoved(stack: xr.Dataset, **given: Any) -> xr.Dataset:
     zero = np.zeros((stack.sizes["voltage"], stack.sizes["z"]))
     shifts = {name: (("voltage", "z"), zero) for name in ("shift_y", "shift_x")}
     return apply_shifts(stack, xr.Dataset(shifts), **given)
+
+
+def _measured_thickness(stack: xr.Dataset, **given: Any) -> list[xr.DataArray]:
+    return [thickness_measurement(stack, **given)]
 
 
 def _not_measured_yet(stack: xr.Dataset, **given: Any) -> xr.Dataset:
@@ -119,17 +80,19 @@ def _not_measured_yet(stack: xr.Dataset, **given: Any) -> xr.Dataset:
     return require(stack)
 
 
-THICKNESS = "thickness"
-ESTIMATES = {
-    "align": Estimate(
-        estimate_shifts,
-        apply_shifts,
-        _unmoved,
-        moves_voxels=True,
-        more=PARTS,
-        widest={"neighbours": MOST_NEIGHBOURS},
-    ),
-    THICKNESS: Estimate(
-        estimate_slice_thickness, apply_slice_thickness, _not_measured_yet, moves_voxels=False
-    ),
-}
+def _beside_the_given(stack: xr.Dataset, found: xr.DataArray) -> xr.Dataset:
+    """Return estimated thicknesses with those that the stack had, which the report compares."""
+    before = stack["slice_thickness"]
+    reference = ("z", before.values, {**before.attrs, "source": "as given"})
+    return found.to_dataset(name=_THICKNESS).assign(reference_thickness=reference)
+
+
+SHIFTS = Estimate(shift_measurements, estimate_shifts, _unmoved)
+DEPTHS = Estimate(
+    _measured_thickness,
+    estimate_slice_thickness,
+    _not_measured_yet,
+    packed=_beside_the_given,
+    unpacked=lambda numbers: numbers[_THICKNESS],
+    moves_depths=True,
+)

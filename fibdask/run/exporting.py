@@ -20,10 +20,10 @@ from ..conventions import (
     known_planes,
 )
 from ..io import open_stack
-from .folder import SUMMARY, RunFolder
-from .measuring import measure_phase
-from .results import final_stack, reopen
-from .stages import phase_of
+from .folder.measuring import measure_phase
+from .folder.results import final_stack, reopen
+from .folder.run_folder import SUMMARY, RunFolder
+from .walk import phase_of
 
 DEFAULT_LAG = 128
 """Voxels up to which statistics of a stack are measured, where nothing else is said."""
@@ -149,7 +149,26 @@ def measure_stack(path: str | Path, *, max_lag: int, **options: Any) -> xr.Datas
     return measure_phase(phase_of(find_phase(path)), max_lag=max_lag, **options)
 
 
-def stored_statistics(path: str | Path, *, max_lag: int | None) -> xr.Dataset:
+def counts_beside(out: Path) -> Path:
+    """Return the folder in which counts are kept until they can be written to a table.
+
+    Raises
+    ------
+    RecipeError
+        If the name of the table is that of another format.
+    StackReadError
+        If there is no folder for it: better now than after the counting.
+    """
+    check_suffix(out, (".csv",))
+    if not out.absolute().parent.is_dir():
+        msg = f"{out} cannot be written: there is no folder {out.parent}"
+        raise StackReadError(msg)
+    return out.with_name(f".{out.name}.counts")
+
+
+def stored_statistics(
+    path: str | Path, *, max_lag: int | None, counts: Path | None = None
+) -> xr.Dataset:
     """Return the statistics that a run has stored, or compute those of a stack.
 
     Parameters
@@ -157,12 +176,14 @@ def stored_statistics(path: str | Path, *, max_lag: int | None) -> xr.Dataset:
     max_lag
         In voxels. If another than that of the run, they are computed anew; by default that of
         the run, and 128 for a stack.
+    counts
+        As of `measure_phase`.
     """
     if (Path(path) / SUMMARY).is_file():
         results = reopen(RunFolder(Path(path)))[1]
         if results is not None and max_lag in (None, int(results["lag"].max())):
             return results
-    return measure_stack(path, max_lag=max_lag or DEFAULT_LAG)
+    return measure_stack(path, max_lag=max_lag or DEFAULT_LAG, counts=counts)
 
 
 def write_statistics(results: xr.Dataset, out: Path) -> Path:

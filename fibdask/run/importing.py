@@ -5,7 +5,7 @@ from typing import Any
 
 from ..conventions import RecipeError
 from ..io import read_images, save_stack
-from .sources import by_voltage
+from .recipe.sources import by_voltage
 
 
 def import_images(

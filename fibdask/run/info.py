@@ -12,11 +12,13 @@ from ..conventions import axis_spacing, is_regular, recorded_steps, volume_names
 from ..io import open_stack
 from ..report.words import uniform
 from ..statistics import statistics_warnings
-from .folder import RunFolder
-from .ownership import earlier_run
-from .results import done_stores
+from .folder.ownership import earlier_run
+from .folder.results import done_stores
+from .folder.run_folder import RunFolder
 from .shown import one_line
-from .stages import STORES
+from .stages import stack_stores
+
+_LONGEST_LIST = 4  # that is printed whole
 
 
 def describe_stack(path: str | Path) -> dict[str, Any]:
@@ -72,9 +74,24 @@ def format_description(record: Mapping[str, Any]) -> str:
         lines.append(f"  {name}: {variable['dtype']}, {size}, in blocks of {block}")
     for step in record["provenance"]:
         given = {key: value for key, value in step["parameters"].items() if value is not None}
-        parameters = ", ".join(f"{key} = {value}" for key, value in given.items())
+        parameters = ", ".join(f"{key} = {_told(value)}" for key, value in given.items())
         lines.append(f"  step: {step['step']}: {parameters}")
     return "\n".join(map(one_line, lines))
+
+
+def _told(value: Any) -> str:
+    return value if isinstance(value, str) else _brief(value)
+
+
+def _brief(value: Any) -> str:
+    """Return a value as Python writes it; of a long list the first, the last and the number."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_brief(part)}' for key, part in value.items())}}}"
+    if isinstance(value, list) and len(value) > _LONGEST_LIST:
+        return f"[{_brief(value[0])}, …, {_brief(value[-1])}] ({len(value)})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_brief, value))}]"
+    return repr(value)
 
 
 def describe_run(path: str | Path) -> dict[str, Any]:
@@ -82,7 +99,7 @@ def describe_run(path: str | Path) -> dict[str, Any]:
     folder = RunFolder(Path(path))
     summary, earlier = folder.read(), earlier_run(folder)
     stores = {name: {"state": state} for name, state in summary["stores"].items()}
-    for name in set(done_stores(summary)) & set(STORES):
+    for name in set(done_stores(summary)) & set(stack_stores()):
         stack = describe_stack(folder.store(name))
         stores[name] |= {key: stack[key] for key in ("path", "sizes", "variables")}
     others = [name for name in (earlier.stores if earlier else ()) if name not in stores]

@@ -1,135 +1,133 @@
-"""What a recipe's stages take and keep; planning and running share it."""
+"""The table of stages: the only place that names them all.
 
-import inspect
-from collections.abc import Iterable
+A stage is its package and one row here. The keys and the order of recipes, the stores of a run,
+its plan, the titles of its report and the reference page (docs/recipes.md) derive from the row.
+What reads the table asks the functions below, never a copy of it.
+"""
 
-import numpy as np
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
 import xarray as xr
 
-from ..blocks import StoredArray, origin
-from ..conventions import AXES, ConventionError, covered_region, recorded_steps, volume_names
-from ..simulate import simulate_structure
-from ..statistics import segmentation_errors
-from ..statistics.summary import size_statistics
-from .estimates import ESTIMATES, THICKNESS
-from .recipe import STAGES, Recipe, blamed_on
-from .sources import read_input
+from ..align import apply_shifts, equalize_brightness, remove_curtaining
+from ..inpaint import inpaint_gaps
+from ..segment import segment_phases
+from ..simulate import simulate_stack
+from ..thickness import apply_slice_thickness, reposition_slices
+from .estimates import DEPTHS, SHIFTS, Estimate, room_for_slices
 
+Keeps = Literal["everything", "results", "nothing"]
+
+
+def _nothing(_table: Mapping[str, Any]) -> tuple[str, ...]:
+    return ()
+
+
+def _stripes(table: Mapping[str, Any]) -> tuple[str, ...]:
+    # The marks of a ruler look like stripes: they are followed before stripes are taken out.
+    return ("curtaining",) if table.get("ruler") else ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of recipes.
+
+    Attributes
+    ----------
+    name
+        Of its table in a recipe, and of its store.
+    function
+        Function (stack, *, …) that returns the stack after the stage, lazily; of an estimate,
+        function (stack, numbers, *, …). Its options are the keys of the table.
+    title
+        Of the stage in the report.
+    keeps
+        What is stored after the stage: all volumes, the results that the recipe asks for, or,
+        because no voxel changes, nothing until the last stage.
+    makes
+        The volume that it adds, which later stages read from its store.
+    estimate
+        What is measured and solved for before; its options are keys too.
+    before
+        Function of the table that names the stages that this one must come before, though they
+        come first in the table of stages.
+    foreseen
+        Function (stack, table) that returns the largest stack that the stage may be given, for
+        planning where the depths of slices are not measured yet.
+    """
+
+    name: str
+    function: Callable[..., xr.Dataset]
+    title: str
+    keeps: Keeps = "results"
+    makes: str | None = None
+    estimate: Estimate | None = None
+    before: Callable[[Mapping[str, Any]], tuple[str, ...]] = _nothing
+    foreseen: Callable[[xr.Dataset, Mapping[str, Any]], xr.Dataset] | None = None
+
+    @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        """Those whose options are the keys of the table, in that order."""
+        return (self.function,) if self.estimate is None else (self.estimate.solve, self.function)
+
+
+STAGES = (
+    Stage("simulate", simulate_stack, "Simulated images", keeps="everything"),
+    Stage("align", apply_shifts, "Aligned slices", estimate=SHIFTS),
+    Stage("curtaining", remove_curtaining, "Curtaining removed"),
+    Stage("brightness", equalize_brightness, "Brightness equalised"),
+    Stage(
+        "thickness",
+        apply_slice_thickness,
+        "Slices at their measured thickness",
+        keeps="nothing",
+        estimate=DEPTHS,
+        before=_stripes,
+    ),
+    Stage("segment", segment_phases, "Segmentation", makes="phase"),
+    Stage("reposition", reposition_slices, "Slices at their depth", foreseen=room_for_slices),
+    Stage("inpaint", inpaint_gaps, "Gaps filled"),
+)
+"""In the data's order."""
+
+SIMULATE = "simulate"
+"""The stage that makes images of the structure before it, which is their truth."""
+IMPORT, STRUCTURE = "import", "structure"
+"""Names of what a run begins with: imported data, or a structure that it makes."""
 STATISTICS = "statistics"
 MEASUREMENT = "measurement"
 """What is measured of slices for an estimate, as a part of its stage."""
-ESTIMATE = "-estimate"
-"""Ends the name of the store that holds the numbers of an estimate."""
-
-_SAME_PLACE = 1e-6  # nm
 
 
-IMPORT, STRUCTURE = "import", "structure"
-STORES = (IMPORT, STRUCTURE, *STAGES)
-"""Names under which a run may store stacks, in the data's order."""
+def in_order(tables: Mapping[str, Mapping[str, Any]]) -> list[Stage]:
+    """Return the stages of a recipe's tables, in the order in which they run."""
+    ordered = [stage for stage in STAGES if stage.name in tables]
+    for stage in list(ordered):
+        later = stage.before(tables[stage.name])
+        places = [k for k, other in enumerate(ordered) if other.name in later]
+        if places and places[0] < ordered.index(stage):
+            ordered.remove(stage)
+            ordered.insert(places[0], stage)
+    return ordered
 
 
-def first_name(recipe: Recipe) -> str:
-    """Return the name of what a recipe begins with: imported data, or a structure it makes."""
-    return IMPORT if "input" in recipe.tables else STRUCTURE
+def stack_stores() -> tuple[str, ...]:
+    """Return the names under which a run may store stacks, in the data's order."""
+    return (IMPORT, STRUCTURE, *(stage.name for stage in STAGES))
 
 
-def first_stack(recipe: Recipe) -> xr.Dataset:
-    """Open the input of a recipe, or make its structure, lazily."""
-    if "input" in recipe.tables:
-        return read_input(**recipe.tables["input"])
-    table = recipe.tables["simulate"]
-    keys = inspect.signature(simulate_structure).parameters
-    with blamed_on("simulate"):
-        return simulate_structure(**{key: table[key] for key in keys})
+def estimate_stores() -> dict[str, str]:
+    """Return the names of the stores that hold the numbers of estimates, by stage."""
+    return {stage.name: estimate_store(stage) for stage in STAGES if stage.estimate}
 
 
-def stage_names(recipe: Recipe) -> list[str]:
-    """Return the stages of a recipe, in the data's order.
-
-    The marks of a ruler look like stripes: they are followed before stripes are taken out.
-    """
-    names = [name for name in STAGES if name in recipe.tables]
-    if recipe.tables.get(THICKNESS, {}).get("ruler") and "curtaining" in names:
-        names.remove(THICKNESS)
-        names.insert(names.index("curtaining"), THICKNESS)
-    return names
+def estimate_store(stage: Stage) -> str:
+    """Return the name of the store that holds the numbers of a stage's estimate."""
+    return f"{stage.name}-estimate"
 
 
-def is_kept(stage: str) -> bool:
-    """Tell whether volumes are stored after a stage that is not the last."""
-    return stage not in ESTIMATES or ESTIMATES[stage].moves_voxels
-
-
-def kept_variables(recipe: Recipe, stack: xr.Dataset, stage: str) -> list[str]:
-    """Return the variables that are stored after a stage; the others stay lazy."""
-    if stage == "simulate":
-        return volume_names(stack)
-    wanted = recipe.tables["output"]["variables"]
-    if wanted is None:
-        results = [name for name in ("phase", "solid_probability") if name in stack]
-        return results or ["intensity"]
-    return [name for name in wanted if name in stack]
-
-
-def phase_of(stack: xr.Dataset) -> xr.DataArray:
-    """Return the phase that statistics measure: where every slice covers the images."""
-    if "phase" not in stack:
-        msg = "[statistics] needs a phase; add [segment], or give an input that holds one"
-        raise ConventionError(msg)
-    return _covered(stack)["phase"]
-
-
-def _covered(stack: xr.Dataset) -> xr.Dataset:
-    """Return the part of a stack in which alignment has filled no pixel."""
-    return stack.isel(covered_region(stack))
-
-
-def is_stored(stack: xr.Dataset) -> bool:
-    """Tell whether every volume of a stack is read from a store as it is."""
-    return all(isinstance(origin(stack[name].data), StoredArray) for name in volume_names(stack))
-
-
-def accuracy(
-    stacks: Iterable[xr.Dataset], structure: xr.Dataset | None = None
-) -> dict[str, xr.DataArray]:
-    """Compare with the truth what is known of it.
-
-    The first segmentation that has a truth, on the slices themselves; of a simulated structure
-    also the sizes (`true_…`), and the last volume where it lies on the same voxels (`volume_…`).
-    """
-    stacks = list(stacks)
-    found: dict[str, xr.DataArray] = {}
-    for stack in stacks:
-        if "phase" in stack and "true_phase" in stack:
-            part = _covered(stack)
-            found = _named("", segmentation_errors(part["phase"], part["true_phase"]))
-            break
-    if structure is None:
-        return found
-    truth = structure["phase"]
-    found |= _named("true_", size_statistics(truth))
-    whole = _same_voxels(truth, stacks[-1])
-    if whole is not None:
-        found |= _named("volume_", segmentation_errors(stacks[-1]["phase"], whole))
-    return found
-
-
-def _named(prefix: str, results: xr.Dataset) -> dict[str, xr.DataArray]:
-    return {f"{prefix}{name}": results[name] for name in results.data_vars}
-
-
-def _same_voxels(truth: xr.DataArray, stack: xr.Dataset) -> xr.DataArray | None:
-    """Return the part of a truth on whose voxels a stack lies; None if it does not.
-
-    Slices that were brought into line lie elsewhere: their drift as a whole is not known.
-    """
-    if any(record["step"] == "apply_shifts" for record in recorded_steps(stack)):
-        return None
-    first = int(np.argmin(np.abs(truth["z"].values - stack["z"].values[0])))
-    part = truth.isel(z=slice(first, first + stack.sizes["z"]))
-    for axis in AXES:
-        there, here = part[axis].values, stack[axis].values
-        if there.shape != here.shape or not np.allclose(there, here, rtol=0, atol=_SAME_PLACE):
-            return None
-    return part
+def titles() -> dict[str, str]:
+    """Return what the report calls each stage."""
+    return {IMPORT: "Imported images"} | {stage.name: stage.title for stage in STAGES}

@@ -12,9 +12,6 @@ import numpy as np
 
 from ..compiling import compiled
 
-FLOAT_BITS = 18
-FLOAT_BINS = 1 << FLOAT_BITS
-_DROPPED = 32 - FLOAT_BITS
 _ITERATIONS = 1000  # Lloyd's stand still long before; a guard against rounding
 _HURRIED = 1e-4  # gain of Lloyd's iterations below which a start is compared with others
 
@@ -32,42 +29,6 @@ def integer_counts(image, measured, counts):
             for y in range(image.shape[2]):
                 for x in range(image.shape[3]):
                     counts[image[v, z, y, x]] += 1
-
-
-@compiled(nogil=True)
-def float_counts(patterns, measured, counts):
-    """Add float32 grey values, given as their uint32 patterns, to int64 `counts` (bin).
-
-    The bin is made of the upper bits of the pattern after the mapping that orders patterns as
-    numbers are ordered: negative ones inverted, the sign bit of the others set. What is NaN or
-    infinite is not counted; return how many that are.
-    """
-    unfit = 0
-    for v in range(patterns.shape[0]):
-        for z in range(patterns.shape[1]):
-            if not measured[z]:
-                continue
-            for y in range(patterns.shape[2]):
-                for x in range(patterns.shape[3]):
-                    pattern = np.int64(patterns[v, z, y, x])
-                    if pattern & 0x7F800000 == 0x7F800000:
-                        unfit += 1
-                    elif pattern >> 31:
-                        counts[(0xFFFFFFFF - pattern) >> _DROPPED] += 1
-                    else:
-                        counts[(pattern + 0x80000000) >> _DROPPED] += 1
-    return unfit
-
-
-def float_bin_ends(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least and the largest float32 value in bins of `float_counts`, as float64."""
-    first = bins.astype(np.int64) << _DROPPED
-    return _unordered(first), _unordered(first + (1 << _DROPPED) - 1)
-
-
-def _unordered(ordered: np.ndarray) -> np.ndarray:
-    patterns = np.where(ordered < 0x80000000, 0xFFFFFFFF - ordered, ordered - 0x80000000)
-    return patterns.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 @compiled(nogil=True)
@@ -89,21 +50,6 @@ def joint_counts(codes, measured, bits, shift, counts):
 
 
 @compiled(nogil=True)
-def grey_codes(image, low, scale, steps, codes):
-    """Fill integer `codes` with the number of the step, of `steps` equal ones above `low`.
-
-    `low` (voltage), and `scale` steps in a unit of grey. What lies below or above takes the first
-    or last step. All of shape (voltage, z, y, x).
-    """
-    for v in range(image.shape[0]):
-        for z in range(image.shape[1]):
-            for y in range(image.shape[2]):
-                for x in range(image.shape[3]):
-                    step = (image[v, z, y, x] - low[v]) * scale
-                    codes[v, z, y, x] = min(max(step, 0.0), steps - 1.0)
-
-
-@compiled(nogil=True)
 def above_code(image, low, scale, code, phase):
     """Set uint8 `phase` to 1 where `grey_codes` of a float image (z, y, x) exceed a code, else 0.
 
@@ -114,20 +60,6 @@ def above_code(image, low, scale, code, phase):
         for y in range(image.shape[1]):
             for x in range(image.shape[2]):
                 phase[z, y, x] = (image[z, y, x] - low) * scale >= code + 1
-
-
-@compiled(nogil=True)
-def non_finite(image, measured):
-    """Return how many grey values of a float32 image (voltage, z, y, x) are NaN or infinite."""
-    count = 0
-    for v in range(image.shape[0]):
-        for z in range(image.shape[1]):
-            if not measured[z]:
-                continue
-            for y in range(image.shape[2]):
-                for x in range(image.shape[3]):
-                    count += not np.isfinite(image[v, z, y, x])
-    return count
 
 
 def above_threshold(image: np.ndarray, threshold: float) -> np.ndarray:

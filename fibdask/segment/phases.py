@@ -23,17 +23,14 @@ from ..conventions import (
     value_range,
     voltage_index,
 )
-from .histograms import (
+from ..pieces.grey import ByVoltage, FloatCounts, FloatRange, GreyCodes
+from ._functions import (
     FINE_BITS,
     JOINT_BITS,
     AboveThreshold,
-    ByVoltage,
     ClusterCentres,
     ClusterThreshold,
     Dtype,
-    FloatCounts,
-    FloatRange,
-    GreyCodes,
     GreyCounts,
     GreyRange,
     JointCounts,
@@ -188,7 +185,7 @@ class _Segmentation:
         return blocks.reduce_blocks(function, (codes,), grid=grid, finish=finish, shape=shape)
 
     def _codes(self, image: Any, bits: int, ranges: Any) -> Any:
-        codes = GreyCodes(bits)
+        codes = GreyCodes(bits, common=True)
         return blocks.map_blocks(
             codes, (image,), shape=image.shape, dtype=codes.dtype, parameters=[ranges]
         )
@@ -198,9 +195,9 @@ class _Segmentation:
         image = self.counted
         if self.dtype.kind != "f":
             return image, int(np.iinfo(self.dtype).max) + 1, []
-        start = tuple(part.start for part in self.region)
+        start = (self.used.start, *(part.start for part in self.region))
         function = FloatCounts(self.counted_slices, start)
-        ranges = self._by_voltage(function, image, FloatRange(), (self.voltages, 2))
+        ranges = self._by_voltage(function, image, FloatRange(margin=1.0), (self.voltages, 2))
         return self._codes(image, FINE_BITS, ranges), 1 << FINE_BITS, [ranges]
 
     def _phase(self, function: blocks.BlockFunction, *fitted: Any) -> Any:

@@ -1,24 +1,26 @@
 """Structures of known truth, milled and imaged: stacks to train on and to test against."""
 
-from .artefacts import add_noise, blur_edges
-from .backscatter import backscatter_coefficient, backscattered_electrons
-from .displacements import add_shifts
-from .distortions import add_brightness_drift, add_curtaining
-from .images import simulate_images
-from .layered_film import layered_film
-from .levelled_waves import (
+from .artefacts.blur import blur_edges
+from .artefacts.brightness import add_brightness_drift
+from .artefacts.curtaining import add_curtaining
+from .artefacts.noise import add_noise
+from .artefacts.shifts import add_shifts
+from .electrons.backscatter import backscatter_coefficient, backscattered_electrons
+from .electrons.materials import Material
+from .electrons.trajectories import electron_trajectories
+from .images.imaging import simulate_images
+from .stacks import simulate_stack, simulate_structure
+from .structures.layered_film import layered_film
+from .structures.levelled_waves import (
     hierarchical_levelled_wave,
     levelled_wave,
     levelled_wave_covariance,
     levelled_wave_two_point_correlation,
 )
-from .materials import Material
-from .milling import mimic_milling
-from .phantoms import anisotropy_phantom
-from .random_pores import random_pores
-from .self_similar import self_similar
-from .stacks import simulate_stack, simulate_structure
-from .trajectories import electron_trajectories
+from .structures.milling import mimic_milling
+from .structures.phantoms import anisotropy_phantom
+from .structures.random_pores import random_pores
+from .structures.self_similar import self_similar
 
 __all__ = [
     "Material",

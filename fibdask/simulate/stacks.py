@@ -4,14 +4,16 @@ import numpy as np
 import xarray as xr
 
 from ..conventions import ConventionError, finish_stack, require
-from .artefacts import blur_edges
-from .displacements import add_shifts
-from .distortions import add_brightness_drift, add_curtaining
-from .elastic import Model
-from .images import EPOXY_GOLD, GAUSSIAN_STD, simulate_images
-from .levelled_waves import hierarchical_levelled_wave
-from .milling import mimic_milling
-from .structures import check_seed, split_history
+from .arguments import check_seed
+from .artefacts.blur import blur_edges
+from .artefacts.brightness import add_brightness_drift
+from .artefacts.curtaining import add_curtaining
+from .artefacts.shifts import add_shifts
+from .electrons.elastic import Model
+from .images.imaging import EPOXY_GOLD, GAUSSIAN_STD, simulate_images
+from .structures.building import split_history
+from .structures.levelled_waves import hierarchical_levelled_wave
+from .structures.milling import mimic_milling
 
 
 def simulate_structure(

@@ -2,14 +2,14 @@
 
 from .accuracy import segmentation_errors
 from .cautions import statistics_warnings
-from .chords import chord_length_distribution
 from .connectivity import connected_fraction, percolates
-from .correlation import ligament_diameter, lineal_path, two_point_correlation
-from .fractions import solid_fraction, solid_fraction_profile
-from .isotropy import isotropy_errors
+from .lines.chords import chord_length_distribution
+from .lines.correlation import ligament_diameter, lineal_path, two_point_correlation
+from .lines.fractions import solid_fraction, solid_fraction_profile
+from .lines.isotropy import isotropy_errors
+from .lines.patches import patch_statistics
+from .lines.radial import radial_two_point_correlation
 from .local_thickness import local_thickness, local_thickness_distribution
-from .patches import patch_statistics
-from .radial import radial_two_point_correlation
 from .summary import phase_statistics
 from .surface import specific_surface_area
 

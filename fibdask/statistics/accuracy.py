@@ -1,14 +1,12 @@
 """Errors of a segmentation against the ground truth."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import xarray as xr
 
-from ..blocks import Region, block_grid, reduce_blocks, voxels
-from ..conventions import AXES, ConventionError, check_phase_values, require_phase
-from . import _kernels
-from .masks import Mask, check_same_places, covering, mask_region, masked
+from ..blocks import block_grid, reduce_blocks
+from ..conventions import AXES, ConventionError, require_phase
+from ._functions import ConfusionCounts
+from .masks import Mask, check_same_places, masked
 
 
 def segmentation_errors(
@@ -70,45 +68,6 @@ def _require_same_voxels(phase: xr.DataArray, truth: xr.DataArray) -> None:
         raise ConventionError(msg)
     for axis in AXES:
         check_same_places(phase, truth, axis, "truth")
-
-
-@dataclass(frozen=True)
-class ConfusionCounts:
-    """Numbers of true solid, false solid, false pore and all voxels; a block function.
-
-    Attributes
-    ----------
-    mask_axes
-        Axes of the mask, or None where every voxel counts.
-    """
-
-    mask_axes: tuple[int, ...] | None = None
-
-    size = 4
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the block of both volumes and of the mask."""
-        if self.mask_axes is None:
-            return (region, region)
-        return (region, region, mask_region(region, self.mask_axes))
-
-    def compute(
-        self, region: Region, phase: np.ndarray, truth: np.ndarray, *masks: np.ndarray
-    ) -> np.ndarray:
-        """Count one block."""
-        start = tuple(s.start for s in region)
-        check_phase_values("phase", phase, start)
-        check_phase_values("truth", truth, start)
-        counted = phase.size
-        for mask in masks:
-            inside = covering(mask, region, self.mask_axes or ())
-            counted = int(np.count_nonzero(inside))
-            phase, truth = phase & inside, truth & inside
-        return np.array([*_kernels.confusion_counts(phase, truth), counted], np.int64)
-
-    def working_bytes(self, region: Region) -> int:
-        """Return the bytes of what is solid in both, of the mask, and of what it leaves."""
-        return (1 if self.mask_axes is None else 4) * voxels(region)
 
 
 def misplaced(counts: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ def unresampled(statistic: Weighted, subvolumes: int) -> np.ndarray:
     return np.asarray(statistic(np.ones((1, subvolumes)))[0])
 
 
-def shares(some: np.ndarray, every: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def resampled_shares(some: np.ndarray, every: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return sums of weighted counts over those of all; NaN where there is none.
 
     Sums of integers below 2⁵³ are exact in float64, so they do not depend on their order.

@@ -7,7 +7,6 @@ is that of a block and of the patches; results are exact and the same under any 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,18 +17,15 @@ from scipy.sparse.csgraph import connected_components
 
 from ..blocks import (
     Grid,
-    Region,
     default_block,
     gather_blocks,
     gather_forecast,
-    grow,
-    lengths,
-    voxels,
 )
 from ..conventions import AXES, ConventionError, require_phase
-from . import _kernels_connectivity as kernels
-from .chosen import Chosen, check_choice, chosen_voxels
-from .masks import Mask, check_planes, mask_region, masked
+from ._functions import Labelling, OpenPieces
+from ._kernels import connectivity as kernels
+from .chosen import Chosen, check_choice
+from .masks import Mask, check_planes, masked
 
 _VOXEL_BYTES = 8  # of blocks as small as if voxels had so many bytes, for the sake of the labels
 
@@ -103,80 +99,6 @@ def percolates(
     data = _gather(phase, connectivity, of, mask, percolation_values, (len(AXES),), np.bool_)
     coords = {"axis": list(AXES)}
     return xr.DataArray(data, dims="axis", coords=coords, name="percolates", attrs=attrs)
-
-
-@dataclass(frozen=True)
-class OpenPieces:
-    """Connected pieces of a block that reach its faces, and what is to know of the others.
-
-    Attributes
-    ----------
-    sizes
-        Voxels of the block in each piece (piece), int64.
-    faces
-        For each axis the piece of each patch (patch) of the first and of the last plane.
-    largest_closed
-        Voxels of the largest piece that reaches no face.
-    total
-        Voxels of the block in all pieces.
-    """
-
-    sizes: np.ndarray
-    faces: tuple[tuple[np.ndarray, np.ndarray], ...]
-    largest_closed: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Labelling:
-    """Open pieces of each block of a volume; a block function for `gather_blocks`.
-
-    Attributes
-    ----------
-    shape
-        Of the volume.
-    connectivity
-        Neighbours of a voxel.
-    of
-        The phase that is labelled.
-    mask_axes
-        Axes of the mask, or None where every voxel counts.
-    """
-
-    shape: tuple[int, ...]
-    connectivity: int
-    of: Chosen = "solid"
-    mask_axes: tuple[int, ...] | None = None
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the block and the next plane along each axis, and the mask's part of it."""
-        wide = tuple(grow(s, 0, 1, n) for s, n in zip(region, self.shape, strict=True))
-        return (wide,) if self.mask_axes is None else (wide, mask_region(wide, self.mask_axes))
-
-    def compute(self, region: Region, block: np.ndarray, *masks: np.ndarray) -> OpenPieces:
-        """Label one block."""
-        place = self.needs(region)[0]
-        inside = chosen_voxels(place, block, *masks, of=self.of, mask_axes=self.mask_axes)
-        labels, count = kernels.connected_pieces(inside, self.connectivity)
-        own = tuple(slice(0, n) for n in lengths(region))
-        sizes = kernels.piece_sizes(labels[own], count)
-        patches = [
-            [kernels.face_patches(labels, axis, end, self.connectivity) for end in (0, -1)]
-            for axis in range(len(AXES))
-        ]
-        pieces = np.unique(np.concatenate([patch for ends in patches for patch in ends]))
-        closed = sizes.copy()
-        closed[[0, *pieces]] = 0
-        faces = tuple(
-            (np.searchsorted(pieces, first), np.searchsorted(pieces, last))
-            for first, last in patches
-        )
-        return OpenPieces(sizes[pieces], faces, int(closed.max()), int(sizes[1:].sum()))
-
-    def working_bytes(self, region: Region) -> int:
-        """Return the bytes of labels, of masks, and of the sizes of a checkerboard of pieces."""
-        masks = (self.of == "pore") + (0 if self.mask_axes is None else 3)
-        return (4 + 32 // 2 + masks) * voxels(self.needs(region)[0])
 
 
 def _gather(

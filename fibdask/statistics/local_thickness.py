@@ -5,27 +5,21 @@ lengths are sums of the same numbers in the same order: the result is the same b
 blocks as of the whole volume at once.
 """
 
-from dataclasses import dataclass
-from math import isfinite, prod
+from math import isfinite
 
 import numpy as np
 import xarray as xr
 
 from ..blocks import (
-    Region,
     block_grid,
     default_block,
-    grow,
-    lengths,
     map_blocks,
     reduce_blocks,
-    voxels,
-    within,
 )
 from ..conventions import AXES, ConventionError, axis_spacing, require_phase
-from . import _kernels_thickness as kernels
-from .chosen import Chosen, check_choice, chosen_voxels
-from .masks import Mask, check_edges, check_planes, covering, mask_region, masked
+from ._functions import LargestBalls, ThicknessCounts
+from .chosen import Chosen, check_choice
+from .masks import Mask, check_edges, check_planes, masked
 
 _DIGITS = 6  # of voxel sizes relative to each other: axes that differ by rounding are alike
 
@@ -144,7 +138,7 @@ def local_thickness_distribution(
         counts,
         volume.inputs,
         grid=block_grid(volume.inputs[0]),
-        finish=shares,
+        finish=bin_shares,
         shape=(counts.size,),
     )
     diameter = ("diameter", np.arange(counts.size) * counts.width, {"units": "nm"})
@@ -180,118 +174,7 @@ def _check_positive(name: str, value: float) -> None:
         raise ConventionError(msg)
 
 
-@dataclass(frozen=True)
-class LargestBalls:
-    """Local thickness of a phase; a block function.
-
-    Attributes
-    ----------
-    shape
-        Of the volume.
-    voxel
-        Voxel size (z, y, x), relative to the finest.
-    finest
-        Finest voxel size in nm.
-    max_thickness
-        Largest diameter in nm.
-    of
-        "solid" or "pore".
-    """
-
-    shape: tuple[int, ...]
-    voxel: kernels.Vector
-    finest: float
-    max_thickness: float
-    of: Chosen
-
-    @property
-    def _reach(self) -> float:
-        """Largest radius, in finest voxels."""
-        return self.max_thickness / 2 / self.finest
-
-    def _grown(self, region: Region, radii: int) -> Region:
-        """Widen a region by so many times the largest radius."""
-        steps = kernels.squared_steps(self.voxel, self._reach)
-        halo = [radii * (len(step) - 1) for step in steps]
-        return tuple(grow(s, h, h, n) for s, h, n in zip(region, halo, self.shape, strict=True))
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the block and a halo: the radius of a ball, and that of what ends it."""
-        return (self._grown(region, 2),)
-
-    def compute(self, region: Region, block: np.ndarray) -> np.ndarray:
-        """Measure one block."""
-        outer, centres = self._grown(region, 2), self._grown(region, 1)
-        inside = chosen_voxels(outer, block, of=self.of)
-        steps = kernels.squared_steps(self.voxel, self._reach)
-        cover = kernels.cover_limits(self.voxel, self._reach)
-        limit = np.float32(self._reach**2)
-        # Only in reach of the block are balls known whole.
-        squares = kernels.squared_distances(inside, steps, limit)[within(centres, outer)]
-        core = within(region, centres)
-        painted = np.zeros(lengths(region), np.float32)
-        kernels.paint_balls(squares, steps, limit, cover, tuple(s.start for s in core), painted)
-        below = (squares < limit).view(np.uint8)
-        del squares, inside
-        np.sqrt(painted, out=painted)
-        painted *= np.float32(2 * self.finest)
-        if not below.all():
-            # Balls of the largest radius overlap a lot: all at once, they are a distance again.
-            largest = kernels.squared_distances(below, steps, limit)[core] < limit
-            painted[largest] = self.max_thickness
-        return np.minimum(painted, np.float32(self.max_thickness), out=painted)
-
-    def working_bytes(self, region: Region) -> int:
-        """Return the bytes of distances, a plane of them, and the masks."""
-        outer = self._grown(region, 2)
-        z, y, x = lengths(outer)
-        pores = voxels(outer) if self.of == "pore" else 0
-        masks = voxels(self._grown(region, 1)) + voxels(region)
-        return 4 * voxels(outer) + 4 * max(y, z) * x + pores + masks
-
-
-@dataclass(frozen=True)
-class ThicknessCounts:
-    """Voxels by local thickness; a block function.
-
-    Attributes
-    ----------
-    width
-        Of a bin in nm.
-    size
-        Number of bins; the last holds all that is thicker.
-    mask_axes
-        Axes of the mask, or None where every voxel counts.
-    """
-
-    width: float
-    size: int
-    mask_axes: tuple[int, ...] | None = None
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the block, and the mask's part of it."""
-        masks = () if self.mask_axes is None else (mask_region(region, self.mask_axes),)
-        return (region, *masks)
-
-    def compute(self, region: Region, thickness: np.ndarray, *masks: np.ndarray) -> np.ndarray:
-        """Count one block."""
-        inside = [covering(mask, region, self.mask_axes or ()) for mask in masks]
-        counts = np.zeros(self.size, np.int64)
-        for z, plane in enumerate(thickness):
-            measured = plane > 0
-            for mask in inside:
-                measured &= mask[z].view(np.bool_)
-            bins = np.rint(plane[measured] / self.width).astype(np.int64)
-            counts += np.bincount(np.minimum(bins, self.size - 1), minlength=self.size)
-        return counts
-
-    def working_bytes(self, region: Region) -> int:
-        """Return the bytes of the mask, and of a plane's thicknesses and bins."""
-        masks = 0 if self.mask_axes is None else 2 * voxels(region)
-        return 32 * prod(lengths(region)[1:]) + masks
-
-
-def shares(counts: np.ndarray) -> np.ndarray:
+def bin_shares(counts: np.ndarray) -> np.ndarray:
     """Return the share of each count; NaN of nothing."""
     total = counts.sum()
     return counts / total if total else np.full(len(counts), np.nan)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..blocks import Region, Source, lengths, map_blocks, origin
+from ..blocks import Source, map_blocks, origin
 from ..conventions import AXES, FILLED, ConventionError, covered_region, known_planes
+from ._functions import Carried, InPlanes
 
 Mask = xr.DataArray | Mapping[str, Sequence[int]] | None
 """True where voxels count (any of z, y, x), or a box {axis: (start, stop)} in voxels."""
@@ -201,66 +202,3 @@ def _carried(data: np.ndarray) -> Any:
     if data.nbytes > _CARRIED_BYTES:
         return data
     return map_blocks(Carried(data), shape=data.shape, dtype=data.dtype, block=data.shape)
-
-
-@dataclass(frozen=True)
-class Carried:
-    """Block function that hands out parts of a small array that it carries."""
-
-    values: np.ndarray
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return nothing."""
-        return ()
-
-    def compute(self, region: Region) -> np.ndarray:
-        """Return the values of a region."""
-        return self.values[region]
-
-    def working_bytes(self, region: Region) -> int:
-        """Return the bytes of all values."""
-        return self.values.nbytes
-
-
-@dataclass(frozen=True, eq=False)
-class InPlanes:
-    """Block function: a mask (z, …), zero outside of some planes.
-
-    Attributes
-    ----------
-    planes
-        True where planes count (z).
-    flat
-        The mask has no z, and is that of every plane.
-    """
-
-    planes: np.ndarray
-    flat: bool
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the mask's part of the region."""
-        return (region[1:] if self.flat else region,)
-
-    def compute(self, region: Region, mask: np.ndarray) -> np.ndarray:
-        """Leave out the other planes."""
-        planes = self.planes[region[0]].reshape(-1, *(1,) * (len(region) - 1))
-        return np.asarray(planes * mask, mask.dtype)
-
-    def working_bytes(self, _region: Region) -> int:
-        """Return 0: the product is the block."""
-        return 0
-
-
-def mask_region(region: Region, axes: tuple[int, ...]) -> Region:
-    """Return the part of a mask with these axes that covers a region (z, y, x)."""
-    return tuple(region[axis] for axis in axes)
-
-
-def covering(mask: np.ndarray, region: Region, axes: tuple[int, ...]) -> np.ndarray:
-    """Return a mask of a region (z, y, x), from values along some axes, as zeros and ones."""
-    values = np.ascontiguousarray(mask).view(np.uint8)
-    if values.max() > 1:
-        msg = f"a mask must be 0 or 1; found {values.max()}"
-        raise ConventionError(msg)
-    expanded = np.expand_dims(values, [axis for axis in range(3) if axis not in axes])
-    return np.ascontiguousarray(np.broadcast_to(expanded, lengths(region)))

@@ -5,15 +5,15 @@ import xarray as xr
 from .accuracy import segmentation_errors
 from .bootstrap import Bootstrap
 from .cautions import phase_warnings
-from .correlation import (
+from .lines.correlation import (
     diameter_quantity,
     lineal_path_quantity,
     remainder_quantity,
     two_point_quantity,
 )
-from .counting import count_lines
-from .fractions import fraction_quantity, profile_quantity
-from .isotropy import isotropy_quantities
+from .lines.counting import count_lines
+from .lines.fractions import fraction_quantity, profile_quantity
+from .lines.isotropy import isotropy_quantities
 from .masks import Mask
 
 

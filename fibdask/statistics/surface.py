@@ -5,18 +5,17 @@ blocks and weighed once, so results are the same bits under any chunking.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from math import prod
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from ..blocks import Region, block_grid, grow, lengths, reduce_blocks, voxels
-from ..conventions import AXES, ConventionError, axis_spacing, check_phase_values, require_phase
-from . import _kernels_surface as kernels
-from .masks import Mask, Masked, covering, mask_region, masked
+from ..blocks import block_grid, reduce_blocks
+from ..conventions import AXES, ConventionError, axis_spacing, require_phase
+from ._functions import NeighbourCounts
+from ._kernels import surface as kernels
+from .masks import Mask, Masked, masked
 
 _ALONG_AXES: tuple[kernels.Step, ...] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 
@@ -94,63 +93,6 @@ def _area_array(data: Any, dims: tuple[str, ...], coords: dict[str, Any]) -> xr.
     attrs = {"long_name": "specific surface area", "units": "1/nm"}
     name = "specific_surface_area"
     return xr.DataArray(data, dims=dims, coords=coords, name=name, attrs=attrs)
-
-
-@dataclass(frozen=True)
-class NeighbourCounts:
-    """Neighbours of different phase and all neighbours, by direction; a block function.
-
-    Attributes
-    ----------
-    shape
-        Of the volume.
-    directions
-        Steps (z, y, x) between neighbours.
-    mask_axes
-        Axes of the mask, or None where every voxel counts.
-    """
-
-    shape: tuple[int, int, int]
-    directions: tuple[kernels.Step, ...]
-    mask_axes: tuple[int, ...] | None = None
-
-    @property
-    def size(self) -> int:
-        """Number of counts."""
-        return 2 * len(self.directions)
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the block and the next voxel along each axis, and the mask's part of it."""
-        wide = tuple(grow(s, 0, 1, n) for s, n in zip(region, self.shape, strict=True))
-        return (wide,) if self.mask_axes is None else (wide, mask_region(wide, self.mask_axes))
-
-    def compute(self, region: Region, block: np.ndarray, *masks: np.ndarray) -> np.ndarray:
-        """Count one block."""
-        place = self.needs(region)[0]
-        check_phase_values("phase", block, tuple(s.start for s in place))
-        inside = [covering(m, place, self.mask_axes or ()).view(np.bool_) for m in masks]
-        depth, height, width = lengths(region)
-        counts = kernels.neighbour_counts(
-            block, inside[0] if inside else None, (depth, height, width), self.directions
-        )
-        return counts.ravel()
-
-    def working_bytes(self, region: Region) -> int:
-        """Return the bytes of two planes of neighbours, and of the mask."""
-        place = self.needs(region)[0]
-        return 2 * prod(lengths(place)[1:]) + (0 if self.mask_axes is None else 2 * voxels(place))
-
-    def per_length(self, counts: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
-        """Return interfaces per nm (direction) of summed counts; NaN without neighbours."""
-        different, pairs = counts.reshape(2, -1)
-        nm = pairs * np.linalg.norm(self.steps(spacing), axis=1)
-        crossed = np.full(len(nm), np.nan)
-        np.divide(different, nm, out=crossed, where=nm > 0)
-        return crossed
-
-    def steps(self, spacing: tuple[float, ...]) -> np.ndarray:
-        """Return the steps in nm (direction, 3); the size of a single voxel does not matter."""
-        return np.array(self.directions) * np.nan_to_num(spacing, nan=1.0)
 
 
 def _reduce(

@@ -1,7 +1,7 @@
 """The third axis: thickness of slices measured, and slices put at their depth."""
 
 from .comparison import compare_slice_thickness
-from .estimation import apply_slice_thickness, estimate_slice_thickness
+from .estimation import apply_slice_thickness, estimate_slice_thickness, thickness_measurement
 from .repositioning import reposition_slices
 
 __all__ = [
@@ -9,4 +9,5 @@ __all__ = [
     "compare_slice_thickness",
     "estimate_slice_thickness",
     "reposition_slices",
+    "thickness_measurement",
 ]

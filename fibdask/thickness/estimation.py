@@ -23,16 +23,12 @@ from ..conventions import (
     require,
     volume_names,
 )
-from ._kernels import distinct_slices
+from ..pieces.planes import PickedPlanes
+from ..pieces.volumes import with_volumes
+from ._kernels.planes import distinct_slices
 from .ruler import measure_marks, solve_marks
 from .similarity import measure_similarity, solve_similarity
-from .values import (
-    check_array,
-    check_no_infinity,
-    check_unit,
-    implausible_warning,
-    mean_thickness,
-)
+from .values import check_array, check_no_infinity, check_unit, implausible_warning, mean_thickness
 
 METHODS = ("ruler", "images")
 LOST = ("refuse", "interpolate", "drop")
@@ -133,6 +129,45 @@ def estimate_slice_thickness(
     as the texture is isotropic, and isotropy errors of a stack that takes it prove nothing.
     Where `isotropic` is false, it is the error of one thickness against the others.
     """
+    measurement = thickness_measurement(
+        stack,
+        method=method,
+        ruler=ruler,
+        voltage=voltage,
+        region=region,
+        max_distance=max_distance,
+        isotropic=isotropic,
+    )
+    if method == "ruler":
+        found = solve_marks(compute(measurement))
+    else:
+        found = solve_similarity(compute(measurement), isotropic=isotropic)
+    _warn_of_another_scale(found, require(stack))
+    return found
+
+
+def thickness_measurement(
+    stack: xr.Dataset,
+    *,
+    method: str = "ruler",
+    ruler: Mapping[str, Any] | None = None,
+    voltage: float | None = None,
+    region: Intervals | None = None,
+    max_distance: float | None = None,
+    isotropic: bool = True,
+) -> xr.DataArray:
+    """Return what `estimate_slice_thickness` measures, lazily; arguments are the same.
+
+    Raises
+    ------
+    ConventionError
+        See `estimate_slice_thickness`.
+
+    Warns
+    -----
+    FibdaskWarning
+        If a ruler is measured after stripes, which its marks look like, were removed.
+    """
     if method not in METHODS:
         msg = f"method must be one of {', '.join(METHODS)}; got {method!r}"
         raise ConventionError(msg)
@@ -141,14 +176,8 @@ def estimate_slice_thickness(
     stack = require(stack, "intensity")
     if ruler is not None:
         _warn_of_lost_marks(stack)
-        found = solve_marks(compute(measure_marks(stack, ruler, voltage=voltage)))
-    else:
-        measurement = measure_similarity(
-            stack, voltage=voltage, max_distance=max_distance, region=region
-        )
-        found = solve_similarity(compute(measurement), isotropic=isotropic)
-    _warn_of_another_scale(found, stack)
-    return found
+        return measure_marks(stack, ruler, voltage=voltage)
+    return measure_similarity(stack, voltage=voltage, max_distance=max_distance, region=region)
 
 
 def _warn_of_lost_marks(stack: xr.Dataset) -> None:
@@ -158,7 +187,7 @@ def _warn_of_lost_marks(stack: xr.Dataset) -> None:
             "remove_curtaining has taken stripes out of the images, and marks of a ruler look like "
             "them; measure the ruler before"
         )
-        warnings.warn(text, FibdaskWarning, stacklevel=3)
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
 def _warn_of_another_scale(found: xr.DataArray, stack: xr.Dataset) -> None:
@@ -424,32 +453,5 @@ def _sliced(stack: xr.Dataset, places: np.ndarray) -> xr.Dataset:
         return stack
     volumes = volume_names(stack)
     chosen = stack.drop_vars(volumes).isel(z=places)
-    for name in volumes:
-        volume = stack[name]
-        shape = (*volume.shape[:-3], len(places), *volume.shape[-2:])
-        data = blocks.map_blocks(
-            ChosenSlices(places), (volume.data,), shape=shape, dtype=volume.dtype
-        )
-        chosen[name] = (volume.dims, data, volume.attrs)
+    chosen = with_volumes(stack, dict.fromkeys(volumes, PickedPlanes(places)), chosen)
     return chosen[list(stack.data_vars)]
-
-
-@dataclass(frozen=True, eq=False)
-class ChosenSlices:
-    """Block function: slices of a volume at increasing places, int64 (slices)."""
-
-    places: np.ndarray
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return all from the first to the last of them."""
-        places = self.places[region[-3]]
-        return ((*region[:-3], slice(int(places[0]), int(places[-1]) + 1), *region[-2:]),)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Pick the slices."""
-        places = self.places[region[-3]]
-        return np.asarray(inputs[0][..., places - places[0], :, :])
-
-    def working_bytes(self, _region: blocks.Region) -> int:
-        """Return 0: slices are copied straight into the block."""
-        return 0

@@ -2,13 +2,11 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import floor, log10
 
 import numpy as np
 import xarray as xr
 
-from .. import blocks
 from ..conventions import (
     ConventionError,
     FibdaskWarning,
@@ -20,7 +18,9 @@ from ..conventions import (
     require,
     volume_names,
 )
-from ._kernels import distinct_slices, free_planes, moved_slices, nearest_planes
+from ..pieces.planes import NO_PLANE, PickedPlanes
+from ..pieces.volumes import volumes_fingerprint, with_volumes
+from ._kernels.planes import distinct_slices, free_planes, nearest_planes
 
 _MOST_PLANES = 10**7
 _FAR = 2.0  # spacings
@@ -80,19 +80,16 @@ def reposition_slices(
     first, last = nearest_planes(z[[0, -1]] / spacing)
     grid_nm = np.arange(first, last + 1) * float(spacing)
     moved = _on_grid(stack, numbers, planes - first, grid_nm)
-    sources = []
-    for name in volume_names(stack):
-        volume = stack[name]
-        shape = (*volume.shape[:-3], len(grid_nm), *volume.shape[-2:])
-        function = MovedSlices(planes - first, numbers)
-        data = blocks.map_blocks(function, (volume.data,), shape=shape, dtype=volume.dtype)
-        moved[name] = (volume.dims, data, volume.attrs)
-        sources.append(blocks.array_token(volume.data))
+    slices = np.full(len(grid_nm), NO_PLANE)
+    slices[planes - first] = numbers
+    names = volume_names(stack)
+    moved = with_volumes(stack, dict.fromkeys(names, PickedPlanes(slices)), moved)
     moved = finish_stack(moved[list(stack.data_vars)], nominal_thickness=spacing)
     parameters: dict[str, object] = {"spacing": float(spacing)}
     if (dropped := np.flatnonzero(measured & ~kept)).size:
         parameters |= {"drop": dropped, "minimum_thickness": float(minimum_thickness)}
-    return record_step(moved, "reposition_slices", parameters, blocks.fingerprint(*sources))
+    token = volumes_fingerprint(stack, names)
+    return record_step(moved, "reposition_slices", parameters, token)
 
 
 def _check_positive(spacing: float) -> None:
@@ -176,42 +173,3 @@ def _on_grid(
         measured=("z", np.ones(len(planes), bool), attributes("measured")),
     )
     return rest.reindex(z=xr.Variable("z", grid_nm, attrs), fill_value={"measured": False})
-
-
-@dataclass(frozen=True, eq=False)
-class MovedSlices:
-    """Planes of a regular grid, each a slice or 0.
-
-    Attributes
-    ----------
-    planes
-        Plane of every slice that is moved, int64 (slices), strictly increasing from 0 or more.
-    numbers
-        Where these slices are in the volume, int64 (slices), strictly increasing.
-    """
-
-    planes: np.ndarray
-    numbers: np.ndarray
-
-    def _moved(self, region: blocks.Region) -> slice:
-        z = region[-3]
-        start, stop = np.searchsorted(self.planes, (z.start, z.stop))
-        return slice(int(start), int(stop))
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return the slices of the block, or one where there is none: no region is empty."""
-        moved = self._moved(region)
-        first = min(moved.start, len(self.numbers) - 1)
-        last = max(moved.stop - 1, first)
-        wanted = slice(int(self.numbers[first]), int(self.numbers[last]) + 1)
-        return ((*region[:-3], wanted, *region[-2:]),)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Put the slices onto their planes."""
-        z, moved = region[-3], self._moved(region)
-        numbers = self.numbers[moved] - self.needs(region)[0][-3].start
-        return moved_slices(inputs[0], numbers, self.planes[moved] - z.start, z.stop - z.start)
-
-    def working_bytes(self, _region: blocks.Region) -> int:
-        """Return 0: slices are copied straight into the block."""
-        return 0

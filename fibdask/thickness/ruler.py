@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
@@ -20,12 +20,12 @@ from ..conventions import (
     require,
     voltage_index,
 )
-from ._kernels_ruler import track_mark
+from ._functions import SLICES_PER_TASK, StripMeans
+from ._kernels.ruler import track_mark
 from .marks import Marks, read_ruler
 from .similarity import check_slices
 from .values import thickness_array
 
-_SLICES_PER_TASK = 16
 _SCALE_TOLERANCE = 0.01
 
 
@@ -66,7 +66,7 @@ def measure_marks(
         (stack["intensity"].data[place],),
         shape=shape,
         dtype=np.float64,
-        block=(min(_SLICES_PER_TASK, shape[0]), shape[1]),
+        block=(min(SLICES_PER_TASK, shape[0]), shape[1]),
     )
     parameters = {"voltage": float(stack["voltage"].values[place]), "ruler": dict(ruler)}
     attrs = {
@@ -80,26 +80,6 @@ def measure_marks(
         "measured": ("z", measured_slices(stack)),
     }
     return xr.DataArray(values, coords, ("z", "pixel"), attrs=attrs)
-
-
-@dataclass(frozen=True)
-class StripMeans:
-    """Block function: the mean of a strip over its rows (z, pixel)."""
-
-    strip: tuple[slice, slice]
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return the strip of the slices."""
-        return ((region[0], *self.strip),)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Average slice by slice, so that sums have one order."""
-        return np.array([strip.mean(axis=0, dtype=np.float64) for strip in inputs[0]])
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """Return the means of the slices, twice, and one strip in float64."""
-        rows, columns = blocks.lengths(self.strip)
-        return 8 * columns * (blocks.lengths(region)[0] + rows)
 
 
 def solve_marks(measurement: xr.DataArray) -> xr.DataArray:

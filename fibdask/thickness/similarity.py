@@ -18,14 +18,11 @@ from ..conventions import (
     require,
     voltage_index,
 )
-from ._kernels_similarity import slice_similarities
+from ._functions import NEIGHBOURS, Similarities
 from .values import mean_thickness, thickness_array
 
-NEIGHBOURS = 3
 _WINDOW = 1024  # pixels of each axis that are looked at by default
 _PIXELS, _SLICES = 32, 4  # the distance of images that are compared, in pixels and in slices
-_TASK_BYTES = 96 * 2**20
-_SLICES_PER_TASK = 16
 _POOR = 5.0  # robust standard deviations
 _POOR_EXCESS = float(np.log(1.25))
 _LEAST_QUALITY = 0.5
@@ -133,48 +130,6 @@ def _lags(axis: str, max_distance: float, pixel: float, window: slice) -> int:
         )
         raise ConventionError(msg)
     return lags
-
-
-@dataclass(frozen=True)
-class Similarities:
-    """Block function: the quantities of some slices (z, quantity).
-
-    Attributes
-    ----------
-    window
-        The pixels that are used along y and x.
-    lags
-        The number of pixels that images are moved along y and x.
-    slices
-        Of the stack.
-    """
-
-    window: tuple[slice, slice]
-    lags: tuple[int, int]
-    slices: int
-
-    @property
-    def depth(self) -> int:
-        """Slices of one task, so that it holds about 96 MiB."""
-        most = _TASK_BYTES // (4 * blocks.voxels(self.window)) - NEIGHBOURS
-        return min(max(most, 1), _SLICES_PER_TASK, self.slices)
-
-    def _slices(self, region: blocks.Region) -> slice:
-        return blocks.grow(region[0], 0, NEIGHBOURS, self.slices)
-
-    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
-        """Return the slices and the next three."""
-        return ((self._slices(region), *self.window),)
-
-    def compute(self, region: blocks.Region, *inputs: np.ndarray) -> np.ndarray:
-        """Compare the slices."""
-        count = region[0].stop - region[0].start
-        return slice_similarities(inputs[0], count, NEIGHBOURS, self.lags, max(self.lags))
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """Return the flattened slices in float32, and one in float64."""
-        area = blocks.voxels(self.window)
-        return 4 * area * (blocks.lengths((self._slices(region),))[0] + 2)
 
 
 def solve_similarity(measurement: xr.DataArray, *, isotropic: bool = True) -> xr.DataArray:

@@ -10,8 +10,8 @@ from PIL import Image
 from scipy import ndimage
 
 from fibdask import levelled_wave, open_stack, save_stack, segment_phases, simulate_images
-from fibdask.align import _kernels_brightness as kernels
 from fibdask.align import equalize_brightness
+from fibdask.align._kernels import brightness as kernels
 from fibdask.conventions import ConventionError, with_filled_share
 from tests.align.helpers import stack_of
 
@@ -172,15 +172,6 @@ def test_moved_counts__keep_their_sum_and_undo_gain_and_offset():
     expected = np.zeros(256)
     expected[30:40] = 14
     np.testing.assert_allclose(kernels.moved_counts(counts, corrections)[0], expected, atol=1e-9)
-
-
-def test_float_bins__are_ordered_as_the_numbers():
-    values = np.sort(np.random.default_rng(0).normal(0, 1e3, 999).astype(np.float32))
-    bins = kernels.float_bins(values)
-    assert (np.diff(bins) >= 0).all()
-    least, largest = kernels.float_bin_ends(bins)
-    assert ((least <= values) & (values <= largest)).all()
-    np.testing.assert_allclose(least, largest, rtol=2**-8)
 
 
 # Types, chunks, laziness

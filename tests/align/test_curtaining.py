@@ -11,12 +11,12 @@ from scipy import ndimage
 
 from fibdask import open_stack, save_stack
 from fibdask.align import remove_curtaining
-from fibdask.align._kernels_curtaining import column_steps, first_columns, stripe_image
+from fibdask.align._kernels.curtaining import column_steps, first_columns, stripe_image
 from fibdask.align.curtaining import WithoutStripes
 from fibdask.conventions import ConventionError
 from tests.align.helpers import stack_of
-from tests.naive_repair import column_steps as naive_column_steps
-from tests.naive_repair import lean, make_stripes, wavelet_fourier, wedge_energy
+from tests.align.naive_repair import column_steps as naive_column_steps
+from tests.align.naive_repair import lean, make_stripes, wavelet_fourier, wedge_energy
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

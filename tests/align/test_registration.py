@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from fibdask import levelled_wave, simulate_images
 from fibdask.align import apply_shifts, estimate_shifts, measure_pairs, solve_shifts
-from fibdask.align._kernels_registration import masked_correlation
+from fibdask.align._kernels.registration import masked_correlation
 from fibdask.conventions import (
     ConventionError,
     FibdaskWarning,
@@ -21,7 +21,7 @@ from fibdask.conventions import (
     with_filled_share,
 )
 from fibdask.io import open_stack, save_stack
-from tests.naive_align import correlation, moved
+from tests.align.naive import correlation, moved
 
 MARGIN = 12
 FIB25 = Path(__file__).parents[3] / "shared" / "data" / "fib25"

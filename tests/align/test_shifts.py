@@ -20,7 +20,7 @@ from fibdask.conventions import (
 )
 from fibdask.io import open_stack, save_stack
 from fibdask.thickness import reposition_slices
-from tests.naive_align import lanczos
+from tests.align.naive import lanczos
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* of the pixels are filled")
 

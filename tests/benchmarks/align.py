@@ -19,7 +19,7 @@ from skimage.io import imread
 
 from fibdask.align import apply_shifts, estimate_shifts, measure_pairs
 from fibdask.conventions import build_stack
-from tests.naive_align import chained, moved
+from tests.align.naive import chained, moved
 
 FIB25 = Path(__file__).parents[3] / "shared" / "data" / "fib25"
 MARGIN = 25  # pixels that shifts move in

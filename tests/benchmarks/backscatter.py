@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from fibdask.simulate import backscatter_coefficient, backscattered_electrons
-from fibdask.simulate._kernels_transport import draw_electrons, send_electrons
-from fibdask.simulate.elements import ELEMENTS
-from fibdask.simulate.materials import MATERIALS
-from fibdask.simulate.records import Acceptance, Place
-from fibdask.simulate.transport import CUTOFF_EV, Illumination, pack_structure
+from fibdask.simulate.electrons._kernels.transport import draw_electrons, send_electrons
+from fibdask.simulate.electrons.elements import ELEMENTS
+from fibdask.simulate.electrons.materials import MATERIALS
+from fibdask.simulate.electrons.records import Acceptance, Place
+from fibdask.simulate.electrons.transport import CUTOFF_EV, Illumination, pack_structure
 
 FOLDER = Path("../shared/data/backscatter")
 SPREAD = {"Au": 0.05, "Cu": 0.15, "Si": 0.12, "C": 0.35}  # of laboratories at 1-6 keV

@@ -12,12 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numba import njit
 
-from fibdask.simulate import _kernels_transport, hierarchical_levelled_wave, transport
-from fibdask.simulate._kernels_transport import FLYING, draw_electrons, event, launch
-from fibdask.simulate.cuda import cuda_available, electron_transport
-from fibdask.simulate.materials import MATERIALS
-from fibdask.simulate.records import LARGEST_DISTANCE, Acceptance, Place
-from fibdask.simulate.transport import Illumination
+from fibdask.simulate import hierarchical_levelled_wave
+from fibdask.simulate.electrons import transport
+from fibdask.simulate.electrons._kernels import transport as _kernels_transport
+from fibdask.simulate.electrons._kernels.transport import FLYING, draw_electrons, event, launch
+from fibdask.simulate.electrons.cuda import cuda_available, electron_transport
+from fibdask.simulate.electrons.materials import MATERIALS
+from fibdask.simulate.electrons.records import LARGEST_DISTANCE, Acceptance, Place
+from fibdask.simulate.electrons.transport import Illumination
 
 VOXEL = (2.5, 2.5, 2.5)
 PIXELS, SLICES, MEAN = 512, 512, 100.0

@@ -19,7 +19,7 @@ from skimage.filters import threshold_otsu
 from fibdask import levelled_wave, read_images, simulate_images
 from fibdask.align import equalize_brightness, remove_curtaining
 from fibdask.conventions import build_stack
-from tests.naive_repair import make_stripes, wavelet_fourier, wedge_energy
+from tests.align.naive_repair import make_stripes, wavelet_fourier, wedge_energy
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 BAR = 0.912  # of the height of the dealloyed images; below it is the data bar

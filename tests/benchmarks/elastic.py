@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 
-from fibdask.simulate.elastic import SHIPPED, compute_elastic_table, mean_free_paths
-from fibdask.simulate.materials import MATERIALS
+from fibdask.simulate.electrons.elastic import SHIPPED, compute_elastic_table, mean_free_paths
+from fibdask.simulate.electrons.materials import MATERIALS
 
 LIGHT = ("Si", "C", "epoxy", "PMMA")
 # Material, energy in eV, then elastic and transport mean free paths in nm: of NIST SRD 64 (2002)

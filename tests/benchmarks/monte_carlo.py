@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 
 from fibdask.simulate import hierarchical_levelled_wave
-from fibdask.simulate._kernels_transport import (
+from fibdask.simulate.electrons._kernels.transport import (
     advance,
     draw_electrons,
     empty_lanes,
@@ -26,10 +26,10 @@ from fibdask.simulate._kernels_transport import (
     put,
     send_electrons,
 )
-from fibdask.simulate.materials import MATERIALS
-from fibdask.simulate.records import LANES, Acceptance, Place
-from fibdask.simulate.transport import Illumination, Losses, pack_structure
-from tests.naive_simulate_transport import send_one_by_one
+from fibdask.simulate.electrons.materials import MATERIALS
+from fibdask.simulate.electrons.records import LANES, Acceptance, Place
+from fibdask.simulate.electrons.transport import Illumination, Losses, pack_structure
+from tests.simulate.naive_transport import send_one_by_one
 
 VOXEL = (2.5, 2.5, 2.5)
 PIXELS = 192

@@ -7,7 +7,7 @@ import xarray as xr
 
 from fibdask.blocks import StoredArray, from_source
 from fibdask.conventions import build_stack
-from fibdask.run.planning import plan_stages
+from fibdask.run.planner import plan_stages
 from fibdask.run.recipe import read_recipe
 
 SHAPE = (1, 32 * 256, 56 * 512, 56 * 512)  # 100,352 blocks of 64 MiB: 6.1 TiB

@@ -17,7 +17,7 @@ from fibdask import local_cluster, run_recipe, save_stack, simulate_stack
 from fibdask.blocks import format_bytes
 from fibdask.run.folder import RunFolder
 from fibdask.run.info import format_status
-from fibdask.run.planning import format_plan, plan_recipe
+from fibdask.run.planner import format_plan, plan_recipe
 from fibdask.run.recipe import read_recipe
 
 MEMORY = 1.5 * 2**30

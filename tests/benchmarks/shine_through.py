@@ -20,10 +20,10 @@ import xarray as xr
 from fibdask.conventions import build_stack
 from fibdask.segment import segment_phases
 from fibdask.simulate import hierarchical_levelled_wave, simulate_images
-from fibdask.simulate._kernels_transport import draw_electrons, send_electrons
-from fibdask.simulate.materials import MATERIALS
-from fibdask.simulate.records import Acceptance, Place
-from fibdask.simulate.transport import Illumination, pack_structure
+from fibdask.simulate.electrons._kernels.transport import draw_electrons, send_electrons
+from fibdask.simulate.electrons.materials import MATERIALS
+from fibdask.simulate.electrons.records import Acceptance, Place
+from fibdask.simulate.electrons.transport import Illumination, pack_structure
 
 VOXEL = 2.5
 PIXELS = 400

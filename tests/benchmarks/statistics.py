@@ -18,7 +18,7 @@ import numpy as np
 from fibdask import levelled_wave, lineal_path, local_cluster, open_stack, save_stack
 from fibdask import two_point_correlation as two_point
 from fibdask.blocks import format_bytes
-from fibdask.statistics import _kernels
+from fibdask.statistics._kernels import lines as _kernels
 
 MAX_LAG = 128
 CORES = min(os.cpu_count() or 1, 2)

@@ -14,8 +14,9 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from fibdask import FibdaskError, levelled_wave, save_stack
-from fibdask.blocks import Grid, Target, open_stored
-from fibdask.blocks.records import record_writer
+from fibdask.blocks import Grid, Part, Target, open_stored
+from fibdask.blocks.engine.journal import alone, journal_writer
+from fibdask.blocks.engine.shards import checksum
 from fibdask.conventions import build_stack
 from tests.io.damage import flipped, values_of
 
@@ -52,11 +53,12 @@ def write_ours(path: Path, data: np.ndarray) -> None:
     """Write shards as the tasks of fibdask do."""
     grid = Grid(data.shape, BLOCK)
     target = Target(path, grid, CHUNK, data.dtype.name, ("z", "y", "x"), {})
-    with record_writer(path) as writer:
-        writer.restart("benchmark", grid.size)
-        writer.created(target.create())
+    with alone(path), journal_writer(path, Part()) as journal:
+        metadata = target.metadata()
+        journal.restart("benchmark", grid, data.dtype.name, checksum(metadata))
+        target.create(metadata)
         for number, position in enumerate(grid.indices()):
-            writer.add(number, *target.write(position, data[grid.region(position)], "benchmark"))
+            journal.add(number, target.write(position, data[grid.region(position)], "benchmark"))
 
 
 def read_plain(path: Path) -> np.ndarray:

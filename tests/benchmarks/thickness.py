@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from fibdask.conventions import build_stack
 from fibdask.thickness.estimation import estimate_slice_thickness
-from tests.naive_similarity import (
+from tests.thickness.naive import (
     gamma_planes,
     render_ruler,
     scaled_error,

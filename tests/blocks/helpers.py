@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,23 @@ class StandsStill:
         if not list(Path(self.folder).iterdir()):
             (Path(self.folder) / str(os.getpid())).touch()
             os.kill(os.getpid(), signal.SIGSTOP)
+        return Ramp().compute(region)
+
+    def working_bytes(self, region):
+        return 0
+
+
+@dataclass(frozen=True)
+class Paced:
+    """Ramp that takes its time for each block."""
+
+    seconds: float
+
+    def needs(self, region):
+        return ()
+
+    def compute(self, region):
+        time.sleep(self.seconds)
         return Ramp().compute(region)
 
     def working_bytes(self, region):

@@ -27,8 +27,7 @@ from fibdask.blocks import (
     whole,
     write_array,
 )
-from fibdask.blocks.memory import PROCESS_BYTES, task_bytes
-from fibdask.blocks.records import read_record, record_writer
+from fibdask.blocks.engine.forecast import PROCESS_BYTES, task_bytes
 from fibdask.conventions import MemoryBudgetError, StackReadError
 from tests.blocks.helpers import (
     SHAPE,
@@ -106,7 +105,7 @@ def test_write_array__repairs_a_torn_shard(tmp_path, damage):
 def test_write_array__repairs_a_shard_torn_before_it_was_recorded(tmp_path):
     target = target_in(tmp_path)
     write(ramp(), target)
-    record = target.path / "blocks.jsonl"
+    record = target.path / "journal" / "1-of-1.jsonl"
     lines = record.read_text().splitlines(keepends=True)
     record.write_text("".join(lines[:-1]) + lines[-1][:5])  # killed while recording
     last = target.shard_file(GRID.position(json.loads(lines[-1])["block"]))
@@ -141,19 +140,6 @@ def test_write_array__refuses_what_does_not_fit_before_touching_anything(tmp_pat
     with pytest.raises(MemoryBudgetError, match=r"copy needs .* the worker has 64\.0 MiB"):
         write(ramp(), target_in(tmp_path), memory_limit=64 * 2**20)
     assert not (tmp_path / "volume").exists()
-
-
-def test_record_writer__refuses_a_second_writer(tmp_path):
-    with record_writer(tmp_path), pytest.raises(StackReadError, match="another process"):
-        record_writer(tmp_path).__enter__()
-
-
-def test_read_record__ignores_a_torn_line(tmp_path):
-    header = json.dumps({"fingerprint": "f", "blocks": 3})
-    (tmp_path / "blocks.jsonl").write_text(
-        header + '\n{"block": 1, "bytes": 5, "changed": 7}\n{"block": 2, "by'
-    )
-    assert read_record(tmp_path).finished == {1: (5, 7)}
 
 
 def test_count_blocks__resumes_its_counts(tmp_path):

@@ -3,11 +3,14 @@ import json
 import os
 import socket
 import time
+from threading import Timer
 
 import pytest
 
 from fibdask import FibdaskWarning, StackReadError
 from fibdask.blocks import is_locked, locked
+from fibdask.blocks.engine import locks
+from fibdask.blocks.engine.locks import TakenError
 
 
 @pytest.fixture
@@ -18,6 +21,7 @@ def no_locks(monkeypatch):
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(locks, "_told", set())
 
 
 def owner(path, **changes):
@@ -50,9 +54,27 @@ def test_locked__without_locks_an_owner_keeps_others_away(tmp_path, no_locks):
     assert not (tmp_path / "lock.owner").exists()
 
 
-def test_locked__without_locks_says_so(tmp_path, no_locks):
-    with pytest.warns(FibdaskWarning, match=r"has no locks; a file lock\.owner keeps other runs"):
-        locked(tmp_path / "lock").__enter__()
+def test_locked__without_locks_says_so_once(tmp_path, no_locks):
+    with pytest.warns(FibdaskWarning, match=f"system of {tmp_path} has no locks; files"):
+        locked(tmp_path / "a").__enter__()
+    with locked(tmp_path / "b"):  # warnings are errors
+        assert is_locked(tmp_path / "b")
+
+
+@pytest.mark.filterwarnings("ignore:the file system of")
+@pytest.mark.parametrize("locks_of", ["file system", "owner"])
+def test_locked__waits_as_long_as_it_is_told(tmp_path, locks_of, request):
+    if locks_of == "owner":
+        request.getfixturevalue("no_locks")
+    held = locked(tmp_path / "lock", passing=True)
+    held.__enter__()
+    with pytest.raises(TakenError), locked(tmp_path / "lock", wait=0.1):
+        pass
+    letting_go = Timer(0.2, held.__exit__, (None, None, None))
+    letting_go.start()
+    with locked(tmp_path / "lock", wait=60):
+        assert is_locked(tmp_path / "lock")
+    letting_go.join()
 
 
 @pytest.mark.filterwarnings("ignore:the file system of")

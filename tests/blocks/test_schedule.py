@@ -1,12 +1,21 @@
+import os
+import pickle
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import dask.array as da
+import distributed
+import numpy as np
 import pytest
+from distributed import LocalCluster
 from distributed.comm import CommClosedError
+from distributed.diagnostics.plugin import SchedulerPlugin
 
 from fibdask import BlocksFailedError
-from fibdask.blocks.schedule import _ahead, current_client
+from fibdask.blocks import Execution, Grid, Source, Target, from_source, lengths, write_array
+from fibdask.blocks.engine.schedule import _ahead, current_client, run_blocks
+from fibdask.blocks.engine.writing import BlockWork
 
 
 def test_ahead__a_lost_scheduler_is_said_and_finished_blocks_are_kept():
@@ -19,6 +28,98 @@ def test_ahead__a_lost_scheduler_is_said_and_finished_blocks_are_kept():
 
 def test_ahead__follows_the_threads_of_the_workers_there_are_now():
     assert _ahead(SimpleNamespace(nthreads=lambda: {"a": 2, "b": 1})) == 6
+
+
+class Listed(Source):
+    """Zeros of which each block is read from one of many files."""
+
+    def __init__(self, files):
+        self.files = files
+        self.shape, self.block = (4, 2, 2), (1, 2, 2)
+        self.dtype = np.dtype("u1")
+
+    token = "listed"
+
+    def read(self, region, values):
+        return np.zeros(lengths(region), self.dtype)
+
+
+class Sizes(SchedulerPlugin):
+    """Notes the size of each task that a worker is sent."""
+
+    def __init__(self, scheduler):
+        self.scheduler, self.bytes, self.resources = scheduler, {}, {}
+
+    def transition(self, key, start, finish, *args, **kwargs):
+        if finish == "processing":
+            task = self.scheduler.tasks[key]
+            self.bytes[key] = len(pickle.dumps(task.run_spec))
+            self.resources[key] = task.resource_restrictions
+
+
+@pytest.fixture
+def sizes():
+    with LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None, resources={"GPU": 1}
+    ) as cluster:
+        plugin = Sizes(cluster.scheduler)
+        cluster.scheduler.add_plugin(plugin, name="sizes")
+        with distributed.Client(cluster) as client:
+            yield client, plugin
+
+
+def target_in(folder):
+    grid = Grid((4, 2, 2), (1, 2, 2))
+    return Target(folder / "volume", grid, (1, 2, 2), "uint8", ("z", "y", "x"), {})
+
+
+def write(array, folder, client):
+    execution = Execution(client=client)
+    return write_array(array, target_in(folder), execution, name="read images", values={})
+
+
+@pytest.mark.cluster
+def test_run_blocks__tasks_are_small_also_of_many_files(tmp_path, sizes):
+    client, plugin = sizes
+    files = tuple(f"/a/folder/of/some/length/slice_{n:05d}.tif" for n in range(10_000))
+    assert write(from_source(Listed(files)), tmp_path, client).blocks_run == 4
+    (run,) = {key.removeprefix("shared-") for key in plugin.bytes if key.startswith("shared-")}
+    assert run.startswith("read_images-")
+    assert max(plugin.bytes.pop(f"{run}-{number}") for number in range(4)) <= 4096
+    assert [*plugin.bytes] == [f"shared-{run}"]
+
+
+@pytest.mark.cluster
+def test_run_graph__tasks_are_small(tmp_path, sizes):
+    client, plugin = sizes
+    assert write(da.zeros((4, 2, 2), "u1", chunks=1) + 1, tmp_path, client).blocks_run == 4
+    written = [key for key in plugin.bytes if key[0].startswith("read_images-")]
+    assert len(written) == 4
+    assert max(plugin.bytes[key] for key in written) <= 4096
+
+
+@pytest.mark.cluster
+def test_run_blocks__asks_for_resources_of_workers(tmp_path, sizes):
+    client, plugin = sizes
+    target = target_in(tmp_path)
+    target.path.mkdir()
+    work = BlockWork(target, "token", Listed(()), {})
+    outcomes = run_blocks(work, range(4), client, threads=1, run="gpu", resources={"GPU": 1})
+    assert sorted(outcome.number for outcome in outcomes) == [0, 1, 2, 3]
+    assert plugin.resources["gpu-0"] == {"GPU": 1}
+    assert not plugin.resources["shared-gpu"]
+
+
+def test_import__refuses_query_planning_of_arrays():
+    done = subprocess.run(
+        [sys.executable, "-c", "import fibdask; fibdask.open_stack"],
+        env=os.environ | {"DASK_ARRAY__QUERY_PLANNING": "True"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "set array.query-planning to False before dask.array is imported" in done.stderr
+    assert "ConventionError" in done.stderr
 
 
 FORK = """

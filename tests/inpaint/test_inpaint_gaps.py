@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from fibdask import blocks
 from fibdask.conventions import ConventionError, build_stack
 from fibdask.inpaint import gap_distance, inpaint_gaps
+from fibdask.inpaint._functions import DistancePhase, SplineIntensity, SplinePhase
 from fibdask.inpaint._kernels import fill_holes, smoothing_taps
-from fibdask.inpaint.fillings import DistancePhase, SplineIntensity, SplinePhase
 from fibdask.inpaint.planes import MeasuredPlanes
 from fibdask.simulate import hierarchical_levelled_wave, mimic_milling
 from fibdask.thickness import reposition_slices
-from tests import naive_depth as naive
+from tests.inpaint import naive
 
 METHODS = ("distance", "nearest", "spline")
 MEASURED = [0, 3, 4, 6, 11, 12, 16, 18, 21, 22, 23, 27]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fibdask.inpaint.planes import MeasuredPlanes
-from tests.naive_depth import is_gap, nearest_plane, window
+from tests.inpaint.naive import is_gap, nearest_plane, window
 
 
 @st.composite

@@ -21,7 +21,7 @@ def flipped(path, chance, *, volumes=True):
     """
     files = sorted(file for file in path.rglob("*") if file.is_file())
     if not volumes:
-        names = [record.parent.name for record in path.glob("*/blocks.jsonl")]
+        names = [record.parent.name for record in path.glob("*/array.json")]
         files = [file for file in files if file.relative_to(path).parts[:2] not in _shards(names)]
     ends = np.cumsum([file.stat().st_size for file in files])
     at = int(chance.integers(ends[-1]))

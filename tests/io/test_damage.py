@@ -105,8 +105,8 @@ def test_check_store__names_what_differs_in_results(tmp_path):
     [
         b"[1, 2, 3]\n",
         b"7\n",
-        b'{"fingerprint": 3, "blocks": "many"}\n',
-        b'{"fingerprint": "a", "blocks": -1}\n',
+        b'{"fingerprint": 3, "shape": "many", "block": 1}\n',
+        b'{"fingerprint": "a", "shape": [-1], "block": [1]}\n',
         b"\xff\xfe\x00",
         b"[" * 100_000 + b"\n",
         b"",
@@ -114,8 +114,8 @@ def test_check_store__names_what_differs_in_results(tmp_path):
     ids=["list", "number", "types", "negative", "not UTF-8", "deep", "empty"],
 )
 def test_save_stack__makes_blocks_of_a_damaged_record_anew(stack, path, content):
-    (path / "phase" / "blocks.jsonl").write_bytes(content)
-    with pytest.raises(StackReadError, match=r"blocks.jsonl is damaged"):
+    (path / "phase" / "array.json").write_bytes(content)
+    with pytest.raises(StackReadError, match=r"array.json is damaged"):
         open_stack(path)
     save_stack(stack, path, resume=False)
     assert open_stack(path)["phase"].equals(stack["phase"])
@@ -132,15 +132,15 @@ def test_save_stack__makes_blocks_of_a_damaged_record_anew(stack, path, content)
     ],
 )
 def test_open_stack__ignores_a_line_of_the_record_that_means_no_block(stack, path, line):
-    with (path / "phase" / "blocks.jsonl").open("a") as file:
+    with (path / "phase" / "journal" / "1-of-1.jsonl").open("a") as file:
         file.write(line + "\n")
     assert open_stack(path)["phase"].equals(stack["phase"])
 
 
 def test_save_stack__a_folder_in_place_of_a_record_is_a_sentence(stack, path):
-    (path / "phase" / "blocks.jsonl").unlink()
-    (path / "phase" / "blocks.jsonl").mkdir()
-    with pytest.raises(StackReadError, match=r"phase cannot be written: blocks\.jsonl"):
+    (path / "phase" / "array.json").unlink()
+    (path / "phase" / "array.json").mkdir()
+    with pytest.raises(StackReadError, match=r"phase cannot be written: array\.json"):
         save_stack(stack, path, resume=False)
 
 

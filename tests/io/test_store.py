@@ -434,6 +434,15 @@ def test_save_stack__says_that_a_derived_array_is_not_resumed(tmp_path):
         save_stack(derived, tmp_path / "d.zarr", pyramid=False)
 
 
+def test_save_stack__says_of_all_derived_arrays_at_once_that_they_are_not_resumed(tmp_path):
+    stack = regular((300, 500, 500)).drop_vars("intensity")
+    phase = stack["phase"].chunk(z=100) * 1
+    derived = stack.assign(phase=phase, true_phase=phase.rename("true_phase"))
+    with pytest.warns(FibdaskWarning, match="phase, true_phase are not made of stored") as told:
+        save_stack(derived, tmp_path / "d.zarr", pyramid=False)
+    assert len(told) == 1
+
+
 def test_open_stack__a_foreign_store_edited_in_place_has_another_fingerprint(stack, tmp_path):
     path = tmp_path / "foreign.zarr"
     stack.to_zarr(path, consolidated=False, zarr_format=3)

@@ -10,7 +10,7 @@ from scipy import ndimage
 from fibdask.align import measure_pairs, solve_shifts
 from fibdask.conventions import build_stack, record_step
 from fibdask.report import write_report
-from fibdask.report.depth_figures import drift_trace, pair_quality, thickness_trace
+from fibdask.report.figures.depth import drift_trace, pair_quality, thickness_trace
 from fibdask.report.words import mean_and_spread, number
 
 SLICES = 12
@@ -60,9 +60,10 @@ def thickness(values=None, reference=None, source="as given"):
     return estimate.assign(reference_thickness=("z", reference, attrs))
 
 
-def text_of(tmp_path, stages, **estimates):
+def text_of(tmp_path, stages, *, titles=None, **estimates):
     path = tmp_path / "report.html"
-    write_report(path, stages=stages, statistics=None, summary={}, estimates=estimates)
+    given = {"statistics": None, "summary": {}, "titles": titles}
+    write_report(path, stages=stages, estimates=estimates, **given)
     return path.read_text(encoding="utf-8")
 
 
@@ -295,9 +296,9 @@ def test_write_report__counts_what_was_imaged_of_a_volume(tmp_path):
 
 def test_write_report__shows_images_after_each_stage_before_the_phases(tmp_path, even):
     names = ("import", "align", "curtaining", "brightness", "thickness")
-    text = text_of(tmp_path, dict.fromkeys(names, even))
-    titles = ("Aligned slices", "Curtaining removed", "Brightness equalised")
-    assert all(f"<h3>{title}</h3>" in text for title in titles)
+    titles = {"align": "Aligned slices", "brightness": "Brightness equalised"}
+    text = text_of(tmp_path, dict.fromkeys(names, even), titles=titles)
+    assert all(f"<h3>{title}</h3>" in text for title in (*titles.values(), "Curtaining"))
     assert text.count('<div class="views">') == 5
     assert text.count("Image at 2 kV.</strong>") == 5
     assert text.count("voxels (x, y, z)") == 1

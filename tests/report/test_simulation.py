@@ -8,8 +8,8 @@ import xarray as xr
 
 from fibdask.conventions import build_stack
 from fibdask.report import write_simulation_report
+from fibdask.report.figures.simulation import _apart
 from fibdask.report.simulation import half_contrast_depth
-from fibdask.report.simulation_figures import _apart
 
 DEPTH = np.array([0.0, 10, 20, 40, 80])
 

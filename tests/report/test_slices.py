@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fibdask.conventions import build_stack
-from fibdask.report import slices
-from fibdask.report.figures import scale_bar_length
+from fibdask.report.figures import slices
+from fibdask.report.figures.plots import scale_bar_length
 
 
 def stack_of(phase, z, pixel_size=(5, 5), nominal_thickness=5):

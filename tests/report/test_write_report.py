@@ -254,7 +254,7 @@ def test_write_report__says_what_could_not_be_read(tmp_path, monkeypatch):
     def broken(*_):
         raise OSError("shard c/0 is torn")
 
-    monkeypatch.setattr("fibdask.report.slices.read_planes", broken)
+    monkeypatch.setattr("fibdask.report.figures.slices.read_planes", broken)
     text = text_of(tmp_path, stages=stages())
     assert text.count("could not be read: shard c/0 is torn") == 4
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from fibdask.run import pipeline
+from fibdask.run import runner
 
 _CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -60,7 +60,7 @@ def run_undisturbed(recipe: Path, folder: Path) -> None:
 
 def files_of(out: Path) -> dict[str, bytes]:
     """Return the content of all files of a run, but what tells times, memory and the folder."""
-    varying = ("run.json", "fibdask.log", "blocks.jsonl", "recipe.toml")
+    varying = ("run.json", "fibdask.log", "array.json", "1-of-1.jsonl", "recipe.toml")
     return {
         str(file.relative_to(out)): b"" if file.name in varying else file.read_bytes()
         for file in sorted(out.rglob("*"))
@@ -98,7 +98,7 @@ def _run(recipe: Path, folder: str, point: int | None, writing: int) -> None:
     code = 0
     warnings.simplefilter("ignore")  # that results of another input are replaced
     try:
-        pipeline.run_recipe(recipe)
+        runner.run_recipe(recipe)
         text = str(next(changes))
     except BaseException:
         code, text = 1, traceback.format_exc()

@@ -16,8 +16,8 @@ from PIL import Image
 from fibdask import open_stack, run_recipe, save_stack
 from fibdask.blocks import locked
 from fibdask.run.cli import main
-from fibdask.run.pipeline import Pipeline
 from fibdask.run.recipe import read_recipe
+from fibdask.run.runner import Pipeline
 from tests.io.naive import write_dat
 from tests.run.helpers import fibdask
 

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import tomli_w
 import xarray as xr
+from scipy import ndimage
 
 import fibdask as fd
 from fibdask import RecipeError, open_stack, run_recipe, save_stack
 from fibdask.conventions import FibdaskWarning, build_stack
-from fibdask.run.planning import plan_recipe
+from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import read_recipe
-from tests.naive_similarity import render_ruler
 from tests.run.helpers import fibdask, kill_tree, start, stored_bytes
 from tests.run.test_resume import wait_for
+from tests.thickness.naive import render_ruler
 
 # The texture of so small a stack misses the mean thickness by a tenth.
 pytestmark = pytest.mark.filterwarnings("ignore:slices are estimated to be")
@@ -266,6 +267,26 @@ def test_plan_recipe__expects_alignment_to_bridge_runs_of_bad_slices(tmp_path):
         return next(row["task_bytes"] for row in rows if row["name"] == "align measurement")
 
     assert needed(rounds=1) < needed() == needed(neighbours=8) < needed(neighbours=9)
+
+
+def test_plan_recipe__forecasts_rounds_that_follow_a_jump(tmp_path):
+    rng = np.random.default_rng(1)
+    texture = ndimage.gaussian_filter(rng.standard_normal((12, 240, 240)), (2, 3, 3))
+    grey = np.rint(128 + 400 * texture).clip(0, 255).astype(np.uint8)
+    jumped = np.stack([plane[20 * (k > 5) :][:200, :200] for k, plane in enumerate(grey)])
+    np.save(tmp_path / "images.npy", jumped)
+    images = {"voltage": 2, "pixel_size": 5, "slice_thickness": 10}
+    tables = {
+        "input": {"path": str(tmp_path / "images.npy"), **images},
+        "align": {"neighbours": 8, "region": {"y": [60, 140], "x": [60, 140]}, "max_shift": 110},
+        "output": {"path": str(tmp_path / "out"), "report": False},
+    }
+    planned = {row["name"]: row["task_bytes"] for row in plan_recipe(tables)["stages"]}
+    run_recipe(tables)
+    steps = np.diff(estimate(tmp_path / "out", "align")["shift_y"])
+    assert abs(steps).max() == pytest.approx(100, abs=10)  # 20 pixels in nm
+    found = stages(tmp_path / "out")["align measurement"]
+    assert found["forecast_bytes"] <= planned["align measurement"]
 
 
 def test_plan_recipe__names_the_blocks_that_are_run(finished):

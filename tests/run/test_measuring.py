@@ -1,22 +1,31 @@
 """Statistics of a stored phase: refused early, forecast, and told with what belongs to them."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
-from fibdask.blocks import Execution
 from fibdask.conventions import (
     ConventionError,
     MemoryBudgetError,
+    RecipeError,
     StackReadError,
     attributes,
     build_stack,
+    record_step,
 )
 from fibdask.io import open_stack, save_stack
-from fibdask.run.exporting import measure_stack
-from fibdask.run.info import describe_stack, format_statistics, statistics_record
-from fibdask.run.measuring import _connectivity
+from fibdask.run.exporting import counts_beside, measure_stack
+from fibdask.run.folder import measuring
+from fibdask.run.folder.progress import RunMonitor
+from fibdask.run.folder.results import compute_results
+from fibdask.run.info import (
+    describe_stack,
+    format_description,
+    format_statistics,
+    statistics_record,
+)
 from fibdask.statistics import connected_fraction, percolates, phase_statistics
 from tests.statistics.helpers import noise
 
@@ -78,16 +87,51 @@ def test_measure_stack__tells_of_coarse_slices_and_short_sums(tmp_path):
     assert "isotropy errors are of distances up to 4 voxels" in text
 
 
-def test_connectivity__that_fits_no_worker_is_refused_before_anything_is_read():
-    stack = build_stack(
-        {"phase": noise((6, 8, 9))},
-        z=np.arange(6.0),
-        pixel_size=(1, 1),
-        nominal_thickness=1,
-    )
-    lazy = connected_fraction(stack["phase"]).to_dataset()
-    with pytest.raises(MemoryBudgetError, match="connectivity needs"):
-        _connectivity(stack["phase"], lazy, Execution(memory_limit=2**20))
+class Client:
+    """Workers of little memory, which nobody may use."""
+
+    status = "running"
+
+    def scheduler_info(self, n_workers):
+        return {"workers": {"a": {"memory_limit": 2**20, "nthreads": 1}}}
+
+
+def test_measure_stack__that_fits_no_worker_is_refused_with_the_largest_need(tmp_path):
+    path = stored(tmp_path, noise((6, 40, 50)))
+    with pytest.raises(MemoryBudgetError, match=r"^connectivity needs 48\d\.\d MiB in a worker"):
+        measure_stack(path, max_lag=2, connect=lambda: nullcontext(Client()))
+    measured = ("z", np.arange(6) > 0, attributes("measured"))
+    gaps = stored(tmp_path / "gaps", noise((6, 40, 50)), measured=measured)
+    with pytest.raises(MemoryBudgetError, match=r"^statistics needs 48\d\.\d MiB in a worker"):
+        measure_stack(gaps, max_lag=2, connect=lambda: nullcontext(Client()))
+
+
+def test_measure_stack__goes_on_from_the_counts_that_were_kept(tmp_path, monkeypatch):
+    path, counts, made = stored(tmp_path, noise((6, 40, 50))), tmp_path / "counts", []
+
+    def interrupted(*given):
+        compute_results(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measuring, "compute_results", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measure_stack(path, max_lag=2, counts=counts)
+    monkeypatch.setattr(measuring, "compute_results", compute_results)
+    monkeypatch.setattr(RunMonitor, "finished", lambda self, report: made.append(report))
+    found = measure_stack(path, max_lag=2, counts=counts)
+    ran = [report.blocks_run for report in made if report.name == "statistics"]
+    assert ran
+    assert not any(ran)
+    assert found.equals(measure_stack(path, max_lag=2))
+    assert not counts.exists()
+
+
+def test_counts_beside__tells_that_a_table_cannot_be_written_before_anything_is_counted(tmp_path):
+    assert counts_beside(tmp_path / "a.csv") == tmp_path / ".a.csv.counts"
+    with pytest.raises(RecipeError, match=r"a\.xlsx cannot be written as \.xlsx"):
+        counts_beside(tmp_path / "a.xlsx")
+    with pytest.raises(StackReadError, match=r"a\.csv cannot be written: there is no folder"):
+        counts_beside(tmp_path / "missing" / "a.csv")
 
 
 def test_describe_stack__leaves_out_what_is_not_spread(tmp_path):
@@ -98,3 +142,18 @@ def test_describe_stack__leaves_out_what_is_not_spread(tmp_path):
     found = describe_stack(save_stack(stack, tmp_path / "uneven.zarr"))["slice_thickness_nm"]
     assert found["max"] == 14
     assert found["std"] == np.diff(z).std()
+
+
+def test_format_description__shortens_long_lists(tmp_path):
+    stack = build_stack(
+        {"phase": noise((3, 6, 7))}, z=5.0 * np.arange(3), pixel_size=(5, 5), nominal_thickness=5
+    )
+    files = [f"slice_{number:04d}.tif" for number in range(900)]
+    given = {"method": "otsu", "drop": [1, 2], "parts": {"2": files}, "files": files}
+    stack = record_step(stack, "read_images", given)
+    record = describe_stack(save_stack(stack, tmp_path / "phase.zarr"))
+    assert record["provenance"][-1]["parameters"] == given
+    assert format_description(record).splitlines()[-1] == (
+        "  step: read_images: method = otsu, drop = [1, 2], parts = {'2': ['slice_0000.tif', …, "
+        "'slice_0899.tif'] (900)}, files = ['slice_0000.tif', …, 'slice_0899.tif'] (900)"
+    )

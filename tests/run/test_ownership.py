@@ -9,7 +9,7 @@ import pytest
 
 from fibdask import FibdaskWarning, RecipeError, StackReadError, open_stack, run_recipe
 from fibdask.run.folder import RunFolder
-from fibdask.run.results import final_stack, reopen
+from fibdask.run.folder.results import final_stack, reopen
 from tests.run.helpers import stored_bytes
 
 

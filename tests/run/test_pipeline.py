@@ -1,6 +1,8 @@
 """Runs from Python, and the promises of a run that its summary lets one check."""
 
+import errno
 import json
+import os
 import re
 from collections import Counter
 
@@ -9,11 +11,21 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fibdask import ConventionError, ligament_diameter, open_stack, run_recipe, save_stack
+from fibdask import (
+    BlocksFailedError,
+    ConventionError,
+    StackReadError,
+    ligament_diameter,
+    open_stack,
+    run_recipe,
+    save_stack,
+)
+from fibdask.blocks import BlockFailure, StageReport
+from fibdask.run import runner
 from fibdask.run.folder import RunFolder
-from fibdask.run.planning import plan_recipe
+from fibdask.run.folder.results import reopen
+from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import read_recipe
-from fibdask.run.results import reopen
 from tests.run.helpers import fibdask, status, stored_bytes, write_recipe
 
 STAGES = ("structure", "simulate", "segment", "reposition", "inpaint")
@@ -280,3 +292,37 @@ def test_run_recipe__reads_stores_of_both_formats_that_others_wrote(
         {"input": {"path": str(path)}, "statistics": {"max_lag": 4}, "output": output}
     )
     assert (stack["phase"].values == phase["phase"].values).all()
+
+
+# What a full disk says
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_run_recipe__full_disk_is_told_with_its_folder(tmp_path, monkeypatch, code):
+    def full(*given, **options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(runner, "write_stack", full)
+    with pytest.raises(StackReadError, match=rf"^the disk of {tmp_path}/out is full; make room"):
+        run_recipe(small(tmp_path / "out"))
+    told = json.loads((tmp_path / "out" / "run.json").read_text())["error"]
+    assert told.startswith(f"the disk of {tmp_path}/out is full")
+
+
+def test_run_recipe__blocks_that_failed_for_a_full_disk_tell_its_folder(tmp_path, monkeypatch):
+    cause = f"OSError: [Errno {errno.ENOSPC}] {os.strerror(errno.ENOSPC)}"
+    report = StageReport("structure", 1, failures=[BlockFailure((0, 0, 0), "z 0:40", cause)])
+    monkeypatch.setattr(runner, "write_stack", lambda *given, **options: [report])
+    with pytest.raises(BlocksFailedError) as failed:
+        run_recipe(small(tmp_path / "out"))
+    first, block, last = str(failed.value).split("\n")
+    assert first == "1 block(s) failed; finished blocks are kept"
+    assert block.endswith(cause)
+    assert last.startswith(f"the disk of {tmp_path}/out is full")
+
+
+def test_run_recipe__other_failures_do_not_speak_of_the_disk(tmp_path, monkeypatch):
+    report = StageReport("structure", 1, failures=[BlockFailure((0, 0, 0), "z 0:40", "why")])
+    monkeypatch.setattr(runner, "write_stack", lambda *given, **options: [report])
+    with pytest.raises(BlocksFailedError, match=r"why$"):
+        run_recipe(small(tmp_path / "out"))

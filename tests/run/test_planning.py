@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fibdask import MemoryBudgetError, run_recipe
 from fibdask.blocks import check_budget
-from fibdask.run.planning import check_plan, check_recipe, format_check, format_plan, plan_recipe
+from fibdask.run.planner import check_plan, check_recipe, format_check, format_plan, plan_recipe
 
 
 @pytest.fixture

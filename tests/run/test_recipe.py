@@ -4,9 +4,10 @@ import tomllib
 
 import pytest
 
-from fibdask import RecipeError
-from fibdask.run.planning import plan_recipe
-from fibdask.run.recipe import TABLES, read_recipe
+from fibdask import RecipeError, save_stack
+from fibdask.run.planner import plan_recipe
+from fibdask.run.recipe import read_input, read_recipe
+from fibdask.run.recipe.tables import tables
 
 SIMULATE = {"shape": [16, 24, 24]}
 
@@ -92,8 +93,8 @@ def test_read_recipe__resolved_recipe_states_every_default():
 
 def test_read_recipe__tables_come_in_the_order_of_the_data():
     stages = {"statistics": {"max_lag": 8}, "inpaint": {}, "segment": {}, "simulate": SIMULATE}
-    tables = list(read_recipe(stages).tables)
-    assert tables == [name for name in TABLES if name in tables]
+    found = list(read_recipe(stages).tables)
+    assert found == [name for name in tables() if name in found]
 
 
 def test_read_recipe__leaves_the_given_mapping_alone():
@@ -150,7 +151,7 @@ def test_read_recipe__needs_a_source():
 def test_input__names_what_is_wrong(table, message):
     recipe = read_recipe({"input": table})
     with pytest.raises(RecipeError, match=message):
-        TABLES["input"](**recipe.tables["input"])
+        read_input(**recipe.tables["input"])
 
 
 @pytest.mark.parametrize("memory", ["plenty", "0", "-1 GiB"])
@@ -181,3 +182,13 @@ def test_read_recipe__a_switch_is_no_number(tmp_path, key):
     path = write(tmp_path, f'[input]\npath = "images"\n{key} = true\n')
     with pytest.raises(RecipeError, match=rf"\[input\] {key} = True: it is neither true nor"):
         read_recipe(path)
+
+
+def test_read_recipe__output_inside_a_store_is_refused(stack, tmp_path):
+    store = save_stack(stack, tmp_path / "gold.zarr")
+    for inside in ("out", "deep/er/out"):
+        text = rf"^output path .*/{inside} lies inside the store {store}, .*; choose a"
+        with pytest.raises(RecipeError, match=text):
+            read_recipe({}, input_path=store, output_path=store / inside)
+    beside = read_recipe({}, input_path=store, output_path=tmp_path / "out")
+    assert beside.tables["output"]["path"] == str(tmp_path / "out")

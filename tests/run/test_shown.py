@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fibdask import RecipeError
-from fibdask.run.progress import LOGGER, log_file
+from fibdask.run.folder.progress import LOGGER, log_file
 from fibdask.run.recipe import read_recipe
 from fibdask.run.shown import lines, one_line, shown
 

@@ -4,7 +4,7 @@ import pytest
 
 from fibdask.conventions import RecipeError
 from fibdask.run.importing import import_images
-from fibdask.run.sources import read_input
+from fibdask.run.recipe.sources import read_input
 
 
 def test_read_input__a_voltage_written_in_two_ways_does_not_hide_a_source():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from fibdask.segment._kernels import cluster_centres, joint_clusters, optimal_clusters
-from tests.naive_segment import least_sum_of_squares, sum_of_squares
+from tests.segment.naive import least_sum_of_squares, sum_of_squares
 
 
 @st.composite

@@ -16,7 +16,7 @@ from fibdask.align import apply_shifts
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
 from fibdask.segment import segment_phases
 from fibdask.thickness import reposition_slices
-from tests.naive_segment import (
+from tests.segment.naive import (
     brightest_of_three,
     kmeans_phase,
     otsu_phase,

@@ -5,7 +5,7 @@ from scipy.stats import norm, poisson
 from fibdask.conventions import ConventionError, build_stack
 from fibdask.simulate import _kernels as kernels
 from fibdask.simulate import add_noise, blur_edges, levelled_wave, simulate_images
-from tests.naive_simulate import normal_deviate
+from tests.simulate.naive import normal_deviate
 
 SHAPE = (2, 3, 40, 50)
 

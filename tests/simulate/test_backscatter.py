@@ -3,7 +3,7 @@ import pytest
 
 from fibdask.conventions import ConventionError
 from fibdask.simulate import backscatter_coefficient, backscattered_electrons
-from fibdask.simulate.materials import Material
+from fibdask.simulate.electrons.materials import Material
 
 # On clean surfaces by two laboratories below 10 keV, and how far laboratories differ.
 MEASURED = {

@@ -13,10 +13,11 @@ from numba.cuda.cudadrv import nvvm
 from numba.cuda.cudadrv.driver import CudaAPIError
 
 from fibdask import DeviceLostError
-from fibdask.simulate import _kernels_cuda as kernels
-from fibdask.simulate import _kernels_transport, cuda, transport
-from fibdask.simulate.materials import MATERIALS
-from fibdask.simulate.records import Place
+from fibdask.simulate.electrons import cuda, transport
+from fibdask.simulate.electrons._kernels import cuda as kernels
+from fibdask.simulate.electrons._kernels import transport as _kernels_transport
+from fibdask.simulate.electrons.materials import MATERIALS
+from fibdask.simulate.electrons.records import Place
 from tests.simulate.test_transport import setting, sponge
 
 SIZE = (3.0, 2.0, 2.5)
@@ -28,10 +29,11 @@ PART = (slice(1, 4), slice(3, 7))
 SIMULATED = """
 import math, pickle, sys, types
 import numpy as np
-from fibdask.simulate import _kernels_transport, cuda
+from fibdask.simulate.electrons import cuda
+from fibdask.simulate.electrons._kernels import transport
 
 cuda._FEWEST_BLOCKS = 1
-_kernels_transport.math = types.SimpleNamespace(**vars(math) | {"sqrt": np.sqrt})
+transport.math = types.SimpleNamespace(**vars(math) | {"sqrt": np.sqrt})
 labels, size, scenes = pickle.load(open(sys.argv[1], "rb"))
 structure = cuda.pack_structure(labels, size, deepest=30)
 found = [structure.words.copy_to_host()]
@@ -125,7 +127,7 @@ def test_follow_electrons__compiles_to_32_bits_in_registers(monkeypatch, losses)
 
 
 def test_cuda_available__is_false_without_a_gpu_and_says_nothing():
-    code = "from fibdask.simulate.cuda import cuda_available; print(cuda_available())"
+    code = "from fibdask.simulate.electrons.cuda import cuda_available; print(cuda_available())"
     assert python("-W", "error", "-c", code, CUDA_VISIBLE_DEVICES="") == "False\n"
 
 

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from fibdask.simulate._kernels_distortions import cubic_weights, mirrored
-from fibdask.simulate.displacements import ShiftedImages, add_shifts
-from tests.naive_structures import keys_kernel, moved_image
+from fibdask.pieces._kernels.resampling import cubic_weights
+from fibdask.simulate.artefacts._functions import ShiftedImages
+from fibdask.simulate.artefacts._kernels import mirrored
+from fibdask.simulate.artefacts.shifts import add_shifts
+from tests.simulate.naive_structures import keys_kernel, moved_image
 from tests.simulate.test_distortions import make_stack
 
 

@@ -3,8 +3,9 @@ import pytest
 
 from fibdask.conventions import ConventionError, build_stack
 from fibdask.io import open_stack, save_stack
-from fibdask.simulate.displacements import add_shifts
-from fibdask.simulate.distortions import add_brightness_drift, add_curtaining
+from fibdask.simulate.artefacts.brightness import add_brightness_drift
+from fibdask.simulate.artefacts.curtaining import add_curtaining
+from fibdask.simulate.artefacts.shifts import add_shifts
 
 SHAPE = (2, 6, 40, 50)
 STAGES = [add_curtaining, add_brightness_drift, add_shifts]

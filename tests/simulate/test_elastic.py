@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from fibdask.conventions import ConventionError
-from fibdask.simulate import _kernels_elastic as kernels
-from fibdask.simulate.elastic import (
+from fibdask.simulate.electrons._kernels import elastic as kernels
+from fibdask.simulate.electrons.elastic import (
     BINS,
     ENERGIES_EV,
     SHIPPED,
@@ -12,10 +12,10 @@ from fibdask.simulate.elastic import (
     incoherent_factor,
     mean_free_paths,
 )
-from fibdask.simulate.elements import ELEMENTS
-from fibdask.simulate.materials import MATERIALS
-from fibdask.simulate.mott import BOHR_NM, HARTREE_EV, partial_waves
-from tests.naive_elastic import dirac_phase_shift
+from fibdask.simulate.electrons.elements import ELEMENTS
+from fibdask.simulate.electrons.materials import MATERIALS
+from fibdask.simulate.electrons.mott import BOHR_NM, HARTREE_EV, partial_waves
+from tests.simulate.naive_elastic import dirac_phase_shift
 
 CASES = [("H", 100.0), ("C", 20e3), ("Ar", 1e3), ("Au", 50.0), ("Au", 2e3), ("U", 50e3)]
 WEIGHTS = np.diff(np.linspace(0, 1, BINS + 1) ** 2)  # probabilities of the bins

@@ -4,7 +4,7 @@ import xarray as xr
 
 from fibdask.conventions import ConventionError, validate_stack
 from fibdask.simulate import levelled_wave, mimic_milling, simulate_images
-from tests.naive_simulate import attenuated
+from tests.simulate.naive import attenuated
 
 CLEAN = {
     "model": "analytic",

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from fibdask.conventions import ConventionError
 from fibdask.simulate import simulate_images
-from fibdask.simulate._kernels_structures import add_gradient_noise
-from fibdask.simulate.layered_film import layered_film
-from tests.naive_structures import film_labels, gradient_noise
+from fibdask.simulate.structures._kernels import add_gradient_noise
+from fibdask.simulate.structures.layered_film import layered_film
+from tests.simulate.naive_structures import film_labels, gradient_noise
 
 THREE = (("Ag", 5.0, 30.0), ("C", 12.0, 12.0), ("Cu", 0.0, 40.0))
 SHAPE = (14, 30, 45)

@@ -13,8 +13,8 @@ from fibdask.simulate import (
     levelled_wave_covariance,
     levelled_wave_two_point_correlation,
 )
-from fibdask.simulate.levelled_waves import _joint_exceedance
-from tests.naive_simulate import levelled_field, mean_ligament_diameter, two_point_correlation
+from fibdask.simulate.structures.levelled_waves import _joint_exceedance
+from tests.simulate.naive import levelled_field, mean_ligament_diameter, two_point_correlation
 
 WAVE = {"ligament_size": 20.0, "solid_fraction": 0.35}
 SHAPE = (21, 38, 45)

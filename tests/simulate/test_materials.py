@@ -4,9 +4,9 @@ import pickle
 import pytest
 
 from fibdask.conventions import ConventionError
-from fibdask.simulate.electrons import ATOMIC_NUMBERS
-from fibdask.simulate.elements import ELEMENTS
-from fibdask.simulate.materials import MATERIALS, Material, find_element, find_material
+from fibdask.simulate.electrons.attenuation import ATOMIC_NUMBERS
+from fibdask.simulate.electrons.elements import ELEMENTS
+from fibdask.simulate.electrons.materials import MATERIALS, Material, find_element, find_material
 
 
 @pytest.mark.parametrize("name", [name for name in MATERIALS if name != "vacuum"])

@@ -11,8 +11,8 @@ from fibdask.simulate import (
     mimic_milling,
     simulate_images,
 )
-from fibdask.simulate.materials import Material
-from fibdask.simulate.monte_carlo import tile_block
+from fibdask.simulate.electrons.materials import Material
+from fibdask.simulate.images._functions_monte_carlo import tile_block
 
 OPTIONS = {"model": "monte_carlo", "electrons_per_pixel": 20, "gaussian_std": 0.0, "seed": 4}
 WHITE = 0.6

@@ -3,7 +3,7 @@ import pytest
 
 from fibdask.conventions import ConventionError
 from fibdask.simulate import anisotropy_phantom
-from tests.naive_simulate import two_point_correlation
+from tests.simulate.naive import two_point_correlation
 
 SHAPE = (90, 96, 96)
 

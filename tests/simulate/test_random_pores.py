@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fibdask.conventions import ConventionError, require_phase
-from fibdask.simulate.noise import image_key
-from fibdask.simulate.random_pores import random_pores
-from tests.naive_simulate import mean_ligament_diameter, two_point_correlation
-from tests.naive_structures import BooleanModel, spheres_of_cell
+from fibdask.simulate.keys import image_key
+from fibdask.simulate.structures.random_pores import random_pores
+from tests.simulate.naive import mean_ligament_diameter, two_point_correlation
+from tests.simulate.naive_structures import BooleanModel, spheres_of_cell
 
 PORES = {"pore_diameter": 40.0, "std_diameter": 10.0, "solid_fraction": 0.4}
 SHAPE = (24, 40, 45)

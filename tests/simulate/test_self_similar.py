@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from fibdask.conventions import ConventionError, build_stack, require_phase
 from fibdask.io import open_stack, save_stack
 from fibdask.simulate import levelled_wave
-from fibdask.simulate.self_similar import _random_rotation, self_similar
-from tests.naive_simulate import mean_ligament_diameter
-from tests.naive_structures import copied
+from fibdask.simulate.structures.self_similar import _random_rotation, self_similar
+from tests.simulate.naive import mean_ligament_diameter
+from tests.simulate.naive_structures import copied
 
 
 def structure(shape=(30, 34, 40), voxel_size=(6, 5, 4), ligament_size=30.0, fraction=0.4, seed=0):

@@ -5,9 +5,9 @@ import pytest
 
 from fibdask.conventions import ConventionError
 from fibdask.simulate import backscattered_electrons
-from fibdask.simulate.materials import find_material
-from fibdask.simulate.trajectories import electron_trajectories
-from fibdask.simulate.transport import stopping_power
+from fibdask.simulate.electrons.materials import find_material
+from fibdask.simulate.electrons.trajectories import electron_trajectories
+from fibdask.simulate.electrons.transport import stopping_power
 
 ELECTRONS = 200
 

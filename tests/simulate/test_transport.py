@@ -8,7 +8,7 @@ from numba.typed import List
 
 from fibdask.conventions import ConventionError
 from fibdask.simulate import backscatter_coefficient
-from fibdask.simulate._kernels_transport import (
+from fibdask.simulate.electrons._kernels.transport import (
     advance,
     draw_electrons,
     empty_lanes,
@@ -17,17 +17,17 @@ from fibdask.simulate._kernels_transport import (
     struck,
     without_aliases,
 )
-from fibdask.simulate.elastic import mean_free_paths
-from fibdask.simulate.materials import MATERIALS
-from fibdask.simulate.records import DISTANCE_BITS, LARGEST_DISTANCE, Acceptance, Place
-from fibdask.simulate.transport import (
+from fibdask.simulate.electrons.elastic import mean_free_paths
+from fibdask.simulate.electrons.materials import MATERIALS
+from fibdask.simulate.electrons.records import DISTANCE_BITS, LARGEST_DISTANCE, Acceptance, Place
+from fibdask.simulate.electrons.transport import (
     Illumination,
     loss_scale,
     mean_loss,
     pack_structure,
     stopping_power,
 )
-from tests.naive_simulate_transport import (
+from tests.simulate.naive_transport import (
     atoms_of,
     distances_to_other_labels,
     send_one_by_one,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fibdask.conventions import ConventionError
 from fibdask.statistics import segmentation_errors
-from tests import naive_statistics as naive
+from tests.statistics import naive
 from tests.statistics.helpers import in_blocks, noise, phase_of, ragged, random_volumes
 
 

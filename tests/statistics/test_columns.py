@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fibdask.blocks import lengths, voxels
-from fibdask.statistics.columns import COLUMN_BYTES, AxisColumns, Columns
-from fibdask.statistics.lines import LineCounts
-from fibdask.statistics.sections import section_edges, section_lengths
+from fibdask.statistics.lines._functions import LineCounts
+from fibdask.statistics.lines.columns import COLUMN_BYTES, AxisColumns, Columns
+from fibdask.statistics.lines.sections import section_edges, section_lengths
 
 SHAPES = [(1, 1, 1), (12, 200, 130), (300, 70, 64), (1, 500, 300)]
 

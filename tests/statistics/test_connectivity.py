@@ -11,8 +11,9 @@ from scipy import ndimage
 from fibdask.blocks import Grid, gather_blocks
 from fibdask.conventions import ConventionError
 from fibdask.statistics import connectivity as module
-from fibdask.statistics.connectivity import Labelling, connected_fraction, percolates
-from tests import naive_connectivity as naive
+from fibdask.statistics._functions import Labelling
+from fibdask.statistics.connectivity import connected_fraction, percolates
+from tests.statistics import naive_connectivity as naive
 from tests.statistics.helpers import in_blocks, noise, phase_of, ragged, random_volumes
 
 BLOCKS = st.tuples(*(st.integers(1, 10),) * 3)

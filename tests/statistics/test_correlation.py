@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fibdask.blocks import origin
 from fibdask.conventions import ConventionError
 from fibdask.statistics import ligament_diameter, lineal_path, solid_fraction, two_point_correlation
-from tests import naive_statistics as naive
+from tests.statistics import naive
 from tests.statistics.helpers import (
     AXES,
     in_blocks,

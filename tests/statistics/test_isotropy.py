@@ -6,7 +6,7 @@ import pytest
 
 from fibdask.conventions import ConventionError
 from fibdask.statistics import isotropy_errors, two_point_correlation
-from tests import naive_statistics as naive
+from tests.statistics import naive
 from tests.statistics.helpers import in_blocks, laminate, noise, phase_of
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fibdask.statistics import _kernels
-from fibdask.statistics.lines import path_segments
+from fibdask.statistics._kernels import lines as _kernels
+from fibdask.statistics.lines._functions import path_segments
 from tests.statistics.helpers import noise
 
 

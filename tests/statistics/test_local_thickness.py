@@ -8,13 +8,10 @@ from scipy import ndimage
 
 from fibdask.blocks import map_blocks
 from fibdask.conventions import ConventionError
-from fibdask.statistics import _kernels_thickness as kernels
-from fibdask.statistics.local_thickness import (
-    LargestBalls,
-    local_thickness,
-    local_thickness_distribution,
-)
-from tests import naive_thickness as naive
+from fibdask.statistics._functions import LargestBalls
+from fibdask.statistics._kernels import local_thickness as kernels
+from fibdask.statistics.local_thickness import local_thickness, local_thickness_distribution
+from tests.statistics import naive_local_thickness as naive
 from tests.statistics.helpers import CUBIC, in_blocks, noise, phase_of, ragged, random_volumes
 
 SPACINGS = [CUBIC, (2.5, 1.0, 1.0), (3.26, 6.52, 4.89)]

@@ -5,7 +5,7 @@ import pytest
 
 from fibdask.conventions import ConventionError
 from fibdask.statistics import patch_statistics, phase_statistics
-from tests import naive_statistics as naive
+from tests.statistics import naive
 from tests.statistics.helpers import AXES, in_blocks, noise, phase_of
 
 

@@ -6,7 +6,7 @@ import xarray as xr
 
 from fibdask import statistics
 from fibdask.blocks import Reduction, origin
-from fibdask.statistics.lines import LineCounts
+from fibdask.statistics.lines._functions import LineCounts
 from tests.statistics.helpers import in_blocks, noise, phase_of
 
 SHAPE = (9, 70, 66)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from fibdask.blocks import voxels
 from fibdask.conventions import ConventionError
-from fibdask.statistics._kernels_surface import DIRECTIONS, direction_weights
-from fibdask.statistics.surface import NeighbourCounts, specific_surface_area
-from tests.naive_surface import interfaces_per_length
+from fibdask.statistics._functions import NeighbourCounts
+from fibdask.statistics._kernels.surface import DIRECTIONS, direction_weights
+from fibdask.statistics.surface import specific_surface_area
 from tests.statistics.helpers import (
     CUBIC,
     in_blocks,
@@ -19,6 +19,7 @@ from tests.statistics.helpers import (
     ragged,
     random_volumes,
 )
+from tests.statistics.naive_surface import interfaces_per_length
 
 SPACINGS = [CUBIC, (2.0, 1.0, 1.0), (3.0, 1.0, 1.0)]
 # How far off the area of a plane comes out at worst, as the docstring says.

@@ -20,7 +20,7 @@ from fibdask.statistics import (
     solid_fraction_profile,
     two_point_correlation,
 )
-from tests import naive_statistics as naive
+from tests.statistics import naive
 from tests.statistics.helpers import AXES, in_blocks, noise, phase_of, ragged, random_volumes
 
 MAX_LAG = 6

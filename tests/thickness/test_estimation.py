@@ -13,7 +13,7 @@ from fibdask.statistics import isotropy_errors
 from fibdask.thickness.estimation import apply_slice_thickness, estimate_slice_thickness
 from fibdask.thickness.repositioning import reposition_slices
 from fibdask.thickness.values import thickness_array
-from tests.naive_similarity import render_ruler, smooth_texture
+from tests.thickness.naive import render_ruler, smooth_texture
 
 
 def stack_of(slices, step=10.0, pixel=5.0):

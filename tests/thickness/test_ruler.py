@@ -8,9 +8,9 @@ from fibdask.align import remove_curtaining
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
 from fibdask.io import open_stack, save_stack
 from fibdask.thickness import estimate_slice_thickness
-from fibdask.thickness._kernels_ruler import track_mark
+from fibdask.thickness._kernels.ruler import track_mark
 from fibdask.thickness.ruler import StripMeans, measure_marks, solve_marks
-from tests.naive_similarity import render_ruler
+from tests.thickness.naive import render_ruler
 
 PIXEL = 3.26
 COUNT = 120

@@ -9,9 +9,9 @@ from scipy.ndimage import gaussian_filter
 
 from fibdask.conventions import ConventionError, build_stack
 from fibdask.io import open_stack, save_stack
-from fibdask.thickness._kernels_similarity import slice_similarities
+from fibdask.thickness._kernels.similarity import slice_similarities
 from fibdask.thickness.similarity import Similarities, measure_similarity, solve_similarity
-from tests.naive_similarity import (
+from tests.thickness.naive import (
     gamma_planes,
     scaled_error,
     similarities,

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...blocks import format_bytes
-from ...blocks.regions import BLOCK_BYTES
+from ...blocks import BLOCK_BYTES, format_bytes
 from ...conventions import other_unit
 from .files import missing_numbers
 from .headers import Conflict, Sourced, agree, show

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...blocks import Region, Source, Values, lengths, shift
-from ...blocks.regions import BLOCK_BYTES, INNER_CHUNK, fit_block
+from ...blocks import BLOCK_BYTES, INNER_CHUNK, Region, Source, Values, fit_block, lengths, shift
 from ...conventions import StackReadError
 from .formats import Decoder, reading
 

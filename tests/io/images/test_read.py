@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fibdask.blocks import origin
-from fibdask.blocks.sources import read_whole
+from fibdask.blocks.engine.sources import read_whole
 from fibdask.conventions import (
     ConventionError,
     FibdaskWarning,

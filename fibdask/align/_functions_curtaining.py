@@ -1,0 +1,62 @@
+"""How stripes are taken out of the images of a block."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import blocks
+from ..conventions import ConventionError
+from ._kernels.curtaining import stripe_image
+
+
+@dataclass(frozen=True)
+class WithoutStripes:
+    """Block function: images less their stripes.
+
+    Attributes
+    ----------
+    length, width
+        Least length of stripes along y and their largest period along x, in pixels.
+    slope
+        Pixels along x by which stripes move from row to row.
+    image
+        Shape of an image (y, x).
+    """
+
+    length: float
+    width: float
+    slope: float
+    image: tuple[int, int]
+
+    def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
+        """Return the whole images of the region."""
+        return ((*region[:2], *blocks.whole(self.image)),)
+
+    def compute(self, region: blocks.Region, intensity: np.ndarray) -> np.ndarray:
+        """Repair image by image."""
+        voltages, slices, *part = region
+        repaired = np.empty(blocks.lengths(region), intensity.dtype)
+        for v, k in np.ndindex(intensity.shape[:2]):
+            image = intensity[v, k].astype(np.float32)
+            if not np.isfinite(image).all():
+                msg = (
+                    f"intensity must be finite; slice {slices.start + k} of voltage number "
+                    f"{voltages.start + v} has NaN or infinite grey values"
+                )
+                raise ConventionError(msg)
+            stripes = stripe_image(image, self.length, self.width, self.slope)
+            if repaired.dtype.kind == "u":
+                top = np.iinfo(repaired.dtype).max
+                stripes[(image == 0) | (image == top)] = 0
+                np.clip(np.rint(image - stripes), 0, top, out=image)
+            else:
+                image -= stripes
+            repaired[v, k] = image[tuple(part)]
+        return repaired
+
+    def working_bytes(self, _region: blocks.Region) -> int:
+        """Return the bytes of an image and its stripes in float32, and of modes along y."""
+        n_y, n_x = self.image
+        wide = n_x + abs(self.slope) * n_y
+        windows = max(4 * n_y / self.length, 4) + 1
+        return int(16 * n_y * wide + 16 * n_y * windows + 200 * windows * wide)

@@ -1,0 +1,1 @@
+"""Kernels of alignment: registration, curtaining, brightness."""

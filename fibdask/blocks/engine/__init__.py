@@ -1,0 +1,1 @@
+"""What makes and writes blocks: the only Dask graph code."""

@@ -1,0 +1,298 @@
+"""The record of finished blocks that lies beside the chunks of a stored array.
+
+`array.json` in the array's folder says once what is being written: the fingerprint of everything
+that determines the values, grid and type, and the checksum of the array's metadata. Each writer
+has a file in `journal/`, with a line for each block that it has finished; reading merges them. A
+torn line counts as not written.
+
+A writer makes a part of the blocks, and holds the lock of its file: others may write other parts
+at the same time. What concerns all of them, as creating the array, a writer does `alone`.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeGuard
+
+from ...conventions import ConventionError, StackReadError
+from ..regions import Grid
+from .locks import is_locked, locked, taken, unwritable
+from .shards import Shard, put_file
+
+FILE_NAME, JOURNAL = "array.json", "journal"
+_OLD_NAME = "blocks.jsonl"  # of versions that wrote header and lines into one file
+_PART = re.compile(r"([1-9]\d*)-of-([1-9]\d*)\.jsonl")
+_PATIENCE = 600.0  # seconds in which another writer should have created or cleared an array
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several shares of an array's blocks that processes make side by side.
+
+    Attributes
+    ----------
+    number
+        Of this share, from 1.
+    of
+        Number of shares.
+    """
+
+    number: int = 1
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        """Check that there is such a part."""
+        if not 1 <= self.number <= self.of:
+            msg = f"part must be one of 1/{self.of} to {self.of}/{self.of}; got {self}"
+            raise ConventionError(msg)
+
+    def __str__(self) -> str:
+        """Return it as it is given: 2/3."""
+        return f"{self.number}/{self.of}"
+
+    def blocks(self, count: int) -> range:
+        """Return the numbers of its blocks, of so many: neighbours, which read the same shards."""
+        return range(count * (self.number - 1) // self.of, count * self.number // self.of)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known to be finished under one fingerprint: shard files by block number.
+
+    Attributes
+    ----------
+    finished
+        What tells each shard file; nothing of a shard of zeros that an old version did not store.
+    metadata
+        Checksum of the array's metadata; None of arrays that were written without.
+    file
+        Where the checksum is noted.
+    """
+
+    fingerprint: str
+    blocks: int
+    finished: dict[int, Shard]
+    metadata: int | None = None
+    file: str = FILE_NAME
+
+    @property
+    def complete(self) -> bool:
+        """Whether every block is finished."""
+        return len(self.finished) == self.blocks
+
+
+def has_record(folder: Path) -> bool:
+    """Tell whether fibdask has written the array of a folder, of whatever version."""
+    return any((folder / name).exists() for name in (FILE_NAME, _OLD_NAME))
+
+
+def is_old(folder: Path) -> bool:
+    """Tell whether the record of a folder is of a version whose records are only read."""
+    return (folder / _OLD_NAME).exists() and not (folder / FILE_NAME).exists()
+
+
+def read_record(folder: Path) -> Record | None:
+    """Read the record of an array's folder; None where there is none.
+
+    Raises
+    ------
+    StackReadError
+        If there is one that cannot be understood.
+    """
+    if is_old(folder):
+        return _old_record(folder)
+    if not (folder / FILE_NAME).exists():
+        return None
+    header = _header(folder)
+    fingerprint, blocks = header.get("fingerprint"), _block_count(header)
+    if not isinstance(fingerprint, str) or blocks is None:
+        raise _damaged(folder / FILE_NAME)
+    lines = [line for file in _journals(folder) for line in _lines(file)]
+    metadata = header.get("metadata")
+    return Record(
+        fingerprint, blocks, _finished(lines, blocks), metadata if _is_count(metadata) else None
+    )
+
+
+def header_fingerprint(folder: Path) -> str | None:
+    """Return the fingerprint under which an array's folder is being written."""
+    found = _header(folder).get("fingerprint")
+    return found if isinstance(found, str) else None
+
+
+def check_complete(folder: Path) -> None:
+    """Check that every block is recorded, by whichever part.
+
+    Raises
+    ------
+    StackReadError
+        Saying how many are.
+    """
+    record = read_record(folder)
+    if record is None or not record.complete:
+        written = f"{len(record.finished)} of {record.blocks}" if record else "no"
+        msg = f"{folder} is incomplete: {written} blocks are written; let all parts finish"
+        raise StackReadError(msg)
+
+
+def _header(folder: Path) -> dict[str, Any]:
+    try:
+        return _parse((folder / FILE_NAME).read_bytes())
+    except OSError:  # a folder in its place, for one
+        return {}
+
+
+def _block_count(header: dict[str, Any]) -> int | None:
+    """Return the number of blocks of a header, if it tells a grid."""
+    shape, block = header.get("shape"), header.get("block")
+    if not isinstance(shape, list) or not isinstance(block, list) or len(shape) != len(block):
+        return None
+    if not all(map(_is_count, shape + block)) or 0 in block:
+        return None
+    return Grid(tuple(shape), tuple(block)).size
+
+
+def _old_record(folder: Path) -> Record:
+    """Read the one file of an old version: its header, then a line for each block."""
+    path = folder / _OLD_NAME
+    header, *lines = _lines(path) or [{}]
+    fingerprint, blocks = header.get("fingerprint"), header.get("blocks")
+    if not isinstance(fingerprint, str) or not _is_count(blocks):
+        raise _damaged(path)
+    checksums = [line["metadata"] for line in lines if _is_count(line.get("metadata"))]
+    return Record(
+        fingerprint, blocks, _finished(lines, blocks), next(iter(checksums), None), _OLD_NAME
+    )
+
+
+def _damaged(path: Path) -> StackReadError:
+    msg = f"{path} is damaged: it does not say what was written; run again to make it anew"
+    return StackReadError(msg)
+
+
+def _finished(lines: list[dict[str, Any]], blocks: int) -> dict[int, Shard]:
+    """Return the blocks that lines tell; of one that several tell, the shard that came last."""
+    finished: dict[int, Shard] = {}
+    for line in lines:
+        known = all(_is_count(line.get(key)) for key in ("block", "bytes", "changed"))
+        if known and (number := line["block"]) < blocks:
+            seal = line.get("seal")
+            shard = Shard(line["bytes"], line["changed"], seal if _is_count(seal) else None)
+            if number not in finished or shard.changed >= finished[number].changed:
+                finished[number] = shard
+    return finished
+
+
+def _journals(folder: Path) -> list[Path]:
+    return sorted(file for file in (folder / JOURNAL).glob("*") if _PART.fullmatch(file.name))
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a record; those that are torn or damaged are empty."""
+    try:
+        with path.open("rb") as file:
+            return [_parse(line) for line in file]
+    except OSError:  # a folder in its place, for one
+        return []
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and value >= 0
+
+
+class JournalWriter:
+    """Appends finished blocks; every line is on disk before the next is begun."""
+
+    def __init__(self, folder: Path, file: IO[str], *, others: bool) -> None:
+        self._folder = folder
+        self._file = file
+        self._others = others
+
+    def restart(self, fingerprint: str, grid: Grid, dtype: str, metadata: int) -> None:
+        """Forget all blocks, and say what will be written; to be done `alone`.
+
+        Raises
+        ------
+        TakenError
+            If other parts are being written.
+        StackReadError
+            If it cannot be said.
+        """
+        if self._others:
+            raise taken(self._folder)
+        # Without lines the old header stands for an array of which nothing is finished.
+        for file in _journals(self._folder):
+            if file != Path(self._file.name):
+                file.unlink()
+        self._file.truncate(0)
+        shape, block = list(grid.shape), list(grid.block)
+        header = {"fingerprint": fingerprint, "shape": shape, "block": block, "dtype": dtype}
+        content = json.dumps(header | {"metadata": metadata}, indent=1).encode()
+        try:
+            put_file(self._folder / FILE_NAME, content)
+        except OSError as error:
+            raise unwritable(self._folder, FILE_NAME, error) from error
+
+    def add(self, block: int, shard: Shard) -> None:
+        """Record one finished block."""
+        size, changed, seal = shard
+        line = {"block": block, "bytes": size, "changed": changed, "seal": seal}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other writers of an array waiting: while it is created, or a journal is begun."""
+    journal = folder / JOURNAL
+    try:
+        journal.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, JOURNAL, error) from error
+    with locked(journal / "lock", what=folder, wait=_PATIENCE):
+        yield
+
+
+@contextmanager
+def journal_writer(folder: Path, part: Part) -> Iterator[JournalWriter]:
+    """Open the journal of a part of an array, until the end for this process only.
+
+    To be begun `alone`.
+
+    Raises
+    ------
+    TakenError
+        If another process writes this part, or other shares than those that this is one of.
+    """
+    path = folder / JOURNAL / f"{part.number}-of-{part.of}.jsonl"
+    others = [other for other in _living(folder) if other != part]
+    for other in others:
+        if other.of != part.of:
+            raise taken(folder, f"another process, as part {other}")
+    with locked(path, what=folder) as file:
+        _end_torn_line(path, file)
+        yield JournalWriter(folder, file, others=bool(others))
+
+
+def _living(folder: Path) -> list[Part]:
+    """Return the parts that are being written."""
+    found = [_PART.fullmatch(file.name) for file in _journals(folder) if is_locked(file)]
+    return [Part(int(match[1]), int(match[2])) for match in found if match]
+
+
+def _end_torn_line(path: Path, file: IO[str]) -> None:
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        file.write("\n")
+        file.flush()

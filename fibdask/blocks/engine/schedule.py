@@ -1,0 +1,225 @@
+"""Hand tasks to workers, or to Dask in this process, and take what comes back."""
+
+import contextlib
+import os
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from itertools import islice
+from threading import Lock
+from uuid import uuid4
+
+import dask.array as da
+import dask.threaded
+import distributed
+import psutil
+from dask.delayed import Delayed
+
+from ...conventions import BlocksFailedError, ConventionError, FibdaskWarning
+from .writing import BlockWork, Outcome, failure, write_block
+
+_POLL = 0.02  # seconds between looks at what has finished
+_inherited: list[distributed.Client] = []  # whose threads are in the process that was forked
+
+
+def _leave_parent() -> None:
+    """Forget in a fork what waits for threads that only its parent has."""
+    dask.threaded.pools_lock = Lock()
+    dask.threaded.default_pool = None
+    dask.threaded.pools.clear()
+    with contextlib.suppress(ValueError):  # no client
+        _inherited.append(distributed.Client.current())
+        dask.config.set(scheduler="threads")  # where the client had set itself
+
+
+os.register_at_fork(after_in_child=_leave_parent)
+
+
+def _is_inherited(client: distributed.Client) -> bool:
+    return any(client is other for other in _inherited)
+
+
+def current_client() -> distributed.Client | None:
+    """Return the Dask client of this process, if there is one that is connected."""
+    try:
+        client = distributed.get_client()
+    except ValueError:
+        return None
+    if _is_inherited(client):
+        msg = "the Dask client is that of the process forked: blocks are made here, without it"
+        warnings.warn(msg, FibdaskWarning, stacklevel=3)
+        return None
+    return client if client.status == "running" else None
+
+
+def worker_limits(client: distributed.Client | None) -> tuple[int, int | None]:
+    """Return threads and memory in bytes of a client's smallest worker, or of this process.
+
+    Raises
+    ------
+    ConventionError
+        If the client's threads are in a process of which this one is a fork.
+    """
+    if client is None:
+        return os.cpu_count() or 1, int(psutil.virtual_memory().available)
+    if _is_inherited(client):
+        msg = "client must be one of this process, which is a fork; got that of its parent"
+        raise ConventionError(msg)
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
+    threads = max((int(worker["nthreads"]) for worker in workers), default=1)
+    return threads, min(limits, default=None)
+
+
+def run_name(stage: str) -> str:
+    """Return what the keys of a run's tasks begin with: no two runs share futures."""
+    return f"{stage.replace(' ', '_')}-{uuid4().hex}"
+
+
+def run_blocks(
+    work: BlockWork,
+    numbers: Iterable[int],
+    client: distributed.Client | None,
+    *,
+    threads: int,
+    run: str,
+    resources: Mapping[str, float] | None = None,
+) -> Generator[Outcome]:
+    """Make blocks of a source and yield their outcomes as they finish.
+
+    They are handed over a few ahead of the workers of a client, or of `threads` of this process.
+    What they share is sent once.
+
+    Parameters
+    ----------
+    run
+        What the keys of the tasks begin with.
+    resources
+        What a worker must have free for a block, such as {"GPU": 1}; of a client's workers.
+    """
+    iterator = iter(numbers)
+    if client is None:
+        yield from _run_here(work, iterator, threads)
+        return
+    # The result of a task, so that it can be made again where the worker that has it has ended.
+    shared = client.submit(_same, work, key=f"shared-{run}", pure=False)
+
+    def submit(room: int) -> dict[distributed.Future, int]:
+        return {
+            client.submit(
+                write_block, number, shared, key=f"{run}-{number}", pure=False, resources=resources
+            ): number
+            for number in islice(iterator, room)
+        }
+
+    yield from _run_on_workers(submit, client)
+
+
+def _same(work: BlockWork) -> BlockWork:
+    return work
+
+
+def _run_here(work: BlockWork, numbers: Iterator[int], threads: int) -> Iterator[Outcome]:
+    with ThreadPoolExecutor(threads) as pool:
+        running = {pool.submit(write_block, n, work) for n in islice(numbers, 2 * threads)}
+        try:
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                running |= {pool.submit(write_block, n, work) for n in islice(numbers, len(done))}
+                yield from (future.result() for future in done)
+        finally:
+            pool.shutdown(cancel_futures=True)  # what is not awaited any more is not begun
+
+
+def run_graph(
+    outcomes: da.Array,
+    numbers: Sequence[int],
+    client: distributed.Client | None,
+    resources: Mapping[str, float] | None = None,
+) -> Generator[Outcome]:
+    """Run the tasks of some elements of an array of outcomes, and yield these as they finish."""
+    delayed = outcomes.to_delayed()
+    tasks = [delayed[number] for number in numbers]
+    if client is None:
+        yield from _run_shared(tasks, numbers)
+        return
+    remaining = iter([tasks])  # all at once: they share what they are made of
+
+    def submit(_: int) -> dict[distributed.Future, int]:
+        futures = client.compute(next(remaining, []), resources=resources)
+        return dict(zip(futures, numbers, strict=False))
+
+    yield from _run_on_workers(submit, client)
+
+
+def _run_shared(tasks: list[Delayed], numbers: Sequence[int]) -> Iterator[Outcome]:
+    try:
+        outcomes = dask.compute(*tasks)
+    except Exception:  # something that tasks depend on: find out which of them
+        for task, number in zip(tasks, numbers, strict=True):
+            yield _run_alone(task, number)
+    else:
+        yield from outcomes
+
+
+def _run_alone(task: Delayed, number: int) -> Outcome:
+    try:
+        outcome: Outcome = dask.compute(task)[0]
+    except Exception as error:  # the block is reported as failed, the others go on
+        return failure(number, error)
+    return outcome
+
+
+def _run_on_workers(
+    submit: Callable[[int], dict[distributed.Future, int]], client: distributed.Client
+) -> Iterator[Outcome]:
+    """Yield outcomes of the futures that are submitted, for which there is so much room."""
+    waiting = distributed.as_completed(loop=client.loop)
+    running: dict[distributed.Future, int] = {}
+    try:
+        while True:
+            futures = submit(max(_ahead(client) - len(running), 0))
+            running |= futures
+            waiting.update(list(futures))
+            if not running:
+                return
+            for future in _finished(waiting, client):
+                yield _outcome(future, running.pop(future))
+    finally:
+        # What is not awaited any more must not write later.
+        if running and client.status == "running":
+            client.cancel(list(running), force=True)
+
+
+def _ahead(client: distributed.Client) -> int:
+    try:
+        threads = sum(int(count) for count in client.nthreads().values())
+    except OSError as error:  # a closed connection is one
+        raise _gone() from error
+    return 2 * max(threads, 1)
+
+
+def _gone() -> BlocksFailedError:
+    msg = "the scheduler is gone; finished blocks are kept, run again to make the others"
+    return BlocksFailedError(msg)
+
+
+def _finished(
+    waiting: distributed.as_completed, client: distributed.Client
+) -> list[distributed.Future]:
+    while not (batch := waiting.next_batch(block=False)):
+        if client.status not in ("running", "connecting"):
+            raise _gone()
+        time.sleep(_POLL)
+    return list(batch)
+
+
+def _outcome(future: distributed.Future, number: int) -> Outcome:
+    try:
+        outcome: Outcome = future.result()
+    except Exception as error:  # its worker died too often, or what it depends on failed
+        return failure(number, error)
+    finally:
+        future.release()
+    return outcome

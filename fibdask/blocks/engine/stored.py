@@ -1,0 +1,237 @@
+"""Arrays in Zarr, read by coordinates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from ...conventions import StackReadError, check_phase_values
+from ..regions import BLOCK_BYTES, Grid, Region, lengths, within
+from .fingerprints import fingerprint
+from .journal import Record, read_record
+from .shards import METADATA, Shard, file_state, metadata_checksum, seal
+from .sources import Source, Values
+
+_CONCURRENT_CHUNKS = 10  # zarr's default `async.concurrency`
+
+
+@dataclass(frozen=True, eq=False)
+class StoredArray(Source):
+    """An array of a Zarr store.
+
+    Attributes
+    ----------
+    path
+        Folder of the array.
+    chunk
+        What is read and decoded at once.
+    scale
+        Factor from the stored integers to the values, or None where they are the same.
+    checked
+        Refuse values other than 0 and 1: a phase that others wrote.
+    recorded
+        Whether a record says that every shard was written: one that is missing was lost.
+    unstored
+        Numbers of the recorded shards that hold nothing but zeros and were not stored.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    block: tuple[int, ...]
+    chunk: tuple[int, ...]
+    stored_token: str
+    scale: float | None = None
+    checked: bool = False
+    recorded: bool = False
+    unstored: tuple[int, ...] = ()
+
+    @property
+    def token(self) -> str:
+        """Fingerprint under which the array was written; rounding to integers makes another."""
+        if self.scale is None:
+            return self.stored_token
+        return fingerprint(self.stored_token, self.scale)
+
+    def task_bytes(self, region: Region) -> int:
+        """Return the bytes of the result and of the chunks that are decoded beside it."""
+        touched = prod(
+            min((s.stop - 1) // c - s.start // c + 1, -(-b // c))
+            for s, c, b in zip(region, self.chunk, self.block, strict=True)
+        )
+        chunk = prod(self.chunk) * self.dtype.itemsize
+        # Of one shard, all chunks that are wanted, encoded, beside those that are being decoded.
+        decoding = (touched + 2 * min(touched, _CONCURRENT_CHUNKS)) * chunk
+        result = self.nbytes(region)
+        # Scaled integers are held beside the floats made of them.
+        scaled = result // 4 if self.scale is not None else 0
+        return int(result + max(result, decoding) + scaled)
+
+    def _parts(self, region: Region) -> Iterator[Region]:
+        """Iterate over the parts of a region that lie in one shard each."""
+        yield from product(
+            *[
+                [
+                    slice(max(s.start, n * b), min(s.stop, (n + 1) * b))
+                    for n in range(s.start // b, (s.stop - 1) // b + 1)
+                ]
+                for s, b in zip(region, self.block, strict=True)
+            ]
+        )
+
+    def read(self, region: Region, values: Values) -> np.ndarray:
+        """Read a region from the store."""
+        # Zarr holds what it wants of ten shards at once, encoded; so that is one here.
+        first, *others = self._parts(region)
+        data = self._shard(first)
+        if others:
+            joined = np.empty(lengths(region), data.dtype)
+            joined[within(first, region)] = data
+            data = joined
+        for part in others:
+            data[within(part, region)] = self._shard(part)
+        if self.checked:
+            check_phase_values(self.path, data, tuple(s.start for s in region))
+        return data if self.scale is None else data.astype(self.dtype) * self.dtype.type(self.scale)
+
+    def _shard(self, part: Region) -> np.ndarray:
+        """Read a part of one shard."""
+        try:
+            data = np.asarray(zarr.open_array(store=self.path, mode="r")[part])
+        except Exception as error:  # zarr raises many kinds for a damaged array
+            raise self._unreadable(part, error) from error
+        self._check_shard(part)
+        return data
+
+    def _check_shard(self, part: Region) -> None:
+        """Refuse zeros that Zarr reads where a shard was lost; looked at after it was read."""
+        if not self.recorded or file_state(self._shard_file(part)).size:
+            return
+        position = self._position(part)
+        if int(np.ravel_multi_index(position, self.grid.counts)) not in self.unstored:
+            raise self._unreadable(part, "this shard was written and is gone; run again to make it")
+
+    def _unreadable(self, part: Region, reason: object) -> StackReadError:
+        place = ", ".join(f"{s.start}:{s.stop}" for s in part)
+        where = f" ({self._shard_file(part)})" if self.recorded else ""
+        return StackReadError(f"{self.path} cannot be read at ({place}): {reason}{where}")
+
+    def _position(self, part: Region) -> tuple[int, ...]:
+        return tuple(s.start // b for s, b in zip(part, self.block, strict=True))
+
+    def _shard_file(self, part: Region) -> Path:
+        return Path(self.path).joinpath("c", *map(str, self._position(part)))
+
+
+def open_stored(path: Path, *, phase: bool = False) -> StoredArray:
+    """Open an array of a store for reading by coordinates; a `phase` holds only 0 and 1.
+
+    Raises
+    ------
+    StackReadError
+        If it is no Zarr array, or its writing was not finished.
+    """
+    path = path.absolute()  # workers have other working folders
+    try:
+        array = zarr.open_array(store=path, mode="r")
+    except Exception as error:
+        msg = f"{path} cannot be read as a Zarr array: {error}"
+        raise StackReadError(msg) from error
+    record = read_record(path)
+    token = None if record is None else _written_token(path, array, record)
+    finished = {} if record is None else record.finished
+    scale = array.attrs.get("scale_factor")
+    return StoredArray(
+        str(path),
+        tuple(array.shape),
+        np.dtype(np.float32) if scale is not None else np.dtype(array.dtype),
+        tuple(array.shards) if array.shards else _grouped_chunks(array),
+        tuple(array.chunks),
+        token or _foreign_token(path),
+        float(str(scale)) if scale is not None else None,
+        checked=phase and record is None,
+        recorded=record is not None,
+        unstored=tuple(number for number, shard in finished.items() if not shard.size),
+    )
+
+
+def _written_token(path: Path, array: "zarr.Array[Any]", record: Record) -> str:
+    """Return the fingerprint of an array with a record.
+
+    Raises
+    ------
+    StackReadError
+        If blocks are missing or torn, or its metadata are not those that were written.
+    """
+    grid = Grid(tuple(array.shape), tuple(array.shards or array.chunks))
+    if record.metadata not in (None, metadata_checksum(path)) or record.blocks != grid.size:
+        msg = (
+            f"{path / METADATA} is not what was written: it is damaged, or was edited (then "
+            f'remove the entry "metadata" of {record.file} beside it)'
+        )
+        raise StackReadError(msg)
+    files = {n: path.joinpath("c", *map(str, grid.position(n))) for n in record.finished}
+    found = {n: file_state(file) for n, file in files.items()}
+    resized = [n for n, shard in record.finished.items() if found[n].size != shard.size]
+    torn = [n for n in resized if not _readable(array, grid.numbered(n), found[n])]
+    whole = len(files) - len(torn)
+    if whole < record.blocks:
+        msg = (
+            f"{path} is incomplete: {whole} of {record.blocks} blocks are written; "
+            "run again to finish it"
+        )
+        raise StackReadError(msg)
+    # Somebody may have edited voxels since: what was computed of them before is then stale.
+    changed = [n for n, shard in record.finished.items() if found[n][:2] != shard[:2]]
+    chunks = prod(grid.block) // prod(array.chunks)
+    content = {n: _content(files[n], found[n], record.finished[n], chunks) for n in changed}
+    edited = sorted((n, told) for n, told in content.items() if told)
+    return fingerprint(record.fingerprint, edited) if edited else record.fingerprint
+
+
+def _content(file: Path, found: Shard, recorded: Shard, chunks: int) -> tuple[int, ...]:
+    """Return what tells the content of a shard that has another time; nothing if it is the same.
+
+    A copy has other times than what it is a copy of. Of old records, which hold no seals, nobody
+    can tell whether a shard is a copy or was edited.
+    """
+    if recorded.seal is None:
+        return found[:2]
+    told = seal(file, chunks)
+    return () if told == recorded.seal else (told,)
+
+
+def _readable(array: "zarr.Array[Any]", region: Region, file: Shard) -> bool:
+    """Tell whether a shard of another size was edited rather than torn."""
+    try:
+        return bool(file.size) and np.asarray(array[region]).size > 0
+    except Exception:  # zarr raises many kinds for a damaged shard
+        return False
+
+
+def _grouped_chunks(array: zarr.Array[Any]) -> tuple[int, ...]:
+    """Group the chunks of a foreign array into blocks of about the usual size."""
+    block = list(array.chunks)
+    for axis in reversed(range(len(block))):
+        room = BLOCK_BYTES // max(prod(block) * array.dtype.itemsize, 1)
+        steps = max(min(room, -(-array.shape[axis] // block[axis])), 1)
+        block[axis] *= steps
+    return tuple(block)
+
+
+def _foreign_token(path: Path) -> str:
+    """Fingerprint a store that others wrote, by its place and the state of each of its files.
+
+    The time of change of a file's entry cannot be set back, as that of its content can.
+    """
+    states = []
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        state = file.stat()
+        times = state.st_mtime_ns, state.st_ctime_ns
+        states.append((str(file.relative_to(path)), state.st_size, state.st_ino, *times))
+    return fingerprint(str(path.resolve()), states)

@@ -1,0 +1,156 @@
+"""The task of one block: make it, write it, and say how it went."""
+
+import contextlib
+import errno
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import distributed
+import numpy as np
+
+from ...conventions import DeviceLostError
+from ..regions import Grid, Region
+from .dependencies import map_dependencies
+from .shards import NOT_WRITTEN, Shard
+from .sources import Source, Values
+from .targets import Target
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one block went.
+
+    Attributes
+    ----------
+    number
+        Of the block in its grid.
+    shard
+        What tells its shard file.
+    cause
+        Why it failed, or nothing.
+    full
+        Whether the disk is full, so that every further block would fail the same way.
+    """
+
+    number: int
+    peak_bytes: int
+    shard: Shard = NOT_WRITTEN
+    cause: str = ""
+    full: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class BlockWork:
+    """What the tasks of an array have in common.
+
+    Attributes
+    ----------
+    target
+        Where its blocks go.
+    token
+        Fingerprint under which it is written.
+    source
+        What they are read or made from.
+    values
+        Results of the reductions that the source needs.
+    """
+
+    target: Target
+    token: str
+    source: Source
+    values: Values
+
+
+def write_block(number: int, work: BlockWork) -> Outcome:
+    """Make one block and write it."""
+    _reset_peak()
+    region = work.target.grid.numbered(number)
+    try:
+        data = work.source.read(region, work.values)
+    except DeviceLostError as error:
+        _end_worker()
+        return failure(number, error)
+    except Exception as error:  # the block is reported as failed, the others go on
+        return failure(number, error)
+    return _written(work.target, number, work.token, data)
+
+
+def outcomes(array: Any, target: Target, token: str, name: str) -> da.Array:
+    """Return the lazy outcomes (block) of an array that is not read by coordinates."""
+    grid = Grid((target.grid.size,), (1,))
+    return map_dependencies(_Writing(target, token), [array], [], grid, np.dtype(object), name)
+
+
+@dataclass(frozen=True, eq=False)
+class _Writing:
+    """Block function: element i says how block i went."""
+
+    target: Target
+    token: str
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the block."""
+        return (self.target.grid.numbered(region[0].start),)
+
+    def compute(self, region: Region, data: np.ndarray) -> Any:
+        """Write the block; nobody joins outcomes, so one is no array."""
+        _reset_peak()
+        return _written(self.target, region[0].start, self.token, data)
+
+    def working_bytes(self, region: Region) -> int:
+        """Return none: the forecast of the array counts what writing needs."""
+        return 0
+
+
+def failure(number: int, error: BaseException) -> Outcome:
+    """Return the outcome of a block that failed with an error."""
+    full = any(getattr(e, "errno", None) in _FULL for e in _chain(error))
+    cause = f"{type(error).__name__}: {error}"
+    return Outcome(number, _peak_bytes(), cause=cause, full=full)
+
+
+def _end_worker() -> None:
+    """End this process if it is a worker's with a nanny, which starts a new one.
+
+    Dask gives the block to another worker, and after a few that ended it counts as failed.
+    """
+    with contextlib.suppress(ValueError):  # no worker
+        if distributed.get_worker().nanny:
+            os._exit(1)
+
+
+def _written(target: Target, number: int, token: str, data: np.ndarray) -> Outcome:
+    try:
+        shard = target.write(target.grid.position(number), data, token)
+    except Exception as error:  # the block is reported as failed, the others go on
+        return failure(number, error)
+    return Outcome(number, _peak_bytes(), shard)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _reset_peak() -> None:
+    """Make the kernel measure the peak of this process's memory anew."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_bytes() -> int:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    most: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -1,0 +1,1 @@
+"""Neutral parts that several stages share: bases, picked planes, grey bins, resampling."""

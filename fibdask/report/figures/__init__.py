@@ -1,0 +1,1 @@
+"""Figures of the report and the pictures that they show."""

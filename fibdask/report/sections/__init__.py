@@ -1,0 +1,1 @@
+"""Sections of the report; each is None where there is nothing to say."""

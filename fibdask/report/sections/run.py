@@ -1,0 +1,80 @@
+"""Sections about the run itself: failures, times, steps and recipe."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import xarray as xr
+
+from ...conventions import recorded_steps
+from ..markup import Section, paragraph, table
+from ..words import duration, memory
+
+_COUNTS = ("blocks", "blocks_run", "blocks_skipped", "blocks_failed")
+_TIMING_HEAD = ("Stage", "Blocks", "Run", "Skipped", "Failed", "Time")
+
+
+def timing_section(summary: Mapping[str, Any]) -> Section | None:
+    """List blocks, times and memory of every stage."""
+    stages = summary.get("stages", [])
+    if not stages:
+        return None
+    rows = [
+        (
+            str(stage["name"]),
+            *(f"{stage[key]:,}" for key in _COUNTS),
+            duration(stage["seconds"]),
+            memory(stage["forecast_bytes"]),
+            memory(stage["peak_bytes"]),
+        )
+        for stage in stages
+    ]
+    totals = (f"{sum(stage[key] for stage in stages):,}" for key in _COUNTS)
+    rows.append(("all", *totals, duration(sum(stage["seconds"] for stage in stages)), "", ""))
+    head = (*_TIMING_HEAD, "Memory, forecast", "Memory, measured")
+    body = table(head, rows, numbers=range(1, len(head)), style="total")
+    note = "Memory is that of one process: forecast before the run, and the measured peak."
+    return Section("timings", "Time and memory", body + paragraph(note))
+
+
+def failures_section(summary: Mapping[str, Any]) -> Section | None:
+    """Name the blocks that failed, and why."""
+    rows = [
+        (str(stage["name"]), str(failure["block"]), str(failure["cause"]))
+        for stage in summary.get("stages", [])
+        for failure in stage.get("failures", [])
+    ]
+    if not rows:
+        return None
+    body = table(("Stage", "Block", "Cause"), rows)
+    return Section("failures", "Failed blocks", body, alarm=True)
+
+
+def provenance_section(
+    stages: Mapping[str, xr.Dataset], summary: Mapping[str, Any]
+) -> Section | None:
+    """List the steps that made the result, with their parameters."""
+    records = recorded_steps(list(stages.values())[-1]) if stages else []
+    rows = [
+        (
+            str(record["step"]),
+            "\n".join(f"{k} = {_plain(v)}" for k, v in record["parameters"].items()),
+            str(record["version"]),
+        )
+        for record in records
+    ]
+    body = table(("Step", "Parameters", "Version"), rows) if rows else ""
+    assumptions = [f"<li>{escape(str(text))}</li>" for text in summary.get("assumptions", [])]
+    if assumptions:
+        body += f"<h3>Assumed, not measured</h3>\n<ul>{''.join(assumptions)}</ul>"
+    return Section("provenance", "Provenance", body) if body else None
+
+
+def _plain(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def recipe_section(summary: Mapping[str, Any]) -> Section | None:
+    """Show the resolved recipe."""
+    text = str(summary.get("recipe", "")).strip()
+    return Section("recipe", "Recipe", f"<pre>{escape(text)}</pre>") if text else None

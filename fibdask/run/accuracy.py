@@ -1,0 +1,56 @@
+"""Results compared with the truth, where it is known."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from ..conventions import AXES, covered_region, recorded_steps
+from ..statistics import segmentation_errors
+from ..statistics.summary import size_statistics
+
+_SAME_PLACE = 1e-6  # nm
+
+
+def accuracy(
+    stacks: Sequence[xr.Dataset], structure: xr.Dataset | None = None
+) -> dict[str, xr.DataArray]:
+    """Compare with the truth what is known of it.
+
+    The first segmentation that has a truth, on the slices themselves; of a simulated structure
+    also the sizes (`true_…`), and the last volume where it lies on the same voxels (`volume_…`).
+    """
+    found: dict[str, xr.DataArray] = {}
+    for stack in stacks:
+        if "phase" in stack and "true_phase" in stack:
+            part = stack.isel(covered_region(stack))
+            found = _named("", segmentation_errors(part["phase"], part["true_phase"]))
+            break
+    if structure is None:
+        return found
+    truth = structure["phase"]
+    found |= _named("true_", size_statistics(truth))
+    whole = _same_voxels(truth, stacks[-1])
+    if whole is not None:
+        found |= _named("volume_", segmentation_errors(stacks[-1]["phase"], whole))
+    return found
+
+
+def _named(prefix: str, results: xr.Dataset) -> dict[str, xr.DataArray]:
+    return {f"{prefix}{name}": results[name] for name in results.data_vars}
+
+
+def _same_voxels(truth: xr.DataArray, stack: xr.Dataset) -> xr.DataArray | None:
+    """Return the part of a truth on whose voxels a stack lies; None if it does not.
+
+    Slices that were brought into line lie elsewhere: their drift as a whole is not known.
+    """
+    if any(record["step"] == "apply_shifts" for record in recorded_steps(stack)):
+        return None
+    first = int(np.argmin(np.abs(truth["z"].values - stack["z"].values[0])))
+    part = truth.isel(z=slice(first, first + stack.sizes["z"]))
+    for axis in AXES:
+        there, here = part[axis].values, stack[axis].values
+        if there.shape != here.shape or not np.allclose(there, here, rtol=0, atol=_SAME_PLACE):
+            return None
+    return part

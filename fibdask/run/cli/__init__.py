@@ -1,0 +1,49 @@
+"""The command `fibdask`: thin faces of library functions; no tracebacks for user errors."""
+
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from ...conventions import VERSION, BlocksFailedError, FibdaskError, FibdaskWarning, RecipeError
+from ..shown import lines, one_line
+from . import recipes, runs, stacks
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="fibdask")
+def cli() -> None:
+    """Make trustworthy 3D microstructures of FIB-SEM stacks that are larger than memory."""
+
+
+for _command in (*runs.COMMANDS, *recipes.COMMANDS, *stacks.COMMANDS):
+    cli.add_command(_command)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """Print a warning; where in the code it arose is told of other packages' only."""
+    own = issubclass(category, FibdaskWarning)
+    where = "" if own else f" ({place[0]}:{place[1]})"
+    click.echo(f"warning: {one_line(message)}{where}", err=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or recipe."""
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            cli(arguments, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; run again to go on", err=True)
+        sys.exit(1)
+    except FibdaskError as error:
+        text = lines(error) if isinstance(error, BlocksFailedError) else one_line(error)
+        click.echo(f"error: {text}", err=True)
+        sys.exit(2 if isinstance(error, RecipeError) else 1)
+    except (OSError, MemoryError) as error:  # a full disk, a folder that may not be written
+        click.echo(f"error: {one_line(error) or 'this machine has not enough memory'}", err=True)
+        sys.exit(1)

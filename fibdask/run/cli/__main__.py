@@ -1,0 +1,5 @@
+"""`python -m fibdask.run.cli`."""
+
+from . import main
+
+main()

@@ -1,0 +1,62 @@
+"""What the commands have in common: options, what they print, and their workers."""
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import click
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """Print a line, unless asked to be quiet."""
+    if not quiet:
+        click.echo(text)
+
+
+def show(value: dict[str, Any], text: str, *, as_json: bool, quiet: bool) -> None:
+    """Print a record as JSON, or as text."""
+    if as_json:
+        click.echo(json.dumps(value))
+    else:
+        say(text, quiet=quiet)
+
+
+def options(*names: str) -> Callable[[Any], Any]:
+    """Add options that several commands share."""
+    known = {
+        "quiet": click.option("--quiet", is_flag=True, help="Print nothing but errors."),
+        "json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        "input": click.option(
+            "--input", "input_path", type=click.Path(), help="Input instead of the recipe's."
+        ),
+        "out": click.option(
+            "--out", type=click.Path(), help="Output folder instead of the recipe's."
+        ),
+        "scheduler": click.option("--scheduler", help="Address of a running Dask scheduler."),
+        "cluster": click.option(
+            "--cluster", type=click.Choice(["local"]), help="Kind of cluster to start."
+        ),
+        "fresh": click.option(
+            "--fresh", is_flag=True, help="Make everything anew; what lies there is removed."
+        ),
+    }
+
+    def decorate(command: Any) -> Any:
+        for name in reversed(names):
+            command = known[name](command)
+        return command
+
+    return decorate
+
+
+def client_of(workers: Any, scheduler: str | None) -> AbstractContextManager[Any]:
+    """Return a client of a scheduler that runs, or of workers started for a table [cluster]."""
+    from ..cluster import connect, local_cluster
+
+    address = scheduler or workers["scheduler"]
+    if address:
+        return connect(address)  # type: ignore[no-any-return]
+    return local_cluster(  # type: ignore[no-any-return]
+        workers=workers["workers"], threads=workers["threads"], memory=workers["memory"]
+    )

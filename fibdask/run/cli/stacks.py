@@ -1,0 +1,142 @@
+"""Commands of stacks: import, describe, measure and export them."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...conventions import RecipeError
+from .options import client_of, options, say, show
+
+
+def _pixel_size(_context: Any, _option: Any, text: str | None) -> tuple[float, float] | None:
+    """Return the size along y and x that an option gives."""
+    if text is None:
+        return None
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        msg = f"--pixel-size must be one number or 'y,x' in nm; got {text!r}"
+        raise RecipeError(msg)
+    return numbers[0], numbers[-1]
+
+
+def _crop(
+    _context: Any, _option: Any, given: tuple[tuple[str, int, int], ...]
+) -> dict[str, tuple[int, int]] | None:
+    """Return the intervals that options give, by axis."""
+    return {axis: (start, stop) for axis, start, stop in given} or None
+
+
+@click.command("import")
+@click.argument("source", nargs=-1, required=True)
+@click.argument("out", type=click.Path())
+@click.option("--voltage", "voltages", multiple=True, type=float, help="kV; one for each SOURCE.")
+@click.option("--pixel-size", callback=_pixel_size, help="nm; one number, or 'y,x'.")
+@click.option("--slice-thickness", type=float, help="nm.")
+@click.option(
+    "--z-file", "--z", "z", type=click.Path(), help="CSV with z or thickness of each slice."
+)
+@click.option("--detector", help="Detector of a file that holds several.")
+@click.option("--dataset", help="Dataset of an HDF5 file that holds several.")
+@click.option(
+    "--crop",
+    multiple=True,
+    type=(click.Choice(["y", "x"]), int, int),
+    callback=_crop,
+    metavar="AXIS START STOP",
+    help="Pixels to keep along y or x, such as 'y 0 884'.",
+)
+@options("fresh", "quiet")
+def import_(source: tuple[str, ...], out: str, fresh: bool, quiet: bool, **images: Any) -> None:
+    """Read images into a store, OUT.
+
+    SOURCE is a folder, a quoted glob or a file; one for each voltage.
+    """
+    from ..importing import import_images
+
+    path = import_images(source, Path(out), resume=not fresh, **images)
+    say(f"stack: {path}", quiet=quiet)
+
+
+@click.command()
+@click.argument("stack", type=click.Path())
+@options("json", "quiet")
+def info(stack: str, as_json: bool, quiet: bool) -> None:
+    """Say what STACK, a store or the folder of a run, holds."""
+    from ..folder.run_folder import SUMMARY
+    from ..info import describe_run, describe_stack, format_description, format_run
+
+    if (Path(stack) / SUMMARY).is_file():
+        run = describe_run(stack)
+        show(run, format_run(run), as_json=as_json, quiet=quiet)
+        return
+    description = describe_stack(stack)
+    show(description, format_description(description), as_json=as_json, quiet=quiet)
+
+
+@click.command()
+@click.argument("stack", type=click.Path())
+@click.option("--max-lag", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(),
+    help="Also write a table; what is counted for it is kept beside it if interrupted.",
+)
+@options("json", "quiet")
+def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, quiet: bool) -> None:
+    """Measure the phase of STACK.
+
+    Solid fraction, two-point correlation, lineal path, ligament diameter and isotropy errors of
+    a store, or of the last phase in a run's folder.
+    """
+    from ..exporting import counts_beside, measure_stack, write_statistics
+    from ..info import format_statistics, statistics_record
+
+    options = {"scheduler": None, "workers": None, "threads": 1, "memory": None}
+    quiet_work = quiet or as_json or not sys.stdout.isatty()
+    connect = partial(client_of, options, None)  # once the stack is known to be there
+    # Without a table nobody has said where to write, so nothing is left behind to go on from.
+    counts = counts_beside(Path(csv_path)) if csv_path else None
+    given = {"connect": connect, "counts": counts, "quiet": quiet_work}
+    results = measure_stack(stack, max_lag=max_lag, **given)
+    if csv_path:
+        write_statistics(results, Path(csv_path))
+    show(statistics_record(results), format_statistics(results), as_json=as_json, quiet=quiet)
+
+
+@click.command()
+@click.argument("stack", type=click.Path())
+@click.option("--phase", "phase_path", type=click.Path(), help="TIFF to write the phase to.")
+@click.option("--statistics", "csv_path", type=click.Path(), help="CSV to write statistics to.")
+@click.option("--max-lag", type=click.IntRange(min=1), help="Voxels; by default the run's, or 128.")
+@options("quiet")
+def export(
+    stack: str, phase_path: str | None, csv_path: str | None, max_lag: int | None, quiet: bool
+) -> None:
+    """Write the phase as TIFF, or the statistics as CSV.
+
+    STACK is a store, or a run's folder.
+    """
+    from ..exporting import counts_beside, export_phase, stored_statistics, write_statistics
+
+    if not phase_path and not csv_path:
+        msg = "export needs --phase OUT.tif or --statistics OUT.csv"
+        raise RecipeError(msg)
+    if max_lag and not csv_path:
+        msg = "--max-lag is of --statistics OUT.csv, which is not given"
+        raise RecipeError(msg)
+    counts = counts_beside(Path(csv_path)) if csv_path else None
+    if phase_path:
+        say(f"phase: {export_phase(stack, Path(phase_path))}", quiet=quiet)
+    if csv_path:
+        results = stored_statistics(stack, max_lag=max_lag, counts=counts)
+        say(f"statistics: {write_statistics(results, Path(csv_path))}", quiet=quiet)
+
+
+COMMANDS = (import_, info, statistics, export)

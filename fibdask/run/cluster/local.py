@@ -1,0 +1,135 @@
+"""Workers: the only place that starts any."""
+
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import dask
+import distributed
+import psutil
+
+from ...conventions import RecipeError
+
+_WORKER_CONFIG = {
+    # Blocks are sized beforehand, so spilling to disk would only hide a wrong forecast.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": 0.95,
+    "distributed.worker.memory.terminate": 0.98,
+    "distributed.comm.timeouts.connect": "60s",
+}
+
+
+_GUARD = (
+    'a script must call local_cluster under `if __name__ == "__main__":`, or workers call it too'
+)
+
+
+def local_cluster(
+    *, workers: int | None = None, threads: int = 1, memory: str | int | None = None
+) -> distributed.Client:
+    """Start worker processes on this machine and return a client that owns them.
+
+    In a script, call it under `if __name__ == "__main__":`, since worker processes import the
+    script, and would call it themselves.
+
+    Parameters
+    ----------
+    workers
+        Number of processes; by default one for each core.
+    threads
+        Threads of each process.
+    memory
+        Limit of each process, such as "1.5 GiB" or bytes; by default an equal share of 90 % of
+        the memory that is free now.
+
+    Returns
+    -------
+    Client
+        Also a context manager; closing it ends the workers.
+
+    Raises
+    ------
+    RecipeError
+        If the workers cannot be started, as in a script without that line.
+    """
+    _end_if_worker()
+    workers = workers or os.cpu_count() or 1
+    limit = _worker_memory(workers, memory)
+    environment = {"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": threads}
+    with dask.config.set(_WORKER_CONFIG | environment):
+        try:
+            return distributed.Client(
+                n_workers=workers,
+                threads_per_worker=threads,
+                memory_limit=limit,
+                processes=True,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+            )
+        except RuntimeError as error:
+            msg = f"{workers} workers of {limit} bytes ended while they started; {_GUARD}"
+            raise RecipeError(msg) from error
+
+
+def _end_if_worker() -> None:
+    """End a process that is to become a worker but starts workers while it imports the script.
+
+    It must neither wait for workers of its own nor go on, for its parent waits for it.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(1)
+
+
+def _worker_memory(workers: int, memory: str | int | None) -> int:
+    """Return the memory of each worker on this machine in bytes."""
+    return parse_memory(memory) or int(0.9 * psutil.virtual_memory().available / workers)
+
+
+def planned_worker(options: Mapping[str, Any]) -> tuple[int, int | None]:
+    """Return threads and memory in bytes of a worker that the table [cluster] of a recipe asks for.
+
+    The memory is None where the workers are those of a running scheduler, which knows it.
+    """
+    if options["scheduler"]:
+        return options["threads"], None
+    workers = options["workers"] or os.cpu_count() or 1
+    return options["threads"], _worker_memory(workers, options["memory"])
+
+
+def parse_memory(text: str | int | None) -> int | None:
+    """Turn "1.5 GiB" into bytes.
+
+    Raises
+    ------
+    RecipeError
+        If it is not an amount of memory.
+    """
+    if text is None or text == "auto":
+        return None
+    try:
+        count = int(dask.utils.parse_bytes(text))
+    except ValueError:
+        count = 0
+    if count <= 0:
+        msg = f"memory must be an amount such as '1.5 GiB' or 'auto'; got {text!r}"
+        raise RecipeError(msg)
+    return count
+
+
+def connect(address: str) -> distributed.Client:
+    """Connect to a running scheduler.
+
+    Raises
+    ------
+    RecipeError
+        If none answers.
+    """
+    try:
+        return distributed.Client(address, timeout="20s")
+    except (OSError, ValueError) as error:
+        msg = f"no Dask scheduler answers at {address!r}: {error}"
+        raise RecipeError(msg) from None

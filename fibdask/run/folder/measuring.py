@@ -1,0 +1,127 @@
+"""Statistics of a stored phase, made on workers: forecast first, then counted block by block."""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import xarray as xr
+
+from ...blocks import (
+    Execution,
+    StageReport,
+    check_budget,
+    current_client,
+    format_bytes,
+    worker_limits,
+)
+from ...conventions import known_planes
+from ...statistics import (
+    connected_fraction,
+    percolates,
+    phase_statistics,
+    specific_surface_area,
+    statistics_warnings,
+)
+from ...statistics.connectivity import connectivity_forecast
+from ..planner import reduction_rows, reductions_of
+from ..stages import STATISTICS
+from .progress import RunMonitor
+from .results import compute_results
+
+_CONNECTIVITY = ("connected_fraction", "percolates")
+
+
+def measure_phase(
+    phase: xr.DataArray,
+    *,
+    max_lag: int,
+    connect: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
+    counts: Path | None = None,
+    quiet: bool = True,
+) -> xr.Dataset:
+    """Compute the statistics of a phase, with its surface and connectivity.
+
+    Where planes are not measured, connectivity is left out, and `warnings` says so.
+
+    Parameters
+    ----------
+    connect
+        Gives a client, or None for the current one or this process; called when all arguments
+        are known to be good.
+    counts
+        Folder in which the counts of blocks are kept until all is measured, so that a command
+        that was interrupted goes on from them. None where the user has named no place to write
+        to: then they are kept out of sight, for as long as this takes.
+    quiet
+        Show no progress.
+
+    Raises
+    ------
+    ConventionError
+        If the phase cannot be measured.
+    MemoryBudgetError
+        Before anything is read, if a block does not fit a worker.
+    """
+    lazy = _lazy_statistics(phase, max_lag)
+    rows = reduction_rows(STATISTICS, reductions_of(lazy))
+    connected = [name for name in _CONNECTIVITY if name in lazy]
+    if connected:
+        blocks, needed = connectivity_forecast(phase)
+        rows.append({"name": "connectivity", "blocks": blocks, "task_bytes": needed})
+    largest = max(rows, key=lambda row: row["task_bytes"])
+    with connect() as client, _kept(counts) as folder:
+        client = client or current_client()
+        threads, memory = worker_limits(client)
+        check_budget(largest["name"], largest["task_bytes"], threads, memory)
+        monitor = RunMonitor(_nobody, quiet=quiet)
+        monitor.say(
+            f"forecast: {sum(row['blocks'] for row in rows)} blocks, largest process "
+            f"{format_bytes(largest['task_bytes'])} ({largest['name']})"
+        )
+        execution = Execution(client, threads, memory, counts=folder, monitor=monitor)
+        found = _connectivity(lazy[connected], rows[-1], execution) if connected else {}
+        results = compute_results(lazy.drop_vars(found), execution).assign(found)
+    return results.assign_attrs(warnings=statistics_warnings(results))
+
+
+@contextlib.contextmanager
+def _kept(counts: Path | None) -> Iterator[Path]:
+    """Give a folder for counts, and remove it when all is measured."""
+    if counts is None:
+        with TemporaryDirectory(prefix="fibdask-counts-") as folder:
+            yield Path(folder)
+        return
+    yield counts
+    shutil.rmtree(counts, ignore_errors=True)
+
+
+def _lazy_statistics(phase: xr.DataArray, max_lag: int) -> xr.Dataset:
+    lazy = phase_statistics(phase, max_lag=max_lag)
+    lazy = lazy.assign(specific_surface_area=specific_surface_area(phase))
+    if known_planes(phase).all():
+        whole = connected_fraction(phase), percolates(phase)
+        return lazy.assign(dict(zip(_CONNECTIVITY, whole, strict=True)))
+    text = "connectivity is not told, because nothing is known of it across planes without data"
+    return lazy.assign_attrs(warnings=[*lazy.attrs["warnings"], f"{text}: inpaint first"])
+
+
+def _connectivity(
+    lazy: xr.Dataset, row: Mapping[str, Any], execution: Execution
+) -> dict[str, xr.DataArray]:
+    """Compute what is gathered of every block; Dask makes it, so nothing of it is resumed."""
+    report = StageReport(row["name"], row["blocks"], forecast_bytes=row["task_bytes"])
+    execution.monitor.started(report)
+    started = time.monotonic()
+    found = lazy.compute()
+    report.blocks_run, report.seconds = report.blocks, time.monotonic() - started
+    execution.monitor.finished(report)
+    return {str(name): found[name] for name in found.data_vars}
+
+
+def _nobody(report: StageReport, *, now: bool) -> None:
+    """Take figures that nobody asked for."""

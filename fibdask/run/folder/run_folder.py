@@ -1,0 +1,222 @@
+"""The folder of a run: stores of the stages, log, and the summary that status and report read."""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ...blocks import StageReport, is_locked, locked
+from ...conventions import VERSION, BlocksFailedError, StackReadError
+from .summary import parse_summary
+
+SUMMARY = "run.json"
+LOG = "fibdask.log"
+COUNTS = "counts"
+LOCK = "run.lock"
+REPORT = "report.html"
+PARTIAL, REMOVED = ".{}.partial", ".{}.removed"
+"""Names of what is written beside the thing that it replaces, and of what is being removed."""
+_WRITE_EVERY = 1.0  # seconds
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class RunFolder:
+    """Output folder of a recipe, and its summary on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.summary: dict[str, Any] = {}
+        self._earlier: dict[str, Any] = {}
+        self._written = 0.0
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Keep the folder from being used by two runs at once, and clean up after a killed one.
+
+        Raises
+        ------
+        StackReadError
+            If another run uses it, or the path is something else than the folder of a run.
+        """
+        self.check()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"output path {self.path} cannot be written: {error.strerror}"
+            raise StackReadError(msg) from error
+        with locked(self.path / LOCK):
+            for pattern in (PARTIAL, REMOVED):
+                for leftover in self.path.glob(pattern.format("*")):
+                    _remove(leftover)
+            yield
+
+    @contextlib.contextmanager
+    def blamed_if_full(self) -> Iterator[None]:
+        """Name this folder where its disk is full: the system's error names none.
+
+        Raises
+        ------
+        StackReadError, BlocksFailedError
+            In place of an error of the system, and of blocks that failed for it.
+        """
+        told = f"the disk of {self.path} is full; make room, and run again to go on"
+        try:
+            yield
+        except BlocksFailedError as error:
+            if not any(text in str(error) for text in map(os.strerror, _FULL)):
+                raise
+            msg = f"{error}\n{told}"
+            raise BlocksFailedError(msg) from error
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise StackReadError(told) from error
+
+    def check(self) -> None:
+        """Refuse a path that is something else than the folder of a run.
+
+        Raises
+        ------
+        StackReadError
+            Naming it.
+        """
+        used = self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir()))
+        known = self._file.is_file() or (self.path / LOCK).is_file()
+        if used and not known:
+            msg = (
+                f"output path {self.path} exists and is not the folder of a run; "
+                "choose another or remove it"
+            )
+            raise StackReadError(msg)
+
+    def prepare(self, title: str, recipe: str, assumptions: list[str]) -> None:
+        """Begin the summary of a run; figures of an earlier one are kept where nothing runs."""
+        if self._file.is_file():
+            self._earlier = {stage["name"]: stage for stage in self.read()["stages"]}
+        self.summary = {
+            "title": title,
+            "version": VERSION,
+            "created": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            "recipe": recipe,
+            "assumptions": assumptions,
+            "state": "running",
+            "stages": [],
+            "stores": {},
+            "error": None,
+        }
+        self._write()
+        _replace(self.path / "recipe.toml", recipe)
+
+    @property
+    def _file(self) -> Path:
+        return self.path / SUMMARY
+
+    def store(self, stage: str) -> Path:
+        """Return the store of a stage."""
+        return self.path / f"{stage}.zarr"
+
+    def read(self) -> dict[str, Any]:
+        """Read the summary of the last run; one that was killed is `interrupted`.
+
+        Raises
+        ------
+        StackReadError
+            If there is none.
+        """
+        try:
+            summary = parse_summary(self._file.read_text(encoding="utf-8"))
+        except OSError as error:
+            msg = f"{self.path} is not the folder of a run: {SUMMARY}: {error.strerror}"
+            raise StackReadError(msg) from None
+        except ValueError as error:
+            msg = f"{self._file} is damaged: {error}; run the recipe anew with --fresh"
+            raise StackReadError(msg) from None
+        if summary.get("state") == "running" and not is_locked(self.path / LOCK):
+            summary["state"] = "interrupted"
+        if summary["stores"] is None:
+            summary["stores"] = self._stores_of(summary)
+        return summary
+
+    def _stores_of(self, summary: Mapping[str, Any]) -> dict[str, str]:
+        """Return the stores of a run that did not note them: one for each stage that it made."""
+        state = "done" if summary["state"] == "done" else "unfinished"
+        names = [stage["name"] for stage in summary["stages"]]
+        return {name: state for name in names if self.store(name).is_dir()}
+
+    def update(self, stage: Mapping[str, Any], *, now: bool) -> None:
+        """Put a stage's figures into the summary; on disk at once, or within a second."""
+        stages = [s for s in self.summary["stages"] if s["name"] != stage["name"]]
+        self.summary["stages"] = [*stages, dict(stage)]
+        if now or time.monotonic() - self._written > _WRITE_EVERY:
+            self._write()
+
+    def begin_store(self, name: str) -> Path:
+        """Note that a store is being made, and return its path; not done, it is not read."""
+        self.summary["stores"][name] = "unfinished"
+        self._write()
+        return self.store(name)
+
+    def end_store(self, name: str) -> None:
+        """Note that a store is done."""
+        self.summary["stores"][name] = "done"
+        self._write()
+
+    def finish(self, state: str, error: str | None = None) -> None:
+        """Write the last summary of a run, with what ended it."""
+        self.summary |= {"state": state, "error": error}
+        self._write()
+
+    def discard(self, path: Path) -> None:
+        """Remove something of an earlier run: at once for readers, though it takes its time."""
+        removed = path.with_name(REMOVED.format(path.name))
+        path.rename(removed)
+        _remove(removed)
+
+    def _write(self) -> None:
+        _replace(self._file, json.dumps(self.summary, indent=1))
+        self._written = time.monotonic()
+
+    def merge(self, name: str, reports: list[StageReport]) -> dict[str, Any]:
+        """Add up the arrays of a stage; a stage of which nothing ran keeps its measured peak."""
+        failures = [asdict(failure) for report in reports for failure in report.failures]
+        stage: dict[str, Any] = {
+            "name": name,
+            "blocks": sum(r.blocks for r in reports),
+            "blocks_run": sum(r.blocks_run for r in reports),
+            "blocks_skipped": sum(r.blocks_skipped for r in reports),
+            "blocks_failed": len(failures),
+            "seconds": round(sum(r.seconds for r in reports), 3),
+            "forecast_bytes": max(r.forecast_bytes for r in reports),
+            "peak_bytes": max(r.peak_bytes for r in reports),
+            "failures": failures,
+        }
+        earlier = self._earlier.get(name)
+        if earlier and not stage["blocks_run"] and not failures:
+            for key in ("peak_bytes", "forecast_bytes"):
+                stage[key] = max(int(stage[key]), int(earlier[key]))
+        return stage
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file beside the old one and put it in its place, so that it is always whole."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror}"
+        raise StackReadError(msg) from error
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder; of a link the link, not what it points to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -1,0 +1,288 @@
+"""Forecast a recipe: blocks, tasks, memory and disk, from metadata alone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..blocks import (
+    PROCESS_BYTES,
+    Reduction,
+    Source,
+    StoredArray,
+    array_token,
+    check_budget,
+    forecast,
+    format_bytes,
+    from_source,
+    least_memory,
+    origin,
+    reduction_forecast,
+    values_target,
+)
+from ..conventions import is_regular, volume_names
+from ..io.labels import label_names
+from ..io.pyramid import coarsen, needs_level
+from ..io.store import volume_targets
+from .cluster import planned_worker
+from .estimates import Estimate, options_of
+from .info import table
+from .recipe import Recipe, read_recipe
+from .shown import one_line
+from .stages import MEASUREMENT, SIMULATE, STATISTICS, Stage
+from .walk import Visitor, first_stack, walk
+
+
+def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
+    """Check a recipe and build every stage lazily; return the size and memory that it needs.
+
+    Raises
+    ------
+    FibdaskError
+        What a run would raise before its first block.
+    """
+    plan = plan_recipe(recipe, **paths)
+    check_plan(plan["stages"], plan["threads"], plan["worker_bytes"])
+    told = {key: plan[key] for key in ("size", "threads", "least_bytes", "worker_bytes", "fits")}
+    return {"recipe": str(recipe), "stages": len(plan["stages"]), **told}
+
+
+def format_check(found: Mapping[str, Any]) -> str:
+    """Say that a recipe is fine, and whether it fits the workers."""
+    return f"{found['recipe']} is fine: {found['size']}; {_verdict(found)}"
+
+
+def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -> dict[str, Any]:
+    """Return blocks, tasks, bytes per task and disk of every stage."""
+    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, **paths)
+    source = first_stack(recipe)
+    planner = _planned(recipe, source)
+    rows = planner.rows
+    images = planner.stacks.get(SIMULATE, source)
+    size = " × ".join(f"{n} {dim}" for dim, n in images.sizes.items())
+    threads, limit = planned_worker(recipe.tables["cluster"])
+    least = least_memory(max((row["task_bytes"] for row in rows), default=0), threads)
+    return {
+        "title": recipe.title,
+        "size": size,
+        "stages": rows,
+        "threads": threads,
+        "least_bytes": least,
+        "worker_bytes": limit,
+        "fits": None if limit is None else least <= limit,
+        "disk_bytes": sum(row["disk_bytes"] for row in rows),
+    }
+
+
+def check_plan(rows: Sequence[Mapping[str, Any]], threads: int, memory: int | None) -> None:
+    """Refuse a plan of which a stage does not fit a worker; the largest need is told.
+
+    Parameters
+    ----------
+    threads, memory
+        Of a worker; `memory` in bytes, None for no limit.
+
+    Raises
+    ------
+    MemoryBudgetError
+        With the forecast, the limit and what to change.
+    """
+    if rows:
+        largest = max(rows, key=lambda row: row["task_bytes"])
+        remedy = ", or use smaller blocks ([output] block_mib)"
+        # A chunk of a foreign file is read whole, however little of it a block takes.
+        least = largest.get("held_bytes", 0)
+        if 2 * least > largest["task_bytes"] - PROCESS_BYTES:
+            remedy = f"; smaller blocks do not help: each needs {format_bytes(least)} to be read"
+        check_budget(largest["name"], largest["task_bytes"], threads, memory, remedy)
+
+
+def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
+    """Return a row for each array that the stages of a recipe make of a stack."""
+    return _planned(recipe, stack).rows
+
+
+def _planned(recipe: Recipe, stack: xr.Dataset) -> "Planner":
+    planner = Planner(recipe)
+    walk(recipe, stack, planner)
+    return planner
+
+
+class Planner(Visitor):
+    """Walks through a recipe as if its stages were stored, and notes what that will take.
+
+    Attributes
+    ----------
+    rows
+        Of each array: its blocks, tasks, bytes per task and bytes on disk.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.rows: list[dict[str, Any]] = []
+        self._block_bytes = recipe.tables["output"]["block_mib"] * 2**20
+        self._pyramid = recipe.tables["output"]["pyramid"]
+        self._depths_are_known = True
+
+    def call(self, stage: Stage, stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
+        """Return the stack after a stage; it is the largest where depths are not known yet."""
+        # Measured slices may lie deeper than was thought, and then fill more planes.
+        if stage.foreseen and not self._depths_are_known:
+            stack = stage.foreseen(stack, table)
+        return super().call(stage, stack, table)
+
+    def estimate(
+        self, stage: Stage, estimate: Estimate, stack: xr.Dataset, table: Mapping[str, Any]
+    ) -> xr.Dataset:
+        """Return the stack as far as it is known before anything is measured."""
+        options = options_of(estimate.solve, table)
+        measured = [array.data for array in estimate.measure(stack, **options)]
+        targets = [values_target(array, Path()) for array in measured]
+        blocks = sum(target.grid.size for target in targets)
+        self.rows.append(
+            {
+                "name": f"{stage.name} {MEASUREMENT}",
+                "variable": "values",
+                "blocks": blocks,
+                "tasks": blocks,
+                "task_bytes": max(map(forecast, measured, targets)),
+                "disk_bytes": sum(array.nbytes for array in measured),
+            }
+        )
+        if estimate.moves_depths:
+            self._depths_are_known = False
+        return estimate.expected(stack, **options_of(stage.function, table))
+
+    def keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
+        """Return the stack as if the volumes were stored."""
+        stack, rows = _stored_rows(name, stack, kept, self._block_bytes)
+        self.rows += rows
+        if last and self._pyramid and is_regular(stack):
+            self.rows += _level_rows(name, stack, kept, self._block_bytes)
+        return stack
+
+    def measure(self, lazy: xr.Dataset) -> None:
+        """Note what is counted."""
+        self.rows += reduction_rows(STATISTICS, reductions_of(lazy))
+
+
+def _level_rows(
+    name: str, stack: xr.Dataset, kept: list[str], block_bytes: int
+) -> list[dict[str, Any]]:
+    """Return a row for each level of the pyramid of the last stage, and of its labels."""
+    rows: list[dict[str, Any]] = []
+    levels = [stack.drop_vars([v for v in volume_names(stack) if v not in kept])]
+    while needs_level(levels[-1]):
+        level, more = _stored_rows(f"{name} pyramid", coarsen(levels[-1]), kept, block_bytes)
+        levels.append(level)
+        rows += more
+    labels = label_names(levels[0])
+    for level in levels if labels else []:
+        rows += _stored_rows(f"{name} pyramid", level[labels], kept, block_bytes)[1]
+    return rows
+
+
+def _stored_rows(
+    name: str, stack: xr.Dataset, kept: list[str], block_bytes: int
+) -> tuple[xr.Dataset, list[dict[str, Any]]]:
+    """Return the stack as if the stage's variables were stored, and a row for each of them."""
+    rows: list[dict[str, Any]] = []
+    for volume in volume_targets(stack, Path(name), block_bytes):
+        if volume.name not in kept:
+            continue
+        target, array = volume.target, volume.array
+        stored = StoredArray(
+            str(target.path),
+            array.shape,
+            array.dtype,
+            target.grid.block,
+            target.inner,
+            array_token(array),
+        )
+        stack = stack.assign({volume.name: (target.dims, from_source(stored))})
+        source = origin(volume.array)
+        reductions = source.reductions if isinstance(source, Source) else ()
+        rows += reduction_rows(f"{name} histogram", reductions)
+        blocks = volume.target.grid.size
+        itemsize = np.dtype(volume.target.stored_dtype).itemsize
+        rows.append(
+            {
+                "name": name,
+                "variable": volume.name,
+                "blocks": blocks,
+                "tasks": blocks,
+                "task_bytes": forecast(volume.array, volume.target),
+                "held_bytes": source.held_bytes if isinstance(source, Source) else 0,
+                "disk_bytes": int(np.prod(volume.target.grid.shape)) * itemsize,
+            }
+        )
+    return stack, rows
+
+
+def reductions_of(lazy: xr.Dataset) -> list[Reduction]:
+    """Return what is counted for small lazy results, each once; first what others need."""
+    found: dict[str, Reduction] = {}
+    for variable in lazy.data_vars.values():
+        reduction = origin(variable.data)
+        if isinstance(reduction, Reduction):
+            _add_counted(reduction, found)
+    return list(found.values())
+
+
+def _add_counted(reduction: Reduction, found: dict[str, Reduction]) -> None:
+    for needed in reduction.partials.reductions:
+        _add_counted(needed, found)
+    found.setdefault(reduction.partials.token, reduction)
+
+
+def reduction_rows(name: str, reductions: Iterable[Reduction]) -> list[dict[str, Any]]:
+    """Return a row for the counts of each reduction."""
+    return [
+        {
+            "name": name,
+            "variable": "counts",
+            "blocks": reduction.partials.grid.size,
+            "tasks": reduction.partials.grid.size,
+            "task_bytes": reduction_forecast(reduction),
+            "disk_bytes": int(np.prod(reduction.partials.shape)) * 8,
+        }
+        for reduction in reductions
+    ]
+
+
+def format_plan(plan: Mapping[str, Any]) -> str:
+    """Format a plan for people."""
+    header = ("stage", "variable", "blocks", "tasks", "bytes per process", "disk at most")
+    rows = [
+        (
+            row["name"],
+            row["variable"],
+            row["blocks"],
+            row["tasks"],
+            format_bytes(row["task_bytes"]),
+            format_bytes(row["disk_bytes"]),
+        )
+        for row in plan["stages"]
+    ]
+    largest = max((row["task_bytes"] for row in plan["stages"]), default=0)
+    return "\n".join(
+        [
+            f"{one_line(plan['title'])}: {plan['size']}",
+            *table(header, rows),
+            f"largest process: {format_bytes(largest)}; {_verdict(plan)}",
+            f"disk, uncompressed: {format_bytes(plan['disk_bytes'])}",
+        ]
+    )
+
+
+def _verdict(plan: Mapping[str, Any]) -> str:
+    """Say whether a plan fits the workers that a run would have."""
+    threads, limit = plan["threads"], plan["worker_bytes"]
+    least = f"a worker of {threads} thread{'s' if threads > 1 else ''} needs "
+    least += format_bytes(plan["least_bytes"])
+    if limit is None:
+        return f"{least}; what those of the scheduler have is seen when the run begins"
+    fits = "it fits" if plan["fits"] else "it does not fit"
+    return f"{least}, each worker has {format_bytes(limit)}: {fits}"

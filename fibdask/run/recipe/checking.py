@@ -1,0 +1,128 @@
+"""What a recipe must hold: known tables, known keys, values of their kind, and paths."""
+
+import contextlib
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from unicodedata import category
+
+from pydantic import ValidationError
+
+from ...conventions import RecipeError
+from ...io.metadata import is_store
+from ...simulate import simulate_structure
+from .. import stages
+from ..shown import one_line, shown
+from ..stages import SIMULATE
+from .tables import checker_of, tables
+
+
+def check_structure(title: Any, content: Mapping[str, Any]) -> None:
+    """Refuse a title that is no text, and what is no table or not a known one."""
+    if not isinstance(title, str):
+        msg = f"title must be a text; got {shown(title)}"
+        raise RecipeError(msg)
+    for name, table in content.items():
+        if name not in tables():
+            msg = f"unknown table [{one_line(name)}]{_nearest(name, tables())}"
+            raise RecipeError(msg)
+        if not isinstance(table, Mapping):
+            msg = f"{name} must be a table; got {shown(table)}"
+            raise RecipeError(msg)
+
+
+def checked(content: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the tables of a recipe with all defaults.
+
+    Raises
+    ------
+    RecipeError
+        Naming the key, the value and the rule, with the nearest valid key.
+    """
+    found = {name: _checked_table(name, table) for name, table in content.items()}
+    _check_paths(found)
+    _check_variables(found)
+    if SIMULATE in found:
+        found[SIMULATE] = _without_unused(found, content[SIMULATE])
+    return found
+
+
+def _checked_table(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    model = checker_of(name)
+    for key in table:
+        if key not in model.model_fields:
+            msg = f"unknown key {shown(key)} in [{name}]{_nearest(key, model.model_fields)}"
+            raise RecipeError(msg)
+    try:
+        checked = model.model_validate(dict(table))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][:1])
+        if first["type"] == "missing":
+            msg = f"[{name}] needs the key {place}"
+        else:
+            msg = f"[{name}] {place} = {shown(table.get(place))}: {first['msg']}"
+        raise RecipeError(msg) from None
+    for key, value in table.items():
+        if isinstance(value, bool) and not isinstance(getattr(checked, key), bool):
+            msg = f"[{name}] {key} = {shown(value)}: it is neither true nor false"
+            raise RecipeError(msg)
+    return {field: getattr(checked, field) for field in model.model_fields}
+
+
+def _check_paths(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse paths that no file system or no recipe can hold."""
+    table = found.get("input", {})
+    paths = [table.get("path"), table.get("z"), found["output"]["path"]]
+    for path in (*paths, *(table.get("voltages") or {}).values()):
+        if isinstance(path, str) and any(char == "\0" or category(char) == "Cs" for char in path):
+            msg = f"a path must be text without zero bytes; got {shown(path)}"
+            raise RecipeError(msg)
+    output = found["output"]["path"]
+    if (store := _store_around(output)) is not None:
+        msg = (
+            f"output path {output} lies inside the store {store}, and would become a part of it; "
+            "choose a folder beside it"
+        )
+        raise RecipeError(msg)
+
+
+def _store_around(path: str) -> Path | None:
+    """Return the store that a path lies in, if any."""
+    with contextlib.suppress(OSError):  # of a name that no file system takes
+        return next((folder for folder in Path(path).absolute().parents if is_store(folder)), None)
+    return None
+
+
+def _check_variables(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse to leave out what a stage makes, which stages after it read from disk."""
+    wanted = found["output"]["variables"]
+    for stage in stages.in_order(found):
+        if wanted is not None and stage.makes and stage.makes not in wanted:
+            msg = (
+                f"[output] variables must hold {stage.makes!r}, which [{stage.name}] makes; "
+                f"got {wanted}"
+            )
+            raise RecipeError(msg)
+
+
+def _without_unused(found: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return [simulate] without keys of the structure where [input] holds one."""
+    table = dict(found[SIMULATE])
+    if "input" not in found:
+        if table["shape"] is None:
+            msg = "[simulate] needs the key shape, or an [input] that holds a structure"
+            raise RecipeError(msg)
+        return table
+    keys = set(inspect.signature(simulate_structure).parameters) - {"seed"}
+    if unused := [key for key in given if key in keys]:
+        msg = f"[simulate] {', '.join(unused)}: not used where [input] holds the structure; remove"
+        raise RecipeError(msg)
+    return {key: value for key, value in table.items() if key not in keys}
+
+
+def _nearest(key: str, valid: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, list(valid), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; valid are {', '.join(valid)}"

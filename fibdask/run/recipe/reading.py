@@ -1,0 +1,101 @@
+"""Recipes: TOML tables whose keys are the keyword arguments of the stage functions.
+
+A table is checked against the signature of its function, so a recipe knows exactly what the
+function knows, and the resolved recipe states every default.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...conventions import RecipeError
+from ..shown import one_line
+from ..stages import SIMULATE
+from .checking import check_structure, checked
+from .record import Recipe
+from .tables import tables
+
+
+def read_recipe(
+    recipe: str | Path | Mapping[str, Any],
+    *,
+    input_path: str | Path | None = None,
+    output_path: str | Path | None = None,
+) -> Recipe:
+    """Read and check a recipe.
+
+    Parameters
+    ----------
+    recipe
+        Path of a TOML file, whose relative paths are relative to it, or its content.
+    input_path, output_path
+        Replace the recipe's, relative to the working directory.
+
+    Raises
+    ------
+    RecipeError
+        Naming the key, the value and the rule, with the nearest valid key.
+    """
+    folder, stem = Path(), "fibdask"
+    if isinstance(recipe, str | Path):
+        folder, stem = Path(recipe).parent, Path(recipe).stem
+        recipe = _parse(Path(recipe))
+    title = recipe.get("title", one_line(stem))
+    content = {name: value for name, value in recipe.items() if name != "title"}
+    check_structure(title, content)
+    if input_path is not None:
+        content.setdefault("input", {})
+    if "input" not in content and SIMULATE not in content:
+        msg = "a recipe needs [input], or [simulate] to make a structure and its images"
+        raise RecipeError(msg)
+    for name in ("cluster", "output"):
+        content.setdefault(name, {})
+    content = {name: dict(content[name]) for name in tables() if name in content}
+    _resolve_paths(content, folder, input_path, output_path)
+    content["output"].setdefault("path", str(folder / f"{stem}-out"))
+    return Recipe(title, checked(content))
+
+
+def _parse(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        msg = f"recipe {path} cannot be read: {error.strerror}"
+    except RecursionError:
+        msg = f"recipe {path} is nested too deep: a recipe holds tables of keys"
+    except ValueError as error:
+        msg = f"recipe {path} is not valid TOML: {error}"
+    raise RecipeError(msg)
+
+
+def _resolve_paths(
+    content: dict[str, dict[str, Any]],
+    folder: Path,
+    input_path: str | Path | None,
+    output_path: str | Path | None,
+) -> None:
+    """Make paths absolute or relative to the working directory."""
+    table = content.get("input", {})
+    if input_path is not None:
+        table.pop("voltages", None)
+        table["path"] = str(input_path)
+    elif isinstance(table.get("path"), str):
+        table["path"] = str(folder / table["path"])
+    if isinstance(table.get("z"), str):
+        table["z"] = str(folder / table["z"])
+    if isinstance(table.get("voltages"), Mapping):
+        table["voltages"] = _resolve_voltages(table["voltages"], folder)
+    if output_path is not None:
+        content["output"]["path"] = str(output_path)
+    elif isinstance(content["output"].get("path"), str):
+        content["output"]["path"] = str(folder / content["output"]["path"])
+
+
+def _resolve_voltages(voltages: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    for key, path in voltages.items():
+        if isinstance(path, Mapping):  # TOML takes the point of a bare 2.5 for a table in a table
+            whole = f"{key}.{next(iter(path), '')}"
+            msg = f'[input.voltages] a key with a point must be quoted: "{whole}" = …'
+            raise RecipeError(msg)
+    return {key: str(folder / str(path)) for key, path in voltages.items()}

@@ -1,0 +1,98 @@
+"""The input of a recipe: a stored stack, or images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from ...conventions import RecipeError
+from ...io import open_stack, read_images
+from ...io.metadata import is_store
+
+
+def read_input(
+    *,
+    path: str | None = None,
+    voltages: dict[str, str] | None = None,
+    voltage: float | None = None,
+    pixel_size: tuple[float, float] | float | None = None,
+    slice_thickness: float | None = None,
+    z: str | list[float] | None = None,
+    detector: str | int | None = None,
+    dataset: str | None = None,
+    crop: dict[str, tuple[int, int]] | None = None,
+    assumed: list[str] | None = None,
+) -> xr.Dataset:
+    """Open a stored stack, or read images as `read_images` does.
+
+    It takes as many parameters as the table [input] has keys, which its signature defines.
+
+    Parameters
+    ----------
+    path
+        A store, or images: a folder, a file, or a pattern such as "slices/*.tif".
+    voltages
+        Where there are several: a table of accelerating voltages in kV and sources of images.
+    voltage
+        Accelerating voltage in kV of the images at `path`.
+    pixel_size
+        Of images in nm, or that along y and along x.
+    slice_thickness
+        Of images in nm.
+    z
+        Depths of images in nm, or a CSV file of depths or thicknesses.
+    detector
+        Name or number of the detector, of a file that holds several.
+    dataset
+        Of an HDF5 file that holds several.
+    crop
+        Pixels to keep, by axis: `x = [100, 900]`.
+    assumed
+        Names of the keys whose values nobody measured; the report marks them.
+    """
+    if (path is None) == (voltages is None):
+        msg = "[input] needs either path or voltages (a table of kV = source)"
+        raise RecipeError(msg)
+    options: dict[str, Any] = {
+        "voltage": voltage,
+        "pixel_size": pixel_size,
+        "slice_thickness": slice_thickness,
+        "z": z,
+        "detector": detector,
+        "dataset": dataset,
+        "crop": crop,
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in assumed or []:
+        if key not in given:
+            msg = f"[input] assumed names {key!r}, which is not set; set are {', '.join(given)}"
+            raise RecipeError(msg)
+    if path is not None and is_store(Path(path)):
+        if given:
+            msg = f"[input] {', '.join(given)}: not used for the stored stack {path}; remove"
+            raise RecipeError(msg)
+        return open_stack(path)
+    source: Any = path
+    if voltages is not None:
+        source = by_voltage([(_kilovolts(key), value) for key, value in voltages.items()])
+    return read_images(source, **given)
+
+
+def by_voltage(pairs: Sequence[tuple[float, str]]) -> dict[float, str]:
+    """Return sources by voltage in kV; a later one must not take the place of an earlier."""
+    sources: dict[float, str] = {}
+    for voltage, source in pairs:
+        if voltage in sources:
+            msg = f"each voltage has one source; {voltage:g} kV has {sources[voltage]} and {source}"
+            raise RecipeError(msg)
+        sources[voltage] = source
+    return sources
+
+
+def _kilovolts(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        msg = f"[input.voltages] keys are accelerating voltages in kV; got {text!r}"
+        raise RecipeError(msg) from None

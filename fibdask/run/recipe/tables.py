@@ -1,0 +1,120 @@
+"""The tables that a recipe may hold, and their keys: the options of the stages' functions."""
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, create_model
+
+from ...statistics import phase_statistics
+from .. import stages
+from ..cluster import parse_memory
+from .sources import read_input
+
+_Volume = Literal["intensity", "phase", "solid_probability", "true_phase"]
+_NOT_KEYS = ("chunks", "compute", "mask", "truth")  # options that no text can state
+
+
+def cluster_options(
+    *,
+    workers: PositiveInt | None = None,
+    threads: PositiveInt = 1,
+    memory: str = "auto",
+    scheduler: str | None = None,
+) -> dict[str, Any]:
+    """Workers of a local cluster, or the address of a running scheduler.
+
+    Parameters
+    ----------
+    workers
+        Number of processes; by default one for each core.
+    threads
+        Threads of each process.
+    memory
+        Limit of each process, such as "1.5 GiB"; by default an equal share of 90 % of the memory
+        that is free.
+    scheduler
+        Address of a running Dask scheduler, whose workers are used.
+    """
+    parse_memory(memory)
+    return {"workers": workers, "threads": threads, "memory": memory, "scheduler": scheduler}
+
+
+def output_options(
+    *,
+    path: str | None = None,
+    variables: Annotated[list[_Volume], Field(min_length=1)] | None = None,
+    block_mib: PositiveInt = 64,
+    pyramid: bool = True,
+    report: bool = True,
+) -> dict[str, Any]:
+    """Where results go and what of them is stored.
+
+    Parameters
+    ----------
+    path
+        Folder of the run; by default it is named after the recipe, and lies beside it.
+    variables
+        Volumes that are stored after each stage; by default the phase and its probability, and
+        the images before there is a phase.
+    block_mib
+        Most MiB of one block.
+    pyramid
+        Add coarser levels for viewers to the last stack.
+    report
+        Write `report.html`.
+    """
+    return {
+        "path": path,
+        "variables": variables,
+        "block_mib": block_mib,
+        "pyramid": pyramid,
+        "report": report,
+    }
+
+
+def tables() -> dict[str, tuple[Callable[..., Any], ...]]:
+    """Return the functions of each table, in the data's order."""
+    return {
+        "input": (read_input,),
+        **{stage.name: stage.functions for stage in stages.STAGES},
+        stages.STATISTICS: (phase_statistics,),
+        "cluster": (cluster_options,),
+        "output": (output_options,),
+    }
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a table: an option of a function, with the kind of its values and its default."""
+
+    function: Callable[..., Any]
+    kind: Any
+    default: Any
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether it has no default."""
+        return self.default is inspect.Parameter.empty
+
+
+def keys_of(name: str) -> dict[str, Key]:
+    """Return the keys of a table: what its functions take by name, and a text can state."""
+    found = {}
+    for function in tables()[name]:
+        hints = typing.get_type_hints(function, include_extras=True)
+        for key, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind is parameter.KEYWORD_ONLY and key not in _NOT_KEYS:
+                found[key] = Key(function, hints[key], parameter.default)
+    return found
+
+
+def checker_of(name: str) -> type[BaseModel]:
+    """Build the checker of a table."""
+    fields: dict[str, Any] = {
+        key: (of.kind, ... if of.is_needed else of.default) for key, of in keys_of(name).items()
+    }
+    config = ConfigDict(extra="forbid", strict=False)
+    return create_model(name, __config__=config, **fields)

@@ -1,0 +1,217 @@
+"""Run a recipe: each stage is called lazily, then its result is stored, resumed and reopened."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import distributed
+import xarray as xr
+
+from ..blocks import (
+    Execution,
+    StageReport,
+    current_client,
+    keep_values,
+    worker_limits,
+)
+from ..conventions import FibdaskError, FibdaskWarning, volume_names
+from ..io import open_stack
+from ..io.store import raise_failures, write_stack
+from ..statistics import statistics_warnings
+from .estimates import Estimate, options_of
+from .folder.ownership import check_owner, remove_earlier, replaced_input
+from .folder.progress import LOGGER, RunMonitor, log_file
+from .folder.results import compute_results, report_run, store_results
+from .folder.run_folder import COUNTS, LOG, RunFolder
+from .planner import check_plan, plan_stages
+from .recipe import Recipe, read_recipe
+from .shown import one_line
+from .stages import MEASUREMENT, STATISTICS, Stage, estimate_store
+from .walk import Visitor, first_stack, walk
+
+
+def run_recipe(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    client: distributed.Client | None = None,
+    resume: bool = True,
+    quiet: bool = True,
+) -> xr.Dataset:
+    """Run a recipe and return its resulting stack.
+
+    Parameters
+    ----------
+    recipe
+        Path of a TOML file, or its content.
+    client
+        Dask client whose workers make the blocks; by default the current one, or none: then this
+        process makes them.
+    resume
+        Keep what an earlier run finished with the same inputs, parameters and version. If not,
+        what lies in the output folder is removed first, whatever recipe it is of.
+    quiet
+        Print nothing.
+
+    Returns
+    -------
+    Dataset
+        The stack after the last stage, opened lazily. Statistics, where asked for, are its
+        companion `statistics.zarr` in the output folder.
+
+    Raises
+    ------
+    RecipeError, ConventionError, StackReadError, MemoryBudgetError
+        Before blocks are made, if something is wrong; also if results of another recipe lie in
+        the output folder.
+    BlocksFailedError
+        If blocks failed; everything finished stays, and running again makes only what is missing.
+
+    Warns
+    -----
+    FibdaskWarning
+        If results of another input are replaced.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
+    client = client or current_client()
+    return Pipeline(recipe, resume=resume, quiet=quiet).run(client)
+
+
+class Pipeline(Visitor):
+    """One run of a recipe; its input is opened at once, so that errors come before workers.
+
+    A run `until` a stage leaves what an earlier one has stored of the stages after it. Without
+    `resume`, what earlier runs have stored is removed.
+    """
+
+    def __init__(
+        self, recipe: Recipe, *, resume: bool, quiet: bool, until: str | None = None
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe if until is None else recipe.until(until)
+        self.whole = recipe
+        self.folder = RunFolder(Path(recipe.tables["output"]["path"]))
+        self.monitor = RunMonitor(self._listen, quiet=quiet)
+        self.execution = Execution(
+            resume=resume,
+            counts=self.folder.path / COUNTS,
+            block_bytes=recipe.tables["output"]["block_mib"] * 2**20,
+            monitor=self.monitor,
+        )
+        self.estimates: dict[str, xr.Dataset] = {}
+        self.statistics: xr.Dataset | None = None
+        self._stage = ""
+        self._reports: list[StageReport] = []
+        self._source = first_stack(recipe)
+        self.folder.check()
+        if resume:
+            check_owner(self.folder, recipe)
+
+    def run(self, client: distributed.Client | None) -> xr.Dataset:
+        """Run all stages, then write the report, whatever happened."""
+        threads, memory = worker_limits(client)
+        self.execution = replace(
+            self.execution, client=client, threads=threads, memory_limit=memory
+        )
+        check_plan(plan_stages(self.recipe, self._source), threads, memory)
+        with self.folder.taken(), log_file(self.folder.path / LOG):
+            self._take_over()
+            self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())
+            LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)
+            try:
+                with self.folder.blamed_if_full():
+                    stack = walk(self.recipe, self._source, self)
+            except BaseException as error:
+                LOGGER.error("%s: %s", type(error).__name__, error)
+                self._close(*_ending(error))
+                raise
+            self._close("done")
+            LOGGER.info("done")
+        return stack
+
+    def _take_over(self) -> None:
+        """Say whose results this run replaces, or remove them if all is to be made anew."""
+        if not self.execution.resume:
+            if removed := remove_earlier(self.folder, self.whole):
+                self.monitor.say(removed)
+            return
+        check_owner(self.folder, self.whole)
+        if replaced := replaced_input(self.folder, self.whole):
+            LOGGER.warning(replaced)
+            warnings.warn(replaced, FibdaskWarning, stacklevel=4)
+
+    def estimate(
+        self, stage: Stage, estimate: Estimate, stack: xr.Dataset, table: Mapping[str, Any]
+    ) -> xr.Dataset:
+        """Measure and solve for the numbers of a stage, store them, and correct the stack."""
+        self._stage, self._reports = stage.name, []
+        options = options_of(estimate.solve, table)
+        found = estimate.solve(stack, compute=self._compute, **options)
+        numbers = estimate.packed(stack, found)
+        store_results(numbers, self.folder, estimate_store(stage))
+        self.estimates[stage.name] = numbers
+        given = options_of(stage.function, table)
+        return stage.function(stack, estimate.unpacked(numbers), **given)
+
+    def _compute(self, measurement: xr.DataArray) -> xr.DataArray:
+        """Make the values of a measurement, resumably."""
+        name = f"{self._stage} {MEASUREMENT}"
+        values, report = keep_values(measurement.data, self.execution, name=name)
+        raise_failures([report])
+        return measurement.copy(data=values)
+
+    def keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
+        """Store variables of a stage and return the stack that reads them from there."""
+        path = self.folder.begin_store(name)
+        lazy = [v for v in volume_names(stack) if v not in kept]
+        pyramid = None if last and self.recipe.tables["output"]["pyramid"] else False
+        self._stage, self._reports = name, []
+        without = stack.drop_vars(lazy)
+        if "voltage" in without.dims and "intensity" in lazy:
+            without = without.drop_dims("voltage")
+        reports = write_stack(without, path, self.execution, pyramid=pyramid, name=name)
+        raise_failures(reports)
+        self.folder.end_store(name)
+        stored = open_stack(path)
+        return stored.assign({v: stack[v] for v in lazy}) if lazy else stored
+
+    def _listen(self, report: StageReport, *, now: bool) -> None:
+        if not any(report is known for known in self._reports):
+            self._reports.append(report)
+        part = _part(report)
+        same = [known for known in self._reports if _part(known) == part]
+        self.folder.update(self.folder.merge(f"{self._stage}{part}", same), now=now)
+
+    def measure(self, lazy: xr.Dataset) -> None:
+        """Compute the statistics, each reduction once, and store them."""
+        self._stage, self._reports = STATISTICS, []
+        results = compute_results(lazy, self.execution)
+        results.attrs["warnings"] = statistics_warnings(results)
+        for text in results.attrs["warnings"]:
+            LOGGER.warning(text)
+        store_results(results, self.folder, STATISTICS)
+        self.statistics = results
+
+    def _assumptions(self) -> list[str]:
+        table = self.recipe.tables.get("input", {})
+        return [f"{key} = {table.get(key)}" for key in table.get("assumed") or []]
+
+    def _close(self, state: str, error: str | None = None) -> None:
+        self.folder.finish(state, error)
+        if self.recipe.tables["output"]["report"]:
+            report_run(self.folder, self.stacks, self.estimates, self.statistics)
+
+
+def _ending(error: BaseException) -> tuple[str, str | None]:
+    """Return the state in which an error leaves a run, and its cause in a sentence."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", None
+    text = one_line(str(error).split("\n")[0])
+    return "failed", text if isinstance(error, FibdaskError) else f"{type(error).__name__}: {text}"
+
+
+def _part(report: StageReport) -> str:
+    """Return the part of its stage that an array is counted as."""
+    parts = (f" {part}" for part in ("histogram", MEASUREMENT) if part in report.name)
+    return next(parts, "")

@@ -1,0 +1,125 @@
+"""The walk through the stages of a recipe, which planning and running share."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from ..blocks import StoredArray, origin
+from ..conventions import ConventionError, covered_region, volume_names
+from ..simulate import simulate_structure
+from ..statistics import phase_statistics
+from .accuracy import accuracy
+from .estimates import Estimate
+from .recipe import Recipe, blamed_on, read_input
+from .stages import IMPORT, SIMULATE, STATISTICS, STRUCTURE, Stage, in_order
+
+
+class Visitor(ABC):
+    """What happens along the walk: a planner foresees it, a runner does it.
+
+    Attributes
+    ----------
+    stacks
+        Those reached, by stage, in order.
+    """
+
+    def __init__(self) -> None:
+        self.stacks: dict[str, xr.Dataset] = {}
+
+    def call(self, stage: Stage, stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
+        """Return the stack after a stage, lazily."""
+        if stage.estimate is None:
+            return stage.function(stack, **table)
+        return self.estimate(stage, stage.estimate, stack, table)
+
+    @abstractmethod
+    def estimate(
+        self, stage: Stage, estimate: Estimate, stack: xr.Dataset, table: Mapping[str, Any]
+    ) -> xr.Dataset:
+        """Return the stack after a stage whose numbers must be measured first."""
+
+    @abstractmethod
+    def keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
+        """Return the stack whose `kept` volumes are read from the store `name`."""
+
+    @abstractmethod
+    def measure(self, lazy: xr.Dataset) -> None:
+        """Take the statistics of the last stack, lazily."""
+
+
+def walk(recipe: Recipe, source: xr.Dataset, visitor: Visitor) -> xr.Dataset:
+    """Lead a visitor through the stages of a recipe, and return the last stack.
+
+    Parameters
+    ----------
+    source
+        As of `first_stack`.
+    """
+    first, stages = first_name(recipe), in_order(recipe.tables)
+    last = stages[-1].name if stages else first
+    stack = source
+    if not is_stored(stack):  # of what others have stored, no copy is made
+        stack = visitor.keep(first, stack, volume_names(stack), last=last == first)
+    visitor.stacks[first] = stack
+    for stage in stages:
+        with blamed_on(stage.name):
+            stack = visitor.call(stage, stack, recipe.tables[stage.name])
+        if stage.name == last or stage.keeps != "nothing":
+            kept = kept_variables(recipe, stack, stage)
+            stack = visitor.keep(stage.name, stack, kept, last=stage.name == last)
+        visitor.stacks[stage.name] = stack
+    if STATISTICS in recipe.tables:
+        visitor.measure(_statistics(recipe, list(visitor.stacks.values())))
+    return stack
+
+
+def first_name(recipe: Recipe) -> str:
+    """Return the name of what a recipe begins with: imported data, or a structure it makes."""
+    return IMPORT if "input" in recipe.tables else STRUCTURE
+
+
+def first_stack(recipe: Recipe) -> xr.Dataset:
+    """Open the input of a recipe, or make its structure, lazily."""
+    if "input" in recipe.tables:
+        return read_input(**recipe.tables["input"])
+    table = recipe.tables[SIMULATE]
+    keys = inspect.signature(simulate_structure).parameters
+    with blamed_on(SIMULATE):
+        return simulate_structure(**{key: table[key] for key in keys})
+
+
+def kept_variables(recipe: Recipe, stack: xr.Dataset, stage: Stage) -> list[str]:
+    """Return the variables that are stored after a stage; the others stay lazy."""
+    if stage.keeps == "everything":
+        return volume_names(stack)
+    wanted = recipe.tables["output"]["variables"]
+    if wanted is None:
+        results = [name for name in ("phase", "solid_probability") if name in stack]
+        return results or ["intensity"]
+    return [name for name in wanted if name in stack]
+
+
+def is_stored(stack: xr.Dataset) -> bool:
+    """Tell whether every volume of a stack is read from a store as it is."""
+    return all(isinstance(origin(stack[name].data), StoredArray) for name in volume_names(stack))
+
+
+def phase_of(stack: xr.Dataset) -> xr.DataArray:
+    """Return the phase that statistics measure: where every slice covers the images."""
+    if "phase" not in stack:
+        msg = "[statistics] needs a phase; add [segment], or give an input that holds one"
+        raise ConventionError(msg)
+    return stack.isel(covered_region(stack))["phase"]
+
+
+def _statistics(recipe: Recipe, stacks: list[xr.Dataset]) -> xr.Dataset:
+    """Return the statistics of the last stack, and its errors where the truth is known."""
+    phase = phase_of(stacks[-1])
+    with blamed_on(STATISTICS):
+        lazy: xr.Dataset = phase_statistics(phase, **recipe.tables[STATISTICS])
+    # What is simulated begins with its structure, which is no slice of the images.
+    structure = stacks.pop(0) if SIMULATE in recipe.tables else None
+    return lazy.assign(accuracy(stacks, structure))

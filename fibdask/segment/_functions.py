@@ -1,0 +1,204 @@
+"""Histograms of grey values, counted block by block, and what is fitted on them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..blocks import Region, lengths, tell
+from ..conventions import ConventionError
+from ..pieces.functions import EveryVoltage, InPlace
+from ..pieces.grey import grey_steps, outer_bins, require_finite
+from . import _kernels
+
+JOINT_BITS = 18  # of a joint grey value: 2^18 bins, 2 MiB of counts
+FINE_BITS = 18  # of the grey values of one float image
+Dtype = np.dtype[Any]
+_RARE = 0.001  # share of the counted voxels below which a phase is told of
+
+
+@dataclass(frozen=True, eq=False)
+class GreyCounts(InPlace):
+    """Count the grey values of an integer image (voltage, z, y, x), each for itself.
+
+    Attributes
+    ----------
+    size
+        Number of grey values.
+    measured
+        Which slices (z) are counted, bool.
+    """
+
+    size: int
+    measured: np.ndarray
+
+    def compute(self, region: Region, codes: np.ndarray) -> np.ndarray:
+        """Return the counts of a block."""
+        counts = np.zeros(self.size, np.int64)
+        _kernels.integer_counts(codes, self.measured[region[1]], counts)
+        return counts
+
+
+@dataclass(frozen=True, eq=False)
+class JointCounts(EveryVoltage):
+    """Count joint grey values, `bits` bits of each voltage, of codes (voltage, z, y, x).
+
+    `measured` as in `GreyCounts`.
+    """
+
+    bits: int
+    shift: int
+    measured: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Number of joint bins."""
+        return 1 << (self.bits * self.voltages)
+
+    def compute(self, region: Region, codes: np.ndarray) -> np.ndarray:
+        """Return the counts of a block."""
+        counts = np.zeros(self.size, np.int64)
+        measured = self.measured[region[0]]
+        _kernels.joint_counts(codes, measured, self.bits, self.shift, counts)
+        return counts
+
+
+@dataclass(frozen=True)
+class GreyRange:
+    """Finish counts (voltage, grey) with the range (voltage, 2) of all but 0.05 % at either end."""
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Return the lowest and highest grey value of the range."""
+        low, high = outer_bins(counts).T
+        return np.stack([low, np.maximum(high, low + 1)], axis=1)
+
+
+@dataclass(frozen=True)
+class OtsuThreshold:
+    """Finish grey-value counts with the threshold of Otsu (1)."""
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Return the threshold."""
+        (counts,) = counts
+        grey = _occupied(counts, 2, "otsu")
+        threshold = grey[_kernels.otsu_split(grey.astype(np.float64), counts[grey])]
+        _tell_of_rare(counts[threshold + 1 :].sum(), counts.sum(), "otsu")
+        return np.asarray(threshold)
+
+
+@dataclass(frozen=True)
+class ClusterThreshold:
+    """Finish grey-value counts with the threshold below the brightest k-means cluster (1)."""
+
+    classes: int
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Return the middle between the two brightest centres."""
+        (counts,) = counts
+        grey = _occupied(counts, self.classes, f"kmeans with {self.classes} classes")
+        points = grey[:, np.newaxis].astype(np.float64)
+        centres = _kernels.cluster_centres(points, counts[grey], self.classes)
+        threshold = np.asarray(centres[-2] + centres[-1]) / 2
+        _tell_of_rare(counts[int(threshold[0]) + 1 :].sum(), counts.sum(), "kmeans")
+        return threshold
+
+
+@dataclass(frozen=True)
+class ClusterCentres:
+    """Finish joint counts with k-means centres (class, voltage), the brightest last."""
+
+    classes: int
+    voltages: int
+    bits: int
+    shift: int
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Return the centres as grey values of the codes that were counted."""
+        joint = _occupied(counts, self.classes, f"kmeans with {self.classes} classes")
+        shifts = self.bits * np.arange(self.voltages)[::-1]
+        steps = (joint[:, np.newaxis] >> shifts) & ((1 << self.bits) - 1)
+        middle = (2**self.shift - 1) / 2
+        points = (steps << self.shift) + middle
+        centres = _kernels.cluster_centres(points, counts[joint], self.classes)
+        solid = np.empty((1, 1, len(points)), np.uint8)
+        _kernels.nearest_is_last(points.T[:, np.newaxis, np.newaxis], centres, solid)
+        _tell_of_rare(counts[joint] @ solid[0, 0].astype(np.int64), counts.sum(), "kmeans")
+        return np.asarray(centres)
+
+
+@dataclass(frozen=True, eq=False)
+class AboveThreshold(InPlace):
+    """Phase of one voltage: solid where it is brighter than a threshold, given or fitted.
+
+    A threshold fitted to a float image is one of the steps of a range that follows it. `measured`
+    are the slices (z) of the stack that must be finite.
+    """
+
+    measured: np.ndarray
+    voltage: int
+    threshold: float | None = None
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the block, of one voltage."""
+        return ((slice(self.voltage, self.voltage + 1), *region),)
+
+    def compute(self, region: Region, image: np.ndarray, *fitted: np.ndarray) -> np.ndarray:
+        """Return the uint8 phase of a block."""
+        voltage = slice(self.voltage, self.voltage + 1)
+        require_finite(image, self.measured[region[0]], (voltage, *region))
+        if self.threshold is not None:
+            return np.asarray(_kernels.above_threshold(image[0], self.threshold))
+        (threshold,), *ranges = fitted
+        if not ranges:
+            return np.asarray(_kernels.above_threshold(image[0], float(threshold)))
+        low, step = grey_steps(ranges[0], FINE_BITS, common=True)
+        phase = np.empty(lengths(region), np.uint8)
+        _kernels.above_code(image[0], low[0], 1 / step[0], np.floor(threshold), phase)
+        return phase
+
+
+@dataclass(frozen=True, eq=False)
+class NearestBrightest(EveryVoltage):
+    """Phase of several voltages: solid where the brightest centre is the nearest.
+
+    Centres are those of grey values, or of steps of ranges that follow them: 2^bits for each
+    number of `bits`, the first being steps of steps of the second. `measured` as above.
+    """
+
+    measured: np.ndarray
+    bits: tuple[int, ...] = ()
+
+    def compute(
+        self, region: Region, image: np.ndarray, centres: np.ndarray, *ranges: np.ndarray
+    ) -> np.ndarray:
+        """Return the uint8 phase of a block."""
+        require_finite(image, self.measured[region[0]], self.needs(region)[0])
+        for fitted, bits in zip(ranges, self.bits, strict=True):
+            low, step = grey_steps(fitted, bits, common=True)
+            centres = low + (centres + 0.5) * step
+        phase = np.empty(lengths(region), np.uint8)
+        _kernels.nearest_is_last(image, centres, phase)
+        return phase
+
+
+def _occupied(counts: np.ndarray, needed: int, what: str) -> np.ndarray:
+    """Return the bins that are not empty, at least as many as needed."""
+    bins = np.flatnonzero(counts)
+    if len(bins) < needed:
+        msg = (
+            f"{what} needs at least {needed} different grey values; what is counted holds "
+            f"{len(bins)} of the {len(counts):,} that are told apart"
+        )
+        raise ConventionError(msg)
+    return bins
+
+
+def _tell_of_rare(solid: int, total: int, method: str) -> None:
+    """Warn of a threshold that lies between nearly everything and a few outliers."""
+    for name, count in (("solid", solid), ("pore", total - solid)):
+        if count < _RARE * total:
+            tell(
+                f"{method} leaves {count:,} of {total:,} counted voxels to the {name} phase "
+                f"({100 * count / total:.2g} %): the threshold separates outliers, or what is no "
+                "image, from all the rest; choose a region_of_interest, or give the threshold"
+            )

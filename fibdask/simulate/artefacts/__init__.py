@@ -1,0 +1,1 @@
+"""What images suffer: shifts, curtains, drifts of brightness, noise, blur."""

@@ -1,0 +1,79 @@
+"""Drifts of brightness, whose truth is kept beside the images."""
+
+import numpy as np
+import xarray as xr
+
+from ...conventions import DIMENSIONS, require
+from ..arguments import check_not_negative, check_seed
+from ._functions import DriftingBrightness
+from .distortion import deviates, distorted
+
+_DRIFTS = ("gain", "offset", "gradient_y", "gradient_x")
+
+
+def add_brightness_drift(
+    stack: xr.Dataset,
+    *,
+    gain_std: float = 0.05,
+    offset_std: float = 0.02,
+    gradient_std: float = 0.0,
+    persistence: float = 0.0,
+    seed: int,
+) -> xr.Dataset:
+    """Change brightness and contrast of `intensity` from image to image, lazily.
+
+    Parameters
+    ----------
+    stack
+        Stack with `intensity` (voltage, z, y, x).
+    gain_std
+        Standard deviation of the logarithm of the gain.
+    offset_std
+        Of the offset relative to white.
+    gradient_std
+        Of the rise of brightness across the image, along y and along x, relative to white.
+    persistence
+        Standard deviation in slices of the Gaussian that independent values are smoothed by
+        along z: 0 for a new value at every slice.
+    seed
+        Of the values, which are independent at each voltage.
+
+    Returns
+    -------
+    xarray.Dataset
+        The stack with drifting `intensity` of the same type, integers clipped, and the truth in
+        the coordinates `true_gain`, `true_offset`, `true_gradient_y` and `true_gradient_x`
+        (voltage, z), float64, all but the gain relative to white.
+
+    Raises
+    ------
+    ConventionError
+        If the stack has no intensity or drifts already, or an argument is out of range.
+
+    Notes
+    -----
+    I' = gain · I + white · (offset + gradient_y · t_y + gradient_x · t_x), where t is the
+    distance from the middle of the image relative to its length, from −½ to ½.
+    """
+    stack = require(stack, "intensity")
+    check_not_negative("persistence", persistence, "slices")
+    stds = (gain_std, offset_std, gradient_std, gradient_std)
+    key = check_seed(seed)
+    truths = {}
+    for number, (name, std) in enumerate(zip(_DRIFTS, stds, strict=True)):
+        check_not_negative(f"{name.split('_')[0]}_std", std, "")
+        values = std * deviates(stack, (key, number), persistence)
+        attrs = {"long_name": f"true {name.replace('_', ' along ')} of brightness"}
+        truths[f"true_{name}"] = (DIMENSIONS[:2], values, attrs)
+    _, logarithm, attrs = truths["true_gain"]
+    truths["true_gain"] = (DIMENSIONS[:2], np.exp(logarithm), attrs)
+    drifts = np.stack([values for _, values, _ in truths.values()])
+    function = DriftingBrightness(drifts, stack["intensity"].shape[2:])
+    parameters = {
+        "gain_std": gain_std,
+        "offset_std": offset_std,
+        "gradient_std": gradient_std,
+        "persistence": persistence,
+        "seed": seed,
+    }
+    return distorted(stack, function, truths, "add_brightness_drift", parameters)

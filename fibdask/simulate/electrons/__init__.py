@@ -1,0 +1,1 @@
+"""Electrons in matter: materials, elastic scattering, transport, back-scattering."""

@@ -1,0 +1,1 @@
+"""Kernels of electrons: transport, distances to other materials, elastic scattering."""

@@ -1,0 +1,60 @@
+"""What all generated structures share: arguments, coordinates, provenance."""
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ... import blocks
+from ...conventions import AXES, NO_INPUT, ConventionError, attributes, record_step
+
+VoxelSize = float | Sequence[float]
+
+
+def build_structure(
+    function: blocks.BlockFunction,
+    *,
+    shape: tuple[int, int, int],
+    voxel_size: tuple[float, float, float],
+    chunks: Any,
+    step: str,
+    parameters: Mapping[str, Any],
+) -> xr.DataArray:
+    """Return the lazy phase (z, y, x) that a block function makes from coordinates alone."""
+    block = blocks.volume_chunks(shape, 1, chunks)
+    data = blocks.map_blocks(function, shape=shape, dtype=np.uint8, block=block)
+    coords = {
+        axis: (axis, np.arange(n) * h, attributes(axis) | {"spacing": h})
+        for axis, n, h in zip(AXES, shape, voxel_size, strict=True)
+    }
+    recorded = record_step(xr.Dataset(), step, {"voxel_size": voxel_size, **parameters}, NO_INPUT)
+    attrs = attributes("phase") | recorded.attrs
+    return xr.DataArray(data, coords=coords, dims=AXES, name="phase", attrs=attrs)
+
+
+def split_history(phase: xr.DataArray) -> tuple[xr.DataArray, dict[str, Any]]:
+    """Return a phase without its provenance, and the provenance as attributes of a stack."""
+    history = {key: phase.attrs[key] for key in ("provenance",) if key in phase.attrs}
+    attrs = {key: value for key, value in phase.attrs.items() if key not in history}
+    return phase.copy(deep=False).drop_attrs(deep=False).assign_attrs(attrs), history
+
+
+def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Check the shape (z, y, x) of a volume."""
+    if len(shape) != 3 or any(operator.index(n) < 1 for n in shape):
+        msg = f"shape must be three positive numbers of voxels (z, y, x); got {tuple(shape)}"
+        raise ConventionError(msg)
+    n_z, n_y, n_x = (operator.index(n) for n in shape)
+    return n_z, n_y, n_x
+
+
+def check_voxel_size(voxel_size: VoxelSize) -> tuple[float, float, float]:
+    """Return the voxel size (z, y, x) in nm; one number stands for a cube."""
+    sizes = np.asarray(voxel_size, np.float64)
+    if sizes.shape not in ((), (3,)) or not (np.isfinite(sizes) & (sizes > 0)).all():
+        msg = f"voxel_size must be one number or (z, y, x), finite and > 0 nm; got {voxel_size}"
+        raise ConventionError(msg)
+    size_z, size_y, size_x = (float(h) for h in np.broadcast_to(sizes, 3))
+    return size_z, size_y, size_x

@@ -1,0 +1,142 @@
+"""Layered films: uneven layers of several materials on a substrate."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ... import blocks
+from ...conventions import ConventionError
+from ...pieces.planes import block_of
+from ..arguments import check_not_negative, check_positive, check_seed
+from ..electrons.materials import find_material
+from ..electrons.records import LARGEST_LABEL
+from ._functions import FilmMaterial, LayerThickness
+from .building import VoxelSize, build_structure, check_shape, check_voxel_size
+
+GOLD_ON_ALUMINIUM = (("Au", 0.0, 15.0), ("Al", 0.0, 150.0))
+
+
+def layered_film(
+    shape: Sequence[int] = (16, 128, 128),
+    *,
+    voxel_size: VoxelSize = 10.0,
+    layers: Sequence[tuple[str, float, float]] = GOLD_ON_ALUMINIUM,
+    substrate: str = "Si",
+    feature_size: float = 320.0,
+    seed: int,
+    chunks: Any = "auto",
+) -> xr.Dataset:
+    """Generate layers of uneven thickness on a substrate, as labels of their materials.
+
+    Lazy: any block is computed from its coordinates alone.
+
+    Parameters
+    ----------
+    shape
+        Number of voxels (z, y, x).
+    voxel_size
+        Voxel size (z, y, x), or of a cube, in nm.
+    layers
+        Material, least and largest thickness in nm of each layer, from the surface down.
+    substrate
+        Material below them.
+    feature_size
+        Width of the coarsest thick and thin places in nm.
+    seed
+        Of the thickness maps, which are independent of one another.
+    chunks
+        Blocks of the labels: "auto" or as Dask takes them.
+
+    Returns
+    -------
+    xarray.Dataset
+        `material` (z, y, x), uint8: 0, 1, … for the layers from the surface down, then the
+        substrate; its attributes `flag_values` and `flag_meanings` name them.
+        `layer_thickness` (layer, y, x), float32, in nm.
+
+    Raises
+    ------
+    ConventionError
+        If an argument is out of range.
+
+    Notes
+    -----
+    The thickness of a layer is least + (largest − least) Φ(n / σ), with Perlin's gradient noise
+    n of three octaves, its standard deviation σ and the normal distribution Φ: all thicknesses
+    between are about equally frequent, and the expected mean is exactly (least + largest) / 2.
+
+    Depth is counted from the surface at each pixel; the surface is taken as flat. A voxel is of
+    the material at its centre, so that the layers of a column are as thick as the map says to
+    one voxel. What is deeper than the volume is cut off.
+
+    `simulate_images(film["material"], materials=…)` takes the materials by label::
+
+        attrs = film["material"].attrs
+        materials = dict(zip(attrs["flag_values"], attrs["flag_meanings"].split()))
+
+    References
+    ----------
+    .. [1] Perlin, K. (2002), Improving noise, ACM Transactions on Graphics 21.
+    """
+    sizes = check_voxel_size(voxel_size)
+    names, least, largest = _check_layers(layers)
+    find_material(substrate)
+    spacing = check_positive("feature_size", feature_size, "nm")
+    thickness = LayerThickness(least, largest, spacing, check_seed(seed), sizes[1:])
+    labels = build_structure(
+        FilmMaterial(thickness, sizes[0]),
+        shape=check_shape(shape),
+        voxel_size=sizes,
+        chunks=chunks,
+        step="layered_film",
+        parameters={
+            "layers": [list(layer) for layer in layers],
+            "substrate": substrate,
+            "feature_size": feature_size,
+            "seed": seed,
+        },
+    )
+    attrs = {
+        "long_name": "material",
+        "flag_values": list(range(len(names) + 1)),
+        "flag_meanings": " ".join([*names, substrate]),
+        "provenance": labels.attrs["provenance"],
+    }
+    material = labels.rename("material").drop_attrs(deep=False).assign_attrs(attrs)
+    film = material.to_dataset()
+    film["layer_thickness"] = _thickness_maps(thickness, material)
+    return film.assign_coords(layer=list(names)).assign_attrs(provenance=attrs["provenance"])
+
+
+def _thickness_maps(thickness: "LayerThickness", material: xr.DataArray) -> xr.Variable:
+    shape = (len(thickness.least), *material.shape[1:])
+    block = (len(thickness.least), *block_of(material.data)[1:])
+    data = blocks.map_blocks(thickness, shape=shape, dtype=np.float32, block=block)
+    attrs = {"long_name": "thickness of the layer", "units": "nm"}
+    return xr.Variable(("layer", "y", "x"), data, attrs)
+
+
+def _check_layers(
+    layers: Sequence[tuple[str, float, float]],
+) -> tuple[tuple[str, ...], tuple[float, ...], tuple[float, ...]]:
+    if not 0 < len(layers) <= LARGEST_LABEL:
+        msg = f"layers must be 1 to {LARGEST_LABEL}; got {len(layers)}"
+        raise ConventionError(msg)
+    for number, layer in enumerate(layers):
+        if len(layer) != 3:
+            msg = f"layer {number} must be (material, least, largest thickness in nm); got {layer}"
+            raise ConventionError(msg)
+        find_material(layer[0])
+    names, least, largest = zip(*layers, strict=True)
+    for number, (low, high) in enumerate(zip(least, largest, strict=True)):
+        check_not_negative(f"least thickness of layer {number}", low, "nm")
+        check_not_negative(f"largest thickness of layer {number}", high, "nm")
+        if low > high:
+            msg = (
+                f"least thickness must not exceed the largest of {high} nm; "
+                f"got {low} nm in layer {number} ({names[number]})"
+            )
+            raise ConventionError(msg)
+    return names, tuple(map(float, least)), tuple(map(float, largest))

@@ -1,0 +1,82 @@
+"""Uneven slices of a structure that is known everywhere."""
+
+import numpy as np
+import xarray as xr
+
+from ...blocks import array_token
+from ...conventions import (
+    AXES,
+    ConventionError,
+    attributes,
+    axis_spacing,
+    finish_stack,
+    record_step,
+    require_phase,
+)
+from ...pieces.planes import pick_planes
+from ..arguments import check_not_negative, check_positive, check_seed
+from .building import split_history
+
+
+def mimic_milling(
+    phase: xr.DataArray, *, mean_thickness: float, std_thickness: float, seed: int
+) -> xr.Dataset:
+    """Take slices of uneven thickness out of a ground truth, as milling does.
+
+    Lazy. The first slice is the first plane; each next one is a gamma-distributed thickness
+    deeper, rounded to whole planes, at least one.
+
+    Parameters
+    ----------
+    phase
+        Ground truth (z, y, x), uint8, evenly spaced along z in nm.
+    mean_thickness
+        Mean of the thickness in nm, at least the spacing of the planes.
+    std_thickness
+        Standard deviation of the thickness in nm. That of the thickness before rounding is
+        taken smaller by the variance h²/12 that rounding to planes h apart adds.
+    seed
+        Of the thicknesses.
+
+    Returns
+    -------
+    xarray.Dataset
+        Stack of the slices: `phase` (z, y, x) at the uneven z in nm, with `slice_thickness`. The
+        last slice takes the mean thickness.
+
+    Raises
+    ------
+    ConventionError
+        If the truth is no phase on even z, or an argument is out of range.
+    """
+    phase = require_phase(phase)
+    spacing = axis_spacing(phase, "z")
+    if not np.isfinite(spacing):
+        msg = "a truth of one plane needs the attribute spacing of z in nm; none found"
+        raise ConventionError(msg)
+    if check_positive("mean_thickness", mean_thickness, "nm") < spacing:
+        msg = f"mean_thickness must be at least one plane of {spacing:g} nm; got {mean_thickness}"
+        raise ConventionError(msg)
+    check_not_negative("std_thickness", std_thickness, "nm")
+    steps = _draw_steps(phase.sizes["z"], mean_thickness / spacing, std_thickness / spacing, seed)
+    planes = np.append(0, np.cumsum(steps))
+    planes = planes[planes < phase.sizes["z"]]
+    truth, history = split_history(phase)
+    coords = {axis: phase[axis].variable for axis in ("y", "x")}
+    coords["z"] = xr.Variable("z", phase["z"].values[planes], attributes("z"))
+    data = pick_planes(phase.data, planes)
+    stack = xr.Dataset({"phase": (AXES, data, truth.attrs)}, coords, history)
+    stack = finish_stack(stack, nominal_thickness=float(mean_thickness))
+    parameters = {"mean_thickness": mean_thickness, "std_thickness": std_thickness, "seed": seed}
+    return record_step(stack, "mimic_milling", parameters, array_token(phase.data))
+
+
+def _draw_steps(count: int, mean: float, std: float, seed: int) -> np.ndarray:
+    """Draw gamma-distributed steps, rounded to integers of at least 1."""
+    rng = np.random.default_rng(check_seed(seed))
+    variance = std**2 - 1 / 12  # rounding puts it back
+    if variance <= 0:
+        thickness = np.full(count, mean)
+    else:
+        thickness = rng.gamma(mean**2 / variance, variance / mean, count)
+    return np.maximum(np.floor(thickness + 0.5).astype(np.int64), 1)

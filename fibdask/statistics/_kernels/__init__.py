@@ -1,0 +1,1 @@
+"""Kernels of statistics: lines, surface, connectivity, local thickness."""

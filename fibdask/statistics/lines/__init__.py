@@ -1,0 +1,1 @@
+"""Statistics along lines of voxels: correlations, chords, isotropy, fractions."""

@@ -1,0 +1,41 @@
+"""Curves along axes of different voxel sizes, compared at equal distances in nm."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+_ROUNDING = 1e-6  # of a voxel: spacings that differ by rounding only share all lags
+
+
+def common_distances(spacing: Sequence[float], last_lags: Sequence[int]) -> np.ndarray:
+    """Return multiples of the coarsest voxel size, up to the largest distance of all axes.
+
+    Empty where an axis of one voxel has no spacing.
+    """
+    coarsest = max(spacing)
+    reach = np.array(spacing) * last_lags
+    if not np.isfinite([*reach, coarsest]).all():
+        return np.empty(0)
+    return coarsest * np.arange(max(int(reach.min() / coarsest + _ROUNDING), 0) + 1)
+
+
+def last_lag(reach: float, step: float) -> float:
+    """Return the last lag of steps in nm within a distance in nm; inf if that is no limit."""
+    lags = reach / step + _ROUNDING
+    return float(np.floor(lags)) if np.isfinite(lags) else np.inf
+
+
+def interpolated_curves(
+    curves: np.ndarray, spacing: Sequence[float], distance: np.ndarray
+) -> list[np.ndarray]:
+    """Interpolate curves (replicate, axis, lag) linearly: (replicate, distance) of each axis."""
+    along = []
+    for number, step in enumerate(spacing):
+        position = distance / step
+        # The lag after it is within reach, though the one after a whole lag may not be.
+        before = np.maximum(np.ceil(position - _ROUNDING).astype(int) - 1, 0)
+        after = np.minimum(before + 1, curves.shape[-1] - 1)
+        share = np.clip(position - before, 0, 1)
+        curve = curves[:, number]
+        along.append((1 - share) * curve[:, before] + share * curve[:, after])
+    return along

@@ -1,0 +1,81 @@
+"""Statistics averaged over patches of the images, as publications report them."""
+
+from operator import index
+
+import xarray as xr
+
+from ...conventions import ConventionError, require_phase
+from ..cautions import phase_warnings
+from .correlation import diameter_quantity, lineal_path_quantity, two_point_quantity
+from .counting import Phase, count_lines
+from .isotropy import isotropy_quantities
+
+
+def patch_statistics(
+    phase: xr.DataArray, *, max_lag: int, patch: int = 256, of: Phase = "solid"
+) -> xr.Dataset:
+    """Return the means of statistics over patches that do not overlap.
+
+    Use it to compare with figures that were obtained in this way. Statistics of the whole volume
+    (`phase_statistics`) use all of it, and hold segments that are longer than a patch.
+
+    Parameters
+    ----------
+    phase
+        Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm, with evenly spaced slices.
+    max_lag
+        Longest segment, in voxels between its ends.
+    patch
+        Length of a patch along y and x, in voxels. Along z it is as long as the volume. What is
+        left over at the far ends of y and x is left out.
+    of
+        "solid" or "pore".
+
+    Returns
+    -------
+    xr.Dataset
+        `two_point_correlation` and `lineal_path` (axis, lag), `ligament_diameter` (axis) in nm,
+        `isotropy_error` and `isotropy_noise` (statistic), lazy: each the mean over the patches
+        that have one, whose number is the attribute `patches`. `warnings` as of
+        `phase_statistics`.
+
+    Raises
+    ------
+    ConventionError
+        If z is irregular (reposition the slices first), or no patch fits into the images.
+    """
+    phase, size = require_phase(phase), _checked_patch(phase, patch)
+    places = [
+        {"y": slice(y, y + size), "x": slice(x, x + size)}
+        for y in range(0, phase.sizes["y"] - size + 1, size)
+        for x in range(0, phase.sizes["x"] - size + 1, size)
+    ]
+    results = [_of_patch(phase.isel(place), max_lag, of) for place in places]
+    warnings = phase_warnings(phase)
+    patches = xr.concat(results, dim="patch", coords="minimal", compat="override", join="override")
+    return patches.mean("patch", keep_attrs=True).assign_attrs(
+        patches=len(places), warnings=warnings
+    )
+
+
+def _checked_patch(phase: xr.DataArray, patch: int) -> int:
+    most = min(phase.sizes["y"], phase.sizes["x"])
+    try:
+        size = index(patch)
+    except TypeError:
+        size = 0
+    if not 0 < size <= most:
+        msg = f"patch must be a whole number of voxels from 1 to {most}; got {patch!r}"
+        raise ConventionError(msg)
+    return size
+
+
+def _of_patch(part: xr.DataArray, max_lag: int, of: Phase) -> xr.Dataset:
+    counting = count_lines(part, max_lag=max_lag, of=of)
+    quantities = [
+        two_point_quantity(counting),
+        lineal_path_quantity(counting),
+        diameter_quantity(counting),
+        *isotropy_quantities(counting),
+    ]
+    return xr.Dataset({str(q.template.name): counting.estimate(q) for q in quantities})

@@ -1,0 +1,1 @@
+"""Kernels of depth: planes, rulers, similarity of images."""

@@ -1,0 +1,38 @@
+"""Kernels of repositioning: arithmetic on slice positions, and the move of slices onto planes."""
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+
+def nearest_planes(positions: np.ndarray) -> np.ndarray:
+    """Return the plane, an int64, that is nearest to each position in planes (float64)."""
+    return np.floor(positions + 0.5).astype(np.int64)
+
+
+def free_planes(positions: np.ndarray) -> np.ndarray:
+    """Return a plane for each slice: near its position, strictly increasing, none shared.
+
+    `positions` (float64, slices) are increasing depths in planes; the plane of the first is not
+    undercut and that of the last not exceeded, and between them there are enough planes.
+
+    Strictly increasing planes p_k are non-decreasing p_k - k, so the least squares of the
+    displacement is an isotonic regression of position_k - k, within bounds. Where no two slices
+    fall on one plane, rounding it is the same as rounding the positions.
+    """
+    planes = nearest_planes(positions)
+    if (np.diff(planes) > 0).all():
+        return planes
+    count = np.arange(len(positions))
+    spread = nearest_planes(isotonic_regression(positions - count).x)
+    return np.clip(spread, planes[0], planes[-1] - count[-1]) + count
+
+
+def distinct_slices(depths_nm: np.ndarray, minimum_nm: float) -> np.ndarray:
+    """Return which slices (bool) lie at least `minimum_nm` under the last such slice before."""
+    distinct = np.ones(len(depths_nm), bool)
+    last = -np.inf
+    for k, depth in enumerate(depths_nm):
+        distinct[k] = depth - last >= minimum_nm
+        if distinct[k]:
+            last = depth
+    return distinct
