@@ -84,8 +84,10 @@ def measure_phase(
             f"{format_bytes(largest['task_bytes'])} ({largest['name']})"
         )
         execution = Execution(client, threads, memory, counts=folder, monitor=monitor)
-        found = _connectivity(lazy[connected], rows[-1], execution) if connected else {}
-        results = compute_results(lazy.drop_vars(found), execution).assign(found)
+        # What is resumed comes first: an interruption later costs nothing of it.
+        results = compute_results(lazy.drop_vars(connected), execution)
+        if connected:
+            results = results.assign(_connectivity(lazy[connected], rows[-1], execution))
     return results.assign_attrs(warnings=statistics_warnings(results))
 
 
