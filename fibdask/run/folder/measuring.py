@@ -28,6 +28,7 @@ from ...statistics import (
     statistics_warnings,
 )
 from ...statistics.connectivity import connectivity_forecast
+from ..disk import told_if_full
 from ..planner import reduction_rows, reductions_of
 from ..stages import STATISTICS
 from .progress import RunMonitor
@@ -74,7 +75,7 @@ def measure_phase(
         blocks, needed = connectivity_forecast(phase)
         rows.append({"name": "connectivity", "blocks": blocks, "task_bytes": needed})
     largest = max(rows, key=lambda row: row["task_bytes"])
-    with connect() as client, _kept(counts) as folder:
+    with connect() as client, _kept(counts) as folder, told_if_full(folder.parent):
         client = client or current_client()
         threads, memory = worker_limits(client)
         check_budget(largest["name"], largest["task_bytes"], threads, memory)
