@@ -122,6 +122,7 @@ def _connectivity(
     started = time.monotonic()
     found = lazy.compute()
     report.blocks_run, report.seconds = report.blocks, time.monotonic() - started
+    execution.monitor.advanced(report)
     execution.monitor.finished(report)
     return {str(name): found[name] for name in found.data_vars}
 
