@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: install demo test check examples scale chaos bench-%
+.PHONY: install demo test check docs examples scale chaos bench-%
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -25,6 +25,9 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: install
+	$(BIN)/python -m fibdask.run.recipe.reference > docs/recipes.md
 
 examples: install
 	$(BIN)/python -m pytest tests/test_examples.py -v
