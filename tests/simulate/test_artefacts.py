@@ -41,6 +41,7 @@ def test_add_noise__has_the_mean_and_variance_of_both_sources(electrons, std):
     assert values.var() == pytest.approx(variance, rel=5 * np.sqrt(2 / values.size))
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("mean", [0.3, 5.0, 9.99, 10.0, 37.5, 200.0])
 def test_poisson__has_the_cumulative_probabilities(mean):
     quantiles = (np.arange(20_000) + 0.5) / 20_000
@@ -53,6 +54,7 @@ def test_poisson__has_the_cumulative_probabilities(mean):
     np.testing.assert_allclose(found, poisson.cdf(k, mean), atol=4e-4)
 
 
+@pytest.mark.interpreted
 def test_add_image_noise__equals_the_naive_hash():
     signal = np.zeros((4, 5), np.float32)
     key = 0xFEDCBA9876543210
