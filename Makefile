@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: install demo test check docs examples scale chaos bench-%
+.PHONY: install demo test test-jit check docs examples scale chaos bench-%
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -20,6 +20,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Compiled loops as plain Python, where indices out of bounds are errors; they do not warn either.
+test-jit: install
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -n 2 -m interpreted -W ignore::RuntimeWarning
 
 check: install
 	$(BIN)/ruff check .

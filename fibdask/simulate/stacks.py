@@ -58,6 +58,7 @@ def simulate_structure(
     return finish_stack(phase.to_dataset(name="phase").assign_attrs(history))
 
 
+# Twenty arguments: the keys of a recipe's table, which is flat so that a user can read it.
 def simulate_stack(
     stack: xr.Dataset | None = None,
     *,

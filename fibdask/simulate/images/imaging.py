@@ -58,6 +58,7 @@ _PART_TOLERANCE = 0.01
 Images = AnalyticImages | MonteCarloImages
 
 
+# Nineteen arguments: public; the block functions below take them as records.
 def simulate_images(
     phase: xr.DataArray,
     *,
@@ -194,8 +195,7 @@ def simulate_images(
         named = label_materials(materials)
         images = MonteCarloImages(*faces, size, image, named, microscope, noise, dtype)
         block = tile_block(*images.image)
-    flags = phase.attrs.get("flag_meanings")
-    truth = "true_phase" if is_phase or flags == PHASE_ATTRS["flag_meanings"] else "true_label"
+    truth = _truth_name(phase, is_phase=is_phase)
     stack = _imaged_stack(phase, images, block, truth, _nominal_thickness(phase, slices))
     stack = stack.assign_attrs(_history(phase, slices))
     parameters = {
@@ -203,16 +203,28 @@ def simulate_images(
         "model": model,
         "electrons_per_pixel": electrons,
         "gaussian_std": gaussian_std,
-        "materials": {
-            str(key): asdict(material) if isinstance(material, Material) else material
-            for key, material in materials.items()
-        },
+        "materials": _plain_materials(materials),
         "detector": detector,
         "seed": seed,
     }
     if not analytic:
         parameters |= asdict(microscope)
-    return record_step(stack, "simulate_images", parameters)
+    token = blocks.fingerprint(blocks.array_token(phase.data))
+    return record_step(stack, "simulate_images", parameters, token)
+
+
+def _truth_name(phase: xr.DataArray, *, is_phase: bool) -> str:
+    """Return what the structure is the truth of; labels may be phases by their meanings."""
+    flags = phase.attrs.get("flag_meanings")
+    return "true_phase" if is_phase or flags == PHASE_ATTRS["flag_meanings"] else "true_label"
+
+
+def _plain_materials(materials: Materials) -> dict[str, Any]:
+    """Return materials as JSON knows them."""
+    return {
+        str(key): asdict(material) if isinstance(material, Material) else material
+        for key, material in materials.items()
+    }
 
 
 def _analytic_images(
