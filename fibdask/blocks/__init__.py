@@ -30,6 +30,7 @@ from .engine.telling import tell
 from .functions import BlockFunction, revised
 from .gathering import gather_blocks, gather_forecast
 from .mapping import block_grid, map_blocks, volume_chunks
+from .predictor import Predictor, Tiled, load_once
 from .reducing import reduce_blocks
 from .regions import (
     BLOCK_BYTES,
@@ -60,12 +61,14 @@ __all__ = [
     "Grid",
     "GroupedBlocks",
     "Monitor",
+    "Predictor",
     "Reduction",
     "Region",
     "Source",
     "StageReport",
     "StoredArray",
     "Target",
+    "Tiled",
     "Values",
     "array_token",
     "block_grid",
@@ -89,6 +92,7 @@ __all__ = [
     "keep_values",
     "least_memory",
     "lengths",
+    "load_once",
     "locked",
     "map_blocks",
     "open_stored",
