@@ -24,6 +24,7 @@ from ..conventions import (
     validate_stack,
 )
 from .analytic import AnalyticImages
+from .cuda import find_device
 from .elastic import Model
 from .electrons import (
     ATOMIC_NUMBERS,
@@ -72,6 +73,7 @@ def simulate_images(
     cutoff_ev: float = CUTOFF_EV,
     seed: int,
     dtype: str = "uint8",
+    device: str = "auto",
 ) -> xr.Dataset:
     """Simulate the images of a structure at one or several accelerating voltages.
 
@@ -124,6 +126,9 @@ def simulate_images(
         structure and the pixel, not on what else is imaged.
     dtype
         Of the images: uint8, uint16 or float32 (1 is white).
+    device
+        Where electrons fly: `gpu`, `cpu`, or `auto`, a GPU where this process has one. Images of
+        both agree within their statistics, not bit for bit; so they have other fingerprints.
 
     Returns
     -------
@@ -185,7 +190,8 @@ def simulate_images(
     else:
         size, image = _voxel_size(phase), (phase.sizes["y"], phase.sizes["x"])
         named = label_materials(materials)
-        images = MonteCarloImages(*faces, size, image, named, microscope, noise, dtype)
+        at = find_device(device)
+        images = MonteCarloImages(*faces, size, image, named, microscope, noise, dtype, at)
         block = tile_block(*images.image)
     flags = phase.attrs.get("flag_meanings")
     truth = "true_phase" if is_phase or flags == PHASE_ATTRS["flag_meanings"] else "true_label"
@@ -203,8 +209,8 @@ def simulate_images(
         "detector": detector,
         "seed": seed,
     }
-    if not analytic:
-        parameters |= asdict(microscope)
+    if isinstance(images, MonteCarloImages):
+        parameters |= asdict(microscope) | {"device": images.device}
     return record_step(stack, "simulate_images", parameters)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from .. import blocks
 from ..conventions import ConventionError
 from ._kernels_transport import draw_electrons
-from .cuda import electron_transport
+from .cuda import Device, electron_transport
 from .elastic import Model
 from .materials import Material, find_material
 from .noise import Noise, image_key, voltage_word, write_grey
@@ -142,6 +142,8 @@ class MonteCarloImages:
         of the electrons too.
     dtype
         Of the images.
+    device
+        Where electrons fly: counts differ in their last bits between processors and GPUs.
     """
 
     z: np.ndarray
@@ -153,6 +155,7 @@ class MonteCarloImages:
     microscope: Microscope
     noise: Noise
     dtype: str
+    device: Device
 
     def __post_init__(self) -> None:
         if not self.noise.electrons:
@@ -214,7 +217,7 @@ class MonteCarloImages:
         """Return the signal of a part of an image, float32 (y, x)."""
         illumination = self._illumination(v)
         below = labels[self._planes_below(plane, v) - corner[0]]
-        device = electron_transport()
+        device = electron_transport(self.device)
         structure = device.pack_structure(below, self.voxel_size, deepest=self._deepest(v))
         key = np.uint64(image_key((self.noise.seed, voltage_word(self.voltage[v]), plane, 1)))
         y, x = part

@@ -14,7 +14,7 @@ from numba import njit
 
 from fibdask.simulate import _kernels_transport, hierarchical_levelled_wave, transport
 from fibdask.simulate._kernels_transport import FLYING, draw_electrons, event, launch
-from fibdask.simulate.cuda import cuda_available, electron_transport
+from fibdask.simulate.cuda import cuda_available, electron_transport, find_device
 from fibdask.simulate.materials import MATERIALS
 from fibdask.simulate.records import LARGEST_DISTANCE, Acceptance, Place
 from fibdask.simulate.transport import Illumination
@@ -59,7 +59,7 @@ class Slices:
 
     def image(self, number: int) -> int:
         """Return the number of electrons of a slice, made by the GPU."""
-        on = electron_transport()
+        on = electron_transport(find_device("auto"))
         place, electrons = self.draw(number, MEAN)
         self.send(self.pack(number, on.pack_structure), place, electrons, on.send_electrons)
         return int(electrons.sum())
@@ -94,7 +94,7 @@ def volume() -> np.ndarray:
 
 def compare(slices: Slices) -> None:
     """Print how far the counts of the GPU are from those of the processor."""
-    on = electron_transport()
+    on = electron_transport(find_device("auto"))
     structure, packed = slices.pack(0, transport.pack_structure), slices.pack(0, on.pack_structure)
     size = int(structure.planes) * PIXELS**2
     same = np.array_equal(
@@ -116,7 +116,7 @@ def stages(slices: Slices) -> None:
     """Print the times of the stages of a slice, and rates."""
     from numba import cuda
 
-    on = electron_transport()
+    on = electron_transport(find_device("auto"))
     best = np.full(3, np.inf)
     for number in range(4):
         times = [time.perf_counter()]
