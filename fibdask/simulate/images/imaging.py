@@ -32,6 +32,7 @@ from ..electrons.attenuation import (
     check_materials,
     find_detector,
 )
+from ..electrons.cuda import find_device
 from ..electrons.elastic import Model
 from ..electrons.materials import Material
 from ..electrons.transport import CUTOFF_EV, Losses, VoxelLengths
@@ -80,6 +81,7 @@ def simulate_images(
     cutoff_ev: float = CUTOFF_EV,
     seed: int,
     dtype: str = "uint8",
+    device: str = "auto",
 ) -> xr.Dataset:
     """Simulate the images of a structure at one or several accelerating voltages.
 
@@ -132,6 +134,9 @@ def simulate_images(
         structure and the pixel, not on what else is imaged.
     dtype
         Of the images: uint8, uint16 or float32 (1 is white).
+    device
+        Where electrons fly: `gpu`, `cpu`, or `auto`, a GPU where this process has one. Images of
+        both agree within their statistics, not bit for bit; so they have other fingerprints.
 
     Returns
     -------
@@ -193,7 +198,8 @@ def simulate_images(
     else:
         size, image = _voxel_size(phase), (phase.sizes["y"], phase.sizes["x"])
         named = label_materials(materials)
-        images = MonteCarloImages(*faces, size, image, named, microscope, noise, dtype)
+        at = find_device(device)
+        images = MonteCarloImages(*faces, size, image, named, microscope, noise, dtype, at)
         block = tile_block(*images.image)
     truth = _truth_name(phase, is_phase=is_phase)
     stack = _imaged_stack(phase, images, block, truth, _nominal_thickness(phase, slices))
@@ -207,8 +213,8 @@ def simulate_images(
         "detector": detector,
         "seed": seed,
     }
-    if not analytic:
-        parameters |= asdict(microscope)
+    if isinstance(images, MonteCarloImages):
+        parameters |= asdict(microscope) | {"device": images.device}
     token = blocks.fingerprint(blocks.array_token(phase.data))
     return record_step(stack, "simulate_images", parameters, token)
 
