@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: install demo test check examples scale chaos bench-%
+.PHONY: install demo test test-jit check docs examples scale chaos bench-%
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -21,10 +21,17 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+# Compiled loops as plain Python, where indices out of bounds are errors; they do not warn either.
+test-jit: install
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -n 2 -m interpreted -W ignore::RuntimeWarning
+
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: install
+	$(BIN)/python -m fibdask.run.recipe.reference > docs/recipes.md
 
 examples: install
 	$(BIN)/python -m pytest tests/test_examples.py -v

@@ -20,6 +20,41 @@ def test_compiled__computes_what_is_written():
     assert twice(4) == twice.py_func(4) == 8
 
 
+def run_kernel(folder, offset, factor=2):
+    """Return what a kernel makes of 1 whose constant and function are those of another file."""
+    (folder / "others.py").write_text(
+        "from fibdask.compiling import compiled\n"
+        f"OFFSET = {offset}\n"
+        "@compiled()\n"
+        "def scaled(number):\n"
+        f"    return {factor} * number\n"
+    )
+    (folder / "kernel.py").write_text(
+        "from fibdask.compiling import compiled\n"
+        "from others import OFFSET, scaled\n"
+        "@compiled()\n"
+        "def moved(number):\n"
+        "    return scaled(number) + OFFSET\n"
+    )
+    code = "from kernel import moved; print(moved(1), sum(moved.stats.cache_hits.values()))"
+    paths = f"{folder}{os.pathsep}{PACKAGE.parent}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return tuple(map(int, done.stdout.split()))
+
+
+def test_compiled__is_kept_until_what_its_module_imports_changes(tmp_path):
+    assert run_kernel(tmp_path, offset=10) == (12, 0)
+    assert run_kernel(tmp_path, offset=10) == (12, 1)
+    assert run_kernel(tmp_path, offset=20) == (22, 0)
+    assert run_kernel(tmp_path, offset=20, factor=3) == (23, 0)
+
+
 @pytest.mark.slow
 def test_compiled__works_with_one_line_where_nothing_can_be_kept(tmp_path):
     copy = tmp_path / "fibdask"

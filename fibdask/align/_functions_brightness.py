@@ -116,6 +116,7 @@ class Equalised(InPlace):
                 if slice_gain == 1 and slice_offset == 0 and not shaded:
                     equal[v, k] = image[v, k]
                     continue
+                # In place, step by step: one float image is all that a slice takes.
                 true = image[v, k].astype(np.float32)
                 true -= np.float32(low + slice_offset * scale)
                 true /= np.float32(slice_gain)

@@ -47,6 +47,7 @@ class WithoutStripes:
             stripes = stripe_image(image, self.length, self.width, self.slope)
             if repaired.dtype.kind == "u":
                 top = np.iinfo(repaired.dtype).max
+                # A saturated pixel tells nothing but that it is: it stays so.
                 stripes[(image == 0) | (image == top)] = 0
                 np.clip(np.rint(image - stripes), 0, top, out=image)
             else:

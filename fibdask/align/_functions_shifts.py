@@ -69,11 +69,13 @@ class ShiftedSlices:
         for interval, first, move, have, n in zip(
             region, self.origin, pixels, window, self.image, strict=True
         ):
+            # Whole pixels are a matter of what is read; only the fraction is interpolated.
             whole = floor(-move)
             fraction = -move - whole
             places = np.arange(interval.start, interval.stop) + first
             covered.append((places - move >= -0.5) & (places - move < n - 0.5))
             reach = (TAPS[0], TAPS[-1]) if fraction else (0, 0)
+            # Beyond the border its nearest pixel is taken again, as often as the taps reach.
             taken = np.arange(places[0] + reach[0], places[-1] + reach[1] + 1) + whole
             indices.append(np.clip(taken, 0, n - 1) - have.start)
             fractions.append(fraction)

@@ -34,6 +34,7 @@ MOST_NEIGHBOURS = 8  # that nobody chose
 _IN_PLANE = ("y", "x")
 
 
+# Nine arguments: public, and each is a choice of its own that a recipe may make.
 def estimate_shifts(
     stack: xr.Dataset,
     *,

@@ -32,6 +32,7 @@ from .engine.telling import tell
 from .functions import BlockFunction, revised
 from .gathering import gather_blocks, gather_forecast
 from .mapping import block_grid, map_blocks, volume_chunks
+from .predictor import Predictor, Tiled, load_once
 from .reducing import reduce_blocks
 from .regions import (
     BLOCK_BYTES,
@@ -63,12 +64,14 @@ __all__ = [
     "GroupedBlocks",
     "Monitor",
     "Part",
+    "Predictor",
     "Reduction",
     "Region",
     "Source",
     "StageReport",
     "StoredArray",
     "Target",
+    "Tiled",
     "Values",
     "array_token",
     "block_grid",
@@ -93,6 +96,7 @@ __all__ = [
     "keep_values",
     "least_memory",
     "lengths",
+    "load_once",
     "locked",
     "map_blocks",
     "open_stored",

@@ -58,7 +58,7 @@ def row_distances(phase, reach, out):
     one = np.float32(1)
     ny, nx = phase.shape
     for y in range(ny):
-        distance = reach
+        distance = reach  # of what lies beyond the window nothing is known: as far as counts
         for x in range(nx):
             changed = x > 0 and phase[y, x] != phase[y, x - 1]
             distance = one if changed else min(distance + one, reach)
@@ -87,6 +87,7 @@ def signed_distances(rows, pixel_nm, reach_nm, start, out):
     step_y, step_x = np.float32(pixel_nm[0]), np.float32(pixel_nm[1])
     half = np.float32(0.5) * min(step_y, step_x)
     reach = np.float32(reach_nm)
+    # Squares without the sign: rows are compared by them, and the sign is put back at the end.
     square = np.empty(nx, np.float32)
     sign = np.empty(nx, np.float32)
     for y in range(ny):
@@ -125,6 +126,7 @@ def smoothed_distances(distances, start, taps, least_nm, out):
     first = max(radius - start[1], 0)  # pixels of `column` before the edge, and up to it
     last = min(columns - start[1] + radius, len(column))
     for y in range(ny):
+        # Along y first, then along x: taps of both, not their product, for each pixel.
         column[:] = 0
         for j in range(len(taps)):
             row = distances[min(max(y + start[0] + j - radius, 0), rows - 1)]
@@ -167,6 +169,7 @@ def fill_holes(phase: np.ndarray, pixels: int) -> np.ndarray:
     Pores are connected by edges; those that touch the edge of the plane are not enclosed.
     """
     pores, count = label(phase == 0)
+    # A pore at the edge of the window may go on beyond it: its size is not known.
     sizes = np.bincount(pores.ravel(), minlength=count + 1)
     small = sizes < pixels
     small[0] = False

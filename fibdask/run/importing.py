@@ -5,6 +5,7 @@ from typing import Any
 
 from ..conventions import RecipeError
 from ..io import read_images, save_stack
+from .disk import told_if_full
 from .recipe.sources import by_voltage
 
 
@@ -40,4 +41,5 @@ def import_images(
         stack = read_images(sources[0], voltage=voltage, **given)
     else:
         stack = read_images(by_voltage([*zip(voltages, sources, strict=True)]), **given)
-    return save_stack(stack, out, resume=resume)
+    with told_if_full(out.absolute().parent):
+        return save_stack(stack, out, resume=resume)

@@ -20,6 +20,7 @@ from ..conventions import FibdaskError, FibdaskWarning, volume_names
 from ..io import open_stack
 from ..io.store import raise_failures, write_stack
 from ..statistics import statistics_warnings
+from .disk import told_if_full
 from .estimates import Estimate, options_of
 from .folder.ownership import check_owner, remove_earlier, replaced_input
 from .folder.progress import LOGGER, RunMonitor, log_file
@@ -120,7 +121,7 @@ class Pipeline(Visitor):
             self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())
             LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)
             try:
-                with self.folder.blamed_if_full():
+                with told_if_full(self.folder.path):
                     stack = walk(self.recipe, self._source, self)
             except BaseException as error:
                 LOGGER.error("%s: %s", type(error).__name__, error)

@@ -43,6 +43,7 @@ def joint_counts(codes, measured, bits, shift, counts):
             continue
         for y in range(codes.shape[2]):
             for x in range(codes.shape[3]):
+                # The first voltage uppermost: bins sort as grey values do, voltage by voltage.
                 joint = 0
                 for v in range(codes.shape[0]):
                     joint = (joint << bits) | (np.int64(codes[v, z, y, x]) >> shift)
@@ -93,8 +94,9 @@ def nearest_is_last(image, centres, phase):
                     squares = 0.0
                     for v in range(voltages):
                         squares += (image[v, z, y, x] - centres[k, v]) ** 2
-                    if k < classes - 1:
-                        nearest_other = min(nearest_other, squares)
+                    # The last centre's own distance stays in `squares` when the loop has ended.
+                if k < classes - 1:
+                    nearest_other = min(nearest_other, squares)
                 phase[z, y, x] = squares < nearest_other
 
 
@@ -107,6 +109,7 @@ def otsu_split(grey: np.ndarray, counts: np.ndarray) -> int:
     ----------
     N. Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62-66.
     """
+    # The variance between two classes is n₁ n₂ (m₁ − m₂)² / n²: all splits at once, from two sums.
     below = np.cumsum(counts.astype(np.float64))
     weighted = np.cumsum(counts * grey)
     above = below[-1] - below[:-1]
@@ -146,10 +149,12 @@ def optimal_clusters(grey: np.ndarray, weights: np.ndarray, classes: int) -> np.
     starts = np.zeros((classes, bins), np.intp)
     least = np.full(bins + 1, np.inf)
     least[0] = 0
+    # One cluster more at a time; the best start of the last one is all that must be remembered.
     for k in range(classes):
         before, least = least, np.full(bins + 1, np.inf)
         span = (k, bins - 1, k, bins - 1 if k else 0)
         _add_cluster(grey, weights, before, least, starts[k], span, (0.0, 0.0, 0.0))
+    # The starts are followed back from the last bin.
     labels = np.empty(bins, np.intp)
     stop = bins
     for k in reversed(range(classes)):
@@ -181,7 +186,7 @@ def _add_cluster(grey, weights, before, least, starts, span, beyond):
     for start in range(min(last, middle), first - 1, -1):
         moments = _with_bin(moments, grey[start], weights[start])
         squares = before[start] + moments[2]
-        if squares <= least[middle + 1]:
+        if squares <= least[middle + 1]:  # of equally good starts the earliest, whatever the span
             least[middle + 1] = squares
             best = start
     starts[middle] = best
@@ -241,6 +246,7 @@ def _rearranged(points, weights, labels, classes):
             if not len(members):
                 continue
             inside, weight = points[members], weights[members, np.newaxis]
+            # Where it varies most, a cut takes most off the sum of squares.
             mean = (weight * inside).sum(axis=0) / weight.sum()
             widest = np.argmax((weight * (inside - mean) ** 2).sum(axis=0))
             halves = _projected(inside[:, widest], weights[members], 2)

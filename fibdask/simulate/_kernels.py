@@ -31,11 +31,12 @@ def mix(word):
 @compiled(nogil=True)
 def poisson_inverse(mean, uniform):
     """Return the Poisson count whose cumulative probability first exceeds a number in [0, 1)."""
-    if mean <= 0:
+    if mean <= 0:  # a signal of zero, or rounded below it, counts nothing
         return 0.0
     count = 0.0
     term = math.exp(-mean)
     total = term
+    # Terms that vanish end the sum: rounded, it may stay below a number that is nearly 1.
     while uniform >= total and term > 0:
         count += 1
         term *= mean / count
@@ -50,7 +51,7 @@ def poisson_expansion(mean, normal):
     Rounding to whole counts adds a variance of 1/12, which is taken off before. Cumulative
     probabilities are right to 3e-4 from a mean of 10.
     """
-    std = math.sqrt(mean - 1 / 12)
+    std = math.sqrt(mean - 1 / 12)  # rounding puts it back
     square = normal * normal
     skewed = std * normal + (square - 1) / 6 + normal * (1 - square) / (72 * std)
     return max(math.floor(mean + skewed + 0.5), 0.0)

@@ -58,6 +58,7 @@ def simulate_structure(
     return finish_stack(phase.to_dataset(name="phase").assign_attrs(history))
 
 
+# Twenty arguments: the keys of a recipe's table, which is flat so that a user can read it.
 def simulate_stack(
     stack: xr.Dataset | None = None,
     *,
@@ -75,6 +76,7 @@ def simulate_stack(
     detector: str = "tld",
     elastic: Model = "mott",
     beam_diameter: float = 0.0,
+    device: str = "auto",
     blur_width: float = 0.0,
     shift_std: float = 0.0,
     gain_std: float = 0.0,
@@ -94,7 +96,7 @@ def simulate_stack(
         Of the slices in nm.
     voltage
         Accelerating voltages in kV, increasing.
-    model, electrons_per_pixel, gaussian_std, detector, elastic, beam_diameter
+    model, electrons_per_pixel, gaussian_std, detector, elastic, beam_diameter, device
         As for `simulate_images`.
     materials
         Of `pore` and `solid`; by default epoxy and gold.
@@ -147,6 +149,7 @@ def simulate_stack(
         detector=detector,
         elastic=elastic,
         beam_diameter=beam_diameter,
+        device=device,
         seed=image_seed,
     )
     if blur_width:

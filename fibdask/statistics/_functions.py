@@ -245,6 +245,7 @@ class Labelling:
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block and the next plane along each axis, and the mask's part of it."""
+        # Blocks share a plane with the next: the same patches in both tell which pieces are one.
         wide = tuple(grow(s, 0, 1, n) for s, n in zip(region, self.shape, strict=True))
         return (wide,) if self.mask_axes is None else (wide, mask_region(wide, self.mask_axes))
 
@@ -253,7 +254,7 @@ class Labelling:
         place = self.needs(region)[0]
         inside = chosen_voxels(place, block, *masks, of=self.of, mask_axes=self.mask_axes)
         labels, count = connected_pieces(inside, self.connectivity)
-        own = tuple(slice(0, n) for n in lengths(region))
+        own = tuple(slice(0, n) for n in lengths(region))  # shared planes count in one block only
         sizes = piece_sizes(labels[own], count)
         patches = [
             [face_patches(labels, axis, end, self.connectivity) for end in (0, -1)]
@@ -326,7 +327,7 @@ class LargestBalls:
         painted = np.zeros(lengths(region), np.float32)
         paint_balls(squares, steps, limit, cover, tuple(s.start for s in core), painted)
         below = (squares < limit).view(np.uint8)
-        del squares, inside
+        del squares, inside  # the next map is as large
         np.sqrt(painted, out=painted)
         painted *= np.float32(2 * self.finest)
         if not below.all():

@@ -1,6 +1,7 @@
 """Slice thickness from the images themselves: similarity decays with distance."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,15 +79,13 @@ def measure_similarity(
     pixel = {axis: axis_spacing(stack, axis) for axis in ("y", "x")}
     nominal = float(np.diff(stack["z"].values).mean())
     if max_distance is None:
-        windows = {"y": region_y, "x": region_x}
-        most = min((windows[a].stop - windows[a].start) // 2 * pixel[a] for a in windows)
-        wanted = max(_PIXELS * max(pixel.values()), _SLICES * nominal)
-        max_distance = min(wanted, most)
+        max_distance = _usual_distance({"y": region_y, "x": region_x}, pixel, nominal)
     lags = (
         _lags("y", max_distance, pixel["y"], region_y),
         _lags("x", max_distance, pixel["x"], region_x),
     )
-    intensity = stack["intensity"].data[voltage_index(stack, voltage)]
+    place = voltage_index(stack, voltage)
+    intensity = stack["intensity"].data[place]
     shape = (stack.sizes["z"], 1 + NEIGHBOURS + sum(lags))
     function = Similarities((region_y, region_x), lags, shape[0])
     values = blocks.map_blocks(
@@ -98,7 +97,7 @@ def measure_similarity(
         "nominal": nominal,
         "parameters": json.dumps(
             {
-                "voltage": float(stack["voltage"].values[voltage_index(stack, voltage)]),
+                "voltage": float(stack["voltage"].values[place]),
                 "max_distance": float(max_distance),
                 "region": {
                     "y": [region_y.start, region_y.stop],
@@ -110,6 +109,14 @@ def measure_similarity(
     }
     coords = {"z": stack["z"].variable, "measured": ("z", measured_slices(stack))}
     return xr.DataArray(values, coords, ("z", "quantity"), attrs=attrs)
+
+
+def _usual_distance(
+    windows: Mapping[str, slice], pixel: Mapping[str, float], nominal: float
+) -> float:
+    """Return the largest distance in nm that is compared by default: what the windows allow."""
+    most = min((windows[a].stop - windows[a].start) // 2 * pixel[a] for a in windows)
+    return float(min(max(_PIXELS * max(pixel.values()), _SLICES * nominal), most))
 
 
 def check_slices(stack: xr.Dataset) -> None:

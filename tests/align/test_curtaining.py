@@ -147,6 +147,7 @@ def test_remove_curtaining__leaves_uniform_images_as_they_are():
     np.testing.assert_array_equal(repaired(images), images)
 
 
+@pytest.mark.interpreted
 def test_column_steps__equal_the_naive_version():
     image = np.random.default_rng(0).gamma(2, 30, (41, 35)).astype(np.float32)
     edges = np.array([0, 13, 14, 41])

@@ -347,6 +347,7 @@ def test_measure_pairs__of_a_store_is_one_task_a_block(both, tmp_path):
         np.testing.assert_array_equal(pairs[:, 5:12].values, expected[:, 5:12])
 
 
+@pytest.mark.interpreted
 def test_masked_correlation__equals_its_definition():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 14, 11)).astype(np.float32)

@@ -58,6 +58,7 @@ def test_apply_shifts__whole_shifts_copy(dy, dx):
     assert (aligned == raw[0, 0][np.ix_(y, x)]).all()
 
 
+@pytest.mark.interpreted
 def test_apply_shifts__interpolates_as_defined(stack):
     stack = stack.drop_vars("phase")
     shifts = random_shifts(stack)

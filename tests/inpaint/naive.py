@@ -1,21 +1,10 @@
-"""Slow, obvious references for thickness and inpaint."""
+"""Slow, obvious references for inpainting."""
 
-from itertools import combinations
 from math import comb
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import convolve1d, distance_transform_edt, label
-
-
-def least_displacement(positions):
-    """Least sum of squared displacements of slices on planes of their own, by trying all."""
-    first, last = np.floor(positions[[0, -1]] + 0.5)
-    planes = np.arange(first, last + 1)
-    return min(
-        np.sum((np.array(chosen) - positions) ** 2)
-        for chosen in combinations(planes, len(positions))
-    )
 
 
 def nearest_plane(plane, measured):

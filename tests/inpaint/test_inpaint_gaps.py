@@ -149,6 +149,7 @@ def test_inpaint_gaps__spline_stays_in_the_range_of_grey_values(dtype, top):
 # ── naive versions ───────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("pixel", [(4.0, 4.0), (3.0, 5.0)])
 @given(measured=st.sets(st.integers(1, 26)), seed=st.integers(0, 99))
 @settings(max_examples=8)
@@ -162,6 +163,7 @@ def test_inpaint_gaps__distance_equals_naive(pixel, measured, seed):
     assert sure.mean() > 0.999
 
 
+@pytest.mark.interpreted
 @given(measured=st.sets(st.integers(0, 27), min_size=1), seed=st.integers(0, 99))
 @settings(max_examples=10)
 def test_inpaint_gaps__spline_equals_naive(measured, seed):
@@ -178,6 +180,7 @@ def test_inpaint_gaps__nearest_equals_naive(measured, seed):
     np.testing.assert_array_equal(filled(truth, sorted(measured), "nearest"), expected)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_inpaint_gaps__spline_of_grey_values_equals_naive(dtype):
     grey = np.random.default_rng(3).integers(100, 150, (2, 28, 5, 6)).astype(dtype)

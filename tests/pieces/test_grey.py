@@ -17,6 +17,8 @@ from fibdask.pieces.grey import (
     require_finite,
 )
 
+pytestmark = pytest.mark.interpreted
+
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 

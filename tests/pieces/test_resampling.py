@@ -11,6 +11,8 @@ from fibdask.pieces._kernels.resampling import (
     weighted_pixels,
 )
 
+pytestmark = pytest.mark.interpreted
+
 METHODS = [(cubic_weights, CUBIC_TAPS), (lanczos_weights, LANCZOS_TAPS)]
 
 

@@ -19,7 +19,6 @@ from fibdask.io import open_stack, save_stack
 from fibdask.run.exporting import counts_beside, measure_stack
 from fibdask.run.folder import measuring
 from fibdask.run.folder.progress import RunMonitor
-from fibdask.run.folder.results import compute_results
 from fibdask.run.info import (
     describe_stack,
     format_description,
@@ -106,17 +105,16 @@ def test_measure_stack__that_fits_no_worker_is_refused_with_the_largest_need(tmp
         measure_stack(gaps, max_lag=2, connect=lambda: nullcontext(Client()))
 
 
+def interrupt(*given):
+    raise KeyboardInterrupt
+
+
 def test_measure_stack__goes_on_from_the_counts_that_were_kept(tmp_path, monkeypatch):
     path, counts, made = stored(tmp_path, noise((6, 40, 50))), tmp_path / "counts", []
-
-    def interrupted(*given):
-        compute_results(*given)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(measuring, "compute_results", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        measure_stack(path, max_lag=2, counts=counts)
-    monkeypatch.setattr(measuring, "compute_results", compute_results)
+    with monkeypatch.context() as patched:
+        patched.setattr(measuring, "_connectivity", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            measure_stack(path, max_lag=2, counts=counts)
     monkeypatch.setattr(RunMonitor, "finished", lambda self, report: made.append(report))
     found = measure_stack(path, max_lag=2, counts=counts)
     ran = [report.blocks_run for report in made if report.name == "statistics"]

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+import zarr
 
 from fibdask import run_recipe
 from tests.io.naive import grey_volume, write_slices
@@ -39,6 +40,18 @@ def test_run__second_time_executes_no_block(copy):
     assert all(blocks_run(copy).values())
     fibdask("run", copy / "recipe.toml", "--quiet")
     assert not any(blocks_run(copy).values())
+
+
+def test_run__a_copy_with_new_times_executes_no_block_until_voxels_are_edited(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "copy", copy_function=shutil.copy)
+    recipe = tmp_path / "copy" / "recipe.toml"
+    fibdask("run", recipe, "--quiet")
+    assert not any(blocks_run(tmp_path / "copy").values())
+    segmented = zarr.open_array(tmp_path / "copy" / "out" / "segment.zarr" / "phase", mode="r+")
+    segmented[0, 0, 0] = 1 - segmented[0, 0, 0]
+    fibdask("run", recipe, "--quiet")
+    ran = {name for name, count in blocks_run(tmp_path / "copy").items() if count}
+    assert ran == {"reposition", "inpaint", "statistics"}
 
 
 def test_run__changed_inpainting_recomputes_it_and_the_statistics_only(copy):

@@ -15,6 +15,7 @@ from fibdask.run import stages
 from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import read_recipe
 from fibdask.run.recipe.reference import recipe_reference
+from fibdask.run.recipe.tables import keys_of, tables
 from fibdask.run.stages import STAGES, Stage, in_order, stack_stores
 from fibdask.run.walk import Visitor, first_stack, walk
 
@@ -93,6 +94,15 @@ def test_recipe_reference__tells_of_a_new_row(recipe):
 def test_recipe_reference__is_what_the_page_says():
     page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     assert page == recipe_reference(), "write it: python -m fibdask.run.recipe.reference"
+
+
+def test_recipe_reference__says_what_every_key_of_every_table_means():
+    rows = [line for line in recipe_reference().splitlines() if line.startswith("| `")]
+    assert len(rows) == sum(len(keys_of(name)) for name in tables())
+    for row in rows:
+        _, kind, _, meaning = row.strip("| ").split(" | ")
+        assert kind[0] != "<", row  # a kind that has no words
+        assert len(meaning) > 4, row
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)

@@ -52,6 +52,7 @@ def joint_histogram(kind, voltages, seed):
 # One voltage
 
 
+@pytest.mark.interpreted
 @given(histograms(st.integers(0, 255), 1000))
 def test_optimal_clusters__are_the_best_of_all_thresholds(histogram):
     grey, counts, _ = histogram
@@ -67,6 +68,7 @@ def test_optimal_clusters__are_the_best_of_all_thresholds_for_huge_counts(histog
     assert squares - least <= least / 10**12
 
 
+@pytest.mark.interpreted
 @given(histograms(st.integers(0, 255), 1000))
 def test_optimal_clusters__are_filled_intervals_from_dark_to_bright(histogram):
     labels = clusters(*histogram)
@@ -80,6 +82,7 @@ def test_optimal_clusters__of_a_tie_are_those_with_the_larger_bright_cluster():
     np.testing.assert_array_equal(clusters([1, 2, 3], [1, 1, 1], 2), [0, 1, 1])
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("hot", [1e30, -1e30])
 def test_optimal_clusters__keep_all_digits_beside_a_hot_pixel(hot):
     grey = np.array([0, 1, 2, 3, 100, 101, 102, hot])
@@ -111,6 +114,7 @@ def test_cluster_centres__of_several_voltages_are_as_good_as_scikit_learn(voltag
     assert found <= best_of_twenty(points, counts, classes) * (1 + 1e-3)
 
 
+@pytest.mark.interpreted
 def test_joint_clusters__of_two_equal_voltages_are_those_of_one():
     grey = np.arange(64.0)
     weights = 1.0 + np.random.default_rng(0).poisson(50 * np.sin(grey) ** 2)
@@ -118,6 +122,7 @@ def test_joint_clusters__of_two_equal_voltages_are_those_of_one():
     np.testing.assert_array_equal(labels, optimal_clusters(grey, weights, 3))
 
 
+@pytest.mark.interpreted
 def test_joint_clusters__fill_more_classes_than_a_voltage_has_grey_values():
     points = np.array([[x, y] for x in (0.0, 50.0) for y in (0.0, 50.0)])
     labels = joint_clusters(points, np.ones(4), 4)

@@ -3,8 +3,9 @@ import pytest
 from scipy.stats import norm, poisson
 
 from fibdask.conventions import ConventionError, build_stack
-from fibdask.simulate import _kernels as kernels
 from fibdask.simulate import add_noise, blur_edges, levelled_wave, simulate_images
+from fibdask.simulate._kernels import poisson_expansion, poisson_inverse
+from fibdask.simulate.images._kernels import add_image_noise
 from tests.simulate.naive import normal_deviate
 
 SHAPE = (2, 3, 40, 50)
@@ -40,22 +41,24 @@ def test_add_noise__has_the_mean_and_variance_of_both_sources(electrons, std):
     assert values.var() == pytest.approx(variance, rel=5 * np.sqrt(2 / values.size))
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("mean", [0.3, 5.0, 9.99, 10.0, 37.5, 200.0])
 def test_poisson__has_the_cumulative_probabilities(mean):
     quantiles = (np.arange(20_000) + 0.5) / 20_000
     if mean < 10:
-        counts = [kernels.poisson_inverse(mean, q) for q in quantiles]
+        counts = [poisson_inverse(mean, q) for q in quantiles]
     else:
-        counts = [kernels.poisson_expansion(mean, g) for g in norm.ppf(quantiles)]
+        counts = [poisson_expansion(mean, g) for g in norm.ppf(quantiles)]
     k = np.arange(int(3 * mean) + 5)
     found = np.searchsorted(counts, k, side="right") / len(counts)
     np.testing.assert_allclose(found, poisson.cdf(k, mean), atol=4e-4)
 
 
+@pytest.mark.interpreted
 def test_add_image_noise__equals_the_naive_hash():
     signal = np.zeros((4, 5), np.float32)
     key = 0xFEDCBA9876543210
-    kernels.add_image_noise(signal, np.uint64(key), 100, 2000, 0.0, 1.0)
+    add_image_noise(signal, np.uint64(key), 100, 2000, 0.0, 1.0)
     naive = [[normal_deviate(key, 100 + y, 2000 + x) for x in range(5)] for y in range(4)]
     np.testing.assert_allclose(signal, naive, rtol=1e-6)
 

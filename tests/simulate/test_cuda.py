@@ -12,7 +12,7 @@ from numba import typeof
 from numba.cuda.cudadrv import nvvm
 from numba.cuda.cudadrv.driver import CudaAPIError
 
-from fibdask import DeviceLostError
+from fibdask import ConventionError, DeviceLostError, FibdaskWarning
 from fibdask.simulate.electrons import cuda, transport
 from fibdask.simulate.electrons._kernels import cuda as kernels
 from fibdask.simulate.electrons._kernels import transport as _kernels_transport
@@ -132,11 +132,27 @@ def test_cuda_available__is_false_without_a_gpu_and_says_nothing():
 
 
 @pytest.mark.skipif(cuda.cuda_available(), reason="there is a GPU")
-def test_electron_transport__is_that_of_the_processor_without_a_gpu():
-    assert cuda.electron_transport() == (
+def test_find_device__is_the_processor_without_a_gpu():
+    assert cuda.find_device("auto") == "cpu"
+    assert cuda.find_device("gpu") == "gpu"  # that of workers
+
+
+def test_find_device__refuses_others():
+    with pytest.raises(ConventionError, match="device must be one of auto, cpu, gpu; got 'tpu'"):
+        cuda.find_device("tpu")
+
+
+def test_electron_transport__on_a_processor_is_its_own():
+    assert cuda.electron_transport("cpu") == (
         transport.pack_structure,
         _kernels_transport.send_electrons,
     )
+
+
+@pytest.mark.skipif(cuda.cuda_available(), reason="there is a GPU")
+def test_electron_transport__refuses_to_stand_in_for_a_gpu():
+    with pytest.raises(ConventionError, match=r"this process has none, .* set device to cpu"):
+        cuda.electron_transport("gpu")
 
 
 @pytest.mark.skipif(not cuda.cuda_available(), reason="there is no GPU")
@@ -159,8 +175,10 @@ def test_out_of_memory__is_followed_by_the_processor(monkeypatch):
     monkeypatch.setattr(cuda, "_send", full)
     others, electrons = SCENES["whole"]
     counts = np.ones_like(electrons)
-    structure = cuda.pack_structure(LABELS, SIZE, deepest=30)
-    cuda.send_electrons(structure, *others, electrons, counts, NO_EXITS)
+    with pytest.warns(FibdaskWarning, match="made on the processor, and agree with those"):
+        structure = cuda.pack_structure(LABELS, SIZE, deepest=30)
+    with pytest.warns(FibdaskWarning, match="not bit for bit"):
+        cuda.send_electrons(structure, *others, electrons, counts, NO_EXITS)
     np.testing.assert_array_equal(counts, on_processor(*SCENES["whole"]))
 
 

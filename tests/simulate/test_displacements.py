@@ -23,6 +23,7 @@ def test_add_shifts__of_nothing_changes_nothing():
     assert not shifted["true_shift_y"].any()
 
 
+@pytest.mark.interpreted
 def test_add_shifts__equals_the_naive_convolution():
     stack = make_stack((2, 3, 12, 17))
     shifts = ([[1.7, -9.0, 100.0], [0.4, 3.0, -55.5]], [-0.9, 7.3, 33.0])

@@ -50,6 +50,7 @@ def test_partial_waves__equal_a_general_integrator(symbol, energy, kappa):
     assert (found - expected + np.pi / 2) % np.pi == pytest.approx(np.pi / 2, abs=3e-6)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize(("wave", "shift"), [(0.5, 1.0447), (1.0, 0.9057)])
 def test_partial_waves__of_hydrogen_without_exchange_are_as_published(wave, shift):
     energy = wave**2 / 2 * HARTREE_EV

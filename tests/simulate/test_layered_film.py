@@ -76,6 +76,7 @@ def test_layered_film__varies_over_the_feature_size():
     assert abs(far) < 0.4
 
 
+@pytest.mark.interpreted
 def test_add_gradient_noise__equals_the_naive_noise():
     y, x = np.array([0.0, 0.3, 2.0, 2.9]), np.array([0.1, 1.0, 1.7, 5.5, 5.6])
     noise = np.zeros((4, 5))

@@ -86,6 +86,7 @@ def test_levelled_wave_covariance__has_the_same_curvature_along_all_axes():
     np.testing.assert_allclose(1 - covariance[1:, 0], 1 - covariance[0, 0], rtol=1e-4)
 
 
+@pytest.mark.interpreted
 def test_levelled_wave__equals_the_naive_sum():
     phase = levelled_wave(SHAPE, voxel_size=(7, 3, 2), seed=4, **WAVE)
     function = function_of(phase)

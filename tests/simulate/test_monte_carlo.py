@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fibdask.conventions import ConventionError, validate_stack
+from fibdask.conventions import ConventionError, recorded_steps, validate_stack
 from fibdask.simulate import (
     backscatter_coefficient,
     levelled_wave,
@@ -66,6 +66,15 @@ def test_simulate_images__by_monte_carlo_do_not_depend_on_chunks_or_kind(chunks,
     # Provenance tells the array that was given, which is another one.
     found = simulate_images(phase, **options).compute()
     xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
+
+
+def test_simulate_images__of_another_device_are_others_and_provenance_says_which():
+    cpu, gpu = (
+        simulate_images(structure(), voltage=1, device=device, **OPTIONS)
+        for device in ("cpu", "gpu")
+    )
+    assert cpu.intensity.data.origin.token != gpu.intensity.data.origin.token
+    assert recorded_steps(gpu)[-1]["parameters"]["device"] == "gpu"
 
 
 @pytest.mark.parametrize("options", [{"detector": "icd"}, {"beam_diameter": 6.0, "tilt": 30.0}])

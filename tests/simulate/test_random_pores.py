@@ -52,6 +52,7 @@ def test_random_pores__has_the_ligament_diameter_of_the_docstring(std, fraction)
         assert expected == pytest.approx(2 / 3 * 30 / np.log(1 / fraction))
 
 
+@pytest.mark.interpreted
 def test_random_pores__equals_the_naive_spheres():
     phase = random_pores(SHAPE, voxel_size=(7, 3, 2), seed=5, **PORES)
     function = phase.data.origin.function

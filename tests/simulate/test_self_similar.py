@@ -29,6 +29,7 @@ def test_self_similar__of_one_copy_of_the_same_size_is_the_same():
         np.testing.assert_array_equal(same[axis], phase[axis])
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("voxel_size", [None, 3.0])
 def test_self_similar__equals_the_naive_copies(voxel_size):
     phase = structure()

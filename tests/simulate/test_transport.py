@@ -95,6 +95,7 @@ def _energies_of(tables, count):
     return words.astype(np.int32).view(np.float32).astype(float)
 
 
+@pytest.mark.interpreted
 @given(
     shape=st.tuples(*[st.integers(1, 12)] * 3),
     kinds=st.integers(1, 3),

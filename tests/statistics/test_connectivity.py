@@ -45,6 +45,7 @@ def comb(teeth=6, length=10):
     return volume
 
 
+@pytest.mark.interpreted
 @given(random_volumes(), BLOCKS, st.sampled_from((6, 18, 26)))
 def test_pieces__equal_the_definition_in_any_blocks(volume, block, connectivity):
     fraction, axes = gathered(volume, block, connectivity)

@@ -1,12 +1,15 @@
 """Kernels of lines: counts by section, compared with their definition."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fibdask.statistics._kernels import lines as _kernels
 from fibdask.statistics.lines._functions import path_segments
 from tests.statistics.helpers import noise
+
+pytestmark = pytest.mark.interpreted
 
 
 @st.composite

@@ -32,6 +32,7 @@ def distances_from(centre, shape, axes=(0, 1, 2)):
     return np.sqrt(sum((grids[axis] - centre) ** 2 for axis in axes))
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("max_thickness", [3.0, 12.0, 100.0])
 @pytest.mark.parametrize("level", [-0.1, 0.1])

@@ -1,6 +1,6 @@
-"""Slow, obvious slice thickness: similarity by definition, and the peers of the benchmark."""
+"""Slow, obvious slice thickness and planes: by definition, and the peers of the benchmark."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -103,3 +103,13 @@ def render_ruler(
         slices.append(np.clip(grey, 0, 255).astype(np.uint8))
     ruler = {"angle": angle} | {name: list(places) for name, places in marks.items()}
     return np.array(slices), ruler
+
+
+def least_displacement(positions):
+    """Least sum of squared displacements of slices on planes of their own, by trying all."""
+    first, last = np.floor(positions[[0, -1]] + 0.5)
+    planes = np.arange(first, last + 1)
+    return min(
+        np.sum((np.array(chosen) - positions) ** 2)
+        for chosen in combinations(planes, len(positions))
+    )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
 from fibdask.thickness import reposition_slices
 from fibdask.thickness._kernels.planes import free_planes, nearest_planes
-from tests.inpaint.naive import least_displacement
+from tests.thickness.naive import least_displacement
 
 
 @st.composite

@@ -74,6 +74,7 @@ def test_estimate_slice_thickness__warns_of_an_angle_in_radians(rendered):
 # ── marks ────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.interpreted
 def test_track_mark__finds_places_between_pixels():
     x = np.arange(200.0)
     places = 60.0 + 1.37 * np.arange(40)

@@ -53,6 +53,7 @@ def milled(texture):
 # ── similarities ─────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_slice_similarities__are_those_of_the_definition(dtype):
     slices = smooth_texture((6, 21, 17), 1.5, seed=1).astype(dtype)

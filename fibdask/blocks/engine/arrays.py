@@ -54,6 +54,11 @@ class BlockArray(da.Array, metaclass=_DaskKind):  # type: ignore[misc]
 
     __slots__ = ()
 
+    @property
+    def origin(self) -> Source | Reduction | None:
+        """What it is read from by coordinates."""
+        return origin(self)
+
     def __getitem__(self, index: Any) -> Any:
         """Slice; steps of one and integers keep the origin."""
         window = _window(self, index)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import struct
 import zlib
 from math import prod
 from pathlib import Path
@@ -103,10 +104,9 @@ def seal(file: Path, chunks: int) -> int:
     with file.open("rb", buffering=0) as shard:
         size, index = os.fstat(shard.fileno()).st_size, len(_ABSENT) * chunks + _CHECKSUM
         told = os.pread(shard.fileno(), index, max(size - index, 0))
-        places = np.frombuffer(told[: len(told) // 16 * 16], "<u8").reshape(-1, 2)
-        for end in places.astype(object).sum(axis=1):
-            if _CHECKSUM <= end <= size:  # no absent one
-                told += os.pread(shard.fileno(), _CHECKSUM, end - _CHECKSUM)
+        for offset, length in struct.iter_unpack("<QQ", told[: len(told) // 16 * 16]):
+            if _CHECKSUM <= offset + length <= size:  # no absent one
+                told += os.pread(shard.fileno(), _CHECKSUM, offset + length - _CHECKSUM)
     return int(crc32c(told))
 
 

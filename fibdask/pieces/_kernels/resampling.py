@@ -45,6 +45,8 @@ def weighted_pixels(image, weights_y, weights_x):
     rows = image.shape[0] - len(weights_y) + 1
     columns = image.shape[1] - len(weights_x) + 1
     result = np.zeros((rows, columns), np.float32)
+    # Rows of the image are summed whole, then the sum along itself: two loops over neighbours in
+    # memory, instead of the product of both numbers of taps for each pixel.
     line = np.empty(image.shape[1], np.float32)
     for y in range(rows):
         line[:] = 0

@@ -28,6 +28,7 @@ from ...statistics import (
     statistics_warnings,
 )
 from ...statistics.connectivity import connectivity_forecast
+from ..disk import told_if_full
 from ..planner import reduction_rows, reductions_of
 from ..stages import STATISTICS
 from .progress import RunMonitor
@@ -74,7 +75,7 @@ def measure_phase(
         blocks, needed = connectivity_forecast(phase)
         rows.append({"name": "connectivity", "blocks": blocks, "task_bytes": needed})
     largest = max(rows, key=lambda row: row["task_bytes"])
-    with connect() as client, _kept(counts) as folder:
+    with connect() as client, _kept(counts) as folder, told_if_full(folder.parent):
         client = client or current_client()
         threads, memory = worker_limits(client)
         check_budget(largest["name"], largest["task_bytes"], threads, memory)
@@ -84,8 +85,10 @@ def measure_phase(
             f"{format_bytes(largest['task_bytes'])} ({largest['name']})"
         )
         execution = Execution(client, threads, memory, counts=folder, monitor=monitor)
-        found = _connectivity(lazy[connected], rows[-1], execution) if connected else {}
-        results = compute_results(lazy.drop_vars(found), execution).assign(found)
+        # What is resumed comes first: an interruption later costs nothing of it.
+        results = compute_results(lazy.drop_vars(connected), execution)
+        if connected:
+            results = results.assign(_connectivity(lazy[connected], rows[-1], execution))
     return results.assign_attrs(warnings=statistics_warnings(results))
 
 
@@ -119,6 +122,7 @@ def _connectivity(
     started = time.monotonic()
     found = lazy.compute()
     report.blocks_run, report.seconds = report.blocks, time.monotonic() - started
+    execution.monitor.advanced(report)
     execution.monitor.finished(report)
     return {str(name): found[name] for name in found.data_vars}
 

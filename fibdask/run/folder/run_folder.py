@@ -1,9 +1,7 @@
 """The folder of a run: stores of the stages, log, and the summary that status and report read."""
 
 import contextlib
-import errno
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...blocks import StageReport, is_locked, locked
-from ...conventions import VERSION, BlocksFailedError, StackReadError
+from ...conventions import VERSION, StackReadError
 from .summary import parse_summary
 
 SUMMARY = "run.json"
@@ -23,7 +21,6 @@ REPORT = "report.html"
 PARTIAL, REMOVED = ".{}.partial", ".{}.removed"
 """Names of what is written beside the thing that it replaces, and of what is being removed."""
 _WRITE_EVERY = 1.0  # seconds
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class RunFolder:
@@ -55,28 +52,6 @@ class RunFolder:
                 for leftover in self.path.glob(pattern.format("*")):
                     _remove(leftover)
             yield
-
-    @contextlib.contextmanager
-    def blamed_if_full(self) -> Iterator[None]:
-        """Name this folder where its disk is full: the system's error names none.
-
-        Raises
-        ------
-        StackReadError, BlocksFailedError
-            In place of an error of the system, and of blocks that failed for it.
-        """
-        told = f"the disk of {self.path} is full; make room, and run again to go on"
-        try:
-            yield
-        except BlocksFailedError as error:
-            if not any(text in str(error) for text in map(os.strerror, _FULL)):
-                raise
-            msg = f"{error}\n{told}"
-            raise BlocksFailedError(msg) from error
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            raise StackReadError(told) from error
 
     def check(self) -> None:
         """Refuse a path that is something else than the folder of a run.

@@ -71,6 +71,7 @@ class AddedCurtains(InPlace):
     def compute(self, region: blocks.Region, intensity: np.ndarray) -> np.ndarray:
         """Add the stripes image by image."""
         _, slices, y, x = region
+        # Drawn anew in every block, from their key: cheaper than to read them, and the same.
         stripes = self.curtains.compute((slices, x))
         fall = np.exp(-self.decay * np.arange(y.start, y.stop)).astype(np.float32)
         return _each_image(intensity, lambda signal, _, k: signal + fall[:, None] * stripes[k])
@@ -207,6 +208,7 @@ class BlurredEdges:
 
     def _edge_mask(self, phase: np.ndarray) -> np.ndarray:
         """Return weights (y, x), float32: 1 on edges, falling to 0 with the distance."""
+        # Both voxels of an interface are edges, so that the mask lies evenly about it.
         edges = np.zeros(phase.shape, bool)
         differs = phase[1:] != phase[:-1]
         edges[1:] |= differs

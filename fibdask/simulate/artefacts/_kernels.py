@@ -31,11 +31,13 @@ def smooth_deviates(
         smoothed; 0 for none. The variance stays 1, so that the correlation a distance d apart
         is exp(−d²/4 std²).
     """
+    # A halo is drawn too, so that what is smoothed in a part is what is smoothed in the whole.
     halos = [smoothing_halo(std) for std in stds]
     deviates = np.zeros([n + 2 * halo for n, halo in zip(shape, halos, strict=True)], np.float32)
     add_image_noise(deviates, np.uint64(key), *start, 0.0, 1.0)
     for axis, (std, halo) in enumerate(zip(stds, halos, strict=True)):
         weights = np.exp(-0.5 * (np.arange(-halo, halo + 1) / (std or 1)) ** 2)
+        # Divided by the root of their squares' sum, not by the sum: the variance stays 1.
         weights = np.asarray(weights / np.sqrt((weights**2).sum()), np.float32)
         moved = np.moveaxis(deviates, axis, 0)
         smooth = np.zeros_like(moved[: len(moved) - 2 * halo])

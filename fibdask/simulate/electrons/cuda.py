@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 
-from ...conventions import DeviceLostError
+from ...blocks import tell
+from ...conventions import ConventionError, DeviceLostError
 from . import transport
 from ._kernels import transport as _kernels_transport
 from .records import Acceptance, Beam, DiscreteTables, Place, Structure, Tables
 from .transport import VoxelLengths
 
+Device = Literal["cpu", "gpu"]
 _THREADS = 64  # of a block
 _FEWEST_BLOCKS, _MOST_BLOCKS = 128, 4096  # more than fly at once: late ones find nothing to do
 _OUT_OF_MEMORY = 2  # error code of CUDA
@@ -43,12 +45,40 @@ def cuda_available() -> bool:
     return find_spec("numba_cuda") is not None and bool(cuda.is_available())
 
 
-@lru_cache(maxsize=1)
-def electron_transport() -> Transport:
-    """Return the transport on the GPU of this process; without one, on its processor."""
-    if cuda_available():
-        return Transport(pack_structure, send_electrons)
-    return Transport(transport.pack_structure, _kernels_transport.send_electrons)
+def find_device(device: str) -> Device:
+    """Return where electrons are to fly; `auto` is a GPU where this process has one.
+
+    Raises
+    ------
+    ConventionError
+        If there is no such device.
+    """
+    if device == "auto":
+        return "gpu" if cuda_available() else "cpu"
+    if device not in get_args(Device):
+        msg = f"device must be one of auto, {', '.join(get_args(Device))}; got {device!r}"
+        raise ConventionError(msg)
+    return cast("Device", device)
+
+
+@lru_cache(maxsize=2)
+def electron_transport(device: Device) -> Transport:
+    """Return the transport on a device of this process.
+
+    Raises
+    ------
+    ConventionError
+        If it has no GPU, but was to make images on one: those of its processor are others.
+    """
+    if device == "cpu":
+        return Transport(transport.pack_structure, _kernels_transport.send_electrons)
+    if not cuda_available():
+        msg = (
+            "these images were to be made on a GPU, and this process has none, or not the extra "
+            "`gpu`; on a processor they would not be the same bit for bit: set device to cpu"
+        )
+        raise ConventionError(msg)
+    return Transport(pack_structure, send_electrons)
 
 
 def pack_structure(labels: np.ndarray, voxel_size: VoxelLengths, *, deepest: int) -> Structure:
@@ -68,6 +98,7 @@ def pack_structure(labels: np.ndarray, voxel_size: VoxelLengths, *, deepest: int
         with _errors_of_cuda():
             words = _pack_words(labels)
     except _MemoryFullError:
+        _tell_of_processor()
         return transport.pack_structure(labels, voxel_size, deepest=deepest)
     planes, rows, columns = labels.shape
     size_z, size_y, size_x = voxel_size
@@ -114,9 +145,17 @@ def send_electrons(
         with suppress(_MemoryFullError), _errors_of_cuda():
             _send(structure, *scene, electrons, counts)
             return
+        _tell_of_processor()
     if not isinstance(structure.words, np.ndarray):
         structure = structure._replace(words=structure.words.copy_to_host())
     _kernels_transport.send_electrons(structure, *scene, electrons, counts, exits)
+
+
+def _tell_of_processor() -> None:
+    tell(
+        "the memory of the GPU is full: some images are made on the processor, and agree with "
+        "those of the GPU within their statistics, not bit for bit"
+    )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 from ... import blocks
 from ...conventions import ConventionError
 from ..electrons._kernels.transport import draw_electrons
-from ..electrons.cuda import electron_transport
+from ..electrons.cuda import Device, electron_transport
 from ..electrons.elastic import Model
 from ..electrons.materials import Material, find_material
 from ..electrons.records import LARGEST_DISTANCE, LARGEST_LABEL, Acceptance, Place
@@ -143,6 +143,8 @@ class MonteCarloImages:
         of the electrons too.
     dtype
         Of the images.
+    device
+        Where electrons fly: counts differ in their last bits between processors and GPUs.
     """
 
     z: np.ndarray
@@ -154,6 +156,7 @@ class MonteCarloImages:
     microscope: Microscope
     noise: Noise
     dtype: str
+    device: Device
 
     def __post_init__(self) -> None:
         if not self.noise.electrons:
@@ -214,7 +217,7 @@ class MonteCarloImages:
         """Return the signal of a part of an image, float32 (y, x)."""
         illumination = self._illumination(v)
         below = labels[self._planes_below(plane, v) - corner[0]]
-        device = electron_transport()
+        device = electron_transport(self.device)
         structure = device.pack_structure(below, self.voxel_size, deepest=self._deepest(v))
         key = np.uint64(image_key((self.noise.seed, voltage_word(self.voltage[v]), plane, 1)))
         y, x = part

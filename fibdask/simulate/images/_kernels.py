@@ -29,6 +29,7 @@ def update_first_solid(phase, start, first_solid):
         Index of the first solid plane, int32 (y, x), overwritten.
     """
     planes, n_y, n_x = phase.shape
+    # From below: the last one that is written is the first below the surface.
     for plane in range(planes - 1, -1, -1):
         for y in range(n_y):
             for x in range(n_x):
@@ -81,8 +82,10 @@ def add_image_noise(signal, key, y0, x0, electrons, gaussian_std):
     """
     n_y, n_x = signal.shape
     for y in range(n_y):
+        # A key of the row, then of the pixel in it: rows are hashed once for all their pixels.
         row_key = mix(key + np.uint64(y0 + y + 1) * GOLDEN)
         for x in range(n_x):
+            # Two numbers a pixel: odd ones for both deviates, even ones for the inverse.
             counter = np.uint64(2 * (x0 + x) + 1)
             word = mix(row_key + counter * GOLDEN)
             # Box and Muller: two independent normal deviates of two uniform ones in (0, 1).

@@ -32,6 +32,7 @@ from ..electrons.attenuation import (
     check_materials,
     find_detector,
 )
+from ..electrons.cuda import find_device
 from ..electrons.elastic import Model
 from ..electrons.materials import Material
 from ..electrons.transport import CUTOFF_EV, Losses, VoxelLengths
@@ -58,6 +59,7 @@ _PART_TOLERANCE = 0.01
 Images = AnalyticImages | MonteCarloImages
 
 
+# Nineteen arguments: public; the block functions below take them as records.
 def simulate_images(
     phase: xr.DataArray,
     *,
@@ -79,6 +81,7 @@ def simulate_images(
     cutoff_ev: float = CUTOFF_EV,
     seed: int,
     dtype: str = "uint8",
+    device: str = "auto",
 ) -> xr.Dataset:
     """Simulate the images of a structure at one or several accelerating voltages.
 
@@ -131,6 +134,9 @@ def simulate_images(
         structure and the pixel, not on what else is imaged.
     dtype
         Of the images: uint8, uint16 or float32 (1 is white).
+    device
+        Where electrons fly: `gpu`, `cpu`, or `auto`, a GPU where this process has one. Images of
+        both agree within their statistics, not bit for bit; so they have other fingerprints.
 
     Returns
     -------
@@ -192,10 +198,10 @@ def simulate_images(
     else:
         size, image = _voxel_size(phase), (phase.sizes["y"], phase.sizes["x"])
         named = label_materials(materials)
-        images = MonteCarloImages(*faces, size, image, named, microscope, noise, dtype)
+        at = find_device(device)
+        images = MonteCarloImages(*faces, size, image, named, microscope, noise, dtype, at)
         block = tile_block(*images.image)
-    flags = phase.attrs.get("flag_meanings")
-    truth = "true_phase" if is_phase or flags == PHASE_ATTRS["flag_meanings"] else "true_label"
+    truth = _truth_name(phase, is_phase=is_phase)
     stack = _imaged_stack(phase, images, block, truth, _nominal_thickness(phase, slices))
     stack = stack.assign_attrs(_history(phase, slices))
     parameters = {
@@ -203,16 +209,28 @@ def simulate_images(
         "model": model,
         "electrons_per_pixel": electrons,
         "gaussian_std": gaussian_std,
-        "materials": {
-            str(key): asdict(material) if isinstance(material, Material) else material
-            for key, material in materials.items()
-        },
+        "materials": _plain_materials(materials),
         "detector": detector,
         "seed": seed,
     }
-    if not analytic:
-        parameters |= asdict(microscope)
-    return record_step(stack, "simulate_images", parameters, blocks.array_token(phase.data))
+    if isinstance(images, MonteCarloImages):
+        parameters |= asdict(microscope) | {"device": images.device}
+    token = blocks.fingerprint(blocks.array_token(phase.data))
+    return record_step(stack, "simulate_images", parameters, token)
+
+
+def _truth_name(phase: xr.DataArray, *, is_phase: bool) -> str:
+    """Return what the structure is the truth of; labels may be phases by their meanings."""
+    flags = phase.attrs.get("flag_meanings")
+    return "true_phase" if is_phase or flags == PHASE_ATTRS["flag_meanings"] else "true_label"
+
+
+def _plain_materials(materials: Materials) -> dict[str, Any]:
+    """Return materials as JSON knows them."""
+    return {
+        str(key): asdict(material) if isinstance(material, Material) else material
+        for key, material in materials.items()
+    }
 
 
 def _analytic_images(

@@ -11,7 +11,7 @@ from ... import blocks
 from ...pieces.functions import FromCoordinates
 from ..keys import image_key
 from . import _kernels as kernels
-from ._kernels import add_gradient_noise, keep_in_copy, remove_spheres
+from ._kernels import Spheres, add_gradient_noise, keep_in_copy, remove_spheres
 
 CUT = 3.0  # standard deviations at which the radii of pores are cut
 _CENTRES = 4.0  # in a cell of space, in the mean
@@ -104,19 +104,9 @@ class RandomPores(FromCoordinates):
         first = np.maximum(np.floor(start * sizes / side).astype(np.int64) - 1, 0)
         last = np.floor(((stop - 1) * sizes + 2 * reach) / side).astype(np.int64) + 1
         phase = np.ones(blocks.lengths(region), np.uint8)
-        remove_spheres(
-            first,
-            last + 1,
-            side,
-            np.uint64(image_key((self.seed,))),
-            _CENTRES,
-            self.radius,
-            self.std,
-            CUT,
-            sizes,
-            start,
-            phase,
-        )
+        key = np.uint64(image_key((self.seed,)))
+        spheres = Spheres(side, key, _CENTRES, self.radius, self.std, CUT)
+        remove_spheres(spheres, first, last + 1, sizes, start, phase)
         return phase
 
     def working_bytes(self, region: blocks.Region) -> int:

@@ -4,6 +4,7 @@ No `fastmath`, and each voxel from its own number: it has the same bits whatever
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,26 +28,37 @@ def _key_of(key, number):
     return mix(key + np.uint64(number + 1) * GOLDEN)
 
 
+class Spheres(NamedTuple):
+    """Spheres at random places in space, which is cut into cubic cells."""
+
+    side: float
+    """Of a cell in nm."""
+    key: np.uint64
+    """Of the seed."""
+    centres: float
+    """Mean number of centres in a cell."""
+    radius: float
+    """Mean of the normal radii in nm."""
+    std: float
+    """Their standard deviation in nm."""
+    cut: float
+    """Standard deviations at which they are cut."""
+
+
 @compiled(nogil=True)
-def remove_spheres(first, stop, side, key, count, radius, std, cut, size, start, out):
+def remove_spheres(spheres, first, stop, size, start, out):
     """Set the voxels of spheres with random centres to 0.
 
-    Space is cut into cubic cells. Each holds a Poisson number of centres, even in the cell; they
-    and the radii are a hash of the key and the number of the cell.
+    Each cell holds a Poisson number of centres, even in the cell; they and the radii are a hash of
+    the key and the number of the cell.
 
     Parameters
     ----------
+    spheres
+        As their class says.
     first, stop
         Numbers of the first cell and of that after the last along z, y, x, ≥ 0. Cell 0 begins
         the largest radius before voxel 0, so that no cell that matters has a negative number.
-    side
-        Of a cell in nm.
-    key
-        Uint64, of the seed.
-    count
-        Mean number of centres in a cell.
-    radius, std, cut
-        Mean and standard deviation of normal radii in nm, cut at `cut` standard deviations.
     size
         Of a voxel along z, y, x in nm.
     start
@@ -54,18 +66,19 @@ def remove_spheres(first, stop, side, key, count, radius, std, cut, size, start,
     out
         Uint8 (z, y, x), overwritten.
     """
-    reach = radius + cut * std
+    side = spheres.side
+    reach = spheres.radius + spheres.cut * spheres.std
     for i in range(first[0], stop[0]):
         for j in range(first[1], stop[1]):
             for k in range(first[2], stop[2]):
-                cell = _key_of(_key_of(_key_of(key, i), j), k)
-                spheres = int(poisson_inverse(count, _uniform(cell, 0)))
-                for sphere in range(spheres):
+                cell = _key_of(_key_of(_key_of(spheres.key, i), j), k)
+                count = int(poisson_inverse(spheres.centres, _uniform(cell, 0)))
+                for sphere in range(count):
                     stream = _key_of(cell, sphere + 1)
                     z = (i + _uniform(stream, 0)) * side - reach
                     y = (j + _uniform(stream, 1)) * side - reach
                     x = (k + _uniform(stream, 2)) * side - reach
-                    r = radius + std * _cut_normal(stream, cut)
+                    r = spheres.radius + spheres.std * _cut_normal(stream, spheres.cut)
                     _remove_sphere(z, y, x, r, size, start, out)
 
 
@@ -133,6 +146,7 @@ def add_gradient_noise(y, x, key, amplitude, out):
             if k != before:
                 for a in range(2):
                     for b in range(2):
+                        # Hashed anew for each lattice cell, not kept: any part can be made alone.
                         angle = 2 * math.pi * _uniform(_key_of(key, i + a), k + b)
                         slopes[a, b, 0] = math.sin(angle)
                         slopes[a, b, 1] = math.cos(angle)
@@ -185,7 +199,7 @@ def keep_in_copy(source, corner, period, matrix, offset, start, out):
     for i in range(n_z):
         for j in range(n_y):
             for k in range(n_x):
-                if out[i, j, k] == 0:
+                if out[i, j, k] == 0:  # another copy has a pore here already
                     continue
                 for axis in range(3):
                     place = offset[axis] + matrix[axis, 0] * (start[0] + i + 0.5)
@@ -233,6 +247,8 @@ def keep_above_level(tables_z, tables_y, tables_x, level, out):
     waves = tables_x.shape[1]
     cosines = np.empty((n_y, waves), np.float32)
     sines = np.empty((n_y, waves), np.float32)
+    # cos(a + b + c) by sums of angles: the cosines of z and y are joined once a plane, so that
+    # every voxel costs two products a wave and no cosine.
     for z in range(n_z):
         for y in range(n_y):
             for i in range(waves):

@@ -26,6 +26,7 @@ def face_patches(labels: np.ndarray, axis: int, end: int, connectivity: int) -> 
     the plane alone: two blocks that share a plane find the same patches in the same order.
     """
     plane = np.ascontiguousarray(labels.take(end, axis))
+    # In a plane there is no third axis: 26 neighbours are the 8 of 18.
     structure = ndimage.generate_binary_structure(2, min(RANKS[connectivity], 2))
     patches, count = ndimage.label(plane > 0, structure)
     pieces = np.zeros(count + 1, np.int64)

@@ -73,7 +73,7 @@ def squared_distances(solid, steps, limit):
 def _distances_along_row(solid, steps, limit, squares):
     """Write the squared distances along one row."""
     n = len(solid)
-    count = len(steps)
+    count = len(steps)  # as if the nearest pore were out of reach: what is outside is not known
     for x in range(n):
         count = 0 if solid[x] == 0 else count + 1
         squares[x] = steps[count] if count < len(steps) else limit
@@ -91,7 +91,7 @@ def _least_across_rows(squares, steps):
     Rows a step apart only matter where the step is shorter than what is found already, so the
     search ends after a few; its inner loop runs over neighbours in memory.
     """
-    rows = squares.copy()
+    rows = squares.copy()  # rows are lowered in place, and must not lower their neighbours twice
     for i in range(len(rows)):
         least = squares[i]
         for j in range(1, len(steps)):
@@ -124,6 +124,7 @@ def paint_balls(squares, steps, limit, cover, start, painted):
                 square = squares[z, y, x]
                 if square == 0 or square >= limit:
                     continue
+                # Most balls lie in a neighbour's, and painting is what takes the time.
                 if _is_covered(squares, cover, z, y, x):
                     continue
                 _paint(painted, steps, square, z - start[0], y - start[1], x - start[2])
@@ -133,7 +134,7 @@ def paint_balls(squares, steps, limit, cover, start, painted):
 def _is_covered(squares, cover, z, y, x):
     """Tell whether the ball around a voxel lies in one around a neighbour."""
     square = squares[z, y, x]
-    rank = int(np.ceil(square))
+    rank = int(np.ceil(square))  # the table has whole squares; rounded up, it never says too much
     for k in range(max(z - 1, 0), min(z + 2, squares.shape[0])):
         for j in range(max(y - 1, 0), min(y + 2, squares.shape[1])):
             for i in range(max(x - 1, 0), min(x + 2, squares.shape[2])):
@@ -148,11 +149,13 @@ def _paint(painted, steps, square, z, y, x):
     """Paint one ball, centred at a voxel that may lie outside."""
     depth, height, width = painted.shape
     along_z, along_y, along_x = steps
+    # Octant by octant: a step k, j stands for the planes and rows on either side.
     for k in range(len(along_z)):
         if along_z[k] >= square:
             break
         half = len(along_x) - 1
         for j in range(len(along_y)):
+            # Rows only get shorter with j, so that the half width is found by going down.
             while half >= 0 and (along_x[half] + along_y[j]) + along_z[k] >= square:
                 half -= 1
             if half < 0:

@@ -1,4 +1,4 @@
-"""Kernels of repositioning: arithmetic on slice positions, and the move of slices onto planes."""
+"""Kernels of repositioning: arithmetic on slice positions, and which slices are distinct."""
 
 import numpy as np
 from scipy.optimize import isotonic_regression

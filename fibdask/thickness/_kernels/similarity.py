@@ -14,6 +14,7 @@ def slice_similarities(
     slices, then that with itself moved by 1 … `lags[0]` pixels along y and 1 … `lags[1]` along x.
     NaN stands for slices that are not there, for NaN in a slice, and for a slice of one grey value.
     """
+    # Without the background: slow changes of brightness are alike in slices that are far apart.
     flat = np.empty(slices.shape, np.float32)
     for image, out in zip(slices, flat, strict=True):
         subtract_background(image, reach, out)
@@ -33,6 +34,7 @@ def slice_similarities(
 @compiled(nogil=True)
 def subtract_background(image, reach, out):
     """Write an image less its mean over windows of 2 `reach` + 1 pixels, cut at the edges."""
+    # Sums slide by one row in and one out, so that the time does not grow with the window.
     height, width = image.shape
     column = np.zeros(width)
     for y in range(min(reach, height)):
@@ -44,6 +46,7 @@ def subtract_background(image, reach, out):
                 column[x] += image[y + reach, x]
             if y > reach:
                 column[x] -= image[y - reach - 1, x]
+        # At the edges the mean is of what is there, not of zeros.
         rows = min(y + reach, height - 1) - max(y - reach, 0) + 1
         total = 0.0
         for x in range(min(reach, width)):
@@ -74,6 +77,7 @@ def correlation(first, second, down, right):
             sum_aa += a * a
             sum_bb += b * b
             sum_ab += a * b
+    # Sums of squares lose no digits here: the mean of the images is near zero.
     count = (height - down) * (width - right)
     spread = (sum_aa - sum_a * sum_a / count) * (sum_bb - sum_b * sum_b / count)
     if not spread > 0.0:

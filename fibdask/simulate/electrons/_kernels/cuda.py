@@ -16,6 +16,7 @@ _EVENTS = 6  # until ended electrons are replaced: few threads idle, and few wai
 _ENERGY, _TO_Z, _TO_Y = 0, 7, 8  # places in the tuple of an electron
 
 
+# Nine arguments: what is written stays apart from the records, which are read alone.
 @cuda.jit(fastmath=True)
 def follow_electrons(structure, tables, beam, acceptance, place, electrons, shares, taken, counts):
     """Send electrons to all pixels of a part of an image, and count those that come out.

@@ -32,6 +32,8 @@ def pack_voxels(labels, out):
     layer = np.empty((n_y, n_x), np.uint8)
     for z in range(n_z):
         out[z] = _FAR
+        # Voxels beside another label are 1 before anything spreads; all 26 neighbours are looked
+        # at, since the chessboard's distance counts a diagonal as one.
         for y in range(n_y):
             for other_z in range(max(z - 1, 0), min(z + 2, n_z)):
                 for other_y in range(max(y - 1, 0), min(y + 2, n_y)):
@@ -39,6 +41,7 @@ def pack_voxels(labels, out):
         if z > 0:
             _spread_plane(out[z - 1], layer, out[z])
         _spread_within(out[z])
+    # The way back: what lies below is nearer to some than all above.
     for z in range(n_z - 2, -1, -1):
         _spread_plane(out[z + 1], layer, out[z])
         _spread_within(out[z])
@@ -51,6 +54,7 @@ def pack_voxels(labels, out):
 @compiled(nogil=True)
 def _mark_edges(own, other, out):
     """Set voxels of a row to 1 that differ from any of three neighbours in another row."""
+    # Three loops, not one: each runs over neighbours in memory without a condition at the ends.
     n = len(own)
     for x in range(n):
         out[x] = _ONE if own[x] != other[x] else out[x]
@@ -63,6 +67,7 @@ def _mark_edges(own, other, out):
 @compiled(nogil=True)
 def _spread_plane(near, least, out):
     """Lower the distances of a plane to one more than the least of the 9 nearest in the next."""
+    # The least of 9 is that of 3 rows' least of 3: a third of the comparisons.
     n_y = len(near)
     for y in range(n_y):
         least[y] = near[y]
@@ -80,6 +85,7 @@ def _spread_within(out):
         if y > 0:
             _lower(out[y - 1], out[y])
             _lower_to_neighbours(out[y - 1], _ONE, out[y])
+        # Along a row each value waits for the one before: the only loop that is no vector.
         for x in range(1, n_x):
             out[y, x] = min(out[y, x], np.uint8(out[y, x - 1] + _ONE))
     for y in range(n_y - 1, -1, -1):

@@ -7,8 +7,7 @@ a hash of the key of the image, of its pixel and of its number there. So any par
 alone has the same bits as in the whole, whoever makes it.
 
 Conditions of an event are selections, not branches, and all its numbers have 32 bits, so that
-the loop over the electrons is made of vector instructions. Its functions are in one file,
-because the cache of numba does not see changes in other files.
+the loop over the electrons is made of vector instructions.
 """
 
 import math
@@ -162,7 +161,7 @@ def voxel_at(structure, z, y, x):
     """Return distance in voxels to another material (capped), and the material."""
     z = z if z < structure.planes else i4(structure.planes - _I1)
     index = u4(i4(i4(z * structure.rows + y) * structure.columns + x))
-    word = structure.words[index >> _U2]
+    word = structure.words[index >> _U2]  # four voxels to a word: vectors gather 32 bits at a time
     byte = i4(word >> i4((index & _U3) << _U3))
     return i4(byte & _CAP), i4((byte >> i4(DISTANCE_BITS)) & i4(LARGEST_LABEL))
 
@@ -171,7 +170,7 @@ def voxel_at(structure, z, y, x):
 def path_to_face(place, direction, low, high, size):
     """Return the path in nm to the face of the box that lies ahead along one axis."""
     speed = direction if direction > _ZERO else -direction
-    speed = speed if speed > _TINY else _TINY
+    speed = speed if speed > _TINY else _TINY  # never ahead, rather than a division by zero
     voxels = high - place if direction > _ZERO else place - low
     return voxels * size / speed
 
@@ -184,6 +183,7 @@ def moved(place, direction, voxels, low, high, crosses):
     undo a crossing, or electrons would go to and fro for ever.
     """
     place = place + direction * voxels
+    # Conversion cuts off towards zero, which is down only above zero: moved there and back.
     step = i4(i4(place + f4(_ABOVE_CAP)) - _ABOVE_CAP)
     step = step if step < high else i4(high - _I1)
     step = step if step > low else low
@@ -218,7 +218,7 @@ def scattering_cosine(tables, material, energy, chance, dither):
     """
     row = i4(i4((bits_of(energy) >> _DITHER_SHIFT) + i4(dither & _LOW_8)) >> _I8)
     row = i4(i4(row - tables.first_angle_energy) + i4(material * tables.angle_energies))
-    column = i4(math.sqrt(chance) * f4(tables.angles))
+    column = i4(math.sqrt(chance) * f4(tables.angles))  # bins are equal in the root: see the table
     column = column if column < tables.angles else i4(tables.angles - _I1)
     return fetch(tables.cosine, i4(row * tables.angles) + column)
 
@@ -293,7 +293,10 @@ def flight(tables, material, energy, face, optical, chance, flown):
 
 @_inline
 def event(structure, tables, electron):
-    """Return an electron after its next event, and its status."""
+    """Return an electron after its next event, and its status.
+
+    One function, longer than others: its numbers stay in registers from the first to the last.
+    """
     energy, vz, vy, vx, z, y, x, to_z, to_y, to_x, depth, w0, w1, w2, w3, flown = electron
     distance, material = voxel_at(structure, vz, vy, vx)
     bits_path, w0, w1, w2, w3 = next_words(w0, w1, w2, w3)
@@ -321,6 +324,7 @@ def event(structure, tables, electron):
     energy = at_least(left, tables.cutoff)
     angle = scattering_cosine(tables, material, energy, chance, bits_path)
 
+    # Exactly one face is crossed, also where two are equally far: else a corner would be skipped.
     cross_z = (not collides) & (face_z == face)
     cross_y = (not collides) & (not cross_z) & (face_y == face)
     cross_x = (not collides) & (not cross_z) & (not cross_y)
@@ -331,12 +335,14 @@ def event(structure, tables, electron):
     vy, y, to_y = mirrored(i4(vy + step_y), y, to_y, structure.rows)
     vx, x, to_x = mirrored(i4(vx + step_x), x, to_x, structure.columns)
 
+    # Computed for all, kept for those that scatter: a branch would break up the vectors.
     cos_azimuth, sin_azimuth = azimuth(bits_azimuth)
     new_z, new_y, new_x = turned(to_z, to_y, to_x, angle, cos_azimuth, sin_azimuth)
     to_z = new_z if scatters else to_z
     to_y = new_y if scatters else to_y
     to_x = new_x if scatters else to_x
 
+    # Given up where the way left, even straight up, does not lead to the surface.
     below = f4(vz) + z
     depth = depth if depth > below else below
     buried = fetch(tables.reach, energy_index(tables, energy)) < below * structure.size_z
@@ -444,6 +450,8 @@ def _folded(voxel, place, direction, count):
 @_inline
 def launch(structure, beam, place, pixel_y, pixel_x, number):
     """Return an electron, by its number, that enters the surface on a pixel of a part."""
+    # The state of the generator follows from the pixel and the number alone: whoever sends this
+    # electron, and in whatever order, sends the same one.
     key = _pixel_key(place, pixel_y, pixel_x)
     first, second = _hash(key, 2 * number + 1), _hash(key, 2 * number + 2)
     w0, w1, w2, w3 = u4(first), u4(first >> _S32), u4(second), u4(second >> _S32)
@@ -540,6 +548,7 @@ def send_electrons(structure, tables, beam, acceptance, place, electrons, counts
     ys, xs, numbers = np.zeros(LANES, i4), np.zeros(LANES, i4), np.full(LANES, _NOBODY)
     pixel, number, flying = 0, 0, 0
     while True:
+        # Eight bytes of status at once: nearly all groups have nobody that has ended.
         for group in range(len(ended)):
             first = _GROUP * group
             for i in range(first, first + (_GROUP if ended[group] else 0)):
@@ -551,6 +560,7 @@ def send_electrons(structure, tables, beam, acceptance, place, electrons, counts
                     if numbers[i] < len(exits):
                         _record(lanes, i, exits[numbers[i]])
                 flying -= numbers[i] != _NOBODY
+                # The next pixel that has electrons left.
                 while (
                     pixel < counts.size and number >= electrons[pixel // columns, pixel % columns]
                 ):
@@ -560,7 +570,7 @@ def send_electrons(structure, tables, beam, acceptance, place, electrons, counts
                     put(lanes, i, launch(structure, beam, place, ys[i], xs[i], number))
                     number += 1
                     flying += 1
-                else:
+                else:  # the last electrons fly on beside empty lanes
                     numbers[i] = _NOBODY
                     put(lanes, i, nobody(tables))
         if flying == 0:
