@@ -455,4 +455,5 @@ def _described(
     result = xr.Dataset(contents, coords=coords, attrs=choices)
     parameters = choices | {name: pairs.attrs[name] for name in ("region", "fiducial_region")}
     parameters["neighbours"] = int(pairs["neighbour"].max())
-    return record_step(result, "estimate_shifts", parameters)
+    made_of = pairs.attrs.get("input_fingerprint", "")
+    return record_step(result, "estimate_shifts", parameters, made_of)
