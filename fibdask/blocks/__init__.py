@@ -19,10 +19,11 @@ from .engine.execute import (
     write_array,
 )
 from .engine.fingerprints import fingerprint
-from .engine.forecast import PROCESS_BYTES, check_budget, format_bytes, least_memory
+from .engine.forecast import check_budget, format_bytes, least_memory
 from .engine.locks import is_locked, locked
 from .engine.monitor import BlockFailure, Monitor, StageReport
-from .engine.schedule import current_client, worker_limits
+from .engine.resources import PROCESS_BYTES, Resources, worker_resources
+from .engine.schedule import current_client
 from .engine.sources import Reduction, Source, Values
 from .engine.stored import StoredArray, open_stored
 from .engine.targets import Target, inner_chunks, storage_grid
@@ -62,6 +63,7 @@ __all__ = [
     "Monitor",
     "Reduction",
     "Region",
+    "Resources",
     "Source",
     "StageReport",
     "StoredArray",
@@ -104,6 +106,6 @@ __all__ = [
     "voxels",
     "whole",
     "within",
-    "worker_limits",
+    "worker_resources",
     "write_array",
 ]

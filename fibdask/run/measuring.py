@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from ..blocks import Execution, StageReport, check_budget, current_client, worker_limits
+from ..blocks import Execution, StageReport, check_budget, current_client, worker_resources
 from ..conventions import known_planes
 from ..statistics import (
     connected_fraction,
@@ -55,9 +55,9 @@ def measure_phase(
     lazy = _lazy_statistics(phase, max_lag)
     with connect() as client, TemporaryDirectory(prefix="fibdask-counts-") as counts:
         client = client or current_client()
-        threads, memory = worker_limits(client)
+        resources = worker_resources(client, folder=Path(counts))
         monitor = RunMonitor(_nobody, quiet=quiet)
-        execution = Execution(client, threads, memory, counts=Path(counts), monitor=monitor)
+        execution = Execution(client, resources, monitor=monitor)
         found = {}
         if _CONNECTIVITY[0] in lazy:
             found = _connectivity(phase, lazy[list(_CONNECTIVITY)], execution)
@@ -80,8 +80,9 @@ def _connectivity(
 ) -> dict[str, xr.DataArray]:
     """Compute what is gathered of every block; Dask makes it, so only its memory is forecast."""
     blocks, needed = connectivity_forecast(phase)
-    report = StageReport("connectivity", blocks, forecast_bytes=needed)
-    check_budget(report.name, needed, execution.threads, execution.memory_limit)
+    check_budget("connectivity", needed, execution.resources)
+    peak = execution.resources.process_peak(needed)
+    report = StageReport("connectivity", blocks, forecast_bytes=peak)
     execution.monitor.started(report)
     started = time.monotonic()
     found = lazy.compute()

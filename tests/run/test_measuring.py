@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fibdask.blocks import Execution
+from fibdask.blocks import Execution, Resources
 from fibdask.conventions import (
     ConventionError,
     MemoryBudgetError,
@@ -87,7 +87,7 @@ def test_connectivity__that_fits_no_worker_is_refused_before_anything_is_read():
     )
     lazy = connected_fraction(stack["phase"]).to_dataset()
     with pytest.raises(MemoryBudgetError, match="connectivity needs"):
-        _connectivity(stack["phase"], lazy, Execution(memory_limit=2**20))
+        _connectivity(stack["phase"], lazy, Execution(resources=Resources(1, 2**20)))
 
 
 def test_describe_stack__leaves_out_what_is_not_spread(tmp_path):

@@ -22,6 +22,7 @@ from .fingerprints import fingerprint
 from .forecast import check_budget, task_bytes
 from .journal import RecordWriter, record_writer
 from .monitor import BlockFailure, Monitor, StageReport
+from .resources import Resources, own_resources
 from .schedule import run_blocks, run_graph
 from .sources import Reduction, Source
 from .stored import StoredArray
@@ -37,21 +38,17 @@ class Execution:
     ----------
     client
         Connection to a cluster, or None for this process.
-    threads, memory_limit
-        Of one worker; `memory_limit` in bytes, None for no limit.
+    resources
+        What each worker has; by default what this process has.
     resume
         Keep finished blocks of the same fingerprint.
-    counts
-        Folder in which the counts of reductions are kept, so that they resume too.
     block_bytes
         Most bytes of one block.
     """
 
     client: distributed.Client | None = None
-    threads: int = 1
-    memory_limit: int | None = None
+    resources: Resources = field(default_factory=own_resources)
     resume: bool = True
-    counts: Path = Path("counts")
     block_bytes: int = BLOCK_BYTES
     monitor: Monitor = field(default_factory=Monitor)
 
@@ -76,8 +73,9 @@ def write_array(
         Before anything is touched, if a block does not fit a worker.
     """
     grid = target.grid
-    report = StageReport(name, grid.size, forecast_bytes=forecast(array, target))
-    check_budget(name, report.forecast_bytes, execution.threads, execution.memory_limit)
+    needed = forecast(array, target)
+    check_budget(name, needed, execution.resources)
+    report = StageReport(name, grid.size, forecast_bytes=execution.resources.process_peak(needed))
     token = _resume_token(array)
     with record_writer(target.path) as writer:
         record = target.finished(token) if execution.resume else None
@@ -114,7 +112,9 @@ def _outcomes(
     if isinstance(source, Source):
         needed = {reduction.token: values[reduction.token] for reduction in source.reductions}
         work = BlockWork(target, token, source, needed)
-        return run_blocks(work, missing, execution.client, threads=execution.threads, name=name)
+        return run_blocks(
+            work, missing, execution.client, threads=execution.resources.threads, name=name
+        )
     tasks = [write_task(array, target, number, token) for number in missing]
     return run_graph(tasks, execution.client)
 
@@ -181,7 +181,7 @@ def count_blocks(
         Before anything is touched, if a block does not fit a worker.
     """
     partials = reduction.partials
-    target = counts_target(reduction, execution.counts)
+    target = counts_target(reduction, execution.resources.folder)
     report = write_array(from_source(partials), target, execution, name=name, values=values)
     return np.empty(0) if report.failures else _sum_counts(target, reduction.blocks), report
 
@@ -190,7 +190,7 @@ def counts_target(reduction: Reduction, folder: Path) -> Target:
     """Return where the counts of a reduction are kept."""
     partials = reduction.partials
     return Target(
-        folder.absolute() / partials.token,
+        folder / partials.token,
         Grid(partials.shape, partials.block),
         partials.block,
         partials.dtype.name,
@@ -207,7 +207,7 @@ def keep_values(array: Any, execution: Execution, *, name: str) -> tuple[np.ndar
     MemoryBudgetError
         Before anything is touched, if a block does not fit a worker.
     """
-    target = values_target(array, execution.counts)
+    target = values_target(array, execution.resources.folder)
     report = write_array(array, target, execution, name=name, values={})
     if report.failures:
         return np.empty(0), report
@@ -220,7 +220,7 @@ def values_target(array: Any, folder: Path) -> Target:
     """Return where the values of a small array are kept."""
     block = tuple(max(lengths) for lengths in array.chunks)
     dims = tuple(f"axis {number}" for number in range(array.ndim))
-    path = folder.absolute() / array_token(array)
+    path = folder / array_token(array)
     return Target(path, Grid(array.shape, block), block, array.dtype.name, dims, {})
 
 
