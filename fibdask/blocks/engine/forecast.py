@@ -1,8 +1,8 @@
 """Memory forecast: bytes of a task from shapes alone, before any data are touched.
 
-Every block is looked at, by its kind: what a block needs may change from plane to plane, as with a
-gap between slices or a jump of an image, but along the last two axes it is clipped at the ends of
-the volume and of chunks in the same way in every row and in every column.
+Blocks of every kind are looked at. What a block needs may change from plane to plane, as beside a
+gap between slices or a jump of an image. Along the last two axes only the ends of the volume and
+of chunks matter, which are at the same places in every row, and in every column.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,10 +34,11 @@ def format_bytes(count: float) -> str:
 def task_bytes(array: Any, grid: Grid, write_bytes: int) -> int:
     """Return the predicted peak memory of a plain process that makes and writes any block."""
     source = origin(array)
+    if isinstance(source, Source):
+        largest_block = source.nbytes(grid.numbered(0))  # those at the ends are smaller
+        return PROCESS_BYTES + max(_most_bytes(source, grid), largest_block + write_bytes)
     itemsize = int(np.dtype(array.dtype).itemsize)
     block = prod(grid.block) * itemsize
-    if isinstance(source, Source):
-        return PROCESS_BYTES + max(_most_bytes(source, grid), block + write_bytes)
     if isinstance(array, da.Array):
         # A derived array holds the chunks that a block is put together of, beside the block.
         chunk = prod(int(max(c)) for c in array.chunks) * itemsize
