@@ -30,6 +30,7 @@ from fibdask.blocks import (
 )
 from fibdask.blocks.engine import journal
 from fibdask.blocks.engine.journal import alone, journal_writer, read_record
+from fibdask.blocks.engine.resources import own_resources
 from tests.blocks import parts
 from tests.blocks.helpers import SHAPE, SumAlongZ, Total, naive_ramp, ramp
 
@@ -214,7 +215,7 @@ def test_count_blocks__sums_when_all_parts_have_counted(tmp_path):
     lazy = reduce_blocks(Total(), [ramp()], grid=GRID, finish=np.ravel, shape=(2,))
 
     def count(part):
-        execution = Execution(counts=tmp_path, part=part)
+        execution = Execution(resources=own_resources(tmp_path), part=part)
         return count_blocks(origin(lazy), execution, name="sum", values={})
 
     with pytest.raises(

@@ -13,10 +13,9 @@ from uuid import uuid4
 import dask.array as da
 import dask.threaded
 import distributed
-import psutil
 from dask.delayed import Delayed
 
-from ...conventions import BlocksFailedError, ConventionError, FibdaskWarning
+from ...conventions import BlocksFailedError, FibdaskWarning
 from .writing import BlockWork, Outcome, failure, write_block
 
 _POLL = 0.02  # seconds between looks at what has finished
@@ -36,7 +35,8 @@ def _leave_parent() -> None:
 os.register_at_fork(after_in_child=_leave_parent)
 
 
-def _is_inherited(client: distributed.Client) -> bool:
+def is_inherited(client: distributed.Client) -> bool:
+    """Tell whether a client's threads are in a process of which this one is a fork."""
     return any(client is other for other in _inherited)
 
 
@@ -46,30 +46,11 @@ def current_client() -> distributed.Client | None:
         client = distributed.get_client()
     except ValueError:
         return None
-    if _is_inherited(client):
+    if is_inherited(client):
         msg = "the Dask client is that of the process forked: blocks are made here, without it"
         warnings.warn(msg, FibdaskWarning, stacklevel=3)
         return None
     return client if client.status == "running" else None
-
-
-def worker_limits(client: distributed.Client | None) -> tuple[int, int | None]:
-    """Return threads and memory in bytes of a client's smallest worker, or of this process.
-
-    Raises
-    ------
-    ConventionError
-        If the client's threads are in a process of which this one is a fork.
-    """
-    if client is None:
-        return os.cpu_count() or 1, int(psutil.virtual_memory().available)
-    if _is_inherited(client):
-        msg = "client must be one of this process, which is a fork; got that of its parent"
-        raise ConventionError(msg)
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
-    threads = max((int(worker["nthreads"]) for worker in workers), default=1)
-    return threads, min(limits, default=None)
 
 
 def run_name(stage: str) -> str:
