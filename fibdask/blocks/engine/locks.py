@@ -102,10 +102,11 @@ def _take(file: IO[str], path: Path, held: Path) -> Path | None:
         raise taken(held) from None
     except OSError:
         return _take_without_locks(path, held)
-    if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
-        # Removed by its last holder between opening and locking: it is in use, or was just now.
-        raise taken(held)
-    return None
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+            return None
+    # Removed by its last holder between opening and locking: it is in use, or was just now.
+    raise taken(held)
 
 
 def unwritable(held: Path, name: str, error: OSError) -> StackReadError:
