@@ -19,6 +19,7 @@ from ...conventions import BlocksFailedError, FibdaskWarning
 from .writing import BlockWork, Outcome, failure, write_block
 
 _POLL = 0.02  # seconds between looks at what has finished
+_AHEAD = 8  # blocks of each thread: as many as very quick ones may be made between two looks
 _inherited: list[distributed.Client] = []  # whose threads are in the process that was forked
 
 
@@ -87,12 +88,12 @@ def run_blocks(
     shared = client.submit(_same, work, key=f"shared-{run}", pure=False)
 
     def submit(room: int) -> dict[distributed.Future, int]:
-        return {
-            client.submit(
-                write_block, number, shared, key=f"{run}-{number}", pure=False, resources=resources
-            ): number
-            for number in islice(iterator, room)
-        }
+        some = list(islice(iterator, room))
+        keys = [f"{run}-{number}" for number in some]
+        futures = client.map(
+            write_block, some, work=shared, key=keys, pure=False, resources=resources
+        )
+        return dict(zip(futures, some, strict=True))
 
     yield from _run_on_workers(submit, client)
 
@@ -165,8 +166,11 @@ def _run_on_workers(
             waiting.update(list(futures))
             if not running:
                 return
-            for future in _finished(waiting, client):
-                yield _outcome(future, running.pop(future))
+            batch = _finished(waiting, client)
+            found = _gathered(batch, client)
+            for future in batch:
+                number = running.pop(future)
+                yield found[future] if future in found else _outcome(future, number)
     finally:
         # What is not awaited any more must not write later.
         if running and client.status == "running":
@@ -178,7 +182,7 @@ def _ahead(client: distributed.Client) -> int:
         threads = sum(int(count) for count in client.nthreads().values())
     except OSError as error:  # a closed connection is one
         raise _gone() from error
-    return 2 * max(threads, 1)
+    return _AHEAD * max(threads, 1)
 
 
 def _gone() -> BlocksFailedError:
@@ -194,6 +198,17 @@ def _finished(
             raise _gone()
         time.sleep(_POLL)
     return list(batch)
+
+
+def _gathered(
+    batch: list[distributed.Future], client: distributed.Client
+) -> dict[distributed.Future, Outcome]:
+    """Return the outcomes of a batch in one message; none if a worker has just ended with some."""
+    finished = [future for future in batch if future.status == "finished"]
+    try:
+        return dict(zip(finished, client.gather(finished), strict=True))
+    except Exception:  # they are then asked for one by one
+        return {}
 
 
 def _outcome(future: distributed.Future, number: int) -> Outcome:
