@@ -42,16 +42,23 @@ def test_own_resources__has_the_memory_of_its_control_group(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "reserved"),
+    ("compiler", "sizes", "reserved"),
     [
-        ([130], 480),
-        ([130, 300, 444], 480),  # after many blocks it is what it was said to be before the first
-        ([400, 650], 720),  # large libraries were there from the beginning
-        ([130, 900], 900),  # they came later
+        (False, [130], 480),
+        (True, [250], 480),
+        (True, [250, 300, 444], 480),  # later it is what it was said to be before any block
+        (True, [400, 500], 608),  # large libraries were there from the beginning
+        (False, [400], 672),
+        (True, [250, 900], 900),  # they came later
     ],
 )
-def test_measure_process__takes_what_was_loaded_and_room_for_kernels(monkeypatch, sizes, reserved):
-    monkeypatch.setattr(asked, "_resting", [])
+def test_measure_process__takes_what_was_loaded_and_room_for_kernels(
+    monkeypatch, compiler, sizes, reserved
+):
+    monkeypatch.setattr(asked, "_foreseen", [])
+    monkeypatch.setitem(sys.modules, "numba", sys)
+    if not compiler:
+        monkeypatch.delitem(sys.modules, "numba")
     for size in sizes:
         monkeypatch.setattr(asked, "_own_bytes", lambda size=size: size * MIB)
         found = asked.measure_process()
