@@ -151,7 +151,7 @@ def test_format_description__shortens_long_lists(tmp_path):
     )
     files = [f"slice_{number:04d}.tif" for number in range(900)]
     given = {"method": "otsu", "drop": [1, 2], "parts": {"2": files}, "files": files}
-    stack = record_step(stack, "read_images", given)
+    stack = record_step(stack, "read_images", given, "")
     record = describe_stack(save_stack(stack, tmp_path / "phase.zarr"))
     assert record["provenance"][-1]["parameters"] == given
     assert format_description(record).splitlines()[-1] == (
