@@ -167,3 +167,16 @@ def test_source__names_no_machine_paths():
     pattern = re.compile(r"(?<![\w.])/(work|root|tmp)/")
     found = [str(f) for f in FILES if pattern.search(f.read_text())]
     assert not found
+
+
+def test_block_functions__stand_in_files_of_their_own():
+    astray = []
+    for file in FILES:
+        package = file.relative_to(ROOT).parts[0]
+        if package not in STAGES or package == "io" or file.name.startswith("_functions"):
+            continue
+        for node in ast.parse(file.read_text()).body:
+            methods = {part.name for part in getattr(node, "body", []) if hasattr(part, "name")}
+            if isinstance(node, ast.ClassDef) and "compute" in methods:
+                astray.append(f"{file.relative_to(ROOT)}: {node.name}")
+    assert not astray

@@ -20,6 +20,7 @@ from ..conventions import (
     require,
     voltage_index,
 )
+from ..pieces.volumes import volumes_fingerprint
 from ._functions_registration import QUANTITIES, PairMeasurements, Window
 from .solving import check_detrend, solve_shifts
 from .uncertainty import quarters, with_shift_errors
@@ -286,9 +287,9 @@ def measure_pairs(
         "long_name": "measurements of pairs of slices",
         "reference_voltage": float(stack["voltage"].values[reference]),
         "pixel_size": [axis_spacing(stack, axis) for axis in _IN_PLANE],
-        "input_fingerprint": blocks.array_token(intensity.data),
         "region": _described(window),
         "fiducial_region": _described(fiducial),
+        "input_fingerprint": volumes_fingerprint(stack, ["intensity"]),
     }
     return xr.DataArray(data, dims=tuple(coords), coords=coords, attrs=attrs, name="pairs")
 

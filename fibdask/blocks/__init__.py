@@ -19,11 +19,12 @@ from .engine.execute import (
     write_array,
 )
 from .engine.fingerprints import fingerprint
-from .engine.forecast import PROCESS_BYTES, check_budget, format_bytes, least_memory
+from .engine.forecast import check_budget, format_bytes, least_memory
 from .engine.journal import Part, has_record
 from .engine.locks import is_locked, locked
 from .engine.monitor import BlockFailure, Monitor, StageReport
-from .engine.schedule import current_client, worker_limits
+from .engine.resources import PROCESS_BYTES, Resources, worker_resources
+from .engine.schedule import current_client
 from .engine.shards import put_file
 from .engine.sources import Reduction, Source, Values
 from .engine.stored import StoredArray, open_stored
@@ -67,6 +68,7 @@ __all__ = [
     "Predictor",
     "Reduction",
     "Region",
+    "Resources",
     "Source",
     "StageReport",
     "StoredArray",
@@ -114,6 +116,6 @@ __all__ = [
     "voxels",
     "whole",
     "within",
-    "worker_limits",
+    "worker_resources",
     "write_array",
 ]

@@ -20,7 +20,11 @@ class BlockFunction(Protocol):
     """
 
     def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the region that is read of each input, halo included, inside that input."""
+        """Return the region that is read of each input, halo included, inside that input.
+
+        What is read along one of the last two axes must not depend on the place along the other:
+        memory forecasts do not look at every pair.
+        """
 
     @property
     def compute(self) -> Callable[..., np.ndarray]:

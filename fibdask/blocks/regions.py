@@ -1,7 +1,8 @@
 """Regions of arrays and the grids that cut arrays into blocks: arithmetic on integers, no data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, prod
 from typing import Protocol, runtime_checkable
 
@@ -15,14 +16,15 @@ BLOCK_BYTES = 64 * 2**20
 
 
 class BlockList(Protocol):
-    """Numbered blocks of an array: a `Grid`, or blocks that overlap or lie in several directions.
-
-    Block 0 is the largest: memory forecasts look at it.
-    """
+    """Numbered blocks of an array: a `Grid`, or such as overlap or lie in several directions."""
 
     @property
     def size(self) -> int:
         """Number of blocks."""
+
+    @property
+    def parts(self) -> Sequence[tuple[int, ...]]:
+        """Numbers of blocks along the axes of each part; parts are numbered one after another."""
 
     def numbered(self, number: int) -> Region:
         """Return the region of a block by its running number."""
@@ -58,12 +60,14 @@ class Grid:
         return prod(self.counts)
 
     @property
+    def parts(self) -> Sequence[tuple[int, ...]]:
+        """One part, numbered in C order."""
+        return (self.counts,)
+
+    @property
     def chunks(self) -> tuple[tuple[int, ...], ...]:
         """Block lengths along each dimension, as Dask writes them."""
-        return tuple(
-            tuple(min(b, n - start) for start in range(0, n, b))
-            for n, b in zip(self.shape, self.block, strict=True)
-        )
+        return tuple(_cut(n, b) for n, b in zip(self.shape, self.block, strict=True))
 
     def indices(self) -> Iterator[tuple[int, ...]]:
         """Iterate over block positions in C order."""
@@ -83,6 +87,11 @@ class Grid:
     def numbered(self, number: int) -> Region:
         """Return the voxels of a block by its running number in C order."""
         return self.region(self.position(number))
+
+
+@lru_cache(maxsize=16)  # the same tuple each time: Dask knows the sums of one that it has seen
+def _cut(length: int, block: int) -> tuple[int, ...]:
+    return tuple(min(block, length - start) for start in range(0, length, block))
 
 
 def group_numbers(blocks: BlockList) -> np.ndarray:

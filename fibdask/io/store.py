@@ -32,7 +32,7 @@ from ..blocks import (
     reduction_forecast,
     skip_array,
     storage_grid,
-    worker_limits,
+    worker_resources,
     write_array,
 )
 from ..conventions import (
@@ -95,8 +95,7 @@ def save_stack(
     path = new_path(path).absolute()
     counts = path.with_name(f".{path.name}.counts")
     client = current_client()
-    threads, memory = worker_limits(client)
-    execution = Execution(client, threads, memory, resume=resume, counts=counts)
+    execution = Execution(client, worker_resources(client, folder=counts), resume=resume)
     reports = write_stack(stack, path, execution, pyramid=pyramid, same_sample=resume)
     raise_failures(reports)
     shutil.rmtree(counts, ignore_errors=True)
@@ -248,7 +247,7 @@ def _check_budgets(volumes: Iterable[StoredVolume], execution: Execution) -> Non
         needs.append((forecast(volume.array, volume.target), volume.name))
         needs += [(reduction_forecast(reduction), volume.name) for reduction in reductions]
     needed, name = max(needs, default=(0, ""))
-    check_budget(name, needed, execution.threads, execution.memory_limit)
+    check_budget(name, needed, execution.resources)
 
 
 def _drop_levels(path: Path, levels: int) -> None:

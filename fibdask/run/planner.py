@@ -10,6 +10,7 @@ import xarray as xr
 from ..blocks import (
     PROCESS_BYTES,
     Reduction,
+    Resources,
     Source,
     StoredArray,
     array_token,
@@ -44,7 +45,8 @@ def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
         What a run would raise before its first block.
     """
     plan = plan_recipe(recipe, **paths)
-    check_plan(plan["stages"], plan["threads"], plan["worker_bytes"])
+    if plan["worker_bytes"] is not None:
+        check_plan(plan["stages"], Resources(plan["threads"], plan["worker_bytes"]))
     told = {key: plan[key] for key in ("size", "threads", "least_bytes", "worker_bytes", "fits")}
     return {"recipe": str(recipe), "stages": len(plan["stages"]), **told}
 
@@ -76,13 +78,8 @@ def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -
     }
 
 
-def check_plan(rows: Sequence[Mapping[str, Any]], threads: int, memory: int | None) -> None:
+def check_plan(rows: Sequence[Mapping[str, Any]], resources: Resources) -> None:
     """Refuse a plan of which a stage does not fit a worker; the largest need is told.
-
-    Parameters
-    ----------
-    threads, memory
-        Of a worker; `memory` in bytes, None for no limit.
 
     Raises
     ------
@@ -96,7 +93,7 @@ def check_plan(rows: Sequence[Mapping[str, Any]], threads: int, memory: int | No
         least = largest.get("held_bytes", 0)
         if 2 * least > largest["task_bytes"] - PROCESS_BYTES:
             remedy = f"; smaller blocks do not help: each needs {format_bytes(least)} to be read"
-        check_budget(largest["name"], largest["task_bytes"], threads, memory, remedy)
+        check_budget(largest["name"], largest["task_bytes"], resources, remedy)
 
 
 def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:

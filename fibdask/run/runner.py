@@ -14,7 +14,7 @@ from ..blocks import (
     StageReport,
     current_client,
     keep_values,
-    worker_limits,
+    worker_resources,
 )
 from ..conventions import FibdaskError, FibdaskWarning, volume_names
 from ..io import open_stack
@@ -96,7 +96,6 @@ class Pipeline(Visitor):
         self.monitor = RunMonitor(self._listen, quiet=quiet)
         self.execution = Execution(
             resume=resume,
-            counts=self.folder.path / COUNTS,
             block_bytes=recipe.tables["output"]["block_mib"] * 2**20,
             monitor=self.monitor,
         )
@@ -111,11 +110,9 @@ class Pipeline(Visitor):
 
     def run(self, client: distributed.Client | None) -> xr.Dataset:
         """Run all stages, then write the report, whatever happened."""
-        threads, memory = worker_limits(client)
-        self.execution = replace(
-            self.execution, client=client, threads=threads, memory_limit=memory
-        )
-        check_plan(plan_stages(self.recipe, self._source), threads, memory)
+        resources = worker_resources(client, folder=self.folder.path / COUNTS)
+        self.execution = replace(self.execution, client=client, resources=resources)
+        check_plan(plan_stages(self.recipe, self._source), resources)
         with self.folder.taken(), log_file(self.folder.path / LOG):
             self._take_over()
             self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())

@@ -95,8 +95,8 @@ def nearest_is_last(image, centres, phase):
                     for v in range(voltages):
                         squares += (image[v, z, y, x] - centres[k, v]) ** 2
                     # The last centre's own distance stays in `squares` when the loop has ended.
-                if k < classes - 1:
-                    nearest_other = min(nearest_other, squares)
+                    if k < classes - 1:
+                        nearest_other = min(nearest_other, squares)
                 phase[z, y, x] = squares < nearest_other
 
 

@@ -111,7 +111,9 @@ def test_estimate_shifts__describes_its_variables(shaken):
     assert found["shift_y"].dims == ("voltage", "z")
     assert found["residual"].attrs["units"] == "nm"
     assert all(variable.attrs["long_name"] for variable in found.data_vars.values())
-    assert json.loads(found.attrs["provenance"][0])["parameters"]["detrend"] == "none"
+    record = json.loads(found.attrs["provenance"][0])
+    assert record["parameters"]["detrend"] == "none"
+    assert record["input_fingerprint"]
 
 
 def test_estimate_shifts__keeps_a_tilt_unless_asked(texture, still):

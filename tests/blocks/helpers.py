@@ -169,6 +169,10 @@ class Layers:
         return self.grid.size
 
     @property
+    def parts(self):
+        return self.grid.parts
+
+    @property
     def groups(self):
         return self.grid.counts[0]
 

@@ -15,6 +15,7 @@ from fibdask.blocks import (
     Execution,
     Grid,
     Monitor,
+    Resources,
     Target,
     count_blocks,
     forecast,
@@ -28,6 +29,7 @@ from fibdask.blocks import (
     write_array,
 )
 from fibdask.blocks.engine.forecast import PROCESS_BYTES, task_bytes
+from fibdask.blocks.engine.resources import own_resources
 from fibdask.conventions import MemoryBudgetError, StackReadError
 from tests.blocks.helpers import (
     SHAPE,
@@ -138,7 +140,7 @@ def test_write_array__stops_when_the_disk_is_full(tmp_path, monkeypatch):
 
 def test_write_array__refuses_what_does_not_fit_before_touching_anything(tmp_path):
     with pytest.raises(MemoryBudgetError, match=r"copy needs .* the worker has 64\.0 MiB"):
-        write(ramp(), target_in(tmp_path), memory_limit=64 * 2**20)
+        write(ramp(), target_in(tmp_path), resources=Resources(1, 64 * 2**20))
     assert not (tmp_path / "volume").exists()
 
 
@@ -147,7 +149,7 @@ def test_count_blocks__resumes_its_counts(tmp_path):
     reports = []
     for _ in range(2):
         counts, report = count_blocks(
-            origin(lazy), Execution(counts=tmp_path), name="sum", values={}
+            origin(lazy), Execution(resources=own_resources(tmp_path)), name="sum", values={}
         )
         assert origin(lazy).result(counts) == [naive_ramp().sum()]
         reports.append((report.blocks_run, report.blocks_skipped))
@@ -155,7 +157,7 @@ def test_count_blocks__resumes_its_counts(tmp_path):
 
 
 def test_keep_values__resumes_them(tmp_path):
-    execution = Execution(counts=tmp_path)
+    execution = Execution(resources=own_resources(tmp_path))
     for expected in [(GRID.size, 0), (0, GRID.size)]:
         values, report = keep_values(ramp(), execution, name="ramp")
         np.testing.assert_array_equal(values, naive_ramp())
@@ -165,7 +167,9 @@ def test_keep_values__resumes_them(tmp_path):
 def test_count_blocks__sums_grouped_blocks_by_group(tmp_path):
     layers = Layers(GRID)
     lazy = reduce_blocks(Total(), [ramp()], grid=layers, finish=np.ravel, shape=(8,))
-    counts, _ = count_blocks(origin(lazy), Execution(counts=tmp_path), name="sum", values={})
+    counts, _ = count_blocks(
+        origin(lazy), Execution(resources=own_resources(tmp_path)), name="sum", values={}
+    )
     expected = [naive_ramp()[z : z + 4].sum() for z in range(0, SHAPE[0], 4)]
     np.testing.assert_array_equal(counts[:, 0], expected)
     np.testing.assert_array_equal(origin(lazy).result(counts), lazy.compute())

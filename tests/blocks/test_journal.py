@@ -1,9 +1,11 @@
 """Records of finished blocks: of several writers, of copies, of old versions."""
 
+import fcntl
 import json
 import os
 import shutil
 import signal
+import socket
 import time
 from contextlib import ExitStack
 
@@ -26,7 +28,9 @@ from fibdask.blocks import (
     whole,
     write_array,
 )
+from fibdask.blocks.engine import journal
 from fibdask.blocks.engine.journal import alone, journal_writer, read_record
+from fibdask.blocks.engine.resources import own_resources
 from tests.blocks import parts
 from tests.blocks.helpers import SHAPE, SumAlongZ, Total, naive_ramp, ramp
 
@@ -97,9 +101,9 @@ def test_write_array__parts_in_processes_at_once_make_what_one_makes(tmp_path):
 
 def test_write_array__a_killed_part_is_made_up_for_by_all(tmp_path):
     parts.make(tmp_path / "one", Part())
-    journal = parts.target(tmp_path).path / "journal" / "2-of-2.jsonl"
+    lines = parts.target(tmp_path).path / "journal" / "2-of-2.jsonl"
     running = [parts.start(tmp_path, Part(number, 2)) for number in (1, 2)]
-    while running[1].poll() is None and not (journal.exists() and journal.stat().st_size > 999):
+    while running[1].poll() is None and not (lines.exists() and lines.stat().st_size > 999):
         time.sleep(0.01)
     os.kill(running[1].pid, signal.SIGKILL)
     for process in running:
@@ -124,6 +128,45 @@ def test_write_array__what_is_being_written_is_refused_with_its_folder(tmp_path,
     assert write(target, part).blocks_run
 
 
+@pytest.mark.filterwarnings("ignore:the file system of")
+def test_write_array__parts_are_kept_apart_on_file_systems_without_locks(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    target = target_in(tmp_path)
+    ended = {"host": socket.gethostname(), "process": 2**22 + 1, "since": time.time()}
+    (target.path / "journal").mkdir(parents=True)
+    for name in ("lock", "1-of-2.jsonl"):
+        (target.path / "journal" / f"{name}.owner").write_text(json.dumps(ended))
+    with ExitStack() as stack:
+        living(stack, target, Part(1, 2))
+        for part in (Part(1, 2), Part(1, 3)):
+            with pytest.raises(StackReadError, match=f"{target.path} is being written by"):
+                write(target, part)
+    assert write(target, Part(1, 2)).blocks_run == write(target, Part(2, 2)).blocks_run
+    assert not list(target.path.rglob("*.owner"))
+
+
+def test_read_record__of_an_array_that_is_begun_anew_meanwhile_is_of_one_of_both(
+    tmp_path, monkeypatch
+):
+    target = target_in(tmp_path)
+    write(target)
+    read = journal._lines
+
+    def anew(path):
+        monkeypatch.setattr(journal, "_lines", read)
+        write(target, array=map_blocks(SumAlongZ(SHAPE[0], 1), [ramp()], shape=SHAPE, dtype=int))
+        return read(path)
+
+    before = read_record(target.path).fingerprint
+    monkeypatch.setattr(journal, "_lines", anew)
+    record = read_record(target.path)
+    assert record.complete
+    assert record.fingerprint != before
+
+
 def test_write_array__nothing_else_is_made_of_an_array_that_another_part_writes(tmp_path):
     target = target_in(tmp_path)
     write(target, Part(1, 2))
@@ -142,10 +185,10 @@ def test_write_array__a_part_sweeps_its_own_blocks_only(tmp_path):
     for file in (mine, *left):  # a shard that nobody recorded, and what was being written
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"torn")
-    journal = target.path / "journal" / "2-of-2.jsonl"
-    lines = journal.read_text().splitlines(keepends=True)
+    file = target.path / "journal" / "2-of-2.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
     last = f'"block": {GRID.size - 1},'
-    journal.write_text("".join(line for line in lines if last not in line))
+    file.write_text("".join(line for line in lines if last not in line))
     before = others.stat()
     with ExitStack() as stack:
         living(stack, target, Part(2, 2))
@@ -172,7 +215,7 @@ def test_count_blocks__sums_when_all_parts_have_counted(tmp_path):
     lazy = reduce_blocks(Total(), [ramp()], grid=GRID, finish=np.ravel, shape=(2,))
 
     def count(part):
-        execution = Execution(counts=tmp_path, part=part)
+        execution = Execution(resources=own_resources(tmp_path), part=part)
         return count_blocks(origin(lazy), execution, name="sum", values={})
 
     with pytest.raises(
@@ -212,8 +255,8 @@ def made_old(target):
     """Give an array the record of an earlier version."""
     header = {"fingerprint": read_record(target.path).fingerprint, "blocks": GRID.size}
     metadata = json.loads((target.path / "array.json").read_text())["metadata"]
-    journal = (target.path / "journal" / "1-of-1.jsonl").read_text()
-    lines = [json.loads(line) for line in journal.splitlines()]
+    text = (target.path / "journal" / "1-of-1.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
     for line in lines:
         del line["seal"]
     text = "\n".join(json.dumps(line) for line in [header, {"metadata": metadata}, *lines])

@@ -95,3 +95,20 @@ def test_locked__without_locks_an_owner_elsewhere_is_believed(tmp_path, no_locks
     owner(path, host="node17")
     with pytest.raises(StackReadError, match=r"on node17 since .*lock\.owner"):
         locked(path).__enter__()
+
+
+@pytest.mark.filterwarnings("ignore:the file system of")
+def test_locked__without_locks_one_of_those_who_find_an_owner_ended_gets_it(
+    tmp_path, no_locks, monkeypatch
+):
+    path = tmp_path / "lock"
+    owner(path, process=2**22 + 1)
+
+    def late(found):
+        owner(path)  # another run has taken over since it was read
+        return True
+
+    monkeypatch.setattr(locks, "_is_stale", late)
+    with pytest.raises(StackReadError, match=f"by process {os.getpid()} on"):
+        locked(path).__enter__()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["lock", "lock.owner"]

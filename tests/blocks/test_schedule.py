@@ -27,7 +27,7 @@ def test_ahead__a_lost_scheduler_is_said_and_finished_blocks_are_kept():
 
 
 def test_ahead__follows_the_threads_of_the_workers_there_are_now():
-    assert _ahead(SimpleNamespace(nthreads=lambda: {"a": 2, "b": 1})) == 6
+    assert _ahead(SimpleNamespace(nthreads=lambda: {"a": 2, "b": 1})) == 24
 
 
 class Listed(Source):

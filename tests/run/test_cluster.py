@@ -1,12 +1,17 @@
 """Workers of a script."""
 
+import json
 import subprocess
 import sys
 import time
 
+import dask.system
+import distributed.system
+import numpy as np
 import pytest
+import tifffile
 
-from fibdask import RecipeError
+from fibdask import RecipeError, local_cluster, run_recipe
 from fibdask.run.cluster import planned_worker
 
 pytestmark = pytest.mark.cluster
@@ -67,3 +72,66 @@ def test_planned_worker__memory_is_an_amount(memory):
     options = {"scheduler": None, "workers": 1, "threads": 1, "memory": memory}
     with pytest.raises(RecipeError, match="memory must be an amount such as"):
         planned_worker(options)
+
+
+SHARED = {"scheduler": None, "workers": None, "threads": 1, "memory": "auto"}
+
+
+def test_planned_worker__shares_what_the_control_group_leaves(monkeypatch):
+    monkeypatch.setattr(dask.system, "CPU_COUNT", 3)
+    monkeypatch.setattr(distributed.system, "MEMORY_LIMIT", 3 * 2**20)
+    assert planned_worker(SHARED) == (1, int(0.9 * 2**20))
+
+
+RELATIVE = """
+[input]
+path = "raw"
+voltage = 2
+pixel_size = 5
+slice_thickness = 5
+[segment]
+method = "otsu"
+[statistics]
+max_lag = 4
+[output]
+path = "out"
+report = false
+"""
+
+
+def test_run_recipe__relative_paths_hold_on_workers_in_another_folder(tmp_path, monkeypatch):
+    (tmp_path / "raw").mkdir()
+    values = np.random.default_rng(1).integers(0, 255, (6, 30, 40), dtype=np.uint8)
+    for number, image in enumerate(values):
+        tifffile.imwrite(tmp_path / "raw" / f"slice_{number}.tif", image)
+    (tmp_path / "recipe.toml").write_text(RELATIVE)
+    with local_cluster(workers=1, memory="1 GiB") as client:  # here, not where the recipe is
+        monkeypatch.chdir(tmp_path)
+        stack = run_recipe("recipe.toml", client=client)
+        monkeypatch.undo()
+        assert stack["phase"].mean().compute() == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.memory
+def test_run_recipe__a_large_slice_takes_no_more_than_was_said(tmp_path):
+    side = 8000
+    tile = np.random.default_rng(1).integers(0, 255, (side // 8, side), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "slice_0.tif", np.tile(tile, (8, 1)))
+    tifffile.imwrite(tmp_path / "slice_1.tif", np.tile(tile[:, ::-1], (8, 1)))
+    recipe = {
+        "input": {
+            "path": str(tmp_path / "slice_*.tif"),
+            "voltage": 2,
+            "pixel_size": 5,
+            "slice_thickness": 5,
+        },
+        "curtaining": {},
+        "segment": {"method": "otsu"},
+        "output": {"path": str(tmp_path / "out"), "report": False, "pyramid": False},
+    }
+    with local_cluster(workers=1, memory="4 GiB") as client:
+        run_recipe(recipe, client=client)
+    stages = json.loads((tmp_path / "out" / "run.json").read_text())["stages"]
+    assert max(stage["peak_bytes"] for stage in stages) > 480 * 2**20
+    for stage in stages:
+        assert stage["peak_bytes"] <= stage["forecast_bytes"], stage["name"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fibdask import MemoryBudgetError, run_recipe
-from fibdask.blocks import check_budget
+from fibdask.blocks import Resources, check_budget
 from fibdask.run.planner import check_plan, check_recipe, format_check, format_plan, plan_recipe
 
 
@@ -57,17 +57,17 @@ def test_check_plan__names_the_largest_stage(recipe):
     rows = plan_recipe(recipe)["stages"]
     for order in (rows, rows[::-1]):
         with pytest.raises(MemoryBudgetError, match=r"^import needs"):
-            check_plan(order, 1, 505 * 2**20)
+            check_plan(order, Resources(1, 505 * 2**20))
 
 
 @given(st.integers(480 * 2**20, 2**34), st.integers(1, 64))
 def test_check_budget__memory_that_a_refusal_asks_for_is_enough(forecast, threads):
     with pytest.raises(MemoryBudgetError) as refusal:
-        check_budget("stage", forecast, threads, 2**20)
+        check_budget("stage", forecast, Resources(threads, 2**20))
     least = int(re.search(r"at least (\d+) MiB", str(refusal.value))[1])
-    check_budget("stage", forecast, threads, least * 2**20)
+    check_budget("stage", forecast, Resources(threads, least * 2**20))
     with pytest.raises(MemoryBudgetError):
-        check_budget("stage", forecast, threads, (least - 1) * 2**20)
+        check_budget("stage", forecast, Resources(threads, (least - 1) * 2**20))
 
 
 def test_run_recipe__is_refused_at_once_with_the_largest_need(recipe, tmp_path):
@@ -75,7 +75,10 @@ def test_run_recipe__is_refused_at_once_with_the_largest_need(recipe, tmp_path):
         status = "running"
 
         def scheduler_info(self, n_workers):
-            return {"workers": {"a": {"memory_limit": 505 * 2**20, "nthreads": 1}}}
+            return {"workers": {"a": {}}}
+
+        def run(self, function, on_error):
+            return {"a": function()._replace(threads=1, limit=505 * 2**20)}
 
     with pytest.raises(MemoryBudgetError, match=r"^import needs"):
         run_recipe(recipe, client=Client())

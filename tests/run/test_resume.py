@@ -47,11 +47,15 @@ def test_run__a_copy_with_new_times_executes_no_block_until_voxels_are_edited(fi
     recipe = tmp_path / "copy" / "recipe.toml"
     fibdask("run", recipe, "--quiet")
     assert not any(blocks_run(tmp_path / "copy").values())
-    segmented = zarr.open_array(tmp_path / "copy" / "out" / "segment.zarr" / "phase", mode="r+")
+    phase = tmp_path / "copy" / "out" / "segment.zarr" / "phase"
+    before = (phase / "c" / "0" / "0" / "0").stat().st_size
+    segmented = zarr.open_array(phase, mode="r+")
     segmented[0, 0, 0] = 1 - segmented[0, 0, 0]
+    resized = (phase / "c" / "0" / "0" / "0").stat().st_size != before
     fibdask("run", recipe, "--quiet")
     ran = {name for name, count in blocks_run(tmp_path / "copy").items() if count}
-    assert ran == {"reposition", "inpaint", "statistics"}
+    # A shard of another size is taken for torn, and made anew; one that is whole is believed.
+    assert ran == ({"segment"} if resized else {"reposition", "inpaint", "statistics"})
 
 
 def test_run__changed_inpainting_recomputes_it_and_the_statistics_only(copy):

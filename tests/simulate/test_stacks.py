@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from fibdask.blocks import whole
-from fibdask.conventions import ConventionError, validate_stack
+from fibdask.conventions import ConventionError, recorded_steps, validate_stack
 from fibdask.simulate import (
     add_noise,
     anisotropy_phantom,
@@ -57,8 +57,22 @@ def test_simulate_stack__images_a_given_structure():
     given = {key: value for key, value in SMALL.items() if key != "shape"}
     stack = simulate_stack(structure.compute(), **given, seed=5).compute()
     made = simulate_stack(**SMALL, seed=5).compute()
-    # Provenance tells the array that was given, which is another one.
+    # Both tell what they were made of, which is one in memory and one that is computed.
+    steps = [
+        [step | {"input_fingerprint": ""} for step in recorded_steps(one)] for one in (stack, made)
+    ]
+    assert steps[0] == steps[1]
     xr.testing.assert_identical(stack.drop_attrs(deep=False), made.drop_attrs(deep=False))
+
+
+def test_simulate_stack__tells_what_each_step_was_made_of():
+    stack = simulate_stack(
+        **SMALL, blur_width=2.0, shift_std=1.0, gain_std=0.1, curtaining=0.1, seed=2
+    )
+    first, *steps = recorded_steps(stack)
+    assert not first["input_fingerprint"]  # made of numbers alone
+    assert len({step["input_fingerprint"] for step in steps}) == len(steps) - 1  # two of the phase
+    assert all(step["input_fingerprint"] for step in steps)
 
 
 def test_simulate_stack__needs_a_structure_or_a_shape():

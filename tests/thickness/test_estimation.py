@@ -10,7 +10,8 @@ import pytest
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, validate_stack
 from fibdask.io import open_stack, save_stack
 from fibdask.statistics import isotropy_errors
-from fibdask.thickness.estimation import apply_slice_thickness, estimate_slice_thickness
+from fibdask.thickness.application import apply_slice_thickness
+from fibdask.thickness.estimation import estimate_slice_thickness
 from fibdask.thickness.repositioning import reposition_slices
 from fibdask.thickness.values import thickness_array
 from tests.thickness.naive import render_ruler, smooth_texture

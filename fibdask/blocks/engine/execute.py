@@ -25,6 +25,7 @@ from .fingerprints import fingerprint
 from .forecast import check_budget, task_bytes
 from .journal import JournalWriter, Part, Record, alone, check_complete, is_old, journal_writer
 from .monitor import BlockFailure, Monitor, StageReport
+from .resources import Resources, own_resources
 from .schedule import run_blocks, run_graph, run_name
 from .shards import checksum
 from .sources import Reduction, Source
@@ -41,12 +42,10 @@ class Execution:
     ----------
     client
         Connection to a cluster, or None for this process.
-    threads, memory_limit
-        Of one worker; `memory_limit` in bytes, None for no limit.
+    resources
+        What each worker has; by default what this process has.
     resume
         Keep finished blocks of the same fingerprint.
-    counts
-        Folder in which the counts of reductions are kept, so that they resume too.
     block_bytes
         Most bytes of one block.
     part
@@ -54,10 +53,8 @@ class Execution:
     """
 
     client: distributed.Client | None = None
-    threads: int = 1
-    memory_limit: int | None = None
+    resources: Resources = field(default_factory=own_resources)
     resume: bool = True
-    counts: Path = Path("counts")
     block_bytes: int = BLOCK_BYTES
     monitor: Monitor = field(default_factory=Monitor)
     part: Part = field(default_factory=Part)
@@ -95,8 +92,9 @@ def write_array(
         msg = f"{name} is derived from arrays in memory or by arithmetic: it has no parts"
         raise ConventionError(msg)
     mine = part.blocks(target.grid.size)
-    report = StageReport(name, len(mine), forecast_bytes=forecast(array, target))
-    check_budget(name, report.forecast_bytes, execution.threads, execution.memory_limit)
+    needed = forecast(array, target)
+    check_budget(name, needed, execution.resources)
+    report = StageReport(name, len(mine), forecast_bytes=execution.resources.process_peak(needed))
     token = _resume_token(array)
     with ExitStack() as held:
         with alone(target.path):
@@ -159,8 +157,8 @@ def _outcomes(
     if isinstance(source, Source):
         needed = {reduction.token: values[reduction.token] for reduction in source.reductions}
         work = BlockWork(target, token, source, needed)
-        run = run_name(name)
-        return run_blocks(work, missing, execution.client, threads=execution.threads, run=run)
+        run, threads = run_name(name), execution.resources.threads
+        return run_blocks(work, missing, execution.client, threads=threads, run=run)
     return run_graph(outcomes(array, target, token, run_name(name)), missing, execution.client)
 
 
@@ -227,7 +225,7 @@ def count_blocks(
         Before anything is touched, if a block does not fit a worker.
     """
     partials = reduction.partials
-    target = counts_target(reduction, execution.counts)
+    target = counts_target(reduction, execution.resources.folder)
     report = write_array(from_source(partials), target, execution, name=name, values=values)
     if report.failures:
         return np.empty(0), report
@@ -238,7 +236,7 @@ def counts_target(reduction: Reduction, folder: Path) -> Target:
     """Return where the counts of a reduction are kept."""
     partials = reduction.partials
     return Target(
-        folder.absolute() / partials.token,
+        folder / partials.token,
         Grid(partials.shape, partials.block),
         partials.block,
         partials.dtype.name,
@@ -255,7 +253,7 @@ def keep_values(array: Any, execution: Execution, *, name: str) -> tuple[np.ndar
     MemoryBudgetError
         Before anything is touched, if a block does not fit a worker.
     """
-    target = values_target(array, execution.counts)
+    target = values_target(array, execution.resources.folder)
     report = write_array(array, target, execution, name=name, values={})
     if report.failures:
         return np.empty(0), report
@@ -269,7 +267,7 @@ def values_target(array: Any, folder: Path) -> Target:
     """Return where the values of a small array are kept."""
     block = tuple(max(lengths) for lengths in array.chunks)
     dims = tuple(f"axis {number}" for number in range(array.ndim))
-    path = folder.absolute() / array_token(array)
+    path = folder / array_token(array)
     return Target(path, Grid(array.shape, block), block, array.dtype.name, dims, {})
 
 

@@ -111,6 +111,8 @@ def read_record(folder: Path) -> Record | None:
     if not isinstance(fingerprint, str) or blocks is None:
         raise _damaged(folder / FILE_NAME)
     lines = [line for file in _journals(folder) for line in _lines(file)]
+    if _header(folder) != header:  # begun anew meanwhile: the lines are those of something else
+        return read_record(folder)
     metadata = header.get("metadata")
     return Record(
         fingerprint, blocks, _finished(lines, blocks), metadata if _is_count(metadata) else None

@@ -1,5 +1,6 @@
 """Locks between processes: by the file system, or by an owner's file where it has none."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 import psutil
 
@@ -100,10 +102,11 @@ def _take(file: IO[str], path: Path, held: Path) -> Path | None:
         raise taken(held) from None
     except OSError:
         return _take_without_locks(path, held)
-    if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
-        # Removed by its last holder between opening and locking: it is in use, or was just now.
-        raise taken(held)
-    return None
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+            return None
+    # Removed by its last holder between opening and locking: it is in use, or was just now.
+    raise taken(held)
 
 
 def unwritable(held: Path, name: str, error: OSError) -> StackReadError:
@@ -120,8 +123,8 @@ def _take_without_locks(path: Path, held: Path) -> Path:
     """Claim a file by writing beside it who holds it."""
     _tell_once(path, held)
     owner = _owner_file(path)
-    if owner.exists() and _is_stale(_read_owner(owner)):
-        owner.unlink(missing_ok=True)
+    if owner.exists() and _is_stale(found := _read_owner(owner)):
+        _remove_stale(owner, found)
     mine = {"host": socket.gethostname(), "process": os.getpid(), "since": time.time()}
     try:
         with owner.open("x", encoding="utf-8") as file:
@@ -132,6 +135,17 @@ def _take_without_locks(path: Path, held: Path) -> Path:
         by = f"process {found['process']} on {found['host']} since {since} ({owner})"
         raise taken(held, by) from None
     return owner
+
+
+def _remove_stale(owner: Path, found: dict[str, Any]) -> None:
+    """Remove an owner's file that was found stale, and none by which another has replaced it."""
+    aside = owner.with_name(f"{owner.name}.{uuid4().hex}")
+    with contextlib.suppress(FileNotFoundError):  # another has removed it
+        owner.rename(aside)
+        if _read_owner(aside) == found:
+            aside.unlink()
+        else:
+            aside.rename(owner)
 
 
 def _tell_once(path: Path, held: Path) -> None:

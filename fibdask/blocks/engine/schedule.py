@@ -13,13 +13,13 @@ from uuid import uuid4
 import dask.array as da
 import dask.threaded
 import distributed
-import psutil
 from dask.delayed import Delayed
 
-from ...conventions import BlocksFailedError, ConventionError, FibdaskWarning
+from ...conventions import BlocksFailedError, FibdaskWarning
 from .writing import BlockWork, Outcome, failure, write_block
 
 _POLL = 0.02  # seconds between looks at what has finished
+_AHEAD = 8  # blocks of each thread: as many as very quick ones may be made between two looks
 _inherited: list[distributed.Client] = []  # whose threads are in the process that was forked
 
 
@@ -36,7 +36,8 @@ def _leave_parent() -> None:
 os.register_at_fork(after_in_child=_leave_parent)
 
 
-def _is_inherited(client: distributed.Client) -> bool:
+def is_inherited(client: distributed.Client) -> bool:
+    """Tell whether a client's threads are in a process of which this one is a fork."""
     return any(client is other for other in _inherited)
 
 
@@ -46,30 +47,11 @@ def current_client() -> distributed.Client | None:
         client = distributed.get_client()
     except ValueError:
         return None
-    if _is_inherited(client):
+    if is_inherited(client):
         msg = "the Dask client is that of the process forked: blocks are made here, without it"
         warnings.warn(msg, FibdaskWarning, stacklevel=3)
         return None
     return client if client.status == "running" else None
-
-
-def worker_limits(client: distributed.Client | None) -> tuple[int, int | None]:
-    """Return threads and memory in bytes of a client's smallest worker, or of this process.
-
-    Raises
-    ------
-    ConventionError
-        If the client's threads are in a process of which this one is a fork.
-    """
-    if client is None:
-        return os.cpu_count() or 1, int(psutil.virtual_memory().available)
-    if _is_inherited(client):
-        msg = "client must be one of this process, which is a fork; got that of its parent"
-        raise ConventionError(msg)
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
-    threads = max((int(worker["nthreads"]) for worker in workers), default=1)
-    return threads, min(limits, default=None)
 
 
 def run_name(stage: str) -> str:
@@ -106,12 +88,12 @@ def run_blocks(
     shared = client.submit(_same, work, key=f"shared-{run}", pure=False)
 
     def submit(room: int) -> dict[distributed.Future, int]:
-        return {
-            client.submit(
-                write_block, number, shared, key=f"{run}-{number}", pure=False, resources=resources
-            ): number
-            for number in islice(iterator, room)
-        }
+        some = list(islice(iterator, room))
+        keys = [f"{run}-{number}" for number in some]
+        futures = client.map(
+            write_block, some, work=shared, key=keys, pure=False, resources=resources
+        )
+        return dict(zip(futures, some, strict=True))
 
     yield from _run_on_workers(submit, client)
 
@@ -184,8 +166,11 @@ def _run_on_workers(
             waiting.update(list(futures))
             if not running:
                 return
-            for future in _finished(waiting, client):
-                yield _outcome(future, running.pop(future))
+            batch = _finished(waiting, client)
+            found = _gathered(batch, client)
+            for future in batch:
+                number = running.pop(future)
+                yield found[future] if future in found else _outcome(future, number)
     finally:
         # What is not awaited any more must not write later.
         if running and client.status == "running":
@@ -197,7 +182,7 @@ def _ahead(client: distributed.Client) -> int:
         threads = sum(int(count) for count in client.nthreads().values())
     except OSError as error:  # a closed connection is one
         raise _gone() from error
-    return 2 * max(threads, 1)
+    return _AHEAD * max(threads, 1)
 
 
 def _gone() -> BlocksFailedError:
@@ -213,6 +198,17 @@ def _finished(
             raise _gone()
         time.sleep(_POLL)
     return list(batch)
+
+
+def _gathered(
+    batch: list[distributed.Future], client: distributed.Client
+) -> dict[distributed.Future, Outcome]:
+    """Return the outcomes of a batch in one message; none if a worker has just ended with some."""
+    finished = [future for future in batch if future.status == "finished"]
+    try:
+        return dict(zip(finished, client.gather(finished), strict=True))
+    except Exception:  # they are then asked for one by one
+        return {}
 
 
 def _outcome(future: distributed.Future, number: int) -> Outcome:

@@ -72,8 +72,11 @@ def put_file(file: Path, content: bytes) -> None:
     """Write a file beside the old one and put it in its place, so that it is always whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f"{file.name}.{uuid4().hex}.partial")
-    beside.write_bytes(content)
-    beside.replace(file)
+    try:
+        beside.write_bytes(content)
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _link(beside: Path, file: Path) -> None:

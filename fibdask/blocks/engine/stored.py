@@ -59,7 +59,7 @@ class StoredArray(Source):
         return fingerprint(self.stored_token, self.scale)
 
     def task_bytes(self, region: Region) -> int:
-        """Return the bytes of the result and of the chunks that are decoded beside it."""
+        """Return the bytes of the result and of what is read and decoded beside it."""
         touched = prod(
             min((s.stop - 1) // c - s.start // c + 1, -(-b // c))
             for s, c, b in zip(region, self.chunk, self.block, strict=True)
@@ -68,6 +68,9 @@ class StoredArray(Source):
         # Of one shard, all chunks that are wanted, encoded, beside those that are being decoded.
         decoding = (touched + 2 * min(touched, _CONCURRENT_CHUNKS)) * chunk
         result = self.nbytes(region)
+        if any(s.start // b < (s.stop - 1) // b for s, b in zip(region, self.block, strict=True)):
+            # The parts that lie in one shard each are read one after the other, and joined.
+            decoding += prod(map(min, lengths(region), self.block)) * self.dtype.itemsize
         # Scaled integers are held beside the floats made of them.
         scaled = result // 4 if self.scale is not None else 0
         return int(result + max(result, decoding) + scaled)

@@ -57,6 +57,10 @@ class Target:
     dims: tuple[str, ...]
     attrs: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        """Make the path absolute: workers have other working folders than this process."""
+        object.__setattr__(self, "path", self.path.absolute())
+
     @property
     def shard(self) -> tuple[int, ...]:
         """The block, made divisible by inner chunks."""

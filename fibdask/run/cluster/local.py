@@ -2,13 +2,14 @@
 
 import logging
 import multiprocessing
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import dask
+import dask.system
 import distributed
+import distributed.system
 import psutil
 
 from ...conventions import RecipeError
@@ -39,7 +40,7 @@ def local_cluster(
     Parameters
     ----------
     workers
-        Number of processes; by default one for each core.
+        Number of processes; by default one for each core that this process may use.
     threads
         Threads of each process.
     memory
@@ -57,7 +58,7 @@ def local_cluster(
         If the workers cannot be started, as in a script without that line.
     """
     _end_if_worker()
-    workers = workers or os.cpu_count() or 1
+    workers = workers or dask.system.CPU_COUNT
     limit = _worker_memory(workers, memory)
     environment = {"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": threads}
     with dask.config.set(_WORKER_CONFIG | environment):
@@ -86,7 +87,8 @@ def _end_if_worker() -> None:
 
 def _worker_memory(workers: int, memory: str | int | None) -> int:
     """Return the memory of each worker on this machine in bytes."""
-    return parse_memory(memory) or int(0.9 * psutil.virtual_memory().available / workers)
+    free = min(psutil.virtual_memory().available, distributed.system.MEMORY_LIMIT)
+    return parse_memory(memory) or int(0.9 * free / workers)
 
 
 def planned_worker(options: Mapping[str, Any]) -> tuple[int, int | None]:
@@ -96,7 +98,7 @@ def planned_worker(options: Mapping[str, Any]) -> tuple[int, int | None]:
     """
     if options["scheduler"]:
         return options["threads"], None
-    workers = options["workers"] or os.cpu_count() or 1
+    workers = options["workers"] or dask.system.CPU_COUNT
     return options["threads"], _worker_memory(workers, options["memory"])
 
 

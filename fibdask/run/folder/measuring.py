@@ -17,7 +17,7 @@ from ...blocks import (
     check_budget,
     current_client,
     format_bytes,
-    worker_limits,
+    worker_resources,
 )
 from ...conventions import known_planes
 from ...statistics import (
@@ -77,14 +77,14 @@ def measure_phase(
     largest = max(rows, key=lambda row: row["task_bytes"])
     with connect() as client, _kept(counts) as folder, told_if_full(folder.parent):
         client = client or current_client()
-        threads, memory = worker_limits(client)
-        check_budget(largest["name"], largest["task_bytes"], threads, memory)
+        resources = worker_resources(client, folder=folder)
+        check_budget(largest["name"], largest["task_bytes"], resources)
         monitor = RunMonitor(_nobody, quiet=quiet)
         monitor.say(
             f"forecast: {sum(row['blocks'] for row in rows)} blocks, largest process "
-            f"{format_bytes(largest['task_bytes'])} ({largest['name']})"
+            f"{format_bytes(resources.process_peak(largest['task_bytes']))} ({largest['name']})"
         )
-        execution = Execution(client, threads, memory, counts=folder, monitor=monitor)
+        execution = Execution(client, resources, monitor=monitor)
         # What is resumed comes first: an interruption later costs nothing of it.
         results = compute_results(lazy.drop_vars(connected), execution)
         if connected:
@@ -117,7 +117,8 @@ def _connectivity(
     lazy: xr.Dataset, row: Mapping[str, Any], execution: Execution
 ) -> dict[str, xr.DataArray]:
     """Compute what is gathered of every block; Dask makes it, so nothing of it is resumed."""
-    report = StageReport(row["name"], row["blocks"], forecast_bytes=row["task_bytes"])
+    peak = execution.resources.process_peak(row["task_bytes"])
+    report = StageReport(row["name"], row["blocks"], forecast_bytes=peak)
     execution.monitor.started(report)
     started = time.monotonic()
     found = lazy.compute()

@@ -129,7 +129,12 @@ class LineCounts:
         return [volume & mask for volume in volumes for mask in inside] or volumes
 
     def working_bytes(self, region: Region) -> int:
-        """Return the bytes of the worst column of all axes: copies, and packed lines held."""
+        """Return the bytes of the worst column of all axes."""
+        return self._most_bytes
+
+    @cached_property
+    def _most_bytes(self) -> int:
+        """Bytes of the copies of a column, and of the packed lines held."""
         columns = [(axis, AxisColumns(self.shape, axis).region(0)) for axis in self.axes]
         packed = max(_kernels.packed_bytes(lengths(column), axis) for axis, column in columns)
         copied = max(voxels(column) for _, column in columns)

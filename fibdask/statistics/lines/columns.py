@@ -101,8 +101,7 @@ def _length(interval: slice) -> int:
 class Columns:
     """The columns of a volume along some axes, numbered, and grouped by cell of each axis.
 
-    A region has the number of the axis as a leading dimension: (axis, z, y, x). The axis with
-    the largest columns comes first, because forecasts look at block 0.
+    A region has the number of the axis as a leading dimension: (axis, z, y, x).
     """
 
     shape: Shape
@@ -122,6 +121,11 @@ class Columns:
     def size(self) -> int:
         """Number of columns."""
         return sum(part.size for part in self._parts)
+
+    @property
+    def parts(self) -> list[tuple[int, ...]]:
+        """Numbers of columns across each axis."""
+        return [tuple(len(pieces) for pieces in part.pieces) for part in self._parts]
 
     @property
     def groups(self) -> int:

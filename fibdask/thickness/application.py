@@ -1,0 +1,259 @@
+"""Slices put at their depth, which follows from their thickness."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .. import blocks
+from ..conventions import (
+    ASSUMED_ISOTROPY,
+    ConventionError,
+    attributes,
+    finish_stack,
+    measured_slices,
+    plain_number,
+    record_step,
+    require,
+    volume_names,
+)
+from ..pieces.planes import PickedPlanes
+from ..pieces.volumes import with_volumes
+from ._kernels.planes import distinct_slices
+from .values import check_array, check_no_infinity, check_unit, implausible_warning, mean_thickness
+
+LOST = ("refuse", "interpolate", "drop")
+_CHANCE = 3.0  # standard errors
+
+
+def apply_slice_thickness(
+    stack: xr.Dataset,
+    thickness: xr.DataArray | Sequence[float] | np.ndarray,
+    *,
+    lost: str = "refuse",
+    drop_thinner: float | None = None,
+) -> xr.Dataset:
+    """Put the slices of a stack at the depth that their thicknesses add up to.
+
+    Lazy. z[0] is kept, and z[k+1] = z[k] + thickness[k].
+
+    Parameters
+    ----------
+    stack
+        Any stack; all its variables are kept.
+    thickness
+        In nm (z): of `estimate_slice_thickness`, or one number for each slice. That of the last
+        slice is its nominal one.
+    lost
+        What becomes of slices whose thickness is NaN. `refuse`: an error names them.
+        `interpolate`: those that are lost lie evenly between the slices around them, and where
+        that distance is not known either, each has the mean thickness; those that were lost by
+        method `images` are marked as not measured, so that `reposition_slices` leaves them out.
+        `drop`: slices that are lost are taken out of the stack.
+    drop_thinner
+        Slices less than this far in nm below the one before are taken out, as its duplicates.
+
+    Returns
+    -------
+    xarray.Dataset
+        The stack with new z and `slice_thickness`.
+
+    Raises
+    ------
+    ConventionError
+        If thicknesses do not fit the slices, are NaN and not asked to be filled, are not positive,
+        or are in a wrong unit. With `drop_thinner`, those of estimates may be negative by chance:
+        by up to three standard errors.
+
+    Warns
+    -----
+    FibdaskWarning
+        If more than a tenth of the slices is at most 1 nm thick, and none is dropped for it.
+    """
+    stack = require(stack)
+    if lost not in LOST:
+        msg = f"lost must be one of {', '.join(LOST)}; got {lost!r}"
+        raise ConventionError(msg)
+    given = _Given.of(stack, thickness)
+    nominal = float(stack["slice_thickness"].mean())
+    check_unit(given.thickness, nominal, thin=drop_thinner is not None)
+    given.refuse_negative()
+    if lost == "refuse":
+        given.refuse_unknown()
+    elif lost == "drop":
+        given.refuse_unplaced()
+    depth = stack["z"].values[0] + given.depth()
+    kept = ~given.lost if lost == "drop" else np.ones(len(depth), bool)
+    kept = _kept(depth, kept, drop_thinner)
+    stack = stack.assign_coords(z=("z", depth, given.z_attrs(stack["z"].attrs)))
+    if lost == "interpolate" and given.blank.any():
+        measured = measured_slices(stack) & ~given.blank
+        stack = stack.assign_coords(measured=("z", measured, attributes("measured")))
+    moved = _sliced(stack, np.flatnonzero(kept))
+    moved = finish_stack(moved, nominal_thickness=given.nominal)
+    warning = implausible_warning(given.thickness[:-1])
+    if warning is not None and drop_thinner is None:
+        warnings.warn(warning, stacklevel=2)
+    parameters = {
+        "lost": lost,
+        "drop_thinner": drop_thinner,
+        "dropped_slices": np.flatnonzero(~kept),
+        "source": given.source,
+        "assumed_isotropic": given.isotropic,
+    }
+    volumes = [stack[name].data for name in volume_names(stack)]
+    token = blocks.fingerprint(given.steps, *map(blocks.array_token, volumes))
+    return record_step(moved, "apply_slice_thickness", parameters, token)
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """Thicknesses as they were handed in.
+
+    Attributes
+    ----------
+    thickness, steps
+        Distance in nm to the next slice, and to the next that is not lost (z).
+    errors
+        Standard error in nm, 0 where it is not known (z).
+    lost
+        Slices that could not be used (z).
+    source
+        Where they come from.
+    isotropic
+        Their scale was taken from images whose texture was assumed to be isotropic.
+    """
+
+    thickness: np.ndarray
+    steps: np.ndarray
+    errors: np.ndarray
+    lost: np.ndarray
+    source: str
+    isotropic: bool
+
+    @classmethod
+    def of(cls, stack: xr.Dataset, thickness: Any) -> "_Given":
+        values = np.asarray(thickness, np.float64)
+        count = stack.sizes["z"]
+        if values.shape != (count,):
+            msg = f"thickness must have one value for each of {count} slices; got {values.shape}"
+            raise ConventionError(msg)
+        check_no_infinity(values)
+        steps, lost, source, isotropic = values, np.zeros(count, bool), "given", False
+        errors = np.zeros(count)
+        if isinstance(thickness, xr.DataArray):
+            check_array(thickness)
+            _check_place(stack, thickness)
+            source = str(thickness.attrs.get("method", source))
+            isotropic = thickness.attrs.get("scale") == ASSUMED_ISOTROPY
+            if "standard_error" in thickness.coords:
+                errors = np.nan_to_num(thickness["standard_error"].values)
+            if "lost" in thickness.coords and "step" in thickness.coords:
+                lost = thickness["lost"].values.astype(bool)
+                steps = np.where(np.isnan(values), thickness["step"].values, values)
+        return cls(values, steps, errors, lost, source, isotropic)
+
+    @property
+    def blank(self) -> np.ndarray:
+        """Slices whose image is of no use (z); one that lost its ruler's mark may show more."""
+        return self.lost & (self.source == "images")
+
+    @property
+    def nominal(self) -> float:
+        """Thickness of the last slice."""
+        last = float(self.thickness[-1])
+        return last if np.isfinite(last) else mean_thickness(self.steps, self.lost)
+
+    def z_attrs(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes of z, which tell where its scale is an assumption."""
+        kept = {key: value for key, value in attrs.items() if key != "scale"}
+        return kept | ({"scale": ASSUMED_ISOTROPY} if self.isotropic else {})
+
+    def refuse_unknown(self) -> None:
+        unknown = np.isnan(self.thickness[:-1])
+        if unknown.any():
+            k = int(np.argmax(unknown))
+            msg = (
+                f"thickness must be known; {np.count_nonzero(unknown)} of {len(unknown) + 1} "
+                f"slices have NaN, slice {k} the first; interpolate or drop what is lost"
+            )
+            raise ConventionError(msg)
+
+    def refuse_negative(self) -> None:
+        negative = self.steps[:-1] < -_CHANCE * self.errors[:-1]
+        if negative.any():
+            k = int(np.argmax(negative))
+            msg = f"thickness must be > 0 nm; slice {k} has {self.steps[k]:g} nm"
+            raise ConventionError(msg)
+
+    def refuse_unplaced(self) -> None:
+        kept = np.flatnonzero(~self.lost)
+        unplaced = np.isnan(self.steps[kept[:-1]])
+        if unplaced.any():
+            k = int(kept[np.argmax(unplaced)])
+            msg = (
+                f"slice {k} is not lost, but the distance to the next one is not known; "
+                "interpolate what is lost"
+            )
+            raise ConventionError(msg)
+
+    def depth(self) -> np.ndarray:
+        """Return depth in nm below the first slice; lost slices lie evenly between others."""
+        if len(self.lost) == 1:
+            return np.zeros(1)
+        kept = np.flatnonzero(~self.lost)
+        mean = mean_thickness(self.steps, self.lost)
+        spans = np.diff(kept)
+        steps = self.steps[kept[:-1]]
+        steps = np.where(np.isnan(steps), spans * mean, steps)
+        faces = np.append(0.0, np.cumsum(steps))
+        depth = np.interp(np.arange(len(self.lost)), kept, faces)
+        depth[: kept[0]] = (np.arange(kept[0]) - kept[0]) * mean
+        below = np.arange(1, len(self.lost) - kept[-1])
+        depth[kept[-1] + 1 :] = faces[-1] + below * mean
+        shifted: np.ndarray = depth - depth[0]
+        return shifted
+
+
+def _check_place(stack: xr.Dataset, thickness: xr.DataArray) -> None:
+    if "z" in thickness.coords and not np.array_equal(thickness["z"], stack["z"]):
+        k = int(np.argmax(thickness["z"].values != stack["z"].values))
+        msg = (
+            "thickness must be that of the slices of the stack, on the same z; slice "
+            f"{k} has {thickness['z'].values[k]:g} nm, in the stack {stack['z'].values[k]:g} nm"
+        )
+        raise ConventionError(msg)
+
+
+def _kept(depth: np.ndarray, kept: np.ndarray, drop_thinner: float | None) -> np.ndarray:
+    """Return which slices stay; those that do lie deeper than the ones before."""
+    if drop_thinner is None:
+        places = np.flatnonzero(kept)
+        steps = np.diff(depth[places])
+        if (steps <= 0).any():
+            k = int(places[np.argmax(steps <= 0)])
+            msg = (
+                f"thickness must be > 0 nm; slice {k} has {steps[steps <= 0][0]:g} nm; "
+                "drop_thinner takes duplicates out"
+            )
+            raise ConventionError(msg)
+        return kept
+    if not 0 < plain_number(drop_thinner) < np.inf:
+        msg = f"drop_thinner must be > 0 nm; got {drop_thinner!r} nm"
+        raise ConventionError(msg)
+    chosen = kept.copy()
+    chosen[kept] = distinct_slices(depth[kept], drop_thinner)
+    return chosen
+
+
+def _sliced(stack: xr.Dataset, places: np.ndarray) -> xr.Dataset:
+    """Return some slices of a stack, lazily; the others are not read for themselves."""
+    if len(places) == stack.sizes["z"]:
+        return stack
+    volumes = volume_names(stack)
+    chosen = stack.drop_vars(volumes).isel(z=places)
+    chosen = with_volumes(stack, dict.fromkeys(volumes, PickedPlanes(places)), chosen)
+    return chosen[list(stack.data_vars)]
