@@ -13,6 +13,7 @@ from ..conventions import (
     FibdaskWarning,
     attributes,
     axis_spacing,
+    check_choice,
     covered_region,
     finish_stack,
     is_label,
@@ -85,9 +86,7 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     Volumes without a voltage move with the reference voltage of the shifts, or the first.
     """
     stack = require(stack)
-    if outside not in OUTSIDE:
-        msg = f"outside must be one of {', '.join(OUTSIDE)}; got {outside!r}"
-        raise ConventionError(msg)
+    check_choice("outside", outside, OUTSIDE)
     moves = _moves(stack, shifts)
     stack = _with_marks(stack, shifts)
     window = _covered(moves, stack)

@@ -8,6 +8,7 @@ from ..conventions import (
     PHASES,
     ConventionError,
     axis_spacing,
+    check_choice,
     finish_stack,
     is_label,
     mark_inpainted,
@@ -129,9 +130,7 @@ def _pixel_size(volume: xr.DataArray, spacing: float) -> tuple[float, float]:
 
 
 def _check_method(method: str, stack: xr.Dataset) -> None:
-    if method not in METHODS:
-        msg = f"method must be one of {', '.join(METHODS)}; got {method!r}"
-        raise ConventionError(msg)
+    check_choice("method", method, METHODS)
     if method == "distance":
         require(stack, "phase")
 

@@ -13,6 +13,7 @@ from ..conventions import (
     ConventionError,
     FibdaskWarning,
     Intervals,
+    check_choice,
     chosen_region,
     covered_region,
     finish_stack,
@@ -266,9 +267,7 @@ def _without_filled(stack: xr.Dataset, region: dict[str, slice]) -> dict[str, sl
 
 
 def _check_method(method: str, classes: int, threshold: float | None) -> None:
-    if method not in METHODS:
-        msg = f"method must be one of {', '.join(METHODS)}; got {method!r}"
-        raise ConventionError(msg)
+    check_choice("method", method, METHODS)
     if method == "kmeans" and classes < 2:
         msg = f"classes must be at least 2; got {classes}"
         raise ConventionError(msg)

@@ -3,8 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from ..conventions import ConventionError, finish_stack, require
-from .arguments import check_seed
+from ..conventions import ConventionError, check_seed, finish_stack, require
 from .artefacts.blur import blur_edges
 from .artefacts.brightness import add_brightness_drift
 from .artefacts.curtaining import add_curtaining

@@ -21,10 +21,10 @@ from ..blocks import (
     gather_blocks,
     gather_forecast,
 )
-from ..conventions import AXES, ConventionError, require_phase
+from ..conventions import AXES, ConventionError, check_choice, require_phase
 from ._functions import Labelling, OpenPieces
 from ._kernels import connectivity as kernels
-from .chosen import Chosen, check_choice
+from .chosen import CHOICES, Chosen
 from .masks import Mask, check_planes, masked
 
 _VOXEL_BYTES = 8  # of blocks as small as if voxels had so many bytes, for the sake of the labels
@@ -120,7 +120,7 @@ def _labelling(
 ) -> tuple[Labelling, tuple[Any, ...], Grid]:
     """Return what labels blocks, its inputs, and the blocks."""
     phase = require_phase(phase)
-    check_choice(of)
+    check_choice("of", of, CHOICES)
     if connectivity not in kernels.RANKS:
         msg = f"connectivity must be 6, 18 or 26; got {connectivity!r}"
         raise ConventionError(msg)

@@ -16,9 +16,15 @@ from ..blocks import (
     map_blocks,
     reduce_blocks,
 )
-from ..conventions import AXES, ConventionError, axis_spacing, require_phase
+from ..conventions import (
+    AXES,
+    axis_spacing,
+    check_choice,
+    check_positive,
+    require_phase,
+)
 from ._functions import LargestBalls, ThicknessCounts
-from .chosen import Chosen, check_choice
+from .chosen import CHOICES, Chosen
 from .masks import Mask, check_edges, check_planes, masked
 
 _DIGITS = 6  # of voxel sizes relative to each other: axes that differ by rounding are alike
@@ -131,7 +137,7 @@ def local_thickness_distribution(
     """
     thickness = _local_thickness(require_phase(phase), max_thickness, of)
     width = _finest(phase) if bin_width is None else bin_width
-    _check_positive("bin_width", width)
+    check_positive("bin_width", width, "nm")
     volume = masked(thickness.rename(phase.name), mask)  # planes are known by the phase's name
     counts = ThicknessCounts(float(width), round(max_thickness / width) + 1, volume.axes)
     data = reduce_blocks(
@@ -152,8 +158,8 @@ def local_thickness_distribution(
 
 
 def _largest_balls(phase: xr.DataArray, max_thickness: float, of: Chosen) -> "LargestBalls":
-    _check_positive("max_thickness", max_thickness)
-    check_choice(of)
+    check_positive("max_thickness", max_thickness, "nm")
+    check_choice("of", of, CHOICES)
     finest = _finest(phase)
     z, y, x = (
         round(np.nan_to_num(axis_spacing(phase, axis), nan=finest) / finest, _DIGITS)
@@ -166,12 +172,6 @@ def _finest(phase: xr.DataArray) -> float:
     """Return the finest voxel size in nm; of a single voxel without a size, 1."""
     known = [size for axis in AXES if isfinite(size := axis_spacing(phase, axis))]
     return min(known, default=1.0)
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (isfinite(value) and value > 0):
-        msg = f"{name} must be > 0 nm; got {value}"
-        raise ConventionError(msg)
 
 
 def bin_shares(counts: np.ndarray) -> np.ndarray:

@@ -11,9 +11,10 @@ from ..conventions import (
     ConventionError,
     FibdaskWarning,
     attributes,
+    check_not_negative,
+    check_positive,
     finish_stack,
     measured_slices,
-    plain_number,
     record_step,
     require,
     volume_names,
@@ -70,7 +71,7 @@ def reposition_slices(
         If slices are spread to planes farther than two spacings from their depth.
     """
     stack = require(stack)
-    _check_positive(spacing)
+    spacing = check_positive("spacing", spacing, "nm")
     spacing = float(spacing)
     z = stack["z"].values
     measured = measured_slices(stack)
@@ -92,19 +93,11 @@ def reposition_slices(
     return record_step(moved, "reposition_slices", parameters, token)
 
 
-def _check_positive(spacing: float) -> None:
-    if not 0 < plain_number(spacing) < np.inf:
-        msg = f"spacing must be > 0 nm; got {spacing!r} nm"
-        raise ConventionError(msg)
-
-
 def _kept(
     z: np.ndarray, measured: np.ndarray, drop: Sequence[int], minimum_thickness: float
 ) -> np.ndarray:
     """Return which slices are neither failures nor duplicates."""
-    if not 0 <= plain_number(minimum_thickness) < np.inf:
-        msg = f"minimum_thickness must be >= 0 nm; got {minimum_thickness!r} nm"
-        raise ConventionError(msg)
+    check_not_negative("minimum_thickness", minimum_thickness, "nm")
     kept = measured.copy()
     if np.ndim(drop) != 1:
         msg = f"drop must be a list of numbers of slices; got {drop!r}"

@@ -216,7 +216,9 @@ def test_largest_balls__read_the_largest_diameter_around_a_block():
 
 @pytest.mark.parametrize("value", [0, -3.0, np.nan, np.inf])
 def test_local_thickness__refuses_impossible_limits(value):
-    with pytest.raises(ConventionError, match=f"max_thickness must be > 0 nm; got {value}"):
+    with pytest.raises(
+        ConventionError, match=f"max_thickness must be finite and > 0 nm; got {value}"
+    ):
         local_thickness(phase_of(noise((4, 4, 4))), max_thickness=value)
 
 
@@ -224,7 +226,7 @@ def test_local_thickness__refuses_other_phases_widths_and_uneven_slices():
     phase = phase_of(noise((4, 4, 4)))
     with pytest.raises(ConventionError, match="of must be one of solid, pore; got 'epoxy'"):
         local_thickness(phase, max_thickness=3.0, of="epoxy")
-    with pytest.raises(ConventionError, match="bin_width must be > 0 nm; got 0"):
+    with pytest.raises(ConventionError, match="bin_width must be finite and > 0 nm; got 0"):
         local_thickness_distribution(phase, max_thickness=3.0, bin_width=0)
     with pytest.raises(ConventionError, match="reposition the slices first"):
         local_thickness(phase_of(noise((3, 4, 4)), z=[0.0, 1.0, 5.0]), max_thickness=3.0)

@@ -211,7 +211,9 @@ def test_reposition_slices__refuses_what_it_cannot_drop():
         reposition_slices(stack, spacing=10.0, drop=np.array([True, False, False]))
     with pytest.raises(ConventionError, match="needs a slice; all are left out"):
         reposition_slices(stack, spacing=10.0, drop=range(3))
-    with pytest.raises(ConventionError, match="minimum_thickness must be >= 0 nm; got -1"):
+    with pytest.raises(
+        ConventionError, match="minimum_thickness must be finite and >= 0 nm; got -1"
+    ):
         reposition_slices(stack, spacing=10.0, minimum_thickness=-1)
 
 
@@ -245,7 +247,9 @@ def test_reposition_slices__does_not_depend_on_chunks(steps, chunks):
 
 @pytest.mark.parametrize("spacing", [0.0, -2.5, np.nan, np.inf])
 def test_reposition_slices__refuses_spacing(spacing):
-    with pytest.raises(ConventionError, match=f"spacing must be > 0 nm; got {spacing} nm"):
+    with pytest.raises(
+        ConventionError, match=f"spacing must be finite and > 0 nm; got {spacing} nm"
+    ):
         reposition_slices(stack_at([0.0, 10.0]), spacing=spacing)
 
 
@@ -275,8 +279,11 @@ def test_reposition_slices__refuses_more_slices_than_planes():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"spacing": "4"}, "spacing must be > 0 nm; got '4'"),
-        ({"spacing": 4.0, "minimum_thickness": "1"}, "minimum_thickness must be >= 0 nm; got '1'"),
+        ({"spacing": "4"}, "spacing must be finite and > 0 nm; got '4'"),
+        (
+            {"spacing": 4.0, "minimum_thickness": "1"},
+            "minimum_thickness must be finite and >= 0 nm; got '1'",
+        ),
         ({"spacing": 4.0, "drop": 3}, "drop must be a list of numbers of slices; got 3"),
     ],
 )

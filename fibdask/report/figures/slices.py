@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from ...conventions import axis_spacing
+from ...conventions import known_spacing
 
 PIXELS = 640  # of the longest edge of a view
 VIEWS = {"xy": ("y", "x"), "xz": ("z", "x"), "yz": ("z", "y")}
@@ -65,19 +65,13 @@ def geometry(stack: xr.Dataset, preferred: np.ndarray | None = None) -> Geometry
     for axis in ("y", "x"):
         size = stack.sizes[axis]
         stride[axis] = max(size // (2 * PIXELS), 1)
-        edges[axis] = pixel_size(stack, axis) * np.append(np.arange(0, size, stride[axis]), size)
+        edges[axis] = known_spacing(stack, axis) * np.append(np.arange(0, size, stride[axis]), size)
     middle = np.abs(edges["z"][:-1] + edges["z"][1:] - edges["z"][-1])
     if preferred is not None and preferred.any():
         middle = np.where(preferred, middle, np.inf)
     place = {"z": int(np.argmin(middle))}
     place |= {axis: stack.sizes[axis] // 2 for axis in ("y", "x")}
     return Geometry(edges, place, stride)
-
-
-def pixel_size(stack: xr.Dataset, axis: str) -> float:
-    """Return the pixel size along y or x in nm; 1 where an image of one pixel does not say."""
-    spacing = axis_spacing(stack, axis)
-    return spacing if np.isfinite(spacing) else 1.0
 
 
 def read_planes(volumes: Mapping[str, xr.DataArray], where: Geometry) -> dict[str, Planes]:

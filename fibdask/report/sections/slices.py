@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ...conventions import FibdaskError, is_regular, recorded_steps, require
+from ...conventions import FibdaskError, is_regular, known_spacing, recorded_steps, require
 from ..figures import slices
 from ..figures.plots import embedded, orthogonal_views
 from ..figures.slices import Geometry, Planes
@@ -50,7 +50,7 @@ def describe(stack: xr.Dataset) -> str:
 
 def voxel_size(stack: xr.Dataset) -> str:
     """Return the voxel size of a stack in words."""
-    sides = [f"{slices.pixel_size(stack, axis):.4g}" for axis in "xy"]
+    sides = [f"{known_spacing(stack, axis):.4g}" for axis in "xy"]
     thickness = stack["slice_thickness"].values[: max(stack.sizes["z"] - 1, 1)]
     if is_regular(stack):
         return " × ".join([*sides, f"{thickness[0]:.4g}"]) + " nm"

@@ -2,9 +2,8 @@
 
 import xarray as xr
 
-from ...conventions import axis_spacing, require
+from ...conventions import check_positive, check_spacing, require
 from ...pieces.volumes import with_intensity
-from ..arguments import check_positive
 from ._functions import BlurredEdges
 
 
@@ -37,10 +36,7 @@ def blur_edges(stack: xr.Dataset, *, width: float) -> xr.Dataset:
     """
     stack = require(stack, "intensity", "true_phase")
     check_positive("width", width, "nm")
-    sigma = []
-    for axis in ("y", "x"):
-        spacing = axis_spacing(stack, axis)
-        sigma.append(width / check_positive(f"spacing of {axis}", spacing, "nm"))
+    sigma = [width / check_spacing(stack, axis) for axis in ("y", "x")]
     return with_intensity(
         stack,
         BlurredEdges(tuple(sigma), stack["intensity"].shape[2:]),

@@ -3,8 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from ...conventions import DIMENSIONS, require
-from ..arguments import check_not_negative, check_seed
+from ...conventions import DIMENSIONS, check_not_negative, check_seed, require
 from ._functions import DriftingBrightness
 from .distortion import deviates, distorted
 

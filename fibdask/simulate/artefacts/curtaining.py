@@ -6,8 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ... import blocks
-from ...conventions import require
-from ..arguments import check_not_negative, check_positive, check_seed
+from ...conventions import check_not_negative, check_positive, check_seed, require
 from ._functions import AddedCurtains, Curtains
 from .distortion import distorted, pixel_size
 

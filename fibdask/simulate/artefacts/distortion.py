@@ -7,9 +7,8 @@ import numpy as np
 import xarray as xr
 
 from ... import blocks
-from ...conventions import ConventionError, axis_spacing
+from ...conventions import ConventionError, check_spacing
 from ...pieces.volumes import with_intensity
-from ..arguments import check_positive
 from ..keys import image_key, voltage_word
 from ._kernels import smooth_deviates
 
@@ -31,10 +30,7 @@ def distorted(
 
 def pixel_size(stack: xr.Dataset) -> tuple[float, float]:
     """Return the spacing of pixels along y and x in nm."""
-    size_y, size_x = (
-        check_positive(f"spacing of {axis}", axis_spacing(stack, axis), "nm") for axis in "yx"
-    )
-    return size_y, size_x
+    return check_spacing(stack, "y"), check_spacing(stack, "x")
 
 
 def deviates(stack: xr.Dataset, words: Sequence[int], persistence: float = 0.0) -> np.ndarray:

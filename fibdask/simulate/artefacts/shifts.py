@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ...conventions import DIMENSIONS, ConventionError, require
-from ..arguments import check_not_negative, check_seed
+from ...conventions import DIMENSIONS, ConventionError, check_not_negative, check_seed, require
 from ..keys import image_key
 from ._functions import ShiftedImages
 from ._kernels import smooth_deviates

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...conventions import ConventionError
+from ...conventions import ConventionError, check_choice
 
 ATOMIC_NUMBERS: Mapping[str, float] = {
     "Au": 79.0,
@@ -66,9 +66,7 @@ def find_detector(name: str) -> Detector:
     ConventionError
         If there is none of this name.
     """
-    if name not in DETECTORS:
-        msg = f"detector must be one of {', '.join(DETECTORS)}; got {name!r}"
-        raise ConventionError(msg)
+    check_choice("detector", name, DETECTORS)
     return DETECTORS[name]
 
 
@@ -85,9 +83,7 @@ def check_materials(materials: Mapping[Any, Any]) -> tuple[str, str]:
         msg = f"materials must name those of pore and solid; got {named}"
         raise ConventionError(msg)
     pore, solid = materials["pore"], materials["solid"]
-    if solid not in ATOMIC_NUMBERS:
-        msg = f"the solid must be one of {', '.join(ATOMIC_NUMBERS)}; got {solid!r}"
-        raise ConventionError(msg)
+    check_choice("the solid", solid, ATOMIC_NUMBERS)
     if pore not in _EMBEDDING:
         msg = (
             f"in the analytic model pores must hold one of {', '.join(_EMBEDDING)}, "

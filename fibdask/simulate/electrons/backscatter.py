@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from ...conventions import ConventionError
-from ..arguments import check_seed
+from ...conventions import ConventionError, check_seed
 from ..keys import image_key
 from ._kernels.transport import send_electrons
 from .elastic import Model

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 import numpy as np
 
 from ...blocks import tell
-from ...conventions import ConventionError, DeviceLostError
+from ...conventions import ConventionError, DeviceLostError, check_choice
 from . import transport
 from ._kernels import transport as _kernels_transport
 from .records import Acceptance, Beam, DiscreteTables, Place, Structure, Tables
@@ -55,9 +55,7 @@ def find_device(device: str) -> Device:
     """
     if device == "auto":
         return "gpu" if cuda_available() else "cpu"
-    if device not in get_args(Device):
-        msg = f"device must be one of auto, {', '.join(get_args(Device))}; got {device!r}"
-        raise ConventionError(msg)
+    check_choice("device", device, ("auto", *get_args(Device)))
     return cast("Device", device)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from ...conventions import ConventionError
+from ...conventions import ConventionError, check_choice
 from .elements import Element
 from .materials import Material, find_element
 from .mott import partial_waves
@@ -106,11 +106,9 @@ def elastic_table(symbol: str, *, model: Model = "mott", incoherent: bool = True
        0.1 to 30 keV, Journal of Applied Physics 76, 2016–2022.
     """
     element = find_element(symbol)
+    check_choice("model", model, MODELS)
     if model == "browning":
         return _browning_table(element)
-    if model != "mott":
-        msg = f"model must be one of {', '.join(MODELS)}; got {model!r}"
-        raise ConventionError(msg)
     table = _shipped_table(symbol) if symbol in SHIPPED else compute_elastic_table(symbol)
     factor = incoherent_factor(symbol) if incoherent else 1.0
     return replace(

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-import numpy as np
-
-from ...conventions import ConventionError
+from ...conventions import ConventionError, check_positive
 from .elements import ELEMENTS, Element
 
 AVOGADRO = 602.214076  # per mole, in g/cm³ → atoms/nm³
@@ -45,9 +43,9 @@ class Material:
     def __post_init__(self) -> None:
         for symbol, atoms in self.composition.items():
             find_element(symbol)
-            _check_amount(f"atoms of {symbol} in {self.name}", atoms, "")
+            check_positive(f"atoms of {symbol} in {self.name}", atoms)
         if self.composition:
-            _check_amount(f"density of {self.name}", self.density, " g/cm³")
+            check_positive(f"density of {self.name}", self.density, "g/cm³")
         elif self.density != 0:
             msg = f"{self.name} of density {self.density} g/cm³ must have a composition"
             raise ConventionError(msg)
@@ -121,12 +119,6 @@ def _nearest(name: str, known: Mapping[str, object]) -> str:
     by_lower = {key.lower(): key for key in known}
     found = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
     return f"; did you mean {by_lower[found[0]]!r}?" if found else ""
-
-
-def _check_amount(what: str, value: float, unit: str) -> None:
-    if not (np.isfinite(value) and value > 0):
-        msg = f"{what} must be finite and > 0{unit}; got {value}"
-        raise ConventionError(msg)
 
 
 MATERIALS: Mapping[str, Material] = {

@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...conventions import ConventionError
-from ..arguments import check_not_negative
+from ...conventions import ConventionError, check_choice, check_not_negative
 from ._kernels.distance import pack_voxels
 from .elastic import BINS, ENERGIES_EV, MODELS, ElasticTable, Model, elastic_table, mean_free_paths
 from .elements import ELEMENTS
@@ -132,13 +131,8 @@ class Illumination:
             msg = f"tilt must be in 0 … {_LARGEST_TILT:g} degrees; got {self.tilt}"
             raise ConventionError(msg)
         check_not_negative("beam_diameter", self.diameter, "nm")
-        for name, value, choices in (
-            ("elastic", self.elastic, MODELS),
-            ("losses", self.losses, LOSSES),
-        ):
-            if value not in choices:
-                msg = f"{name} must be one of {', '.join(choices)}; got {value!r}"
-                raise ConventionError(msg)
+        check_choice("elastic", self.elastic, MODELS)
+        check_choice("losses", self.losses, LOSSES)
 
     def beam(self, voxel_size: VoxelLengths, *, pixel: float = 1.0) -> Beam:
         """Return the beam in voxels; it covers this share of the side of a pixel, or its centre."""

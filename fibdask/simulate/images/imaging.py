@@ -16,7 +16,9 @@ from ...conventions import (
     PHASES,
     ConventionError,
     attributes,
-    axis_spacing,
+    check_choice,
+    check_positive,
+    check_spacing,
     check_z,
     finish_stack,
     record_step,
@@ -24,7 +26,6 @@ from ...conventions import (
     validate_stack,
 )
 from ...pieces.planes import block_of, pick_planes
-from ..arguments import check_positive
 from ..electrons.attenuation import (
     ATOMIC_NUMBERS,
     Detector,
@@ -170,7 +171,8 @@ def simulate_images(
     below each face, at steps of the least of their distances or a half, third or fourth of it,
     whichever fits all. Where a material is vacuum, electrons are given up 1 µm below the face.
     """
-    _check_choices(model, dtype)
+    check_choice("model", model, _MODELS)
+    check_choice("dtype", dtype, FULL_SCALE)
     kilovolts = np.atleast_1d(np.asarray(voltage, np.float64))
     analytic = model == "analytic"
     (check_materials if analytic else label_materials)(materials)
@@ -245,13 +247,6 @@ def _analytic_images(
     return AnalyticImages(*faces, pore, solid, seen.attenuation_length(faces[2]), noise, dtype)
 
 
-def _check_choices(model: str, dtype: str) -> None:
-    for name, value, choices in (("model", model, _MODELS), ("dtype", dtype, tuple(FULL_SCALE))):
-        if value not in choices:
-            msg = f"{name} must be one of {', '.join(choices)}; got {value!r}"
-            raise ConventionError(msg)
-
-
 def _checked_structure(
     phase: xr.DataArray, kilovolts: np.ndarray, *, is_phase: bool
 ) -> xr.DataArray:
@@ -287,19 +282,8 @@ def _dose(
 def _voxel_size(phase: xr.DataArray) -> VoxelLengths:
     """Return the spacing of voxels along z, y, x in nm; that of uneven planes is made finer."""
     z = phase["z"].values
-    size_z, size_y, size_x = (
-        check_positive(f"spacing of {axis}", size, "nm")
-        for axis, size in zip(
-            AXES,
-            (
-                _common_step(np.diff(z)) if len(z) > 1 else axis_spacing(phase, "z"),
-                axis_spacing(phase, "y"),
-                axis_spacing(phase, "x"),
-            ),
-            strict=True,
-        )
-    )
-    return size_z, size_y, size_x
+    size_z = _common_step(np.diff(z)) if len(z) > 1 else check_spacing(phase, "z")
+    return size_z, check_spacing(phase, "y"), check_spacing(phase, "x")
 
 
 def _common_step(distances: np.ndarray) -> float:

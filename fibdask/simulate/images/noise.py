@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arguments import check_not_negative, check_positive, check_seed
+from ...conventions import check_not_negative, check_positive, check_seed
 from ..keys import image_key
 from . import _kernels as kernels
 

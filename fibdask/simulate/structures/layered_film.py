@@ -7,9 +7,8 @@ import numpy as np
 import xarray as xr
 
 from ... import blocks
-from ...conventions import ConventionError
+from ...conventions import ConventionError, check_not_negative, check_positive, check_seed
 from ...pieces.planes import block_of
-from ..arguments import check_not_negative, check_positive, check_seed
 from ..electrons.materials import find_material
 from ..electrons.records import LARGEST_LABEL
 from ._functions import FilmMaterial, LayerThickness

@@ -7,8 +7,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtri
 
-from ...conventions import AXES, ConventionError
-from ..arguments import check_positive, check_seed
+from ...conventions import AXES, ConventionError, check_positive, check_seed
 from ._functions import LevelledWaves
 from .building import VoxelSize, build_structure, check_shape, check_voxel_size
 

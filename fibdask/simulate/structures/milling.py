@@ -9,12 +9,14 @@ from ...conventions import (
     ConventionError,
     attributes,
     axis_spacing,
+    check_not_negative,
+    check_positive,
+    check_seed,
     finish_stack,
     record_step,
     require_phase,
 )
 from ...pieces.planes import pick_planes
-from ..arguments import check_not_negative, check_positive, check_seed
 from .building import split_history
 
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import xarray as xr
 
-from ...conventions import ConventionError
-from ..arguments import check_not_negative, check_positive
+from ...conventions import ConventionError, check_not_negative, check_positive
 from ._functions import StretchedSpheres
 from .building import VoxelSize, build_structure, check_shape, check_voxel_size
 

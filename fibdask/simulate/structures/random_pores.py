@@ -8,8 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import erf
 
-from ...conventions import ConventionError
-from ..arguments import check_not_negative, check_positive, check_seed
+from ...conventions import ConventionError, check_not_negative, check_positive, check_seed
 from ._functions import CUT, RandomPores
 from .building import VoxelSize, build_structure, check_shape, check_voxel_size
 

@@ -11,11 +11,12 @@ from ...conventions import (
     AXES,
     ConventionError,
     attributes,
-    axis_spacing,
+    check_positive,
+    check_seed,
+    check_spacing,
     record_step,
     require_phase,
 )
-from ..arguments import check_positive, check_seed
 from ._functions import MirroredCopies
 from .building import VoxelSize, check_shape, check_voxel_size, split_history
 
@@ -105,10 +106,7 @@ def self_similar(
 
 
 def _voxel_size(phase: xr.DataArray) -> tuple[float, float, float]:
-    size_z, size_y, size_x = (
-        check_positive(f"spacing of {axis}", axis_spacing(phase, axis), "nm") for axis in AXES
-    )
-    return size_z, size_y, size_x
+    return check_spacing(phase, "z"), check_spacing(phase, "y"), check_spacing(phase, "x")
 
 
 def _place_copies(

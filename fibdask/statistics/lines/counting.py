@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ...blocks import reduce_blocks
-from ...conventions import AXES, ConventionError, axis_spacing, require_phase
+from ...conventions import AXES, ConventionError, axis_spacing, check_choice, require_phase
 from ..bootstrap import Bootstrap, unresampled
 from ..masks import Mask, Masked, masked
 from ._functions import LineCounts, Segments
@@ -134,9 +134,7 @@ def count_lines(
     if not axes or len(set(axes)) < len(axes) or not set(axes) <= set(AXES):
         msg = f"axes must be different ones of {', '.join(AXES)}; got {axes}"
         raise ConventionError(msg)
-    if of not in choices:
-        msg = f"of must be one of {', '.join(choices)}; got {of!r}"
-        raise ConventionError(msg)
+    check_choice("of", of, choices)
     volume = masked(require_phase(phase), mask)
     numbers = tuple(AXES.index(axis) for axis in axes)
     lines = LineCounts(volume.shape, numbers, _checked_lag(max_lag), of, volume.axes)
