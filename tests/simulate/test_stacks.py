@@ -55,24 +55,17 @@ def test_simulate_stack__solid_is_brighter_than_pore():
 def test_simulate_stack__images_a_given_structure():
     structure = simulate_structure(shape=SMALL["shape"], seed=5)
     given = {key: value for key, value in SMALL.items() if key != "shape"}
-    stack = simulate_stack(structure.compute(), **given, seed=5).compute()
-    made = simulate_stack(**SMALL, seed=5).compute()
-    # Both tell what they were made of, which is one in memory and one that is computed.
-    steps = [
-        [step | {"input_fingerprint": ""} for step in recorded_steps(one)] for one in (stack, made)
-    ]
-    assert steps[0] == steps[1]
-    xr.testing.assert_identical(stack.drop_attrs(deep=False), made.drop_attrs(deep=False))
+    stack = simulate_stack(structure.compute(), **given, seed=5)
+    xr.testing.assert_identical(stack.compute(), simulate_stack(**SMALL, seed=5).compute())
 
 
-def test_simulate_stack__tells_what_each_step_was_made_of():
+def test_simulate_stack__tells_what_images_artefacts_were_added_to():
     stack = simulate_stack(
         **SMALL, blur_width=2.0, shift_std=1.0, gain_std=0.1, curtaining=0.1, seed=2
     )
-    first, *steps = recorded_steps(stack)
-    assert not first["input_fingerprint"]  # made of numbers alone
-    assert len({step["input_fingerprint"] for step in steps}) == len(steps) - 1  # two of the phase
-    assert all(step["input_fingerprint"] for step in steps)
+    added = [step["input_fingerprint"] for step in recorded_steps(stack)[-4:]]
+    assert all(added)
+    assert len(set(added)) == 4
 
 
 def test_simulate_stack__needs_a_structure_or_a_shape():
