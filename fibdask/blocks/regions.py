@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, prod
 from typing import Protocol, runtime_checkable
 
@@ -60,10 +61,7 @@ class Grid:
     @property
     def chunks(self) -> tuple[tuple[int, ...], ...]:
         """Block lengths along each dimension, as Dask writes them."""
-        return tuple(
-            tuple(min(b, n - start) for start in range(0, n, b))
-            for n, b in zip(self.shape, self.block, strict=True)
-        )
+        return tuple(_parts(n, b) for n, b in zip(self.shape, self.block, strict=True))
 
     def indices(self) -> Iterator[tuple[int, ...]]:
         """Iterate over block positions in C order."""
@@ -83,6 +81,12 @@ class Grid:
     def numbered(self, number: int) -> Region:
         """Return the voxels of a block by its running number in C order."""
         return self.region(self.position(number))
+
+
+@lru_cache(maxsize=64)
+def _parts(length: int, most: int) -> tuple[int, ...]:
+    # The same object each time: Dask keeps sums of 100,000 lengths by it, of every array anew.
+    return tuple(min(most, length - start) for start in range(0, length, most))
 
 
 def group_numbers(blocks: BlockList) -> np.ndarray:
