@@ -89,7 +89,7 @@ class Grid:
         return self.region(self.position(number))
 
 
-@lru_cache(maxsize=16)  # the same tuple each time: Dask knows the sums of one that it has seen
+@lru_cache(maxsize=64)  # the same tuple each time: Dask knows the sums of one that it has seen
 def _cut(length: int, block: int) -> tuple[int, ...]:
     return tuple(min(block, length - start) for start in range(0, length, block))
 

@@ -76,3 +76,9 @@ def test_grow__is_clipped_to_the_axis(interval, expected):
 
 def test_lengths__of_a_region():
     assert lengths((slice(2, 5), slice(0, 7))) == (3, 7)
+
+
+def test_grid__gives_the_same_lengths_for_the_same_axis():
+    one, other = Grid((100_000, 3), (1, 2)).chunks, Grid((7, 100_000), (2, 1)).chunks
+    assert one[0] is other[1]
+    assert one == ((1,) * 100_000, (2, 1))
