@@ -1,10 +1,10 @@
 """Hashes of the code that computes: what changes it must raise a `revision`.
 
 Stored results are told apart by the names, fields and revisions of the functions that made them.
-So each block function, and each object and function that finishes a reduction or a gathering, is
-listed in `revisions.json` with its revision and a hash of its code and of all code of the package
-that it uses. Comments, docstrings, annotations, messages of errors and the places of modules do
-not count.
+So each block function, each decoder of image files, and each object and function that finishes a
+reduction or a gathering, is listed in `revisions.json` with its revision and a hash of its code and
+of all code of the package that it uses. Comments, docstrings, annotations, messages of errors and
+the places of modules do not count.
 
 `python -m tests.revisions` brings the list up to date, where revisions were raised.
 """
@@ -23,7 +23,8 @@ import fibdask
 
 ROOT = Path(fibdask.__file__).parent
 LIST = Path(__file__).with_name("revisions.json")
-_BLOCK_FUNCTION = {"needs", "compute", "working_bytes"}
+_COMPUTES = ({"needs", "compute", "working_bytes"}, {"inspect", "frames"})
+"""Methods of what makes values: block functions, and decoders of image files."""
 _COMBINED = ("reduce_blocks", "gather_blocks")
 _MACHINERY = "fibdask.blocks.engine"  # hands over what functions make, and changes nothing
 
@@ -177,14 +178,14 @@ class Code:
 
     @cached_property
     def listed(self) -> list[Place]:
-        """The block functions, and what finishes reductions and gatherings."""
+        """What makes values, and what finishes reductions and gatherings."""
         places = [Place(m.name, name) for m in self.modules.values() for name in m.definitions]
         values = {place for m in self._combining for place in self._values(m)}
         combining = {Place(module.name, "").package for module in self._combining}
         return [
             p
             for p in places
-            if self._is_block_function(p)
+            if self._computes(p)
             or (p.package in combining and (p in values or self._is_called(p)))
         ]
 
@@ -200,11 +201,12 @@ class Code:
         kept = found - {"fibdask.blocks"} | {"fibdask.pieces"}
         return [m for m in self.modules.values() if Place(m.name, "").package in kept]
 
-    def _is_block_function(self, place: Place) -> bool:
+    def _computes(self, place: Place) -> bool:
         lineage = list(self.lineage(place))
         if any(_last(base) == "Protocol" for one in lineage for base in one.bases):
             return False
-        return {name for one in lineage for name in _members(one)} >= _BLOCK_FUNCTION
+        members = {name for one in lineage for name in _members(one)}
+        return any(members >= methods for methods in _COMPUTES)
 
     def _is_called(self, place: Place) -> bool:
         return any("__call__" in _members(one) for one in self.lineage(place))
