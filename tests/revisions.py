@@ -185,8 +185,7 @@ class Code:
         return [
             p
             for p in places
-            if self._computes(p)
-            or (p.package in combining and (p in values or self._is_called(p)))
+            if self._computes(p) or (p.package in combining and (p in values or self._is_called(p)))
         ]
 
     @cached_property
