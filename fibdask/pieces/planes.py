@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from ..blocks import Region, default_block, lengths, map_blocks
+from ..conventions import array_names, volume_names
 
 NO_PLANE = -1
 """Number of a plane that is picked nowhere, and therefore 0 throughout."""
@@ -36,33 +38,57 @@ def pick_planes(data: Any, planes: np.ndarray) -> Any:
     )
 
 
+def planes_of(stack: xr.Dataset, planes: np.ndarray) -> dict[str, "PickedPlanes"]:
+    """Return what picks planes of each volume and section of a stack, by its name."""
+    return {
+        name: PickedPlanes(planes, stack[name].dims.index("z") - stack[name].ndim, missing)
+        for names, missing in ((volume_names(stack), 0.0), (_sections(stack), np.nan))
+        for name in names
+    }
+
+
+def _sections(stack: xr.Dataset) -> list[str]:
+    volumes = volume_names(stack)
+    return [n for n in array_names(stack) if n not in volumes and "z" in stack[n].dims]
+
+
 @dataclass(frozen=True, eq=False)
 class PickedPlanes:
-    """Block function: planes (…, z, y, x) that are each one of another volume, or 0.
+    """Block function: planes of an array that are each one of another, or hold nothing.
 
     Attributes
     ----------
     planes
-        Where they are in that volume, int64 (z): increasing, but for those that are `NO_PLANE`.
+        Where they are in that array, int64 (z): increasing, but for those that are `NO_PLANE`.
+    axis
+        That of z, from the last one.
+    missing
+        Value of planes that hold nothing; 0 where the type has no such value.
     """
 
     planes: np.ndarray
+    axis: int = -3
+    missing: float = 0.0
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return all from the first to the last of them."""
-        picked = self.planes[region[-3]]
+        picked = self.planes[region[self.axis]]
         picked = picked[picked != NO_PLANE]
         # No region is empty: where nothing is picked, any plane will do.
         first, last = (picked[0], picked[-1]) if len(picked) else (0, 0)
-        return ((*region[:-3], slice(int(first), int(last) + 1), *region[-2:]),)
+        needed = list(region)
+        needed[self.axis] = slice(int(first), int(last) + 1)
+        return (tuple(needed),)
 
     def compute(self, region: Region, volume: np.ndarray) -> np.ndarray:
         """Copy plane by plane, straight into the block."""
-        first = self.needs(region)[0][-3].start
-        out = np.zeros(lengths(region), volume.dtype)
-        for plane, picked in enumerate(self.planes[region[-3]]):
+        first = self.needs(region)[0][self.axis].start
+        missing = self.missing if volume.dtype.kind == "f" else 0
+        out = np.full(lengths(region), missing, volume.dtype)
+        made, given = (np.moveaxis(array, self.axis, 0) for array in (out, volume))
+        for plane, picked in enumerate(self.planes[region[self.axis]]):
             if picked != NO_PLANE:
-                out[..., plane, :, :] = volume[..., picked - first, :, :]
+                made[plane] = given[picked - first]
         return out
 
     def working_bytes(self, region: Region) -> int:

@@ -186,9 +186,8 @@ def _stored_rows(
 ) -> tuple[xr.Dataset, list[dict[str, Any]]]:
     """Return the stack as if the stage's variables were stored, and a row for each of them."""
     rows: list[dict[str, Any]] = []
-    for volume in volume_targets(stack, Path(name), block_bytes):
-        if volume.name not in kept:
-            continue
+    lazy = set(volume_names(stack)).difference(kept)  # maps and sections are always stored
+    for volume in volume_targets(stack.drop_vars(lazy), Path(name), block_bytes):
         target, array = volume.target, volume.array
         stored = StoredArray(
             str(target.path),

@@ -20,7 +20,7 @@ from ..conventions import (
     require,
     volume_names,
 )
-from ..pieces.planes import PickedPlanes
+from ..pieces.planes import planes_of
 from ..pieces.volumes import with_volumes
 from ._kernels.planes import distinct_slices
 from .values import check_array, check_no_infinity, check_unit, implausible_warning, mean_thickness
@@ -253,7 +253,6 @@ def _sliced(stack: xr.Dataset, places: np.ndarray) -> xr.Dataset:
     """Return some slices of a stack, lazily; the others are not read for themselves."""
     if len(places) == stack.sizes["z"]:
         return stack
-    volumes = volume_names(stack)
-    chosen = stack.drop_vars(volumes).isel(z=places)
-    chosen = with_volumes(stack, dict.fromkeys(volumes, PickedPlanes(places)), chosen)
+    picked = planes_of(stack, places)
+    chosen = with_volumes(stack, picked, stack.drop_vars(list(picked)).isel(z=places))
     return chosen[list(stack.data_vars)]

@@ -17,9 +17,8 @@ from ..conventions import (
     measured_slices,
     record_step,
     require,
-    volume_names,
 )
-from ..pieces.planes import NO_PLANE, PickedPlanes
+from ..pieces.planes import NO_PLANE, planes_of
 from ..pieces.volumes import volumes_fingerprint, with_volumes
 from ._kernels.planes import distinct_slices, free_planes, nearest_planes
 
@@ -58,7 +57,7 @@ def reposition_slices(
     -------
     xarray.Dataset
         The stack on regular `z`, with `measured` (z): False on planes without a slice. There,
-        volumes are 0 and shifts NaN.
+        volumes are 0, and shifts and sections of floats NaN.
 
     Raises
     ------
@@ -83,13 +82,13 @@ def reposition_slices(
     moved = _on_grid(stack, numbers, planes - first, grid_nm)
     slices = np.full(len(grid_nm), NO_PLANE)
     slices[planes - first] = numbers
-    names = volume_names(stack)
-    moved = with_volumes(stack, dict.fromkeys(names, PickedPlanes(slices)), moved)
+    picked = planes_of(stack, slices)
+    moved = with_volumes(stack, picked, moved)
     moved = finish_stack(moved[list(stack.data_vars)], nominal_thickness=spacing)
     parameters: dict[str, object] = {"spacing": float(spacing)}
     if (dropped := np.flatnonzero(measured & ~kept)).size:
         parameters |= {"drop": dropped, "minimum_thickness": float(minimum_thickness)}
-    token = volumes_fingerprint(stack, names)
+    token = volumes_fingerprint(stack, picked)
     return record_step(moved, "reposition_slices", parameters, token)
 
 
@@ -157,8 +156,8 @@ def _rounded_down(value: float) -> float:
 def _on_grid(
     stack: xr.Dataset, numbers: np.ndarray, planes: np.ndarray, grid_nm: np.ndarray
 ) -> xr.Dataset:
-    """Return what is not a volume on the planes of the grid; attributes are kept."""
-    dropped = [*volume_names(stack), "slice_thickness", "inpainted"]
+    """Return what is small on the planes of the grid, and maps; attributes are kept."""
+    dropped = [*planes_of(stack, numbers), "slice_thickness", "inpainted"]
     rest = stack.drop_vars(dropped, errors="ignore").isel(z=numbers)
     attrs = stack["z"].attrs
     rest = rest.assign_coords(

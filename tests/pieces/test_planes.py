@@ -3,8 +3,10 @@
 import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
 
-from fibdask.pieces.planes import NO_PLANE, PickedPlanes, block_of, pick_planes
+from fibdask.pieces.planes import NO_PLANE, PickedPlanes, block_of, pick_planes, planes_of
+from fibdask.pieces.volumes import with_volumes
 
 VOLUME = np.arange(2 * 7 * 3 * 4).reshape(2, 7, 3, 4)
 
@@ -37,6 +39,29 @@ def test_picked_planes__read_one_plane_where_a_block_has_none():
     assert needed[1] == slice(0, 1)
     assert block.shape == (2, 2, 3, 4)
     assert not block.any()
+
+
+def test_planes_of__are_those_of_volumes_and_of_sections():
+    section, count = np.arange(21.0).reshape(7, 3), np.arange(28).reshape(7, 4)
+    stack = xr.Dataset(
+        {
+            "intensity": (("voltage", "z", "y", "x"), VOLUME.astype("f4")),
+            "profile": (("z", "y"), section),
+            "count": (("z", "x"), count),
+            "map": (("y", "x"), np.zeros((3, 4))),
+        }
+    )
+    functions = planes_of(stack, np.array([1, NO_PLANE, 4]))
+    assert set(functions) == {"intensity", "profile", "count"}
+    made = with_volumes(
+        stack,
+        functions,
+        xr.Dataset({"map": stack["map"], "z": np.arange(3), "voltage": np.arange(2)}),
+    )
+    np.testing.assert_array_equal(made["profile"], [section[1], [np.nan] * 3, section[4]])
+    np.testing.assert_array_equal(made["count"], [count[1], [0] * 4, count[4]])
+    np.testing.assert_array_equal(made["intensity"][:, 2], VOLUME[:, 4])
+    assert not made["intensity"][:, 1].any()
 
 
 @pytest.mark.parametrize("chunked", [True, False])
