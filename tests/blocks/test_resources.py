@@ -65,6 +65,28 @@ def test_measure_process__takes_what_was_loaded_and_room_for_kernels(
     assert found.process_bytes == reserved * MIB
 
 
+@pytest.mark.parametrize(
+    ("foreseen", "sizes", "reserved", "collected"),
+    [
+        ([], [250], 480, 0),
+        ([], [300, 260], 480, 1),  # garbage at the beginning
+        ([470], [400], 480, 0),
+        ([470], [600, 400], 480, 1),  # garbage later
+        ([608], [600], 608, 0),
+    ],
+)
+def test_measure_process__collects_garbage_only_where_it_could_matter(
+    monkeypatch, foreseen, sizes, reserved, collected
+):
+    told, calls = iter(sizes), []
+    monkeypatch.setattr(asked, "_foreseen", [size * MIB for size in foreseen])
+    monkeypatch.setattr(asked, "_own_bytes", lambda: next(told) * MIB)
+    monkeypatch.setattr(asked.gc, "collect", lambda: calls.append(1))
+    monkeypatch.setitem(sys.modules, "numba", sys)
+    assert asked.measure_process().process_bytes == reserved * MIB
+    assert len(calls) == collected
+
+
 def test_own_resources__sees_what_the_process_holds():
     held = np.ones(600 * MIB, np.uint8)
     assert own_resources().process_bytes > held.nbytes

@@ -173,8 +173,11 @@ def measure_process(dask_worker: distributed.Worker | None = None) -> Process:
     the least that it was thought to grow to holds. What it has now counts where that is more, as
     with libraries and data that others brought.
     """
-    now = _own_bytes()
-    room = _KERNELS if "numba" in sys.modules else _KERNELS + _COMPILER
+    now, room = _own_bytes(), _KERNELS if "numba" in sys.modules else _KERNELS + _COMPILER
+    if (now if _foreseen else now + room) > max([PROCESS_BYTES, *_foreseen]):
+        # Only where it could matter, because it takes a tenth of a second of every run and save.
+        gc.collect()
+        now = _own_bytes()
     _foreseen[:] = [min([now + room, *_foreseen])]
     free = psutil.virtual_memory().available
     host_bytes = min(distributed.system.MEMORY_LIMIT, now + free)
@@ -191,7 +194,6 @@ def _measure_worker() -> Process:
 
 def _own_bytes() -> int:
     """Return the memory of this process without what is free in it."""
-    gc.collect()
     with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
     return int(psutil.Process().memory_info().rss)
