@@ -11,7 +11,13 @@ import xarray as xr
 from scipy import sparse
 from scipy.sparse import csgraph, linalg
 
-from ..conventions import ConventionError, FibdaskWarning, attributes, record_step
+from ..conventions import (
+    ConventionError,
+    FibdaskWarning,
+    attributes,
+    check_choice,
+    record_step,
+)
 
 DETREND = ("linear", "none")
 FLAGS = ("good", "blank", "defocused", "mismatched")
@@ -110,9 +116,7 @@ def solve_shifts(pairs: xr.DataArray, *, detrend: str = "none") -> xr.Dataset:
 
 def check_detrend(detrend: str) -> None:
     """Refuse an unknown choice."""
-    if detrend not in DETREND:
-        msg = f"detrend must be one of {', '.join(DETREND)}; got {detrend!r}"
-        raise ConventionError(msg)
+    check_choice("detrend", detrend, DETREND)
 
 
 @dataclass(frozen=True)

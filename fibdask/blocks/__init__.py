@@ -30,6 +30,7 @@ from .engine.sources import Reduction, Source, Values
 from .engine.stored import StoredArray, open_stored
 from .engine.targets import Target, inner_chunks, storage_grid
 from .engine.telling import tell
+from .engine.writing import DISK_FULL
 from .functions import BlockFunction, revised
 from .gathering import gather_blocks, gather_forecast
 from .mapping import block_grid, map_blocks, volume_chunks
@@ -54,6 +55,7 @@ from .regions import (
 
 __all__ = [
     "BLOCK_BYTES",
+    "DISK_FULL",
     "INNER_CHUNK",
     "PROCESS_BYTES",
     "BlockArray",

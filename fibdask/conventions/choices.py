@@ -34,7 +34,12 @@ def voltage_index(stack: xr.Dataset, voltage: float | None, name: str = "voltage
 
 
 def chosen_region(
-    stack: xr.Dataset, wanted: Intervals | None, default: Intervals, *, name: str, least: int = 1
+    stack: xr.Dataset | xr.DataArray,
+    wanted: Intervals | None,
+    default: Intervals,
+    *,
+    name: str,
+    least: int = 1,
 ) -> dict[str, slice]:
     """Return a region by axis: what is wanted, along other axes the default.
 

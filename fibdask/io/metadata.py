@@ -62,13 +62,18 @@ def begin_store(path: Path) -> None:
 def small_files(stack: xr.Dataset) -> dict[str, bytes]:
     """Return the files of all variables that are small, by their place in the store."""
     small = stack.drop_vars(array_names(stack)).load().drop_encoding().drop_attrs(deep=False)
-    # Strings of variable length, because fixed ones have no Zarr v3 specification.
-    texts = [name for name, values in small.variables.items() if values.dtype.kind == "U"]
-    small = small.assign({name: small[name].astype(object) for name in texts})
     files: dict[str, Any] = {}
-    small.to_zarr(MemoryStore(files), mode="w", zarr_format=3, consolidated=False)
+    with_storable_texts(small).to_zarr(
+        MemoryStore(files), mode="w", zarr_format=3, consolidated=False
+    )
     # In order of names: that of variables is the file system's where a stack was opened.
     return {name: files[name].to_bytes() for name in sorted(files)}
+
+
+def with_storable_texts(results: xr.Dataset) -> xr.Dataset:
+    """Return texts of variable length, because fixed ones have no Zarr v3 specification."""
+    texts = [name for name, values in results.variables.items() if values.dtype.kind == "U"]
+    return results.assign({name: results[name].astype(object) for name in texts})
 
 
 def is_current(path: Path, files: Mapping[str, bytes], volumes: Iterable[str]) -> bool:

@@ -67,7 +67,7 @@ def save_stack(
     path
         Folder to be made; one that holds a stack of the same sample is brought up to date.
     resume
-        Keep the finished blocks of an earlier run with the same inputs, parameters and version;
+        Keep the finished blocks of an earlier run with the same inputs, parameters and code;
         of volumes derived by other means than fibdask's stages, nothing is kept.
     pyramid
         Add coarser levels for viewers, and phases beside images once more, as their labels; by

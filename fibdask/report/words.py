@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..blocks import format_bytes
+
 _ROUNDING = 9  # digits after the point, of shares and of lengths in nm: what is less is rounding
 
 
@@ -41,6 +43,4 @@ def duration(seconds: float) -> str:
 
 def memory(number: float) -> str:
     """Return bytes in words; nothing measured is a dash."""
-    if not number:
-        return "–"
-    return f"{number / 2**30:.2f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"
+    return format_bytes(number) if number else "–"

@@ -1,14 +1,12 @@
 """A full disk is told with its folder: the system's error names none."""
 
 import contextlib
-import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..blocks import DISK_FULL
 from ..conventions import BlocksFailedError, StackReadError
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -25,11 +23,11 @@ def told_if_full(folder: Path) -> Iterator[None]:
         yield
     except BlocksFailedError as error:
         # Blocks fail on workers: of their errors only the text has come here.
-        if not any(text in str(error) for text in map(os.strerror, _FULL)):
+        if not any(text in str(error) for text in map(os.strerror, DISK_FULL)):
             raise
         msg = f"{error}\n{told}"
         raise BlocksFailedError(msg) from error
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in DISK_FULL:
             raise
         raise StackReadError(told) from error

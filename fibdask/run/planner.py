@@ -23,7 +23,7 @@ from ..blocks import (
     reduction_forecast,
     values_target,
 )
-from ..conventions import is_regular, volume_names
+from ..conventions import is_regular
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.store import volume_targets
@@ -33,7 +33,7 @@ from .info import table
 from .recipe import Recipe, read_recipe
 from .shown import one_line
 from .stages import MEASUREMENT, SIMULATE, STATISTICS, Stage
-from .walk import Visitor, first_stack, walk
+from .walk import Visitor, first_stack, not_kept, walk
 
 
 def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _level_rows(
 ) -> list[dict[str, Any]]:
     """Return a row for each level of the pyramid of the last stage, and of its labels."""
     rows: list[dict[str, Any]] = []
-    levels = [stack.drop_vars([v for v in volume_names(stack) if v not in kept])]
+    levels = [stack.drop_vars(not_kept(stack, kept))]
     while needs_level(levels[-1]):
         level, more = _stored_rows(f"{name} pyramid", coarsen(levels[-1]), kept, block_bytes)
         levels.append(level)
@@ -186,8 +186,8 @@ def _stored_rows(
 ) -> tuple[xr.Dataset, list[dict[str, Any]]]:
     """Return the stack as if the stage's variables were stored, and a row for each of them."""
     rows: list[dict[str, Any]] = []
-    lazy = set(volume_names(stack)).difference(kept)  # maps and sections are always stored
-    for volume in volume_targets(stack.drop_vars(lazy), Path(name), block_bytes):
+    stored_part = stack.drop_vars(not_kept(stack, kept))
+    for volume in volume_targets(stored_part, Path(name), block_bytes):
         target, array = volume.target, volume.array
         stored = StoredArray(
             str(target.path),

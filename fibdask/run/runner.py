@@ -16,7 +16,7 @@ from ..blocks import (
     keep_values,
     worker_resources,
 )
-from ..conventions import FibdaskError, FibdaskWarning, volume_names
+from ..conventions import FibdaskError, FibdaskWarning
 from ..io import open_stack
 from ..io.store import raise_failures, write_stack
 from ..statistics import statistics_warnings
@@ -30,7 +30,7 @@ from .planner import check_plan, plan_stages
 from .recipe import Recipe, read_recipe
 from .shown import one_line
 from .stages import MEASUREMENT, STATISTICS, Stage, estimate_store
-from .walk import Visitor, first_stack, walk
+from .walk import Visitor, first_stack, not_kept, walk
 
 
 def run_recipe(
@@ -50,7 +50,7 @@ def run_recipe(
         Dask client whose workers make the blocks; by default the current one, or none: then this
         process makes them.
     resume
-        Keep what an earlier run finished with the same inputs, parameters and version. If not,
+        Keep what an earlier run finished with the same inputs, parameters and code. If not,
         what lies in the output folder is removed first, whatever recipe it is of.
     quiet
         Print nothing.
@@ -162,7 +162,7 @@ class Pipeline(Visitor):
     def keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
         """Store variables of a stage and return the stack that reads them from there."""
         path = self.folder.begin_store(name)
-        lazy = [v for v in volume_names(stack) if v not in kept]
+        lazy = not_kept(stack, kept)
         pyramid = None if last and self.recipe.tables["output"]["pyramid"] else False
         self._stage, self._reports = name, []
         without = stack.drop_vars(lazy)

@@ -102,6 +102,11 @@ def kept_variables(recipe: Recipe, stack: xr.Dataset, stage: Stage) -> list[str]
     return [name for name in wanted if name in stack]
 
 
+def not_kept(stack: xr.Dataset, kept: list[str]) -> list[str]:
+    """Return the volumes that are not stored after a stage; maps and sections always are."""
+    return [name for name in volume_names(stack) if name not in kept]
+
+
 def is_stored(stack: xr.Dataset) -> bool:
     """Tell whether every volume of a stack is read from a store as it is."""
     return all(isinstance(origin(stack[name].data), StoredArray) for name in volume_names(stack))

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import Source, map_blocks, origin
-from ..conventions import AXES, FILLED, ConventionError, covered_region, known_planes
+from ..conventions import AXES, FILLED, ConventionError, chosen_region, covered_region, known_planes
 from ._functions import Carried, InPlanes
 
 Mask = xr.DataArray | Mapping[str, Sequence[int]] | None
@@ -65,7 +65,8 @@ def masked(phase: xr.DataArray, mask: Mask, *others: xr.DataArray) -> Masked:
                 f"{type(mask).__name__}"
             )
             raise ConventionError(msg)
-        place = {axis: _interval(phase, axis, ends) for axis, ends in mask.items()}
+        whole = {axis: (0, phase.sizes[axis]) for axis in AXES}
+        place = chosen_region(phase, mask, whole, name="a mask")
         volumes = tuple(volume.isel(place) for volume in volumes)
     planes = np.logical_and.reduce([known_planes(volume) for volume in volumes])
     if mask is None:
@@ -148,20 +149,6 @@ def filled_shares(phase: xr.DataArray) -> np.ndarray:
     if FILLED not in phase.coords:
         return np.zeros(phase.sizes["z"])
     return np.where(known_planes(phase), np.nan_to_num(phase[FILLED].values), 0.0)
-
-
-def _interval(phase: xr.DataArray, axis: str, place: Sequence[int]) -> slice:
-    if axis not in AXES:
-        msg = f"a mask has the axes {', '.join(AXES)}; got {axis!r}"
-        raise ConventionError(msg)
-    start, stop = place
-    if not 0 <= start < stop <= phase.sizes[axis]:
-        msg = (
-            f"a mask along {axis} must be (start, stop) with "
-            f"0 <= start < stop <= {phase.sizes[axis]}; got ({start}, {stop})"
-        )
-        raise ConventionError(msg)
-    return slice(start, stop)
 
 
 def _checked_mask(phase: xr.DataArray, mask: xr.DataArray) -> tuple[Any, tuple[int, ...]]:

@@ -13,6 +13,7 @@ from ..conventions import (
     ASSUMED_ISOTROPY,
     ConventionError,
     attributes,
+    check_choice,
     finish_stack,
     measured_slices,
     plain_number,
@@ -74,9 +75,7 @@ def apply_slice_thickness(
         If more than a tenth of the slices is at most 1 nm thick, and none is dropped for it.
     """
     stack = require(stack)
-    if lost not in LOST:
-        msg = f"lost must be one of {', '.join(LOST)}; got {lost!r}"
-        raise ConventionError(msg)
+    check_choice("lost", lost, LOST)
     given = _Given.of(stack, thickness)
     nominal = float(stack["slice_thickness"].mean())
     check_unit(given.thickness, nominal, thin=drop_thinner is not None)

@@ -11,6 +11,7 @@ from ..conventions import (
     ConventionError,
     FibdaskWarning,
     Intervals,
+    check_choice,
     recorded_steps,
     require,
 )
@@ -153,9 +154,7 @@ def thickness_measurement(
     FibdaskWarning
         If a ruler is measured after stripes, which its marks look like, were removed.
     """
-    if method not in METHODS:
-        msg = f"method must be one of {', '.join(METHODS)}; got {method!r}"
-        raise ConventionError(msg)
+    check_choice("method", method, METHODS)
     options = {"region": region, "max_distance": max_distance, "isotropic": isotropic}
     _check_options(method, ruler, options)
     stack = require(stack, "intensity")

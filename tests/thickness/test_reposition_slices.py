@@ -231,7 +231,8 @@ def test_reposition_slices__computes_nothing():
         raise AssertionError(msg)
 
     with dask.config.set(scheduler=refuse):
-        reposition_slices(stack_at([0.0, 12.0, 47.0], chunks=(1, 2, 3)), spacing=10.0)
+        moved = reposition_slices(stack_at([0.0, 12.0, 47.0], chunks=(1, 2, 3)), spacing=10.0)
+        assert moved["intensity"].chunks is not None
 
 
 @given(

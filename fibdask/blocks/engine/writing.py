@@ -21,7 +21,7 @@ from .shards import NOT_WRITTEN, Shard
 from .sources import Source, Values
 from .targets import Target
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class _Writing:
 
 def failure(number: int, error: BaseException) -> Outcome:
     """Return the outcome of a block that failed with an error."""
-    full = any(getattr(e, "errno", None) in _FULL for e in _chain(error))
+    full = any(getattr(e, "errno", None) in DISK_FULL for e in _chain(error))
     cause = f"{type(error).__name__}: {error}"
     return Outcome(number, _peak_bytes(), cause=cause, full=full)
 

@@ -10,7 +10,7 @@ import xarray as xr
 from ...blocks import Execution, Reduction, count_blocks, origin
 from ...conventions import StackReadError
 from ...io import open_stack
-from ...io.metadata import check_store, seal_store
+from ...io.metadata import check_store, seal_store, with_storable_texts
 from ...io.store import raise_failures
 from ...report import write_report
 from ..stages import IMPORT, SIMULATE, STATISTICS, STRUCTURE, estimate_stores, stack_stores, titles
@@ -45,11 +45,8 @@ def _result(
 def store_results(results: xr.Dataset, folder: RunFolder, name: str) -> None:
     """Store numbers of a run; an earlier store is replaced when the new one is whole."""
     path = folder.begin_store(name)
-    # Strings of variable length, because fixed ones have no Zarr v3 specification.
-    text = [name for name, c in results.coords.items() if c.dtype.kind == "U"]
-    results = results.assign_coords({name: results[name].astype(object) for name in text})
     partial = path.with_name(PARTIAL.format(path.name))
-    results.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+    with_storable_texts(results).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
     seal_store(partial)
     if path.exists():
         folder.discard(path)
