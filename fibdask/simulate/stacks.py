@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from ..conventions import ConventionError, check_seed, finish_stack, require
+from ..conventions import ConventionError, check_not_negative, check_seed, finish_stack, require
 from .artefacts.blur import blur_edges
 from .artefacts.brightness import add_brightness_drift
 from .artefacts.curtaining import add_curtaining
@@ -57,7 +57,7 @@ def simulate_structure(
     return finish_stack(phase.to_dataset(name="phase").assign_attrs(history))
 
 
-# Twenty arguments: the keys of a recipe's table, which is flat so that a user can read it.
+# Twenty-two arguments: the keys of a recipe's table, which is flat so that a user can read it.
 def simulate_stack(
     stack: xr.Dataset | None = None,
     *,
@@ -67,6 +67,7 @@ def simulate_stack(
     solid_fraction: tuple[float, ...] = (0.35, 0.35),
     mean_thickness: float = 10.16,
     std_thickness: float = 3.12,
+    unmilled: float = 0.0,
     voltage: tuple[float, ...] | float = (1.0, 2.0, 4.0),
     model: str = "monte_carlo",
     electrons_per_pixel: float | None = 100.0,
@@ -75,6 +76,7 @@ def simulate_stack(
     detector: str = "tld",
     elastic: Model = "mott",
     beam_diameter: float = 0.0,
+    dtype: str = "uint8",
     device: str = "auto",
     blur_width: float = 0.0,
     shift_std: float = 0.0,
@@ -93,9 +95,12 @@ def simulate_stack(
         Of the structure where none is given, as for `simulate_structure`.
     mean_thickness, std_thickness
         Of the slices in nm.
+    unmilled
+        Depth in nm at the bottom of the structure that no slice lies in, so that the last slices
+        show what is below them too; without it the structure goes on as its last plane.
     voltage
         Accelerating voltages in kV, increasing.
-    model, electrons_per_pixel, gaussian_std, detector, elastic, beam_diameter, device
+    model, electrons_per_pixel, gaussian_std, detector, elastic, beam_diameter, dtype, device
         As for `simulate_images`.
     materials
         Of `pore` and `solid`; by default epoxy and gold.
@@ -134,8 +139,9 @@ def simulate_stack(
         )
     phase = require(stack, "phase")["phase"].assign_attrs(stack.attrs)
     _, milling_seed, image_seed, *artefact_seeds = _seeds(seed)
+    milled = _milled(phase, unmilled)
     slices = mimic_milling(
-        phase, mean_thickness=mean_thickness, std_thickness=std_thickness, seed=milling_seed
+        milled, mean_thickness=mean_thickness, std_thickness=std_thickness, seed=milling_seed
     )
     images = simulate_images(
         phase,
@@ -148,6 +154,7 @@ def simulate_stack(
         detector=detector,
         elastic=elastic,
         beam_diameter=beam_diameter,
+        dtype=dtype,
         device=device,
         seed=image_seed,
     )
@@ -161,6 +168,17 @@ def simulate_stack(
     if curtaining:
         images = add_curtaining(images, strength=curtaining, seed=artefact_seeds[2])
     return images
+
+
+def _milled(phase: xr.DataArray, unmilled: float) -> xr.DataArray:
+    """Return the part of a structure that slices are taken of."""
+    check_not_negative("unmilled", unmilled, "nm")
+    z = phase["z"].values
+    kept = z <= z[-1] - unmilled
+    if not kept.any():
+        msg = f"unmilled must leave a part of {z[-1] - z[0]:g} nm; got {unmilled:g} nm"
+        raise ConventionError(msg)
+    return phase[kept] if unmilled else phase
 
 
 def _seeds(seed: int) -> tuple[int, ...]:
