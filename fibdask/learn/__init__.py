@@ -1,0 +1,1 @@
+"""Networks: what they are trained on, how, and the models that come of it. Only here is torch."""

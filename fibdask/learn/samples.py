@@ -1,0 +1,313 @@
+"""Samples of training: pieces of simulated stacks as other microscopes would have seen them.
+
+A sample is made of a seed and its number alone, so training can be taken up at any step. Images
+are simulated once, with many electrons on a pixel; that each of them is kept with some
+probability makes exactly the images of fewer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy.ndimage import gaussian_filter
+from scipy.stats import binom, norm
+
+from ..conventions import ConventionError, recorded_steps
+from ..io import open_stack
+from ..pieces.windows import NO_SLICE, SliceWindow
+from ._kernels import draw_counts
+
+QUANTILES = (0.01, 0.99)
+"""Shares of grey values below those that are shown as 0 and 1."""
+_WHOLE = 1e-3  # how far from whole numbers counts may be
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What differs between samples of the same images.
+
+    Attributes
+    ----------
+    electrons_per_pixel
+        Least and most; as many as were simulated at most.
+    gaussian_std
+        Most Gaussian noise, relative to the range of grey values.
+    blur
+        Most standard deviation of a blur in pixels.
+    drift
+        Standard deviation of gain and of offset between slices, relative to the range.
+    lacking
+        Most share of slices that are left out, as failed ones are.
+    fewer_voltages
+        Share of the samples that do not show all voltages.
+    """
+
+    electrons_per_pixel: tuple[float, float] = (10.0, 100.0)
+    gaussian_std: float = 0.05
+    blur: float = 0.6
+    drift: float = 0.02
+    lacking: float = 0.25
+    fewer_voltages: float = 0.5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A window, planes below its slice, and what is there.
+
+    Attributes
+    ----------
+    images
+        Normalised grey values, float32 (voltage, slot, y, x); 0 where there is none.
+    present
+        Which voltages there are, float32 (voltage).
+    distances
+        Of the slots from the window's slice in nm, float32 (slot); NaN where there is none.
+    offsets
+        Of the planes from the slice in nm, float32 (plane); the first is 0.
+    truth
+        Of the planes, 1 where solid, float32 (plane, y, x).
+    """
+
+    images: np.ndarray
+    present: np.ndarray
+    distances: np.ndarray
+    offsets: np.ndarray
+    truth: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedStack:
+    """Images by Monte Carlo as counts of electrons, and the structure that they show.
+
+    Attributes
+    ----------
+    counts
+        Detected electrons, uint16 (voltage, z, y, x).
+    electrons
+        Mean number of them that each pixel was sent.
+    voltage
+        In kV.
+    z
+        Of the slices in nm.
+    truth
+        Phase of the structure (z, y, x) on planes of its own.
+    depths
+        Of those in nm.
+    record
+        Parameters of the simulation.
+    """
+
+    counts: np.ndarray
+    electrons: float
+    voltage: np.ndarray
+    z: np.ndarray
+    truth: np.ndarray
+    depths: np.ndarray
+    record: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "SimulatedStack":
+        """Read what `fibdask simulate` has left in a folder.
+
+        Raises
+        ------
+        ConventionError
+            If the images are not such that electrons can be counted in them.
+        """
+        stack = open_stack(Path(folder) / "simulate.zarr")
+        structure = open_stack(Path(folder) / "structure.zarr")
+        record = _simulation(stack, folder)
+        electrons = float(record["electrons_per_pixel"])
+        counts = stack["intensity"].values * (electrons * record["white_share"])
+        if np.abs(counts - np.rint(counts)).max() > _WHOLE * max(counts.max(), 1):
+            msg = (
+                f"{folder} holds no counts of electrons; images for training are simulated by "
+                "Monte Carlo with gaussian_std = 0 and dtype = 'float32', without artefacts"
+            )
+            raise ConventionError(msg)
+        return cls(
+            np.rint(counts).astype(np.uint16),
+            electrons,
+            stack["voltage"].values,
+            stack["z"].values,
+            structure["phase"].values,
+            structure["z"].values,
+            record,
+        )
+
+    @cached_property
+    def histograms(self) -> np.ndarray:
+        """Share of pixels by their count (voltage, count)."""
+        most = int(self.counts.max()) + 1
+        return np.stack([np.bincount(c.ravel(), minlength=most) / c.size for c in self.counts])
+
+
+def _simulation(stack: xr.Dataset, folder: str | Path) -> dict[str, Any]:
+    steps = [s for s in recorded_steps(stack) if s["step"] == "simulate_images"]
+    parameters: dict[str, Any] = steps[-1]["parameters"] if steps else {}
+    if parameters.get("model") != "monte_carlo" or parameters.get("gaussian_std") != 0:
+        msg = (
+            f"{folder} holds no images for training: they are simulated by Monte Carlo with "
+            "gaussian_std = 0 and dtype = 'float32'"
+        )
+        raise ConventionError(msg)
+    angle = np.deg2rad(parameters["acceptance_angle"])
+    return parameters | {"white_share": float(parameters["white"] * np.sin(angle) ** 2)}
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples by their number.
+
+    Attributes
+    ----------
+    stacks
+        Where they come from, each as often as it has slices.
+    window
+        Slices of a sample.
+    variation
+        What differs.
+    crop
+        Pixels along y and x.
+    planes
+        Number of planes of a sample.
+    seed
+        Of all of it.
+    """
+
+    stacks: Sequence[SimulatedStack]
+    window: SliceWindow
+    variation: Variation
+    crop: int
+    planes: int
+    seed: int
+
+    def __getitem__(self, number: int) -> Sample:
+        """Return a sample."""
+        rng = np.random.default_rng((self.seed, number))
+        sizes = np.array([len(stack.z) for stack in self.stacks], float)
+        stack = self.stacks[int(rng.choice(len(sizes), p=sizes / sizes.sum()))]
+        kept = self._kept(stack, rng)
+        i = int(rng.integers(len(kept)))
+        slots = self.window.slices(i, len(kept))
+        slices = np.where(slots == NO_SLICE, NO_SLICE, kept[slots])
+        distances = np.where(slices == NO_SLICE, np.nan, stack.z[slices] - stack.z[kept[i]])
+        end = stack.z[kept[i + 1]] if i + 1 < len(kept) else stack.z[kept[i]] + 1e-6
+        planes = self._planes(stack, float(stack.z[kept[i]]), float(end), rng)
+        corner = [int(rng.integers(n - self.crop + 1)) for n in stack.truth.shape[1:]]
+        part = tuple(slice(start, start + self.crop) for start in corner)
+        present = self._present(len(stack.voltage), rng)
+        images = self._images(stack, slices, part, present, rng)
+        truth = stack.truth[planes][:, *part]
+        for axis in (-2, -1):
+            if rng.random() < 0.5:
+                images, truth = np.flip(images, axis), np.flip(truth, axis)
+        if rng.random() < 0.5:
+            images, truth = images.swapaxes(-1, -2), truth.swapaxes(-1, -2)
+        return Sample(
+            np.ascontiguousarray(images),
+            present.astype(np.float32),
+            distances.astype(np.float32),
+            (stack.depths[planes] - stack.z[kept[i]]).astype(np.float32),
+            np.ascontiguousarray(truth, np.float32),
+        )
+
+    def _kept(self, stack: SimulatedStack, rng: np.random.Generator) -> np.ndarray:
+        """Return the slices that did not fail."""
+        share = self.variation.lacking * rng.random() * (rng.random() < 0.5)
+        kept = np.flatnonzero(rng.random(len(stack.z)) >= share)
+        return kept if len(kept) else np.array([0])
+
+    def _planes(
+        self, stack: SimulatedStack, start: float, end: float, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return planes of the structure: the slice itself first, then others below it."""
+        first, last = np.searchsorted(stack.depths, (start - 1e-6, end - 1e-6))
+        others = rng.integers(min(first + 1, last - 1), last, self.planes - 1)
+        return np.asarray(np.append(first, others))
+
+    def _present(self, voltages: int, rng: np.random.Generator) -> np.ndarray:
+        """Return which voltages there are: all, or fewer, but never none."""
+        if rng.random() >= self.variation.fewer_voltages:
+            return np.ones(voltages, bool)
+        if rng.random() < 0.5:
+            return np.arange(voltages) == rng.integers(voltages)
+        present = rng.random(voltages) < 0.5
+        return present if present.any() else ~present
+
+    def _images(
+        self,
+        stack: SimulatedStack,
+        slices: np.ndarray,
+        part: tuple[slice, ...],
+        present: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Return the normalised images of a window."""
+        vary = self.variation
+        low, high = (min(e, stack.electrons) for e in vary.electrons_per_pixel)
+        share = float(np.exp(rng.uniform(np.log(low), np.log(high)))) / stack.electrons
+        noise = vary.gaussian_std * rng.random() * (rng.random() < 0.5)
+        blur = vary.blur * rng.random() * (rng.random() < 0.5)
+        cumulative = cumulated(stack.histograms.shape[1], share)
+        images = np.zeros((len(present), len(slices), self.crop, self.crop), np.float32)
+        known = slices != NO_SLICE
+        for v in np.flatnonzero(present):
+            counts = stack.counts[v, slices[known]][:, *part]
+            grey = np.empty(counts.size, np.float32)
+            draw_counts(counts.ravel(), cumulative, rng.random(counts.size, np.float32), grey)
+            lowest, highest = grey_range(stack.histograms[v], cumulative, noise)
+            grey = ((grey - lowest) / (highest - lowest)).reshape(counts.shape)
+            if noise:
+                grey += np.float32(noise) * rng.standard_normal(grey.shape, np.float32)
+            if blur:
+                grey = gaussian_filter(grey, (0, blur, blur), truncate=3)
+            gain, offset = vary.drift * rng.standard_normal((2, len(grey), 1, 1), np.float32)
+            images[v, known] = grey * (1 + gain) + offset
+        return images
+
+
+def cumulated(size: int, share: float) -> np.ndarray:
+    """Return the probabilities, cumulated (count, number), of how many of a count are kept.
+
+    Parameters
+    ----------
+    size
+        Counts go from 0 to this, which is not one of them.
+    share
+        Probability that each one is kept.
+    """
+    numbers = np.arange(size)
+    table = binom.cdf(numbers[np.newaxis], numbers[:, np.newaxis], min(share, 1.0))
+    return np.asarray(table, np.float32)
+
+
+def grey_range(
+    histogram: np.ndarray, cumulative: np.ndarray, noise: float = 0.0
+) -> tuple[float, float]:
+    """Return the quantiles of counts of which a part is kept, and Gaussian noise is added to that.
+
+    Parameters
+    ----------
+    histogram
+        Share of pixels by their count (count).
+    cumulative
+        As `cumulated` returns them.
+    noise
+        Standard deviation relative to the range without it.
+    """
+    below = histogram @ cumulative
+    low, high = np.searchsorted(below, QUANTILES)
+    low, high = float(low), float(max(high, low + 1))
+    if not noise:
+        return low, high
+    shares = np.diff(below, prepend=0.0)
+    std = noise * (high - low)
+    at = np.linspace(low - 3 * std - 1, high + 3 * std + 1, 400)
+    share = norm.cdf((at[:, np.newaxis] - np.arange(len(shares))) / std) @ shares
+    low, high = np.interp(QUANTILES, share, at)
+    return float(low), float(high)
