@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,11 +16,18 @@ from safetensors.torch import save_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .networks import Architecture, WindowNetwork
-from .samples import Sample, Samples
+from .samples import Sample
 
 _PACE = 8  # steps after which their number follows from the time that there is
 _SAVED = 120.0  # seconds between checkpoints
 _CLIP = 1.0
+
+
+class Numbered(Protocol):
+    """Samples by their number, each made of that and a seed alone."""
+
+    def __getitem__(self, number: int) -> Sample:
+        """Return a sample."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ class Training:
     def __init__(
         self,
         architecture: Architecture,
-        samples: Samples,
+        samples: Numbered,
         schedule: Schedule,
         folder: Path,
         device: str = "cpu",

@@ -8,8 +8,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .networks import WindowNetwork
-from .samples import Samples
-from .training import Batch, autocast
+from .training import Batch, Numbered, autocast
 
 _BINS = 15  # of probabilities, as calibration is usually judged
 
@@ -63,7 +62,7 @@ class Validation:
 
 
 @torch.inference_mode()
-def validate(network: WindowNetwork, samples: Samples, numbers: Iterable[int]) -> Validation:
+def validate(network: WindowNetwork, samples: Numbered, numbers: Iterable[int]) -> Validation:
     """Let a network predict samples."""
     network.eval()
     device = next(network.parameters()).device
