@@ -15,7 +15,7 @@ from .cards import ranges, told_samples, told_stacks
 from .data import SimulatedStack
 from .models import open_model
 from .networks import WindowNetwork
-from .samples import Sample
+from .samples import Sample, Samples
 from .training import Training
 from .validation import Validation, Windows, conditions, errors_of, validate_stacks
 from .weights import LoadedNetwork, write_model
@@ -25,7 +25,7 @@ _TESTED = 64  # pixels along y and x of the window that tests a model when it is
 
 def make_model(
     folder: Path,
-    training: Training,
+    training: Training[Samples],
     unseen: Sequence[SimulatedStack],
     *,
     name: str,
@@ -68,7 +68,7 @@ def make_model(
     return folder
 
 
-def _is_made(folder: Path, training: Training, described: dict[str, str]) -> bool:
+def _is_made(folder: Path, training: Training[Samples], described: dict[str, str]) -> bool:
     try:
         card = open_model(folder).card
     except ConventionError:
@@ -77,7 +77,7 @@ def _is_made(folder: Path, training: Training, described: dict[str, str]) -> boo
     return made == training.fingerprint and described.items() <= card.items()
 
 
-def _told(training: Training, unseen: Sequence[SimulatedStack]) -> dict[str, Any]:
+def _told(training: Training[Samples], unseen: Sequence[SimulatedStack]) -> dict[str, Any]:
     """Return what a card says of how its weights were made."""
     return {
         "fingerprint": training.fingerprint,

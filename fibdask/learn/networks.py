@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..conventions import ConventionError
@@ -37,22 +37,25 @@ class Architecture:
     widths
         Features at a half, a quarter and an eighth of the resolution.
     detail
-        Features at full resolution.
+        Features at full resolution, of which two of each voltage are slices as they are.
     """
 
     voltages: int
     above: int = 3
     below: int = 6
     widths: tuple[int, int, int] = (48, 64, 96)
-    detail: int = 12
+    detail: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("voltages", "above", "below", "detail"):
+        for name in ("voltages", "above", "below"):
             if (number := getattr(self, name)) < 1:
                 msg = f"{name} must be at least 1; got {number}"
                 raise ConventionError(msg)
         if min(self.widths) < 1:
             msg = f"widths must be at least 1; got {list(self.widths)}"
+            raise ConventionError(msg)
+        if self.detail <= 2 * self.voltages:
+            msg = f"detail must be more than 2 for each voltage, {self.voltages}; got {self.detail}"
             raise ConventionError(msg)
 
     @property
@@ -101,10 +104,9 @@ def _seen(pixel: int) -> tuple[int, int]:
 class Convolution(nn.Module):
     """A convolution without bias and its batch norm, which `fold` makes one of."""
 
-    def __init__(self, given: int, made: int, size: int = 3, stride: int = 1) -> None:
+    def __init__(self, given: int, made: int, size: int = 3) -> None:
         super().__init__()
-        padding = size // 2 if stride == 1 else 0
-        self.convolution = nn.Conv2d(given, made, size, stride, padding, bias=False)
+        self.convolution = nn.Conv2d(given, made, size, padding=size // 2, bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(made)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -157,12 +159,14 @@ class Trunk(nn.Module):
     def __init__(self, architecture: Architecture, known: int) -> None:
         super().__init__()
         half, quarter, eighth = architecture.widths
-        self.stem = Convolution(4 * architecture.voltages * architecture.slots, half)
+        # Few features at once: a convolution of all images is most of the work otherwise.
+        self.gather = Convolution(4 * architecture.voltages * architecture.slots, half, 1)
+        self.stem = Convolution(half, half)
         self.condition = Conditioned(known, half)
         self.down_half = Residual(half, known)
-        self.to_quarter = Convolution(half, quarter, 2, 2)
+        self.to_quarter = Convolution(4 * half, quarter, 1)
         self.down_quarter = Residual(quarter, known)
-        self.to_eighth = Convolution(quarter, eighth, 2, 2)
+        self.to_eighth = Convolution(4 * quarter, eighth, 1)
         self.bottom = nn.ModuleList(Residual(eighth, known) for _ in range(2))
         self.from_eighth = Convolution(eighth, quarter, 1)
         self.up_quarter = Residual(quarter, known)
@@ -171,10 +175,10 @@ class Trunk(nn.Module):
 
     def forward(self, images: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """Return features (batch, features, y / 2, x / 2) of images (batch, image, y, x)."""
-        stem = self.stem(nn.functional.pixel_unshuffle(images, 2))
+        stem = self.stem(self.gather(pixel_unshuffle(images, 2)).relu())
         at_half = self.down_half(self.condition(stem, known).relu(), known)
-        at_quarter = self.down_quarter(self.to_quarter(at_half).relu(), known)
-        at_eighth = self.to_eighth(at_quarter).relu()
+        at_quarter = self.down_quarter(self.to_quarter(pixel_unshuffle(at_half, 2)).relu(), known)
+        at_eighth = self.to_eighth(pixel_unshuffle(at_quarter, 2)).relu()
         for block in self.bottom:
             at_eighth = block(at_eighth, known)
         up = at_quarter + interpolate(self.from_eighth(at_eighth), scale_factor=2.0)
@@ -191,15 +195,15 @@ class Head(nn.Module):
         super().__init__()
         half, detail = architecture.widths[0], architecture.detail
         self.residual = Residual(half, known)
-        self.widen = Convolution(half, 4 * detail)
-        self.detail = Convolution(detail + 2 * architecture.voltages, detail)
+        self.widen = Convolution(half, 4 * (detail - 2 * architecture.voltages))
+        self.detail = Convolution(detail, detail)
         self.last = nn.Conv2d(detail, 1, 3, padding=1)
 
     def forward(
         self, features: torch.Tensor, nearest: torch.Tensor, known: torch.Tensor
     ) -> torch.Tensor:
         """Return logits (batch, y, x) of features at half resolution and of nearest slices."""
-        fine = nn.functional.pixel_shuffle(self.widen(self.residual(features, known)).relu(), 2)
+        fine = pixel_shuffle(self.widen(self.residual(features, known)).relu(), 2)
         fine = self.detail(torch.cat([fine, nearest], dim=1)).relu()
         logits: torch.Tensor = self.last(fine)[:, 0]
         return logits

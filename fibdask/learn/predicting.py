@@ -50,7 +50,7 @@ class NetworkPredictor:
         images = self.voltages * self.window.size
         # Images as they come and folded to half resolution, then features of residuals.
         trunk = 2 * images + 6 * self.widths[0] // 4
-        head = images + 6 * self.widths[0] // 4 + 4 * (2 * self.detail + 2 * self.voltages)
+        head = images + 6 * self.widths[0] // 4 + 8 * self.detail
         return 4 * pixels * (max(trunk, head) + planes), 0
 
     def load(self) -> "LoadedNetwork":

@@ -4,9 +4,10 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,13 +18,23 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ..blocks import fingerprint, locked
 from ..conventions import ConventionError, check_not_negative, check_positive
 from .networks import Architecture, WindowNetwork
-from .samples import Sample, Samples
+from .samples import Sample
 
 STATE = "training.safetensors"
 """What a training is taken up from, in its folder."""
 _PACE = 8  # steps after which their number follows from the time that there is
 _CLIP = 1.0
 _PROGRESS = ("fingerprint", "step", "steps", "losses", "seconds")
+
+
+class Numbered(Protocol):
+    """Samples by their number, each made of that and a seed alone."""
+
+    def __getitem__(self, number: int) -> Sample:
+        """Return a sample."""
+
+
+Drawn = TypeVar("Drawn", bound=Numbered)
 
 
 @dataclass(frozen=True)
@@ -100,7 +111,7 @@ class Batch:
         return torch.stack(planes, dim=1)
 
 
-class Training:
+class Training(Generic[Drawn]):
     """A network that learns, and all that is needed to take it up again.
 
     Parameters
@@ -122,7 +133,7 @@ class Training:
     def __init__(
         self,
         architecture: Architecture,
-        samples: Samples,
+        samples: Drawn,
         schedule: Schedule,
         folder: Path,
         device: str = "cpu",
@@ -130,7 +141,7 @@ class Training:
     ) -> None:
         self.samples, self.schedule, self.folder = samples, schedule, folder
         self.device = torch.device(device)
-        self.fingerprint = _fingerprint(architecture, samples, schedule, self.device)
+        self.fingerprint = fingerprint(architecture, samples, schedule, self.device.type)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(schedule.seed)
             self.network = WindowNetwork(architecture)
@@ -281,15 +292,6 @@ class Training:
             moments.setdefault(int(number), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-
-
-def _fingerprint(
-    architecture: Architecture, samples: Samples, schedule: Schedule, device: torch.device
-) -> str:
-    """Return a hash of all that determines the weights."""
-    data = [(stack.name, stack.history, stack.counts.shape) for stack in samples.stacks]
-    drawn = (asdict(samples.variation), samples.crop, samples.planes, samples.seed)
-    return fingerprint(architecture.as_card(), data, drawn, asdict(schedule), device.type)
 
 
 def _part(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:

@@ -208,7 +208,7 @@ def _check_folder(folder: Path) -> None:
         raise StackReadError(msg)
 
 
-def _prepared(read: TrainingRecipe) -> tuple["Training", list[SimulatedStack]]:
+def _prepared(read: TrainingRecipe) -> tuple["Training[Samples]", list[SimulatedStack]]:
     """Return a training that may begin, and the stacks that judge it."""
     from ..learn.networks import Architecture
     from ..learn.training import Schedule, Training, best_device
