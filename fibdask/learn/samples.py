@@ -19,6 +19,7 @@ from .data import SimulatedStack
 
 QUANTILES = (0.01, 0.99)
 """Shares of grey values below those that are shown as 0 and 1."""
+_NEAR = 1e-6  # nm, within which a slice lies on a plane of the structure
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Samples:
         slots = self.window.slices(i, len(kept))
         slices = np.where(slots == NO_SLICE, NO_SLICE, kept[slots])
         distances = np.where(slices == NO_SLICE, np.nan, stack.z[slices] - stack.z[kept[i]])
-        end = stack.z[kept[i + 1]] if i + 1 < len(kept) else stack.z[kept[i]] + 1e-6
+        end = stack.z[kept[i + 1]] if i + 1 < len(kept) else stack.z[kept[i]] + 2 * _NEAR
         planes = self._planes(stack, float(stack.z[kept[i]]), float(end), rng)
         y, x = (int(rng.integers(n - self.crop + 1)) for n in stack.truth.shape[1:])
         part = slice(y, y + self.crop), slice(x, x + self.crop)
@@ -154,7 +155,7 @@ class Samples:
         self, stack: SimulatedStack, start: float, end: float, rng: np.random.Generator
     ) -> np.ndarray:
         """Return planes of the structure: the slice itself first, then others below it."""
-        first, last = np.searchsorted(stack.depths, (start - 1e-6, end - 1e-6))
+        first, last = np.searchsorted(stack.depths, (start - _NEAR, end - _NEAR))
         others = rng.integers(min(first + 1, last - 1), last, self.planes - 1)
         return np.asarray(np.append(first, others))
 
