@@ -1,6 +1,8 @@
 """Windows of slices (placeholder until merge)."""
+
 from dataclasses import dataclass
 import numpy as np
+
 NO_SLICE = -1
 
 

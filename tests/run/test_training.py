@@ -9,27 +9,21 @@ pytest.importorskip("torch")
 
 import torch
 
-from fibdask import RecipeError, StackReadError, load_model, train
+from fibdask import RecipeError, StackReadError, load_model, run_recipe, train
 from fibdask.learn.models import CARD, WEIGHTS
 from fibdask.run.cli import main
 from fibdask.run.training import read_training, training_tables
 from tests.learn.helpers import without_torch
 
-SIMULATION = """
-[simulate]
-shape = [28, 40, 40]
-voxel_size = 5
-ligament_size = [{size}]
-solid_fraction = [0.4]
-voltage = [2]
-electrons_per_pixel = 25
-gaussian_std = 0
-dtype = "float32"
-seed = {seed}
-[output]
-path = "{name}"
-report = false
-"""
+SIMULATION = {
+    "shape": [28, 40, 40],
+    "voxel_size": 5,
+    "solid_fraction": [0.4],
+    "voltage": [2],
+    "electrons_per_pixel": 25,
+    "gaussian_std": 0,
+    "dtype": "float32",
+}
 RECIPE = """
 [data]
 train = ["first"]
@@ -56,11 +50,9 @@ def data(tmp_path_factory):
     """A folder with two simulated stacks, and the recipe of a training."""
     folder = tmp_path_factory.mktemp("training")
     for seed, (name, size) in enumerate({"first": 40, "second": 30}.items()):
-        recipe = folder / f"{name}.toml"
-        recipe.write_text(SIMULATION.format(seed=seed, name=name, size=size))
-        with pytest.raises(SystemExit) as end:
-            main(["simulate", str(recipe), "--quiet"]) or exit(0)
-        assert end.value.code == 0
+        simulation = SIMULATION | {"ligament_size": [size], "seed": seed}
+        output = {"path": str(folder / name), "report": False}
+        run_recipe({"simulate": simulation, "output": output})
     (folder / "tiny.toml").write_text(RECIPE)
     return folder
 
@@ -71,13 +63,13 @@ def model(data):
     return load_model(train(data / "tiny.toml"))
 
 
-def _content(data, **changed):
+def _content(place, /, **changed):
     content = {
-        "data": {"train": [str(data / "first")], "validation": [str(data / "second")]},
+        "data": {"train": [str(place / "first")], "validation": [str(place / "second")]},
         "network": {"above": 2, "below": 2, "widths": [8, 8, 8], "detail": 6},
         "samples": {"crop": 32},
         "training": {"steps": 2, "batch": 1},
-        "output": {"path": str(data / "other")},
+        "output": {"path": str(place / "other")},
     }
     return {name: table | changed.get(name, {}) for name, table in content.items()}
 

@@ -66,7 +66,7 @@ def checked_table(name: str, table: Mapping[str, Any], keys: Mapping[str, Key]) 
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][:1])
-        if first["type"] == "missing":
+        if first["type"] == "missing" and len(first["loc"]) == 1:
             msg = f"[{name}] needs the key {place}"
         else:
             msg = f"[{name}] {place} = {shown(table.get(place))}: {first['msg']}"
