@@ -44,7 +44,7 @@ from .metadata import begin_store, finish_store, is_current, small_files, sweep_
 from .opening import open_dataset, with_arrays
 from .paths import make_parent, new_path
 from .pyramid import IS_LEVEL, LEVEL_NAME, coarsen, multiscales, needs_level
-from .targets import StoredVolume, planned, volume_targets, with_stored
+from .targets import StoredVolume, planned, readable, volume_targets, with_stored
 
 
 def save_stack(
@@ -221,10 +221,16 @@ def _write_level(
         begin_store(path)
         write_files(path, files, names)
     reports: list[StageReport] = []
+    broken: set[str] = set()
     for volume in volumes:
         done = volume.target.path in complete
+        if not done and broken.intersection(other.name for other in readable(volume, volumes)):
+            continue  # the next run makes it of what is whole then, rather than this one of nothing
         made = volume if done else with_stored(volume, volumes)
-        reports += _write_volume(made, execution, name, done)
+        found = _write_volume(made, execution, name, done)
+        if _failed(found):
+            broken.add(volume.name)
+        reports += found
     return reports
 
 

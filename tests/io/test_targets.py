@@ -196,8 +196,10 @@ def test_save_stack__an_edited_probability_is_not_what_the_phase_is_made_of(tmp_
 
 def test_save_stack__a_failed_probability_is_finished_and_then_read(tmp_path):
     fails.add(64)
-    with pytest.raises(BlocksFailedError, match="solid_probability: block"):
+    with pytest.raises(BlocksFailedError, match="solid_probability: block") as error:
         save_stack(segmented(), tmp_path / "s.zarr", pyramid=False)
+    assert "phase: block" not in str(error.value)
+    assert len(made) == BLOCKS - 2  # the phase is not made of what is made again for it
     fails.clear()
     made.clear()
     path = save_stack(segmented(), tmp_path / "s.zarr", pyramid=False)
