@@ -144,8 +144,7 @@ def print_rows(measured: list[dict[str, list[float]]]) -> None:
     for name, data_set in ARTICLE.items():
         shares, errors = article()[data_set][:1], article()[data_set][3:]
         published[name] = "Article II", (*shares, "-", "-", *errors, *["-"] * 4)
-    rows = {name: [of_sample[name] for of_sample in measured] for name in measured[0]}
-    print_table(COLUMNS, rows, published)
+    print_table(COLUMNS, measured, published)
 
 
 def main() -> None:

@@ -79,9 +79,8 @@ def main() -> None:
     published = {name: ("Article III", texts) for name, texts in ARTICLE.items()}
     for electrons in chosen.electrons:
         measured = [measure(sample, electrons, chosen.model) for sample in found]
-        rows = {name: [of_sample[name] for of_sample in measured] for name in measured[0]}
         print(f"{electrons:g} electrons on a pixel: {', '.join(s.name for s in found)}")
-        print_table(COLUMNS, rows, published)
+        print_table(COLUMNS, measured, published)
 
 
 if __name__ == "__main__":

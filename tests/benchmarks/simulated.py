@@ -145,11 +145,13 @@ def timed(
 
 
 Column = tuple[str, int]  # title, digits
-Rows = Mapping[str, Sequence[Sequence[float]]]  # of each sample, a number a column
+Rows = Mapping[str, Sequence[float]]  # of a sample: a number a column, by name
 
 
 def print_table(
-    columns: Sequence[Column], rows: Rows, published: Mapping[str, tuple[str, Sequence[str]]]
+    columns: Sequence[Column],
+    measured: Sequence[Rows],
+    published: Mapping[str, tuple[str, Sequence[str]]],
 ) -> None:
     """Print means over samples, with standard deviations where there are several of them.
 
@@ -157,8 +159,9 @@ def print_table(
     """
     titles, digits = zip(*columns, strict=True)
     lines = [("", titles)]
-    for name, of_samples in rows.items():
-        lines.append((name, tuple(_texts(np.array(of_samples, float), digits))))
+    for name in measured[0]:
+        values = np.array([rows[name] for rows in measured])
+        lines.append((name, tuple(_texts(values, digits))))
         if name in published:
             source, texts = published[name]
             lines.append((f"  {source}", tuple(texts)))
