@@ -114,7 +114,7 @@ def load_model(name_or_path: str | Path) -> Model:
 
 def shipped_models() -> list[Model]:
     """Return the models that ship with fibdask."""
-    return [open_model(path) for path in sorted(_shipped().iterdir()) if (path / CARD).exists()]
+    return [open_model(path.parent) for path in sorted(_shipped().glob(f"*/{CARD}"))]
 
 
 def list_models() -> pd.DataFrame:
@@ -156,7 +156,7 @@ def _folder(name_or_path: str | Path) -> Path:
         return shipped
     folder = Path(name_or_path)
     if not folder.is_dir():
-        names = ", ".join(sorted(path.name for path in _shipped().iterdir() if path.is_dir()))
+        names = ", ".join(sorted(path.parent.name for path in _shipped().glob(f"*/{CARD}")))
         msg = f"a model is a folder, or one of those that ship ({names}); got {name_or_path!r}"
         raise ConventionError(msg)
     return folder.absolute()

@@ -16,6 +16,8 @@ from torch import nn
 from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..conventions import ConventionError
+
 _SCALES = (5.0, 20.0, 80.0)  # nm, about what is seen at 1, 2 and 4 kV, over which distances count
 _STRIDE = 8
 
@@ -43,6 +45,18 @@ class Architecture:
     below: int = 6
     widths: tuple[int, int, int] = (48, 64, 96)
     detail: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("voltages", "above", "below"):
+            if (number := getattr(self, name)) < 1:
+                msg = f"{name} must be at least 1; got {number}"
+                raise ConventionError(msg)
+        if min(self.widths) < 1:
+            msg = f"widths must be at least 1; got {list(self.widths)}"
+            raise ConventionError(msg)
+        if self.detail <= 2 * self.voltages:
+            msg = f"detail must be more than 2 for each voltage, {self.voltages}; got {self.detail}"
+            raise ConventionError(msg)
 
     @property
     def slots(self) -> int:

@@ -7,23 +7,18 @@ probability makes exactly the images of fewer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import xarray as xr
 from scipy.ndimage import gaussian_filter
 from scipy.stats import binom, norm
 
-from ..conventions import ConventionError, recorded_steps
-from ..io import open_stack
+from ..conventions import ConventionError, check_not_negative, check_positive
 from ..pieces.windows import NO_SLICE, SliceWindow
 from ._kernels import draw_counts
+from .data import SimulatedStack
 
 QUANTILES = (0.01, 0.99)
 """Shares of grey values below those that are shown as 0 and 1."""
-_WHOLE = 1e-3  # how far from whole numbers counts may be
 
 
 @dataclass(frozen=True)
@@ -53,6 +48,19 @@ class Variation:
     lacking: float = 0.25
     fewer_voltages: float = 0.5
 
+    def __post_init__(self) -> None:
+        least, most = self.electrons_per_pixel
+        check_positive("electrons_per_pixel", least)
+        if not least <= most < np.inf:
+            msg = f"electrons_per_pixel must be the least and the most; got {least:g} and {most:g}"
+            raise ConventionError(msg)
+        for name in ("gaussian_std", "blur", "drift"):
+            check_not_negative(name, getattr(self, name))
+        for name in ("lacking", "fewer_voltages"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                msg = f"{name} must be a share from 0 to 1; got {share:g}"
+                raise ConventionError(msg)
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -77,86 +85,6 @@ class Sample:
     distances: np.ndarray
     offsets: np.ndarray
     truth: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class SimulatedStack:
-    """Images by Monte Carlo as counts of electrons, and the structure that they show.
-
-    Attributes
-    ----------
-    counts
-        Detected electrons, uint16 (voltage, z, y, x).
-    electrons
-        Mean number of them that each pixel was sent.
-    voltage
-        In kV.
-    z
-        Of the slices in nm.
-    truth
-        Phase of the structure (z, y, x) on planes of its own.
-    depths
-        Of those in nm.
-    record
-        Parameters of the simulation.
-    """
-
-    counts: np.ndarray
-    electrons: float
-    voltage: np.ndarray
-    z: np.ndarray
-    truth: np.ndarray
-    depths: np.ndarray
-    record: dict[str, Any]
-
-    @classmethod
-    def open(cls, folder: str | Path) -> "SimulatedStack":
-        """Read what `fibdask simulate` has left in a folder.
-
-        Raises
-        ------
-        ConventionError
-            If the images are not such that electrons can be counted in them.
-        """
-        stack = open_stack(Path(folder) / "simulate.zarr")
-        structure = open_stack(Path(folder) / "structure.zarr")
-        record = _simulation(stack, folder)
-        electrons = float(record["electrons_per_pixel"])
-        counts = stack["intensity"].values * (electrons * record["white_share"])
-        if np.abs(counts - np.rint(counts)).max() > _WHOLE * max(counts.max(), 1):
-            msg = (
-                f"{folder} holds no counts of electrons; images for training are simulated by "
-                "Monte Carlo with gaussian_std = 0 and dtype = 'float32', without artefacts"
-            )
-            raise ConventionError(msg)
-        return cls(
-            np.rint(counts).astype(np.uint16),
-            electrons,
-            stack["voltage"].values,
-            stack["z"].values,
-            structure["phase"].values,
-            structure["z"].values,
-            record,
-        )
-
-    @cached_property
-    def histograms(self) -> np.ndarray:
-        """Share of pixels by their count (voltage, count)."""
-        most = int(self.counts.max()) + 1
-        return np.stack([np.bincount(c.ravel(), minlength=most) / c.size for c in self.counts])
-
-
-def _simulation(stack: xr.Dataset, folder: str | Path) -> dict[str, Any]:
-    steps = [s for s in recorded_steps(stack) if s["step"] == "simulate_images"]
-    parameters: dict[str, Any] = steps[-1]["parameters"] if steps else {}
-    if parameters.get("model") != "monte_carlo" or parameters.get("gaussian_std") != 0:
-        msg = (
-            f"{folder} holds no images for training: they are simulated by Monte Carlo with "
-            "gaussian_std = 0 and dtype = 'float32'"
-        )
-        raise ConventionError(msg)
-    angle = np.deg2rad(parameters["acceptance_angle"])
-    return parameters | {"white_share": float(parameters["white"] * np.sin(angle) ** 2)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,10 +126,10 @@ class Samples:
         distances = np.where(slices == NO_SLICE, np.nan, stack.z[slices] - stack.z[kept[i]])
         end = stack.z[kept[i + 1]] if i + 1 < len(kept) else stack.z[kept[i]] + 1e-6
         planes = self._planes(stack, float(stack.z[kept[i]]), float(end), rng)
-        corner = [int(rng.integers(n - self.crop + 1)) for n in stack.truth.shape[1:]]
-        part = tuple(slice(start, start + self.crop) for start in corner)
+        y, x = (int(rng.integers(n - self.crop + 1)) for n in stack.truth.shape[1:])
+        part = slice(y, y + self.crop), slice(x, x + self.crop)
         present = self._present(len(stack.voltage), rng)
-        images = self._images(stack, slices, part, present, rng)
+        images = draw_images(stack, slices, part, present, self.variation, rng)
         truth = stack.truth[planes][:, *part]
         for axis in (-2, -1):
             if rng.random() < 0.5:
@@ -239,36 +167,48 @@ class Samples:
         present = rng.random(voltages) < 0.5
         return present if present.any() else ~present
 
-    def _images(
-        self,
-        stack: SimulatedStack,
-        slices: np.ndarray,
-        part: tuple[slice, ...],
-        present: np.ndarray,
-        rng: np.random.Generator,
-    ) -> np.ndarray:
-        """Return the normalised images of a window."""
-        vary = self.variation
-        low, high = (min(e, stack.electrons) for e in vary.electrons_per_pixel)
-        share = float(np.exp(rng.uniform(np.log(low), np.log(high)))) / stack.electrons
-        noise = vary.gaussian_std * rng.random() * (rng.random() < 0.5)
-        blur = vary.blur * rng.random() * (rng.random() < 0.5)
-        cumulative = cumulated(stack.histograms.shape[1], share)
-        images = np.zeros((len(present), len(slices), self.crop, self.crop), np.float32)
-        known = slices != NO_SLICE
-        for v in np.flatnonzero(present):
-            counts = stack.counts[v, slices[known]][:, *part]
-            grey = np.empty(counts.size, np.float32)
-            draw_counts(counts.ravel(), cumulative, rng.random(counts.size, np.float32), grey)
-            lowest, highest = grey_range(stack.histograms[v], cumulative, noise)
-            grey = ((grey - lowest) / (highest - lowest)).reshape(counts.shape)
-            if noise:
-                grey += np.float32(noise) * rng.standard_normal(grey.shape, np.float32)
-            if blur:
-                grey = gaussian_filter(grey, (0, blur, blur), truncate=3)
-            gain, offset = vary.drift * rng.standard_normal((2, len(grey), 1, 1), np.float32)
-            images[v, known] = grey * (1 + gain) + offset
-        return images
+
+def draw_images(
+    stack: SimulatedStack,
+    slices: np.ndarray,
+    part: tuple[slice, slice],
+    present: np.ndarray,
+    variation: Variation,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return normalised images of a stack, float32 (voltage, slot, y, x), as of fewer electrons.
+
+    Parameters
+    ----------
+    slices
+        Their numbers (slot), or `NO_SLICE`.
+    part
+        Of the images along y and x.
+    present
+        Which voltages there are, bool (voltage).
+    variation
+        What the images differ in from those of the stack.
+    """
+    low, high = (min(e, stack.electrons) for e in variation.electrons_per_pixel)
+    share = float(np.exp(rng.uniform(np.log(low), np.log(high)))) / stack.electrons
+    noise = variation.gaussian_std * rng.random() * (rng.random() < 0.5)
+    blur = variation.blur * rng.random() * (rng.random() < 0.5)
+    cumulative = cumulated(stack.histograms.shape[1], share)
+    known = slices != NO_SLICE
+    images = np.zeros((len(present), len(slices), *stack.counts[0, 0][part].shape), np.float32)
+    for v in np.flatnonzero(present):
+        counts = stack.counts[v][:, *part][slices[known]]
+        grey = np.empty(counts.size, np.float32)
+        draw_counts(counts.ravel(), cumulative, rng.random(counts.size, np.float32), grey)
+        lowest, highest = grey_range(stack.histograms[v], cumulative, noise)
+        grey = ((grey - lowest) / (highest - lowest)).reshape(counts.shape)
+        if noise:
+            grey += np.float32(noise) * rng.standard_normal(grey.shape, np.float32)
+        if blur:
+            grey = gaussian_filter(grey, (0, blur, blur), truncate=3)
+        gain, offset = variation.drift * rng.standard_normal((2, len(grey), 1, 1), np.float32)
+        images[v, known] = grey * (1 + gain) + offset
+    return images
 
 
 def cumulated(size: int, share: float) -> np.ndarray:

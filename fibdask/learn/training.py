@@ -7,20 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from ..blocks import fingerprint, locked
+from ..conventions import ConventionError, check_not_negative, check_positive
 from .networks import Architecture, WindowNetwork
 from .samples import Sample
 
+STATE = "training.safetensors"
+"""What a training is taken up from, in its folder."""
 _PACE = 8  # steps after which their number follows from the time that there is
-_SAVED = 120.0  # seconds between checkpoints
 _CLIP = 1.0
+_PROGRESS = ("fingerprint", "step", "steps", "losses", "seconds")
 
 
 class Numbered(Protocol):
@@ -28,6 +32,9 @@ class Numbered(Protocol):
 
     def __getitem__(self, number: int) -> Sample:
         """Return a sample."""
+
+
+Drawn = TypeVar("Drawn", bound=Numbered)
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,15 @@ class Schedule:
     weight_decay: float = 1e-4
     average: int = 100
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("minutes", "learning_rate"):
+            check_positive(name, getattr(self, name))
+        check_not_negative("weight_decay", self.weight_decay)
+        for name in ("steps", "batch", "average"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                msg = f"{name} must be at least 1; got {number}"
+                raise ConventionError(msg)
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of a step."""
@@ -95,7 +111,7 @@ class Batch:
         return torch.stack(planes, dim=1)
 
 
-class Training:
+class Training(Generic[Drawn]):
     """A network that learns, and all that is needed to take it up again.
 
     Parameters
@@ -110,18 +126,22 @@ class Training:
         Where its state is kept.
     device
         Of torch.
+    saved_every
+        Seconds between states on the disk.
     """
 
     def __init__(
         self,
         architecture: Architecture,
-        samples: Numbered,
+        samples: Drawn,
         schedule: Schedule,
         folder: Path,
         device: str = "cpu",
+        saved_every: float = 120.0,
     ) -> None:
         self.samples, self.schedule, self.folder = samples, schedule, folder
         self.device = torch.device(device)
+        self.fingerprint = fingerprint(architecture, samples, schedule, self.device.type)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(schedule.seed)
             self.network = WindowNetwork(architecture)
@@ -133,7 +153,8 @@ class Training:
             self.network.parameters(), weight_decay=schedule.weight_decay
         )
         self.step, self.steps, self.losses = 0, schedule.steps or 0, list[float]()
-        self._seconds = 0.0
+        self.seconds = 0.0
+        self._saved_every = saved_every
 
     def run(self, tell: Callable[[int, int, float], None]) -> WindowNetwork:
         """Learn until all steps are made, and return the network of averaged weights.
@@ -141,30 +162,45 @@ class Training:
         Parameters
         ----------
         tell
-            Called with the step, the number of steps and the loss now and then.
+            Called after each step with their number, how many there will be (0 while that is not
+            known), and the mean loss of the last ones.
+
+        Raises
+        ------
+        ConventionError
+            If the folder holds the state of another training.
         """
-        self._take_up()
-        saved = time.monotonic()
-        for batch in self._batches():
-            begun = time.monotonic()
-            loss = self._learn(batch)
-            self.losses.append(loss)
-            self.step += 1
-            self._seconds += time.monotonic() - begun
-            if not self.steps and self.step == _PACE:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / "training.lock"):
+            self.take_up()
+            batches = self._batches()
+            saved = time.monotonic()
+            while not self.is_done:
+                begun = time.monotonic()
+                self.losses.append(self._learn(next(batches)))
+                self.step += 1
                 # The first step compiles and allocates; it does not tell the pace.
-                self.steps = self._affordable()
-            if time.monotonic() - saved > _SAVED or self.step == self.steps:
-                self._save()
-                saved = time.monotonic()
-            if self.step % 10 == 0 or self.step == self.steps:
-                tell(self.step, self.steps, float(np.mean(self.losses[-50:])))
-            if self.steps and self.step >= self.steps:
-                break
+                self.seconds += (time.monotonic() - begun) if self.step > 1 else 0.0
+                if not self.steps and self.step == _PACE:
+                    self.steps = self._affordable()
+                if time.monotonic() - saved > self._saved_every or self.is_done:
+                    self._save()
+                    saved = time.monotonic()
+                tell(self.step, self.steps, self.loss)
         return self.averaged
 
+    @property
+    def is_done(self) -> bool:
+        """Whether all steps are made."""
+        return 0 < self.steps <= self.step
+
+    @property
+    def loss(self) -> float:
+        """Mean of the last ones."""
+        return float(np.mean(self.losses[-50:]))
+
     def _affordable(self) -> int:
-        pace = self._seconds / _PACE
+        pace = self.seconds / (_PACE - 1)
         return max(int(60 * self.schedule.minutes / pace), _PACE + 1)
 
     def _batches(self) -> Iterator[Batch]:
@@ -217,21 +253,37 @@ class Training:
         return {k: v.detach().cpu().contiguous() for k, v in state.items()}
 
     def _save(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        progress = {"step": self.step, "steps": self.steps, "losses": self.losses}
-        partial = self.folder / "training.safetensors.part"
+        progress = {name: getattr(self, name) for name in _PROGRESS}
+        partial = self.folder / f"{STATE}.part"
         save_file(self._state(), partial, {"progress": json.dumps(progress)})
-        partial.replace(self.folder / "training.safetensors")
+        partial.replace(self.folder / STATE)
 
-    def _take_up(self) -> None:
-        path = self.folder / "training.safetensors"
+    def take_up(self) -> None:
+        """Go on from the state in the folder, if there is one.
+
+        Raises
+        ------
+        ConventionError
+            If it is that of another training, or damaged.
+        """
+        path = self.folder / STATE
         if not path.exists():
             return
-        with safe_open(path, "pt") as file:
-            progress = json.loads(file.metadata()["progress"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        self.step, self.losses = progress["step"], progress["losses"]
-        self.steps = self.schedule.steps or progress["steps"]
+        try:
+            with safe_open(path, "pt") as file:
+                progress = json.loads(file.metadata()["progress"])
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            msg = f"{path} is damaged: {error}; remove it to train anew"
+            raise ConventionError(msg) from None
+        if progress["fingerprint"] != self.fingerprint:
+            msg = (
+                f"{path} is the state of another training, of other data or parameters; remove it "
+                "to train anew, or choose another output"
+            )
+            raise ConventionError(msg)
+        for name in _PROGRESS:
+            setattr(self, name, progress[name])
         for name, network in (("network", self.network), ("averaged", self.averaged)):
             network.load_state_dict(_part(state, name))
         moments: dict[int, dict[str, torch.Tensor]] = {}
@@ -245,6 +297,11 @@ class Training:
 def _part(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
     begin = f"{name}."
     return {key.removeprefix(begin): v for key, v in state.items() if key.startswith(begin)}
+
+
+def best_device() -> str:
+    """Return the name of the device that trains fastest."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def phase_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
