@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from ..conventions import (
     Intervals,
     check_choice,
     chosen_region,
-    covered_region,
     finish_stack,
     inherit_inpainted,
     measured_slices,
@@ -24,15 +24,12 @@ from ..conventions import (
     value_range,
     voltage_index,
 )
-from ..pieces.grey import ByVoltage, FloatCounts, FloatRange, GreyCodes
+from ..pieces.grey import FINE_BITS, CountedGrey, counting_block, without_filled
 from ._functions import (
-    FINE_BITS,
     JOINT_BITS,
     AboveThreshold,
     ClusterCentres,
     ClusterThreshold,
-    Dtype,
-    GreyCounts,
     GreyRange,
     JointCounts,
     NearestBrightest,
@@ -126,7 +123,7 @@ def segment_phases(
     whole = {axis: (0, stack.sizes[axis]) for axis in AXES}
     chosen = chosen_region(stack, region_of_interest, whole, name="region_of_interest")
     if threshold is None:
-        chosen = _without_filled(stack, chosen)
+        chosen = without_filled(stack, chosen)
     region = tuple(chosen.values())
     segmentation = _Segmentation(stack["intensity"].data, used, region, measured_slices(stack))
     if threshold is not None:
@@ -165,41 +162,13 @@ class _Segmentation:
     measured: np.ndarray
 
     @property
-    def dtype(self) -> Dtype:
-        dtype: Dtype = self.intensity.dtype
-        return dtype
-
-    @property
     def voltages(self) -> int:
         return int(self.used.stop - self.used.start)
 
-    @property
-    def counted(self) -> Any:
-        return self.intensity[(self.used, *self.region)]
-
-    @property
-    def counted_slices(self) -> np.ndarray:
-        return self.measured[self.region[0]]
-
-    def _by_voltage(self, function: Any, codes: Any, finish: Any, shape: tuple[int, ...]) -> Any:
-        grid = ByVoltage(codes.shape, (1, *_block(codes)))
-        return blocks.reduce_blocks(function, (codes,), grid=grid, finish=finish, shape=shape)
-
-    def _codes(self, image: Any, bits: int, ranges: Any) -> Any:
-        codes = GreyCodes(bits, common=True)
-        return blocks.map_blocks(
-            codes, (image,), shape=image.shape, dtype=codes.dtype, parameters=[ranges]
-        )
-
-    def _integers(self) -> tuple[Any, int, list[Any]]:
-        """Return the counted image as integers, how many there are, and what floats range over."""
-        image = self.counted
-        if self.dtype.kind != "f":
-            return image, int(np.iinfo(self.dtype).max) + 1, []
-        start = (self.used.start, *(part.start for part in self.region))
-        function = FloatCounts(self.counted_slices, start)
-        ranges = self._by_voltage(function, image, FloatRange(margin=1.0), (self.voltages, 2))
-        return self._codes(image, FINE_BITS, ranges), 1 << FINE_BITS, [ranges]
+    @cached_property
+    def grey(self) -> CountedGrey:
+        """What is counted of the images."""
+        return CountedGrey.of(self.intensity, self.measured, self.used, self.region)
 
     def _phase(self, function: blocks.BlockFunction, *fitted: Any) -> Any:
         image = self.intensity
@@ -211,59 +180,31 @@ class _Segmentation:
         return self._phase(AboveThreshold(self.measured, self.used.start, threshold))
 
     def by_fitted_threshold(self, finish: Any) -> Any:
-        codes, size, ranges = self._integers()
-        fitted = self._by_voltage(GreyCounts(size, self.counted_slices), codes, finish, (1,))
-        return self._phase(AboveThreshold(self.measured, self.used.start), fitted, *ranges)
+        fitted = self.grey.counted(finish, (1,))
+        return self._phase(
+            AboveThreshold(self.measured, self.used.start), fitted, *self.grey.ranges
+        )
 
     def by_joint_clusters(self, classes: int) -> Any:
         """Count joint grey values: those of 8 bits as they are, others in steps of a range."""
-        codes, size, ranges = self._integers()
+        grey = self.grey
+        codes, ranges = grey.integers, grey.ranges
         bits, shift, steps = JOINT_BITS // self.voltages, 0, (FINE_BITS,) * len(ranges)
-        if self.dtype == np.uint8:
+        if self.intensity.dtype == np.uint8:
             bits = min(bits, 8)
             shift = 8 - bits
         else:
-            counts = GreyCounts(size, self.counted_slices)
-            narrow = self._by_voltage(counts, codes, GreyRange(), (self.voltages, 2))
-            codes = self._codes(codes, bits, narrow)
+            narrow = grey.counted(GreyRange(), (self.voltages, 2))
+            codes = grey.coded(codes, bits, [narrow])
             ranges, steps = [narrow, *ranges], (bits, *steps)
         centres = blocks.reduce_blocks(
-            JointCounts(self.voltages, bits, shift, self.counted_slices),
+            JointCounts(self.voltages, bits, shift, grey.measured),
             (codes,),
-            grid=blocks.Grid(codes.shape[1:], _block(codes)),
+            grid=blocks.Grid(codes.shape[1:], counting_block(codes)),
             finish=ClusterCentres(classes, self.voltages, bits, shift),
             shape=(classes, self.voltages),
         )
         return self._phase(NearestBrightest(self.voltages, self.measured, steps), centres, *ranges)
-
-
-def _block(image: Any) -> tuple[int, ...]:
-    """Return the block (z, y, x) in which an image (voltage, z, y, x) is counted."""
-    if (chunks := getattr(image, "chunks", None)) is not None:
-        return tuple(max(lengths) for lengths in chunks[1:])
-    return blocks.default_block(image.shape[1:], image.shape[0] * image.dtype.itemsize)
-
-
-def _without_filled(stack: xr.Dataset, region: dict[str, slice]) -> dict[str, slice]:
-    """Return the part of a region that measured slices, and raw pixels, lie in."""
-    if not measured_slices(stack)[region["z"]].any():
-        msg = (
-            f"grey values are counted in measured slices; of slices {region['z'].start} to "
-            f"{region['z'].stop - 1} none is measured"
-        )
-        raise ConventionError(msg)
-    region = dict(region)
-    for axis, covered in covered_region(stack).items():
-        wanted = region[axis]
-        start, stop = max(wanted.start, covered.start), min(wanted.stop, covered.stop)
-        if start >= stop:
-            msg = (
-                f"region_of_interest along {axis} must hold pixels that every slice covers, "
-                f"({covered.start}, {covered.stop}); got ({wanted.start}, {wanted.stop})"
-            )
-            raise ConventionError(msg)
-        region[axis] = slice(start, stop)
-    return region
 
 
 def _check_method(method: str, classes: int, threshold: float | None) -> None:
