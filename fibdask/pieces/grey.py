@@ -27,6 +27,8 @@ from ._kernels import grey as kernels
 from .functions import InPlace
 
 FINE_BITS = 18  # of the grey values of one float image
+QUANTILES = (0.01, 0.99)
+"""Shares of grey values below those that networks are shown as 0 and 1."""
 _OUTSIDE = 0.0005  # share of grey values left at either end of a range
 
 
@@ -316,7 +318,7 @@ class GreyQuantiles:
         return quantiles
 
 
-def grey_ranges(grey: CountedGrey, shares: tuple[float, float] = (0.01, 0.99)) -> list[Any]:
+def grey_ranges(grey: CountedGrey, shares: tuple[float, float] = QUANTILES) -> list[Any]:
     """Return lazily what `range_values` makes quantiles of grey values (voltage, 2) of.
 
     They are exact, those of floats to a 2^18th of about three times their range.

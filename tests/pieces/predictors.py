@@ -26,7 +26,7 @@ class CoarseMix:
         return tuple(2 * s - 1 for s in self.stride)
 
     def bytes(self, shape, planes):
-        # Planes, put together and divided, beside the sums of one.
+        # Planes, put together, beside the sums of one.
         return (8 * planes + 32) * int(np.prod(shape)), 0
 
     def __call__(self, images, present, distances, offsets):
@@ -35,10 +35,10 @@ class CoarseMix:
         assert all(n % s == 0 for n, s in zip(images.shape[2:], self.stride, strict=True))
         assert not images[~present].any()
         assert not images[:, np.isnan(distances)].any()
-        made = [self._plane(images, distances, offset) for offset in offsets]
-        return np.stack(made) / np.float32(1 + present.sum())
+        share = 1 / (1 + present.sum())
+        return np.stack([self._plane(images, distances, offset, share) for offset in offsets])
 
-    def _plane(self, images, distances, offset):
+    def _plane(self, images, distances, offset, share):
         weights = np.nan_to_num(1 / (1 + np.abs(distances - offset)))
         weights = weights * (1 + np.arange(len(weights)))
         mixed = np.zeros(images.shape[2:])
@@ -53,4 +53,4 @@ class CoarseMix:
             padded = np.moveaxis(padded, axis, 0)
             cells = np.moveaxis((padded[:-2] + padded[1:-1] + padded[2:]) / 3, 0, axis)
         spread = cells.repeat(y, axis=0).repeat(x, axis=1)
-        return (0.2 * mixed + 0.2 * spread).clip(0, 1).astype(np.float32)
+        return (share * (0.5 * mixed + 0.5 * spread)).clip(0, 1).astype(np.float32)
