@@ -201,14 +201,17 @@ class Code:
         return [m for m in self.modules.values() if Place(m.name, "").package in kept]
 
     def _computes(self, place: Place) -> bool:
-        lineage = list(self.lineage(place))
-        if any(_last(base) == "Protocol" for one in lineage for base in one.bases):
+        if self._is_protocol(place):
             return False
-        members = {name for one in lineage for name in _members(one)}
+        members = {name for one in self.lineage(place) for name in _members(one)}
         return any(members >= methods for methods in _COMPUTES)
 
     def _is_called(self, place: Place) -> bool:
-        return any("__call__" in _members(one) for one in self.lineage(place))
+        called = any("__call__" in _members(one) for one in self.lineage(place))
+        return called and not self._is_protocol(place)
+
+    def _is_protocol(self, place: Place) -> bool:
+        return any(_last(base) == "Protocol" for one in self.lineage(place) for base in one.bases)
 
     def _values(self, module: Module) -> Iterator[Place]:
         """Iterate over functions that are handed over rather than called; kernels are not."""

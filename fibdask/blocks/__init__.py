@@ -26,12 +26,12 @@ from .engine.monitor import BlockFailure, Monitor, StageReport
 from .engine.resources import PROCESS_BYTES, Resources, worker_resources
 from .engine.schedule import current_client
 from .engine.shards import put_file
-from .engine.sources import Reduction, Source, Values
+from .engine.sources import Computed, Reduction, Source, Values, made_of
 from .engine.stored import StoredArray, open_stored
 from .engine.targets import Target, inner_chunks, storage_grid
 from .engine.telling import tell
 from .engine.writing import DISK_FULL
-from .functions import BlockFunction, revised
+from .functions import BlockFunction, revised, unpacked
 from .gathering import gather_blocks, gather_forecast
 from .mapping import block_grid, map_blocks, volume_chunks
 from .predictor import Predictor, Tiled, load_once
@@ -44,9 +44,11 @@ from .regions import (
     GroupedBlocks,
     Region,
     default_block,
+    even_part,
     fit_block,
     grow,
     lengths,
+    overlap,
     shift,
     voxels,
     whole,
@@ -62,6 +64,7 @@ __all__ = [
     "BlockFailure",
     "BlockFunction",
     "BlockList",
+    "Computed",
     "Execution",
     "Grid",
     "GroupedBlocks",
@@ -84,6 +87,7 @@ __all__ = [
     "counts_target",
     "current_client",
     "default_block",
+    "even_part",
     "fingerprint",
     "fit_block",
     "forecast",
@@ -102,9 +106,11 @@ __all__ = [
     "lengths",
     "load_once",
     "locked",
+    "made_of",
     "map_blocks",
     "open_stored",
     "origin",
+    "overlap",
     "put_file",
     "reduce_blocks",
     "reduction_forecast",
@@ -113,6 +119,7 @@ __all__ = [
     "skip_array",
     "storage_grid",
     "tell",
+    "unpacked",
     "values_target",
     "volume_chunks",
     "voxels",

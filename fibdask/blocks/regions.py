@@ -158,6 +158,12 @@ def default_block(
     return (1,) * (len(shape) - 3) + tuple(min(b, n) for b, n in zip(block, spatial, strict=True))
 
 
+def even_part(length: int, most: int, step: int = INNER_CHUNK) -> int:
+    """Return the length of even parts of an axis, of `most` voxels, in whole steps."""
+    even = ceil(length / ceil(length / most))
+    return ceil(even / step) * step
+
+
 def fit_block(block: tuple[int, ...], most: int) -> tuple[int, ...]:
     """Halve the longest axes of a block, in whole inner chunks, until it holds `most` voxels."""
     halved = list(block)

@@ -55,8 +55,11 @@ def mark_inpainted(stack: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
     return stack.assign_coords(inpainted=("z", gaps, attrs))
 
 
-def inherit_inpainted(stack: xr.Dataset, name: str, source: str) -> xr.Dataset:
-    """Note that a volume was made of another one, plane by plane: it is filled where that is."""
+def inherit_inpainted(stack: xr.Dataset, name: str, source: str | None) -> xr.Dataset:
+    """Note that a volume was made of another one, plane by plane: it is filled where that is.
+
+    One that was made of measured planes alone, of no `source`, is filled nowhere.
+    """
     if "inpainted" not in stack.coords:
         return stack
     filled = set(_filled_volumes(stack))

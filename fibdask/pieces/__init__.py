@@ -1,1 +1,1 @@
-"""Neutral parts that several stages share: bases, picked planes, grey bins, resampling."""
+"""Neutral parts that several stages share: planes, grey bins, windows of slices, models."""

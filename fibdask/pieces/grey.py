@@ -4,16 +4,31 @@ Integers are their own bins. Floats are first counted by the most significant bi
 patterns, which needs no range; that tells the range in which they are then numbered in equal steps.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
-from ..blocks import Grid, Region, lengths, shift, voxels
-from ..conventions import ConventionError
+from ..blocks import (
+    Grid,
+    Region,
+    default_block,
+    lengths,
+    map_blocks,
+    reduce_blocks,
+    shift,
+    voxels,
+)
+from ..conventions import ConventionError, covered_region, measured_slices
 from ._kernels import grey as kernels
 from .functions import InPlace
 
+FINE_BITS = 18  # of the grey values of one float image
+QUANTILES = (0.01, 0.99)
+"""Shares of grey values below those that networks are shown as 0 and 1."""
 _OUTSIDE = 0.0005  # share of grey values left at either end of a range
 
 
@@ -29,6 +44,28 @@ class ByVoltage(Grid):
     def group(self, number: int) -> int:
         """Return the voltage of a block."""
         return self.position(number)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class GreyCounts(InPlace):
+    """Count the grey values of an integer image (voltage, z, y, x), each for itself.
+
+    Attributes
+    ----------
+    size
+        Number of grey values.
+    measured
+        Which slices (z) are counted, bool.
+    """
+
+    size: int
+    measured: np.ndarray
+
+    def compute(self, region: Region, codes: np.ndarray) -> np.ndarray:
+        """Return the counts of a block."""
+        counts = np.zeros(self.size, np.int64)
+        kernels.integer_counts(codes, self.measured[region[1]], counts)
+        return counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,3 +189,146 @@ def _refuse_unfit(image: np.ndarray, measured: np.ndarray, unfit: int, region: R
         f"{first}; crop or fill them, or mark their slices by the coordinate measured"
     )
     raise ConventionError(msg)
+
+
+@dataclass(frozen=True, eq=False)
+class CountedGrey:
+    """The part of the images of a stack whose grey values are counted, lazily.
+
+    Attributes
+    ----------
+    image
+        Grey values (voltage, z, y, x).
+    measured
+        Which of its slices (z) are counted, bool.
+    start
+        Where it begins in the stack (voltage, z, y, x), for messages.
+    """
+
+    image: Any
+    measured: np.ndarray
+    start: tuple[int, ...]
+
+    @classmethod
+    def of(cls, intensity: Any, measured: np.ndarray, used: slice, region: Region) -> "CountedGrey":
+        """Return what is counted of the voltages `used` in a region (z, y, x) of a stack."""
+        start = (used.start, *(part.start for part in region))
+        return cls(intensity[(used, *region)], measured[region[0]], start)
+
+    @property
+    def voltages(self) -> int:
+        """Number of voltages."""
+        return int(self.image.shape[0])
+
+    @cached_property
+    def ranges(self) -> list[Any]:
+        """The lazy range (voltage, 2) that the grey values of floats are numbered in; else none."""
+        if self.image.dtype.kind != "f":
+            return []
+        function = FloatCounts(self.measured, self.start)
+        return [self._by_voltage(function, self.image, FloatRange(margin=1.0), (self.voltages, 2))]
+
+    @property
+    def size(self) -> int:
+        """How many grey values are told apart."""
+        return 1 << FINE_BITS if self.ranges else int(np.iinfo(self.image.dtype).max) + 1
+
+    @cached_property
+    def integers(self) -> Any:
+        """The grey values as integers: floats as steps of their range."""
+        return self.coded(self.image, FINE_BITS, self.ranges) if self.ranges else self.image
+
+    def coded(self, image: Any, bits: int, ranges: Sequence[Any]) -> Any:
+        """Return an image as numbers of 2^bits steps of a lazy range."""
+        codes = GreyCodes(bits, common=True)
+        return map_blocks(codes, (image,), shape=image.shape, dtype=codes.dtype, parameters=ranges)
+
+    def counted(self, finish: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]) -> Any:
+        """Return lazily what is made of the counts (voltage, grey) of the integers."""
+        function = GreyCounts(self.size, self.measured)
+        return self._by_voltage(function, self.integers, finish, shape)
+
+    def _by_voltage(self, function: Any, codes: Any, finish: Any, shape: tuple[int, ...]) -> Any:
+        grid = ByVoltage(codes.shape, (1, *counting_block(codes)))
+        return reduce_blocks(function, (codes,), grid=grid, finish=finish, shape=shape)
+
+
+def counting_block(image: Any) -> tuple[int, ...]:
+    """Return the block (z, y, x) in which an image (voltage, z, y, x) is counted."""
+    if (chunks := getattr(image, "chunks", None)) is not None:
+        return tuple(max(lengths) for lengths in chunks[1:])
+    return default_block(image.shape[1:], image.shape[0] * image.dtype.itemsize)
+
+
+def without_filled(stack: xr.Dataset, region: dict[str, slice]) -> dict[str, slice]:
+    """Return the part of a region that measured slices, and raw pixels, lie in.
+
+    Raises
+    ------
+    ConventionError
+        If there is none.
+    """
+    if not measured_slices(stack)[region["z"]].any():
+        msg = (
+            f"grey values are counted in measured slices; of slices {region['z'].start} to "
+            f"{region['z'].stop - 1} none is measured"
+        )
+        raise ConventionError(msg)
+    region = dict(region)
+    for axis, covered in covered_region(stack).items():
+        wanted = region[axis]
+        start, stop = max(wanted.start, covered.start), min(wanted.stop, covered.stop)
+        if start >= stop:
+            msg = (
+                f"region_of_interest along {axis} must hold pixels that every slice covers, "
+                f"({covered.start}, {covered.stop}); got ({wanted.start}, {wanted.stop})"
+            )
+            raise ConventionError(msg)
+        region[axis] = slice(start, stop)
+    return region
+
+
+@dataclass(frozen=True)
+class GreyQuantiles:
+    """Finish counts (voltage, grey) with quantiles (voltage, 2), which are grey values themselves.
+
+    Attributes
+    ----------
+    shares
+        Of the counted pixels: a quantile is the least grey value that such a share does not exceed.
+    """
+
+    shares: tuple[float, float]
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Return the quantiles, which differ."""
+        cumulated = np.cumsum(counts, axis=1)
+        wanted = np.ceil(np.multiply.outer(cumulated[:, -1], self.shares))
+        pairs = zip(cumulated, wanted, strict=True)
+        quantiles = np.array([np.searchsorted(row, ranks) for row, ranks in pairs])
+        low, high = quantiles.T
+        if (low == high).any():
+            v = int(np.argmax(low == high))
+            msg = (
+                "the images of each voltage must differ in brightness; of voltage number "
+                f"{v}, {self.shares[0]:.0%} to {self.shares[1]:.0%} of the counted grey values "
+                "are the same"
+            )
+            raise ConventionError(msg)
+        return quantiles
+
+
+def grey_ranges(grey: CountedGrey, shares: tuple[float, float] = QUANTILES) -> list[Any]:
+    """Return lazily what `range_values` makes quantiles of grey values (voltage, 2) of.
+
+    They are exact, those of floats to a 2^18th of about three times their range.
+    """
+    return [grey.counted(GreyQuantiles(shares), (grey.voltages, 2)), *grey.ranges]
+
+
+def range_values(quantiles: np.ndarray, *ranges: np.ndarray) -> np.ndarray:
+    """Return the grey values (voltage, 2) of `grey_ranges`, once these are computed."""
+    for fitted in ranges:
+        low, step = (values[:, np.newaxis] for values in grey_steps(fitted, FINE_BITS, common=True))
+        quantiles = low + (quantiles + 0.5) * step
+    return quantiles

@@ -1,20 +1,399 @@
-"""Windows of slices (placeholder until merge)."""
+"""Windows of slices: what networks are shown of a stack, and the planes that they tell of.
 
+A slice shows what lies below it, too. From a window of slices around one of them a network says
+what is solid in that slice, and on any plane between it and the next. It is shown the same windows
+whatever region is wanted, so that no value depends on blocks.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import ceil, lcm
+from typing import Any, Protocol
+
 import numpy as np
 
+from ..blocks import (
+    BLOCK_BYTES,
+    INNER_CHUNK,
+    Region,
+    even_part,
+    lengths,
+    map_blocks,
+    overlap,
+    within,
+)
+from ..conventions import ConventionError
+from .functions import InPlace
+from .grey import range_values, require_finite
+
 NO_SLICE = -1
+"""Number of a slice that does not exist."""
+_LARGEST_TILE = 768  # pixels along y and x
+_LEAST_PLANES = 16  # of a block: each also reads the windows around it
+_STEPS = 255  # of probabilities, so that they are stored as they are
+_SAME_DEPTH = 1e-6  # nm
+
+Pixels = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class SliceWindow:
+    """How many slices a window holds.
+
+    Attributes
+    ----------
+    above
+        Slices at or before its own, which is one of them.
+    below
+        Slices after it.
+    """
+
     above: int
     below: int
 
     @property
-    def size(self):
+    def size(self) -> int:
+        """Number of slices, its slots."""
         return self.above + self.below
 
-    def slices(self, i, count):
-        n = np.arange(i - self.above + 1, i + self.below + 1)
-        return np.where((n >= 0) & (n < count), n, NO_SLICE)
+    def slices(self, i: int, count: int) -> np.ndarray:
+        """Return the slices (slot) of the window of slice `i` of `count`; NO_SLICE beyond them."""
+        numbers = np.arange(i - self.above + 1, i + self.below + 1)
+        return np.where((numbers >= 0) & (numbers < count), numbers, NO_SLICE)
+
+
+class WindowPredictor(Protocol):
+    """Says what is solid on planes below a slice: a small description, pickled into tasks.
+
+    What it is made of, such as weights, stays where it is until a process asks `load_once` for it.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights and of all else that determines what is predicted."""
+
+    @property
+    def window(self) -> SliceWindow:
+        """The slices that it is shown."""
+
+    @property
+    def voltages(self) -> int:
+        """How many images of each slice it is shown."""
+
+    @property
+    def halo(self) -> Pixels:
+        """How many pixels along y and x a result looks in either direction."""
+
+    @property
+    def stride(self) -> Pixels:
+        """Images begin at multiples of it in pixels along y and x, and their lengths are such."""
+
+    def bytes(self, shape: Pixels, planes: int) -> tuple[int, int]:
+        """Return peak bytes of the host and of the device for a window, beside its images.
+
+        The result is part of them.
+        """
+
+    def __call__(
+        self, images: np.ndarray, present: np.ndarray, distances: np.ndarray, offsets: np.ndarray
+    ) -> np.ndarray:
+        """Predict planes of a window, each for itself.
+
+        Parameters
+        ----------
+        images
+            Grey values, float32 (voltage, slot, y, x): 0 and 1 are low and high quantiles of their
+            voltage; 0 throughout where there is none.
+        present
+            Which voltages there are (voltage), bool.
+        distances
+            Of the slots from the window's slice in nm (slot); NaN where there is no slice.
+        offsets
+            Of the planes below the window's slice in nm (plane), from 0 to the next slice.
+
+        Returns
+        -------
+        np.ndarray
+            Probability of solid, float32 (plane, y, x), from 0 to 1.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedPlanes:
+    """Planes, and the slices whose windows tell of them.
+
+    Attributes
+    ----------
+    slices
+        Numbers of the slices that are shown, of those of the stack (slice).
+    z
+        Depths of these in nm (slice).
+    above
+        Which slice lies at or above each plane (plane); NO_SLICE for planes of which nothing is
+        told.
+    offsets
+        How far below it the plane lies in nm (plane).
+    """
+
+    slices: np.ndarray
+    z: np.ndarray
+    above: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of_slices(cls, z: np.ndarray, measured: np.ndarray) -> "PlacedPlanes":
+        """Return the slices of a stack themselves, of depths `z`, as far as they are measured."""
+        above = np.where(measured, np.cumsum(measured) - 1, NO_SLICE)
+        return cls(np.flatnonzero(measured), z[measured], above, np.zeros(len(z)))
+
+    @classmethod
+    def between(cls, z: np.ndarray, measured: np.ndarray, depths: np.ndarray) -> "PlacedPlanes":
+        """Return planes at `depths` between the measured slices of a stack.
+
+        Before the first slice and after the last one, they are copies of it.
+        """
+        slices, z = np.flatnonzero(measured), z[measured]
+        above = np.searchsorted(z, depths + _SAME_DEPTH, side="right") - 1
+        offsets = np.where(above == len(z) - 1, 0.0, depths - z[above])
+        offsets[(above < 0) | (offsets <= _SAME_DEPTH)] = 0.0
+        return cls(slices, z, above.clip(min=0), offsets)
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Distance in nm of the slices above and below each plane (plane); 0 on slices."""
+        steps = np.append(np.diff(self.z), 0.0)
+        return np.where(self.offsets > 0, steps[self.above], 0.0)
+
+    def windows(self, planes: slice) -> Iterator[tuple[int, slice]]:
+        """Iterate over the slices whose windows tell of some planes, and which of these."""
+        above = self.above[planes]
+        for i in np.unique(above[above != NO_SLICE]):
+            told = np.flatnonzero(above == i)  # one after the other, as depths increase
+            yield int(i), slice(int(told[0]), int(told[-1]) + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class PlanePredictions:
+    """Block function: probability of solid (z, y, x) on planes of an image (voltage, z, y, x).
+
+    Images are cut into tiles along y and x. Each is predicted in one go with its halo, from stride
+    to stride; where an image ends within a stride, its last pixels are repeated. Values are
+    multiples of 1/255; planes of which nothing is told are 0.
+
+    Attributes
+    ----------
+    predictor
+        Shown one window after another.
+    planes
+        What it is asked for.
+    shape
+        Of the image (voltage, z, y, x).
+    channels
+        Which voltage of the predictor each one of the image is.
+    tile
+        Lengths of a tile along y and x, multiples of the stride.
+    """
+
+    predictor: WindowPredictor
+    planes: PlacedPlanes
+    shape: tuple[int, int, int, int]
+    channels: tuple[int, ...]
+    tile: Pixels
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the slices of all windows, as far as tiles and halos reach."""
+        tiles = self._tiles(region[1:])
+        first, last = (self._shown(self._window(tile)) for tile in (tiles[0], tiles[-1]))
+        cover = (slice(a.start, b.stop) for a, b in zip(first, last, strict=True))
+        return ((slice(0, self.shape[0]), self._slices(region[0]), *cover),)
+
+    def compute(self, region: Region, image: np.ndarray, *ranges: np.ndarray) -> np.ndarray:
+        """Predict the planes of each window, tile by tile; `ranges` are those of `grey_ranges`."""
+        (place,) = self.needs(region)
+        used = np.isin(np.arange(place[1].start, place[1].stop), self.planes.slices)
+        require_finite(image, used, place)
+        read = _Read(image, place[1:], range_values(*ranges))
+        result = np.zeros(lengths(region), np.float32)
+        tiles = self._tiles(region[1:])
+        for (i, planes), tile in product(self.planes.windows(region[0]), tiles):
+            part = overlap(tile, region[1:])
+            made = result[planes][:, *within(part, region[1:])]
+            self._fill(made, read, i, self.planes.offsets[region[0]][planes], tile, part)
+        return result
+
+    def _fill(
+        self,
+        made: np.ndarray,
+        read: "_Read",
+        i: int,
+        offsets: np.ndarray,
+        tile: Region,
+        part: Region,
+    ) -> None:
+        """Fill planes of a part of a tile; nothing is held when the next one is shown."""
+        window = self._window(tile)
+        predicted = self._predicted(self._images(read, i, window), i, offsets)
+        for plane, probability in zip(made, predicted, strict=True):
+            plane[:] = _in_steps(probability[within(part, window)])
+
+    def working_bytes(self, region: Region) -> int:
+        """Return the images of the largest window, what the predictor takes, and one plane."""
+        told = [p.stop - p.start for _, p in self.planes.windows(region[0])]
+        if not told:
+            return 0
+        windows = [lengths(self._window(tile)) for tile in self._tiles(region[1:])]
+        y, x = (max(axis) for axis in zip(*windows, strict=True))
+        images = self.predictor.voltages * self.predictor.window.size
+        taken, _ = self.predictor.bytes((y, x), max(told))
+        return int(4 * y * x * (images + 2) + taken)
+
+    def _slices(self, planes: slice) -> slice:
+        """Return the slices of the stack that the windows of planes hold."""
+        windows = [i for i, _ in self.planes.windows(planes)]
+        if not windows:
+            return slice(0, 1)  # no region is empty
+        window, numbers = self.predictor.window, self.planes.slices
+        first = max(windows[0] - window.above + 1, 0)
+        last = min(windows[-1] + window.below, len(numbers) - 1)
+        return slice(int(numbers[first]), int(numbers[last]) + 1)
+
+    def _tiles(self, region: Region) -> list[Region]:
+        """Return the tiles that a region (y, x) touches, in C order."""
+        axes = [
+            [
+                slice(i * length, min((i + 1) * length, n))
+                for i in range(interval.start // length, -(-interval.stop // length))
+            ]
+            for interval, length, n in zip(region, self.tile, self.shape[2:], strict=True)
+        ]
+        return list(product(*axes))
+
+    def _window(self, tile: Region) -> Region:
+        """Return a tile with its halo, from stride to stride; it may end beyond the image."""
+        return tuple(
+            slice(
+                max((s.start - halo) // stride * stride, 0),
+                _rounded_up(min(s.stop + halo, n), stride),
+            )
+            for s, halo, stride, n in zip(
+                tile, self.predictor.halo, self.predictor.stride, self.shape[2:], strict=True
+            )
+        )
+
+    def _shown(self, window: Region) -> Region:
+        """Return the part of a window that lies in the image."""
+        return tuple(
+            slice(s.start, min(s.stop, n)) for s, n in zip(window, self.shape[2:], strict=True)
+        )
+
+    def _images(self, read: "_Read", i: int, window: Region) -> np.ndarray:
+        """Return the normalised images (voltage, slot, y, x) of the window of a slice."""
+        slots = self.predictor.window.slices(i, len(self.planes.slices))
+        part = within(self._shown(window), read.place[1:])
+        images = np.zeros((self.predictor.voltages, len(slots), *lengths(window)), np.float32)
+        for slot in np.flatnonzero(slots != NO_SLICE):
+            k = self.planes.slices[slots[slot]] - read.place[0].start
+            for v, channel in enumerate(self.channels):
+                _normalise(read.image[v, k, *part], read.ranges[v], images[channel, slot])
+        return images
+
+    def _predicted(self, images: np.ndarray, i: int, offsets: np.ndarray) -> np.ndarray:
+        slots = self.predictor.window.slices(i, len(self.planes.slices))
+        distances = np.where(slots == NO_SLICE, np.nan, self.planes.z[slots] - self.planes.z[i])
+        present = np.isin(np.arange(self.predictor.voltages), self.channels)
+        predicted: np.ndarray = self.predictor(images, present, distances, offsets)
+        expected = (len(offsets), *images.shape[2:])
+        if predicted.shape != expected:
+            msg = f"a predictor must give the shape {expected}; got {predicted.shape}"
+            raise ConventionError(msg)
+        if not (predicted.min() >= 0 and predicted.max() <= 1):  # also of NaN
+            msg = (
+                "probabilities must lie in 0 … 1; the network gives "
+                f"{predicted.min():g} … {predicted.max():g} for the window of slice "
+                f"{self.planes.slices[i]}"
+            )
+            raise ConventionError(msg)
+        return predicted
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Images (voltage, z, y, x), their place (z, y, x), and which grey values are 0 and 1."""
+
+    image: np.ndarray
+    place: Region
+    ranges: np.ndarray
+
+
+@dataclass(frozen=True)
+class LikelySolid(InPlace):
+    """Block function: the phase of a probability of solid (z, y, x), 1 above one half."""
+
+    def compute(self, region: Region, probability: np.ndarray) -> np.ndarray:
+        """Return the uint8 phase of a block."""
+        phase: np.ndarray = np.greater(probability, 0.5).view(np.uint8)
+        return phase
+
+
+def predict_planes(
+    image: Any,
+    predictor: WindowPredictor,
+    planes: PlacedPlanes,
+    channels: Sequence[int],
+    ranges: Sequence[Any],
+) -> Any:
+    """Return the probability of solid (z, y, x), float32, on planes of an image, lazily.
+
+    Parameters
+    ----------
+    image
+        Grey values (voltage, z, y, x).
+    predictor, planes, channels
+        As of `PlanePredictions`.
+    ranges
+        Those of `grey_ranges`.
+    """
+    n_y, n_x = image.shape[2:]
+    y, x = (lcm(INNER_CHUNK, stride) for stride in predictor.stride)
+    tile = even_part(n_y, _LARGEST_TILE, y), even_part(n_x, _LARGEST_TILE, x)
+    function = PlanePredictions(predictor, planes, tuple(image.shape), tuple(channels), tile)
+    shape = (len(planes.above), n_y, n_x)
+    return map_blocks(
+        function,
+        (image,),
+        shape=shape,
+        dtype=np.float32,
+        parameters=ranges,
+        block=_block(shape, tile),
+    )
+
+
+def _block(shape: tuple[int, int, int], tile: Pixels) -> tuple[int, int, int]:
+    """Return a block of one tile, with an eighth of the planes or fewer where there is but one."""
+    block = tuple(min(length, n) for length, n in zip(tile, shape[1:], strict=True))
+    tiles = ceil(shape[1] / block[0]) * ceil(shape[2] / block[1])
+    most = min(INNER_CHUNK, BLOCK_BYTES // (4 * block[0] * block[1]))
+    planes = min(max(shape[0] * tiles // 8, _LEAST_PLANES), most, shape[0])
+    return planes, block[0], block[1]
+
+
+def _rounded_up(length: int, step: int) -> int:
+    return -(-length // step) * step
+
+
+def _normalise(grey: np.ndarray, ends: np.ndarray, shown: np.ndarray) -> None:
+    """Fill an image (y, x) with grey values, 0 and 1 at the ends, and repeat the last pixels."""
+    y, x = grey.shape
+    low, high = ends
+    inside = shown[:y, :x]
+    np.subtract(grey, low, out=inside, dtype=np.float64, casting="same_kind")
+    inside /= np.float32(high - low)
+    shown[y:, :x] = inside[-1:]
+    shown[:, x:] = shown[:, x - 1 : x]
+
+
+def _in_steps(probability: np.ndarray) -> np.ndarray:
+    # As they are read from a store, so that what is stored is what was made.
+    steps: np.ndarray = np.rint(probability * np.float32(_STEPS))
+    return steps * np.float32(1 / _STEPS)

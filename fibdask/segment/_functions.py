@@ -1,42 +1,17 @@
 """Histograms of grey values, counted block by block, and what is fitted on them."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..blocks import Region, lengths, tell
 from ..conventions import ConventionError
 from ..pieces.functions import EveryVoltage, InPlace
-from ..pieces.grey import grey_steps, outer_bins, require_finite
+from ..pieces.grey import FINE_BITS, grey_steps, outer_bins, require_finite
 from . import _kernels
 
 JOINT_BITS = 18  # of a joint grey value: 2^18 bins, 2 MiB of counts
-FINE_BITS = 18  # of the grey values of one float image
-Dtype = np.dtype[Any]
 _RARE = 0.001  # share of the counted voxels below which a phase is told of
-
-
-@dataclass(frozen=True, eq=False)
-class GreyCounts(InPlace):
-    """Count the grey values of an integer image (voltage, z, y, x), each for itself.
-
-    Attributes
-    ----------
-    size
-        Number of grey values.
-    measured
-        Which slices (z) are counted, bool.
-    """
-
-    size: int
-    measured: np.ndarray
-
-    def compute(self, region: Region, codes: np.ndarray) -> np.ndarray:
-        """Return the counts of a block."""
-        counts = np.zeros(self.size, np.int64)
-        _kernels.integer_counts(codes, self.measured[region[1]], counts)
-        return counts
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,26 +17,12 @@ _HURRIED = 1e-4  # gain of Lloyd's iterations below which a start is compared wi
 
 
 @compiled(nogil=True)
-def integer_counts(image, measured, counts):
-    """Add the grey values of an integer image (voltage, z, y, x) to int64 `counts` (grey).
-
-    Here and below, slices that are not `measured` (z) are left out.
-    """
-    for v in range(image.shape[0]):
-        for z in range(image.shape[1]):
-            if not measured[z]:
-                continue
-            for y in range(image.shape[2]):
-                for x in range(image.shape[3]):
-                    counts[image[v, z, y, x]] += 1
-
-
-@compiled(nogil=True)
 def joint_counts(codes, measured, bits, shift, counts):
     """Add joint grey values to int64 `counts` (joint bin).
 
     The joint bin of a voxel holds `bits` bits for each voltage, the first voltage uppermost:
-    those that `codes` (voltage, z, y, x), integers, keep when shifted right by `shift`.
+    those that `codes` (voltage, z, y, x), integers, keep when shifted right by `shift`. Slices that
+    are not `measured` (z) are left out.
     """
     for z in range(codes.shape[1]):
         if not measured[z]:

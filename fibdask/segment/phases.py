@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from ..conventions import (
     Intervals,
     check_choice,
     chosen_region,
-    covered_region,
     finish_stack,
     inherit_inpainted,
     measured_slices,
@@ -24,22 +24,21 @@ from ..conventions import (
     value_range,
     voltage_index,
 )
-from ..pieces.grey import ByVoltage, FloatCounts, FloatRange, GreyCodes
+from ..pieces.grey import FINE_BITS, CountedGrey, counting_block, without_filled
+from ..pieces.models import AUTO, find_model, model_record, predict_solid
+from ..pieces.windows import PlacedPlanes
 from ._functions import (
-    FINE_BITS,
     JOINT_BITS,
     AboveThreshold,
     ClusterCentres,
     ClusterThreshold,
-    Dtype,
-    GreyCounts,
     GreyRange,
     JointCounts,
     NearestBrightest,
     OtsuThreshold,
 )
 
-METHODS = ("kmeans", "otsu", "threshold")
+METHODS = ("kmeans", "otsu", "threshold", "network")
 _MOST_VOLTAGES = 6  # jointly: 3 bits of each are left of 18
 
 
@@ -50,13 +49,15 @@ def segment_phases(
     classes: int = 3,
     voltage: float | None = None,
     threshold: float | None = None,
+    model: str = AUTO,
     region_of_interest: Intervals | None = None,
     data_bar: int = 0,
 ) -> xr.Dataset:
-    """Add `phase`: the brightest grey values are solid.
+    """Add `phase`: the brightest grey values are solid, or what a network takes for it.
 
     Lazy. Thresholds and cluster centres are global: they are fitted on one histogram, which is
-    counted block by block when the phase is computed.
+    counted block by block when the phase is computed. So is the range of grey values that a
+    network is shown.
 
     Parameters
     ----------
@@ -64,15 +65,21 @@ def segment_phases(
         Stack with `intensity` (voltage, z, y, x).
     method
         `kmeans`: solid is the brightest of `classes` clusters, of one voltage or of all jointly;
-        `otsu`: solid is what exceeds the threshold of Otsu; `threshold`: what exceeds `threshold`.
+        `otsu`: solid is what exceeds the threshold of Otsu; `threshold`: what exceeds `threshold`;
+        `network`: what a trained network says, which sees each slice with those around it and
+        knows their depths, so that it tells solid from structure that shines through.
     classes
         Number of clusters of `kmeans`; three are solid, pore, and structure that shines through
         from below.
     voltage
-        The accelerating voltage in kV that is used, one of the stack. By default `kmeans` uses
-        all of them jointly, and `otsu` and `threshold` the lowest, where least shines through.
+        The accelerating voltage in kV that is used, one of the stack. By default `kmeans` and
+        `network` use all of them jointly, and `otsu` and `threshold` the lowest, where least
+        shines through.
     threshold
         Grey value, for `threshold` only.
+    model
+        For `network` only: name or folder of a trained model, which must have been trained for
+        such voltages, pixels and slices; `auto` is the best that ships for those of the stack.
     region_of_interest
         The part of the images whose grey values are counted, by axis: `{"z": (10, 90)}` are the
         slices 10 to 89. Axes left out are counted whole; all of the stack is segmented.
@@ -83,13 +90,15 @@ def segment_phases(
     Returns
     -------
     xarray.Dataset
-        The stack with `phase` (z, y, x), uint8: 0 pore, 1 solid.
+        The stack with `phase` (z, y, x), uint8: 0 pore, 1 solid. With `network`, also with
+        `solid_probability` (z, y, x), float32; both are 0 in planes that are not measured.
 
     Raises
     ------
     ConventionError
-        If an argument does not fit the stack; when computed, if grey values of measured slices
-        are NaN or infinite, or fewer different ones than classes.
+        If an argument or the model does not fit the stack, or torch is not installed; when
+        computed, if grey values of measured slices are NaN or infinite, or fewer different ones
+        than classes.
 
     Warns
     -----
@@ -120,24 +129,14 @@ def segment_phases(
     least of all. The brightest cluster is that whose centre, averaged over voltages, is brightest.
     """
     stack = require(stack, "intensity")
-    _check_method(method, classes, threshold)
+    _check_method(method, classes, threshold, model)
     stack = _without_data_bar(stack, data_bar)
     used = _used_voltages(stack, voltage, method)
     whole = {axis: (0, stack.sizes[axis]) for axis in AXES}
     chosen = chosen_region(stack, region_of_interest, whole, name="region_of_interest")
     if threshold is None:
-        chosen = _without_filled(stack, chosen)
+        chosen = without_filled(stack, chosen)
     region = tuple(chosen.values())
-    segmentation = _Segmentation(stack["intensity"].data, used, region, measured_slices(stack))
-    if threshold is not None:
-        _warn_of_one_phase(float(threshold), stack["intensity"][used].data, segmentation.measured)
-        phase = segmentation.by_threshold(float(threshold))
-    elif method == "otsu":
-        phase = segmentation.by_fitted_threshold(OtsuThreshold())
-    elif used.stop - used.start == 1:
-        phase = segmentation.by_fitted_threshold(ClusterThreshold(classes))
-    else:
-        phase = segmentation.by_joint_clusters(classes)
     parameters = {
         "method": method,
         "classes": classes if method == "kmeans" else None,
@@ -146,10 +145,41 @@ def segment_phases(
         "region_of_interest": {a: [s.start, s.stop] for a, s in zip(AXES, region, strict=True)},
         "data_bar": data_bar,
     }
-    fingerprint = blocks.array_token(segmentation.intensity)
-    stack = finish_stack(stack.assign(phase=(AXES, phase)))
-    stack = inherit_inpainted(stack, "phase", "intensity")
+    if method == "network":
+        shown = stack.isel(voltage=used)
+        found = find_model(model, shown)
+        planes = PlacedPlanes.of_slices(stack["z"].values, measured_slices(stack))
+        volumes = predict_solid(shown, found, planes, chosen)
+        parameters |= model_record(found)
+    else:
+        phase = _by_grey_values(stack, used, region, method, classes, threshold)
+        volumes = {"phase": (AXES, phase)}
+    fingerprint = blocks.array_token(stack["intensity"].data)
+    stack = finish_stack(stack.assign(volumes))
+    for name in volumes:
+        # A network is shown measured slices only, however other planes were filled.
+        stack = inherit_inpainted(stack, name, None if method == "network" else "intensity")
     return record_step(stack, "segment_phases", parameters, fingerprint)
+
+
+def _by_grey_values(
+    stack: xr.Dataset,
+    used: slice,
+    region: blocks.Region,
+    method: str,
+    classes: int,
+    threshold: float | None,
+) -> Any:
+    """Return the phase of the grey values of some voltages, which are counted in a region."""
+    segmentation = _Segmentation(stack["intensity"].data, used, region, measured_slices(stack))
+    if threshold is not None:
+        _warn_of_one_phase(float(threshold), stack["intensity"][used].data, segmentation.measured)
+        return segmentation.by_threshold(float(threshold))
+    if method == "otsu":
+        return segmentation.by_fitted_threshold(OtsuThreshold())
+    if used.stop - used.start == 1:
+        return segmentation.by_fitted_threshold(ClusterThreshold(classes))
+    return segmentation.by_joint_clusters(classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,41 +195,13 @@ class _Segmentation:
     measured: np.ndarray
 
     @property
-    def dtype(self) -> Dtype:
-        dtype: Dtype = self.intensity.dtype
-        return dtype
-
-    @property
     def voltages(self) -> int:
         return int(self.used.stop - self.used.start)
 
-    @property
-    def counted(self) -> Any:
-        return self.intensity[(self.used, *self.region)]
-
-    @property
-    def counted_slices(self) -> np.ndarray:
-        return self.measured[self.region[0]]
-
-    def _by_voltage(self, function: Any, codes: Any, finish: Any, shape: tuple[int, ...]) -> Any:
-        grid = ByVoltage(codes.shape, (1, *_block(codes)))
-        return blocks.reduce_blocks(function, (codes,), grid=grid, finish=finish, shape=shape)
-
-    def _codes(self, image: Any, bits: int, ranges: Any) -> Any:
-        codes = GreyCodes(bits, common=True)
-        return blocks.map_blocks(
-            codes, (image,), shape=image.shape, dtype=codes.dtype, parameters=[ranges]
-        )
-
-    def _integers(self) -> tuple[Any, int, list[Any]]:
-        """Return the counted image as integers, how many there are, and what floats range over."""
-        image = self.counted
-        if self.dtype.kind != "f":
-            return image, int(np.iinfo(self.dtype).max) + 1, []
-        start = (self.used.start, *(part.start for part in self.region))
-        function = FloatCounts(self.counted_slices, start)
-        ranges = self._by_voltage(function, image, FloatRange(margin=1.0), (self.voltages, 2))
-        return self._codes(image, FINE_BITS, ranges), 1 << FINE_BITS, [ranges]
+    @cached_property
+    def grey(self) -> CountedGrey:
+        """What is counted of the images."""
+        return CountedGrey.of(self.intensity, self.measured, self.used, self.region)
 
     def _phase(self, function: blocks.BlockFunction, *fitted: Any) -> Any:
         image = self.intensity
@@ -211,63 +213,38 @@ class _Segmentation:
         return self._phase(AboveThreshold(self.measured, self.used.start, threshold))
 
     def by_fitted_threshold(self, finish: Any) -> Any:
-        codes, size, ranges = self._integers()
-        fitted = self._by_voltage(GreyCounts(size, self.counted_slices), codes, finish, (1,))
-        return self._phase(AboveThreshold(self.measured, self.used.start), fitted, *ranges)
+        fitted = self.grey.counted(finish, (1,))
+        return self._phase(
+            AboveThreshold(self.measured, self.used.start), fitted, *self.grey.ranges
+        )
 
     def by_joint_clusters(self, classes: int) -> Any:
         """Count joint grey values: those of 8 bits as they are, others in steps of a range."""
-        codes, size, ranges = self._integers()
+        grey = self.grey
+        codes, ranges = grey.integers, grey.ranges
         bits, shift, steps = JOINT_BITS // self.voltages, 0, (FINE_BITS,) * len(ranges)
-        if self.dtype == np.uint8:
+        if self.intensity.dtype == np.uint8:
             bits = min(bits, 8)
             shift = 8 - bits
         else:
-            counts = GreyCounts(size, self.counted_slices)
-            narrow = self._by_voltage(counts, codes, GreyRange(), (self.voltages, 2))
-            codes = self._codes(codes, bits, narrow)
+            narrow = grey.counted(GreyRange(), (self.voltages, 2))
+            codes = grey.coded(codes, bits, [narrow])
             ranges, steps = [narrow, *ranges], (bits, *steps)
         centres = blocks.reduce_blocks(
-            JointCounts(self.voltages, bits, shift, self.counted_slices),
+            JointCounts(self.voltages, bits, shift, grey.measured),
             (codes,),
-            grid=blocks.Grid(codes.shape[1:], _block(codes)),
+            grid=blocks.Grid(codes.shape[1:], counting_block(codes)),
             finish=ClusterCentres(classes, self.voltages, bits, shift),
             shape=(classes, self.voltages),
         )
         return self._phase(NearestBrightest(self.voltages, self.measured, steps), centres, *ranges)
 
 
-def _block(image: Any) -> tuple[int, ...]:
-    """Return the block (z, y, x) in which an image (voltage, z, y, x) is counted."""
-    if (chunks := getattr(image, "chunks", None)) is not None:
-        return tuple(max(lengths) for lengths in chunks[1:])
-    return blocks.default_block(image.shape[1:], image.shape[0] * image.dtype.itemsize)
-
-
-def _without_filled(stack: xr.Dataset, region: dict[str, slice]) -> dict[str, slice]:
-    """Return the part of a region that measured slices, and raw pixels, lie in."""
-    if not measured_slices(stack)[region["z"]].any():
-        msg = (
-            f"grey values are counted in measured slices; of slices {region['z'].start} to "
-            f"{region['z'].stop - 1} none is measured"
-        )
-        raise ConventionError(msg)
-    region = dict(region)
-    for axis, covered in covered_region(stack).items():
-        wanted = region[axis]
-        start, stop = max(wanted.start, covered.start), min(wanted.stop, covered.stop)
-        if start >= stop:
-            msg = (
-                f"region_of_interest along {axis} must hold pixels that every slice covers, "
-                f"({covered.start}, {covered.stop}); got ({wanted.start}, {wanted.stop})"
-            )
-            raise ConventionError(msg)
-        region[axis] = slice(start, stop)
-    return region
-
-
-def _check_method(method: str, classes: int, threshold: float | None) -> None:
+def _check_method(method: str, classes: int, threshold: float | None, model: str) -> None:
     check_choice("method", method, METHODS)
+    if method != "network" and model != AUTO:
+        msg = f"model goes with method 'network' only; got {model!r} with {method!r}"
+        raise ConventionError(msg)
     if method == "kmeans" and classes < 2:
         msg = f"classes must be at least 2; got {classes}"
         raise ConventionError(msg)
@@ -288,7 +265,7 @@ def _warn_of_one_phase(threshold: float, image: Any, measured: np.ndarray) -> No
     if low > threshold or high <= threshold:  # neither, if grey values are NaN
         phase = "solid" if low > threshold else "pore"
         text = f"every grey value {of} is {phase} at a threshold of {threshold:g}"
-        warnings.warn(text, FibdaskWarning, stacklevel=3)
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
 def _without_data_bar(stack: xr.Dataset, rows: int) -> xr.Dataset:
@@ -303,8 +280,8 @@ def _used_voltages(stack: xr.Dataset, voltage: float | None, method: str) -> sli
     if voltage is not None:
         place = voltage_index(stack, voltage)
         return slice(place, place + 1)
-    used = slice(0, stack.sizes["voltage"] if method == "kmeans" else 1)
-    if used.stop > _MOST_VOLTAGES:
+    used = slice(0, stack.sizes["voltage"] if method in ("kmeans", "network") else 1)
+    if method == "kmeans" and used.stop > _MOST_VOLTAGES:
         msg = f"joint kmeans takes up to {_MOST_VOLTAGES} voltages; got {used.stop}; choose one"
         raise ConventionError(msg)
     return used

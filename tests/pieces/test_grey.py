@@ -1,5 +1,6 @@
 """Grey values in bins, of floats of either sign and of integers."""
 
+import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,11 +10,14 @@ from hypothesis.extra import numpy as arrays
 from fibdask.conventions import ConventionError
 from fibdask.pieces._kernels import grey as kernels
 from fibdask.pieces.grey import (
+    CountedGrey,
     FloatCounts,
     FloatRange,
     GreyCodes,
+    grey_ranges,
     grey_steps,
     outer_bins,
+    range_values,
     require_finite,
 )
 
@@ -115,3 +119,29 @@ def test_grey_codes__number_the_steps_of_their_voltage(common):
     region = (slice(0, 1), *region[1:])
     codes = GreyCodes(2, common).compute(region, image, ranges)
     np.testing.assert_array_equal(codes.ravel(), [0, 0, 1, 3] if common else [0, 1, 2, 3])
+
+
+def ranges_of(image, measured=None, shares=(0.1, 0.9)):
+    measured = np.ones(image.shape[1], bool) if measured is None else measured
+    grey = CountedGrey(image, measured, (0, 0, 0, 0))
+    return range_values(*(array.compute() for array in grey_ranges(grey, shares)))
+
+
+@pytest.mark.parametrize("chunks", [None, (1, 2, 3, 4), (2, 1, 5, 7)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_grey_ranges__are_quantiles_of_each_voltage_of_measured_slices(dtype, chunks):
+    image = np.random.default_rng(1).gamma(2, 20, (2, 4, 6, 8)).clip(0, 255).astype(dtype)
+    measured = np.array([True, False, True, True])
+    counted = image[:, measured].reshape(2, -1)
+    expected = np.quantile(counted, (0.1, 0.9), axis=1, method="inverted_cdf").T
+    lazy = image if chunks is None else da.from_array(image, chunks=chunks)
+    found = ranges_of(lazy, measured)
+    np.testing.assert_allclose(found, expected, atol=2e-3 if dtype == "float32" else 0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_grey_ranges__refuse_images_of_one_brightness(dtype):
+    image = np.random.default_rng(1).integers(0, 9, (2, 3, 6, 8)).astype(dtype)
+    image[1] = 7
+    with pytest.raises(ConventionError, match=r"voltage number 1, 10% to 90% .* are the same"):
+        ranges_of(image)

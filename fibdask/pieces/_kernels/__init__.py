@@ -1,1 +1,1 @@
-"""Kernels that several stages share: grey bins, resampling."""
+"""Kernels that several stages share: grey bins, planes of grids, resampling."""

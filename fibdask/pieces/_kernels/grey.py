@@ -33,6 +33,21 @@ def float_counts(patterns, counts):
     return unfit
 
 
+@compiled(nogil=True)
+def integer_counts(image, measured, counts):
+    """Add the grey values of an integer image (voltage, z, y, x) to int64 `counts` (grey).
+
+    Slices that are not `measured` (z) are left out.
+    """
+    for v in range(image.shape[0]):
+        for z in range(image.shape[1]):
+            if not measured[z]:
+                continue
+            for y in range(image.shape[2]):
+                for x in range(image.shape[3]):
+                    counts[image[v, z, y, x]] += 1
+
+
 def float_bin_ends(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the least and the largest float32 value in bins of `float_counts`, as float64."""
     first = bins.astype(np.int64) << _DROPPED

@@ -26,7 +26,6 @@ VACUUM_DEPTH = 1000.0
 """Depth in nm at which electrons are given up where the structure holds vacuum."""
 _TABLE_BYTES = 2**22  # of angles, losses and paths, at most
 _TILE = 512  # pixels along y and x of one task
-_TILE_STEP = 64  # whole inner chunks of the store
 
 
 def label_materials(materials: Materials) -> tuple[Material, ...]:
@@ -51,12 +50,8 @@ def label_materials(materials: Materials) -> tuple[Material, ...]:
 
 def tile_block(n_y: int, n_x: int) -> tuple[int, int, int, int]:
     """Return the block of one task: an image, or an even part of a large one."""
-    return 1, 1, _tile(n_y), _tile(n_x)
-
-
-def _tile(n: int) -> int:
-    even = ceil(n / ceil(n / _TILE))
-    return min(n, ceil(even / _TILE_STEP) * _TILE_STEP)
+    y, x = (min(n, blocks.even_part(n, _TILE)) for n in (n_y, n_x))
+    return 1, 1, y, x
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,196 @@
+"""Trained networks, as stages know them: found by name, checked against a stack, and applied.
+
+Stages do not import `learn`, nor torch: both are imported when a network is asked for.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from ..blocks import map_blocks
+from ..conventions import AXES, ConventionError, axis_spacing, measured_slices
+from .grey import QUANTILES, CountedGrey, grey_ranges
+from .windows import LikelySolid, PlacedPlanes, WindowPredictor, predict_planes
+
+AUTO = "auto"
+_SAME_VOLTAGE = 0.05  # relative
+_ROUNDING = 1e-6  # relative, of lengths
+_TASK = "windows"
+
+Card = Mapping[str, Any]
+
+
+class Model(Protocol):
+    """A trained network, and what is known of it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+
+    @property
+    def card(self) -> Card:
+        """What it was trained on, the range that it is valid in, and its errors."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of its weights and of what they are used with."""
+
+    def predictor(self) -> WindowPredictor:
+        """Return what predicts planes of windows."""
+
+
+def find_model(model: str, stack: xr.Dataset) -> Model:
+    """Return a model by its name or folder, or the best one for a stack, checked against it.
+
+    Parameters
+    ----------
+    model
+        Name, path, or `auto`: of the models that ship and that the stack fits, those for the
+        fewest other voltages, and of these that with the smallest error.
+    stack
+        Stack with the voltages that the model is to see.
+
+    Raises
+    ------
+    ConventionError
+        If there is no such model, the stack does not fit it, or torch is not installed.
+    """
+    with _learned() as learn:
+        place = _fitting(learn.shipped_models(), stack).folder if model == AUTO else model
+        found: Model = learn.load_model(place)
+    check_model(found.card, stack)
+    return found
+
+
+def check_model(card: Card, stack: xr.Dataset) -> None:
+    """Refuse a stack that a model was not made for.
+
+    Raises
+    ------
+    ConventionError
+        With what was found, what the model was trained for, and what can be done.
+    """
+    for misfit in _misfits(card, stack):
+        msg = f"model {card['name']} {misfit}"
+        raise ConventionError(msg)
+
+
+def model_channels(card: Card, stack: xr.Dataset) -> list[int | None]:
+    """Return which voltage of a model each one of a stack is, within 5 %; None if it has none."""
+    known = np.array(card["voltages"], float)
+    channels: list[int | None] = []
+    for voltage in stack["voltage"].values:
+        nearest = int(np.argmin(np.abs(known - voltage)))
+        near = abs(voltage / known[nearest] - 1) <= _SAME_VOLTAGE + _ROUNDING
+        channels.append(nearest if near and nearest not in channels else None)
+    return channels
+
+
+def predict_solid(
+    stack: xr.Dataset, model: Model, planes: PlacedPlanes, region: Mapping[str, slice]
+) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Return `phase` and `solid_probability` (z, y, x) on planes, lazily.
+
+    Parameters
+    ----------
+    stack
+        With the voltages that the model is to see, which fits it.
+    model
+        As `find_model` returns it.
+    planes
+        Where it is asked.
+    region
+        Where grey values are counted, by axis.
+    """
+    image, measured = stack["intensity"].data, measured_slices(stack)
+    channels = [c for c in model_channels(model.card, stack) if c is not None]
+    counted = CountedGrey.of(image, measured, slice(0, len(channels)), tuple(region.values()))
+    low, high = model.card.get("grey", {}).get("quantiles", QUANTILES)
+    with _learned():
+        predictor = model.predictor()
+    ranges = grey_ranges(counted, (float(low), float(high)))
+    probability = predict_planes(image, predictor, planes, channels, ranges)
+    phase = map_blocks(LikelySolid(), (probability,), shape=probability.shape, dtype=np.uint8)
+    return {"phase": (AXES, phase), "solid_probability": (AXES, probability)}
+
+
+def model_record(model: Model) -> dict[str, Any]:
+    """Return what provenance tells of a model."""
+    return {"model": model.name, "model_fingerprint": model.fingerprint}
+
+
+@contextmanager
+def _learned() -> Iterator[Any]:
+    """Give the module that models are in; that torch is missing is told in a sentence."""
+    try:
+        yield import_module("fibdask.learn.models")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("torch", "safetensors"):
+            raise
+        msg = "networks need torch, which is not installed; install fibdask[learn]"
+        raise ConventionError(msg) from error
+
+
+def _fitting(models: list[Model], stack: xr.Dataset) -> Model:
+    """Return the best model for a stack."""
+    misfits = {model.name: next(_misfits(model.card, stack), None) for model in models}
+    fitting = [model for model in models if misfits[model.name] is None]
+    if not fitting:
+        told = "; ".join(f"{name} {misfit}" for name, misfit in misfits.items())
+        msg = f"no model that ships fits this stack: {told or 'none ships'}"
+        raise ConventionError(msg)
+    return min(fitting, key=_preference)
+
+
+def _preference(model: Model) -> tuple[int, float]:
+    return len(model.card["voltages"]), float(model.card["errors"]["misplaced"])
+
+
+def _misfits(card: Card, stack: xr.Dataset) -> Iterator[str]:
+    """Iterate over what of a stack lies outside what a model was trained for."""
+    if card["task"] != _TASK:
+        yield f"is for {card['task']}, not for images of slices"
+        return
+    channels = model_channels(card, stack)
+    if None in channels:
+        known = ", ".join(f"{voltage:g}" for voltage in card["voltages"])
+        found = stack["voltage"].values[channels.index(None)]
+        yield (
+            f"sees images of {known} kV, each once; the stack has {found:g} kV: choose a voltage "
+            "or another model, or train one (fibdask train)"
+        )
+    for axis in ("y", "x"):
+        size = axis_spacing(stack, axis)
+        if np.isfinite(size) and not _inside(size, card["pixel_size"]):
+            yield (
+                f"was trained on pixels of {_range(card['pixel_size'])} nm; those of the stack "
+                f"are {size:g} nm along {axis}: resample the images, or train a model for them "
+                "(fibdask train)"
+            )
+    z = stack["z"].values[measured_slices(stack)]
+    mean = float(np.diff(z).mean()) if len(z) > 1 else np.nan
+    if np.isfinite(mean) and not _inside(mean, card["thickness"]):
+        yield (
+            f"was trained on slices of {_range(card['thickness'])} nm on average; those of the "
+            f"stack are {mean:.4g} nm thick: check the depths, or train a model for them "
+            "(fibdask train)"
+        )
+
+
+def _inside(value: float, ends: tuple[float, float]) -> bool:
+    low, high = ends
+    return low * (1 - _ROUNDING) <= value <= high * (1 + _ROUNDING)
+
+
+def _range(ends: tuple[float, float]) -> str:
+    low, high = ends
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

@@ -1,0 +1,103 @@
+"""Models are found by name or by what fits a stack; what does not fit is refused in a sentence."""
+
+import numpy as np
+import pytest
+
+from fibdask.conventions import ConventionError, build_stack
+from fibdask.pieces import models
+from fibdask.pieces.models import check_model, find_model, model_channels
+from tests.pieces.models import CARD, MixModel, offer
+
+
+def stack_of(voltage=(1.0, 2.0), pixel_size=(3.0, 3.0), z=(0.0, 8.0, 20.0)):
+    image = np.zeros((len(voltage), len(z), 4, 5), np.uint8)
+    return build_stack(
+        {"intensity": image},
+        z=np.array(z),
+        pixel_size=pixel_size,
+        nominal_thickness=10.0,
+        voltage=np.array(voltage),
+    )
+
+
+def model(**card):
+    return MixModel(CARD | card)
+
+
+def test_model_channels__are_the_nearest_voltages():
+    card = CARD | {"voltages": [1.0, 2.0, 4.0]}
+    assert model_channels(card, stack_of((2.05, 3.9))) == [1, 2]
+    assert model_channels(card, stack_of((0.98, 1.02, 3.0))) == [0, None, None]
+
+
+@pytest.mark.parametrize(
+    ("stack", "words"),
+    [
+        ({"voltage": (1.0, 3.0)}, r"mix sees images of 1, 2 kV, each once; the stack has 3 kV"),
+        ({"voltage": (0.99, 1.01)}, r"the stack has 1\.01 kV: choose a voltage"),
+        ({"pixel_size": (3.0, 6.0)}, r"on pixels of 2 to 5 nm; those .* 6 nm along x: resample"),
+        ({"pixel_size": (1.9, 3.0)}, r"1\.9 nm along y"),
+        ({"z": (0.0, 4.0, 9.0)}, r"slices of 5 to 20 nm on average; .* 4\.5 nm thick"),
+        ({"z": (0.0, 30.0)}, r"30 nm thick: check the depths"),
+    ],
+)
+def test_check_model__refuses_what_it_was_not_trained_for(stack, words):
+    with pytest.raises(ConventionError, match=words):
+        check_model(CARD, stack_of(**stack))
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [{}, {"voltage": (2.1,)}, {"pixel_size": (2.0, 5.0)}, {"z": (0.0,)}, {"z": (0.0, 5.0)}],
+)
+def test_check_model__takes_what_lies_in_its_ranges(stack):
+    assert check_model(CARD, stack_of(**stack)) is None
+
+
+def test_check_model__counts_measured_slices_only():
+    stack = stack_of(z=(0.0, 4.0, 8.0, 12.0))
+    measured = ("z", np.array([True, False, True, True]))
+    check_model(CARD, stack.assign_coords(measured=measured))
+    with pytest.raises(ConventionError, match="4 nm thick"):
+        check_model(CARD, stack)
+
+
+def test_check_model__refuses_another_task():
+    with pytest.raises(ConventionError, match="is for inpainting, not for images of slices"):
+        check_model(CARD | {"task": "inpainting"}, stack_of())
+
+
+def test_find_model__by_its_name_is_checked(monkeypatch):
+    offer(monkeypatch, model(), model(name="coarse", pixel_size=[10, 20]))
+    assert find_model("mix", stack_of()).name == "mix"
+    with pytest.raises(ConventionError, match="coarse was trained on pixels of 10 to 20 nm"):
+        find_model("coarse", stack_of())
+    with pytest.raises(ConventionError, match="no model 'other'"):
+        find_model("other", stack_of())
+
+
+def test_find_model__auto_takes_few_voltages_then_the_smallest_error(monkeypatch):
+    offered = [
+        model(name="three", voltages=[1, 2, 4], errors={"misplaced": 0.5}),
+        model(name="worse", errors={"misplaced": 3.0}),
+        model(name="better", errors={"misplaced": 2.0}),
+        model(name="elsewhere", errors={"misplaced": 0.1}, pixel_size=[10, 20]),
+        model(name="single", voltages=[2], errors={"misplaced": 4.0}),
+        model(name="filler", task="inpainting", errors={"misplaced": 0.0}),
+    ]
+    offer(monkeypatch, *offered)
+    assert find_model("auto", stack_of()).name == "better"
+    assert find_model("auto", stack_of((2.0,))).name == "single"
+    assert find_model("auto", stack_of((4.0,))).name == "three"
+    with pytest.raises(ConventionError, match=r"no model .* fits this stack: three .*; worse .*"):
+        find_model("auto", stack_of(pixel_size=(7.0, 7.0)))
+
+
+def test_find_model__says_that_torch_is_missing(monkeypatch):
+    def lacking(name):
+        msg = "No module named 'torch'"
+        raise ModuleNotFoundError(msg, name="torch")
+
+    monkeypatch.setattr(models, "import_module", lacking)
+    with pytest.raises(ConventionError, match=r"need torch, .* install fibdask\[learn\]$"):
+        find_model("auto", stack_of())

@@ -1,0 +1,143 @@
+"""Segmentation by a network: what the stage hands to it, and makes of what it says."""
+
+import json
+
+import dask.array as da
+import numpy as np
+import pytest
+
+import fibdask
+from fibdask.blocks import origin
+from fibdask.conventions import ConventionError, build_stack, known_planes
+from fibdask.pieces.windows import PlacedPlanes
+from fibdask.segment import segment_phases
+from tests.pieces.models import CARD, MixModel, offer
+from tests.pieces.test_windows import naive
+
+SHAPE = (2, 7, 21, 15)
+IMAGE = np.random.default_rng(3).gamma(3, 20, SHAPE).clip(0, 255).astype(np.uint8)
+Z = np.cumsum(np.random.default_rng(2).gamma(9, 1, SHAPE[1]))
+
+
+@pytest.fixture(autouse=True)
+def _models(monkeypatch):
+    offer(monkeypatch, MixModel(), MixModel(CARD | {"name": "far", "pixel_size": [20, 30]}))
+
+
+def stack_of(image=IMAGE, voltage=(1.0, 2.0)):
+    return build_stack(
+        {"intensity": image},
+        z=Z[: image.shape[1]],
+        pixel_size=(3.0, 3.0),
+        nominal_thickness=9.0,
+        voltage=np.array(voltage),
+    )
+
+
+def ranges_of(counted):
+    shares = (0.01, 0.99)
+    flat = counted.reshape(len(counted), -1)
+    return np.quantile(flat, shares, axis=1, method="inverted_cdf").T.astype(float)
+
+
+def expected(image=IMAGE, channels=(0, 1), measured=None, counted=None):
+    measured = np.ones(image.shape[1], bool) if measured is None else measured
+    planes = PlacedPlanes.of_slices(Z[: image.shape[1]], measured)
+    ranges = ranges_of(image[:, measured] if counted is None else counted)
+    return naive(planes, image, channels, MixModel().predictor(), ranges)
+
+
+def test_network__shows_each_slice_with_those_around_it():
+    made = segment_phases(stack_of(), method="network")
+    np.testing.assert_array_equal(made["solid_probability"], expected())
+    np.testing.assert_array_equal(made["phase"], expected() > 0.5)
+    assert made["phase"].dtype == np.uint8
+    assert 0.01 < float(made["phase"].mean()) < 0.95
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_network__knows_no_scale_of_grey_values(dtype):
+    image = (100.0 * IMAGE + 300).astype(dtype)
+    made = segment_phases(stack_of(image), method="network")["solid_probability"]
+    # Quantiles of floats are those of fine steps.
+    tolerance = 0 if dtype == "uint16" else 1.01 / 255
+    np.testing.assert_allclose(made, expected(), atol=tolerance)
+
+
+def test_network__one_voltage_is_shown_in_its_place():
+    made = segment_phases(stack_of(), method="network", voltage=2.0)
+    np.testing.assert_array_equal(made["solid_probability"], expected(IMAGE[1:], (1,)))
+    alone = segment_phases(stack_of(IMAGE[1:], (2.04,)), method="network")
+    np.testing.assert_array_equal(alone["phase"], made["phase"])
+
+
+def test_network__passes_slices_over_that_are_not_measured():
+    measured = np.arange(SHAPE[1]) != 3
+    image = IMAGE.copy()
+    image[:, 3] = 255
+    stack = stack_of(image).assign_coords(measured=("z", measured))
+    inpainted = ("z", ~measured, {"variables": ["intensity"]})
+    made = segment_phases(stack.assign_coords(inpainted=inpainted), method="network")
+    np.testing.assert_array_equal(made["solid_probability"], expected(image, measured=measured))
+    assert not made["phase"][3].any()
+    assert known_planes(made["phase"]).tolist() == measured.tolist()
+
+
+def test_network__counts_grey_values_where_it_is_told_to_and_crops_the_data_bar():
+    image = IMAGE.copy()
+    image[:, :, -4:] = 255
+    region = {"x": (0, 9)}
+    made = segment_phases(stack_of(image), method="network", data_bar=4, region_of_interest=region)
+    shown = image[:, :, :-4]
+    probability = expected(shown, counted=shown[..., :9])
+    np.testing.assert_array_equal(made["solid_probability"], probability)
+
+
+@pytest.mark.parametrize("chunks", [(1, 3, 8, 8), (2, 7, 5, 15)])
+def test_network__is_lazy_and_independent_of_chunks(chunks):
+    stack = stack_of(da.from_array(IMAGE, chunks=chunks))
+    made = segment_phases(stack, method="network")
+    np.testing.assert_array_equal(made["solid_probability"].compute(), expected())
+
+
+def test_network__of_a_stored_stack_reads_by_coordinates(tmp_path):
+    fibdask.save_stack(stack_of(), tmp_path / "images.zarr")
+    stack = fibdask.open_stack(tmp_path / "images.zarr")
+    made = segment_phases(stack, method="network")
+    assert origin(made["phase"].data) is not None
+    fibdask.save_stack(made, tmp_path / "made.zarr")
+    stored = fibdask.open_stack(tmp_path / "made.zarr")
+    np.testing.assert_array_equal(stored["solid_probability"], expected())
+    np.testing.assert_array_equal(stored["phase"], expected() > 0.5)
+
+
+def test_network__is_recorded():
+    made = segment_phases(stack_of(), method="network")
+    parameters = json.loads(made.attrs["provenance"][-1])["parameters"]
+    assert parameters["method"] == "network"
+    assert parameters["model"] == "mix"
+    assert parameters["model_fingerprint"] == "fingerprint of mix"
+    assert parameters["voltage"] == [1.0, 2.0]
+    assert parameters["classes"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "otsu", "model": "mix"}, "model goes with method 'network' only; got 'mix'"),
+        ({"method": "network", "threshold": 3}, "threshold goes with method 'threshold' only"),
+        ({"method": "network", "model": "far"}, "far was trained on pixels of 20 to 30 nm"),
+        ({"method": "network", "voltage": 3}, "voltage must be one of the stack"),
+    ],
+)
+def test_network__refuses_what_does_not_fit(options, words):
+    with pytest.raises(ConventionError, match=words):
+        segment_phases(stack_of(), **options)
+
+
+def test_network__refuses_images_of_one_brightness():
+    image = IMAGE.copy()
+    image[1] = 9
+    made = segment_phases(stack_of(image), method="network")
+    with pytest.raises(ConventionError, match="of voltage number 1, 1% to 99% of the counted"):
+        made["phase"].compute()
