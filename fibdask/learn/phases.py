@@ -66,7 +66,7 @@ class PhaseSamples:
     def __getitem__(self, number: int) -> Sample:
         """Return a sample; its image is a phase, 0 or 1, of one voltage."""
         rng = np.random.default_rng((self.seed, number))
-        structure = self._turned(self.structures[rng.integers(len(self.structures))], rng)
+        structure = self._turned(self.structures[int(rng.integers(len(self.structures)))], rng)
         faces = self._faces(structure.shape[0], rng)
         i = int(rng.integers(len(faces)))
         slots = self.window.slices(i, len(faces))
@@ -107,4 +107,4 @@ class PhaseSamples:
         smooth = gaussian_filter(phases.astype(np.float32), (0, 1, 1))
         noise = gaussian_filter(rng.standard_normal(phases.shape, np.float32), (0, 1, 1))
         noise *= self.variation.roughness * rng.random() / noise.std()
-        return smooth + noise > 0.5
+        return np.asarray(smooth + noise > 0.5)

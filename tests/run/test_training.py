@@ -1,6 +1,7 @@
 """Trainings by recipe: from simulated stacks to a model, in Python and on the command line."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ pytest.importorskip("torch")
 
 import torch
 
+import fibdask
 from fibdask import RecipeError, StackReadError, load_model, run_recipe, train
 from fibdask.learn.models import CARD, WEIGHTS
 from fibdask.run.cli import main
+from fibdask.run.recipe import read_recipe
 from fibdask.run.training import read_training, training_tables
 from tests.learn.helpers import without_torch
 
@@ -183,6 +186,18 @@ def test_read_training__names_the_model_after_the_recipe(tmp_path):
     output = read_training(path).tables["output"]
     assert output["path"] == str(tmp_path / "gold-model")
     assert output["name"] == "gold"
+
+
+def test_recipes_of_what_ships__name_data_that_have_recipes():
+    models = Path(fibdask.__file__).parents[1] / "models"
+    data = read_training(models / "windows.toml").tables["data"]
+    simulated = {}
+    for path in models.glob("gold-*.toml"):
+        tables = read_recipe(path).tables
+        simulated[tables["output"]["path"]] = tables["simulate"]
+    assert {*data["train"], *data["validation"]} == {*simulated}
+    assert len({table["seed"] for table in simulated.values()}) == len(simulated)
+    assert all(table["gaussian_std"] == 0 for table in simulated.values())
 
 
 def _call(capsys, *arguments, code=None):
