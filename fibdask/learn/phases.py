@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ..pieces.windows import NO_SLICE, SliceWindow
+from ..pieces.windows import NO_SLICE, PIXEL, SliceWindow
 from .samples import Sample
-
-PIXEL = 2.5  # nm; distances are given as if pixels were of this size
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class PhaseSamples:
     def __getitem__(self, number: int) -> Sample:
         """Return a sample; its image is a phase, 0 or 1, of one voltage."""
         rng = np.random.default_rng((self.seed, number))
-        structure = self._turned(self.structures[rng.integers(len(self.structures))], rng)
+        structure = self._turned(self.structures[int(rng.integers(len(self.structures)))], rng)
         faces = self._faces(structure.shape[0], rng)
         i = int(rng.integers(len(faces)))
         slots = self.window.slices(i, len(faces))
@@ -107,4 +105,4 @@ class PhaseSamples:
         smooth = gaussian_filter(phases.astype(np.float32), (0, 1, 1))
         noise = gaussian_filter(rng.standard_normal(phases.shape, np.float32), (0, 1, 1))
         noise *= self.variation.roughness * rng.random() / noise.std()
-        return smooth + noise > 0.5
+        return np.asarray(smooth + noise > 0.5)

@@ -163,7 +163,7 @@ class Samples:
         if rng.random() >= self.variation.fewer_voltages:
             return np.ones(voltages, bool)
         if rng.random() < 0.5:
-            return np.arange(voltages) == rng.integers(voltages)
+            return np.asarray(np.arange(voltages) == rng.integers(voltages))
         present = rng.random(voltages) < 0.5
         return present if present.any() else ~present
 
