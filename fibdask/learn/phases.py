@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ..pieces.windows import NO_SLICE, SliceWindow
+from ..pieces.windows import NO_SLICE, PIXEL, SliceWindow
 from .samples import Sample
-
-PIXEL = 2.5  # nm; distances are given as if pixels were of this size
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ whatever region is wanted, so that no value depends on blocks.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil, lcm
 from typing import Any, Protocol
@@ -33,6 +33,8 @@ _LARGEST_TILE = 768  # pixels along y and x
 _LEAST_PLANES = 16  # of a block: each also reads the windows around it
 _STEPS = 255  # of probabilities, so that they are stored as they are
 _SAME_DEPTH = 1e-6  # nm
+PIXEL = 2.5
+"""Pixel size in nm that networks of phases are told distances for: they count in pixels."""
 
 Pixels = tuple[int, int]
 
@@ -158,6 +160,12 @@ class PlacedPlanes:
         offsets = np.where(above == len(z) - 1, 0.0, depths - z[above])
         offsets[(above < 0) | (offsets <= _SAME_DEPTH)] = 0.0
         return cls(slices, z, above.clip(min=0), offsets)
+
+    def without(self, numbers: np.ndarray) -> "PlacedPlanes":
+        """Return the same, but that nothing is told of some of the planes."""
+        above = self.above.copy()
+        above[numbers] = NO_SLICE
+        return replace(self, above=above)
 
     @property
     def gaps(self) -> np.ndarray:
@@ -354,11 +362,8 @@ def predict_planes(
     ranges
         Those of `grey_ranges`.
     """
-    n_y, n_x = image.shape[2:]
-    y, x = (lcm(INNER_CHUNK, stride) for stride in predictor.stride)
-    tile = even_part(n_y, _LARGEST_TILE, y), even_part(n_x, _LARGEST_TILE, x)
-    function = PlanePredictions(predictor, planes, tuple(image.shape), tuple(channels), tile)
-    shape = (len(planes.above), n_y, n_x)
+    function = window_predictions(predictor, planes, tuple(image.shape), channels)
+    tile, shape = function.tile, (len(planes.above), *image.shape[2:])
     return map_blocks(
         function,
         (image,),
@@ -367,6 +372,20 @@ def predict_planes(
         parameters=ranges,
         block=_block(shape, tile),
     )
+
+
+def window_predictions(
+    predictor: WindowPredictor,
+    planes: PlacedPlanes,
+    shape: tuple[int, int, int, int],
+    channels: Sequence[int],
+) -> PlanePredictions:
+    """Return what predicts planes of an image of a shape (voltage, z, y, x), in even tiles."""
+    y, x = (
+        even_part(n, _LARGEST_TILE, lcm(INNER_CHUNK, stride))
+        for n, stride in zip(shape[2:], predictor.stride, strict=True)
+    )
+    return PlanePredictions(predictor, planes, shape, tuple(channels), (y, x))
 
 
 def _block(shape: tuple[int, int, int], tile: Pixels) -> tuple[int, int, int]:
