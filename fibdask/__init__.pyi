@@ -18,6 +18,7 @@ from .inpaint import inpaint_gaps as inpaint_gaps
 from .io import open_stack as open_stack
 from .io import read_images as read_images
 from .io import save_stack as save_stack
+from .reconstruct import reconstruct_volume as reconstruct_volume
 from .run.cluster import local_cluster as local_cluster
 from .run.runner import run_recipe as run_recipe
 from .segment import segment_phases as segment_phases

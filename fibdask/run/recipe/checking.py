@@ -44,6 +44,7 @@ def checked(content: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
     found = {name: _checked_table(name, table) for name, table in content.items()}
     _check_paths(found)
     _check_variables(found)
+    _check_stages(found)
     if SIMULATE in found:
         found[SIMULATE] = _without_unused(found, content[SIMULATE])
     return found
@@ -104,6 +105,17 @@ def _check_variables(found: Mapping[str, Mapping[str, Any]]) -> None:
             msg = (
                 f"[output] variables must hold {stage.makes!r}, which [{stage.name}] makes; "
                 f"got {wanted}"
+            )
+            raise RecipeError(msg)
+
+
+def _check_stages(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse stages whose work another one does."""
+    for stage in stages.in_order(found):
+        if spare := [f"[{name}]" for name in stage.instead_of if name in found]:
+            msg = (
+                f"[{stage.name}] makes the volume of the images in one step, and goes without "
+                f"{' and '.join(spare)}: remove one or the other"
             )
             raise RecipeError(msg)
 
