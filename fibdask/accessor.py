@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import xarray as xr
 
-from . import align, conventions, inpaint, io, segment, simulate, statistics, thickness
+from . import (
+    align,
+    conventions,
+    inpaint,
+    io,
+    reconstruct,
+    segment,
+    simulate,
+    statistics,
+    thickness,
+)
 from .conventions import require
 
 P = ParamSpec("P")
@@ -61,6 +71,7 @@ class StackAccessor:
     equalize_brightness = _of_stack(align.equalize_brightness)
     estimate_slice_thickness = _of_stack(thickness.estimate_slice_thickness)
     apply_slice_thickness = _of_stack(thickness.apply_slice_thickness)
+    reconstruct_volume = _of_stack(reconstruct.reconstruct_volume)
     segment_phases = _of_stack(segment.segment_phases)
     reposition_slices = _of_stack(thickness.reposition_slices)
     inpaint_gaps = _of_stack(inpaint.inpaint_gaps)

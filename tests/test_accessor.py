@@ -52,6 +52,7 @@ ESTIMATES = {
     "estimate_slice_thickness": {"method": "images"},
     "patch_statistics": {"patch": 16, "max_lag": 3},
 }
+NETWORKS = {"reconstruct_volume": {"spacing": 4.0}}
 METHODS = [name for name in vars(StackAccessor) if not name.startswith("_")]
 
 
@@ -80,7 +81,7 @@ def test_fib__a_phase_that_is_true_or_false_measures_alike(regular, name):
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("select", [{"z": 3}, {"z": slice(0)}, {"voltage": 0}])
 def test_fib__says_what_is_wrong_with_a_selection(stack, tmp_path, name, select):
-    given = OF_STACKS | OF_PHASES | {"save_stack": {"path": tmp_path / "s.zarr"}}
+    given = OF_STACKS | OF_PHASES | NETWORKS | {"save_stack": {"path": tmp_path / "s.zarr"}}
     selected = stack.assign(true_phase=stack["phase"]).isel(select).fib
     with pytest.raises(fibdask.ConventionError, match=r"must stay a dimension|must not be empty"):
         getattr(selected, name)(**given.get(name, ESTIMATES.get(name, {})))

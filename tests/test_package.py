@@ -19,7 +19,7 @@ ROOT = Path(fibdask.__file__).parent
 STUB = ROOT / "__init__.pyi"
 # Lowest first: a package imports only those to its left; stages do not import one another.
 LAYERS = ["compiling", "conventions", "blocks", "pieces", "stage", "learn", "report", "run"]
-STAGES = ["io", "align", "segment", "thickness", "inpaint", "statistics", "simulate"]
+STAGES = ["io", "align", "segment", "thickness", "inpaint", "reconstruct", "statistics", "simulate"]
 
 
 def _imports(file: Path) -> set[str]:

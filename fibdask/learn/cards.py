@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from .data import SimulatedStack
 from .samples import QUANTILES, Samples, Variation
 
@@ -14,10 +16,12 @@ _THINNER, _THICKER = 0.7, 1.5  # mean thickness, since distances vary and slices
 def ranges(stacks: Sequence[SimulatedStack], variation: Variation) -> dict[str, Any]:
     """Return what stacks must be like for a network that was trained on these.
 
-    Voltages are in kV, lengths in nm, each a least and a most.
+    Voltages are in kV, lengths in nm, each a least and a most. `thickness` is the mean distance of
+    slices, `gap` that of any two.
     """
     pixels = _span(stack.pixel_size for stack in stacks)
     thickness = _span(stack.thickness for stack in stacks)
+    gaps = [float(gap) for stack in stacks for gap in np.diff(stack.z)]
     electrons = _span(
         min(limit, stack.electrons) for stack in stacks for limit in variation.electrons_per_pixel
     )
@@ -26,6 +30,7 @@ def ranges(stacks: Sequence[SimulatedStack], variation: Variation) -> dict[str, 
         "voltages": [float(v) for v in stacks[0].voltage],
         "pixel_size": _rounded(pixels[0] * (1 - _PIXELS), pixels[1] * (1 + _PIXELS)),
         "thickness": _rounded(thickness[0] * _THINNER, thickness[1] * _THICKER),
+        "gap": _rounded(*_span(gaps)),
         "materials": stacks[0].materials,
         "electrons_per_pixel": electrons,
         "solid_fraction": _rounded(*_span(float(stack.truth.mean()) for stack in stacks)),

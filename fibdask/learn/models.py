@@ -20,8 +20,9 @@ from .predicting import NetworkPredictor
 
 WEIGHTS, CARD, TEST_PAIR = "weights.safetensors", "card.json", "test_pair.safetensors"
 _NEEDED = {
-    "name", "task", "voltages", "pixel_size", "thickness", "materials", "electrons_per_pixel",
-    "architecture", "halo", "stride", "temperature", "errors", "licence", "sha256",
+    "name", "task", "voltages", "pixel_size", "thickness", "gap", "materials",
+    "electrons_per_pixel", "architecture", "halo", "stride", "temperature", "errors", "licence",
+    "sha256",
 }  # fmt: skip
 
 

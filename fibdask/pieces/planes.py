@@ -1,4 +1,4 @@
-"""Planes of a volume that are picked by their numbers."""
+"""Planes of a volume that are picked by their numbers, and those of regular grids."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +7,36 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import Region, default_block, lengths, map_blocks
-from ..conventions import array_names, volume_names
+from ..conventions import ConventionError, array_names, volume_names
+from ._kernels.planes import nearest_planes
 
 NO_PLANE = -1
 """Number of a plane that is picked nowhere, and therefore 0 throughout."""
+_MOST_PLANES = 10**7
+
+
+def grid_planes(z: np.ndarray, spacing: float) -> np.ndarray:
+    """Return the planes n of the grid z = n * spacing, in nm, from the first slice to the last.
+
+    Raises
+    ------
+    ConventionError
+        If there are too many.
+    """
+    depth = z[-1] - z[0]
+    if depth / spacing >= _MOST_PLANES:
+        msg = (
+            f"spacing must leave fewer than {_MOST_PLANES:,} planes; a spacing of {spacing:g} nm "
+            f"makes {depth / spacing:.3g} of a depth of {depth:g} nm"
+        )
+        raise ConventionError(msg)
+    first, last = planes_at(z[[0, -1]], spacing)
+    return np.arange(first, last + 1)
+
+
+def planes_at(z: np.ndarray, spacing: float) -> np.ndarray:
+    """Return the plane of such a grid that is nearest to each depth in nm."""
+    return nearest_planes(z / spacing)
 
 
 def block_of(data: Any) -> tuple[int, ...]:

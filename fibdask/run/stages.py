@@ -13,6 +13,7 @@ import xarray as xr
 
 from ..align import apply_shifts, equalize_brightness, remove_curtaining
 from ..inpaint import inpaint_gaps
+from ..reconstruct import reconstruct_volume
 from ..segment import segment_phases
 from ..simulate import simulate_stack
 from ..thickness import apply_slice_thickness, reposition_slices
@@ -53,6 +54,8 @@ class Stage:
     before
         Function of the table that names the stages that this one must come before, though they
         come first in the table of stages.
+    instead_of
+        Names of stages that it does the work of, which the recipe must not hold.
     foreseen
         Function (stack, table) that returns the largest stack that the stage may be given, for
         planning where the depths of slices are not measured yet.
@@ -65,6 +68,7 @@ class Stage:
     makes: str | None = None
     estimate: Estimate | None = None
     before: Callable[[Mapping[str, Any]], tuple[str, ...]] = _nothing
+    instead_of: tuple[str, ...] = ()
     foreseen: Callable[[xr.Dataset, Mapping[str, Any]], xr.Dataset] | None = None
 
     @property
@@ -85,6 +89,13 @@ STAGES = (
         keeps="nothing",
         estimate=DEPTHS,
         before=_stripes,
+    ),
+    Stage(
+        "reconstruct",
+        reconstruct_volume,
+        "Volume between the slices",
+        makes="phase",
+        instead_of=("segment", "reposition", "inpaint"),
     ),
     Stage("segment", segment_phases, "Segmentation", makes="phase"),
     Stage("reposition", reposition_slices, "Slices at their depth", foreseen=room_for_slices),

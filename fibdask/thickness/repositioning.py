@@ -18,11 +18,10 @@ from ..conventions import (
     record_step,
     require,
 )
-from ..pieces.planes import NO_PLANE, planes_of
+from ..pieces.planes import NO_PLANE, grid_planes, planes_of
 from ..pieces.volumes import volumes_fingerprint, with_volumes
-from ._kernels.planes import distinct_slices, free_planes, nearest_planes
+from ._kernels.planes import distinct_slices, free_planes
 
-_MOST_PLANES = 10**7
 _FAR = 2.0  # spacings
 
 
@@ -77,11 +76,10 @@ def reposition_slices(
     kept = _kept(z, measured, drop, minimum_thickness)
     numbers = np.flatnonzero(kept)
     planes = _planes(z[numbers], spacing)
-    first, last = nearest_planes(z[[0, -1]] / spacing)
-    grid_nm = np.arange(first, last + 1) * float(spacing)
-    moved = _on_grid(stack, numbers, planes - first, grid_nm)
-    slices = np.full(len(grid_nm), NO_PLANE)
-    slices[planes - first] = numbers
+    grid = grid_planes(z, spacing)
+    moved = _on_grid(stack, numbers, planes - grid[0], grid * spacing)
+    slices = np.full(len(grid), NO_PLANE)
+    slices[planes - grid[0]] = numbers
     picked = planes_of(stack, slices)
     moved = with_volumes(stack, picked, moved)
     moved = finish_stack(moved[list(stack.data_vars)], nominal_thickness=spacing)
@@ -115,23 +113,17 @@ def _planes(z: np.ndarray, spacing: float) -> np.ndarray:
     if not len(z):
         msg = "repositioning needs a slice; all are left out or marked as not measured"
         raise ConventionError(msg)
-    if (z[-1] - z[0]) / spacing >= _MOST_PLANES:
-        msg = (
-            f"spacing must leave fewer than {_MOST_PLANES:,} planes; a spacing of {spacing:g} nm "
-            f"makes {(z[-1] - z[0]) / spacing:.3g} of a depth of {z[-1] - z[0]:g} nm"
-        )
-        raise ConventionError(msg)
-    first, last = nearest_planes(z[[0, -1]] / spacing)
-    if last - first + 1 < len(z):
+    planes = len(grid_planes(z, spacing))
+    if planes < len(z):
         msg = (
             f"every slice needs a plane of its own; {len(z)} slices fall on "
-            f"{last - first + 1} planes of spacing {spacing:g} nm; use a spacing of at most "
+            f"{planes} planes of spacing {spacing:g} nm; use a spacing of at most "
             f"{_rounded_down((z[-1] - z[0]) / (len(z) - 1)):g} nm"
         )
         raise ConventionError(msg)
-    planes = free_planes(z / spacing)
-    _warn_of_displacement(z, planes, spacing)
-    return planes
+    placed = free_planes(z / spacing)
+    _warn_of_displacement(z, placed, spacing)
+    return placed
 
 
 def _warn_of_displacement(z: np.ndarray, planes: np.ndarray, spacing: float) -> None:

@@ -26,6 +26,7 @@ NEEDED = {
     "voltages": [1.0, 2.0],
     "pixel_size": [2.0, 3.0],
     "thickness": [7.0, 15.0],
+    "gap": [2.0, 20.0],
     "materials": {"pore": "C", "solid": "Au"},
     "electrons_per_pixel": [10.0, 60.0],
     "temperature": 1.5,

@@ -84,7 +84,8 @@ def test_read_recipe__resolved_recipe_states_every_default():
     stages |= {"reposition": {"spacing": 5}, "statistics": {"max_lag": 8}}
     text = read_recipe({"simulate": SIMULATE, **stages}).text()
     stated = tomllib.loads(text)
-    assert stated["segment"] == {"method": "kmeans", "classes": 3, "data_bar": 0}
+    expected = {"method": "kmeans", "classes": 3, "model": "auto", "data_bar": 0}
+    assert stated["segment"] == expected
     assert stated["inpaint"] == {"method": "distance"}
     assert stated["simulate"]["voltage"] == [1.0, 2.0, 4.0]
     assert stated["cluster"] == {"threads": 1, "memory": "auto"}

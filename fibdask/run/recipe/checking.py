@@ -49,6 +49,7 @@ def checked(content: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
     check_paths(table.get("path"), table.get("z"), *(table.get("voltages") or {}).values())
     check_output(found["output"]["path"])
     _check_variables(found)
+    _check_stages(found)
     if SIMULATE in found:
         found[SIMULATE] = _without_unused(found, content[SIMULATE])
     return found
@@ -112,6 +113,17 @@ def _check_variables(found: Mapping[str, Mapping[str, Any]]) -> None:
             msg = (
                 f"[output] variables must hold {stage.makes!r}, which [{stage.name}] makes; "
                 f"got {wanted}"
+            )
+            raise RecipeError(msg)
+
+
+def _check_stages(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse stages whose work another one does."""
+    for stage in stages.in_order(found):
+        if spare := [f"[{name}]" for name in stage.instead_of if name in found]:
+            msg = (
+                f"[{stage.name}] makes the volume of the images in one step, and goes without "
+                f"{' and '.join(spare)}: remove one or the other"
             )
             raise RecipeError(msg)
 

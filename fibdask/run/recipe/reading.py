@@ -93,10 +93,19 @@ def _resolve_paths(
         table["z"] = str(folder / table["z"])
     if isinstance(table.get("voltages"), Mapping):
         table["voltages"] = _resolve_voltages(table["voltages"], folder)
+    for name, table in content.items():
+        if name != SIMULATE and isinstance(table.get("model"), str):
+            table["model"] = _resolve_model(table["model"], folder)
     if output_path is not None:
         content["output"]["path"] = str(output_path)
     elif isinstance(content["output"].get("path"), str):
         content["output"]["path"] = str(folder / content["output"]["path"])
+
+
+def _resolve_model(model: str, folder: Path) -> str:
+    """Return the folder of a model, where there is one; else it is a name."""
+    path = folder / model
+    return str(path.absolute()) if path.is_dir() else model
 
 
 def _resolve_voltages(voltages: Mapping[str, Any], folder: Path) -> dict[str, str]:

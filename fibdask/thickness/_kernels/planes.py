@@ -3,10 +3,7 @@
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-
-def nearest_planes(positions: np.ndarray) -> np.ndarray:
-    """Return the plane, an int64, that is nearest to each position in planes (float64)."""
-    return np.floor(positions + 0.5).astype(np.int64)
+from ...pieces._kernels.planes import nearest_planes
 
 
 def free_planes(positions: np.ndarray) -> np.ndarray:

@@ -1,0 +1,129 @@
+"""The public function: images of slices at their depth to phases of a regular volume."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .. import blocks
+from ..conventions import (
+    AXES,
+    FILLED,
+    ConventionError,
+    FibdaskWarning,
+    attributes,
+    check_positive,
+    finish_stack,
+    mark_inpainted,
+    measured_slices,
+    record_step,
+    require,
+    voltage_index,
+)
+from ..pieces.grey import without_filled
+from ..pieces.models import AUTO, Model, find_model, model_record, predict_solid
+from ..pieces.planes import grid_planes, planes_at
+from ..pieces.windows import PlacedPlanes
+
+
+def reconstruct_volume(
+    stack: xr.Dataset, *, spacing: float, voltage: float | None = None, model: str = AUTO
+) -> xr.Dataset:
+    """Tell solid from pore on the planes of a regular grid, slices and what lies between them.
+
+    Lazy. Electrons see below the surface of a slice, the deeper the higher their voltage: images
+    of slices show what lies between these, too. A network that was trained on simulated images
+    tells it, from the slices around a plane and their depths. The planes lie at z = n * `spacing`
+    with integer n, from the plane that is nearest to the first measured slice to that of the last.
+
+    Parameters
+    ----------
+    stack
+        Stack with `intensity` (voltage, z, y, x) of slices at their own z, evenly spaced or not.
+    spacing
+        Distance of the planes in nm; voxels are isotropic where it equals the pixel size.
+    voltage
+        The accelerating voltage in kV that is used, one of the stack; by default all are.
+    model
+        Name or folder of a trained model, which must have been trained for such voltages, pixels
+        and slices; `auto` is the best that ships for those of the stack.
+
+    Returns
+    -------
+    xarray.Dataset
+        `phase` (z, y, x), uint8: 0 pore, 1 solid; `solid_probability` (z, y, x), float32; on
+        regular `z` with `measured` (z), True on the planes nearest to a slice, and `inpainted`
+        (z), True on all others. Maps (y, x) of the stack are kept; what lies on slices is not.
+
+    Raises
+    ------
+    ConventionError
+        If an argument or the model does not fit the stack, fewer than two slices are measured, or
+        torch is not installed; when computed, if grey values of measured slices are NaN or
+        infinite, or all the same.
+
+    Warns
+    -----
+    FibdaskWarning
+        If planes lie between slices that are farther apart than those the model was trained on.
+
+    Notes
+    -----
+    Each plane is told of at its own depth below the slice at or above it; one that is within
+    1e-6 nm of a slice is that slice. Half a spacing at most lies before the first slice, or after
+    the last one, and is that slice. Slices that are not `measured` are not shown.
+
+    Grey values are shown between their quantiles of 1 and 99 %, of each voltage in all slices
+    (other shares, if the model says so); pixels that alignment filled (`filled_share`) do not
+    count.
+    """
+    stack = require(stack, "intensity")
+    spacing = check_positive("spacing", spacing, "nm")
+    z, measured = stack["z"].values, measured_slices(stack)
+    if measured.sum() < 2:
+        msg = f"a volume lies between two measured slices or more; got {measured.sum()}"
+        raise ConventionError(msg)
+    shown = stack
+    if voltage is not None:
+        place = voltage_index(stack, voltage)
+        shown = stack.isel(voltage=slice(place, place + 1))
+    found = find_model(model, shown)
+    grid = grid_planes(z[measured], spacing)
+    planes = PlacedPlanes.between(z, measured, grid * spacing)
+    _warn_of_gaps(planes, found)
+    region = without_filled(stack, {axis: slice(0, stack.sizes[axis]) for axis in AXES})
+    volumes = predict_solid(shown, found, planes, region)
+    volume = _on_planes(stack, grid, spacing).assign(volumes)
+    volume = finish_stack(mark_inpainted(volume, volumes), nominal_thickness=spacing)
+    parameters = {"spacing": spacing, "voltage": shown["voltage"].values} | model_record(found)
+    token = blocks.array_token(stack["intensity"].data)
+    return record_step(volume, "reconstruct_volume", parameters, token)
+
+
+def _warn_of_gaps(planes: PlacedPlanes, model: Model) -> None:
+    """Warn of planes between slices that lie farther apart than the model knows."""
+    most = model.card["gap"][1]
+    far = planes.gaps > most
+    if far.any():
+        text = (
+            f"{far.sum()} of {len(far)} planes lie between slices that are up to "
+            f"{planes.gaps.max():.4g} nm apart; model {model.name} was trained on gaps of up to "
+            f"{most:g} nm: what it tells of these planes is less certain than its errors say"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def _on_planes(stack: xr.Dataset, grid: np.ndarray, spacing: float) -> xr.Dataset:
+    """Return what does not lie on slices, and which planes of a grid are measured."""
+    measured = measured_slices(stack)
+    slices = planes_at(stack["z"].values[measured], spacing)
+    coords: dict[str, Any] = {
+        "z": ("z", grid * spacing, stack["z"].attrs),
+        "measured": ("z", np.isin(grid, slices), attributes("measured")),
+    }
+    if FILLED in stack.coords:
+        # Any plane may have been told of by the slice of which the most was filled.
+        share = np.full(len(grid), stack[FILLED].values[measured].max())
+        coords[FILLED] = ("z", share, stack[FILLED].attrs)
+    return stack.drop_dims(["z", "voltage"]).assign_coords(coords)

@@ -1,0 +1,130 @@
+"""Recipes with networks: planned, run, resumed, measured and reported as any other."""
+
+import json
+
+import numpy as np
+import pytest
+
+import fibdask
+from fibdask import RecipeError, local_cluster, run_recipe
+from fibdask.run.folder import RunFolder
+from fibdask.run.folder.results import reopen
+from fibdask.run.planner import check_recipe, plan_recipe
+from fibdask.run.recipe import read_recipe
+from tests.pieces.models import CARD, MixModel, offer
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*planes lie between slices")
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    """Simulated images, and a model for their voltages."""
+    offer(monkeypatch, MixModel(CARD | {"pixel_size": [2.0, 6.0]}))
+    return {
+        "simulate": {
+            "model": "analytic",
+            "shape": [40, 48, 52],
+            "voxel_size": 5,
+            "ligament_size": [40],
+            "solid_fraction": [0.4],
+            "voltage": [1, 2],
+        },
+        "reconstruct": {"spacing": 5},
+        "statistics": {"max_lag": 4},
+        "output": {"path": str(tmp_path / "out")},
+    }
+
+
+def ran(folder):
+    stages = json.loads((folder / "out" / "run.json").read_text())["stages"]
+    return {stage["name"]: stage["blocks_run"] for stage in stages}
+
+
+def test_reconstruct__is_planned_run_measured_reported_and_resumed(recipe, tmp_path):
+    planned = [row["name"] for row in plan_recipe(recipe)["stages"]]
+    volume = run_recipe(recipe)
+    images = fibdask.open_stack(tmp_path / "out" / "simulate.zarr")
+    expected = fibdask.reconstruct_volume(images, spacing=5)
+    for name in ("phase", "solid_probability"):
+        np.testing.assert_array_equal(volume[name], expected[name])
+    found = reopen(RunFolder(tmp_path / "out"))[1]
+    assert found["solid_fraction"] == pytest.approx(float(volume["phase"].mean()))
+    assert found["volume_misplaced"].size == 1  # the truth of every plane is known
+    assert "<h3>Volume between the slices</h3>" in (tmp_path / "out" / "report.html").read_text()
+    assert list(ran(tmp_path)) == list(dict.fromkeys(planned))
+    run_recipe(recipe)
+    assert not any(ran(tmp_path).values())
+
+
+def test_reconstruct__is_made_anew_by_another_model(recipe, tmp_path, monkeypatch):
+    run_recipe(recipe)
+    offer(monkeypatch, MixModel(CARD | {"pixel_size": [2.0, 6.0], "name": "other"}, (2, 2)))
+    run_recipe(recipe)
+    blocks = ran(tmp_path)
+    assert blocks["reconstruct"]
+    assert not blocks["simulate"]
+    assert not blocks["reconstruct histogram"]
+
+
+def test_plan__counts_what_the_predictor_takes(recipe, monkeypatch):
+    def needed():
+        rows = plan_recipe(recipe)["stages"]
+        return max(row["task_bytes"] for row in rows if row["name"] == "reconstruct")
+
+    before = needed()
+    taken = MixModel().predictor().bytes((48, 52), 1)[0]
+    monkeypatch.setattr("tests.pieces.predictors.CoarseMix.bytes", lambda *_: (taken + 2**30, 0))
+    assert needed() > before + 2**30 - 2**24
+
+
+def test_segment__by_a_network_in_a_recipe(recipe, tmp_path):
+    del recipe["reconstruct"]
+    recipe |= {"segment": {"method": "network"}, "reposition": {"spacing": 5}, "inpaint": {}}
+    volume = run_recipe(recipe)
+    images = fibdask.open_stack(tmp_path / "out" / "simulate.zarr")
+    slices = fibdask.open_stack(tmp_path / "out" / "segment.zarr")
+    expected = fibdask.segment_phases(images, method="network")
+    for name in ("phase", "solid_probability"):
+        np.testing.assert_array_equal(slices[name], expected[name])
+    assert volume["phase"].shape == (40, 48, 52)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"segment": {}, "inpaint": {}}, r"\[reconstruct\] .* without \[segment\] and \[inpaint\]"),
+        ({"reposition": {"spacing": 5}}, r"goes without \[reposition\]: remove one or the other"),
+        ({"reconstruct": {}}, r"\[reconstruct\] needs the key spacing"),
+        ({"output": {"variables": ["solid_probability"]}}, r"hold 'phase', which \[reconstruct\]"),
+    ],
+)
+def test_reconstruct__goes_without_what_it_does_itself(recipe, more, words):
+    with pytest.raises(RecipeError, match=words):
+        read_recipe(recipe | more)
+
+
+def test_check__says_that_no_model_fits(recipe, monkeypatch):
+    offer(monkeypatch, MixModel(CARD | {"pixel_size": [1.0, 2.0]}))
+    with pytest.raises(RecipeError, match=r"^\[reconstruct\] no model .* pixels of 1 to 2 nm"):
+        check_recipe(recipe)
+
+
+def test_read_recipe__models_are_relative_to_the_recipe(tmp_path):
+    (tmp_path / "mine").mkdir()
+    text = '[input]\npath = "a"\n[segment]\nmethod = "network"\nmodel = "{}"\n'
+    models = {}
+    for name in ("mine", "other"):
+        (tmp_path / "recipe.toml").write_text(text.format(name))
+        models[name] = read_recipe(tmp_path / "recipe.toml").tables["segment"]["model"]
+    assert models == {"mine": str(tmp_path / "mine"), "other": "other"}
+
+
+@pytest.mark.cluster
+def test_reconstruct__by_workers_gives_the_same(recipe, tmp_path):
+    volume = run_recipe(recipe)["solid_probability"].values
+    with local_cluster(workers=2, threads=2) as client:
+        again = run_recipe(recipe | {"output": {"path": str(tmp_path / "other")}}, client=client)
+    np.testing.assert_array_equal(again["solid_probability"], volume)
+    summary = json.loads((tmp_path / "other" / "run.json").read_text())
+    for stage in summary["stages"]:
+        assert stage["peak_bytes"] <= stage["forecast_bytes"], stage["name"]
