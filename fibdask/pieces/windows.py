@@ -32,7 +32,7 @@ from .grey import range_values, require_finite
 NO_SLICE = -1
 """Number of a slice that does not exist."""
 _LARGEST_TILE = 768  # pixels along y and x
-_LEAST_PLANES = 16  # of a block: each also reads the windows around it
+_LEAST_PLANES = 32  # of a block: windows at its ends are looked at by the next one, too
 _STEPS = 255  # of probabilities, so that they are stored as they are
 _SAME_DEPTH = 1e-6  # nm
 

@@ -103,12 +103,12 @@ def reconstruct_volume(
 
 def _warn_of_gaps(planes: PlacedPlanes, model: Model) -> None:
     """Warn of planes between slices that lie farther apart than the model knows."""
-    most = model.card["thickness"][1]
+    most = model.card["gap"][1]
     far = planes.gaps > most
     if far.any():
         text = (
             f"{far.sum()} of {len(far)} planes lie between slices that are up to "
-            f"{planes.gaps.max():.4g} nm apart; model {model.name} was trained on slices of up to "
+            f"{planes.gaps.max():.4g} nm apart; model {model.name} was trained on gaps of up to "
             f"{most:g} nm: what it tells of these planes is less certain than its errors say"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
