@@ -3,8 +3,9 @@
 The path of the data: `read_images` or `open_stack` → `estimate_shifts`, `apply_shifts` →
 `remove_curtaining` → `equalize_brightness` → `estimate_slice_thickness`, `apply_slice_thickness` →
 `segment_phases` → `reposition_slices` → `inpaint_gaps` → `two_point_correlation`, `lineal_path`,
-`ligament_diameter`, `isotropy_errors` → `save_stack`. Where no images are at hand:
-`levelled_wave` → `mimic_milling` → `simulate_images`.
+`ligament_diameter`, `isotropy_errors` → `save_stack`. `reconstruct_volume` goes from images of
+slices to the phase of a regular volume in one step. Where no images are at hand: `levelled_wave` →
+`mimic_milling` → `simulate_images`.
 `run_recipe` does all of it from one TOML file, resumably, on the workers of `local_cluster`.
 
 Stages take and return `xarray.Dataset` and are lazy; `stack.fib` offers them as methods.

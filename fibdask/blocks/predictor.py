@@ -7,14 +7,14 @@ bits on the window's shape. So `Tiled` always shows it the same windows, whateve
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
+from math import ceil
 from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from ..conventions import ConventionError
-from .regions import Region, lengths, overlap, within
+from .regions import Region, lengths, overlap, tile_window, touched_tiles, within
 
 Spatial = tuple[int, int, int]
 Loaded = TypeVar("Loaded")
@@ -96,6 +96,8 @@ class Tiled:
     shape: tuple[int, int, int, int]
     tile: Spatial = (64, 128, 128)
 
+    revision = 2
+
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the windows of all tiles that the region touches, of every voltage."""
         windows = [self._window(tile) for tile in self._tiles(region[-3:])]
@@ -127,26 +129,12 @@ class Tiled:
 
     def _tiles(self, region: Region) -> list[Region]:
         """Return the tiles that a region (z, y, x) touches, in C order."""
-        axes = []
-        for interval, least, stride, n in zip(
-            region, self.tile, self.predictor.stride, self.shape[1:], strict=True
-        ):
-            length = -(-least // stride) * stride
-            numbers = range(interval.start // length, -(-interval.stop // length))
-            axes.append([slice(i * length, min((i + 1) * length, n)) for i in numbers])
-        return list(product(*axes))
+        pairs = zip(self.tile, self.predictor.stride, strict=True)
+        tile = [ceil(least / stride) * stride for least, stride in pairs]
+        return touched_tiles(region, tile, self.shape[1:])
 
     def _window(self, tile: Region) -> Region:
-        """Return a tile with its halo, from stride to stride, inside the image."""
-        return tuple(
-            slice(
-                max((s.start - halo) // stride * stride, 0),
-                min(-(-(s.stop + halo) // stride) * stride, n),
-            )
-            for s, halo, stride, n in zip(
-                tile, self.predictor.halo, self.predictor.stride, self.shape[1:], strict=True
-            )
-        )
+        return tile_window(tile, self.predictor.halo, self.predictor.stride, self.shape[1:])
 
     def _checked(self, predicted: np.ndarray, window: Region, dimensions: int) -> np.ndarray:
         if predicted.shape[-3:] != lengths(window) or predicted.ndim != dimensions:

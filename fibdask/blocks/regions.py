@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from math import ceil, prod
 from typing import Protocol, runtime_checkable
 
@@ -141,6 +142,28 @@ def overlap(one: Region, other: Region) -> Region:
 def within(inner: Region, outer: Region) -> Region:
     """Express a region relative to the origin of one that contains it."""
     return tuple(shift(i, -o.start) for i, o in zip(inner, outer, strict=True))
+
+
+def touched_tiles(region: Region, tile: Sequence[int], shape: Sequence[int]) -> list[Region]:
+    """Return the tiles of an array, all of one shape but the last ones, that a region touches."""
+    axes = []
+    for interval, length, n in zip(region, tile, shape, strict=True):
+        numbers = range(interval.start // length, -(-interval.stop // length))
+        axes.append([slice(i * length, min((i + 1) * length, n)) for i in numbers])
+    return list(product(*axes))
+
+
+def tile_window(
+    tile: Region, halo: Sequence[int], stride: Sequence[int], shape: Sequence[int]
+) -> Region:
+    """Return a tile with its halo, from stride to stride, inside the array."""
+    return tuple(
+        slice(
+            max((s.start - before) // step * step, 0),
+            min(ceil((s.stop + before) / step) * step, n),
+        )
+        for s, before, step, n in zip(tile, halo, stride, shape, strict=True)
+    )
 
 
 def default_block(

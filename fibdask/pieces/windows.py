@@ -21,6 +21,8 @@ from ..blocks import (
     lengths,
     map_blocks,
     overlap,
+    tile_window,
+    touched_tiles,
     within,
 )
 from ..conventions import ConventionError
@@ -30,7 +32,7 @@ from .grey import range_values, require_finite
 NO_SLICE = -1
 """Number of a slice that does not exist."""
 _LARGEST_TILE = 768  # pixels along y and x
-_LEAST_PLANES = 16  # of a block: each also reads the windows around it
+_LEAST_PLANES = 32  # of a block: windows at its ends are looked at by the next one, too
 _STEPS = 255  # of probabilities, so that they are stored as they are
 _SAME_DEPTH = 1e-6  # nm
 PIXEL = 2.5
@@ -212,7 +214,7 @@ class PlanePredictions:
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the slices of all windows, as far as tiles and halos reach."""
         tiles = self._tiles(region[1:])
-        first, last = (self._shown(self._window(tile)) for tile in (tiles[0], tiles[-1]))
+        first, last = self._shown(tiles[0]), self._shown(tiles[-1])
         cover = (slice(a.start, b.stop) for a, b in zip(first, last, strict=True))
         return ((slice(0, self.shape[0]), self._slices(region[0]), *cover),)
 
@@ -241,7 +243,7 @@ class PlanePredictions:
     ) -> None:
         """Fill planes of a part of a tile; nothing is held when the next one is shown."""
         window = self._window(tile)
-        predicted = self._predicted(self._images(read, i, window), i, offsets)
+        predicted = self._predicted(self._images(read, i, tile), i, offsets)
         for plane, probability in zip(made, predicted, strict=True):
             plane[:] = _in_steps(probability[within(part, window)])
 
@@ -268,38 +270,22 @@ class PlanePredictions:
 
     def _tiles(self, region: Region) -> list[Region]:
         """Return the tiles that a region (y, x) touches, in C order."""
-        axes = [
-            [
-                slice(i * length, min((i + 1) * length, n))
-                for i in range(interval.start // length, -(-interval.stop // length))
-            ]
-            for interval, length, n in zip(region, self.tile, self.shape[2:], strict=True)
-        ]
-        return list(product(*axes))
+        return touched_tiles(region, self.tile, self.shape[2:])
+
+    def _shown(self, tile: Region) -> Region:
+        """Return the part of the images that a tile is predicted of."""
+        return tile_window(tile, self.predictor.halo, self.predictor.stride, self.shape[2:])
 
     def _window(self, tile: Region) -> Region:
-        """Return a tile with its halo, from stride to stride; it may end beyond the image."""
-        return tuple(
-            slice(
-                max((s.start - halo) // stride * stride, 0),
-                _rounded_up(min(s.stop + halo, n), stride),
-            )
-            for s, halo, stride, n in zip(
-                tile, self.predictor.halo, self.predictor.stride, self.shape[2:], strict=True
-            )
-        )
+        """Return that part up to the next stride, where the images end before it."""
+        pairs = zip(self._shown(tile), self.predictor.stride, strict=True)
+        return tuple(slice(s.start, ceil(s.stop / stride) * stride) for s, stride in pairs)
 
-    def _shown(self, window: Region) -> Region:
-        """Return the part of a window that lies in the image."""
-        return tuple(
-            slice(s.start, min(s.stop, n)) for s, n in zip(window, self.shape[2:], strict=True)
-        )
-
-    def _images(self, read: "_Read", i: int, window: Region) -> np.ndarray:
+    def _images(self, read: "_Read", i: int, tile: Region) -> np.ndarray:
         """Return the normalised images (voltage, slot, y, x) of the window of a slice."""
         slots = self.predictor.window.slices(i, len(self.planes.slices))
-        part = within(self._shown(window), read.place[1:])
-        images = np.zeros((self.predictor.voltages, len(slots), *lengths(window)), np.float32)
+        part, shape = within(self._shown(tile), read.place[1:]), lengths(self._window(tile))
+        images = np.zeros((self.predictor.voltages, len(slots), *shape), np.float32)
         for slot in np.flatnonzero(slots != NO_SLICE):
             k = self.planes.slices[slots[slot]] - read.place[0].start
             for v, channel in enumerate(self.channels):
@@ -395,10 +381,6 @@ def _block(shape: tuple[int, int, int], tile: Pixels) -> tuple[int, int, int]:
     most = min(INNER_CHUNK, BLOCK_BYTES // (4 * block[0] * block[1]))
     planes = min(max(shape[0] * tiles // 8, _LEAST_PLANES), most, shape[0])
     return planes, block[0], block[1]
-
-
-def _rounded_up(length: int, step: int) -> int:
-    return -(-length // step) * step
 
 
 def _normalise(grey: np.ndarray, ends: np.ndarray, shown: np.ndarray) -> None:

@@ -14,7 +14,7 @@ CARD = {
     "voltages": [1.0, 2.0],
     "pixel_size": [2.0, 5.0],
     "thickness": [5.0, 20.0],
-    "gap": [5.0, 20.0],
+    "gap": [1.0, 22.0],
     "errors": {"misplaced": 1.0},
 }
 

@@ -172,7 +172,7 @@ def test_reconstruct_volume__is_recorded():
 
 def test_reconstruct_volume__tells_of_gaps_that_the_model_does_not_know():
     z = [0.0, 8.0, 16.0, 40.0, 48.0, 56.0, 64.0]
-    with pytest.warns(FibdaskWarning, match=r"^5 of 17 planes .* up to 24 nm .* up to 20 nm"):
+    with pytest.warns(FibdaskWarning, match=r"^5 of 17 planes .* up to 24 nm .* up to 22 nm"):
         reconstruct_volume(stack_of(z=z), spacing=4.0)
 
 
