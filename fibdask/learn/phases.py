@@ -224,14 +224,19 @@ def phase_ranges(samples: PhaseSamples) -> dict[str, Any]:
     }
 
 
-def check_structures(learnt: Sequence[Structure], unseen: Structure) -> None:
-    """Refuse a structure that is learnt from and judged by.
+def check_structures(learnt: Sequence[Structure], unseen: Structure, crop: int) -> None:
+    """Refuse a structure that is learnt from and judged by, and one that is smaller than a crop.
 
     Raises
     ------
     ConventionError
-        With the seed.
+        With the seed, or the shape.
     """
+    if min(unseen.shape) < crop:
+        msg = (
+            f"structures must be as large as a crop of {crop} voxels; their shape is {unseen.shape}"
+        )
+        raise ConventionError(msg)
     if unseen.seed in {structure.seed for structure in learnt}:
         msg = f"a structure that is learnt from may not be judged by; both have seed {unseen.seed}"
         raise ConventionError(msg)

@@ -52,9 +52,17 @@ def recipe_reference() -> str:
 
 def training_reference() -> str:
     """Return the page of trainings."""
+    images, phases = training_tables(), training_tables("phases")
+    tables = [
+        ("[data]", images["data"]),
+        ("[structures]", phases["structures"]),
+        ("[samples]` with `[data]", images["samples"]),
+        ("[samples]` with `[structures]", phases["samples"]),
+        *((f"[{name}]", images[name]) for name in ("network", "training", "output")),
+    ]
     parts = (
-        _table(f"## `[{name}]`", dict.fromkeys(key.function for key in keys.values()), keys)
-        for name, keys in training_tables().items()
+        _table(f"## `{name}`", dict.fromkeys(key.function for key in keys.values()), keys)
+        for name, keys in tables
     )
     return "\n".join([_TRAINING_HEAD, *parts])
 
