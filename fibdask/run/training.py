@@ -25,6 +25,7 @@ from .recipe.tables import Key, options_of
 from .shown import one_line, shown
 
 if TYPE_CHECKING:
+    from ..learn.making import ImageJudge
     from ..learn.training import Training
 
 _STATE = "state"
@@ -120,13 +121,13 @@ def train(
     read = read_training(recipe, minutes=minutes, output_path=output_path)
     folder = read.folder
     _check_folder(folder)
-    training, unseen = _prepared(read)
+    training, judge = _prepared(read)
     from ..learn.making import make_model
 
     with told_if_full(folder), telling(quiet=quiet) as tell:
         output = read.tables["output"]
         described = {"name": output["name"], "licence": output["licence"]}
-        return make_model(folder, training, unseen, **described, tell=tell)
+        return make_model(folder, training, judge, **described, tell=tell)
 
 
 @dataclass(frozen=True)
@@ -208,8 +209,9 @@ def _check_folder(folder: Path) -> None:
         raise StackReadError(msg)
 
 
-def _prepared(read: TrainingRecipe) -> tuple["Training[Samples]", list[SimulatedStack]]:
-    """Return a training that may begin, and the stacks that judge it."""
+def _prepared(read: TrainingRecipe) -> tuple["Training[Samples]", "ImageJudge"]:
+    """Return a training that may begin, and what judges it."""
+    from ..learn.making import ImageJudge
     from ..learn.networks import Architecture
     from ..learn.training import Schedule, Training, best_device
 
@@ -234,7 +236,8 @@ def _prepared(read: TrainingRecipe) -> tuple["Training[Samples]", list[Simulated
     samples = Samples(
         learnt, SliceWindow(architecture.above, architecture.below), variation, **drawn
     )
-    return Training(architecture, samples, schedule, read.folder / _STATE, best_device()), unseen
+    training = Training(architecture, samples, schedule, read.folder / _STATE, best_device())
+    return training, ImageJudge(samples, unseen)
 
 
 @contextlib.contextmanager
