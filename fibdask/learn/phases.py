@@ -129,7 +129,7 @@ class PhaseSamples:
 
     def _roughened(self, phases: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return phases as a segmentation would find them, in half of the samples."""
-        if rng.random() < 0.5:
+        if not self.variation.roughness or rng.random() < 0.5:
             return phases
         smooth = gaussian_filter(phases, (0, 1, 1))
         noise = gaussian_filter(rng.standard_normal(phases.shape, np.float32), (0, 1, 1))
