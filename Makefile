@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: install demo test test-jit check docs examples scale chaos bench-%
+.PHONY: install demo test test-jit check docs examples models scale chaos bench-%
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -35,6 +35,10 @@ docs: install
 
 examples: install
 	$(BIN)/python -m pytest tests/test_examples.py -v
+
+# All models that ship, from nothing; MINUTES= of each training instead of its recipe's.
+models: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" MINUTES="$(MINUTES)" sh models/make.sh
 
 scale: install
 	$(BIN)/python -m tests.benchmarks.scale

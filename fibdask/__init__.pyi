@@ -18,9 +18,12 @@ from .inpaint import inpaint_gaps as inpaint_gaps
 from .io import open_stack as open_stack
 from .io import read_images as read_images
 from .io import save_stack as save_stack
+from .learn import list_models as list_models
+from .learn import load_model as load_model
 from .reconstruct import reconstruct_volume as reconstruct_volume
 from .run.cluster import local_cluster as local_cluster
 from .run.runner import run_recipe as run_recipe
+from .run.training import train as train
 from .segment import segment_phases as segment_phases
 from .simulate import Material as Material
 from .simulate import add_brightness_drift as add_brightness_drift

@@ -26,12 +26,12 @@ from .engine.monitor import BlockFailure, Monitor, StageReport
 from .engine.resources import PROCESS_BYTES, Resources, worker_resources
 from .engine.schedule import current_client
 from .engine.shards import put_file
-from .engine.sources import Reduction, Source, Values
+from .engine.sources import Computed, Reduction, Source, Values, made_of
 from .engine.stored import StoredArray, open_stored
 from .engine.targets import Target, inner_chunks, storage_grid
 from .engine.telling import tell
 from .engine.writing import DISK_FULL
-from .functions import BlockFunction, revised
+from .functions import BlockFunction, revised, unpacked
 from .gathering import gather_blocks, gather_forecast
 from .mapping import block_grid, map_blocks, volume_chunks
 from .predictor import Predictor, Tiled, load_once
@@ -66,6 +66,7 @@ __all__ = [
     "BlockFailure",
     "BlockFunction",
     "BlockList",
+    "Computed",
     "Execution",
     "Grid",
     "GroupedBlocks",
@@ -107,6 +108,7 @@ __all__ = [
     "lengths",
     "load_once",
     "locked",
+    "made_of",
     "map_blocks",
     "open_stored",
     "origin",
@@ -121,6 +123,7 @@ __all__ = [
     "tell",
     "tile_window",
     "touched_tiles",
+    "unpacked",
     "values_target",
     "volume_chunks",
     "voxels",

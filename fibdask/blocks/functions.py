@@ -17,6 +17,9 @@ class BlockFunction(Protocol):
     every task and hashed into the fingerprint of the result, with the name of the class and its
     `revision`, a number that is 1 where the class has none. It is raised whenever the function,
     or a kernel that it calls, begins to compute other values: what was stored is then made anew.
+
+    A class of which all values are `unpacked` integers has their `scale_factor`: storing them with
+    it loses nothing, so that what is made of them may read what is stored.
     """
 
     def needs(self, region: Region) -> tuple[Region, ...]:
@@ -32,6 +35,11 @@ class BlockFunction(Protocol):
 
     def working_bytes(self, region: Region) -> int:
         """Return the bytes of temporaries beside inputs and output."""
+
+
+def unpacked(integers: np.ndarray, scale_factor: float) -> np.ndarray:
+    """Return the float32 values of integers that are stored with a scale factor."""
+    return integers.astype(np.float32) * np.float32(scale_factor)
 
 
 def revised(number: int) -> Callable[[Function], Function]:

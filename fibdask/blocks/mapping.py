@@ -22,6 +22,7 @@ def map_blocks(
     dtype: Any,
     parameters: Sequence[Array] = (),
     block: tuple[int, ...] | None = None,
+    shared: bool = False,
 ) -> Array:
     """Make an array block by block, lazily, in one task a block.
 
@@ -37,6 +38,9 @@ def map_blocks(
         Small lazy arrays, such as results of `reduce_blocks`, given whole to every block.
     block
         Shape of one task's block; the first input's by default.
+    shared
+        Whether the inputs are results too. Dask then makes them once where it is asked for both,
+        in two tasks a block; what is written is made of what is stored anyway.
     """
     dtype = np.dtype(dtype)
     if block is None:
@@ -54,7 +58,8 @@ def map_blocks(
                 tuple(shape),
                 dtype,
                 tuple(block),
-            )
+            ),
+            inputs if shared else (),
         )
     return map_dependencies(function, inputs, parameters, Grid(tuple(shape), tuple(block)), dtype)
 

@@ -5,7 +5,8 @@ from math import ceil, hypot
 
 import numpy as np
 
-from ..blocks import Region, grow, lengths, voxels
+from ..blocks import Region, grow, lengths, voxels, within
+from ..pieces.windows import PlanePredictions
 from . import _kernels
 from .planes import WINDOW, MeasuredPlanes
 
@@ -244,3 +245,40 @@ def _part(region: Region, window: Region) -> tuple[slice, slice]:
         for s, w in zip(region[-2:], window[-2:], strict=True)
     )
     return y, x
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPhase:
+    """Phase of gaps where a network finds solid more likely.
+
+    Attributes
+    ----------
+    measured
+        The planes that are kept.
+    predictions
+        Of the gaps, by the phases of measured planes as images (voltage, z, y, x) of one voltage.
+    """
+
+    measured: MeasuredPlanes
+    predictions: PlanePredictions
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the block, and what the network looks at."""
+        _, z, *sides = self.predictions.needs(region)[0]
+        both = slice(min(z.start, region[0].start), max(z.stop, region[0].stop))
+        return ((both, *sides),)
+
+    def compute(self, region: Region, volume: np.ndarray) -> np.ndarray:
+        """Predict gaps, and copy the measured planes."""
+        read, shown = self.needs(region)[0], self.predictions.needs(region)[0]
+        images = volume[within(shown[1:], read)][np.newaxis]
+        solid = self.predictions.compute(region, images, np.array([[0.0, 1.0]])) > 0.5
+        phase = solid.view(np.uint8)
+        kept = self.measured.numbers
+        kept = kept[(kept >= region[0].start) & (kept < region[0].stop)] - region[0].start
+        phase[kept] = volume[within(region, read)][kept]
+        return phase
+
+    def working_bytes(self, region: Region) -> int:
+        """Return what predictions take, and the bytes of probabilities."""
+        return self.predictions.working_bytes(region) + 5 * voxels(region)

@@ -1,5 +1,7 @@
 """The public function: gaps in a regular stack are filled from its measured planes."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -17,14 +19,16 @@ from ..conventions import (
     value_range,
     volume_names,
 )
+from ..pieces.models import AUTO, Model, find_phase_model, model_record
 from ..pieces.volumes import volumes_fingerprint, with_volumes
-from ._functions import DistancePhase, NearestPlane, SplineIntensity, SplinePhase
+from ..pieces.windows import PIXEL, PlacedPlanes, window_predictions
+from ._functions import DistancePhase, NearestPlane, NetworkPhase, SplineIntensity, SplinePhase
 from .planes import MeasuredPlanes
 
-METHODS = ("distance", "nearest", "spline")
+METHODS = ("distance", "nearest", "network", "spline")
 
 
-def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance") -> xr.Dataset:
+def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance", model: str = AUTO) -> xr.Dataset:
     """Fill the planes that are not measured from those that are.
 
     Lazy. Measured planes keep every value; `measured` goes on telling which they are, and
@@ -43,6 +47,11 @@ def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance") -> xr.Dataset:
         `spline`: every variable is interpolated along z; phases are solid above one half, then
         enclosed pores of fewer than 20 pixels (y, x) become solid in filled planes; other labels
         are copied from the nearest measured plane.
+        `network`: `phase` is what a trained network says, which is shown the phases and the
+        distances of the measured planes around the gap; other variables keep their gaps.
+    model
+        For `network` only: name or folder of a trained model, whose measured planes were as far
+        from each other, in pixels; `auto` is the best that ships.
 
     Returns
     -------
@@ -69,13 +78,19 @@ def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance") -> xr.Dataset:
     """
     stack = require(stack)
     spacing = axis_spacing(stack, "z")
-    _check_method(method, stack)
+    _check_method(method, stack, model)
     measured = _measured_planes(stack)
-    names = ["phase"] if method == "distance" else volume_names(stack)
-    functions = {name: _filling(name, stack[name], method, measured, spacing) for name in names}
-    filled = finish_stack(mark_inpainted(with_volumes(stack, functions, stack), names))
-    token = volumes_fingerprint(stack, names)
-    return record_step(filled, "inpaint_gaps", {"method": method}, token)
+    parameters: dict[str, Any] = {"method": method}
+    if method == "network":
+        found = find_phase_model(model, _thickness_in_pixels(stack, measured))
+        parameters |= model_record(found)
+        functions: dict[str, blocks.BlockFunction] = {"phase": _network(stack, measured, found)}
+    else:
+        names = ["phase"] if method == "distance" else volume_names(stack)
+        functions = {name: _filling(name, stack[name], method, measured, spacing) for name in names}
+    filled = finish_stack(mark_inpainted(with_volumes(stack, functions, stack), [*functions]))
+    token = volumes_fingerprint(stack, functions)
+    return record_step(filled, "inpaint_gaps", parameters, token)
 
 
 def gap_distance(stack: xr.Dataset) -> xr.DataArray:
@@ -122,16 +137,46 @@ def _filling(
     return SplineIntensity(measured, *value_range(name, volume.dtype))
 
 
-def _pixel_size(volume: xr.DataArray, spacing: float) -> tuple[float, float]:
+def _network(stack: xr.Dataset, measured: MeasuredPlanes, model: Model) -> NetworkPhase:
+    """Return what fills gaps by a network, which counts distances in pixels."""
+    planes = np.arange(stack.sizes["z"]) * _planes_in_pixels(stack) * PIXEL
+    known = np.zeros(stack.sizes["z"], bool)
+    known[measured.numbers] = True
+    gaps = PlacedPlanes.between(planes, known, planes).without(measured.numbers)
+    n_z, n_y, n_x = stack["phase"].shape
+    shape = (1, n_z, n_y, n_x)
+    return NetworkPhase(measured, window_predictions(model.predictor(), gaps, shape, [0]))
+
+
+def _planes_in_pixels(stack: xr.Dataset) -> float:
+    """Return the spacing of planes in pixels, which are squares."""
+    spacing = axis_spacing(stack, "z")
+    y, x = _pixel_size(stack, spacing)
+    if not np.isclose(y, x, rtol=0.02, atol=0):
+        msg = f"a network fills gaps between square pixels; these are {y:g} x {x:g} nm (y, x)"
+        raise ConventionError(msg)
+    return spacing / x
+
+
+def _thickness_in_pixels(stack: xr.Dataset, measured: MeasuredPlanes) -> float:
+    """Return the mean distance of measured planes in pixels; NaN of a single one."""
+    steps = np.diff(measured.numbers)
+    return float(steps.mean()) * _planes_in_pixels(stack) if len(steps) else np.nan
+
+
+def _pixel_size(volume: xr.Dataset | xr.DataArray, spacing: float) -> tuple[float, float]:
     """Return the pixel size along y and x in nm; an unknown one cannot matter, any will do."""
     y, x = (axis_spacing(volume, axis) for axis in ("y", "x"))
     known = [size for size in (y, x, spacing) if np.isfinite(size)]
     return (y if np.isfinite(y) else known[0], x if np.isfinite(x) else known[0])
 
 
-def _check_method(method: str, stack: xr.Dataset) -> None:
+def _check_method(method: str, stack: xr.Dataset, model: str) -> None:
     check_choice("method", method, METHODS)
-    if method == "distance":
+    if method != "network" and model != AUTO:
+        msg = f"model goes with method 'network' only; got {model!r} with {method!r}"
+        raise ConventionError(msg)
+    if method in ("distance", "network"):
         require(stack, "phase")
 
 

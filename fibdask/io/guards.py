@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from zarr.storage import LocalStore
 
-from ..blocks import Reduction, StoredArray, Target, origin
+from ..blocks import Reduction, Source, StoredArray, Target, origin
 from ..conventions import ConventionError, StackReadError, recorded_steps
 from .metadata import UNFINISHED, WRITER, root_attributes
 
@@ -166,13 +166,10 @@ def _places_in(array: Any) -> list[Path]:
     return finder.places
 
 
-def _stored_leaves(source: Any) -> list[StoredArray]:
+def _stored_leaves(source: Source | Reduction) -> list[StoredArray]:
     if isinstance(source, StoredArray):
         return [source]
-    if isinstance(source, Reduction):
-        return _stored_leaves(source.partials)
-    below = [*getattr(source, "inputs", ()), *getattr(source, "parameters", ())]
-    below += [source.source] if hasattr(source, "source") else []
+    below = (source.partials,) if isinstance(source, Reduction) else source.below
     return [leaf for part in below for leaf in _stored_leaves(part)]
 
 

@@ -3,10 +3,9 @@
 import shutil
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,14 +15,11 @@ from ..blocks import (
     Execution,
     Source,
     StageReport,
-    Target,
     check_budget,
     count_blocks,
     current_client,
-    default_block,
     forecast,
     from_source,
-    inner_chunks,
     is_complete,
     is_derived,
     locked,
@@ -31,27 +27,24 @@ from ..blocks import (
     origin,
     reduction_forecast,
     skip_array,
-    storage_grid,
     worker_resources,
     write_array,
 )
 from ..conventions import (
     AXES,
-    VOLUME_DIMS,
     BlocksFailedError,
     ConventionError,
     FibdaskWarning,
-    array_names,
-    attributes,
     finish_stack,
     is_regular,
 )
 from .guards import check_inputs, check_names, check_path, check_sample
 from .labels import describe_labels, drop_labels, label_names, label_path
 from .metadata import begin_store, finish_store, is_current, small_files, sweep_store, write_files
-from .opening import PROBABILITY_ATTRS, open_dataset, with_arrays
+from .opening import open_dataset, with_arrays
 from .paths import make_parent, new_path
 from .pyramid import IS_LEVEL, LEVEL_NAME, coarsen, multiscales, needs_level
+from .targets import StoredVolume, planned, readable, volume_targets, with_stored
 
 
 def save_stack(
@@ -102,51 +95,6 @@ def save_stack(
     return path
 
 
-@dataclass(frozen=True)
-class StoredVolume:
-    """One volume or map of a stack and the array that it is written to."""
-
-    name: str
-    array: Any
-    target: Target
-
-
-def volume_targets(stack: xr.Dataset, path: Path, block_bytes: int) -> list[StoredVolume]:
-    """Return where each volume and map of a stack is written, and in which blocks."""
-    volumes = []
-    for name in array_names(stack):
-        variable = stack[name].variable
-        probability = name == "solid_probability"
-        array = variable._data if isinstance(variable._data, np.ndarray) else variable.data
-        grid = storage_grid(variable.shape, _block(array, block_bytes))
-        attrs = attributes(name) | variable.attrs | (PROBABILITY_ATTRS if probability else {})
-        dtype = "uint8" if probability else variable.dtype.name
-        target = Target(
-            path / name,
-            grid,
-            _chunks(name, variable, grid.block),
-            dtype,
-            tuple(str(dim) for dim in variable.dims),
-            attrs,
-        )
-        volumes.append(StoredVolume(name, array, target))
-    return volumes
-
-
-def _chunks(name: str, variable: xr.Variable, block: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the chunks within a block; those of images are flat, and maps have no depth."""
-    flat = name == "intensity" or variable.dims not in VOLUME_DIMS
-    lacking = (1,) * (3 - len(block))
-    return inner_chunks((*lacking, *block), flat=flat)[len(lacking) :]
-
-
-def _block(array: Any, block_bytes: int) -> tuple[int, ...]:
-    source = origin(array)
-    if isinstance(source, Source):
-        return source.fitted(block_bytes)
-    return default_block(array.shape, array.dtype.itemsize, block_bytes)
-
-
 def write_stack(
     stack: xr.Dataset,
     path: Path,
@@ -168,7 +116,7 @@ def write_stack(
     make_parent(path)
     with locked(path.with_name(f".{path.name}.lock"), what=path, passing=True):
         volumes = volume_targets(stack, path, execution.block_bytes)
-        _check_budgets(volumes, execution)
+        _check_budgets(planned(volumes), execution)
         _say_what_cannot_resume(volumes)
         complete = _complete(volumes, execution)
         check_inputs([(v.target, v.array) for v in volumes], path, complete)
@@ -273,8 +221,16 @@ def _write_level(
         begin_store(path)
         write_files(path, files, names)
     reports: list[StageReport] = []
+    broken: set[str] = set()
     for volume in volumes:
-        reports += _write_volume(volume, execution, name, volume.target.path in complete)
+        done = volume.target.path in complete
+        if not done and broken.intersection(other.name for other in readable(volume, volumes)):
+            continue  # the next run makes it of what is whole then, rather than this one of nothing
+        made = volume if done else with_stored(volume, volumes)
+        found = _write_volume(made, execution, name, done)
+        if _failed(found):
+            broken.add(volume.name)
+        reports += found
     return reports
 
 

@@ -3,7 +3,7 @@
 Stages do not import `learn`, nor torch: both are imported when a network is asked for.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -15,14 +15,16 @@ import xarray as xr
 from ..blocks import map_blocks
 from ..conventions import AXES, ConventionError, axis_spacing, measured_slices
 from .grey import QUANTILES, CountedGrey, grey_ranges
-from .windows import LikelySolid, PlacedPlanes, WindowPredictor, predict_planes
+from .windows import PIXEL, LikelySolid, PlacedPlanes, WindowPredictor, predict_planes
 
 AUTO = "auto"
 _SAME_VOLTAGE = 0.05  # relative
 _ROUNDING = 1e-6  # relative, of lengths
-_TASK = "windows"
+_IMAGES, _PHASES = "windows", "phases"  # tasks
 
 Card = Mapping[str, Any]
+Misfits = Callable[[Card], Iterator[str]]
+"""Iterates over what lies outside what the model of a card was trained for."""
 
 
 class Model(Protocol):
@@ -64,11 +66,40 @@ def find_model(model: str, stack: xr.Dataset) -> Model:
     ConventionError
         If there is no such model, the stack does not fit it, or torch is not installed.
     """
+    return _found(model, lambda card: _misfits(card, stack), "this stack")
+
+
+def find_phase_model(model: str, thickness: float) -> Model:
+    """Return a model that fills gaps between phases, as `find_model` does.
+
+    Parameters
+    ----------
+    model
+        Name, path, or `auto`.
+    thickness
+        Mean distance of measured planes in pixels; NaN of a single one.
+
+    Raises
+    ------
+    ConventionError
+        If there is no such model, it was not trained for such distances, or torch is missing.
+    """
+    return _found(model, lambda card: _phase_misfits(card, thickness), "these planes")
+
+
+def _found(model: str, misfits: Misfits, what: str) -> Model:
+    """Return a model that fits; without a choice, the best one that does."""
     with _learned() as learn:
-        place = _fitting(learn.shipped_models(), stack).folder if model == AUTO else model
+        place = _fitting(learn.shipped_models(), misfits, what).folder if model == AUTO else model
         found: Model = learn.load_model(place)
-    check_model(found.card, stack)
+    _refuse(found.card, misfits(found.card))
     return found
+
+
+def _refuse(card: Card, misfits: Iterator[str]) -> None:
+    for misfit in misfits:
+        msg = f"model {card['name']} {misfit}"
+        raise ConventionError(msg)
 
 
 def check_model(card: Card, stack: xr.Dataset) -> None:
@@ -79,9 +110,7 @@ def check_model(card: Card, stack: xr.Dataset) -> None:
     ConventionError
         With what was found, what the model was trained for, and what can be done.
     """
-    for misfit in _misfits(card, stack):
-        msg = f"model {card['name']} {misfit}"
-        raise ConventionError(msg)
+    _refuse(card, _misfits(card, stack))
 
 
 def model_channels(card: Card, stack: xr.Dataset) -> list[int | None]:
@@ -119,7 +148,9 @@ def predict_solid(
         predictor = model.predictor()
     ranges = grey_ranges(counted, (float(low), float(high)))
     probability = predict_planes(image, predictor, planes, channels, ranges)
-    phase = map_blocks(LikelySolid(), (probability,), shape=probability.shape, dtype=np.uint8)
+    phase = map_blocks(
+        LikelySolid(), (probability,), shape=probability.shape, dtype=np.uint8, shared=True
+    )
     return {"phase": (AXES, phase), "solid_probability": (AXES, probability)}
 
 
@@ -140,24 +171,20 @@ def _learned() -> Iterator[Any]:
         raise ConventionError(msg) from error
 
 
-def _fitting(models: list[Model], stack: xr.Dataset) -> Model:
-    """Return the best model for a stack."""
-    misfits = {model.name: next(_misfits(model.card, stack), None) for model in models}
-    fitting = [model for model in models if misfits[model.name] is None]
+def _fitting(models: list[Model], misfits: Misfits, what: str) -> Model:
+    """Return the best of the models that fit."""
+    unfit = {model.name: next(misfits(model.card), None) for model in models}
+    fitting = [model for model in models if unfit[model.name] is None]
     if not fitting:
-        told = "; ".join(f"{name} {misfit}" for name, misfit in misfits.items())
-        msg = f"no model that ships fits this stack: {told or 'none ships'}"
+        told = "; ".join(f"{name} {misfit}" for name, misfit in unfit.items())
+        msg = f"no model that ships fits {what}: {told or 'none ships'}"
         raise ConventionError(msg)
-    return min(fitting, key=_preference)
-
-
-def _preference(model: Model) -> tuple[int, float]:
-    return len(model.card["voltages"]), float(model.card["errors"]["misplaced"])
+    return min(fitting, key=lambda m: (len(m.card["voltages"]), m.card["errors"]["misplaced"]))
 
 
 def _misfits(card: Card, stack: xr.Dataset) -> Iterator[str]:
     """Iterate over what of a stack lies outside what a model was trained for."""
-    if card["task"] != _TASK:
+    if card["task"] != _IMAGES:
         yield f"is for {card['task']}, not for images of slices"
         return
     channels = model_channels(card, stack)
@@ -183,6 +210,19 @@ def _misfits(card: Card, stack: xr.Dataset) -> Iterator[str]:
             f"was trained on slices of {_range(card['thickness'])} nm on average; those of the "
             f"stack are {mean:.4g} nm thick: check the depths, or train a model for them "
             "(fibdask train)"
+        )
+
+
+def _phase_misfits(card: Card, thickness: float) -> Iterator[str]:
+    """Iterate over what of measured planes lies outside what a model was trained for."""
+    if card["task"] != _PHASES:
+        yield f"is for {card['task']}, not for phases"
+        return
+    ends = [length / PIXEL for length in card["thickness"]]
+    if np.isfinite(thickness) and not _inside(thickness, (ends[0], ends[1])):
+        yield (
+            f"was trained on slices {_range((ends[0], ends[1]))} pixels thick on average; these "
+            f"are {thickness:.3g}: use the method 'distance', or train a model for them"
         )
 
 

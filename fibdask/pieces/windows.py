@@ -6,7 +6,7 @@ whatever region is wanted, so that no value depends on blocks.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil, lcm
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from ..blocks import (
     overlap,
     tile_window,
     touched_tiles,
+    unpacked,
     within,
 )
 from ..conventions import ConventionError
@@ -33,8 +34,10 @@ NO_SLICE = -1
 """Number of a slice that does not exist."""
 _LARGEST_TILE = 768  # pixels along y and x
 _LEAST_PLANES = 32  # of a block: windows at its ends are looked at by the next one, too
-_STEPS = 255  # of probabilities, so that they are stored as they are
+_STEP = 1 / 255  # of probabilities, as they are stored
 _SAME_DEPTH = 1e-6  # nm
+PIXEL = 2.5
+"""Pixel size in nm that networks of phases are told distances for: they count in pixels."""
 
 Pixels = tuple[int, int]
 
@@ -161,6 +164,12 @@ class PlacedPlanes:
         offsets[(above < 0) | (offsets <= _SAME_DEPTH)] = 0.0
         return cls(slices, z, above.clip(min=0), offsets)
 
+    def without(self, numbers: np.ndarray) -> "PlacedPlanes":
+        """Return the same, but that nothing is told of some of the planes."""
+        above = self.above.copy()
+        above[numbers] = NO_SLICE
+        return replace(self, above=above)
+
     @property
     def gaps(self) -> np.ndarray:
         """Distance in nm of the slices above and below each plane (plane); 0 on slices."""
@@ -202,6 +211,8 @@ class PlanePredictions:
     shape: tuple[int, int, int, int]
     channels: tuple[int, ...]
     tile: Pixels
+
+    scale_factor = _STEP
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the slices of all windows, as far as tiles and halos reach."""
@@ -340,11 +351,8 @@ def predict_planes(
     ranges
         Those of `grey_ranges`.
     """
-    n_y, n_x = image.shape[2:]
-    y, x = (lcm(INNER_CHUNK, stride) for stride in predictor.stride)
-    tile = even_part(n_y, _LARGEST_TILE, y), even_part(n_x, _LARGEST_TILE, x)
-    function = PlanePredictions(predictor, planes, tuple(image.shape), tuple(channels), tile)
-    shape = (len(planes.above), n_y, n_x)
+    function = window_predictions(predictor, planes, tuple(image.shape), channels)
+    tile, shape = function.tile, (len(planes.above), *image.shape[2:])
     return map_blocks(
         function,
         (image,),
@@ -353,6 +361,20 @@ def predict_planes(
         parameters=ranges,
         block=_block(shape, tile),
     )
+
+
+def window_predictions(
+    predictor: WindowPredictor,
+    planes: PlacedPlanes,
+    shape: tuple[int, int, int, int],
+    channels: Sequence[int],
+) -> PlanePredictions:
+    """Return what predicts planes of an image of a shape (voltage, z, y, x), in even tiles."""
+    y, x = (
+        even_part(n, _LARGEST_TILE, lcm(INNER_CHUNK, stride))
+        for n, stride in zip(shape[2:], predictor.stride, strict=True)
+    )
+    return PlanePredictions(predictor, planes, shape, tuple(channels), (y, x))
 
 
 def _block(shape: tuple[int, int, int], tile: Pixels) -> tuple[int, int, int]:
@@ -376,6 +398,4 @@ def _normalise(grey: np.ndarray, ends: np.ndarray, shown: np.ndarray) -> None:
 
 
 def _in_steps(probability: np.ndarray) -> np.ndarray:
-    # As they are read from a store, so that what is stored is what was made.
-    steps: np.ndarray = np.rint(probability * np.float32(_STEPS))
-    return steps * np.float32(1 / _STEPS)
+    return unpacked(np.rint(probability / np.float32(_STEP)), _STEP)

@@ -12,8 +12,6 @@ from ..blocks import (
     Reduction,
     Resources,
     Source,
-    StoredArray,
-    array_token,
     check_budget,
     forecast,
     format_bytes,
@@ -26,7 +24,7 @@ from ..blocks import (
 from ..conventions import is_regular
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
-from ..io.store import volume_targets
+from ..io.targets import planned, volume_targets
 from .cluster import planned_worker
 from .estimates import Estimate, options_of
 from .info import table
@@ -187,17 +185,8 @@ def _stored_rows(
     """Return the stack as if the stage's variables were stored, and a row for each of them."""
     rows: list[dict[str, Any]] = []
     stored_part = stack.drop_vars(not_kept(stack, kept))
-    for volume in volume_targets(stored_part, Path(name), block_bytes):
-        target, array = volume.target, volume.array
-        stored = StoredArray(
-            str(target.path),
-            array.shape,
-            array.dtype,
-            target.grid.block,
-            target.inner,
-            array_token(array),
-        )
-        stack = stack.assign({volume.name: (target.dims, from_source(stored))})
+    for volume in planned(volume_targets(stored_part, Path(name), block_bytes)):
+        stack = stack.assign({volume.name: (volume.target.dims, from_source(volume.planned()))})
         source = origin(volume.array)
         reductions = source.reductions if isinstance(source, Source) else ()
         rows += reduction_rows(f"{name} histogram", reductions)

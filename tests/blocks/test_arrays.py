@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import dataclass
 
 import dask
 import dask.array as da
@@ -13,6 +14,7 @@ from tests.blocks.helpers import (
     SHAPE,
     Add,
     Layers,
+    Ramp,
     SumAlongZ,
     Total,
     naive_ramp,
@@ -21,6 +23,17 @@ from tests.blocks.helpers import (
 )
 
 BLOCKS = st.tuples(*[st.integers(1, 9)] * 3)
+
+
+@dataclass(frozen=True)
+class Noted(Ramp):
+    """Ramp that notes each block it makes."""
+
+    calls: list
+
+    def compute(self, region):
+        self.calls.append(region)
+        return super().compute(region)
 
 
 def mean(counts):
@@ -122,6 +135,31 @@ def test_map_blocks__waits_for_the_result_of_a_reduction(kind):
     added = map_blocks(Add(), [volume], parameters=[total], shape=SHAPE, dtype=np.int64)
     expected = naive_ramp() + int(naive_ramp().mean())
     np.testing.assert_array_equal(added.compute(), expected)
+
+
+@pytest.mark.parametrize("reach", [0, 1])
+def test_map_blocks__takes_blocks_of_a_shared_input_where_they_are_all_that_it_needs(reach):
+    calls = []
+    first = map_blocks(Noted(calls), shape=SHAPE, dtype=np.int64, block=(4, 4, 4))
+    function = SumAlongZ(SHAPE[0], reach)
+    total = map_blocks(function, [first], shape=SHAPE, dtype=np.int64, shared=True)
+    alone = map_blocks(function, [first], shape=SHAPE, dtype=np.int64)
+    calls.clear()
+    made, values = dask.compute(first, total)
+    np.testing.assert_array_equal(made, naive_ramp())
+    np.testing.assert_array_equal(values, naive_sum_along_z(naive_ramp(), reach))
+    assert len(calls) == (1 if reach == 0 else 2) * Grid(SHAPE, (4, 4, 4)).size
+    assert origin(total).token == origin(alone).token
+    np.testing.assert_array_equal(total[3:7, 2], values[3:7, 2])
+
+
+def test_map_blocks__of_a_shared_input_takes_results_of_reductions():
+    count = reduce_blocks(Total(), [ramp()], grid=Grid(SHAPE, (5, 5, 5)), finish=mean, shape=(1,))
+    first = map_blocks(Add(), [ramp()], parameters=[count], shape=SHAPE, dtype=np.int64)
+    total = reduce_blocks(Total(), [first], grid=Grid(SHAPE, (5, 5, 5)), finish=mean, shape=(1,))
+    added = map_blocks(Add(), [first], parameters=[total], shape=SHAPE, dtype=np.int64, shared=True)
+    expected = naive_ramp() + int(naive_ramp().mean())
+    np.testing.assert_array_equal(added.compute(), expected + int(expected.mean()))
 
 
 def test_token__depends_on_function_and_input_only():

@@ -7,7 +7,7 @@ arrays derived in other ways go through the same functions, by ordinary Dask dep
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import dask.array as da
 import numpy as np
@@ -19,7 +19,7 @@ from ...conventions import ConventionError
 from ..regions import BlockList, group_numbers, sums_by_group, whole
 from .fingerprints import fingerprint
 from .layers import BlockLayer, BuiltLayer, LazyLayer, references, whole_key
-from .sources import Reduction, Source, Values, Window
+from .sources import Computed, Reduction, Source, Values, Window
 
 if da.array_expr_enabled():
     _MSG = (
@@ -93,28 +93,57 @@ def origin(array: Any) -> Source | Reduction | None:
     return layer.origin if isinstance(layer, LazyLayer) else None
 
 
-def from_source(source: Source) -> BlockArray:
-    """Return the Dask array of a source: one task a block."""
+def from_source(source: Source, inputs: Sequence[BlockArray] = ()) -> BlockArray:
+    """Return the Dask array of a source: one task a block.
+
+    Tasks take blocks of the `inputs` of a computed source that others want too, where one of each
+    is all that they need.
+    """
     # Other blocks of the same values are other tasks, and so are their stored copies.
     place = getattr(source, "path", "")
     name = f"blocks-{fingerprint(source.token, source.block, type(source).__name__, place)}"
     results = [from_reduction(reduction) for reduction in source.reductions]
-    layer = _SourceLayer(name, source, [whole_key(result) for result in results])
-    return _of_layer(layer, source.grid.chunks, source.dtype, results)
+    names = [array.name for array in inputs]
+    layer = _SourceLayer(name, source, [whole_key(result) for result in results], names)
+    return _of_layer(layer, source.grid.chunks, source.dtype, [*results, *inputs])
 
 
 class _SourceLayer(BlockLayer):
-    """The blocks of a source; results of its reductions are the only dependencies."""
+    """The blocks of a source, which depend on results of its reductions, and on some inputs."""
 
-    def __init__(self, name: str, source: Source, results: list[Any]) -> None:
+    def __init__(self, name: str, source: Source, results: list[Any], inputs: list[str]) -> None:
         super().__init__(name, source.grid.counts, source)
         self.tokens = [reduction.token for reduction in source.reductions]
-        self.results = results
+        self.results, self.inputs = results, inputs
 
     def task(self, key: Any, position: tuple[int, ...]) -> Task:
-        """Make the task that reads a block."""
+        """Make the task that reads a block, or makes it of blocks of the inputs."""
         results = references(self.results)
+        if self.inputs and _needs_blocks(cast("Computed", self.origin), position):
+            blocks = references([(name, *position) for name in self.inputs])
+            return Task(key, _make_block, self.origin, position, self.tokens, results, blocks)
         return Task(key, _read_block, self.origin, position, self.tokens, results)
+
+
+def _needs_blocks(source: Computed, position: tuple[int, ...]) -> bool:
+    """Tell whether a block is made of those at the same position of the inputs, and no more."""
+    grids = [inner.grid for inner in source.inputs]
+    if any(grid.counts != source.grid.counts for grid in grids):
+        return False
+    needed = source.function.needs(source.grid.region(position))
+    return list(needed) == [grid.region(position) for grid in grids]
+
+
+def _make_block(
+    source: Computed,
+    position: tuple[int, ...],
+    tokens: list[str],
+    results: list[np.ndarray],
+    blocks: list[np.ndarray],
+) -> np.ndarray:
+    values: Values = dict(zip(tokens, results, strict=True))
+    parameters = [values[parameter.token] for parameter in source.parameters]
+    return source.function.compute(source.grid.region(position), *blocks, *parameters)
 
 
 def _read_block(

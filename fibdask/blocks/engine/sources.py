@@ -7,7 +7,7 @@ with the halos added up.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any, cast
@@ -61,6 +61,18 @@ class Source(ABC):
         return ()
 
     @property
+    def below(self) -> tuple["Source", ...]:
+        """Sources that this one reads, and those that its reductions count in."""
+        return ()
+
+    def reading(self, stored: Mapping[str, "Source"]) -> "Source":
+        """Return this source, which reads those that are stored, by token, wherever it made them.
+
+        Its token stays.
+        """
+        return stored.get(self.token, self)
+
+    @property
     def grid(self) -> Grid:
         """The blocks of this source."""
         return Grid(self.shape, self.block)
@@ -94,6 +106,21 @@ class Computed(Source):
             inner = parameter.partials.reductions
             found |= {reduction.token: reduction for reduction in (*inner, parameter)}
         return tuple(found.values())
+
+    @property
+    def below(self) -> tuple[Source, ...]:
+        """The inputs, and the counts of parameters."""
+        return (*self.inputs, *(parameter.partials for parameter in self.parameters))
+
+    def reading(self, stored: Mapping[str, Source]) -> Source:
+        """Read stored ones among the inputs, and count in them."""
+        if self.token in stored:
+            return stored[self.token]
+        return replace(
+            self,
+            inputs=tuple(source.reading(stored) for source in self.inputs),
+            parameters=tuple(parameter.reading(stored) for parameter in self.parameters),
+        )
 
     def read(self, region: Region, values: Values) -> np.ndarray:
         """Read what the function needs, and compute."""
@@ -131,6 +158,10 @@ class Reduction:
     def token(self) -> str:
         """Fingerprint of the counts and of what is made of them."""
         return fingerprint(self.finish, self.partials.token)
+
+    def reading(self, stored: Mapping[str, Source]) -> "Reduction":
+        """Return this reduction, which counts in what is stored wherever that was made."""
+        return replace(self, partials=cast("Computed", self.partials.reading(stored)))
 
     @property
     def nbytes(self) -> int:
@@ -186,6 +217,17 @@ class Window(Source):
         """Reductions of the source."""
         return self.source.reductions
 
+    @property
+    def below(self) -> tuple[Source, ...]:
+        """The source."""
+        return (self.source,)
+
+    def reading(self, stored: Mapping[str, Source]) -> Source:
+        """Look into what is stored."""
+        if self.token in stored:
+            return stored[self.token]
+        return replace(self, source=self.source.reading(stored))
+
     def _outer(self, region: Region) -> Region:
         outer = list(self.region)
         for axis, interval in zip(self._kept, region, strict=True):
@@ -235,6 +277,18 @@ class EachBlock:
 
     def _block(self, region: Region) -> Region:
         return self.grid.numbered(region[0].start)
+
+
+def made_of(source: Source) -> set[str]:
+    """Return the tokens of the sources that one is made of, at any depth."""
+    tokens: set[str] = set()
+    waiting = list(source.below)
+    while waiting:
+        inner = waiting.pop()
+        if inner.token not in tokens:
+            tokens.add(inner.token)
+            waiting += inner.below
+    return tokens
 
 
 def read_whole(source: Source, values: Values | None = None) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 
 from ...conventions import StackReadError, check_phase_values
+from ..functions import unpacked
 from ..regions import BLOCK_BYTES, Grid, Region, lengths, within
 from .fingerprints import fingerprint
 from .journal import Record, read_record
@@ -38,6 +39,8 @@ class StoredArray(Source):
         Whether a record says that every shard was written: one that is missing was lost.
     unstored
         Numbers of the recorded shards that hold nothing but zeros and were not stored.
+    rounded
+        Whether values had to be rounded to the stored integers.
     """
 
     path: str
@@ -50,11 +53,12 @@ class StoredArray(Source):
     checked: bool = False
     recorded: bool = False
     unstored: tuple[int, ...] = ()
+    rounded: bool = True
 
     @property
     def token(self) -> str:
         """Fingerprint under which the array was written; rounding to integers makes another."""
-        if self.scale is None:
+        if self.scale is None or not self.rounded:
             return self.stored_token
         return fingerprint(self.stored_token, self.scale)
 
@@ -100,7 +104,7 @@ class StoredArray(Source):
             data[within(part, region)] = self._shard(part)
         if self.checked:
             check_phase_values(self.path, data, tuple(s.start for s in region))
-        return data if self.scale is None else data.astype(self.dtype) * self.dtype.type(self.scale)
+        return data if self.scale is None else unpacked(data, self.scale)
 
     def _shard(self, part: Region) -> np.ndarray:
         """Read a part of one shard."""

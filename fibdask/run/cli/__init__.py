@@ -1,5 +1,6 @@
 """The command `fibdask`: thin faces of library functions; no tracebacks for user errors."""
 
+import os
 import sys
 import warnings
 from typing import Any
@@ -8,7 +9,7 @@ import click
 
 from ...conventions import VERSION, BlocksFailedError, FibdaskError, FibdaskWarning, RecipeError
 from ..shown import lines, one_line
-from . import recipes, runs, stacks
+from . import models, recipes, runs, stacks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,7 +18,7 @@ def cli() -> None:
     """Make trustworthy 3D microstructures of FIB-SEM stacks that are larger than memory."""
 
 
-for _command in (*runs.COMMANDS, *recipes.COMMANDS, *stacks.COMMANDS):
+for _command in (*runs.COMMANDS, *recipes.COMMANDS, *stacks.COMMANDS, *models.COMMANDS):
     cli.add_command(_command)
 
 
@@ -30,6 +31,8 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any) 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or recipe."""
+    # Threads of torch that wait must not keep cores from the others; it is read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]

@@ -16,17 +16,20 @@ from ...simulate import simulate_structure
 from .. import stages
 from ..shown import one_line, shown
 from ..stages import SIMULATE
-from .tables import checker_of, tables
+from .tables import Key, checker_of, keys_of
 
 
-def check_structure(title: Any, content: Mapping[str, Any]) -> None:
+def check_structure(content: Mapping[str, Any], known: Iterable[str]) -> None:
     """Refuse a title that is no text, and what is no table or not a known one."""
+    title = content.get("title", "")
     if not isinstance(title, str):
         msg = f"title must be a text; got {shown(title)}"
         raise RecipeError(msg)
     for name, table in content.items():
-        if name not in tables():
-            msg = f"unknown table [{one_line(name)}]{_nearest(name, tables())}"
+        if name == "title":
+            continue
+        if name not in known:
+            msg = f"unknown table [{one_line(name)}]{_nearest(name, known)}"
             raise RecipeError(msg)
         if not isinstance(table, Mapping):
             msg = f"{name} must be a table; got {shown(table)}"
@@ -41,8 +44,10 @@ def checked(content: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
     RecipeError
         Naming the key, the value and the rule, with the nearest valid key.
     """
-    found = {name: _checked_table(name, table) for name, table in content.items()}
-    _check_paths(found)
+    found = {name: checked_table(name, table, keys_of(name)) for name, table in content.items()}
+    table = found.get("input", {})
+    check_paths(table.get("path"), table.get("z"), *(table.get("voltages") or {}).values())
+    check_output(found["output"]["path"])
     _check_variables(found)
     _check_stages(found)
     if SIMULATE in found:
@@ -50,8 +55,9 @@ def checked(content: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
     return found
 
 
-def _checked_table(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    model = checker_of(name)
+def checked_table(name: str, table: Mapping[str, Any], keys: Mapping[str, Key]) -> dict[str, Any]:
+    """Return a table with all defaults; see `checked`."""
+    model = checker_of(name, keys)
     for key in table:
         if key not in model.model_fields:
             msg = f"unknown key {shown(key)} in [{name}]{_nearest(key, model.model_fields)}"
@@ -61,7 +67,7 @@ def _checked_table(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][:1])
-        if first["type"] == "missing":
+        if first["type"] == "missing" and len(first["loc"]) == 1:
             msg = f"[{name}] needs the key {place}"
         else:
             msg = f"[{name}] {place} = {shown(table.get(place))}: {first['msg']}"
@@ -73,15 +79,17 @@ def _checked_table(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     return {field: getattr(checked, field) for field in model.model_fields}
 
 
-def _check_paths(found: Mapping[str, Mapping[str, Any]]) -> None:
+def check_paths(*paths: Any) -> None:
     """Refuse paths that no file system or no recipe can hold."""
-    table = found.get("input", {})
-    paths = [table.get("path"), table.get("z"), found["output"]["path"]]
-    for path in (*paths, *(table.get("voltages") or {}).values()):
+    for path in paths:
         if isinstance(path, str) and any(char == "\0" or category(char) == "Cs" for char in path):
             msg = f"a path must be text without zero bytes; got {shown(path)}"
             raise RecipeError(msg)
-    output = found["output"]["path"]
+
+
+def check_output(output: str) -> None:
+    """Refuse a folder for results that cannot be one, or lies where it may not."""
+    check_paths(output)
     if (store := _store_around(output)) is not None:
         msg = (
             f"output path {output} lies inside the store {store}, and would become a part of it; "

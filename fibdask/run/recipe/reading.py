@@ -40,10 +40,10 @@ def read_recipe(
     folder, stem = Path(), "fibdask"
     if isinstance(recipe, str | Path):
         folder, stem = Path(recipe).parent, Path(recipe).stem
-        recipe = _parse(Path(recipe))
+        recipe = parse_recipe(Path(recipe))
+    check_structure(recipe, tables())
     title = recipe.get("title", one_line(stem))
     content = {name: value for name, value in recipe.items() if name != "title"}
-    check_structure(title, content)
     if input_path is not None:
         content.setdefault("input", {})
     if "input" not in content and SIMULATE not in content:
@@ -57,7 +57,14 @@ def read_recipe(
     return Recipe(title, checked(content))
 
 
-def _parse(path: Path) -> Mapping[str, Any]:
+def parse_recipe(path: Path) -> Mapping[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    RecipeError
+        If it is none.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -102,19 +102,25 @@ class Key:
 
 def keys_of(name: str) -> dict[str, Key]:
     """Return the keys of a table: what its functions take by name, and a text can state."""
+    return options_of(*tables()[name])
+
+
+def options_of(*functions: Callable[..., Any]) -> dict[str, Key]:
+    """Return what functions take by name and classes as fields, where a text can state it."""
     found = {}
-    for function in tables()[name]:
+    for function in functions:
         hints = typing.get_type_hints(function, include_extras=True)
         for key, parameter in inspect.signature(function).parameters.items():
-            if parameter.kind is parameter.KEYWORD_ONLY and key not in _NOT_KEYS:
+            named = parameter.kind is parameter.KEYWORD_ONLY or inspect.isclass(function)
+            if named and key not in _NOT_KEYS:
                 found[key] = Key(function, hints[key], parameter.default)
     return found
 
 
-def checker_of(name: str) -> type[BaseModel]:
+def checker_of(name: str, keys: Mapping[str, Key]) -> type[BaseModel]:
     """Build the checker of a table."""
     fields: dict[str, Any] = {
-        key: (of.kind, ... if of.is_needed else of.default) for key, of in keys_of(name).items()
+        key: (of.kind, ... if of.is_needed else of.default) for key, of in keys.items()
     }
     config = ConfigDict(extra="forbid", strict=False)
     return create_model(name, __config__=config, **fields)

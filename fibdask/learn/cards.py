@@ -1,0 +1,66 @@
+"""What a card says of the data that a network was trained on: ranges that it is valid in."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from .data import SimulatedStack
+from .samples import QUANTILES, Samples, Variation
+
+_PIXELS = 0.1  # a pixel may be smaller or larger by this share than those of the data
+_THINNER, _THICKER = 0.7, 1.5  # mean thickness, since distances vary and slices are left out
+
+
+def ranges(stacks: Sequence[SimulatedStack], variation: Variation) -> dict[str, Any]:
+    """Return what stacks must be like for a network that was trained on these.
+
+    Voltages are in kV, lengths in nm, each a least and a most. `thickness` is the mean distance of
+    slices, `gap` that of any two.
+    """
+    pixels = _span(stack.pixel_size for stack in stacks)
+    thickness = _span(stack.thickness for stack in stacks)
+    gaps = [float(gap) for stack in stacks for gap in np.diff(stack.z)]
+    electrons = _span(
+        min(limit, stack.electrons) for stack in stacks for limit in variation.electrons_per_pixel
+    )
+    sizes = [size for stack in stacks for size in stack.ligament_sizes]
+    return {
+        "voltages": [float(v) for v in stacks[0].voltage],
+        "pixel_size": _rounded(pixels[0] * (1 - _PIXELS), pixels[1] * (1 + _PIXELS)),
+        "thickness": _rounded(thickness[0] * _THINNER, thickness[1] * _THICKER),
+        "gap": _rounded(*_span(gaps)),
+        "materials": stacks[0].materials,
+        "electrons_per_pixel": electrons,
+        "solid_fraction": _rounded(*_span(float(stack.truth.mean()) for stack in stacks)),
+        "ligament_size": _rounded(*_span(sizes)) if sizes else None,
+        "grey": {"quantiles": list(QUANTILES)},
+    }
+
+
+def told_samples(samples: Samples) -> dict[str, Any]:
+    """Return what samples are made of, for the training's record."""
+    return {
+        **asdict(samples.variation),
+        "crop": samples.crop,
+        "planes": samples.planes,
+        "seed": samples.seed,
+    }
+
+
+def told_stacks(stacks: Iterable[SimulatedStack]) -> list[dict[str, Any]]:
+    """Return where data come from: names of folders, and all that made them."""
+    return [
+        {"folder": stack.name, "shape": list(stack.counts.shape), "steps": stack.told}
+        for stack in stacks
+    ]
+
+
+def _span(values: Iterable[float]) -> list[float]:
+    found = list(values)
+    return [min(found), max(found)]
+
+
+def _rounded(*values: float) -> list[float]:
+    return [float(f"{value:.4g}") for value in values]

@@ -1,0 +1,177 @@
+"""Models: folders of weights, a card that says what they are good for, and a pair to test them.
+
+Nothing here needs torch, which is first imported where a model predicts.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..blocks import fingerprint
+from ..conventions import ConventionError
+from ..pieces.windows import SliceWindow
+from .predicting import NetworkPredictor
+
+WEIGHTS, CARD, TEST_PAIR = "weights.safetensors", "card.json", "test_pair.safetensors"
+_NEEDED = {
+    "name", "task", "voltages", "pixel_size", "thickness", "gap", "materials",
+    "electrons_per_pixel", "architecture", "halo", "stride", "temperature", "errors", "licence",
+    "sha256",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network.
+
+    Attributes
+    ----------
+    folder
+        That holds its weights, its card and its test pair.
+    card
+        What it was trained on, the range that it is valid in, and its errors on unseen data.
+    """
+
+    folder: Path
+    card: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.card["name"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights, and of what they are used with."""
+        parts = ("sha256", "architecture", "temperature")
+        return fingerprint(*(self.card[part] for part in parts))
+
+    def predictor(self) -> NetworkPredictor:
+        """Return what stages are given of it."""
+        architecture = self.card["architecture"]
+        return NetworkPredictor(
+            str(self.folder),
+            self.fingerprint,
+            SliceWindow(architecture["above"], architecture["below"]),
+            architecture["voltages"],
+            (self.card["halo"],) * 2,
+            (self.card["stride"],) * 2,
+            tuple(architecture["widths"]),
+            architecture["detail"],
+        )
+
+
+def open_model(name_or_path: str | Path) -> Model:
+    """Read a model's card, and check that the weights are those that it speaks of.
+
+    Raises
+    ------
+    ConventionError
+        If there is no such model, or card and weights do not fit together.
+    """
+    folder = _folder(name_or_path)
+    try:
+        card = json.loads((folder / CARD).read_text())
+    except (OSError, ValueError) as error:
+        msg = f"a model is a folder with {CARD}, {WEIGHTS} and {TEST_PAIR}; {folder}: {error}"
+        raise ConventionError(msg) from None
+    if not isinstance(card, dict) or (missing := sorted(_NEEDED - card.keys())):
+        found = "no table" if not isinstance(card, dict) else f"no {', '.join(missing)}"
+        msg = f"the card of a model must say all that it is used with; {folder / CARD} has {found}"
+        raise ConventionError(msg)
+    _check_weights(folder, card)
+    return Model(folder, card)
+
+
+def load_model(name_or_path: str | Path) -> Model:
+    """Return a model that has been tested to predict what its card's pair of data says.
+
+    Parameters
+    ----------
+    name_or_path
+        Name of a model that ships with fibdask, see `list_models`, or the folder of another.
+
+    Returns
+    -------
+    Model
+        With `name`, `card` and `folder`.
+
+    Raises
+    ------
+    ConventionError
+        If there is no such model, card and weights do not fit together, or the weights do not
+        predict what they did when they were trained.
+    """
+    model = open_model(name_or_path)
+    model.predictor().load()
+    return model
+
+
+def shipped_models() -> list[Model]:
+    """Return the models that ship with fibdask."""
+    return [open_model(path.parent) for path in sorted(_shipped().glob(f"*/{CARD}"))]
+
+
+def list_models() -> pd.DataFrame:
+    """Return what ships: a row for each model.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns name, task, voltages in kV, pixel_size and thickness of slices in nm (least and
+        most), electrons_per_pixel, misplaced (% of voxels of unseen simulated images), licence.
+    """
+    rows = [
+        {
+            "name": model.name,
+            "task": model.card["task"],
+            "voltages": ", ".join(f"{v:g}" for v in model.card["voltages"]),
+            "pixel_size": _range(model.card["pixel_size"]),
+            "thickness": _range(model.card["thickness"]),
+            "electrons_per_pixel": _range(model.card["electrons_per_pixel"]),
+            "misplaced": model.card["errors"]["misplaced"],
+            "licence": model.card["licence"],
+        }
+        for model in shipped_models()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _range(ends: list[float]) -> str:
+    return f"{ends[0]:g} to {ends[1]:g}"
+
+
+def _shipped() -> Path:
+    return Path(str(files("fibdask.learn") / "models"))
+
+
+def _folder(name_or_path: str | Path) -> Path:
+    shipped = _shipped() / str(name_or_path)
+    if "/" not in str(name_or_path) and (shipped / CARD).exists():
+        return shipped
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        names = ", ".join(sorted(path.parent.name for path in _shipped().glob(f"*/{CARD}")))
+        msg = f"a model is a folder, or one of those that ship ({names}); got {name_or_path!r}"
+        raise ConventionError(msg)
+    return folder.absolute()
+
+
+def _check_weights(folder: Path, card: Mapping[str, Any]) -> None:
+    try:
+        found = sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    except OSError as error:
+        msg = f"the weights of the model cannot be read: {error}"
+        raise ConventionError(msg) from None
+    if found != card["sha256"]:
+        msg = (
+            f"the weights are not those of the card: {folder / WEIGHTS} has the hash {found[:12]}…"
+            f", the card says {str(card['sha256'])[:12]}…; the model is damaged or mixed up"
+        )
+        raise ConventionError(msg)

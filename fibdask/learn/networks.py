@@ -1,0 +1,279 @@
+"""The network that ships: what lies on any plane between two slices, from a window of slices.
+
+A residual U-Net at half resolution looks at all slices of a window once; a small head then says
+what is on each wanted plane below the window's slice. Both are told distances by shifting and
+scaling features (E. Perez et al., FiLM, AAAI 2018): those of the slices, and that of the plane.
+Convolutions are plain, and batch norm is folded into them before anything is predicted, so that a
+pixel depends on nothing but its surroundings.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ..conventions import ConventionError
+
+_SCALES = (5.0, 20.0, 80.0)  # nm, about what is seen at 1, 2 and 4 kV, over which distances count
+_STRIDE = 8
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What determines a network but for its weights.
+
+    Attributes
+    ----------
+    voltages
+        Number of its image channels for each slice.
+    above
+        Slices of a window at or before its own, which is one of them.
+    below
+        Slices after it, at least one.
+    widths
+        Features at a half, a quarter and an eighth of the resolution.
+    detail
+        Features at full resolution, of which two of each voltage are slices as they are.
+    """
+
+    voltages: int
+    above: int = 3
+    below: int = 6
+    widths: tuple[int, int, int] = (48, 64, 96)
+    detail: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("voltages", "above", "below"):
+            if (number := getattr(self, name)) < 1:
+                msg = f"{name} must be at least 1; got {number}"
+                raise ConventionError(msg)
+        if min(self.widths) < 1:
+            msg = f"widths must be at least 1; got {list(self.widths)}"
+            raise ConventionError(msg)
+        if self.detail <= 2 * self.voltages:
+            msg = f"detail must be more than 2 for each voltage, {self.voltages}; got {self.detail}"
+            raise ConventionError(msg)
+
+    @property
+    def slots(self) -> int:
+        """Slices of a window."""
+        return self.above + self.below
+
+    @property
+    def stride(self) -> int:
+        """Windows begin at multiples of it, along y and x."""
+        return _STRIDE
+
+    @property
+    def halo(self) -> int:
+        """How many pixels away, along y and x, what is said of a pixel depends on."""
+        return max(
+            max(pixel - first, last - pixel)
+            for pixel in range(_STRIDE)
+            for first, last in [_seen(pixel)]
+        )
+
+    def as_card(self) -> dict[str, Any]:
+        """Return the fields as JSON knows them."""
+        return asdict(self) | {"widths": list(self.widths)}
+
+    @classmethod
+    def of_card(cls, fields: dict[str, Any]) -> "Architecture":
+        """Return what `as_card` was made of."""
+        return cls(**fields | {"widths": tuple(fields["widths"])})
+
+
+def _seen(pixel: int) -> tuple[int, int]:
+    """Return the first and the last pixel along an axis that the network sees for one.
+
+    Going backwards through the longest way: each 3 x 3 convolution adds a pixel of its resolution,
+    each change to a finer one the rest of a coarse pixel.
+    """
+    first, last = pixel - 2, pixel + 2  # two convolutions at full resolution
+    for convolutions in (1 + 2 + 2, 2, 4):  # at a half, a quarter, an eighth, on the way down
+        first, last = first // 2 - convolutions, last // 2 + convolutions
+    for convolutions in (2, 1 + 2):  # on the way up to a quarter and a half
+        first, last = 2 * first - convolutions, 2 * last + 1 + convolutions
+    return 2 * first, 2 * last + 1
+
+
+class Convolution(nn.Module):
+    """A convolution without bias and its batch norm, which `fold` makes one of."""
+
+    def __init__(self, given: int, made: int, size: int = 3) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(given, made, size, padding=size // 2, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(made)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return features (batch, made, y, x)."""
+        result: torch.Tensor = self.norm(self.convolution(features))
+        return result
+
+    def fold(self) -> None:
+        """Put the batch norm into the weights."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.convolution = fuse_conv_bn_eval(self.convolution, self.norm)
+            self.norm = nn.Identity()
+
+
+class Conditioned(nn.Module):
+    """Scales and shifts features (batch, features, y, x) by what is known of the window."""
+
+    def __init__(self, known: int, features: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(known, 2 * features)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, features: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """Return features of the same shape."""
+        scale, offset = self.linear(known)[..., None, None].chunk(2, dim=1)
+        result: torch.Tensor = features * (1 + scale) + offset
+        return result
+
+
+class Residual(nn.Module):
+    """Two convolutions beside the way straight on, conditioned after the first."""
+
+    def __init__(self, features: int, known: int) -> None:
+        super().__init__()
+        self.first = Convolution(features, features)
+        self.condition = Conditioned(known, features)
+        self.second = Convolution(features, features)
+
+    def forward(self, features: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """Return features of the same shape."""
+        inner = self.condition(self.first(features), known).relu()
+        result: torch.Tensor = (features + self.second(inner)).relu()
+        return result
+
+
+class Trunk(nn.Module):
+    """The U-Net: features at half resolution of all that a window shows."""
+
+    def __init__(self, architecture: Architecture, known: int) -> None:
+        super().__init__()
+        half, quarter, eighth = architecture.widths
+        # Few features at once: a convolution of all images is most of the work otherwise.
+        self.gather = Convolution(4 * architecture.voltages * architecture.slots, half, 1)
+        self.stem = Convolution(half, half)
+        self.condition = Conditioned(known, half)
+        self.down_half = Residual(half, known)
+        self.to_quarter = Convolution(4 * half, quarter, 1)
+        self.down_quarter = Residual(quarter, known)
+        self.to_eighth = Convolution(4 * quarter, eighth, 1)
+        self.bottom = nn.ModuleList(Residual(eighth, known) for _ in range(2))
+        self.from_eighth = Convolution(eighth, quarter, 1)
+        self.up_quarter = Residual(quarter, known)
+        self.from_quarter = Convolution(quarter, half, 1)
+        self.up_half = Residual(half, known)
+
+    def forward(self, images: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """Return features (batch, features, y / 2, x / 2) of images (batch, image, y, x)."""
+        stem = self.stem(self.gather(pixel_unshuffle(images, 2)).relu())
+        at_half = self.down_half(self.condition(stem, known).relu(), known)
+        at_quarter = self.down_quarter(self.to_quarter(pixel_unshuffle(at_half, 2)).relu(), known)
+        at_eighth = self.to_eighth(pixel_unshuffle(at_quarter, 2)).relu()
+        for block in self.bottom:
+            at_eighth = block(at_eighth, known)
+        up = at_quarter + interpolate(self.from_eighth(at_eighth), scale_factor=2.0)
+        at_quarter = self.up_quarter(up.relu(), known)
+        up = at_half + interpolate(self.from_quarter(at_quarter), scale_factor=2.0)
+        features: torch.Tensor = self.up_half(up.relu(), known)
+        return features
+
+
+class Head(nn.Module):
+    """What is on one plane: from the features of its window, and the slices beside it."""
+
+    def __init__(self, architecture: Architecture, known: int) -> None:
+        super().__init__()
+        half, detail = architecture.widths[0], architecture.detail
+        self.residual = Residual(half, known)
+        self.widen = Convolution(half, 4 * (detail - 2 * architecture.voltages))
+        self.detail = Convolution(detail, detail)
+        self.last = nn.Conv2d(detail, 1, 3, padding=1)
+
+    def forward(
+        self, features: torch.Tensor, nearest: torch.Tensor, known: torch.Tensor
+    ) -> torch.Tensor:
+        """Return logits (batch, y, x) of features at half resolution and of nearest slices."""
+        fine = pixel_shuffle(self.widen(self.residual(features, known)).relu(), 2)
+        fine = self.detail(torch.cat([fine, nearest], dim=1)).relu()
+        logits: torch.Tensor = self.last(fine)[:, 0]
+        return logits
+
+
+class WindowNetwork(nn.Module):
+    """Says what is solid on planes of windows of slices."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        known = architecture.slots * (len(_SCALES) + 1) + architecture.voltages
+        self.trunk = Trunk(architecture, known)
+        self.head = Head(architecture, known + 2 * (len(_SCALES) + 1) + 1)
+
+    def features(
+        self, images: torch.Tensor, present: torch.Tensor, distances: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return features of windows, and what is known of them.
+
+        Parameters
+        ----------
+        images
+            Grey values (batch, voltage, slot, y, x); 0 where there is none.
+        present
+            Which voltages there are (batch, voltage), 0 or 1.
+        distances
+            Of the slots from the window's slice in nm (batch, slot); NaN where there is none.
+        """
+        known = torch.cat([_described(distances).flatten(1), present], dim=1)
+        return self.trunk(images.flatten(1, 2), known), known
+
+    def forward(
+        self,
+        features: torch.Tensor,
+        known: torch.Tensor,
+        images: torch.Tensor,
+        distances: torch.Tensor,
+        offsets: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return logits (batch, y, x) of a plane of each window, `offsets` nm below its slice."""
+        above = self.architecture.above
+        gap = (
+            distances[:, above] if self.architecture.below else torch.full_like(offsets, torch.nan)
+        )
+        place = torch.stack([offsets, gap - offsets], dim=1)
+        share = torch.nan_to_num(offsets / gap)[:, None]
+        nearest = images[:, :, above - 1 : above + 1]  # the window's own slice, and the next
+        known = torch.cat([known, _described(place).flatten(1), share], dim=1)
+        logits: torch.Tensor = self.head(features, nearest.flatten(1, 2), known)
+        return logits
+
+    def fold(self) -> "WindowNetwork":
+        """Make ready for prediction: no batch norm, no gradients."""
+        self.eval().requires_grad_(requires_grad=False)
+        for part in _convolutions(self):
+            part.fold()
+        return self.interleave()
+
+    def interleave(self) -> "WindowNetwork":
+        """Lay features out side by side for each pixel, in which processors convolve faster."""
+        return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _convolutions(network: nn.Module) -> Iterator[Convolution]:
+    return (part for part in network.modules() if isinstance(part, Convolution))
+
+
+def _described(distances: torch.Tensor) -> torch.Tensor:
+    """Return distances in nm as numbers from -1 to 1 at several scales, and whether they exist."""
+    exists = distances.isfinite()
+    scaled = distances.nan_to_num()[..., None] / distances.new_tensor(_SCALES)
+    return torch.cat([scaled.tanh(), exists[..., None].to(scaled.dtype)], dim=-1)

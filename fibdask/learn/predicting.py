@@ -1,0 +1,89 @@
+"""Networks as stages see them: given windows of slices, they return probabilities."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..blocks import load_once
+from ..conventions import ConventionError
+from ..pieces.windows import SliceWindow
+
+if TYPE_CHECKING:
+    from .weights import LoadedNetwork
+
+
+@dataclass(frozen=True)
+class NetworkPredictor:
+    """A network of windows of slices; what is pickled of it is this, and no weights.
+
+    Attributes
+    ----------
+    folder
+        Of the model.
+    fingerprint
+        Of all that determines what it says.
+    window
+        Slices that it is shown.
+    voltages
+        Number of its images of each slice.
+    halo, stride
+        Along y and x, in pixels.
+    widths, detail
+        Features at a half, a quarter and an eighth of the resolution, and at the whole.
+    """
+
+    folder: str
+    fingerprint: str
+    window: SliceWindow
+    voltages: int
+    halo: tuple[int, int]
+    stride: tuple[int, int]
+    widths: tuple[int, ...]
+    detail: int
+
+    def bytes(self, shape: tuple[int, int], planes: int) -> tuple[int, int]:
+        """Return peak bytes of the host and of the device for a window of a shape (y, x)."""
+        pixels = shape[0] * shape[1]
+        images = self.voltages * self.window.size
+        # Images as they come and folded to half resolution, then features of residuals.
+        trunk = 2 * images + 6 * self.widths[0] // 4
+        head = images + 6 * self.widths[0] // 4 + 8 * self.detail
+        return 4 * pixels * (max(trunk, head) + planes), 0
+
+    def load(self) -> "LoadedNetwork":
+        """Return the network, which each process reads and tests once."""
+        return load_once(self.fingerprint, partial(_load, Path(self.folder), self.fingerprint))
+
+    def __call__(
+        self,
+        images: np.ndarray,
+        present: np.ndarray,
+        distances: np.ndarray,
+        offsets: np.ndarray,
+    ) -> np.ndarray:
+        """Return the probability of solid on planes of a window, float32 (plane, y, x).
+
+        Parameters
+        ----------
+        images
+            Normalised grey values, float32 (voltage, slot, y, x); 0 where there is none.
+        present
+            Which voltages there are, bool (voltage).
+        distances
+            Of the slots from the window's slice in nm (slot); NaN where there is none.
+        offsets
+            Of the planes below the slice in nm (plane).
+        """
+        return self.load().predict(images, present, distances, offsets)
+
+
+def _load(folder: Path, fingerprint: str) -> "LoadedNetwork":
+    try:
+        from .weights import LoadedNetwork
+    except ImportError as error:
+        msg = f"networks need torch and safetensors ({error}); install fibdask[learn]"
+        raise ConventionError(msg) from None
+    return LoadedNetwork.read(folder, fingerprint)

@@ -1,0 +1,254 @@
+"""Samples of training: pieces of simulated stacks as other microscopes would have seen them.
+
+A sample is made of a seed and its number alone, so training can be taken up at any step. Images
+are simulated once, with many electrons on a pixel; that each of them is kept with some
+probability makes exactly the images of fewer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.stats import binom, norm
+
+from ..conventions import ConventionError, check_not_negative, check_positive
+from ..pieces.windows import NO_SLICE, SliceWindow
+from ._kernels import draw_counts
+from .data import SimulatedStack
+
+QUANTILES = (0.01, 0.99)
+"""Shares of grey values below those that are shown as 0 and 1."""
+_NEAR = 1e-6  # nm, within which a slice lies on a plane of the structure
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What differs between samples of the same images.
+
+    Attributes
+    ----------
+    electrons_per_pixel
+        Least and most; as many as were simulated at most.
+    gaussian_std
+        Most Gaussian noise, relative to the range of grey values.
+    blur
+        Most standard deviation of a blur in pixels.
+    drift
+        Standard deviation of gain and of offset between slices, relative to the range.
+    lacking
+        Most share of slices that are left out, as failed ones are.
+    fewer_voltages
+        Share of the samples that do not show all voltages.
+    """
+
+    electrons_per_pixel: tuple[float, float] = (10.0, 100.0)
+    gaussian_std: float = 0.05
+    blur: float = 0.6
+    drift: float = 0.02
+    lacking: float = 0.25
+    fewer_voltages: float = 0.5
+
+    def __post_init__(self) -> None:
+        least, most = self.electrons_per_pixel
+        check_positive("electrons_per_pixel", least)
+        if not least <= most < np.inf:
+            msg = f"electrons_per_pixel must be the least and the most; got {least:g} and {most:g}"
+            raise ConventionError(msg)
+        for name in ("gaussian_std", "blur", "drift"):
+            check_not_negative(name, getattr(self, name))
+        for name in ("lacking", "fewer_voltages"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                msg = f"{name} must be a share from 0 to 1; got {share:g}"
+                raise ConventionError(msg)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A window, planes below its slice, and what is there.
+
+    Attributes
+    ----------
+    images
+        Normalised grey values, float32 (voltage, slot, y, x); 0 where there is none.
+    present
+        Which voltages there are, float32 (voltage).
+    distances
+        Of the slots from the window's slice in nm, float32 (slot); NaN where there is none.
+    offsets
+        Of the planes from the slice in nm, float32 (plane); the first is 0.
+    truth
+        Of the planes, 1 where solid, float32 (plane, y, x).
+    """
+
+    images: np.ndarray
+    present: np.ndarray
+    distances: np.ndarray
+    offsets: np.ndarray
+    truth: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples by their number.
+
+    Attributes
+    ----------
+    stacks
+        Where they come from, each as often as it has slices.
+    window
+        Slices of a sample.
+    variation
+        What differs.
+    crop
+        Pixels along y and x.
+    planes
+        Number of planes of a sample.
+    seed
+        Of all of it.
+    """
+
+    stacks: Sequence[SimulatedStack]
+    window: SliceWindow
+    variation: Variation
+    crop: int
+    planes: int
+    seed: int
+
+    def __getitem__(self, number: int) -> Sample:
+        """Return a sample."""
+        rng = np.random.default_rng((self.seed, number))
+        sizes = np.array([len(stack.z) for stack in self.stacks], float)
+        stack = self.stacks[int(rng.choice(len(sizes), p=sizes / sizes.sum()))]
+        kept = self._kept(stack, rng)
+        i = int(rng.integers(len(kept)))
+        slots = self.window.slices(i, len(kept))
+        slices = np.where(slots == NO_SLICE, NO_SLICE, kept[slots])
+        distances = np.where(slices == NO_SLICE, np.nan, stack.z[slices] - stack.z[kept[i]])
+        end = stack.z[kept[i + 1]] if i + 1 < len(kept) else stack.z[kept[i]] + 2 * _NEAR
+        planes = self._planes(stack, float(stack.z[kept[i]]), float(end), rng)
+        y, x = (int(rng.integers(n - self.crop + 1)) for n in stack.truth.shape[1:])
+        part = slice(y, y + self.crop), slice(x, x + self.crop)
+        present = self._present(len(stack.voltage), rng)
+        images = draw_images(stack, slices, part, present, self.variation, rng)
+        truth = stack.truth[planes][:, *part]
+        for axis in (-2, -1):
+            if rng.random() < 0.5:
+                images, truth = np.flip(images, axis), np.flip(truth, axis)
+        if rng.random() < 0.5:
+            images, truth = images.swapaxes(-1, -2), truth.swapaxes(-1, -2)
+        return Sample(
+            np.ascontiguousarray(images),
+            present.astype(np.float32),
+            distances.astype(np.float32),
+            (stack.depths[planes] - stack.z[kept[i]]).astype(np.float32),
+            np.ascontiguousarray(truth, np.float32),
+        )
+
+    def _kept(self, stack: SimulatedStack, rng: np.random.Generator) -> np.ndarray:
+        """Return the slices that did not fail."""
+        share = self.variation.lacking * rng.random() * (rng.random() < 0.5)
+        kept = np.flatnonzero(rng.random(len(stack.z)) >= share)
+        return kept if len(kept) else np.array([0])
+
+    def _planes(
+        self, stack: SimulatedStack, start: float, end: float, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return planes of the structure: the slice itself first, then others below it."""
+        first, last = np.searchsorted(stack.depths, (start - _NEAR, end - _NEAR))
+        others = rng.integers(min(first + 1, last - 1), last, self.planes - 1)
+        return np.asarray(np.append(first, others))
+
+    def _present(self, voltages: int, rng: np.random.Generator) -> np.ndarray:
+        """Return which voltages there are: all, or fewer, but never none."""
+        if rng.random() >= self.variation.fewer_voltages:
+            return np.ones(voltages, bool)
+        if rng.random() < 0.5:
+            return np.asarray(np.arange(voltages) == rng.integers(voltages))
+        present = rng.random(voltages) < 0.5
+        return present if present.any() else ~present
+
+
+def draw_images(
+    stack: SimulatedStack,
+    slices: np.ndarray,
+    part: tuple[slice, slice],
+    present: np.ndarray,
+    variation: Variation,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return normalised images of a stack, float32 (voltage, slot, y, x), as of fewer electrons.
+
+    Parameters
+    ----------
+    slices
+        Their numbers (slot), or `NO_SLICE`.
+    part
+        Of the images along y and x.
+    present
+        Which voltages there are, bool (voltage).
+    variation
+        What the images differ in from those of the stack.
+    """
+    low, high = (min(e, stack.electrons) for e in variation.electrons_per_pixel)
+    share = float(np.exp(rng.uniform(np.log(low), np.log(high)))) / stack.electrons
+    noise = variation.gaussian_std * rng.random() * (rng.random() < 0.5)
+    blur = variation.blur * rng.random() * (rng.random() < 0.5)
+    cumulative = cumulated(stack.histograms.shape[1], share)
+    known = slices != NO_SLICE
+    images = np.zeros((len(present), len(slices), *stack.counts[0, 0][part].shape), np.float32)
+    for v in np.flatnonzero(present):
+        counts = stack.counts[v][:, *part][slices[known]]
+        grey = np.empty(counts.size, np.float32)
+        draw_counts(counts.ravel(), cumulative, rng.random(counts.size, np.float32), grey)
+        lowest, highest = grey_range(stack.histograms[v], cumulative, noise)
+        grey = ((grey - lowest) / (highest - lowest)).reshape(counts.shape)
+        if noise:
+            grey += np.float32(noise) * rng.standard_normal(grey.shape, np.float32)
+        if blur:
+            grey = gaussian_filter(grey, (0, blur, blur), truncate=3)
+        gain, offset = variation.drift * rng.standard_normal((2, len(grey), 1, 1), np.float32)
+        images[v, known] = grey * (1 + gain) + offset
+    return images
+
+
+def cumulated(size: int, share: float) -> np.ndarray:
+    """Return the probabilities, cumulated (count, number), of how many of a count are kept.
+
+    Parameters
+    ----------
+    size
+        Counts go from 0 to this, which is not one of them.
+    share
+        Probability that each one is kept.
+    """
+    numbers = np.arange(size)
+    table = binom.cdf(numbers[np.newaxis], numbers[:, np.newaxis], min(share, 1.0))
+    return np.asarray(table, np.float32)
+
+
+def grey_range(
+    histogram: np.ndarray, cumulative: np.ndarray, noise: float = 0.0
+) -> tuple[float, float]:
+    """Return the quantiles of counts of which a part is kept, and Gaussian noise is added to that.
+
+    Parameters
+    ----------
+    histogram
+        Share of pixels by their count (count).
+    cumulative
+        As `cumulated` returns them.
+    noise
+        Standard deviation relative to the range without it.
+    """
+    below = histogram @ cumulative
+    low, high = np.searchsorted(below, QUANTILES)
+    low, high = float(low), float(max(high, low + 1))
+    if not noise:
+        return low, high
+    shares = np.diff(below, prepend=0.0)
+    std = noise * (high - low)
+    at = np.linspace(low - 3 * std - 1, high + 3 * std + 1, 400)
+    share = norm.cdf((at[:, np.newaxis] - np.arange(len(shares))) / std) @ shares
+    low, high = np.interp(QUANTILES, share, at)
+    return float(low), float(high)

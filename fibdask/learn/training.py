@@ -1,0 +1,318 @@
+"""Training of window networks: in steps that depend on nothing but the seed and their number."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import cos, pi
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from ..blocks import fingerprint, locked
+from ..conventions import ConventionError, check_not_negative, check_positive
+from .networks import Architecture, WindowNetwork
+from .samples import Sample
+
+STATE = "training.safetensors"
+"""What a training is taken up from, in its folder."""
+_PACE = 8  # steps after which their number follows from the time that there is
+_CLIP = 1.0
+_PROGRESS = ("fingerprint", "step", "steps", "losses", "seconds")
+
+
+class Numbered(Protocol):
+    """Samples by their number, each made of that and a seed alone."""
+
+    def __getitem__(self, number: int) -> Sample:
+        """Return a sample."""
+
+
+Drawn = TypeVar("Drawn", bound=Numbered)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a network learns.
+
+    Attributes
+    ----------
+    minutes
+        Of training; the number of steps follows from the pace of the first ones.
+    steps
+        Their number instead, where it is given.
+    batch
+        Samples of a step.
+    learning_rate
+        The highest, after a tenth of the steps; it falls to nothing along a cosine.
+    weight_decay
+        Of AdamW.
+    average
+        Steps over which weights are averaged, exponentially.
+    seed
+        Of the first weights.
+    """
+
+    minutes: float = 30.0
+    steps: int | None = None
+    batch: int = 8
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    average: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("minutes", "learning_rate"):
+            check_positive(name, getattr(self, name))
+        check_not_negative("weight_decay", self.weight_decay)
+        for name in ("steps", "batch", "average"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                msg = f"{name} must be at least 1; got {number}"
+                raise ConventionError(msg)
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step."""
+        rise = max(steps // 10, 1)
+        if step < rise:
+            return self.learning_rate * (step + 1) / rise
+        return self.learning_rate * 0.5 * (1 + cos(pi * (step - rise) / (steps - rise)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples as tensors, with a leading dimension each."""
+
+    images: torch.Tensor
+    present: torch.Tensor
+    distances: torch.Tensor
+    offsets: torch.Tensor
+    truth: torch.Tensor
+
+    @classmethod
+    def of(cls, samples: list[Sample], device: torch.device) -> "Batch":
+        """Put samples together."""
+        names = ("images", "present", "distances", "offsets", "truth")
+        arrays = (np.stack([getattr(sample, name) for sample in samples]) for name in names)
+        return cls(*(torch.from_numpy(array).to(device, non_blocking=True) for array in arrays))
+
+    def logits(self, network: WindowNetwork) -> torch.Tensor:
+        """Return what a network says of all planes (batch, plane, y, x)."""
+        features, known = network.features(self.images, self.present, self.distances)
+        planes = [
+            network(features, known, self.images, self.distances, offset)
+            for offset in self.offsets.unbind(1)
+        ]
+        return torch.stack(planes, dim=1)
+
+
+class Training(Generic[Drawn]):
+    """A network that learns, and all that is needed to take it up again.
+
+    Parameters
+    ----------
+    architecture
+        Of the network.
+    samples
+        What it learns from.
+    schedule
+        How.
+    folder
+        Where its state is kept.
+    device
+        Of torch.
+    saved_every
+        Seconds between states on the disk.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        samples: Drawn,
+        schedule: Schedule,
+        folder: Path,
+        device: str = "cpu",
+        saved_every: float = 120.0,
+    ) -> None:
+        self.samples, self.schedule, self.folder = samples, schedule, folder
+        self.device = torch.device(device)
+        self.fingerprint = fingerprint(architecture, samples, schedule, self.device.type)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(schedule.seed)
+            self.network = WindowNetwork(architecture)
+            self.averaged = WindowNetwork(architecture)
+        self.averaged.load_state_dict(self.network.state_dict())
+        for network in (self.network, self.averaged):
+            network.interleave().to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), weight_decay=schedule.weight_decay
+        )
+        self.step, self.steps, self.losses = 0, schedule.steps or 0, list[float]()
+        self.seconds = 0.0
+        self._saved_every = saved_every
+
+    def run(self, tell: Callable[[int, int, float], None]) -> WindowNetwork:
+        """Learn until all steps are made, and return the network of averaged weights.
+
+        Parameters
+        ----------
+        tell
+            Called after each step with their number, how many there will be (0 while that is not
+            known), and the mean loss of the last ones.
+
+        Raises
+        ------
+        ConventionError
+            If the folder holds the state of another training.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / "training.lock"):
+            self.take_up()
+            batches = self._batches()
+            saved = time.monotonic()
+            while not self.is_done:
+                begun = time.monotonic()
+                self.losses.append(self._learn(next(batches)))
+                self.step += 1
+                # The first step compiles and allocates; it does not tell the pace.
+                self.seconds += (time.monotonic() - begun) if self.step > 1 else 0.0
+                if not self.steps and self.step == _PACE:
+                    self.steps = self._affordable()
+                if time.monotonic() - saved > self._saved_every or self.is_done:
+                    self._save()
+                    saved = time.monotonic()
+                tell(self.step, self.steps, self.loss)
+        return self.averaged
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all steps are made."""
+        return 0 < self.steps <= self.step
+
+    @property
+    def loss(self) -> float:
+        """Mean of the last ones."""
+        return float(np.mean(self.losses[-50:]))
+
+    def _affordable(self) -> int:
+        pace = self.seconds / (_PACE - 1)
+        return max(int(60 * self.schedule.minutes / pace), _PACE + 1)
+
+    def _batches(self) -> Iterator[Batch]:
+        """Iterate over batches from the present step on; the next is made meanwhile."""
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(self._batch, self.step)
+            step = self.step
+            while True:
+                batch = waiting.result()
+                step += 1
+                waiting = pool.submit(self._batch, step)
+                yield batch
+
+    def _batch(self, step: int) -> Batch:
+        size = self.schedule.batch
+        samples = [self.samples[step * size + number] for number in range(size)]
+        return Batch.of(samples, self.device)
+
+    def _learn(self, batch: Batch) -> float:
+        rate = self.schedule.rate(self.step, self.steps or 10**6)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        with autocast(self.device):
+            logits = batch.logits(self.network)
+        loss = phase_loss(logits.float(), batch.truth)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
+        self.optimizer.step()
+        self._average()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        # At first over all steps so far, so that the first weights are forgotten.
+        kept = min(self.step / (self.step + 1), 1 - 1 / self.schedule.average)
+        new = self.network.state_dict()
+        for name, value in self.averaged.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(new[name], 1 - kept)
+            else:
+                value.copy_(new[name])
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        state = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        state |= {f"averaged.{k}": v for k, v in self.averaged.state_dict().items()}
+        for number, values in self.optimizer.state_dict()["state"].items():
+            state |= {f"optimizer.{number}.{k}": torch.as_tensor(v) for k, v in values.items()}
+        return {k: v.detach().cpu().contiguous() for k, v in state.items()}
+
+    def _save(self) -> None:
+        progress = {name: getattr(self, name) for name in _PROGRESS}
+        partial = self.folder / f"{STATE}.part"
+        save_file(self._state(), partial, {"progress": json.dumps(progress)})
+        partial.replace(self.folder / STATE)
+
+    def take_up(self) -> None:
+        """Go on from the state in the folder, if there is one.
+
+        Raises
+        ------
+        ConventionError
+            If it is that of another training, or damaged.
+        """
+        path = self.folder / STATE
+        if not path.exists():
+            return
+        try:
+            with safe_open(path, "pt") as file:
+                progress = json.loads(file.metadata()["progress"])
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            msg = f"{path} is damaged: {error}; remove it to train anew"
+            raise ConventionError(msg) from None
+        if progress["fingerprint"] != self.fingerprint:
+            msg = (
+                f"{path} is the state of another training, of other data or parameters; remove it "
+                "to train anew, or choose another output"
+            )
+            raise ConventionError(msg)
+        for name in _PROGRESS:
+            setattr(self, name, progress[name])
+        for name, network in (("network", self.network), ("averaged", self.averaged)):
+            network.load_state_dict(_part(state, name))
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in _part(state, "optimizer").items():
+            number, key = name.split(".", 1)
+            moments.setdefault(int(number), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _part(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    begin = f"{name}."
+    return {key.removeprefix(begin): v for key, v in state.items() if key.startswith(begin)}
+
+
+def best_device() -> str:
+    """Return the name of the device that trains fastest."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def phase_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Return cross-entropy and Dice loss of logits and truth (batch, plane, y, x)."""
+    entropy = binary_cross_entropy_with_logits(logits, truth)
+    solid = logits.sigmoid()
+    both, sum_of = (solid * truth).sum(), solid.sum() + truth.sum()
+    return entropy + 0.5 * (1 - 2 * both / sum_of.clamp(min=1.0))
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Return a context of half precision where the device is faster in it."""
+    fast = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)

@@ -1,0 +1,168 @@
+"""Weights on the disk: written with a card and a pair of data that tests them, and read again."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..blocks import put_file
+from ..conventions import ConventionError
+from .models import CARD, TEST_PAIR, WEIGHTS, open_model
+from .networks import Architecture, WindowNetwork
+from .samples import Sample
+
+_TOLERANCE = 1e-3  # of tested probabilities: processors round in different orders
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network ready to predict, in this process.
+
+    Attributes
+    ----------
+    network
+        Folded, on the processor.
+    temperature
+        That logits are divided by, so that probabilities are frequencies.
+    """
+
+    network: WindowNetwork
+    temperature: float
+
+    @classmethod
+    def read(cls, folder: Path, fingerprint: str) -> "LoadedNetwork":
+        """Read a model and test it.
+
+        Raises
+        ------
+        ConventionError
+            If it is not the model of the fingerprint, or does not predict what it should.
+        """
+        model = open_model(folder)
+        if model.fingerprint != fingerprint:
+            msg = f"the model {folder} has changed since it was chosen; choose it again"
+            raise ConventionError(msg)
+        network = read_network(folder, model.card)
+        loaded = cls(network.fold(), float(model.card["temperature"]))
+        loaded.test(folder / TEST_PAIR)
+        return loaded
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        images: np.ndarray,
+        present: np.ndarray,
+        distances: np.ndarray,
+        offsets: np.ndarray,
+    ) -> np.ndarray:
+        """Return probabilities (plane, y, x); see `NetworkPredictor`."""
+        with _one_thread():
+            shown = torch.from_numpy(np.ascontiguousarray(images, np.float32))[None]
+            there = torch.from_numpy(np.asarray(present, np.float32))[None]
+            away = torch.from_numpy(np.asarray(distances, np.float32))[None]
+            features, known = self.network.features(shown, there, away)
+            result = np.empty((len(offsets), *images.shape[-2:]), np.float32)
+            for plane, offset in enumerate(np.asarray(offsets, np.float32)):
+                place = torch.tensor([offset])
+                logits = self.network(features, known, shown, away, place)
+                result[plane] = (logits[0] / self.temperature).sigmoid().numpy()
+        return result
+
+    def test(self, pair: Path) -> None:
+        """Compare with what was predicted when the network was trained.
+
+        Raises
+        ------
+        ConventionError
+            If the pair cannot be read, or another probability is found.
+        """
+        try:
+            tensors = {name: value.numpy() for name, value in load_file(pair).items()}
+            names = ("images", "present", "distances", "offsets")
+            found = self.predict(*(tensors[name] for name in names))
+            error = float(np.abs(found - tensors["probability"]).max())
+        except (OSError, KeyError, SafetensorError, RuntimeError, ValueError) as fault:
+            msg = f"the model cannot be tested by {pair}: {fault}"
+            raise ConventionError(msg) from None
+        if not error <= _TOLERANCE:
+            msg = (
+                f"the model does not predict what it should: probabilities of {pair} differ by "
+                f"{error:.2g}, at most {_TOLERANCE:g} is rounding; it is damaged, or torch "
+                f"{torch.__version__} computes something else on this processor"
+            )
+            raise ConventionError(msg)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute in this thread alone: blocks run side by side, and bits do not depend on cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def read_network(folder: Path, card: Mapping[str, Any]) -> WindowNetwork:
+    """Read the weights of a model, as they were trained.
+
+    Raises
+    ------
+    ConventionError
+        If they are not those of the architecture on its card.
+    """
+    try:
+        network = WindowNetwork(Architecture.of_card(card["architecture"]))
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError, TypeError, KeyError) as error:
+        msg = f"the weights do not fit the card of the model {folder}: {error}"
+        raise ConventionError(msg) from None
+    return network
+
+
+def write_model(
+    folder: Path, network: WindowNetwork, card: Mapping[str, Any], sample: Sample
+) -> None:
+    """Write a model; the card, which makes it one, comes last.
+
+    Parameters
+    ----------
+    network
+        As it was trained, not folded.
+    card
+        All but what is known of the weights themselves.
+    sample
+        That tests it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD).unlink(missing_ok=True)
+    state = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    save_file(state, folder / WEIGHTS)
+    architecture = network.architecture
+    told = dict(card) | {
+        "architecture": architecture.as_card(),
+        "halo": architecture.halo,
+        "stride": architecture.stride,
+        "sha256": sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+    }
+    loaded = LoadedNetwork(
+        read_network(folder, told).fold(),
+        float(told["temperature"]),
+    )
+    given = {name: getattr(sample, name) for name in ("images", "present", "distances", "offsets")}
+    pair = given | {"probability": loaded.predict(*given.values())}
+    save_file(
+        {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in pair.items()}, folder / TEST_PAIR
+    )
+    put_file(folder / CARD, (json.dumps(told, indent=1) + "\n").encode())

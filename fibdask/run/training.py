@@ -1,0 +1,278 @@
+"""Train a network as a recipe says: from simulated stacks to a model with its card."""
+
+import contextlib
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..conventions import RecipeError, StackReadError
+from ..learn.data import SimulatedStack, check_data
+from ..learn.models import CARD
+from ..learn.samples import Samples, Variation
+from ..pieces.windows import SliceWindow
+from .disk import told_if_full
+from .recipe.checking import check_output, check_paths, check_structure, checked_table
+from .recipe.reading import parse_recipe
+from .recipe.record import blamed_on
+from .recipe.tables import Key, options_of
+from .shown import one_line, shown
+
+if TYPE_CHECKING:
+    from ..learn.training import Training
+
+_STATE = "state"
+_LINE_EVERY = 30.0  # seconds, where there is no terminal
+_Folders = Annotated[list[str], Field(min_length=1)]
+
+
+def data_options(*, train: _Folders, validation: _Folders) -> dict[str, Any]:
+    """Folders of simulated stacks.
+
+    Parameters
+    ----------
+    train
+        That the network learns from, as `fibdask simulate` leaves them.
+    validation
+        That it is judged by, of other seeds.
+    """
+    return {"train": train, "validation": validation}
+
+
+def sample_options(
+    *,
+    crop: PositiveInt = 128,
+    planes: Annotated[int, Field(ge=2)] = 3,
+    seed: NonNegativeInt = 0,
+) -> dict[str, Any]:
+    """Size and seed of samples.
+
+    Parameters
+    ----------
+    crop
+        Pixels along y and x.
+    planes
+        Number of planes of a sample: a slice, and others between it and the next.
+    seed
+        Of all samples.
+    """
+    return {"crop": crop, "planes": planes, "seed": seed}
+
+
+def model_options(
+    *, path: str | None = None, name: str | None = None, licence: str = "none stated"
+) -> dict[str, Any]:
+    """Where the model goes, and what it is called.
+
+    Parameters
+    ----------
+    path
+        Folder of the model; by default it is named after the recipe, and lies beside it.
+    name
+        Of the model; by default that of the recipe.
+    licence
+        Under which others may use it.
+    """
+    return {"path": path, "name": name, "licence": licence}
+
+
+def train(
+    recipe: str | Path | Mapping[str, Any],
+    *,
+    minutes: float | None = None,
+    output_path: str | Path | None = None,
+    quiet: bool = True,
+) -> Path:
+    """Train a network of windows of slices, judge it by stacks that it has not seen, and write it.
+
+    A training that was interrupted is taken up where it was; one that is done is not done again.
+
+    Parameters
+    ----------
+    recipe
+        Path of a TOML file, whose relative paths are relative to it, or its content: tables
+        `[data]`, `[network]`, `[samples]`, `[training]` and `[output]`.
+    minutes
+        Of training, instead of the recipe's.
+    output_path
+        Folder of the model instead of the recipe's, relative to the working directory.
+    quiet
+        Print nothing.
+
+    Returns
+    -------
+    Path
+        Of the model: a folder that `load_model` reads.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe is wrong, the data cannot train a network, or torch is not installed.
+    StackReadError
+        If data cannot be read, or the output is something else than a model.
+    """
+    read = read_training(recipe, minutes=minutes, output_path=output_path)
+    folder = read.folder
+    _check_folder(folder)
+    training, unseen = _prepared(read)
+    from ..learn.making import make_model
+
+    with told_if_full(folder), telling(quiet=quiet) as tell:
+        output = read.tables["output"]
+        described = {"name": output["name"], "licence": output["licence"]}
+        return make_model(folder, training, unseen, **described, tell=tell)
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """A checked recipe of a training: parameters by table, defaults included."""
+
+    tables: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def folder(self) -> Path:
+        """Of the model."""
+        return Path(self.tables["output"]["path"])
+
+
+def training_tables() -> dict[str, dict[str, Key]]:
+    """Return the keys of each table.
+
+    Raises
+    ------
+    RecipeError
+        If torch is not installed.
+    """
+    try:
+        from ..learn.networks import Architecture
+        from ..learn.training import Schedule
+    except ImportError:
+        msg = "networks need torch; install fibdask[learn]"
+        raise RecipeError(msg) from None
+    network = options_of(Architecture)
+    del network["voltages"]  # those of the data
+    return {
+        "data": options_of(data_options),
+        "network": network,
+        "samples": options_of(Variation, sample_options),
+        "training": options_of(Schedule),
+        "output": options_of(model_options),
+    }
+
+
+def read_training(
+    recipe: str | Path | Mapping[str, Any],
+    *,
+    minutes: float | None = None,
+    output_path: str | Path | None = None,
+) -> TrainingRecipe:
+    """Read and check the recipe of a training; see `train`."""
+    folder, stem = Path(), "model"
+    if isinstance(recipe, str | Path):
+        folder, stem = Path(recipe).parent, Path(recipe).stem
+        recipe = parse_recipe(Path(recipe))
+    known = training_tables()
+    check_structure(recipe, known)
+    given = {name: dict(recipe.get(name, {})) for name in known}
+    if minutes is not None:
+        given["training"] |= {"minutes": minutes, "steps": None}
+    tables = {name: checked_table(name, given[name], known[name]) for name in known}
+    data, output = tables["data"], tables["output"]
+    for key, folders in data.items():
+        data[key] = [str(folder / path) for path in folders]
+    path = output_path or folder / (output["path"] or f"{stem}-model")
+    output |= {"path": str(path), "name": output["name"] or one_line(stem)}
+    check_paths(*data["train"], *data["validation"])
+    check_output(output["path"])
+    if not re.fullmatch(r"[\w.-]+", output["name"]):
+        rule = "a name of a model is made of letters, digits, '.', '-' and '_'"
+        msg = f"[output] {rule}; got {shown(output['name'])}"
+        raise RecipeError(msg)
+    return TrainingRecipe(tables)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a path that is something else than the folder of a model."""
+    used = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+    if used and not ((folder / CARD).is_file() or (folder / _STATE).is_dir()):
+        msg = (
+            f"output path {folder} exists and is not the folder of a model; "
+            "choose another or remove it"
+        )
+        raise StackReadError(msg)
+
+
+def _prepared(read: TrainingRecipe) -> tuple["Training[Samples]", list[SimulatedStack]]:
+    """Return a training that may begin, and the stacks that judge it."""
+    from ..learn.networks import Architecture
+    from ..learn.training import Schedule, Training, best_device
+
+    tables = read.tables
+    with blamed_on("training"):
+        schedule = Schedule(**tables["training"])
+    with blamed_on("samples"):
+        options = dict(tables["samples"])
+        drawn = {name: options.pop(name) for name in options_of(sample_options)}
+        variation = Variation(**options)
+    with blamed_on("data"):
+        learnt, unseen = (
+            [SimulatedStack.open(path) for path in tables["data"][key]]
+            for key in ("train", "validation")
+        )
+        check_data(learnt, unseen, drawn["crop"])
+    with blamed_on("network"):
+        architecture = Architecture(voltages=len(learnt[0].voltage), **tables["network"])
+    if drawn["crop"] % architecture.stride:
+        msg = f"[samples] crop must be a multiple of {architecture.stride}; got {drawn['crop']}"
+        raise RecipeError(msg)
+    samples = Samples(
+        learnt, SliceWindow(architecture.above, architecture.below), variation, **drawn
+    )
+    return Training(architecture, samples, schedule, read.folder / _STATE, best_device()), unseen
+
+
+@contextlib.contextmanager
+def telling(*, quiet: bool) -> Iterator[Callable[[int, int, float], None]]:
+    """Show how far a training is: a bar in a terminal, lines now and then elsewhere."""
+    if quiet:
+        yield lambda *_figures: None
+    elif not sys.stdout.isatty():
+        yield _Lines()
+    else:
+        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn())
+        note = TextColumn("loss {task.fields[loss]:.4f}")
+        with Progress(*columns, note, TimeRemainingColumn()) as bars:
+            bar = bars.add_task("training", total=None, loss=float("nan"))
+            yield lambda step, steps, loss: bars.update(
+                bar, completed=step, total=steps or None, loss=loss
+            )
+
+
+class _Lines:
+    """Writes a line of how far a training is, now and then."""
+
+    def __init__(self) -> None:
+        self._begun: tuple[int, float] | None = None
+        self._written = 0.0
+
+    def __call__(self, step: int, steps: int, loss: float) -> None:
+        """Take the figures of a step."""
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = step, now
+        if now - self._written < _LINE_EVERY and step != steps:
+            return
+        self._written = now
+        first, begun = self._begun
+        left = ""
+        if step > first and steps:
+            minutes = (now - begun) / (step - first) * (steps - step) / 60
+            left = f", {minutes:.1f} minutes left"
+        sys.stdout.write(f"step {step} of {steps or 'unknown'}, loss {loss:.4f}{left}\n")
+        sys.stdout.flush()

@@ -1,0 +1,20 @@
+# Makes the models that ship, from nothing: simulates what they learn from and are judged by, trains
+# them, and copies them into the package. An interrupted run goes on where it was.
+# MINUTES=… are those of each training, instead of its recipe's.
+set -e
+cd "$(dirname "$0")"
+for recipe in gold-*.toml; do
+    echo "simulating $recipe"
+    fibdask simulate "$recipe" --quiet
+done
+for recipe in windows.toml; do
+    echo "training $recipe"
+    fibdask train "$recipe" ${MINUTES:+--minutes "$MINUTES"}
+    made="${recipe%.toml}-model"
+    name=$(sed -n 's/^ "name": "\(.*\)",$/\1/p' "$made/card.json")
+    mkdir -p "../fibdask/learn/models/$name"
+    for file in weights.safetensors test_pair.safetensors card.json; do
+        install -m 644 "$made/$file" "../fibdask/learn/models/$name/$file"
+    done
+done
+fibdask models

@@ -1,0 +1,133 @@
+"""Training goes on exactly where it was, and networks learn."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from fibdask.conventions import ConventionError
+from fibdask.learn.networks import Architecture
+from fibdask.learn.training import STATE, Schedule, Training, phase_loss
+from tests.learn.helpers import CLEAN, small_samples, small_stack
+
+TINY = Architecture(2, above=2, below=2, widths=(8, 8, 8), detail=6)
+SHORT = Schedule(steps=6, batch=2)
+
+
+def _training(folder, schedule=SHORT, samples=None, **options):
+    return Training(TINY, samples or small_samples(), schedule, folder, **options)
+
+
+def _silent(*_figures):
+    return None
+
+
+def _until(last):
+    def tell(step, *_figures):
+        if step == last:
+            raise KeyboardInterrupt
+
+    return tell
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    training = _training(tmp_path_factory.mktemp("whole"))
+    return training.run(_silent).state_dict(), training.losses
+
+
+@pytest.mark.parametrize("interrupted", [1, 3, 5])
+def test_training__goes_on_to_the_last_bit_after_any_step(tmp_path, whole, interrupted):
+    with pytest.raises(KeyboardInterrupt):
+        _training(tmp_path, saved_every=0.0).run(_until(interrupted))
+    resumed = _training(tmp_path)
+    weights = resumed.run(_silent).state_dict()
+    assert resumed.losses == whole[1]
+    assert weights.keys() == whole[0].keys()
+    assert all(torch.equal(weights[name], whole[0][name]) for name in weights)
+
+
+def test_training__is_not_made_again_when_it_is_done(tmp_path, whole):
+    _training(tmp_path).run(_silent)
+    state = (tmp_path / STATE).read_bytes()
+    weights = _training(tmp_path).run(_until(0)).state_dict()
+    assert all(torch.equal(weights[name], whole[0][name]) for name in weights)
+    assert (tmp_path / STATE).read_bytes() == state
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"schedule": Schedule(steps=7, batch=2)},
+        {"samples": small_samples(seed=6)},
+        {"samples": small_samples(small_stack(1))},
+    ],
+)
+def test_training__refuses_the_state_of_another(tmp_path, other):
+    _training(tmp_path).run(_silent)
+    with pytest.raises(ConventionError, match="state of another training"):
+        _training(tmp_path, **other).run(_silent)
+
+
+def test_training__refuses_a_damaged_state(tmp_path):
+    (tmp_path / STATE).write_bytes(b"no tensors")
+    with pytest.raises(ConventionError, match="is damaged"):
+        _training(tmp_path).run(_silent)
+
+
+def test_training__steps_follow_from_the_time_that_there_is(tmp_path):
+    training = _training(tmp_path, Schedule(minutes=0.01, batch=1))
+    seen = []
+    training.run(lambda step, steps, loss: seen.append((step, steps)))
+    pace = training.seconds / (training.step - 1)
+    assert seen[0] == (1, 0)
+    assert seen[-1] == (training.steps, training.steps)
+    assert 0.1 < training.steps * pace / 0.6 < 10 or training.steps == 9
+
+
+def test_training__a_network_learns(tmp_path):
+    stacks = [small_stack(seed, voltages=(1.0, 2.0)) for seed in range(2)]
+    samples = small_samples(*stacks, variation=CLEAN, crop=32)
+    training = _training(tmp_path, Schedule(steps=40, batch=4, learning_rate=1e-2), samples)
+    training.run(_silent)
+    assert np.mean(training.losses[-5:]) < 0.5 * np.mean(training.losses[:3])
+
+
+def test_schedule__rises_to_its_rate_and_falls_to_nothing():
+    schedule = Schedule(learning_rate=1.0)
+    rates = np.array([schedule.rate(step, 100) for step in range(100)])
+    assert rates[9] == rates.max() == 1.0
+    assert (np.diff(rates[:10]) > 0).all()
+    assert (np.diff(rates[10:]) < 0).all()
+    assert rates[-1] < 1e-3
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10])
+def test_schedule__knows_a_rate_for_few_steps(steps):
+    rates = [Schedule(learning_rate=1.0).rate(step, steps) for step in range(steps)]
+    assert all(0 < rate <= 1 for rate in rates)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"minutes": 0.0}, "minutes must be finite and > 0; got 0"),
+        ({"steps": 0}, "steps must be at least 1; got 0"),
+        ({"weight_decay": -1.0}, "weight_decay must be finite and >= 0; got -1"),
+    ],
+)
+def test_schedule__is_within_bounds(given, told):
+    with pytest.raises(ConventionError, match=told):
+        Schedule(**given)
+
+
+def test_phase_loss__is_nothing_for_the_truth_and_most_for_its_opposite():
+    truth = (torch.arange(64).reshape(1, 1, 8, 8) % 3 == 0).float()
+    sure = 40 * (truth - 0.5)
+    assert float(phase_loss(sure, truth)) == pytest.approx(0, abs=1e-6)
+    unsure = float(phase_loss(0 * sure, truth))
+    share = float(truth.mean())
+    assert unsure == pytest.approx(np.log(2) + 0.5 * (1 - share / (0.5 + share)), rel=1e-5)
+    assert float(phase_loss(-sure, truth)) > unsure

@@ -1,0 +1,156 @@
+"""Models are refused where what they are made of does not fit together."""
+
+import json
+from hashlib import sha256
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from fibdask import list_models, load_model
+from fibdask.conventions import ConventionError
+from fibdask.learn.models import CARD, TEST_PAIR, WEIGHTS, open_model
+from fibdask.learn.networks import Architecture, WindowNetwork
+from fibdask.learn.validation import Condition, Windows
+from fibdask.learn.weights import LoadedNetwork, write_model
+from tests.learn.helpers import small_stack, without_torch
+
+TINY = Architecture(2, above=2, below=2, widths=(4, 4, 4), detail=6)
+NEEDED = {
+    "name": "tiny",
+    "task": "windows",
+    "voltages": [1.0, 2.0],
+    "pixel_size": [2.0, 3.0],
+    "thickness": [7.0, 15.0],
+    "gap": [2.0, 20.0],
+    "materials": {"pore": "C", "solid": "Au"},
+    "electrons_per_pixel": [10.0, 60.0],
+    "temperature": 1.5,
+    "errors": {"misplaced": 1.0},
+    "licence": "none stated",
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    sample = Windows(small_stack(), TINY, Condition((1.0, 2.0), 50.0), 0)[3]
+    write_model(tmp_path / "tiny", WindowNetwork(TINY), NEEDED, sample)
+    return tmp_path / "tiny"
+
+
+def _rewrite(folder, **changed):
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps(card | changed))
+
+
+def _load(folder):
+    return LoadedNetwork.read(folder, open_model(folder).fingerprint)
+
+
+def test_load_model__returns_what_was_written(folder):
+    model = load_model(folder)
+    assert model.name == "tiny"
+    assert model.card["halo"] == TINY.halo
+    assert model.card["architecture"] == TINY.as_card()
+    assert model.folder == folder
+    predictor = model.predictor()
+    assert (predictor.voltages, predictor.window.size, predictor.stride) == (2, 4, (8, 8))
+    pair = {name: value.numpy() for name, value in load_file(folder / TEST_PAIR).items()}
+    expected = pair.pop("probability")
+    np.testing.assert_allclose(predictor(**pair), expected, atol=1e-6)
+
+
+def test_load_model__refuses_weights_that_are_not_those_of_the_card(folder):
+    content = bytearray((folder / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (folder / WEIGHTS).write_bytes(content)
+    with pytest.raises(ConventionError, match="weights are not those of the card"):
+        load_model(folder)
+
+
+def test_load_model__refuses_weights_that_are_none(folder):
+    (folder / WEIGHTS).write_bytes(b"none")
+    _rewrite(folder, sha256=sha256(b"none").hexdigest())
+    with pytest.raises(ConventionError, match="weights do not fit the card"):
+        _load(folder)
+
+
+def test_load_model__refuses_a_card_of_another_network(folder):
+    _rewrite(folder, architecture=TINY.as_card() | {"widths": [4, 6, 4]})
+    with pytest.raises(ConventionError, match="weights do not fit the card"):
+        _load(folder)
+
+
+@pytest.mark.parametrize("architecture", [{"voltages": 2, "colour": 1}, {"voltages": 0}])
+def test_load_model__refuses_a_card_of_no_network(folder, architecture):
+    _rewrite(folder, architecture=TINY.as_card() | architecture)
+    with pytest.raises(ConventionError, match=r"do not fit the card|voltages must be"):
+        _load(folder)
+
+
+def test_load_model__refuses_a_card_that_says_too_little(folder):
+    card = json.loads((folder / CARD).read_text())
+    del card["licence"], card["temperature"]
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(ConventionError, match="has no licence, temperature"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{"])
+def test_load_model__refuses_a_card_that_is_none(folder, content):
+    (folder / CARD).write_text(content)
+    with pytest.raises(ConventionError, match=r"a model is a folder with|has no table"):
+        load_model(folder)
+
+
+def test_load_model__refuses_a_network_that_predicts_something_else(folder):
+    pair = load_file(folder / TEST_PAIR)
+    pair["probability"][0, 3, 3] += 0.01
+    save_file(pair, folder / TEST_PAIR)
+    with pytest.raises(ConventionError, match=r"differ by 0\.01, at most 0\.001 is rounding"):
+        _load(folder)
+
+
+def test_load_model__refuses_a_test_pair_that_cannot_be_read(folder):
+    (folder / TEST_PAIR).write_bytes((folder / TEST_PAIR).read_bytes()[:-100])
+    with pytest.raises(ConventionError, match="cannot be tested by"):
+        _load(folder)
+
+
+def test_load_model__refuses_a_model_that_was_replaced_since(folder):
+    with pytest.raises(ConventionError, match="has changed since it was chosen"):
+        LoadedNetwork.read(folder, "another")
+
+
+@pytest.mark.parametrize("name", ["gold", "no/such/folder"])
+def test_load_model__names_those_that_ship(name):
+    with pytest.raises(ConventionError, match=f"one of those that ship .*; got '{name}'"):
+        load_model(name)
+
+
+def test_list_models__tells_what_ships():
+    table = list_models()
+    assert all(load_model(name).name == name for name in table.get("name", []))
+
+
+def test_import__of_models_needs_no_torch():
+    out, _ = without_torch("import fibdask, fibdask.learn; print(len(fibdask.list_models()))")
+    assert out.strip() == str(len(list_models()))
+
+
+def test_load_model__says_what_to_install_where_there_is_no_torch(folder):
+    code = f"""
+        import fibdask
+        try:
+            fibdask.load_model({str(folder)!r})
+        except fibdask.ConventionError as error:
+            print(error)
+    """
+    out, _ = without_torch(code)
+    assert out.startswith("networks need torch")
+    assert out.strip().endswith("install fibdask[learn]")

@@ -1,0 +1,249 @@
+"""Trainings by recipe: from simulated stacks to a model, in Python and on the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+import fibdask
+from fibdask import RecipeError, StackReadError, load_model, run_recipe, train
+from fibdask.learn.models import CARD, WEIGHTS
+from fibdask.run.cli import main
+from fibdask.run.recipe import read_recipe
+from fibdask.run.training import read_training, training_tables
+from tests.learn.helpers import without_torch
+
+SIMULATION = {
+    "shape": [28, 40, 40],
+    "voxel_size": 5,
+    "solid_fraction": [0.4],
+    "voltage": [2],
+    "electrons_per_pixel": 25,
+    "gaussian_std": 0,
+    "dtype": "float32",
+}
+RECIPE = """
+[data]
+train = ["first"]
+validation = ["second"]
+[network]
+above = 2
+below = 2
+widths = [8, 8, 8]
+detail = 6
+[samples]
+crop = 32
+[training]
+steps = 4
+batch = 2
+[output]
+path = "model"
+name = "tiny"
+licence = "CC0-1.0"
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder with two simulated stacks, and the recipe of a training."""
+    folder = tmp_path_factory.mktemp("training")
+    for seed, (name, size) in enumerate({"first": 40, "second": 30}.items()):
+        simulation = SIMULATION | {"ligament_size": [size], "seed": seed}
+        output = {"path": str(folder / name), "report": False}
+        run_recipe({"simulate": simulation, "output": output})
+    (folder / "tiny.toml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    torch.set_num_threads(1)
+    return load_model(train(data / "tiny.toml"))
+
+
+def _content(place, /, **changed):
+    content = {
+        "data": {"train": [str(place / "first")], "validation": [str(place / "second")]},
+        "network": {"above": 2, "below": 2, "widths": [8, 8, 8], "detail": 6},
+        "samples": {"crop": 32},
+        "training": {"steps": 2, "batch": 1},
+        "output": {"path": str(place / "other")},
+    }
+    return {name: table | changed.get(name, {}) for name, table in content.items()}
+
+
+def test_train__leaves_a_model_where_the_recipe_says(data, model):
+    assert model.folder == data / "model"
+    assert model.name == "tiny"
+    predict = model.predictor()
+    images = np.zeros((1, 4, 16, 16), np.float32)
+    found = predict(images, np.ones(1), np.array([-9.0, 0, 9, 18]), np.array([0.0, 5.0]))
+    assert found.shape == (2, 16, 16)
+
+
+def test_train__the_card_tells_data_ranges_and_errors(model):
+    card = model.card
+    assert card["voltages"] == [2.0]
+    assert card["pixel_size"] == pytest.approx([4.5, 5.5])
+    assert card["materials"] == {"pore": "epoxy", "solid": "Au"}
+    assert card["electrons_per_pixel"] == [10.0, 25.0]
+    assert card["ligament_size"] == [40.0, 40.0]
+    assert card["licence"] == "CC0-1.0"
+    rows = card["errors"]["conditions"]
+    assert [row["electrons_per_pixel"] for row in rows] == [25.0, 20.0]
+    assert all(0 < row["misplaced"] < 100 for row in rows)
+    assert 0.5 <= card["temperature"] <= 3
+    assert card["seconds_per_megavoxel"] > 0
+    told = card["training"]
+    assert (told["steps"], told["samples"]["crop"], told["schedule"]["batch"]) == (4, 32, 2)
+    assert [stack["folder"] for stack in told["data"] + told["validation"]] == ["first", "second"]
+    assert told["data"][0]["steps"][0]["step"] == "hierarchical_levelled_wave"
+    assert told["versions"]["torch"] == str(torch.__version__)
+    assert "/" not in json.dumps(card)
+
+
+def test_train__does_not_do_again_what_is_done(data, model):
+    before = (model.folder / CARD).stat().st_mtime_ns
+    assert train(data / "tiny.toml") == model.folder
+    assert (model.folder / CARD).stat().st_mtime_ns == before
+
+
+def test_train__makes_a_damaged_model_anew_from_its_state(data, tmp_path):
+    content = _content(data, output={"path": str(tmp_path / "model")})
+    folder = train(content)
+    weights = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(weights[:-1])
+    train(content)
+    assert (folder / WEIGHTS).read_bytes() == weights
+
+
+def test_train__other_parameters_are_refused_where_a_training_lies(data, model):
+    content = _content(data, output={"path": str(data / "model")})
+    with pytest.raises(ValueError, match="state of another training"):
+        train(content)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"samples": {"crop": 48}}, r"\[data\] images must not be smaller than crop, 48"),
+        ({"samples": {"crop": 20}}, r"\[samples\] crop must be a multiple of 8; got 20"),
+        ({"samples": {"blur": -1}}, r"\[samples\] blur must be finite and >= 0; got -1"),
+        ({"samples": {"plane": 4}}, r"unknown key 'plane' in \[samples\]; did you mean 'planes'"),
+        ({"training": {"step": 4}}, r"unknown key 'step' in \[training\]; did you mean 'steps'"),
+        ({"training": {"batch": 0}}, r"\[training\] batch must be at least 1; got 0"),
+        ({"network": {"voltages": 3}}, r"unknown key 'voltages' in \[network\]"),
+        ({"network": {"below": 0}}, r"\[network\] below must be at least 1; got 0"),
+        ({"network": {"widths": [8, 8]}}, r"\[network\] widths = \[8, 8\]"),
+        ({"data": {"validation": []}}, r"\[data\] validation = \[\]"),
+        ({"output": {"name": "a/b"}}, r"\[output\] a name of a model .* got 'a/b'"),
+    ],
+)
+def test_train__refuses_wrong_recipes(data, changed, told):
+    with pytest.raises(RecipeError, match=told):
+        train(_content(data, **changed))
+
+
+def test_train__refuses_to_judge_by_what_was_learnt(data):
+    same = {"validation": [str(data / "first")]}
+    with pytest.raises(RecipeError, match=r"\[data\] .* have the same seed of hierarchical"):
+        train(_content(data, data=same))
+
+
+def test_train__refuses_a_folder_of_something_else(data, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(StackReadError, match="exists and is not the folder of a model"):
+        train(_content(data), output_path=tmp_path)
+
+
+def test_train__names_data_that_are_not_there(data):
+    with pytest.raises(StackReadError, match="nowhere"):
+        train(_content(data, data={"train": [str(data / "nowhere")]}))
+
+
+def test_read_training__knows_what_the_functions_know(data):
+    tables = read_training(data / "tiny.toml").tables
+    assert {name: set(table) for name, table in tables.items()} == {
+        name: set(keys) for name, keys in training_tables().items()
+    }
+    assert tables["network"]["widths"] == (8, 8, 8)
+    assert tables["training"]["learning_rate"] == 2e-3
+
+
+def test_read_training__minutes_replace_the_recipes_steps(data):
+    given = read_training(data / "tiny.toml", minutes=3).tables["training"]
+    assert (given["minutes"], given["steps"]) == (3, None)
+
+
+def test_read_training__names_the_model_after_the_recipe(tmp_path):
+    path = tmp_path / "gold.toml"
+    path.write_text('[data]\ntrain = ["a"]\nvalidation = ["b"]\n')
+    output = read_training(path).tables["output"]
+    assert output["path"] == str(tmp_path / "gold-model")
+    assert output["name"] == "gold"
+
+
+def test_recipes_of_what_ships__name_data_that_have_recipes():
+    models = Path(fibdask.__file__).parents[1] / "models"
+    data = read_training(models / "windows.toml").tables["data"]
+    simulated = {}
+    for path in models.glob("gold-*.toml"):
+        tables = read_recipe(path).tables
+        simulated[tables["output"]["path"]] = tables["simulate"]
+    assert {*data["train"], *data["validation"]} == {*simulated}
+    assert len({table["seed"] for table in simulated.values()}) == len(simulated)
+    assert all(table["gaussian_std"] == 0 for table in simulated.values())
+
+
+def _call(capsys, *arguments, code=None):
+    if code is None:
+        main([str(argument) for argument in arguments])
+    else:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        assert end.value.code == code
+    return capsys.readouterr()
+
+
+def test_command_train__tells_steps_errors_and_the_model(data, tmp_path, capsys):
+    out, _ = _call(capsys, "train", data / "tiny.toml", "--out", tmp_path / "model")
+    lines = out.splitlines()
+    assert lines[0].startswith("step 1 of 4, loss ")
+    assert any(line.startswith("step 4 of 4, loss ") for line in lines)
+    assert "2 kV, 25 electrons a pixel: " in out
+    assert lines[-1] == f"model: {tmp_path / 'model'}"
+
+
+def test_command_train__prints_the_card(data, model, capsys):
+    out, _ = _call(capsys, "train", data / "tiny.toml", "--json")
+    assert json.loads(out) == {"path": str(model.folder), **model.card}
+    assert _call(capsys, "train", data / "tiny.toml", "--quiet").out == ""
+
+
+def test_command_train__wrong_recipes_are_wrong_usage(tmp_path, capsys):
+    path = tmp_path / "wrong.toml"
+    path.write_text("[dat]\n")
+    _, err = _call(capsys, "train", path, code=2)
+    assert "unknown table [dat]; did you mean 'data'?" in err
+
+
+def test_command_train__says_what_to_install_where_there_is_no_torch(data):
+    code = f"""
+        from fibdask.run.cli import main
+        main(["train", {str(data / "tiny.toml")!r}])
+    """
+    _, err = without_torch(code, returned=2)
+    assert err.strip() == "error: networks need torch; install fibdask[learn]"
+
+
+def test_command_models__lists_what_ships(capsys):
+    out, _ = _call(capsys, "models", "--json")
+    names = [row["name"] for row in json.loads(out)["models"]]
+    out, _ = _call(capsys, "models")
+    assert all(name in out for name in names)
+    assert out.strip()
