@@ -26,7 +26,8 @@ LIST = Path(__file__).with_name("revisions.json")
 _COMPUTES = ({"needs", "compute", "working_bytes"}, {"inspect", "frames"})
 """Methods of what makes values: block functions, and decoders of image files."""
 _COMBINED = ("reduce_blocks", "gather_blocks")
-_MACHINERY = "fibdask.blocks.engine"  # hands over what functions make, and changes nothing
+_MACHINERY = ("fibdask.blocks.engine", "fibdask.blocks.mapping")
+"""Hands over what functions make, and changes nothing."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Stages do not import `learn`, nor torch: both are imported when a network is ask
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,7 +66,7 @@ def find_model(model: str, stack: xr.Dataset) -> Model:
     ConventionError
         If there is no such model, the stack does not fit it, or torch is not installed.
     """
-    return _found(model, partial(_misfits, stack=stack), "this stack")
+    return _found(model, lambda card: _misfits(card, stack), "this stack")
 
 
 def find_phase_model(model: str, thickness: float) -> Model:
@@ -85,7 +84,7 @@ def find_phase_model(model: str, thickness: float) -> Model:
     ConventionError
         If there is no such model, it was not trained for such distances, or torch is missing.
     """
-    return _found(model, partial(_phase_misfits, thickness=thickness), "these planes")
+    return _found(model, lambda card: _phase_misfits(card, thickness), "these planes")
 
 
 def _found(model: str, misfits: Misfits, what: str) -> Model:
@@ -149,7 +148,9 @@ def predict_solid(
         predictor = model.predictor()
     ranges = grey_ranges(counted, (float(low), float(high)))
     probability = predict_planes(image, predictor, planes, channels, ranges)
-    phase = map_blocks(LikelySolid(), (probability,), shape=probability.shape, dtype=np.uint8)
+    phase = map_blocks(
+        LikelySolid(), (probability,), shape=probability.shape, dtype=np.uint8, shared=True
+    )
     return {"phase": (AXES, phase), "solid_probability": (AXES, probability)}
 
 
@@ -178,11 +179,7 @@ def _fitting(models: list[Model], misfits: Misfits, what: str) -> Model:
         told = "; ".join(f"{name} {misfit}" for name, misfit in unfit.items())
         msg = f"no model that ships fits {what}: {told or 'none ships'}"
         raise ConventionError(msg)
-    return min(fitting, key=_preference)
-
-
-def _preference(model: Model) -> tuple[int, float]:
-    return len(model.card["voltages"]), float(model.card["errors"]["misplaced"])
+    return min(fitting, key=lambda m: (len(m.card["voltages"]), m.card["errors"]["misplaced"]))
 
 
 def _misfits(card: Card, stack: xr.Dataset) -> Iterator[str]:

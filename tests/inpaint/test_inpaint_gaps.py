@@ -328,7 +328,7 @@ def test_inpaint_gaps__refuses_uneven_planes():
 
 def test_inpaint_gaps__refuses_what_it_cannot_fill():
     stack = stack_of([0, 2], phase=blobs((3, 4, 4)))
-    with pytest.raises(ConventionError, match="distance, nearest, spline; got 'cubic'"):
+    with pytest.raises(ConventionError, match="distance, nearest, network, spline; got 'cubic'"):
         inpaint_gaps(stack, method="cubic")
     with pytest.raises(ConventionError, match=r"needs the coordinate measured \(z\); reposition"):
         inpaint_gaps(stack.drop_vars("measured"))
