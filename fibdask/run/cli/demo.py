@@ -73,11 +73,11 @@ def _share_images(first: "Pipeline", recipe: "Recipe", *, fresh: bool) -> None:
     from ..stages import SIMULATE, STRUCTURE
 
     folder = RunFolder(Path(recipe.tables["output"]["path"]))
-    folder.check()
-    if fresh:
-        remove_earlier(folder, recipe)
-    check_owner(folder, recipe)
-    share_stores(first.folder, folder, recipe, (STRUCTURE, SIMULATE))
+    with folder.taken():
+        if fresh:
+            remove_earlier(folder, recipe)
+        check_owner(folder, recipe)
+        share_stores(first.folder, folder, recipe, (STRUCTURE, SIMULATE))
 
 
 def _compared(classical: "Pipeline", *networks: "Pipeline") -> Iterator[str]:

@@ -15,17 +15,13 @@ def share_stores(
     A run of the recipe there takes them for its own: a copy of a finished store is finished, and
     what other parameters or other code would make is made anew.
 
-    Raises
-    ------
-    StackReadError
-        If another run uses the folder, or it is something else than the folder of a run.
+    The other folder must be taken.
     """
-    with folder.taken():
-        missing = [name for name in names if not folder.store(name).exists()]
-        if missing:
-            folder.prepare(recipe.title, recipe.text(), [])
-        for name in missing:
-            partial = folder.begin_store(name).with_name(PARTIAL.format(f"{name}.zarr"))
-            shutil.copytree(source.store(name), partial)
-            partial.rename(folder.store(name))
-            folder.end_store(name)
+    missing = [name for name in names if not folder.store(name).exists()]
+    if missing:
+        folder.prepare(recipe.title, recipe.text(), [])
+    for name in missing:
+        partial = folder.begin_store(name).with_name(PARTIAL.format(f"{name}.zarr"))
+        shutil.copytree(source.store(name), partial)
+        partial.rename(folder.store(name))
+        folder.end_store(name)
