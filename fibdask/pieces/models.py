@@ -149,7 +149,9 @@ def predict_solid(
         predictor = model.predictor()
     ranges = grey_ranges(counted, (float(low), float(high)))
     probability = predict_planes(image, predictor, planes, channels, ranges)
-    phase = map_blocks(LikelySolid(), (probability,), shape=probability.shape, dtype=np.uint8)
+    phase = map_blocks(
+        LikelySolid(), (probability,), shape=probability.shape, dtype=np.uint8, shared=True
+    )
     return {"phase": (AXES, phase), "solid_probability": (AXES, probability)}
 
 

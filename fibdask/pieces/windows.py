@@ -23,6 +23,7 @@ from ..blocks import (
     overlap,
     tile_window,
     touched_tiles,
+    unpacked,
     within,
 )
 from ..conventions import ConventionError
@@ -33,7 +34,7 @@ NO_SLICE = -1
 """Number of a slice that does not exist."""
 _LARGEST_TILE = 768  # pixels along y and x
 _LEAST_PLANES = 32  # of a block: windows at its ends are looked at by the next one, too
-_STEPS = 255  # of probabilities, so that they are stored as they are
+_STEP = 1 / 255  # of probabilities, so that they are stored as they are
 _SAME_DEPTH = 1e-6  # nm
 PIXEL = 2.5
 """Pixel size in nm that networks of phases are told distances for: they count in pixels."""
@@ -210,6 +211,8 @@ class PlanePredictions:
     shape: tuple[int, int, int, int]
     channels: tuple[int, ...]
     tile: Pixels
+
+    scale_factor = _STEP
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the slices of all windows, as far as tiles and halos reach."""
@@ -395,6 +398,4 @@ def _normalise(grey: np.ndarray, ends: np.ndarray, shown: np.ndarray) -> None:
 
 
 def _in_steps(probability: np.ndarray) -> np.ndarray:
-    # As they are read from a store, so that what is stored is what was made.
-    steps: np.ndarray = np.rint(probability * np.float32(_STEPS))
-    return steps * np.float32(1 / _STEPS)
+    return unpacked(np.rint(probability * np.float32(1 / _STEP)), _STEP)
