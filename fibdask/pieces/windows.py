@@ -259,7 +259,7 @@ class PlanePredictions:
         y, x = (max(axis) for axis in zip(*windows, strict=True))
         images = self.predictor.voltages * self.predictor.window.size
         taken, _ = self.predictor.bytes((y, x), max(told))
-        return int(4 * y * x * (images + 2) + taken)
+        return int(4 * y * x * (images + 3) + taken)
 
     def _slices(self, planes: slice) -> slice:
         """Return the slices of the stack that the windows of planes hold."""
