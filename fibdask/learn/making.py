@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,18 +15,114 @@ from .cards import ranges, told_samples, told_stacks
 from .data import SimulatedStack
 from .models import open_model
 from .networks import WindowNetwork
+from .phases import PhaseSamples, PhaseWindows, Structure, phase_ranges
 from .samples import Sample, Samples
 from .training import Training
-from .validation import Validation, Windows, conditions, errors_of, validate_stacks
+from .validation import Validation, Windows, conditions, errors_of, validate, validate_stacks
 from .weights import LoadedNetwork, write_model
 
 _TESTED = 64  # pixels along y and x of the window that tests a model when it is loaded
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a card says of a network that has been judged.
+
+    Attributes
+    ----------
+    card
+        Task, ranges, temperature and errors.
+    window
+        That it was judged by, among others.
+    """
+
+    card: dict[str, Any]
+    window: Sample
+
+
+class Judge(Protocol):
+    """Judges networks by what they have not learnt from."""
+
+    def __call__(self, network: WindowNetwork) -> Judged:
+        """Judge a network."""
+
+    def told(self) -> dict[str, Any]:
+        """Return what a card says of the data that networks learn from and are judged by."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageJudge:
+    """Judges networks of images by stacks that they have not seen."""
+
+    samples: Samples
+    unseen: Sequence[SimulatedStack]
+
+    def __call__(self, network: WindowNetwork) -> Judged:
+        """Judge a network under all `conditions`."""
+        seed = self.samples.seed
+        found = validate_stacks(network, self.unseen, seed)
+        temperature = Validation.joined([*found.values()]).temperature()
+        condition = conditions(self.unseen)[0]
+        windows = Windows(self.unseen[0], network.architecture, condition, seed)
+        card = {
+            "task": "windows",
+            **ranges(self.samples.stacks, self.samples.variation),
+            "temperature": temperature,
+            "errors": errors_of(found, temperature),
+        }
+        return Judged(card, windows[len(windows) // 2])
+
+    def told(self) -> dict[str, Any]:
+        """Return stacks by the names of their folders, and how samples are drawn of them."""
+        return {
+            "data": told_stacks(self.samples.stacks),
+            "validation": told_stacks(self.unseen),
+            "samples": told_samples(self.samples),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseJudge:
+    """Judges networks of phases by a milled structure that they have not seen."""
+
+    samples: PhaseSamples
+    unseen: Structure
+
+    def __call__(self, network: WindowNetwork) -> Judged:
+        """Judge a network; of misplaced voxels, measured planes are none."""
+        windows = PhaseWindows.milled(self.unseen, self.samples.window)
+        found = validate(network, windows)
+        temperature = found.temperature()
+        planes = len(windows.phase[: windows.faces[-1] + 1])
+        wrong = 100 * int(found.wrong.sum()) / (planes * windows.phase[0].size)
+        errors = {
+            "misplaced": round(wrong, 4),
+            "between": round(found.between, 4),
+            "calibration_error": round(found.calibration_error(temperature), 4),
+        }
+        card = {
+            "task": "phases",
+            **phase_ranges(self.samples),
+            "temperature": temperature,
+            "errors": errors,
+        }
+        return Judged(card, next(iter(windows)))
+
+    def told(self) -> dict[str, Any]:
+        """Return the structures, and how samples are drawn of them."""
+        samples = self.samples
+        drawn = {"crop": samples.crop, "planes": samples.planes, "seed": samples.seed}
+        return {
+            "data": [asdict(structure) for structure in samples.structures],
+            "validation": asdict(self.unseen),
+            "samples": asdict(samples.variation) | drawn,
+        }
+
+
 def make_model(
     folder: Path,
-    training: Training[Samples],
-    unseen: Sequence[SimulatedStack],
+    training: Training[Any],
+    judge: Judge,
     *,
     name: str,
     licence: str,
@@ -40,8 +136,8 @@ def make_model(
         That the model is written to.
     training
         Which may have been begun before.
-    unseen
-        Stacks that judge it.
+    judge
+        By what it has not learnt from.
     name, licence
         Of the model, as its card says.
     tell
@@ -50,25 +146,19 @@ def make_model(
     if _is_made(folder, training, {"name": name, "licence": licence}):
         return folder
     network = training.run(tell)
-    found = validate_stacks(network, unseen, training.samples.seed)
-    temperature = Validation.joined([*found.values()]).temperature()
-    windows = Windows(unseen[0], network.architecture, conditions(unseen)[0], training.samples.seed)
-    window = windows[len(windows) // 2]
+    judged = judge(network)
     card = {
         "name": name,
-        "task": "windows",
-        **ranges(training.samples.stacks, training.samples.variation),
-        "temperature": temperature,
-        "errors": errors_of(found, temperature),
-        "seconds_per_megavoxel": _pace(network, temperature, window),
+        **judged.card,
+        "seconds_per_megavoxel": _pace(network, judged.card["temperature"], judged.window),
         "licence": licence,
-        "training": _told(training, unseen),
+        "training": _told(training) | judge.told(),
     }
-    write_model(folder, network, card, _corner(window))
+    write_model(folder, network, card, _corner(judged.window))
     return folder
 
 
-def _is_made(folder: Path, training: Training[Samples], described: dict[str, str]) -> bool:
+def _is_made(folder: Path, training: Training[Any], described: dict[str, str]) -> bool:
     try:
         card = open_model(folder).card
     except ConventionError:
@@ -77,13 +167,10 @@ def _is_made(folder: Path, training: Training[Samples], described: dict[str, str
     return made == training.fingerprint and described.items() <= card.items()
 
 
-def _told(training: Training[Samples], unseen: Sequence[SimulatedStack]) -> dict[str, Any]:
+def _told(training: Training[Any]) -> dict[str, Any]:
     """Return what a card says of how its weights were made."""
     return {
         "fingerprint": training.fingerprint,
-        "data": told_stacks(training.samples.stacks),
-        "validation": told_stacks(unseen),
-        "samples": told_samples(training.samples),
         "schedule": asdict(training.schedule),
         "steps": training.step,
         "seconds": round(training.seconds),

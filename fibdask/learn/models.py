@@ -131,7 +131,7 @@ def list_models() -> pd.DataFrame:
         {
             "name": model.name,
             "task": model.card["task"],
-            "voltages": ", ".join(f"{v:g}" for v in model.card["voltages"]),
+            "voltages": ", ".join(f"{v:g}" for v in model.card["voltages"]) or "any",
             "pixel_size": _range(model.card["pixel_size"]),
             "thickness": _range(model.card["thickness"]),
             "electrons_per_pixel": _range(model.card["electrons_per_pixel"]),
@@ -143,7 +143,9 @@ def list_models() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _range(ends: list[float]) -> str:
+def _range(ends: list[float] | None) -> str:
+    if ends is None:
+        return "any"
     return f"{ends[0]:g} to {ends[1]:g}"
 
 

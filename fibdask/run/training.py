@@ -5,16 +5,17 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..conventions import RecipeError, StackReadError
+from ..conventions import ConventionError, RecipeError, StackReadError
 from ..learn.data import SimulatedStack, check_data
 from ..learn.models import CARD
+from ..learn.phases import PhaseSamples, PhaseVariation, Structure, check_structures
 from ..learn.samples import Samples, Variation
 from ..pieces.windows import SliceWindow
 from .disk import told_if_full
@@ -25,11 +26,14 @@ from .recipe.tables import Key, options_of
 from .shown import one_line, shown
 
 if TYPE_CHECKING:
+    from ..learn.making import Judge
     from ..learn.training import Training
 
 _STATE = "state"
 _LINE_EVERY = 30.0  # seconds, where there is no terminal
 _Folders = Annotated[list[str], Field(min_length=1)]
+_Levels = Annotated[list[list[float]], Field(min_length=1)]
+Varied = TypeVar("Varied", Variation, PhaseVariation)
 
 
 def data_options(*, train: _Folders, validation: _Folders) -> dict[str, Any]:
@@ -43,6 +47,55 @@ def data_options(*, train: _Folders, validation: _Folders) -> dict[str, Any]:
         That it is judged by, of other seeds.
     """
     return {"train": train, "validation": validation}
+
+
+def structure_options(
+    *,
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (192, 192, 192),
+    ligament_size: _Levels,
+    solid_fraction: _Levels,
+    seed: NonNegativeInt = 0,
+    unseen_seed: NonNegativeInt,
+) -> dict[str, Any]:
+    """Structures whose slices are filled in between; the task is then `inpaint_gaps`.
+
+    Parameters
+    ----------
+    shape
+        Voxels (z, y, x) of each.
+    ligament_size, solid_fraction
+        Of each structure, those of its levels of ligaments, the size in nm at voxels of 2.5 nm.
+    seed
+        Of the first structure; the others have the next ones.
+    unseen_seed
+        Of a structure like the first one that the network is judged by.
+    """
+    return {
+        "shape": shape,
+        "ligament_size": ligament_size,
+        "solid_fraction": solid_fraction,
+        "seed": seed,
+        "unseen_seed": unseen_seed,
+    }
+
+
+def structures(**options: Any) -> tuple[list[Structure], Structure]:
+    """Return the structures that are learnt from, and that which networks are judged by.
+
+    Raises
+    ------
+    ConventionError
+        If there are not as many sizes as solid fractions.
+    """
+    sizes, fractions = options["ligament_size"], options["solid_fraction"]
+    if list(map(len, sizes)) != list(map(len, fractions)):
+        msg = f"each ligament_size needs a solid_fraction; got {sizes} and {fractions}"
+        raise ConventionError(msg)
+    learnt = [
+        Structure(options["shape"], tuple(size), tuple(fraction), options["seed"] + number)
+        for number, (size, fraction) in enumerate(zip(sizes, fractions, strict=True))
+    ]
+    return learnt, replace(learnt[0], seed=options["unseen_seed"])
 
 
 def sample_options(
@@ -97,7 +150,7 @@ def train(
     ----------
     recipe
         Path of a TOML file, whose relative paths are relative to it, or its content: tables
-        `[data]`, `[network]`, `[samples]`, `[training]` and `[output]`.
+        `[data]` or `[structures]`, `[network]`, `[samples]`, `[training]` and `[output]`.
     minutes
         Of training, instead of the recipe's.
     output_path
@@ -120,13 +173,13 @@ def train(
     read = read_training(recipe, minutes=minutes, output_path=output_path)
     folder = read.folder
     _check_folder(folder)
-    training, unseen = _prepared(read)
+    training, judge = _prepared(read)
     from ..learn.making import make_model
 
     with told_if_full(folder), telling(quiet=quiet) as tell:
         output = read.tables["output"]
         described = {"name": output["name"], "licence": output["licence"]}
-        return make_model(folder, training, unseen, **described, tell=tell)
+        return make_model(folder, training, judge, **described, tell=tell)
 
 
 @dataclass(frozen=True)
@@ -141,8 +194,13 @@ class TrainingRecipe:
         return Path(self.tables["output"]["path"])
 
 
-def training_tables() -> dict[str, dict[str, Key]]:
-    """Return the keys of each table.
+def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
+    """Return the keys of each table, for networks of images or of phases.
+
+    Parameters
+    ----------
+    task
+        `windows` of images, or `phases`.
 
     Raises
     ------
@@ -157,10 +215,15 @@ def training_tables() -> dict[str, dict[str, Key]]:
         raise RecipeError(msg) from None
     network = options_of(Architecture)
     del network["voltages"]  # those of the data
-    return {
-        "data": options_of(data_options),
+    phases = task == "phases"
+    first = (
+        {"structures": options_of(structure_options)}
+        if phases
+        else {"data": options_of(data_options)}
+    )
+    return first | {
         "network": network,
-        "samples": options_of(Variation, sample_options),
+        "samples": options_of(PhaseVariation if phases else Variation, sample_options),
         "training": options_of(Schedule),
         "output": options_of(model_options),
     }
@@ -177,18 +240,18 @@ def read_training(
     if isinstance(recipe, str | Path):
         folder, stem = Path(recipe).parent, Path(recipe).stem
         recipe = parse_recipe(Path(recipe))
-    known = training_tables()
+    known = training_tables("phases" if "structures" in recipe else "windows")
     check_structure(recipe, known)
     given = {name: dict(recipe.get(name, {})) for name in known}
     if minutes is not None:
         given["training"] |= {"minutes": minutes, "steps": None}
     tables = {name: checked_table(name, given[name], known[name]) for name in known}
-    data, output = tables["data"], tables["output"]
-    for key, folders in data.items():
-        data[key] = [str(folder / path) for path in folders]
+    output = tables["output"]
+    for key, folders in tables.get("data", {}).items():
+        tables["data"][key] = [str(folder / path) for path in folders]
     path = output_path or folder / (output["path"] or f"{stem}-model")
     output |= {"path": str(path), "name": output["name"] or one_line(stem)}
-    check_paths(*data["train"], *data["validation"])
+    check_paths(*(path for paths in tables.get("data", {}).values() for path in paths))
     check_output(output["path"])
     if not re.fullmatch(r"[\w.-]+", output["name"]):
         rule = "a name of a model is made of letters, digits, '.', '-' and '_'"
@@ -208,33 +271,64 @@ def _check_folder(folder: Path) -> None:
         raise StackReadError(msg)
 
 
-def _prepared(read: TrainingRecipe) -> tuple["Training[Samples]", list[SimulatedStack]]:
-    """Return a training that may begin, and the stacks that judge it."""
+def _prepared(read: TrainingRecipe) -> tuple["Training[Any]", "Judge"]:
+    """Return a training that may begin, and what judges its network."""
     from ..learn.networks import Architecture
     from ..learn.training import Schedule, Training, best_device
 
     tables = read.tables
     with blamed_on("training"):
         schedule = Schedule(**tables["training"])
-    with blamed_on("samples"):
-        options = dict(tables["samples"])
-        drawn = {name: options.pop(name) for name in options_of(sample_options)}
-        variation = Variation(**options)
+    samples, judge = _of_phases(tables) if "structures" in tables else _of_images(tables)
+    with blamed_on("network"):
+        voltages = len(samples.stacks[0].voltage) if isinstance(samples, Samples) else 1
+        architecture = Architecture(voltages=voltages, **tables["network"])
+    if samples.crop % architecture.stride:
+        msg = f"[samples] crop must be a multiple of {architecture.stride}; got {samples.crop}"
+        raise RecipeError(msg)
+    training = Training(architecture, samples, schedule, read.folder / _STATE, best_device())
+    return training, judge
+
+
+def _of_images(tables: Mapping[str, Mapping[str, Any]]) -> tuple[Samples, "Judge"]:
+    """Return samples of simulated stacks, and what judges a network by other ones."""
+    from ..learn.making import ImageJudge
+
+    variation, drawn = _varied(Variation, tables)
     with blamed_on("data"):
         learnt, unseen = (
             [SimulatedStack.open(path) for path in tables["data"][key]]
             for key in ("train", "validation")
         )
         check_data(learnt, unseen, drawn["crop"])
-    with blamed_on("network"):
-        architecture = Architecture(voltages=len(learnt[0].voltage), **tables["network"])
-    if drawn["crop"] % architecture.stride:
-        msg = f"[samples] crop must be a multiple of {architecture.stride}; got {drawn['crop']}"
-        raise RecipeError(msg)
-    samples = Samples(
-        learnt, SliceWindow(architecture.above, architecture.below), variation, **drawn
-    )
-    return Training(architecture, samples, schedule, read.folder / _STATE, best_device()), unseen
+    samples = Samples(learnt, _window(tables), variation, **drawn)
+    return samples, ImageJudge(samples, unseen)
+
+
+def _of_phases(tables: Mapping[str, Mapping[str, Any]]) -> tuple[PhaseSamples, "Judge"]:
+    """Return samples of structures, and what judges a network by another one."""
+    from ..learn.making import PhaseJudge
+
+    variation, drawn = _varied(PhaseVariation, tables)
+    with blamed_on("structures"):
+        learnt, unseen = structures(**tables["structures"])
+        check_structures(learnt, unseen, drawn["crop"])
+    samples = PhaseSamples(learnt, _window(tables), variation, **drawn)
+    return samples, PhaseJudge(samples, unseen)
+
+
+def _window(tables: Mapping[str, Mapping[str, Any]]) -> SliceWindow:
+    return SliceWindow(tables["network"]["above"], tables["network"]["below"])
+
+
+def _varied(
+    kind: type[Varied], tables: Mapping[str, Mapping[str, Any]]
+) -> tuple[Varied, dict[str, Any]]:
+    """Return what differs between samples, and how they are drawn."""
+    options = dict(tables["samples"])
+    with blamed_on("samples"):
+        drawn = {name: options.pop(name) for name in options_of(sample_options)}
+        return kind(**options), drawn
 
 
 @contextlib.contextmanager

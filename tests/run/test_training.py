@@ -15,6 +15,7 @@ from fibdask import RecipeError, StackReadError, load_model, run_recipe, train
 from fibdask.learn.models import CARD, WEIGHTS
 from fibdask.run.cli import main
 from fibdask.run.recipe import read_recipe
+from fibdask.run.recipe.reference import training_reference
 from fibdask.run.training import read_training, training_tables
 from tests.learn.helpers import without_torch
 
@@ -198,6 +199,16 @@ def test_recipes_of_what_ships__name_data_that_have_recipes():
     assert {*data["train"], *data["validation"]} == {*simulated}
     assert len({table["seed"] for table in simulated.values()}) == len(simulated)
     assert all(table["gaussian_std"] == 0 for table in simulated.values())
+
+
+def test_training_reference__is_what_the_page_says():
+    page = (Path(fibdask.__file__).parents[1] / "docs" / "training.md").read_text()
+    assert page == training_reference(), "write it: make docs"
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    images, phases = training_tables(), training_tables("phases")
+    keys = [*images.values(), phases["structures"], phases["samples"]]
+    assert len(rows) == sum(map(len, keys))
+    assert all(len(meaning) > 4 and kind[0] != "<" for _, kind, _, meaning in rows)
 
 
 def _call(capsys, *arguments, code=None):

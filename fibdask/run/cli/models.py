@@ -24,8 +24,11 @@ def train(recipe: str, minutes: float | None, out: str | None, as_json: bool, qu
 
 def _judged(card: dict[str, Any]) -> str:
     """Return the errors of a model in a line each."""
+    errors = card["errors"]
+    if "conditions" not in errors:
+        return f"{errors['misplaced']:.3g} % of voxels wrong, {errors['between']:.3g} % in gaps"
     lines = []
-    for row in card["errors"]["conditions"]:
+    for row in errors["conditions"]:
         voltages = ", ".join(f"{v:g}" for v in row["voltages"])
         between = "none" if row["between"] is None else f"{row['between']:.3g} %"
         lines.append(

@@ -1,6 +1,7 @@
-"""The reference of recipes, docs/recipes.md, written from the tables and the docstrings.
+"""The references of recipes, written from the tables and the docstrings.
 
-`python -m fibdask.run.recipe.reference > docs/recipes.md` writes it anew.
+`python -m fibdask.run.recipe.reference > docs/recipes.md` writes that of runs anew, and, with
+`training` as its argument, `docs/training.md` that of trainings.
 """
 
 import inspect
@@ -8,10 +9,11 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import stages
+from ..training import training_tables
 from .tables import Key, keys_of, tables
 
 _HEAD = """# Recipes
@@ -21,6 +23,11 @@ stage, or says where the data come from, where they go and who works; its keys a
 the function named with it, which says more of them. A stage without its table is left out; a
 recipe begins with `[input]`, `[simulate]` or both. Unknown tables and keys are refused. This page
 is written from the code.
+"""
+_TRAINING_HEAD = """# Recipes of trainings
+
+`fibdask train RECIPE` takes a TOML file of these tables; see [networks](networks.md). Its paths are
+relative to it. Unknown tables and keys are refused. This page is written from the code.
 """
 _WORDS = {
     bool: "true or false",
@@ -34,21 +41,41 @@ _WORDS = {
 
 
 def recipe_reference() -> str:
-    """Return the page."""
-    return "\n".join([_HEAD, *map(_table, tables())])
-
-
-def _table(name: str) -> str:
-    """Return the part about a table: what it does, and a row for each key."""
-    functions = tables()[name]
+    """Return the page of runs."""
     titles = {stage.name: f": {stage.title.lower()}" for stage in stages.STAGES}
+    parts = (
+        _table(f"## `[{name}]`{titles.get(name, '')}", functions, keys_of(name))
+        for name, functions in tables().items()
+    )
+    return "\n".join([_HEAD, *parts])
+
+
+def training_reference() -> str:
+    """Return the page of trainings."""
+    images, phases = training_tables(), training_tables("phases")
+    tables = [
+        ("[data]", images["data"]),
+        ("[structures]", phases["structures"]),
+        ("[samples]` with `[data]", images["samples"]),
+        ("[samples]` with `[structures]", phases["samples"]),
+        *((f"[{name}]", images[name]) for name in ("network", "training", "output")),
+    ]
+    parts = (
+        _table(f"## `{name}`", dict.fromkeys(key.function for key in keys.values()), keys)
+        for name, keys in tables
+    )
+    return "\n".join([_TRAINING_HEAD, *parts])
+
+
+def _table(title: str, functions: Iterable[Callable[..., Any]], keys: Mapping[str, Key]) -> str:
+    """Return the part about a table: what it does, and a row for each key."""
     summaries = [_summary(function) for function in functions]
     rows = [
         f"| `{key}` | {_kind(of.kind)} | {_default(of)} | {_meaning(key, of.function)} |"
-        for key, of in keys_of(name).items()
+        for key, of in keys.items()
     ]
     head = ["| key | kind | default | meaning |", "|---|---|---|---|"]
-    lines = [f"## `[{name}]`{titles.get(name, '')}", "", " ".join(summaries), "", *head, *rows, ""]
+    lines = [title, "", " ".join(summaries), "", *head, *rows, ""]
     return "\n".join(lines)
 
 
@@ -89,8 +116,8 @@ def _toml(value: Any) -> str:
 def _meaning(key: str, function: Callable[..., Any]) -> str:
     """Return what the function's docstring says of a parameter."""
     doc = inspect.getdoc(function) or ""
-    _, _, rest = doc.partition("\nParameters\n----------\n")
-    body = re.split(r"\n\n\w+\n-{3,}\n", rest)[0]
+    _, *rest = re.split(r"\n(?:Parameters|Attributes)\n-+\n", doc, maxsplit=1)
+    body = re.split(r"\n\n\w+\n-{3,}\n", "".join(rest))[0]
     for names, text in re.findall(r"^(\S[^\n]*)\n((?: {4}[^\n]*\n?|\n)+)", body, re.MULTILINE):
         if key in names.split(", "):
             return " ".join(text.split()).replace("|", "\\|")
@@ -98,4 +125,4 @@ def _meaning(key: str, function: Callable[..., Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(recipe_reference())
+    sys.stdout.write(training_reference() if "training" in sys.argv[1:] else recipe_reference())
