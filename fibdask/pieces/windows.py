@@ -259,7 +259,7 @@ class PlanePredictions:
         y, x = (max(axis) for axis in zip(*windows, strict=True))
         images = self.predictor.voltages * self.predictor.window.size
         taken, _ = self.predictor.bytes((y, x), max(told))
-        return int(4 * y * x * (images + 2) + taken)
+        return int(4 * y * x * (images + 3) + taken)
 
     def _slices(self, planes: slice) -> slice:
         """Return the slices of the stack that the windows of planes hold."""
@@ -378,12 +378,12 @@ def window_predictions(
 
 
 def _block(shape: tuple[int, int, int], tile: Pixels) -> tuple[int, int, int]:
-    """Return a block of one tile, with an eighth of the planes or fewer where there is but one."""
+    """Return a block of one tile, with so many planes that there are about eight if possible."""
     block = tuple(min(length, n) for length, n in zip(tile, shape[1:], strict=True))
     tiles = ceil(shape[1] / block[0]) * ceil(shape[2] / block[1])
     most = min(INNER_CHUNK, BLOCK_BYTES // (4 * block[0] * block[1]))
-    planes = min(max(shape[0] * tiles // 8, _LEAST_PLANES), most, shape[0])
-    return planes, block[0], block[1]
+    planes = min(max(shape[0] * tiles // 8, _LEAST_PLANES), most)
+    return even_part(shape[0], planes, 1), block[0], block[1]
 
 
 def _normalise(grey: np.ndarray, ends: np.ndarray, shown: np.ndarray) -> None:

@@ -105,7 +105,8 @@ def segment_phases(
     FibdaskWarning
         When computed, if less than 0.1 % of what is counted is left to one of the phases; at
         once, if no grey value of an integer type can be on one side of `threshold`, or none of
-        images in memory is.
+        images in memory is; or if images are known to be simulated with other materials or
+        electrons than those the network was trained on.
 
     Notes
     -----

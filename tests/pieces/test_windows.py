@@ -281,7 +281,7 @@ def test_predict_planes__makes_blocks_of_tiles():
     assert lazy.dtype == np.float32
     assert lazy.chunksize == (50, 512, 448)
     small = predict_planes(image[..., :40, :50], CoarseMix(), planes, (0, 1), [])
-    assert small.chunksize == (32, 40, 50)
+    assert small.chunksize == (25, 40, 50)
 
 
 def test_likely_solid__is_what_exceeds_one_half():
