@@ -91,5 +91,5 @@ def test_check_structures__refuses_one_seed_for_both():
 
 def test_check_structures__refuses_a_structure_smaller_than_a_crop():
     other = Structure((40, 24, 40), (20.0,), (0.4,), 4)
-    with pytest.raises(ConventionError, match="hold crops of 32 voxels; their shape is"):
+    with pytest.raises(ConventionError, match="as large as a crop of 32 voxels"):
         check_structures([STRUCTURE], other, 32)

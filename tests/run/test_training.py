@@ -167,6 +167,47 @@ def test_train__names_data_that_are_not_there(data):
         train(_content(data, data={"train": [str(data / "nowhere")]}))
 
 
+PHASES = {
+    "structures": {
+        "shape": [40, 32, 32],
+        "ligament_size": [[30.0], [40.0, 15.0]],
+        "solid_fraction": [[0.4], [0.6, 0.5]],
+        "seed": 1,
+        "unseen_seed": 9,
+    },
+    "network": {"above": 2, "below": 2, "widths": [8, 8, 8], "detail": 6},
+    "samples": {"crop": 32, "thickness": [2, 4]},
+    "training": {"steps": 2, "batch": 1},
+}
+
+
+def test_train__makes_networks_that_fill_gaps_between_phases(tmp_path):
+    card = load_model(train(PHASES, output_path=tmp_path / "gaps")).card
+    assert card["task"] == "phases"
+    assert card["thickness"] == [5.0, 10.0]
+    assert 0 < card["errors"]["misplaced"] < card["errors"]["between"] < 100
+    assert [one["seed"] for one in card["training"]["data"]] == [1, 2]
+    assert card["training"]["validation"]["seed"] == 9
+    assert card["training"]["samples"]["crop"] == 32
+
+
+@pytest.mark.parametrize(
+    ("table", "changed", "told"),
+    [
+        ("samples", {"crop": 40}, r"\[structures\] .* as large as a crop of 40 voxels"),
+        ("samples", {"thickness": [4, 2]}, r"\[samples\] thickness must be the least and the most"),
+        ("samples", {"rough": 1}, r"unknown key 'rough' in \[samples\]; did you mean 'roughness'"),
+        ("structures", {"unseen_seed": 2}, r"\[structures\] .* both have seed 2"),
+        ("structures", {"ligament_size": [[30.0]]}, "each ligament_size needs a solid_fraction"),
+        ("data", {"train": ["a"]}, r"unknown table \[data\]"),
+    ],
+)
+def test_train__refuses_wrong_recipes_of_phases(tmp_path, table, changed, told):
+    content = PHASES | {table: PHASES.get(table, {}) | changed}
+    with pytest.raises(RecipeError, match=told):
+        train(content, output_path=tmp_path / "gaps")
+
+
 def test_read_training__knows_what_the_functions_know(data):
     tables = read_training(data / "tiny.toml").tables
     assert {name: set(table) for name, table in tables.items()} == {
