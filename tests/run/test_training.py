@@ -1,6 +1,8 @@
 """Trainings by recipe: from simulated stacks to a model, in Python and on the command line."""
 
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +242,14 @@ def test_recipes_of_what_ships__name_data_that_have_recipes():
     assert {*data["train"], *data["validation"]} == {*simulated}
     assert len({table["seed"] for table in simulated.values()}) == len(simulated)
     assert all(table["gaussian_std"] == 0 for table in simulated.values())
+
+
+def test_page_of_networks__shows_recipes_that_are_read():
+    page = (Path(fibdask.__file__).parents[1] / "docs" / "networks.md").read_text()
+    images, *trainings = map(tomllib.loads, re.findall(r"```toml\n(.*?)```", page, re.DOTALL))
+    assert read_recipe(images).tables["simulate"]["unmilled"] == 100
+    first = [next(iter(read_training(content).tables)) for content in trainings]
+    assert first == ["data", "structures"]
 
 
 def test_training_reference__is_what_the_page_says():
