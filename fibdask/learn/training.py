@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..blocks import fingerprint, locked
 from ..conventions import ConventionError, check_not_negative, check_positive
-from .networks import Architecture, WindowNetwork
+from .networks import Architecture, WindowNetwork, fastest_precision
 from .samples import Sample
 
 STATE = "training.safetensors"
@@ -317,5 +317,5 @@ def phase_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 def autocast(device: torch.device) -> torch.autocast:
     """Return a context of half precision where the device is faster in it."""
-    fast = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    fast = device.type == "cuda" or fastest_precision() == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
