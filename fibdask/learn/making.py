@@ -146,11 +146,12 @@ def make_model(
     if _is_made(folder, training, {"name": name, "licence": licence}):
         return folder
     network = training.run(tell)
-    judged = judge(network)
+    folded = deepcopy(network).fold()
+    judged = judge(folded)
     card = {
         "name": name,
         **judged.card,
-        "seconds_per_megavoxel": _pace(network, judged.card["temperature"], judged.window),
+        "seconds_per_megavoxel": _pace(folded, judged.card["temperature"], judged.window),
         "licence": licence,
         "training": _told(training) | judge.told(),
     }
@@ -182,7 +183,7 @@ def _told(training: Training[Any]) -> dict[str, Any]:
 
 def _pace(network: WindowNetwork, temperature: float, window: Sample) -> float:
     """Return seconds that one core takes for a million voxels."""
-    loaded = LoadedNetwork(deepcopy(network).cpu().fold(), temperature)
+    loaded = LoadedNetwork(network.cpu(), temperature)
     given = window.images, window.present, window.distances, window.offsets
     loaded.predict(*given)  # the first time, memory is taken
     begun = time.perf_counter()
