@@ -82,7 +82,7 @@ def find_model(model: str, stack: xr.Dataset) -> Model:
     """
     found = _found(model, lambda card: _misfits(card, stack), "this stack")
     for caution in _cautions(found.card, stack):
-        text = f"model {found.name} {caution}: its errors are those of its card no longer"
+        text = f"model {found.name} {caution}: it may err more than its card says"
         warnings.warn(text, FibdaskWarning, stacklevel=3)
     return found
 

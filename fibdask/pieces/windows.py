@@ -34,7 +34,7 @@ NO_SLICE = -1
 """Number of a slice that does not exist."""
 _LARGEST_TILE = 768  # pixels along y and x
 _LEAST_PLANES = 32  # of a block: windows at its ends are looked at by the next one, too
-_STEP = 1 / 255  # of probabilities, as they are stored
+_STEPS = 255  # of probabilities, as they are stored
 _SAME_DEPTH = 1e-6  # nm
 PIXEL = 2.5
 """Pixel size in nm that networks of phases are told distances for: they count in pixels."""
@@ -212,7 +212,7 @@ class PlanePredictions:
     channels: tuple[int, ...]
     tile: Pixels
 
-    scale_factor = _STEP
+    scale_factor = 1 / _STEPS
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the slices of all windows, as far as tiles and halos reach."""
@@ -398,4 +398,4 @@ def _normalise(grey: np.ndarray, ends: np.ndarray, shown: np.ndarray) -> None:
 
 
 def _in_steps(probability: np.ndarray) -> np.ndarray:
-    return unpacked(np.rint(probability / np.float32(_STEP)), _STEP)
+    return unpacked(np.rint(probability * np.float32(_STEPS)), 1 / _STEPS)
