@@ -13,7 +13,7 @@ import torch
 from ..conventions import VERSION, ConventionError
 from .cards import ranges, told_samples, told_stacks
 from .data import SimulatedStack
-from .models import open_model
+from .models import Model, open_model
 from .networks import WindowNetwork
 from .phases import PhaseSamples, PhaseWindows, Structure, phase_ranges
 from .samples import Sample, Samples
@@ -127,7 +127,7 @@ def make_model(
     name: str,
     licence: str,
     tell: Callable[[int, int, float], None],
-) -> Path:
+) -> Model:
     """Train a network, judge it, and write it, unless that is done already.
 
     Parameters
@@ -144,7 +144,7 @@ def make_model(
         As for `Training.run`.
     """
     if _is_made(folder, training, {"name": name, "licence": licence}):
-        return folder
+        return open_model(folder)
     network = training.run(tell)
     folded = deepcopy(network).fold()
     judged = judge(folded)
@@ -156,7 +156,7 @@ def make_model(
         "training": _told(training) | judge.told(),
     }
     write_model(folder, network, card, _corner(judged.window))
-    return folder
+    return open_model(folder)
 
 
 def _is_made(folder: Path, training: Training[Any], described: dict[str, str]) -> bool:

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from ..blocks import fingerprint
@@ -54,6 +55,13 @@ class Model:
         """Hash of the weights, and of what they are used with."""
         parts = ("sha256", "architecture", "temperature")
         return fingerprint(*(self.card[part] for part in parts))
+
+    def example(self) -> dict[str, np.ndarray]:
+        """Return the window that tests it, and the probability that it finds (plane, y, x)."""
+        from safetensors.numpy import load_file
+
+        pair: dict[str, np.ndarray] = load_file(self.folder / TEST_PAIR)
+        return pair
 
     def predictor(self, precision: "Precision | None" = None) -> NetworkPredictor:
         """Return what stages are given of it.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from ..blocks import put_file
 from ..conventions import ConventionError
@@ -150,13 +150,14 @@ def write_model(
     state = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
-    save_file(state, folder / WEIGHTS)
+    weights: bytes = save(state)
+    put_file(folder / WEIGHTS, weights)
     architecture = network.architecture
     told = dict(card) | {
         "architecture": architecture.as_card(),
         "halo": architecture.halo,
         "stride": architecture.stride,
-        "sha256": sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+        "sha256": sha256(weights).hexdigest(),
     }
     loaded = LoadedNetwork(
         read_network(folder, told).fold(),
@@ -164,7 +165,6 @@ def write_model(
     )
     given = {name: getattr(sample, name) for name in ("images", "present", "distances", "offsets")}
     pair = given | {"probability": loaded.predict(*given.values())}
-    save_file(
-        {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in pair.items()}, folder / TEST_PAIR
-    )
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in pair.items()}
+    put_file(folder / TEST_PAIR, save(tensors))
     put_file(folder / CARD, (json.dumps(told, indent=1) + "\n").encode())

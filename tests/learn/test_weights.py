@@ -65,6 +65,12 @@ def test_load_model__returns_what_was_written(folder):
     np.testing.assert_allclose(predictor(**pair), expected, atol=1e-6)
 
 
+def test_write_model__lets_others_read_it(folder):
+    modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    (folder / "another").touch()
+    assert modes == {(folder / "another").stat().st_mode & 0o777}
+
+
 def test_load_model__refuses_weights_that_are_not_those_of_the_card(folder):
     content = bytearray((folder / WEIGHTS).read_bytes())
     content[-1] ^= 1

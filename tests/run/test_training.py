@@ -110,6 +110,17 @@ def test_train__the_card_tells_data_ranges_and_errors(model):
     assert "/" not in json.dumps(card)
 
 
+def test_train__reports_errors_an_example_and_learning(model):
+    page = (model.folder / "report.html").read_text()
+    assert "Network tiny" in page
+    for row in model.card["errors"]["conditions"]:
+        told = f"2 kV, {row['electrons_per_pixel']:g} electrons a pixel"
+        assert f'<td>{told}</td><td class="number">{row["misplaced"]:.3g} %</td>' in page
+    assert "4 steps in " in page
+    assert "<td>Pixel in nm</td><td>4.5 to 5.5</td>" in page
+    assert page.count("<img ") == 2
+
+
 def test_train__does_not_do_again_what_is_done(data, model):
     before = (model.folder / CARD).stat().st_mtime_ns
     assert train(data / "tiny.toml") == model.folder
@@ -191,6 +202,7 @@ def test_train__makes_networks_that_fill_gaps_between_phases(tmp_path):
     assert [one["seed"] for one in card["training"]["data"]] == [1, 2]
     assert card["training"]["validation"]["seed"] == 9
     assert card["training"]["samples"]["crop"] == 32
+    assert "phases of the measured planes" in (tmp_path / "gaps" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
