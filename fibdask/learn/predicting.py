@@ -13,6 +13,8 @@ from ..blocks import fingerprint, load_once
 from ..conventions import ConventionError
 from ..pieces.windows import SliceWindow
 
+_LIBRARIES = 224 * 2**20  # bytes that torch takes of a process, and keeps
+
 if TYPE_CHECKING:
     from .networks import Precision
     from .weights import LoadedNetwork
@@ -61,8 +63,8 @@ class NetworkPredictor:
         images = self.voltages * self.window.size
         # Images as they come and folded to half resolution, then features of residuals.
         trunk = 2 * images + 6 * self.widths[0] // 4
-        head = images + 6 * self.widths[0] // 4 + 8 * self.detail
-        return 4 * pixels * (max(trunk, head) + planes), 0
+        head = images + 6 * self.widths[0] // 4 + 4 * self.detail
+        return _LIBRARIES + 4 * pixels * (max(trunk, head) + planes), 0
 
     def load(self) -> "LoadedNetwork":
         """Return the network, which each process reads and tests once."""
