@@ -91,7 +91,8 @@ def segment_phases(
     -------
     xarray.Dataset
         The stack with `phase` (z, y, x), uint8: 0 pore, 1 solid. With `network`, also with
-        `solid_probability` (z, y, x), float32; both are 0 in planes that are not measured.
+        `solid_probability` (z, y, x), float32; both are 0 in planes that are not measured. With
+        other methods, one that the stack had is dropped.
 
     Raises
     ------
@@ -156,6 +157,8 @@ def segment_phases(
         phase = _by_grey_values(stack, used, region, method, classes, threshold)
         volumes = {"phase": (AXES, phase)}
     fingerprint = blocks.array_token(stack["intensity"].data)
+    # A probability that another network has left says nothing of this phase.
+    stack = stack.drop_vars("solid_probability", errors="ignore")
     stack = finish_stack(stack.assign(volumes))
     for name in volumes:
         # A network is shown measured slices only, however other planes were filled.

@@ -164,3 +164,11 @@ def test_network__is_asked_once_for_the_phase_and_its_probability(tmp_path, monk
     assert sum(asked) == SHAPE[1]
     np.testing.assert_array_equal(found["solid_probability"], expected())
     np.testing.assert_array_equal(found["phase"], expected() > 0.5)
+
+
+def test_segment_phases__keeps_no_probability_of_another_phase():
+    by_network = segment_phases(stack_of(), method="network")
+    anew = segment_phases(by_network, method="otsu")
+    assert "solid_probability" not in anew
+    alone = segment_phases(stack_of(), method="otsu")
+    np.testing.assert_array_equal(anew["phase"], alone["phase"])
