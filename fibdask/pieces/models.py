@@ -30,6 +30,11 @@ _SAME_VOLTAGE = 0.05  # relative
 _ROUNDING = 1e-6  # relative, of lengths
 _IMAGES, _PHASES = "windows", "phases"  # tasks
 _SIMULATED = ("electrons_per_pixel", "materials")
+_TOLD = (
+    "task", "voltages", "pixel_size", "thickness", "gap", "electrons_per_pixel", "materials",
+    "solid_fraction", "ligament_size", "licence",
+)  # fmt: skip
+"""What of a card goes with each result, so that it can be judged where the model is not."""
 
 Card = Mapping[str, Any]
 Misfits = Callable[[Card], Iterator[str]]
@@ -173,8 +178,11 @@ def predict_solid(
 
 
 def model_record(model: Model) -> dict[str, Any]:
-    """Return what provenance tells of a model."""
-    return {"model": model.name, "model_fingerprint": model.fingerprint}
+    """Return what provenance tells of a model: which one it is, and what its card says of it."""
+    card: dict[str, Any] = {key: model.card[key] for key in _TOLD if key in model.card}
+    errors = model.card.get("errors", {})
+    card["errors"] = {name: value for name, value in errors.items() if np.isscalar(value)}
+    return {"model": model.name, "model_fingerprint": model.fingerprint, "model_card": card}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import xarray as xr
 
 from .markup import Section
 from .sections.depth import alignment_section, depth_section
+from .sections.network import network_section
 from .sections.overview import overview_section
 from .sections.run import (
     failures_section,
@@ -49,6 +50,8 @@ def write_report(
         `solid_fraction_profile` (z), `isotropy_error` and `isotropy_noise` (statistic),
         `misplaced` () and `misplaced_solid` () in %, `mean_dice` (), and the same of the whole
         volume with `volume_`; `true_solid_fraction` () and `true_ligament_diameter` (axis) in nm;
+        `volume_misplaced_on_slices` and `_between` of its planes that hold a slice and of others;
+        of a network `unsure_share` and `expected_misplaced` (plane) with `depth` (plane) in nm;
         intervals (bound, …) of the same names with `_interval`; or None. What must be known
         beside them, as `statistics_warnings` finds it, is listed.
     summary
@@ -75,6 +78,7 @@ def write_report(
         overview_section(stages, numbers, summary),
         failures_section(summary),
         slices_section(stages, titles or {}),
+        network_section(stages, numbers),
         alignment_section(found),
         depth_section(stages, found),
         profile_section(stages, numbers),

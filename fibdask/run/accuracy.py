@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from ..conventions import AXES, covered_region, recorded_steps
+from ..conventions import AXES, covered_region, measured_slices, recorded_steps
 from ..statistics import segmentation_errors
 from ..statistics.summary import size_statistics
 
@@ -18,7 +18,8 @@ def accuracy(
     """Compare with the truth what is known of it.
 
     The first segmentation that has a truth, on the slices themselves; of a simulated structure
-    also the sizes (`true_…`), and the last volume where it lies on the same voxels (`volume_…`).
+    also the sizes (`true_…`), and the last volume where it lies on the same voxels (`volume_…`);
+    where planes lie between the slices, these and the others apart (`…_on_slices`, `…_between`).
     """
     found: dict[str, xr.DataArray] = {}
     for stack in stacks:
@@ -32,8 +33,23 @@ def accuracy(
     found |= _named("true_", size_statistics(truth))
     whole = _same_voxels(truth, stacks[-1])
     if whole is not None:
-        found |= _named("volume_", segmentation_errors(stacks[-1]["phase"], whole))
+        phase = stacks[-1]["phase"]
+        found |= _named("volume_", segmentation_errors(phase, whole)) | _by_planes(phase, whole)
     return found
+
+
+def _by_planes(phase: xr.DataArray, truth: xr.DataArray) -> dict[str, xr.DataArray]:
+    """Return the misplaced voxels of the planes that hold a slice, and of those between."""
+    measured = measured_slices(phase)
+    if measured.all() or not measured.any():
+        return {}
+    parts = {"on_slices": measured, "between": ~measured}
+    return {
+        f"volume_misplaced_{name}": segmentation_errors(
+            phase, truth, mask=xr.DataArray(planes, dims="z")
+        )["misplaced"]
+        for name, planes in parts.items()
+    }
 
 
 def _named(prefix: str, results: xr.Dataset) -> dict[str, xr.DataArray]:

@@ -219,7 +219,9 @@ def _rows(name: str, array: xr.DataArray) -> pd.DataFrame:
         frame = array.rename("value").to_dataframe().reset_index()
     else:
         frame = pd.DataFrame({"value": [float(array)]})
-    lengths = [array.coords[key].attrs.get("units") for key in ("distance", "z") if key in frame]
+    keys = ("distance", "z", "depth")
+    lengths = [array.coords[key].attrs.get("units") for key in keys if key in frame]
+    frame = frame.rename(columns={"depth": "z"})
     frame.insert(0, "quantity", name)
     return frame.assign(
         length_unit=next(iter(lengths), None),

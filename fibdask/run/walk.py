@@ -11,6 +11,7 @@ from ..blocks import StoredArray, origin
 from ..conventions import ConventionError, covered_region, volume_names
 from ..simulate import simulate_structure
 from ..statistics import phase_statistics
+from ..statistics.certainty import certainty
 from .accuracy import accuracy
 from .estimates import Estimate
 from .recipe import Recipe, blamed_on, read_input
@@ -127,4 +128,12 @@ def _statistics(recipe: Recipe, stacks: list[xr.Dataset]) -> xr.Dataset:
         lazy: xr.Dataset = phase_statistics(phase, **recipe.tables[STATISTICS])
     # What is simulated begins with its structure, which is no slice of the images.
     structure = stacks.pop(0) if SIMULATE in recipe.tables else None
-    return lazy.assign(accuracy(stacks, structure))
+    return lazy.assign(accuracy(stacks, structure)).assign(_certainty(stacks))
+
+
+def _certainty(stacks: list[xr.Dataset]) -> xr.Dataset:
+    """Return how sure a network was on the planes that it told of."""
+    told = next((stack for stack in stacks if "solid_probability" in stack), None)
+    if told is None:
+        return xr.Dataset()
+    return certainty(told.isel(covered_region(told))["solid_probability"])

@@ -162,6 +162,9 @@ def test_reconstruct_volume__is_recorded():
     made = reconstruct_volume(stack_of(), spacing=3, voltage=2)
     record = json.loads(made.attrs["provenance"][-1])
     assert record["step"] == "reconstruct_volume"
+    card = record["parameters"].pop("model_card")
+    assert card["thickness"] == [5.0, 20.0]
+    assert card["errors"] == {"misplaced": 1.0}
     assert record["parameters"] == {
         "spacing": 3.0,
         "voltage": [2.0],

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 import runpy
 import sys
+import tomllib
 from pathlib import Path
 
 import distributed
@@ -19,6 +21,7 @@ from fibdask.run.cli import main
 from fibdask.run.recipe import read_recipe
 from fibdask.run.runner import Pipeline
 from tests.io.naive import write_dat
+from tests.pieces.models import CARD, MixModel, offer
 from tests.run.helpers import fibdask
 
 RECIPE = """
@@ -569,10 +572,65 @@ def test_fibdask__is_a_module_too(monkeypatch, capsys):
     assert "version" in capsys.readouterr().out
 
 
+@pytest.fixture
+def small_demo(scheduler, monkeypatch, tmp_path):
+    """The demo with a small stack, and a model for it; returns its folder."""
+    tables = tomllib.loads(RECIPE) | {"cluster": {"scheduler": scheduler}}
+    monkeypatch.setattr("fibdask.run.recipe.parse_recipe", lambda _: tables)
+    offer(monkeypatch, MixModel(CARD | {"pixel_size": [2.0, 6.0], "gap": [1.0, 40.0]}))
+    return tmp_path / "shown"
+
+
+def blocks_run(folder):
+    stages = json.loads((folder / "run.json").read_text())["stages"]
+    return {stage["name"]: stage["blocks_run"] for stage in stages}
+
+
+def test_demo__holds_a_network_against_thresholds_on_the_same_images(call, small_demo):
+    out, _ = call("demo", "--out", small_demo)
+    classical, network = (small_demo / name for name in ("classical", "network"))
+    assert blocks_run(classical)["simulate"] > 0
+    made = blocks_run(network)
+    assert made["structure"] == made["simulate"] == 0 < made["reconstruct"]
+    rows = [line.split("  ")[0] for line in out.splitlines() if re.search(r"(\d\.\d+ +){3}", line)]
+    assert rows == ["k-means, slices", "k-means + distance, volume", "network, volume"]
+    assert out.splitlines()[-1] == f"report: {network / 'report.html'}"
+    for folder in (classical, network):
+        assert f"report: {folder / 'report.html'}" in out
+        assert "misplaced in planes between slices" in (folder / "report.html").read_text()
+
+
+def test_demo__is_not_made_twice_unless_it_is_to_be_fresh(call, small_demo):
+    call("demo", "--out", small_demo, "--quiet")
+    out, _ = call("demo", "--out", small_demo)
+    assert len(re.findall(" stored$", out, re.MULTILINE)) == 3
+    assert not any(blocks_run(small_demo / "network").values())
+    assert call("demo", "--out", small_demo, "--fresh", "--quiet") == ("", "")
+    assert blocks_run(small_demo / "classical")["simulate"] > 0
+    made = blocks_run(small_demo / "network")
+    assert made["simulate"] == 0 < made["reconstruct"]
+
+
+def test_demo__without_torch_says_what_is_missing(call, small_demo, monkeypatch):
+    monkeypatch.setattr("fibdask.run.cli.demo.find_spec", lambda _: None)
+    out, _ = call("demo", "--out", small_demo)
+    assert "fibdask[learn]" in out
+    assert "network, volume" not in out
+    assert out.splitlines()[-1] == f"report: {small_demo / 'classical' / 'report.html'}"
+
+
+def test_demo__refuses_the_folder_of_another_recipe(call, small_demo, recipe):
+    run_recipe(read_recipe(recipe, output_path=small_demo / "network"))
+    _, err = call("demo", "--out", small_demo, "--quiet", code=2)
+    assert "this is another recipe" in err
+    assert (small_demo / "network" / "segment.zarr").is_dir()
+
+
 @pytest.mark.cluster
 @pytest.mark.slow
 def test_demo__reports_in_the_given_folder(tmp_path):
     out, _ = fibdask("demo", "--out", "shown", cwd=tmp_path)
     assert "dashboard: http" in out
-    assert out.splitlines()[-1] == "report: shown/report.html"
-    assert "Accuracy" in (tmp_path / "shown" / "report.html").read_text()
+    assert out.splitlines()[-1] == "report: shown/network/report.html"
+    for name in ("classical", "network"):
+        assert "Accuracy" in (tmp_path / "shown" / name / "report.html").read_text()

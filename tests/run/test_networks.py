@@ -3,14 +3,17 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fibdask
 from fibdask import RecipeError, local_cluster, run_recipe
+from fibdask.run.exporting import write_statistics
 from fibdask.run.folder import RunFolder
 from fibdask.run.folder.results import reopen
 from fibdask.run.planner import check_recipe, plan_recipe
 from fibdask.run.recipe import read_recipe
+from fibdask.statistics.certainty import certainty
 from tests.pieces.models import CARD, MixModel, offer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*planes lie between slices")
@@ -49,8 +52,16 @@ def test_reconstruct__is_planned_run_measured_reported_and_resumed(recipe, tmp_p
         np.testing.assert_array_equal(volume[name], expected[name])
     found = reopen(RunFolder(tmp_path / "out"))[1]
     assert found["solid_fraction"] == pytest.approx(float(volume["phase"].mean()))
-    assert found["volume_misplaced"].size == 1  # the truth of every plane is known
-    assert "<h3>Volume between the slices</h3>" in (tmp_path / "out" / "report.html").read_text()
+    truth = fibdask.open_stack(tmp_path / "out" / "structure.zarr")["phase"].values
+    wrong = 100 * (volume["phase"].values != truth[: volume.sizes["z"]]).mean(axis=(1, 2))
+    measured = volume["measured"].values
+    parts = {"": measured | True, "_on_slices": measured, "_between": ~measured}
+    for part, planes in parts.items():  # the truth of every plane is known
+        assert float(found[f"volume_misplaced{part}"]) == pytest.approx(wrong[planes].mean())
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "<h3>Volume between the slices</h3>" in report
+    assert "misplaced in planes between slices" in report
+    assert "Model mix" in report.split('<section id="network">')[1]
     assert list(ran(tmp_path)) == list(dict.fromkeys(planned))
     run_recipe(recipe)
     assert not any(ran(tmp_path).values())
@@ -64,6 +75,17 @@ def test_reconstruct__is_made_anew_by_another_model(recipe, tmp_path, monkeypatc
     assert blocks["reconstruct"]
     assert not blocks["simulate"]
     assert not blocks["reconstruct histogram"]
+
+
+def test_reconstruct__tells_how_sure_the_network_was(recipe, tmp_path):
+    volume = run_recipe(recipe)
+    found = reopen(RunFolder(tmp_path / "out"))[1]
+    expected = certainty(volume["solid_probability"])["unsure_share"]
+    np.testing.assert_array_equal(found["unsure_share"], expected)
+    rows = pd.read_csv(write_statistics(found, tmp_path / "s.csv"))
+    rows = rows[rows["quantity"] == "expected_misplaced"]
+    np.testing.assert_array_equal(rows["z"], volume["z"])
+    assert set(rows["length_unit"]) == {"nm"}
 
 
 def test_plan__counts_what_the_predictor_takes_for_the_probability_alone(recipe, monkeypatch):
@@ -89,6 +111,9 @@ def test_segment__by_a_network_in_a_recipe(recipe, tmp_path):
     for name in ("phase", "solid_probability"):
         np.testing.assert_array_equal(slices[name], expected[name])
     assert volume["phase"].shape == (40, 48, 52)
+    sure = reopen(RunFolder(tmp_path / "out"))[1]["unsure_share"]
+    np.testing.assert_array_equal(sure["depth"], slices["z"])
+    assert '<section id="network">' in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -110,10 +110,12 @@ def scale_bar_length(width: float) -> tuple[float, str]:
     return length, f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
 
 
-def fraction_profile(profile: xr.DataArray, measured: np.ndarray | None) -> Figure:
-    """Plot the solid fraction of every plane against depth; measured planes as dots."""
+def fraction_profile(
+    profile: xr.DataArray, measured: np.ndarray | None, label: str = "solid fraction φ"
+) -> Figure:
+    """Plot a share of every plane against depth; measured planes as dots."""
     figure = Figure(figsize=(9.6, 3.0), layout="constrained")
-    axes = plot_axes(figure, figure.add_gridspec(1, 1)[0], "depth z (µm)", "solid fraction φ")
+    axes = plot_axes(figure, figure.add_gridspec(1, 1)[0], "depth z (µm)", label)
     z, values = profile["z"].values / 1000, profile.values
     axes.axhline(np.nanmean(values), color=INK, linewidth=1, linestyle="--", label="mean")
     axes.plot(z, values, color=ACCENT, linewidth=1.2, label="planes")

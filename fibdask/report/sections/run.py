@@ -10,6 +10,7 @@ from ...conventions import recorded_steps
 from ..markup import Section, paragraph, table
 from ..words import duration, memory
 
+_CARD = "model_card"  # has a section of its own
 _COUNTS = ("blocks", "blocks_run", "blocks_skipped", "blocks_failed")
 _TIMING_HEAD = ("Stage", "Blocks", "Run", "Skipped", "Failed", "Time")
 
@@ -58,7 +59,7 @@ def provenance_section(
     rows = [
         (
             str(record["step"]),
-            "\n".join(f"{k} = {_plain(v)}" for k, v in record["parameters"].items()),
+            "\n".join(f"{k} = {_plain(v)}" for k, v in record["parameters"].items() if k != _CARD),
             str(record["version"]),
         )
         for record in records

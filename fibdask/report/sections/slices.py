@@ -1,6 +1,6 @@
 """The section of the report that shows every stage in orthogonal slices."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -33,11 +33,12 @@ def slices_section(stages: Mapping[str, xr.Dataset], titles: Mapping[str, str]) 
 
 def is_placed(stack: xr.Dataset) -> bool:
     """Return whether slices are on the planes of a grid, where those that hold none are gaps."""
-    return any(_is_inpainted(r) or r["step"] == "reposition_slices" for r in recorded_steps(stack))
+    return any(_is_filling(r) or r["step"] == "reposition_slices" for r in recorded_steps(stack))
 
 
-def _is_inpainted(record: Mapping[str, Any]) -> bool:
-    return str(record["step"]).startswith("inpaint")
+def _is_filling(record: Mapping[str, Any]) -> bool:
+    """Return whether a step tells of planes that hold no slice."""
+    return str(record["step"]).startswith("inpaint") or record["step"] == "reconstruct_volume"
 
 
 def describe(stack: xr.Dataset) -> str:
@@ -63,7 +64,7 @@ def _stage(stack: xr.Dataset, shown: set[str]) -> str:
     absent = np.zeros(stack.sizes["z"], bool)
     if "measured" in stack.coords:
         absent = ~stack["measured"].values
-    filled, placed = any(map(_is_inpainted, recorded_steps(stack))), is_placed(stack)
+    filled, placed = any(map(_is_filling, recorded_steps(stack))), is_placed(stack)
     where = slices.geometry(stack, absent if filled else ~absent)
     gaps = absent if placed else np.zeros_like(absent)
     views = _StageViews(stack, where, gaps, filled=filled)
@@ -129,7 +130,7 @@ class _StageViews:
         if outline:
             pictures = slices.outlined(pictures, planes["phase"], self.where)
             legend = [*legend, (slices.OUTLINE, "boundary of the solid")]
-        return self._card(pictures, title, legend)
+        return views_card(pictures, self.where, title, legend)
 
     def _phase(self, phase: Planes) -> str:
         return self._labels(phase, "Phase.", [*_PHASES, *(_GAPS if self.gaps.any() else [])])
@@ -164,15 +165,17 @@ class _StageViews:
     ) -> str:
         palette = [colour for colour, text in legend if text != "gap"]
         pictures = slices.label_pictures(labels, palette, self.where, self.gaps)
-        return self._card(pictures, title, legend)
+        return views_card(pictures, self.where, title, legend)
 
-    def _card(
-        self,
-        pictures: Planes,
-        title: str,
-        legend: list[tuple[tuple[float, float, float], str]],
-    ) -> str:
-        place = ", ".join(f"{a} = {self.where.position(a) / 1000:.3g}" for a in "xyz")
-        caption = f"Planes at {place} µm, marked by the dashed lines."
-        source = embedded(orthogonal_views(pictures, self.where), "webp")
-        return picture(source, title, caption, colour_legend(legend) if legend else "")
+
+def views_card(
+    pictures: Planes,
+    where: Geometry,
+    title: str,
+    legend: Sequence[tuple[tuple[float, float, float], str]],
+) -> str:
+    """Return a card of three orthogonal planes, with what their colours mean."""
+    place = ", ".join(f"{a} = {where.position(a) / 1000:.3g}" for a in "xyz")
+    caption = f"Planes at {place} µm, marked by the dashed lines."
+    source = embedded(orthogonal_views(pictures, where), "webp")
+    return picture(source, title, caption, colour_legend(legend) if legend else "")

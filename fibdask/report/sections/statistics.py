@@ -23,6 +23,8 @@ SYMBOLS = {
 }
 _ACCURACY = {
     "misplaced": ("misplaced voxels (MP)", " %"),
+    "misplaced_on_slices": ("misplaced in planes that hold a slice", " %"),
+    "misplaced_between": ("misplaced in planes between slices", " %"),
     "misplaced_solid": ("misplaced solid (MGP)", " %"),
     "mean_dice": ("mean Dice score (MDS)", ""),
 }

@@ -9,7 +9,7 @@ import click
 
 from ...conventions import VERSION, BlocksFailedError, FibdaskError, FibdaskWarning, RecipeError
 from ..shown import lines, one_line
-from . import models, recipes, runs, stacks
+from . import demo, models, recipes, runs, stacks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,7 +18,8 @@ def cli() -> None:
     """Make trustworthy 3D microstructures of FIB-SEM stacks that are larger than memory."""
 
 
-for _command in (*runs.COMMANDS, *recipes.COMMANDS, *stacks.COMMANDS, *models.COMMANDS):
+_MODULES = (runs, demo, recipes, stacks, models)
+for _command in (command for module in _MODULES for command in module.COMMANDS):
     cli.add_command(_command)
 
 

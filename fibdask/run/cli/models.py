@@ -12,7 +12,10 @@ from .options import options, say, show
 @click.option("--minutes", type=float, help="Of training instead of the recipe's.")
 @options("out", "json", "quiet")
 def train(recipe: str, minutes: float | None, out: str | None, as_json: bool, quiet: bool) -> None:
-    """Train a network as RECIPE says; an interrupted training is taken up where it was."""
+    """Train a network as RECIPE says.
+
+    An interrupted training is taken up where it was.
+    """
     from ...learn.models import open_model
     from ..training import train as train_network
 

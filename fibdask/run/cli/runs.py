@@ -1,12 +1,15 @@
 """Commands of runs: make one, simulate, say what it did, report it."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...conventions import RecipeError
 from .options import client_of, options, say, show
+
+if TYPE_CHECKING:
+    from ..runner import Pipeline
 
 
 @click.command()
@@ -62,24 +65,16 @@ def _run(
     with client_of(recipe.tables["cluster"], scheduler) as client:
         say(f"dashboard: {client.dashboard_link}", quiet=quiet)
         pipeline.run(client)
-    measured = pipeline.statistics
+    tell(pipeline, quiet=quiet)
+
+
+def tell(run: "Pipeline", *, quiet: bool) -> None:
+    """Say what must be known beside the numbers of a run, and where its report is."""
+    measured = run.statistics
     for text in [] if measured is None else measured.attrs["warnings"]:
         say(f"mind: {text}", quiet=quiet)
-    if recipe.tables["output"]["report"]:
-        say(f"report: {Path(recipe.tables['output']['path']) / 'report.html'}", quiet=quiet)
-
-
-@click.command()
-@click.option("--out", type=click.Path(), default="fibdask-demo", show_default=True)
-@options("fresh", "quiet")
-def demo(out: str, fresh: bool, quiet: bool) -> None:
-    """Run everything on a small simulated stack and report."""
-    from importlib.resources import as_file, files
-
-    from ..recipe import read_recipe
-
-    with as_file(files("fibdask.run.cli") / "demo.toml") as path:
-        _run(read_recipe(path, output_path=out), fresh, None, quiet)
+    if run.recipe.tables["output"]["report"]:
+        say(f"report: {run.folder.path / 'report.html'}", quiet=quiet)
 
 
 @click.command()
@@ -109,4 +104,4 @@ def report(out: str, quiet: bool) -> None:
     say(f"report: {page}", quiet=quiet)
 
 
-COMMANDS = (run, simulate, demo, status, report)
+COMMANDS = (run, simulate, status, report)

@@ -1,0 +1,232 @@
+"""The section about a network: which one, whether it knows such images, and how sure it was."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ...conventions import known_spacing, measured_slices, recorded_steps, require
+from ..figures import slices
+from ..figures.plots import embedded, fraction_profile
+from ..markup import Section, paragraph, picture, table
+from ..words import count, number
+from .slices import views_card
+
+_HEAD = ("Of the stack", "Here", "Known to the model", "Inside")
+_UNKNOWN = "not known"
+_SAME = 0.05  # relative, of voltages: as for what models are shown
+_SHADES = 256
+_PHASES = [(slices.PORE, "pore"), (slices.SOLID, "solid")]
+_PROBABILITIES = [
+    (slices.PORE, "pore for sure"),
+    (slices.MISSED, "one as likely as the other"),
+    (slices.SOLID, "solid for sure"),
+]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a network was given and what it made.
+
+    Attributes
+    ----------
+    record
+        Parameters of its step.
+    made
+        The stack after it.
+    before
+        Stacks of the stages before, the latest first.
+    """
+
+    record: Mapping[str, Any]
+    made: xr.Dataset
+    before: Sequence[xr.Dataset]
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What is known of the model."""
+        card: Mapping[str, Any] = self.record["model_card"]
+        return card
+
+    @property
+    def images(self) -> xr.Dataset | None:
+        """The stack whose images it was shown, where that is known."""
+        stacks = [self.made, *self.before]
+        return next((require(stack) for stack in stacks if "intensity" in stack), None)
+
+
+def network_section(stages: Mapping[str, xr.Dataset], statistics: xr.Dataset) -> Section | None:
+    """Say which network told solid from pore, what it was trained for, and how sure it was."""
+    told = _told(stages)
+    if told is None:
+        return None
+    body = [paragraph(_introduced(told)), _ranges(told)]
+    if "unsure_share" in statistics:
+        body.append(_certainty(told, statistics))
+    if "solid_probability" in told.made:
+        body.append(_views(told))
+    return Section("network", "Network", "\n".join(body))
+
+
+def _told(stages: Mapping[str, xr.Dataset]) -> _Told | None:
+    """Return what the first network of a run was given and made."""
+    stacks = list(stages.values())
+    for place, stack in enumerate(stacks):
+        for record in recorded_steps(stack):
+            if "model_card" in record["parameters"]:
+                return _Told(record["parameters"], stack, stacks[:place][::-1])
+    return None
+
+
+def _introduced(told: _Told) -> str:
+    errors = told.card["errors"]
+    text = f"Model {told.record['model']}, {told.card.get('licence', 'of no known licence')}."
+    if "misplaced" in errors:
+        text += f" On simulated data that it had not seen, {errors['misplaced']:.3g} % of voxels"
+        text += " were wrong"
+        parts = {"on_slices": "on slices", "between": "between them"}
+        listed = [f"{errors[k]:.3g} % {name}" for k, name in parts.items() if k in errors]
+        text += f": {', '.join(listed)}." if listed else "."
+    return text
+
+
+def _ranges(told: _Told) -> str:
+    rows = list(_range_rows(told))
+    body = table(_HEAD, rows, style="narrow") if rows else ""
+    if outside := [name for name, *_, inside in rows if inside == "no"]:
+        listed = ", ".join(outside)
+        body += paragraph(f"The model was not trained for this: {listed}. It may err more here.")
+    return body
+
+
+def _range_rows(told: _Told) -> Iterator[tuple[str, str, str, str]]:
+    """Iterate over the rows of a table: what the stack is like, and what the model knows."""
+    if told.card.get("task") != "windows":
+        return
+    shown = told.record.get("voltage", [])
+    known = told.card.get("voltages", [])
+    near = all(np.isclose(v, known, rtol=_SAME, atol=0).any() for v in shown)
+    yield "voltages in kV", _listed(shown), _listed(known), "yes" if near else "no"
+    images = told.images
+    if images is not None:
+        sizes = [known_spacing(images, axis) for axis in "yx"]
+        yield _row("pixel size in nm", sizes, told.card.get("pixel_size"))
+        gaps = np.diff(images["z"].values[measured_slices(images)])
+        if len(gaps):
+            yield _row("mean slice thickness in nm", [gaps.mean()], told.card.get("thickness"))
+            yield _row("distances of slices in nm", gaps, told.card.get("gap"))
+    simulated = _simulated(told.made)
+    electrons = [e for e in [simulated.get("electrons_per_pixel")] if e is not None]
+    yield _row("electrons per pixel", electrons, told.card.get("electrons_per_pixel"))
+    yield _materials(simulated.get("materials"), told.card.get("materials"))
+
+
+def _simulated(stack: xr.Dataset) -> Mapping[str, Any]:
+    """Return how images were simulated; nothing of real ones."""
+    records = (r for r in recorded_steps(stack) if r["step"] == "simulate_images")
+    record = next(records, None)
+    return {} if record is None else dict(record["parameters"])
+
+
+def _row(name: str, here: Any, known: Sequence[float] | None) -> tuple[str, str, str, str]:
+    """Return a row of numbers: from the least to the most."""
+    values = np.asarray(here, float)
+    told = _span(values) if values.size else _UNKNOWN
+    if known is None:
+        return name, told, "any", ""
+    low, high = known
+    inside = (values >= low * (1 - 1e-6)) & (values <= high * (1 + 1e-6))
+    verdict = ("yes" if inside.all() else "no") if values.size else ""
+    if values.size > 2 and not inside.all():
+        told += f" ({count(int((~inside).sum()), 'distance')} outside)"
+    return name, told, _span(np.array([low, high])), verdict
+
+
+def _materials(here: Any, known: Any) -> tuple[str, str, str, str]:
+    name = "materials (solid in pore)"
+    if not known:
+        return name, _material(here), "any", ""
+    return (
+        name,
+        _material(here),
+        _material(known),
+        ("yes" if here == known else "no") if here else "",
+    )
+
+
+def _material(pair: Any) -> str:
+    return f"{pair['solid']} in {pair['pore']}" if pair else _UNKNOWN
+
+
+def _span(values: np.ndarray) -> str:
+    low, high = (f"{value:.4g}" for value in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _certainty(told: _Told, statistics: xr.Dataset) -> str:
+    """Plot of how many voxels nobody is sure, and say what probabilities expect to be wrong."""
+    share, wrong = statistics["unsure_share"], statistics["expected_misplaced"]
+    measured = measured_slices(told.made)
+    caption = "Share of voxels that are neither phase with a probability of 90 % or more"
+    parts = {"on slices": measured, "between them": ~measured}
+    if len(measured) == share.size and measured.any() and not measured.all():
+        listed = (f"{np.nanmean(share.values[p]):.2%} {name}" for name, p in parts.items())
+        caption += f": {', '.join(listed)}."
+    else:
+        caption += f": {np.nanmean(share):.2%}."
+    expected = number(float(wrong.mean()), ".3g", " %")
+    caption += f" If probabilities are frequencies, {expected} of all voxels are misplaced"
+    found = (
+        "volume_misplaced" if measured.size == share.size and not measured.all() else "misplaced"
+    )
+    if found in statistics:
+        caption += f"; against the truth it is {number(float(statistics[found]), '.3g', ' %')}"
+    profile = share.rename(plane="z").assign_coords(z=share["depth"].values)
+    figure = fraction_profile(profile, measured, "share of unsure voxels")
+    return picture(embedded(figure, "svg"), "How sure the network was.", caption + ".")
+
+
+def _views(told: _Told) -> str:
+    """Show image, phase and probability in the planes through one slice."""
+    made = require(told.made)
+    where = slices.geometry(made, measured_slices(made))
+    read = slices.read_planes({n: made[n] for n in ("phase", "solid_probability")}, where)
+    levels = {
+        view: np.rint(values * (_SHADES - 1)).astype(np.uint8)
+        for view, values in read["solid_probability"].items()
+    }
+    cards = _image(told, float(made["z"].values[where.place["z"]]))
+    for labels, palette, title, legend in (
+        (read["phase"], [colour for colour, _ in _PHASES], "Phase.", _PHASES),
+        (levels, _palette(), "Probability of solid.", _PROBABILITIES),
+    ):
+        gaps = np.zeros(made.sizes["z"], bool)
+        pictures = slices.label_pictures(labels, palette, where, gaps)
+        cards.append(views_card(pictures, where, title, legend))
+    return "\n".join(['<div class="views">', *cards, "</div>"])
+
+
+def _palette() -> list[tuple[float, float, float]]:
+    """Return the colours of probabilities, from 0 to 1."""
+    shades, stops = np.linspace(0, 1, _SHADES), np.linspace(0, 1, len(_PROBABILITIES))
+    channels = zip(*(colour for colour, _ in _PROBABILITIES), strict=True)
+    red, green, blue = (np.interp(shades, stops, channel) for channel in channels)
+    return list(zip(red, green, blue, strict=True))
+
+
+def _image(told: _Told, z: float) -> list[str]:
+    """Return a card of the images of the highest voltage at the slice nearest to a depth."""
+    images = told.images
+    if images is None or any(images.sizes[axis] != told.made.sizes[axis] for axis in "yx"):
+        return []
+    nearest = np.abs(images["z"].values - z)
+    where = slices.geometry(images, nearest == nearest.min())
+    image = slices.read_planes({"image": images["intensity"].isel(voltage=-1)}, where)["image"]
+    pictures = slices.grey_pictures(image, where, np.zeros(images.sizes["z"], bool))
+    return [views_card(pictures, where, f"Image at {images['voltage'].values[-1]:g} kV.", [])]

@@ -1,0 +1,126 @@
+"""How sure probabilities of a phase are: of each plane, and what they say of their own errors."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import xarray as xr
+
+from ..blocks import Grid, Region, block_grid, lengths, reduce_blocks
+from ..conventions import AXES, known_planes
+
+LIKELY = 0.9
+"""Where neither phase is as likely as this, nobody can be sure."""
+_STEPS = 255  # probabilities are whole multiples of 1/255
+
+
+def certainty(probability: xr.DataArray) -> xr.Dataset:
+    """Return how sure the probabilities of solid are.
+
+    Parameters
+    ----------
+    probability
+        Of solid (z, y, x), from 0 to 1.
+
+    Returns
+    -------
+    xr.Dataset
+        `unsure_share` (plane), the share of voxels that are neither solid nor pore with a
+        probability of 0.9 or more; and `expected_misplaced` (plane) in %, the mean probability of
+        the other phase: as many voxels are misplaced if probabilities are frequencies. Lazy; NaN
+        in planes that hold no data. The coordinate `depth` (plane) is in nm.
+    """
+    data, planes = probability.data, known_planes(probability)
+    pixels = probability.sizes["y"] * probability.sizes["x"]
+    grid = _Slabs(**vars(block_grid(data)))
+    depth = {"depth": ("plane", probability["z"].values, probability["z"].attrs)}
+    names = {
+        "unsure_share": ("share of voxels of which nobody is sure", "1"),
+        "expected_misplaced": ("voxels expected to be misplaced", "%"),
+    }
+    arrays = {}
+    for row, (name, (long_name, units)) in enumerate(names.items()):
+        per_count = 1 / pixels if row == 0 else 100 / (_STEPS * pixels)
+        share = reduce_blocks(
+            ProbabilityCounts(grid.block[0]),
+            [data],
+            grid=grid,
+            finish=_Profile(row, per_count, planes),
+            shape=planes.shape,
+        )
+        arrays[name] = ("plane", share, {"long_name": long_name, "units": units})
+    return xr.Dataset(arrays, depth)
+
+
+@dataclass(frozen=True)
+class ProbabilityCounts:
+    """Unsure voxels, and steps towards the other phase, of each plane; a block function.
+
+    Attributes
+    ----------
+    depth
+        Planes of a block, at most.
+    """
+
+    depth: int
+
+    @property
+    def size(self) -> int:
+        """Number of counts: unsure voxels by plane, then steps by plane."""
+        return 2 * self.depth
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the block."""
+        return (region,)
+
+    def compute(self, _region: Region, probability: np.ndarray) -> np.ndarray:
+        """Count one block."""
+        counts = np.zeros((2, self.depth), np.int64)
+        for z, plane in enumerate(probability):
+            steps = np.rint(plane * np.float32(_STEPS)).astype(np.int64)
+            other = np.minimum(steps, _STEPS - steps)
+            counts[:, z] = np.count_nonzero(other > (1 - LIKELY) * _STEPS), other.sum()
+        return counts.ravel()
+
+    def working_bytes(self, region: Region) -> int:
+        """Return the bytes of a plane as floats, as integers, and of a few more of these."""
+        return 40 * prod(lengths(region)[1:])
+
+
+@dataclass(frozen=True)
+class _Slabs(Grid):
+    """Blocks that are counted apart by where they lie along z."""
+
+    @property
+    def groups(self) -> int:
+        """Number of slabs."""
+        return self.counts[AXES.index("z")]
+
+    def group(self, number: int) -> int:
+        """Return the slab of a block."""
+        return self.position(number)[AXES.index("z")]
+
+
+@dataclass(frozen=True, eq=False)
+class _Profile:
+    """Turns counts (slab, count) into values (plane).
+
+    Attributes
+    ----------
+    row
+        Which of the two counts it is.
+    per_count
+        What one is worth.
+    planes
+        Which planes hold data (plane).
+    """
+
+    row: int
+    per_count: float
+    planes: np.ndarray
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Return the values."""
+        rows = counts.reshape(len(counts), 2, -1)[:, self.row]
+        values = rows.ravel()[: len(self.planes)] * self.per_count
+        return np.where(self.planes, values, np.nan)
