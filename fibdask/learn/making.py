@@ -13,7 +13,7 @@ import torch
 from ..conventions import VERSION, ConventionError
 from .cards import ranges, told_samples, told_stacks
 from .data import SimulatedStack
-from .models import open_model
+from .models import Model, open_model
 from .networks import WindowNetwork
 from .phases import PhaseSamples, PhaseWindows, Structure, phase_ranges
 from .samples import Sample, Samples
@@ -127,7 +127,7 @@ def make_model(
     name: str,
     licence: str,
     tell: Callable[[int, int, float], None],
-) -> Path:
+) -> Model:
     """Train a network, judge it, and write it, unless that is done already.
 
     Parameters
@@ -144,18 +144,19 @@ def make_model(
         As for `Training.run`.
     """
     if _is_made(folder, training, {"name": name, "licence": licence}):
-        return folder
+        return open_model(folder)
     network = training.run(tell)
-    judged = judge(network)
+    folded = deepcopy(network).fold()
+    judged = judge(folded)
     card = {
         "name": name,
         **judged.card,
-        "seconds_per_megavoxel": _pace(network, judged.card["temperature"], judged.window),
+        "seconds_per_megavoxel": _pace(folded, judged.card["temperature"], judged.window),
         "licence": licence,
         "training": _told(training) | judge.told(),
     }
     write_model(folder, network, card, _corner(judged.window))
-    return folder
+    return open_model(folder)
 
 
 def _is_made(folder: Path, training: Training[Any], described: dict[str, str]) -> bool:
@@ -182,7 +183,7 @@ def _told(training: Training[Any]) -> dict[str, Any]:
 
 def _pace(network: WindowNetwork, temperature: float, window: Sample) -> float:
     """Return seconds that one core takes for a million voxels."""
-    loaded = LoadedNetwork(deepcopy(network).cpu().fold(), temperature)
+    loaded = LoadedNetwork(network.cpu(), temperature)
     given = window.images, window.present, window.distances, window.offsets
     loaded.predict(*given)  # the first time, memory is taken
     begun = time.perf_counter()

@@ -9,7 +9,7 @@ pixel depends on nothing but its surroundings.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..conventions import ConventionError
 
+Precision = Literal["float32", "bfloat16"]
 _SCALES = (5.0, 20.0, 80.0)  # nm, about what is seen at 1, 2 and 4 kV, over which distances count
 _STRIDE = 8
 
@@ -233,7 +234,7 @@ class WindowNetwork(nn.Module):
         distances
             Of the slots from the window's slice in nm (batch, slot); NaN where there is none.
         """
-        known = torch.cat([_described(distances).flatten(1), present], dim=1)
+        known = torch.cat([_described(distances).flatten(1), present], dim=1).to(images.dtype)
         return self.trunk(images.flatten(1, 2), known), known
 
     def forward(
@@ -246,13 +247,12 @@ class WindowNetwork(nn.Module):
     ) -> torch.Tensor:
         """Return logits (batch, y, x) of a plane of each window, `offsets` nm below its slice."""
         above = self.architecture.above
-        gap = (
-            distances[:, above] if self.architecture.below else torch.full_like(offsets, torch.nan)
-        )
+        gap = distances[:, above]
         place = torch.stack([offsets, gap - offsets], dim=1)
         share = torch.nan_to_num(offsets / gap)[:, None]
         nearest = images[:, :, above - 1 : above + 1]  # the window's own slice, and the next
-        known = torch.cat([known, _described(place).flatten(1), share], dim=1)
+        described = torch.cat([_described(place).flatten(1), share], dim=1)
+        known = torch.cat([known, described.to(known.dtype)], dim=1)
         logits: torch.Tensor = self.head(features, nearest.flatten(1, 2), known)
         return logits
 
@@ -266,6 +266,15 @@ class WindowNetwork(nn.Module):
     def interleave(self) -> "WindowNetwork":
         """Lay features out side by side for each pixel, in which processors convolve faster."""
         return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def fastest_precision() -> Precision:
+    """Return what this processor convolves in fastest: others emulate half precision, slowly.
+
+    Its flags alone decide: were it timed, an interrupted run might go on in another precision.
+    """
+    flags: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of new versions only
+    return "bfloat16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "float32"
 
 
 def _convolutions(network: nn.Module) -> Iterator[Convolution]:

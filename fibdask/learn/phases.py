@@ -14,10 +14,10 @@ import numpy as np
 import xarray as xr
 from scipy.ndimage import gaussian_filter
 
-from ..conventions import ConventionError
+from ..conventions import ConventionError, check_not_negative
 from ..pieces.windows import NO_SLICE, PIXEL, SliceWindow
 from ..simulate import hierarchical_levelled_wave, mimic_milling
-from .samples import Sample
+from .samples import Sample, check_range
 
 UNSEEN_THICKNESS = 10.16, 3.12
 """Mean and standard deviation in nm of slices that networks are judged by, as of the articles."""
@@ -65,6 +65,11 @@ class PhaseVariation:
     thickness: tuple[float, float] = (2.0, 7.0)
     unevenness: float = 0.5
     roughness: float = 0.15
+
+    def __post_init__(self) -> None:
+        check_range("thickness", self.thickness)
+        for name in ("unevenness", "roughness"):
+            check_not_negative(name, getattr(self, name))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,7 @@
 """Networks as stages see them: given windows of slices, they return probabilities."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -7,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..blocks import load_once
+from ..blocks import fingerprint, load_once
 from ..conventions import ConventionError
 from ..pieces.windows import SliceWindow
 
+_LIBRARIES = 224 * 2**20  # bytes that torch takes of a process, and keeps
+
 if TYPE_CHECKING:
+    from .networks import Precision
     from .weights import LoadedNetwork
 
 
@@ -23,8 +28,8 @@ class NetworkPredictor:
     ----------
     folder
         Of the model.
-    fingerprint
-        Of all that determines what it says.
+    model
+        Its fingerprint.
     window
         Slices that it is shown.
     voltages
@@ -33,16 +38,24 @@ class NetworkPredictor:
         Along y and x, in pixels.
     widths, detail
         Features at a half, a quarter and an eighth of the resolution, and at the whole.
+    precision
+        Of what is computed.
     """
 
     folder: str
-    fingerprint: str
+    model: str
     window: SliceWindow
     voltages: int
     halo: tuple[int, int]
     stride: tuple[int, int]
     widths: tuple[int, ...]
     detail: int
+    precision: "Precision"
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that determines what it says."""
+        return fingerprint(self.model, self.precision)
 
     def bytes(self, shape: tuple[int, int], planes: int) -> tuple[int, int]:
         """Return peak bytes of the host and of the device for a window of a shape (y, x)."""
@@ -50,12 +63,12 @@ class NetworkPredictor:
         images = self.voltages * self.window.size
         # Images as they come and folded to half resolution, then features of residuals.
         trunk = 2 * images + 6 * self.widths[0] // 4
-        head = images + 6 * self.widths[0] // 4 + 8 * self.detail
-        return 4 * pixels * (max(trunk, head) + planes), 0
+        head = images + 6 * self.widths[0] // 4 + 4 * self.detail
+        return _LIBRARIES + 4 * pixels * (max(trunk, head) + planes), 0
 
     def load(self) -> "LoadedNetwork":
         """Return the network, which each process reads and tests once."""
-        return load_once(self.fingerprint, partial(_load, Path(self.folder), self.fingerprint))
+        return load_once(self.fingerprint, partial(_load, self))
 
     def __call__(
         self,
@@ -80,10 +93,17 @@ class NetworkPredictor:
         return self.load().predict(images, present, distances, offsets)
 
 
-def _load(folder: Path, fingerprint: str) -> "LoadedNetwork":
-    try:
+def _load(predictor: NetworkPredictor) -> "LoadedNetwork":
+    with told_if_missing():
         from .weights import LoadedNetwork
+    return LoadedNetwork.read(Path(predictor.folder), predictor.model, predictor.precision)
+
+
+@contextmanager
+def told_if_missing() -> Iterator[None]:
+    """Say in a sentence that torch is not installed."""
+    try:
+        yield
     except ImportError as error:
         msg = f"networks need torch and safetensors ({error}); install fibdask[learn]"
         raise ConventionError(msg) from None
-    return LoadedNetwork.read(folder, fingerprint)

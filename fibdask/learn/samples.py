@@ -22,6 +22,21 @@ QUANTILES = (0.01, 0.99)
 _NEAR = 1e-6  # nm, within which a slice lies on a plane of the structure
 
 
+def check_range(name: str, ends: tuple[float, float]) -> None:
+    """Check the least and the most of what is above zero.
+
+    Raises
+    ------
+    ConventionError
+        Naming them.
+    """
+    least, most = ends
+    check_positive(name, least)
+    if not least <= most < np.inf:
+        msg = f"{name} must be the least and the most; got {least:g} and {most:g}"
+        raise ConventionError(msg)
+
+
 @dataclass(frozen=True)
 class Variation:
     """What differs between samples of the same images.
@@ -50,11 +65,7 @@ class Variation:
     fewer_voltages: float = 0.5
 
     def __post_init__(self) -> None:
-        least, most = self.electrons_per_pixel
-        check_positive("electrons_per_pixel", least)
-        if not least <= most < np.inf:
-            msg = f"electrons_per_pixel must be the least and the most; got {least:g} and {most:g}"
-            raise ConventionError(msg)
+        check_range("electrons_per_pixel", self.electrons_per_pixel)
         for name in ("gaussian_std", "blur", "drift"):
             check_not_negative(name, getattr(self, name))
         for name in ("lacking", "fewer_voltages"):

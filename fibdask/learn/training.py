@@ -2,9 +2,11 @@
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from math import cos, pi
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -17,13 +19,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..blocks import fingerprint, locked
 from ..conventions import ConventionError, check_not_negative, check_positive
-from .networks import Architecture, WindowNetwork
+from .networks import Architecture, WindowNetwork, fastest_precision
 from .samples import Sample
 
 STATE = "training.safetensors"
 """What a training is taken up from, in its folder."""
 _PACE = 8  # steps after which their number follows from the time that there is
 _CLIP = 1.0
+_AHEAD = {"cuda": 8}  # batches that are made at once, where steps take less time than they do
 _PROGRESS = ("fingerprint", "step", "steps", "losses", "seconds")
 
 
@@ -204,14 +207,14 @@ class Training(Generic[Drawn]):
         return max(int(60 * self.schedule.minutes / pace), _PACE + 1)
 
     def _batches(self) -> Iterator[Batch]:
-        """Iterate over batches from the present step on; the next is made meanwhile."""
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(self._batch, self.step)
-            step = self.step
+        """Iterate over batches from the present step on; the next ones are made meanwhile."""
+        ahead = _AHEAD.get(self.device.type, 1)
+        with ThreadPoolExecutor(ahead) as pool:
+            numbers = count(self.step)
+            waiting = deque(pool.submit(self._batch, next(numbers)) for _ in range(ahead))
             while True:
-                batch = waiting.result()
-                step += 1
-                waiting = pool.submit(self._batch, step)
+                batch = waiting.popleft().result()
+                waiting.append(pool.submit(self._batch, next(numbers)))
                 yield batch
 
     def _batch(self, step: int) -> Batch:
@@ -314,5 +317,5 @@ def phase_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 def autocast(device: torch.device) -> torch.autocast:
     """Return a context of half precision where the device is faster in it."""
-    fast = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    fast = device.type == "cuda" or fastest_precision() == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)

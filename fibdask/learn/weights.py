@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from ..blocks import put_file
 from ..conventions import ConventionError
 from .models import CARD, TEST_PAIR, WEIGHTS, open_model
-from .networks import Architecture, WindowNetwork
+from .networks import Architecture, Precision, WindowNetwork
 from .samples import Sample
 
 _TOLERANCE = 1e-3  # of tested probabilities: processors round in different orders
@@ -29,7 +29,7 @@ class LoadedNetwork:
     Attributes
     ----------
     network
-        Folded, on the processor.
+        Folded, on the processor, in the precision that it predicts in.
     temperature
         That logits are divided by, so that probabilities are frequencies.
     """
@@ -38,8 +38,8 @@ class LoadedNetwork:
     temperature: float
 
     @classmethod
-    def read(cls, folder: Path, fingerprint: str) -> "LoadedNetwork":
-        """Read a model and test it.
+    def read(cls, folder: Path, fingerprint: str, precision: Precision) -> "LoadedNetwork":
+        """Read a model, and test it before it is rounded.
 
         Raises
         ------
@@ -53,6 +53,7 @@ class LoadedNetwork:
         network = read_network(folder, model.card)
         loaded = cls(network.fold(), float(model.card["temperature"]))
         loaded.test(folder / TEST_PAIR)
+        loaded.network.to(getattr(torch, precision))
         return loaded
 
     @torch.inference_mode()
@@ -68,12 +69,13 @@ class LoadedNetwork:
             shown = torch.from_numpy(np.ascontiguousarray(images, np.float32))[None]
             there = torch.from_numpy(np.asarray(present, np.float32))[None]
             away = torch.from_numpy(np.asarray(distances, np.float32))[None]
+            shown = shown.to(self.network.head.last.weight.dtype)
             features, known = self.network.features(shown, there, away)
             result = np.empty((len(offsets), *images.shape[-2:]), np.float32)
             for plane, offset in enumerate(np.asarray(offsets, np.float32)):
                 place = torch.tensor([offset])
                 logits = self.network(features, known, shown, away, place)
-                result[plane] = (logits[0] / self.temperature).sigmoid().numpy()
+                result[plane] = (logits[0].float() / self.temperature).sigmoid().numpy()
         return result
 
     def test(self, pair: Path) -> None:
@@ -148,13 +150,14 @@ def write_model(
     state = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
-    save_file(state, folder / WEIGHTS)
+    weights: bytes = save(state)
+    put_file(folder / WEIGHTS, weights)
     architecture = network.architecture
     told = dict(card) | {
         "architecture": architecture.as_card(),
         "halo": architecture.halo,
         "stride": architecture.stride,
-        "sha256": sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+        "sha256": sha256(weights).hexdigest(),
     }
     loaded = LoadedNetwork(
         read_network(folder, told).fold(),
@@ -162,7 +165,6 @@ def write_model(
     )
     given = {name: getattr(sample, name) for name in ("images", "present", "distances", "offsets")}
     pair = given | {"probability": loaded.predict(*given.values())}
-    save_file(
-        {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in pair.items()}, folder / TEST_PAIR
-    )
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in pair.items()}
+    put_file(folder / TEST_PAIR, save(tensors))
     put_file(folder / CARD, (json.dumps(told, indent=1) + "\n").encode())

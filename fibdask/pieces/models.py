@@ -3,6 +3,7 @@
 Stages do not import `learn`, nor torch: both are imported when a network is asked for.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -13,7 +14,14 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import map_blocks
-from ..conventions import AXES, ConventionError, axis_spacing, measured_slices
+from ..conventions import (
+    AXES,
+    ConventionError,
+    FibdaskWarning,
+    axis_spacing,
+    measured_slices,
+    recorded_steps,
+)
 from .grey import QUANTILES, CountedGrey, grey_ranges
 from .windows import PIXEL, LikelySolid, PlacedPlanes, WindowPredictor, predict_planes
 
@@ -21,6 +29,7 @@ AUTO = "auto"
 _SAME_VOLTAGE = 0.05  # relative
 _ROUNDING = 1e-6  # relative, of lengths
 _IMAGES, _PHASES = "windows", "phases"  # tasks
+_SIMULATED = ("electrons_per_pixel", "materials")
 _TOLD = (
     "task", "voltages", "pixel_size", "thickness", "gap", "electrons_per_pixel", "materials",
     "solid_fraction", "ligament_size", "licence",
@@ -70,8 +79,17 @@ def find_model(model: str, stack: xr.Dataset) -> Model:
     ------
     ConventionError
         If there is no such model, the stack does not fit it, or torch is not installed.
+
+    Warns
+    -----
+    FibdaskWarning
+        If the stack was simulated with other materials or electrons than the model was trained on.
     """
-    return _found(model, lambda card: _misfits(card, stack), "this stack")
+    found = _found(model, lambda card: _misfits(card, stack), "this stack")
+    for caution in _cautions(found.card, stack):
+        text = f"model {found.name} {caution}: it may err more than its card says"
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
+    return found
 
 
 def find_phase_model(model: str, thickness: float) -> Model:
@@ -221,6 +239,19 @@ def _misfits(card: Card, stack: xr.Dataset) -> Iterator[str]:
         )
 
 
+def _cautions(card: Card, stack: xr.Dataset) -> Iterator[str]:
+    """Iterate over what is recorded of a simulation that a model was not trained for."""
+    told: dict[str, Any] = {}
+    for record in recorded_steps(stack):
+        told |= {k: v for k, v in record["parameters"].items() if k in _SIMULATED}
+    electrons, ends = told.get("electrons_per_pixel"), card.get("electrons_per_pixel")
+    if electrons and ends and not _inside(electrons, ends):
+        yield f"was trained on {_range(ends)} electrons a pixel; these images have {electrons:g}"
+    shown, known = (d.get("materials") for d in (told, card))
+    if shown and known and shown != known:
+        yield f"was trained on images of {_listed(known)}; these are of {_listed(shown)}"
+
+
 def _phase_misfits(card: Card, thickness: float) -> Iterator[str]:
     """Iterate over what of measured planes lies outside what a model was trained for."""
     if card["task"] != _PHASES:
@@ -232,6 +263,10 @@ def _phase_misfits(card: Card, thickness: float) -> Iterator[str]:
             f"was trained on slices {_range((ends[0], ends[1]))} pixels thick on average; these "
             f"are {thickness:.3g}: use the method 'distance', or train a model for them"
         )
+
+
+def _listed(materials: Mapping[str, str]) -> str:
+    return " and ".join(map(str, materials.values()))
 
 
 def _inside(value: float, ends: tuple[float, float]) -> bool:

@@ -34,7 +34,7 @@ NO_SLICE = -1
 """Number of a slice that does not exist."""
 _LARGEST_TILE = 768  # pixels along y and x
 _LEAST_PLANES = 32  # of a block: windows at its ends are looked at by the next one, too
-_STEP = 1 / 255  # of probabilities, as they are stored
+_STEPS = 255  # of probabilities, as they are stored
 _SAME_DEPTH = 1e-6  # nm
 PIXEL = 2.5
 """Pixel size in nm that networks of phases are told distances for: they count in pixels."""
@@ -212,7 +212,7 @@ class PlanePredictions:
     channels: tuple[int, ...]
     tile: Pixels
 
-    scale_factor = _STEP
+    scale_factor = 1 / _STEPS
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the slices of all windows, as far as tiles and halos reach."""
@@ -259,7 +259,7 @@ class PlanePredictions:
         y, x = (max(axis) for axis in zip(*windows, strict=True))
         images = self.predictor.voltages * self.predictor.window.size
         taken, _ = self.predictor.bytes((y, x), max(told))
-        return int(4 * y * x * (images + 2) + taken)
+        return int(4 * y * x * (images + 3) + taken)
 
     def _slices(self, planes: slice) -> slice:
         """Return the slices of the stack that the windows of planes hold."""
@@ -378,12 +378,12 @@ def window_predictions(
 
 
 def _block(shape: tuple[int, int, int], tile: Pixels) -> tuple[int, int, int]:
-    """Return a block of one tile, with an eighth of the planes or fewer where there is but one."""
+    """Return a block of one tile, with so many planes that there are about eight if possible."""
     block = tuple(min(length, n) for length, n in zip(tile, shape[1:], strict=True))
     tiles = ceil(shape[1] / block[0]) * ceil(shape[2] / block[1])
     most = min(INNER_CHUNK, BLOCK_BYTES // (4 * block[0] * block[1]))
-    planes = min(max(shape[0] * tiles // 8, _LEAST_PLANES), most, shape[0])
-    return planes, block[0], block[1]
+    planes = min(max(shape[0] * tiles // 8, _LEAST_PLANES), most)
+    return even_part(shape[0], planes, 1), block[0], block[1]
 
 
 def _normalise(grey: np.ndarray, ends: np.ndarray, shown: np.ndarray) -> None:
@@ -398,4 +398,4 @@ def _normalise(grey: np.ndarray, ends: np.ndarray, shown: np.ndarray) -> None:
 
 
 def _in_steps(probability: np.ndarray) -> np.ndarray:
-    return unpacked(np.rint(probability / np.float32(_STEP)), _STEP)
+    return unpacked(np.rint(probability * np.float32(_STEPS)), 1 / _STEPS)

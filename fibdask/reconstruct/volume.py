@@ -66,7 +66,8 @@ def reconstruct_volume(
     Warns
     -----
     FibdaskWarning
-        If planes lie between slices that are farther apart than those the model was trained on.
+        If planes lie between slices that are farther apart than those the model was trained on,
+        or images are known to be simulated with other materials or electrons.
 
     Notes
     -----

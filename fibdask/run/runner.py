@@ -29,7 +29,7 @@ from .folder.run_folder import COUNTS, LOG, RunFolder
 from .planner import check_plan, plan_stages
 from .recipe import Recipe, read_recipe
 from .shown import one_line
-from .stages import MEASUREMENT, STATISTICS, Stage, estimate_store
+from .stages import MEASUREMENT, STATISTICS, Stage, estimate_store, is_by_network
 from .walk import Visitor, first_stack, not_kept, walk
 
 
@@ -110,9 +110,8 @@ class Pipeline(Visitor):
 
     def run(self, client: distributed.Client | None) -> xr.Dataset:
         """Run all stages, then write the report, whatever happened."""
-        resources = worker_resources(client, folder=self.folder.path / COUNTS)
-        self.execution = replace(self.execution, client=client, resources=resources)
-        check_plan(plan_stages(self.recipe, self._source), resources)
+        self._measure_workers(client)
+        check_plan(plan_stages(self.recipe, self._source), self.execution.resources)
         with self.folder.taken(), log_file(self.folder.path / LOG):
             self._take_over()
             self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())
@@ -127,6 +126,10 @@ class Pipeline(Visitor):
             self._close("done")
             LOGGER.info("done")
         return stack
+
+    def _measure_workers(self, client: distributed.Client | None) -> None:
+        resources = worker_resources(client, folder=self.folder.path / COUNTS)
+        self.execution = replace(self.execution, client=client, resources=resources)
 
     def _take_over(self) -> None:
         """Say whose results this run replaces, or remove them if all is to be made anew."""
@@ -170,6 +173,8 @@ class Pipeline(Visitor):
             without = without.drop_dims("voltage")
         reports = write_stack(without, path, self.execution, pyramid=pyramid, name=name)
         raise_failures(reports)
+        if is_by_network(name, self.recipe.tables.get(name, {})):
+            self._measure_workers(self.execution.client)
         self.folder.end_store(name)
         stored = open_stack(path)
         return stored.assign({v: stack[v] for v in lazy}) if lazy else stored

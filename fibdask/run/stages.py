@@ -112,6 +112,11 @@ MEASUREMENT = "measurement"
 """What is measured of slices for an estimate, as a part of its stage."""
 
 
+def is_by_network(name: str, table: Mapping[str, Any]) -> bool:
+    """Tell whether a stage asks a network, whose libraries then stay in the workers."""
+    return name == "reconstruct" or table.get("method") == "network"
+
+
 def in_order(tables: Mapping[str, Mapping[str, Any]]) -> list[Stage]:
     """Return the stages of a recipe's tables, in the order in which they run."""
     ordered = [stage for stage in STAGES if stage.name in tables]

@@ -14,11 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..conventions import ConventionError, RecipeError, StackReadError
 from ..learn.data import SimulatedStack, check_data
-from ..learn.models import CARD
+from ..learn.models import CARD, Model
 from ..learn.phases import PhaseSamples, PhaseVariation, Structure, check_structures
 from ..learn.samples import Samples, Variation
 from ..pieces.windows import SliceWindow
+from ..report import write_training_report
 from .disk import told_if_full
+from .folder.run_folder import REPORT
 from .recipe.checking import check_output, check_paths, check_structure, checked_table
 from .recipe.reading import parse_recipe
 from .recipe.record import blamed_on
@@ -179,7 +181,9 @@ def train(
     with told_if_full(folder), telling(quiet=quiet) as tell:
         output = read.tables["output"]
         described = {"name": output["name"], "licence": output["licence"]}
-        return make_model(folder, training, judge, **described, tell=tell)
+        made = make_model(folder, training, judge, **described, tell=tell)
+        _report(made, training)
+        return folder
 
 
 @dataclass(frozen=True)
@@ -258,6 +262,13 @@ def read_training(
         msg = f"[output] {rule}; got {shown(output['name'])}"
         raise RecipeError(msg)
     return TrainingRecipe(tables)
+
+
+def _report(model: Model, training: "Training[Any]") -> None:
+    """Write the page of a model that has been trained just now; an earlier one stays."""
+    if training.losses:
+        page, losses = model.folder / REPORT, training.losses
+        write_training_report(page, card=model.card, losses=losses, example=model.example())
 
 
 def _check_folder(folder: Path) -> None:

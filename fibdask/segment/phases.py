@@ -91,7 +91,8 @@ def segment_phases(
     -------
     xarray.Dataset
         The stack with `phase` (z, y, x), uint8: 0 pore, 1 solid. With `network`, also with
-        `solid_probability` (z, y, x), float32; both are 0 in planes that are not measured.
+        `solid_probability` (z, y, x), float32; both are 0 in planes that are not measured. With
+        other methods, one that the stack had is dropped.
 
     Raises
     ------
@@ -105,7 +106,8 @@ def segment_phases(
     FibdaskWarning
         When computed, if less than 0.1 % of what is counted is left to one of the phases; at
         once, if no grey value of an integer type can be on one side of `threshold`, or none of
-        images in memory is.
+        images in memory is; or if images are known to be simulated with other materials or
+        electrons than those the network was trained on.
 
     Notes
     -----
@@ -155,6 +157,8 @@ def segment_phases(
         phase = _by_grey_values(stack, used, region, method, classes, threshold)
         volumes = {"phase": (AXES, phase)}
     fingerprint = blocks.array_token(stack["intensity"].data)
+    # A probability that another network has left says nothing of this phase.
+    stack = stack.drop_vars("solid_probability", errors="ignore")
     stack = finish_stack(stack.assign(volumes))
     for name in volumes:
         # A network is shown measured slices only, however other planes were filled.

@@ -1,17 +1,13 @@
 """How sure probabilities of a phase are: of each plane, and what they say of their own errors."""
 
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 import xarray as xr
 
-from ..blocks import Grid, Region, block_grid, lengths, reduce_blocks
+from ..blocks import Grid, block_grid, reduce_blocks
 from ..conventions import AXES, known_planes
-
-LIKELY = 0.9
-"""Where neither phase is as likely as this, nobody can be sure."""
-_STEPS = 255  # probabilities are whole multiples of 1/255
+from ._functions_certainty import STEPS, ProbabilityCounts
 
 
 def certainty(probability: xr.DataArray) -> xr.Dataset:
@@ -40,7 +36,7 @@ def certainty(probability: xr.DataArray) -> xr.Dataset:
     }
     arrays = {}
     for row, (name, (long_name, units)) in enumerate(names.items()):
-        per_count = 1 / pixels if row == 0 else 100 / (_STEPS * pixels)
+        per_count = 1 / pixels if row == 0 else 100 / (STEPS * pixels)
         share = reduce_blocks(
             ProbabilityCounts(grid.block[0]),
             [data],
@@ -50,41 +46,6 @@ def certainty(probability: xr.DataArray) -> xr.Dataset:
         )
         arrays[name] = ("plane", share, {"long_name": long_name, "units": units})
     return xr.Dataset(arrays, depth)
-
-
-@dataclass(frozen=True)
-class ProbabilityCounts:
-    """Unsure voxels, and steps towards the other phase, of each plane; a block function.
-
-    Attributes
-    ----------
-    depth
-        Planes of a block, at most.
-    """
-
-    depth: int
-
-    @property
-    def size(self) -> int:
-        """Number of counts: unsure voxels by plane, then steps by plane."""
-        return 2 * self.depth
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the block."""
-        return (region,)
-
-    def compute(self, _region: Region, probability: np.ndarray) -> np.ndarray:
-        """Count one block."""
-        counts = np.zeros((2, self.depth), np.int64)
-        for z, plane in enumerate(probability):
-            steps = np.rint(plane * np.float32(_STEPS)).astype(np.int64)
-            other = np.minimum(steps, _STEPS - steps)
-            counts[:, z] = np.count_nonzero(other > (1 - LIKELY) * _STEPS), other.sum()
-        return counts.ravel()
-
-    def working_bytes(self, region: Region) -> int:
-        """Return the bytes of a plane as floats, as integers, and of a few more of these."""
-        return 40 * prod(lengths(region)[1:])
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def _rewrite(folder, **changed):
 
 
 def _load(folder):
-    return LoadedNetwork.read(folder, open_model(folder).fingerprint)
+    return LoadedNetwork.read(folder, open_model(folder).fingerprint, "float32")
 
 
 def test_load_model__returns_what_was_written(folder):
@@ -58,11 +58,17 @@ def test_load_model__returns_what_was_written(folder):
     assert model.card["halo"] == TINY.halo
     assert model.card["architecture"] == TINY.as_card()
     assert model.folder == folder
-    predictor = model.predictor()
+    predictor = model.predictor("float32")
     assert (predictor.voltages, predictor.window.size, predictor.stride) == (2, 4, (8, 8))
     pair = {name: value.numpy() for name, value in load_file(folder / TEST_PAIR).items()}
     expected = pair.pop("probability")
     np.testing.assert_allclose(predictor(**pair), expected, atol=1e-6)
+
+
+def test_write_model__lets_others_read_it(folder):
+    modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    (folder / "another").touch()
+    assert modes == {(folder / "another").stat().st_mode & 0o777}
 
 
 def test_load_model__refuses_weights_that_are_not_those_of_the_card(folder):
@@ -124,7 +130,7 @@ def test_load_model__refuses_a_test_pair_that_cannot_be_read(folder):
 
 def test_load_model__refuses_a_model_that_was_replaced_since(folder):
     with pytest.raises(ConventionError, match="has changed since it was chosen"):
-        LoadedNetwork.read(folder, "another")
+        LoadedNetwork.read(folder, "another", "float32")
 
 
 @pytest.mark.parametrize("name", ["gold", "no/such/folder"])
@@ -154,3 +160,18 @@ def test_load_model__says_what_to_install_where_there_is_no_torch(folder):
     out, _ = without_torch(code)
     assert out.startswith("networks need torch")
     assert out.strip().endswith("install fibdask[learn]")
+
+
+def test_predictor__in_half_precision_is_another_with_almost_the_same_probabilities(folder):
+    sample = Windows(small_stack(), TINY, Condition((1.0, 2.0), 50.0), 0)[3]
+    given = sample.images, sample.present > 0, sample.distances, sample.offsets
+    exact, rounded = (load_model(folder).predictor(p) for p in ("float32", "bfloat16"))
+    assert exact.fingerprint != rounded.fingerprint
+    difference = np.abs(exact(*given) - rounded(*given)).max()
+    assert 0 < difference < 0.02
+
+
+def test_predictor__its_precision_follows_from_the_flags_of_the_processor(folder, monkeypatch):
+    for flags, precision in [({"avx512_bf16": True}, "bfloat16"), ({"avx2": True}, "float32")]:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda flags=flags: flags, raising=False)
+        assert load_model(folder).predictor().precision == precision

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fibdask.conventions import ConventionError, build_stack
+from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, record_step
 from fibdask.pieces import models
 from fibdask.pieces.models import check_model, find_model, model_channels
 from tests.pieces.models import CARD, MixModel, offer
@@ -91,6 +91,20 @@ def test_find_model__auto_takes_few_voltages_then_the_smallest_error(monkeypatch
     assert find_model("auto", stack_of((4.0,))).name == "three"
     with pytest.raises(ConventionError, match=r"no model .* fits this stack: three .*; worse .*"):
         find_model("auto", stack_of(pixel_size=(7.0, 7.0)))
+
+
+def test_find_model__tells_of_what_was_simulated_for_others(monkeypatch):
+    materials = {"pore": "epoxy", "solid": "Au"}
+    offer(monkeypatch, model(electrons_per_pixel=[10, 100], materials=materials))
+    simulated = {"electrons_per_pixel": 50.0, "materials": materials}
+    stack = record_step(stack_of(), "simulate_images", simulated, "")
+    assert find_model("mix", stack).name == "mix"
+    fewer = record_step(stack, "add_noise", {"electrons_per_pixel": 5.0}, "")
+    with pytest.warns(FibdaskWarning, match="mix was trained on 10 to 100 .*; .* have 5: it may"):
+        find_model("mix", fewer)
+    other = simulated | {"materials": materials | {"solid": "Al"}}
+    with pytest.warns(FibdaskWarning, match="images of epoxy and Au; these are of epoxy and Al:"):
+        find_model("auto", record_step(stack, "simulate_images", other, ""))
 
 
 def test_find_model__says_that_torch_is_missing(monkeypatch):

@@ -179,6 +179,14 @@ def test_predictions__of_a_single_slice():
     np.testing.assert_array_equal(made, naive(planes, one))
 
 
+@pytest.mark.parametrize("stride", [(32, 32), (64, 1)])
+def test_predictions__of_images_that_are_narrower_than_the_halo(stride):
+    predictor = CoarseMix(stride=stride)
+    assert predictor.halo[0] > SHAPE[2]
+    made = in_region(function(BETWEEN, predictor, tile=(64, 32)), whole(BETWEEN))
+    np.testing.assert_array_equal(made, naive(BETWEEN, predictor=predictor))
+
+
 @pytest.mark.parametrize("kind", ["stored", "numpy", "dask"])
 def test_predict_planes__in_a_chain_that_asks_for_odd_regions(tmp_path, kind):
     image = IMAGE
@@ -281,7 +289,7 @@ def test_predict_planes__makes_blocks_of_tiles():
     assert lazy.dtype == np.float32
     assert lazy.chunksize == (50, 512, 448)
     small = predict_planes(image[..., :40, :50], CoarseMix(), planes, (0, 1), [])
-    assert small.chunksize == (32, 40, 50)
+    assert small.chunksize == (25, 40, 50)
 
 
 def test_likely_solid__is_what_exceeds_one_half():

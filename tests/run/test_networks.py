@@ -88,15 +88,17 @@ def test_reconstruct__tells_how_sure_the_network_was(recipe, tmp_path):
     assert set(rows["length_unit"]) == {"nm"}
 
 
-def test_plan__counts_what_the_predictor_takes(recipe, monkeypatch):
+def test_plan__counts_what_the_predictor_takes_for_the_probability_alone(recipe, monkeypatch):
     def needed():
         rows = plan_recipe(recipe)["stages"]
-        return max(row["task_bytes"] for row in rows if row["name"] == "reconstruct")
+        return {r["variable"]: r["task_bytes"] for r in rows if r["name"] == "reconstruct"}
 
     before = needed()
     taken = MixModel().predictor().bytes((48, 52), 1)[0]
     monkeypatch.setattr("tests.pieces.predictors.CoarseMix.bytes", lambda *_: (taken + 2**30, 0))
-    assert needed() > before + 2**30 - 2**24
+    after = needed()
+    assert after["solid_probability"] > before["solid_probability"] + 2**30 - 2**24
+    assert after["phase"] == before["phase"]  # made of the stored probability
 
 
 def test_segment__by_a_network_in_a_recipe(recipe, tmp_path):

@@ -1,6 +1,8 @@
 """Trainings by recipe: from simulated stacks to a model, in Python and on the command line."""
 
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +110,17 @@ def test_train__the_card_tells_data_ranges_and_errors(model):
     assert "/" not in json.dumps(card)
 
 
+def test_train__reports_errors_an_example_and_learning(model):
+    page = (model.folder / "report.html").read_text()
+    assert "Network tiny" in page
+    for row in model.card["errors"]["conditions"]:
+        told = f"2 kV, {row['electrons_per_pixel']:g} electrons a pixel"
+        assert f'<td>{told}</td><td class="number">{row["misplaced"]:.3g} %</td>' in page
+    assert "4 steps in " in page
+    assert "<td>Pixel in nm</td><td>4.5 to 5.5</td>" in page
+    assert page.count("<img ") == 2
+
+
 def test_train__does_not_do_again_what_is_done(data, model):
     before = (model.folder / CARD).stat().st_mtime_ns
     assert train(data / "tiny.toml") == model.folder
@@ -167,6 +180,48 @@ def test_train__names_data_that_are_not_there(data):
         train(_content(data, data={"train": [str(data / "nowhere")]}))
 
 
+PHASES = {
+    "structures": {
+        "shape": [40, 32, 32],
+        "ligament_size": [[30.0], [40.0, 15.0]],
+        "solid_fraction": [[0.4], [0.6, 0.5]],
+        "seed": 1,
+        "unseen_seed": 9,
+    },
+    "network": {"above": 2, "below": 2, "widths": [8, 8, 8], "detail": 6},
+    "samples": {"crop": 32, "thickness": [2, 4]},
+    "training": {"steps": 2, "batch": 1},
+}
+
+
+def test_train__makes_networks_that_fill_gaps_between_phases(tmp_path):
+    card = load_model(train(PHASES, output_path=tmp_path / "gaps")).card
+    assert card["task"] == "phases"
+    assert card["thickness"] == [5.0, 10.0]
+    assert 0 < card["errors"]["misplaced"] < card["errors"]["between"] < 100
+    assert [one["seed"] for one in card["training"]["data"]] == [1, 2]
+    assert card["training"]["validation"]["seed"] == 9
+    assert card["training"]["samples"]["crop"] == 32
+    assert "phases of the measured planes" in (tmp_path / "gaps" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("table", "changed", "told"),
+    [
+        ("samples", {"crop": 40}, r"\[structures\] .* as large as a crop of 40 voxels"),
+        ("samples", {"thickness": [4, 2]}, r"\[samples\] thickness must be the least and the most"),
+        ("samples", {"rough": 1}, r"unknown key 'rough' in \[samples\]; did you mean 'roughness'"),
+        ("structures", {"unseen_seed": 2}, r"\[structures\] .* both have seed 2"),
+        ("structures", {"ligament_size": [[30.0]]}, "each ligament_size needs a solid_fraction"),
+        ("data", {"train": ["a"]}, r"unknown table \[data\]"),
+    ],
+)
+def test_train__refuses_wrong_recipes_of_phases(tmp_path, table, changed, told):
+    content = PHASES | {table: PHASES.get(table, {}) | changed}
+    with pytest.raises(RecipeError, match=told):
+        train(content, output_path=tmp_path / "gaps")
+
+
 def test_read_training__knows_what_the_functions_know(data):
     tables = read_training(data / "tiny.toml").tables
     assert {name: set(table) for name, table in tables.items()} == {
@@ -199,6 +254,14 @@ def test_recipes_of_what_ships__name_data_that_have_recipes():
     assert {*data["train"], *data["validation"]} == {*simulated}
     assert len({table["seed"] for table in simulated.values()}) == len(simulated)
     assert all(table["gaussian_std"] == 0 for table in simulated.values())
+
+
+def test_page_of_networks__shows_recipes_that_are_read():
+    page = (Path(fibdask.__file__).parents[1] / "docs" / "networks.md").read_text()
+    images, *trainings = map(tomllib.loads, re.findall(r"```toml\n(.*?)```", page, re.DOTALL))
+    assert read_recipe(images).tables["simulate"]["unmilled"] == 100
+    first = [next(iter(read_training(content).tables)) for content in trainings]
+    assert first == ["data", "structures"]
 
 
 def test_training_reference__is_what_the_page_says():

@@ -12,6 +12,7 @@ from fibdask.conventions import ConventionError, build_stack, known_planes
 from fibdask.pieces.windows import PlacedPlanes
 from fibdask.segment import segment_phases
 from tests.pieces.models import CARD, MixModel, offer
+from tests.pieces.predictors import CoarseMix
 from tests.pieces.test_windows import naive
 
 SHAPE = (2, 7, 21, 15)
@@ -141,3 +142,33 @@ def test_network__refuses_images_of_one_brightness():
     made = segment_phases(stack_of(image), method="network")
     with pytest.raises(ConventionError, match="of voltage number 1, 1% to 99% of the counted"):
         made["phase"].compute()
+
+
+@pytest.mark.parametrize("make", [lambda stack: stack.compute(), None])
+def test_network__is_asked_once_for_the_phase_and_its_probability(tmp_path, monkeypatch, make):
+    asked = []
+    ask = CoarseMix.__call__
+
+    def noting(predictor, images, present, distances, offsets):
+        asked.append(len(offsets))
+        return ask(predictor, images, present, distances, offsets)
+
+    stored = fibdask.open_stack(fibdask.save_stack(stack_of(), tmp_path / "images.zarr"))
+    made = segment_phases(stored, method="network")
+    monkeypatch.setattr(CoarseMix, "__call__", noting)
+    if make is None:
+        path = fibdask.save_stack(made[["phase", "solid_probability"]], tmp_path / "made.zarr")
+        found = fibdask.open_stack(path)
+    else:
+        found = make(made)
+    assert sum(asked) == SHAPE[1]
+    np.testing.assert_array_equal(found["solid_probability"], expected())
+    np.testing.assert_array_equal(found["phase"], expected() > 0.5)
+
+
+def test_segment_phases__keeps_no_probability_of_another_phase():
+    by_network = segment_phases(stack_of(), method="network")
+    anew = segment_phases(by_network, method="otsu")
+    assert "solid_probability" not in anew
+    alone = segment_phases(stack_of(), method="otsu")
+    np.testing.assert_array_equal(anew["phase"], alone["phase"])

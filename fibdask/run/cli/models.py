@@ -22,6 +22,7 @@ def train(recipe: str, minutes: float | None, out: str | None, as_json: bool, qu
     folder = train_network(recipe, minutes=minutes, output_path=out, quiet=quiet or as_json)
     card = dict(open_model(folder).card)
     show({"path": str(folder), **card}, _judged(card), as_json=as_json, quiet=quiet)
+    say(f"report: {folder / 'report.html'}", quiet=quiet or as_json)
     say(f"model: {folder}", quiet=quiet or as_json)
 
 

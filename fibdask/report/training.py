@@ -1,0 +1,120 @@
+"""A page about a network: its errors, how it has learnt, an example, and what it is for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .figures.plots import embedded
+from .figures.training import loss_curve, picture_row
+from .markup import Section, picture, table
+from .page import write_page
+from .words import duration, number
+
+_RANGES = {
+    "voltages": "Voltages in kV",
+    "pixel_size": "Pixel in nm",
+    "thickness": "Mean thickness of slices in nm",
+    "gap": "Distance of slices in nm",
+    "electrons_per_pixel": "Electrons a pixel",
+    "solid_fraction": "Solid fraction",
+    "ligament_size": "Ligaments in nm",
+    "materials": "Materials",
+}
+
+
+def write_training_report(
+    path: str | Path,
+    *,
+    card: Mapping[str, Any],
+    losses: Sequence[float],
+    example: Mapping[str, np.ndarray],
+) -> Path:
+    """Write a page about a trained network, which works from disk without a network.
+
+    Parameters
+    ----------
+    path
+        Of the page.
+    card
+        Of the model.
+    losses
+        Of each step of its training.
+    example
+        A window that tests it: `images` (voltage, slot, y, x), `distances` (slot) of slices and
+        `offsets` (plane) of planes from the window's slice in nm, and the `probability`
+        (plane, y, x) of solid on these.
+    """
+    made = [
+        _errors_section(card),
+        _example_section(card, example),
+        _learning_section(card, np.asarray(losses, float)),
+        _ranges_section(card),
+    ]
+    versions = card["training"]["versions"]
+    summary = {"title": f"Network {card['name']}", "version": versions["fibdask"]}
+    return write_page(path, summary, made)
+
+
+def _errors_section(card: Mapping[str, Any]) -> Section:
+    errors = card["errors"]
+    head = ("Shown", "Wrong voxels", "on slices", "between slices", "Error of probabilities")
+    rows = [
+        (
+            _condition(row),
+            *(_percent(row.get(key)) for key in ("misplaced", "on_slices", "between")),
+            number(row["calibration_error"], ".2g"),
+        )
+        for row in errors.get("conditions", [errors])
+    ]
+    body = table(head, rows, numbers=(1, 2, 3, 4))
+    return Section("errors", "Errors on what it has not seen", body)
+
+
+def _condition(row: Mapping[str, Any]) -> str:
+    if "voltages" not in row:
+        return "phases of the measured planes"
+    voltages = ", ".join(f"{voltage:g}" for voltage in row["voltages"])
+    return f"{voltages} kV, {row['electrons_per_pixel']:g} electrons a pixel"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else number(value, ".3g", " %")
+
+
+def _example_section(card: Mapping[str, Any], example: Mapping[str, np.ndarray]) -> Section:
+    own = int(np.flatnonzero(example["distances"] == 0)[0])
+    titles = [f"{voltage:g} kV" for voltage in card["voltages"]] or ["measured plane"]
+    slices = zip(titles, example["images"][:, own], strict=True)
+    planes = {0: example["offsets"][0], -1: example["offsets"][-1]}
+    said = example["probability"]
+    answers = [
+        (f"solid {offset:.3g} nm below" if offset else "solid on the slice", said[plane])
+        for plane, offset in dict(planes).items()
+    ]
+    figure = embedded(picture_row([*slices, *answers]), "webp")
+    caption = "A slice as the network is shown it, and the probability of solid that it finds."
+    return Section("example", "Example", picture(figure, "What it says.", caption))
+
+
+def _learning_section(card: Mapping[str, Any], losses: np.ndarray) -> Section:
+    made = card["training"]
+    caption = f"{made['steps']} steps in {duration(made['seconds'])} on {made['device']}."
+    figure = embedded(loss_curve(losses), "svg")
+    return Section("learning", "Learning", picture(figure, "Loss of each step.", caption))
+
+
+def _ranges_section(card: Mapping[str, Any]) -> Section:
+    rows = [(text, _told(card[key])) for key, text in _RANGES.items() if card.get(key)]
+    rows.append(("Licence", card["licence"]))
+    return Section("ranges", "What it was trained on", table(("", ""), rows, style="narrow"))
+
+
+def _told(value: Any) -> str:
+    """Return a range, a list or a table in words."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {of}" for name, of in value.items())
+    if len(value) == 2 and value[0] == value[1]:
+        return f"{value[0]:g}"
+    return (" to " if len(value) == 2 else ", ").join(f"{one:g}" for one in value)
