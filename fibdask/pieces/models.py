@@ -182,6 +182,7 @@ def model_record(model: Model) -> dict[str, Any]:
     card: dict[str, Any] = {key: model.card[key] for key in _TOLD if key in model.card}
     errors = model.card.get("errors", {})
     card["errors"] = {name: value for name, value in errors.items() if np.isscalar(value)}
+    card["conditions"] = errors.get("conditions", [])
     return {"model": model.name, "model_fingerprint": model.fingerprint, "model_card": card}
 
 

@@ -76,6 +76,15 @@ def test_network_section__says_which_model_and_what_it_was_trained_for(tmp_path)
     assert "model_card" not in text
 
 
+def test_network_section__tells_the_errors_of_the_voltages_that_were_shown(tmp_path):
+    other = {"voltages": [1.0], "electrons_per_pixel": 50.0, "misplaced": 9.5}
+    same = {"voltages": [1.0, 2.0], "electrons_per_pixel": 50.0, "misplaced": 1.75}
+    conditions = [other, same | {"on_slices": 1.5, "between": None}]
+    stack = images()
+    body, _ = section(tmp_path, stack, volume(stack, CARD | {"conditions": conditions}))
+    assert "at 50 electrons a pixel, 1.75 % of voxels were wrong: 1.5 % on slices." in body
+
+
 def test_network_section__says_what_lies_outside(tmp_path):
     stack = images(np.array([0.0, 10.0, 15.0, 37.0]), electrons=5.0)
     body, _ = section(tmp_path, stack, volume(stack, CARD | {"materials": None}))

@@ -81,15 +81,28 @@ def _told(stages: Mapping[str, xr.Dataset]) -> _Told | None:
 
 
 def _introduced(told: _Told) -> str:
-    errors = told.card["errors"]
+    errors = _errors(told)
     text = f"Model {told.record['model']}, {told.card.get('licence', 'of no known licence')}."
-    if "misplaced" in errors:
-        text += f" On simulated data that it had not seen, {errors['misplaced']:.3g} % of voxels"
-        text += " were wrong"
-        parts = {"on_slices": "on slices", "between": "between them"}
-        listed = [f"{errors[k]:.3g} % {name}" for k, name in parts.items() if k in errors]
-        text += f": {', '.join(listed)}." if listed else "."
-    return text
+    if "misplaced" not in errors:
+        return text
+    text += " On simulated data that it had not seen"
+    if "electrons_per_pixel" in errors:
+        text += f", at {errors['electrons_per_pixel']:g} electrons a pixel"
+    text += f", {errors['misplaced']:.3g} % of voxels were wrong"
+    parts = {"on_slices": "on slices", "between": "between them"}
+    known = {k: name for k, name in parts.items() if errors.get(k) is not None}
+    listed = ", ".join(f"{errors[k]:.3g} % {name}" for k, name in known.items())
+    return f"{text}: {listed}." if listed else f"{text}."
+
+
+def _errors(told: _Told) -> Mapping[str, Any]:
+    """Return the errors on a card, of the voltages that were shown if they are told apart."""
+    shown = told.record.get("voltage", [])
+    for errors in told.card.get("conditions", []):
+        known = errors["voltages"]
+        if len(known) == len(shown) and np.allclose(shown, known, rtol=_SAME, atol=0):
+            return dict(errors)
+    return dict(told.card["errors"])
 
 
 def _ranges(told: _Told) -> str:
