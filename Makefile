@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: install demo test test-jit check docs examples models scale chaos bench-%
+.PHONY: install demo picture test test-jit check docs examples models scale chaos bench-%
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -17,6 +17,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/fibdask demo
+
+picture: demo
+	$(BIN)/python docs/picture.py fibdask-demo docs/demo.png
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal

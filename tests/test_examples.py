@@ -13,6 +13,7 @@ import fibdask
 from fibdask.run.folder import RunFolder
 from fibdask.run.folder.results import reopen
 from fibdask.run.recipe import read_recipe
+from tests.pieces.models import CARD, MixModel, offer
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -137,13 +138,21 @@ def test_monte_carlo__writes_all_four_panels(tmp_path, capsys):
     assert "come back from gold" in capsys.readouterr().out
 
 
+def test_reconstruct__errs_less_by_a_network_on_slices_and_between(capsys):
+    if "windows" not in set(fibdask.list_models().get("task", [])):
+        pytest.skip("no model for images ships")
+    found = script("reconstruct.py")(size=64)
+    for part, wrong in found["network"].items():
+        assert wrong < 0.8 * found["k-means and distance"][part]
+    assert "planes hold a slice" in capsys.readouterr().out
+
+
 # README
 
 
-def readme(language):
+def readme(language, number=0):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    return block
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)[number]
 
 
 @pytest.fixture
@@ -169,6 +178,15 @@ def test_readme__recipe_and_python_give_the_same(slices, monkeypatch):
     exec(compile(readme("python"), "README.md", "exec"), {})
     assert stack["phase"].equals(fibdask.open_stack("gold.zarr")["phase"])
     assert Path("gold/report.html").is_file()
+
+
+def test_readme__reconstructs_the_volume_of_the_same_slices(slices, monkeypatch):
+    monkeypatch.chdir(slices)
+    offer(monkeypatch, MixModel(CARD))
+    exec(compile(readme("python", 1), "README.md", "exec"), {})
+    volume = fibdask.open_stack("volume.zarr")
+    assert {"phase", "solid_probability", "measured"} <= set(volume.variables)
+    assert np.diff(volume["z"]) == pytest.approx(2.5)
 
 
 def test_readme__blocks_are_short():

@@ -600,6 +600,15 @@ def test_demo__holds_a_network_against_thresholds_on_the_same_images(call, small
         assert "misplaced in planes between slices" in (folder / "report.html").read_text()
 
 
+def test_demo__is_drawn_for_the_readme(call, small_demo, tmp_path):
+    call("demo", "--out", small_demo, "--quiet")
+    script = Path(__file__).parents[2] / "docs" / "picture.py"
+    runpy.run_path(str(script))["main"](str(small_demo), str(tmp_path / "demo.png"))
+    shown = np.asarray(Image.open(tmp_path / "demo.png").convert("RGB"))
+    for colour in ((41, 56, 84), (87, 181, 232)):  # solid, and pore that was taken for it
+        assert (np.abs(shown.astype(int) - colour).max(axis=2) < 4).mean() > 0.001
+
+
 def test_demo__is_not_made_twice_unless_it_is_to_be_fresh(call, small_demo):
     call("demo", "--out", small_demo, "--quiet")
     out, _ = call("demo", "--out", small_demo)
