@@ -115,25 +115,10 @@ def _found(model: str, misfits: Misfits, what: str) -> Model:
     with _learned() as learn:
         place = _fitting(learn.shipped_models(), misfits, what).folder if model == AUTO else model
         found: Model = learn.load_model(place)
-    _refuse(found.card, misfits(found.card))
-    return found
-
-
-def _refuse(card: Card, misfits: Iterator[str]) -> None:
-    for misfit in misfits:
-        msg = f"model {card['name']} {misfit}"
+    for misfit in misfits(found.card):
+        msg = f"model {found.name} {misfit}"
         raise ConventionError(msg)
-
-
-def check_model(card: Card, stack: xr.Dataset) -> None:
-    """Refuse a stack that a model was not made for.
-
-    Raises
-    ------
-    ConventionError
-        With what was found, what the model was trained for, and what can be done.
-    """
-    _refuse(card, _misfits(card, stack))
+    return found
 
 
 def model_channels(card: Card, stack: xr.Dataset) -> list[int | None]:

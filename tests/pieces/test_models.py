@@ -5,7 +5,7 @@ import pytest
 
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, record_step
 from fibdask.pieces import models
-from fibdask.pieces.models import check_model, find_model, model_channels
+from fibdask.pieces.models import find_model, model_channels
 from tests.pieces.models import CARD, MixModel, offer
 
 
@@ -41,30 +41,34 @@ def test_model_channels__are_the_nearest_voltages():
         ({"z": (0.0, 30.0)}, r"30 nm thick: check the depths"),
     ],
 )
-def test_check_model__refuses_what_it_was_not_trained_for(stack, words):
+def test_find_model__refuses_a_stack_that_it_was_not_trained_for(monkeypatch, stack, words):
+    offer(monkeypatch, model())
     with pytest.raises(ConventionError, match=words):
-        check_model(CARD, stack_of(**stack))
+        find_model("mix", stack_of(**stack))
 
 
 @pytest.mark.parametrize(
     "stack",
     [{}, {"voltage": (2.1,)}, {"pixel_size": (2.0, 5.0)}, {"z": (0.0,)}, {"z": (0.0, 5.0)}],
 )
-def test_check_model__takes_what_lies_in_its_ranges(stack):
-    assert check_model(CARD, stack_of(**stack)) is None
+def test_find_model__takes_a_stack_that_lies_in_its_ranges(monkeypatch, stack):
+    offer(monkeypatch, model())
+    assert find_model("mix", stack_of(**stack)).name == "mix"
 
 
-def test_check_model__counts_measured_slices_only():
+def test_find_model__counts_measured_slices_only(monkeypatch):
+    offer(monkeypatch, model())
     stack = stack_of(z=(0.0, 4.0, 8.0, 12.0))
     measured = ("z", np.array([True, False, True, True]))
-    check_model(CARD, stack.assign_coords(measured=measured))
+    assert find_model("mix", stack.assign_coords(measured=measured)).name == "mix"
     with pytest.raises(ConventionError, match="4 nm thick"):
-        check_model(CARD, stack)
+        find_model("mix", stack)
 
 
-def test_check_model__refuses_another_task():
+def test_find_model__refuses_another_task(monkeypatch):
+    offer(monkeypatch, model(task="inpainting"))
     with pytest.raises(ConventionError, match="is for inpainting, not for images of slices"):
-        check_model(CARD | {"task": "inpainting"}, stack_of())
+        find_model("mix", stack_of())
 
 
 def test_find_model__by_its_name_is_checked(monkeypatch):
