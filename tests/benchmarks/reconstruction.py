@@ -48,11 +48,12 @@ COLUMNS = (
     ("surface 1/µm", 2),
     ("s/megavoxel", 2),
 )
-INTERPOLATIONS = ("nearest", "spline", "distance")
+INTERPOLATIONS = ("nearest", "spline", "distance", "network")
 ARTICLE = {  # the article's slices are perfect, too
     "truth": "original",
     "true slices, nearest": "RNN-s",
     "true slices, spline": "RCS-s",
+    "true slices, network": "RML-s",
     f"reconstruction, {named(VOLTAGES)}": "RML-s",
 }
 Method = Callable[[xr.Dataset], xr.Dataset]
@@ -75,11 +76,11 @@ def reconstructed(stack: xr.Dataset, *, model: str, voltages: tuple[float, ...])
     return fibdask.reconstruct_volume(images, spacing=SPACING, model=model)
 
 
-def of_perfect_slices() -> dict[str, Method]:
+def of_perfect_slices(*, network: bool = True) -> dict[str, Method]:
     """Return methods that do not look at images, by name."""
     return {
         f"true slices, {method}": partial(interpolated, segment=perfect, method=method)
-        for method in INTERPOLATIONS
+        for method in INTERPOLATIONS[: None if network else -1]
     }
 
 
@@ -152,7 +153,8 @@ def main() -> None:
     chosen = arguments("Reconstruction of simulated slices")
     found = samples(chosen)
     print(f"{', '.join(sample.name for sample in found)}: perfect slices")
-    print_rows([measure(sample, of_perfect_slices(), sample.images) for sample in found])
+    perfect_slices = of_perfect_slices(network=chosen.model != "none")
+    print_rows([measure(sample, perfect_slices, sample.images) for sample in found])
     methods = of_images(chosen.model)
     for electrons in chosen.electrons:
         print(f"{electrons:g} electrons on a pixel")
