@@ -10,7 +10,7 @@ import pytest
 from fibdask import FibdaskWarning, StackReadError
 from fibdask.blocks import is_locked, locked
 from fibdask.blocks.engine import locks
-from fibdask.blocks.engine.locks import TakenError
+from fibdask.blocks.engine.locks import TakenError, _take_without_locks
 
 
 @pytest.fixture
@@ -75,6 +75,13 @@ def test_locked__waits_as_long_as_it_is_told(tmp_path, locks_of, request):
     with locked(tmp_path / "lock", wait=60):
         assert is_locked(tmp_path / "lock")
     letting_go.join()
+
+
+@pytest.mark.filterwarnings("ignore:the file system of")
+def test_locked__without_locks_a_file_that_was_removed_meanwhile_is_not_claimed(tmp_path, no_locks):
+    with pytest.raises(TakenError):
+        _take_without_locks(tmp_path / "lock", tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.filterwarnings("ignore:the file system of")

@@ -134,6 +134,9 @@ def _take_without_locks(path: Path, held: Path) -> Path:
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(found["since"])))
         by = f"process {found['process']} on {found['host']} since {since} ({owner})"
         raise taken(held, by) from None
+    if not path.exists():  # removed by its last holder before it was claimed
+        owner.unlink()
+        raise taken(held)
     return owner
 
 
@@ -150,7 +153,7 @@ def _remove_stale(owner: Path, found: dict[str, Any]) -> None:
 
 def _tell_once(path: Path, held: Path) -> None:
     """Say that a file system has no locks, once in a process."""
-    device = path.stat().st_dev
+    device = path.parent.stat().st_dev  # the file itself may just be removed
     if device not in _told:
         _told.add(device)
         text = f"the file system of {held} has no locks; files *.owner keep other runs away"
