@@ -60,6 +60,7 @@ class OnePlane(torch.nn.Module):
         """Return logits (batch, plane, y, x)."""
         architecture = self.network.architecture
         batch, _, y, x = images.shape
+        images = images.to(self.network.head.last.weight.dtype)
         images = images.reshape(batch, architecture.voltages, architecture.slots, y, x)
         distances = self.distances.expand(batch, -1)
         present = torch.ones(batch, architecture.voltages)
@@ -68,7 +69,7 @@ class OnePlane(torch.nn.Module):
             self.network(features, known, images, distances, offset.expand(batch))
             for offset in self.offsets
         ]
-        return torch.stack(planes, dim=1)
+        return torch.stack(planes, dim=1).float()
 
 
 def seconds_of(call):
@@ -95,10 +96,11 @@ def main():
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--slices", type=int, default=5)
     parser.add_argument("--model", default="gold-windows")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = load_model(options.model)
-    predictor = model.predictor()
+    predictor = model.predictor(options.precision)
     loaded: LoadedNetwork = predictor.load()
     stack = make_stack(options.side, options.slices)
     z = stack["z"].values
@@ -138,7 +140,7 @@ def main():
     rows = {"the bare network, whole images": bare, "fibdask": ours}
     if sliding_window_inference is not None:
         rows["MONAI's sliding window"] = monai
-    print(f"{len(depths)} planes of {options.side}², {model.name}, one core")
+    print(f"{len(depths)} planes of {options.side}², {model.name}, {predictor.precision}, one core")
     print(f"{'':34}{'s':>8}{'s/Mvoxel':>10}{'of bare':>9}{'largest difference':>20}{'phase':>10}")
     reference, base = None, None
     with torch.inference_mode():
