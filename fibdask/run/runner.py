@@ -32,6 +32,8 @@ from .shown import one_line
 from .stages import MEASUREMENT, STATISTICS, Stage, estimate_store, is_by_network
 from .walk import Visitor, first_stack, not_kept, walk
 
+_LATER_KERNELS = 64 * 2**20  # bytes of a process, of stages after one whose libraries stay in it
+
 
 def run_recipe(
     recipe: str | Path | Mapping[str, Any] | Recipe,
@@ -127,8 +129,10 @@ class Pipeline(Visitor):
             LOGGER.info("done")
         return stack
 
-    def _measure_workers(self, client: distributed.Client | None) -> None:
+    def _measure_workers(self, client: distributed.Client | None, *, room: int = 0) -> None:
+        """Ask workers what they have; `room` is what they are thought to take beside it later."""
         resources = worker_resources(client, folder=self.folder.path / COUNTS)
+        resources = replace(resources, process_bytes=resources.process_bytes + room)
         self.execution = replace(self.execution, client=client, resources=resources)
 
     def _take_over(self) -> None:
@@ -174,7 +178,7 @@ class Pipeline(Visitor):
         reports = write_stack(without, path, self.execution, pyramid=pyramid, name=name)
         raise_failures(reports)
         if is_by_network(name, self.recipe.tables.get(name, {})):
-            self._measure_workers(self.execution.client)
+            self._measure_workers(self.execution.client, room=_LATER_KERNELS)
         self.folder.end_store(name)
         stored = open_stack(path)
         return stored.assign({v: stack[v] for v in lazy}) if lazy else stored
