@@ -230,23 +230,6 @@ class DistancePhase:
         return 4 * maps + 64 * sum(lengths(window))
 
 
-def spline(measured: MeasuredPlanes, plane: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the planes of a gap's window and their weights."""
-    window = measured.window(plane)
-    planes = measured.numbers[window.start : window.stop]
-    knots = planes - planes[0]
-    return planes, _kernels.spline_weights(tuple(knots.tolist()), plane - int(planes[0]))
-
-
-def _part(region: Region, window: Region) -> tuple[slice, slice]:
-    """Return the pixels (y, x) of a block within its window."""
-    y, x = (
-        slice(s.start - w.start, s.stop - w.start)
-        for s, w in zip(region[-2:], window[-2:], strict=True)
-    )
-    return y, x
-
-
 @dataclass(frozen=True, eq=False)
 class NetworkPhase:
     """Phase of gaps where a network finds solid more likely.
@@ -282,3 +265,20 @@ class NetworkPhase:
     def working_bytes(self, region: Region) -> int:
         """Return what predictions take, and the bytes of probabilities."""
         return self.predictions.working_bytes(region) + 5 * voxels(region)
+
+
+def spline(measured: MeasuredPlanes, plane: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the planes of a gap's window and their weights."""
+    window = measured.window(plane)
+    planes = measured.numbers[window.start : window.stop]
+    knots = planes - planes[0]
+    return planes, _kernels.spline_weights(tuple(knots.tolist()), plane - int(planes[0]))
+
+
+def _part(region: Region, window: Region) -> tuple[slice, slice]:
+    """Return the pixels (y, x) of a block within its window."""
+    y, x = (
+        slice(s.start - w.start, s.stop - w.start)
+        for s, w in zip(region[-2:], window[-2:], strict=True)
+    )
+    return y, x

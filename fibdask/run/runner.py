@@ -29,7 +29,7 @@ from .folder.run_folder import COUNTS, LOG, RunFolder
 from .planner import check_plan, plan_stages
 from .recipe import Recipe, read_recipe
 from .shown import one_line
-from .stages import MEASUREMENT, STATISTICS, Stage, estimate_store, is_by_network
+from .stages import MEASUREMENT, STATISTICS, Stage, asks_network, estimate_store
 from .walk import Visitor, first_stack, not_kept, walk
 
 _LATER_KERNELS = 64 * 2**20  # bytes of a process, of stages after one whose libraries stay in it
@@ -177,7 +177,7 @@ class Pipeline(Visitor):
             without = without.drop_dims("voltage")
         reports = write_stack(without, path, self.execution, pyramid=pyramid, name=name)
         raise_failures(reports)
-        if is_by_network(name, self.recipe.tables.get(name, {})):
+        if asks_network(name, self.recipe.tables.get(name, {})):
             self._measure_workers(self.execution.client, room=_LATER_KERNELS)
         self.folder.end_store(name)
         stored = open_stack(path)

@@ -26,6 +26,14 @@ def _nothing(_table: Mapping[str, Any]) -> tuple[str, ...]:
     return ()
 
 
+def _by_method(table: Mapping[str, Any]) -> bool:
+    return table.get("method") == "network"
+
+
+def _always(_table: Mapping[str, Any]) -> bool:
+    return True
+
+
 def _stripes(table: Mapping[str, Any]) -> tuple[str, ...]:
     # The marks of a ruler look like stripes: they are followed before stripes are taken out.
     return ("curtaining",) if table.get("ruler") else ()
@@ -56,6 +64,9 @@ class Stage:
         come first in the table of stages.
     instead_of
         Names of stages that it does the work of, which the recipe must not hold.
+    asks_network
+        Function of the table that tells whether a network is asked, whose libraries then stay in
+        the workers.
     foreseen
         Function (stack, table) that returns the largest stack that the stage may be given, for
         planning where the depths of slices are not measured yet.
@@ -69,6 +80,7 @@ class Stage:
     estimate: Estimate | None = None
     before: Callable[[Mapping[str, Any]], tuple[str, ...]] = _nothing
     instead_of: tuple[str, ...] = ()
+    asks_network: Callable[[Mapping[str, Any]], bool] = _by_method
     foreseen: Callable[[xr.Dataset, Mapping[str, Any]], xr.Dataset] | None = None
 
     @property
@@ -96,6 +108,7 @@ STAGES = (
         "Volume between the slices",
         makes="phase",
         instead_of=("segment", "reposition", "inpaint"),
+        asks_network=_always,
     ),
     Stage("segment", segment_phases, "Segmentation", makes="phase"),
     Stage("reposition", reposition_slices, "Slices at their depth", foreseen=room_for_slices),
@@ -112,9 +125,9 @@ MEASUREMENT = "measurement"
 """What is measured of slices for an estimate, as a part of its stage."""
 
 
-def is_by_network(name: str, table: Mapping[str, Any]) -> bool:
-    """Tell whether a stage asks a network, whose libraries then stay in the workers."""
-    return name == "reconstruct" or table.get("method") == "network"
+def asks_network(name: str, table: Mapping[str, Any]) -> bool:
+    """Tell whether a store is made by a network, as the stage of its name says of its table."""
+    return any(stage.asks_network(table) for stage in STAGES if stage.name == name)
 
 
 def in_order(tables: Mapping[str, Mapping[str, Any]]) -> list[Stage]:
