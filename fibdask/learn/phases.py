@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 from ..conventions import ConventionError, check_not_negative
 from ..pieces.windows import NO_SLICE, PIXEL, SliceWindow
 from ..simulate import hierarchical_levelled_wave, mimic_milling
-from .samples import Sample, check_range
+from .samples import Drawing, Sample, check_range
 
 UNSEEN_THICKNESS = 10.16, 3.12
 """Mean and standard deviation in nm of slices that networks are judged by, as of the articles."""
@@ -73,31 +73,19 @@ class PhaseVariation:
 
 
 @dataclass(frozen=True, eq=False)
-class PhaseSamples:
-    """Samples by their number.
+class PhaseSamples(Drawing):
+    """Samples of structures.
 
     Attributes
     ----------
     structures
         Where they come from, each as often as any other.
-    window
-        Slices of a sample.
     variation
         What differs.
-    crop
-        Pixels along y and x.
-    planes
-        Number of planes of a sample.
-    seed
-        Of all of it.
     """
 
     structures: Sequence[Structure]
-    window: SliceWindow
     variation: PhaseVariation
-    crop: int
-    planes: int
-    seed: int
 
     @cached_property
     def _volumes(self) -> list[np.ndarray]:
@@ -105,12 +93,11 @@ class PhaseSamples:
 
     def __getitem__(self, number: int) -> Sample:
         """Return a sample; its image is a phase, 0 or 1, of one voltage."""
-        rng = np.random.default_rng((self.seed, number))
+        rng = self.rng(number)
         structure = self._turned(self._volumes[int(rng.integers(len(self._volumes)))], rng)
         faces = self._faces(structure.shape[0], rng)
         i = int(rng.integers(len(faces)))
-        y, x = (int(rng.integers(n - self.crop + 1)) for n in structure.shape[1:])
-        part = structure[:, y : y + self.crop, x : x + self.crop]
+        part = structure[:, *self.part(structure.shape[1:], rng)]
         end = faces[i + 1] if i + 1 < len(faces) else faces[i] + 1
         planes = rng.integers(min(faces[i] + 1, end - 1), end, self.planes)
         sample = phase_window(part, faces, i, planes, self.window)

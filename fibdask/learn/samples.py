@@ -99,18 +99,14 @@ class Sample:
     truth: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Samples by their number.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Drawing:
+    """How samples are drawn, each by its number.
 
     Attributes
     ----------
-    stacks
-        Where they come from, each as often as it has slices.
     window
         Slices of a sample.
-    variation
-        What differs.
     crop
         Pixels along y and x.
     planes
@@ -119,16 +115,39 @@ class Samples:
         Of all of it.
     """
 
-    stacks: Sequence[SimulatedStack]
     window: SliceWindow
-    variation: Variation
     crop: int
     planes: int
     seed: int
 
+    def rng(self, number: int) -> np.random.Generator:
+        """Return the random numbers of a sample."""
+        return np.random.default_rng((self.seed, number))
+
+    def part(self, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[slice, slice]:
+        """Draw the pixels of a sample in an image of a shape (y, x)."""
+        y, x = (int(rng.integers(n - self.crop + 1)) for n in shape)
+        return slice(y, y + self.crop), slice(x, x + self.crop)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples(Drawing):
+    """Samples of stacks.
+
+    Attributes
+    ----------
+    stacks
+        Where they come from, each as often as it has slices.
+    variation
+        What differs.
+    """
+
+    stacks: Sequence[SimulatedStack]
+    variation: Variation
+
     def __getitem__(self, number: int) -> Sample:
         """Return a sample."""
-        rng = np.random.default_rng((self.seed, number))
+        rng = self.rng(number)
         sizes = np.array([len(stack.z) for stack in self.stacks], float)
         stack = self.stacks[int(rng.choice(len(sizes), p=sizes / sizes.sum()))]
         kept = self._kept(stack, rng)
@@ -138,8 +157,7 @@ class Samples:
         distances = np.where(slices == NO_SLICE, np.nan, stack.z[slices] - stack.z[kept[i]])
         end = stack.z[kept[i + 1]] if i + 1 < len(kept) else stack.z[kept[i]] + 2 * _NEAR
         planes = self._planes(stack, float(stack.z[kept[i]]), float(end), rng)
-        y, x = (int(rng.integers(n - self.crop + 1)) for n in stack.truth.shape[1:])
-        part = slice(y, y + self.crop), slice(x, x + self.crop)
+        part = self.part(stack.truth.shape[1:], rng)
         present = self._present(len(stack.voltage), rng)
         images = draw_images(stack, slices, part, present, self.variation, rng)
         truth = stack.truth[planes][:, *part]

@@ -312,7 +312,7 @@ def _of_images(tables: Mapping[str, Mapping[str, Any]]) -> tuple[Samples, "Judge
             for key in ("train", "validation")
         )
         check_data(learnt, unseen, drawn["crop"])
-    samples = Samples(learnt, _window(tables), variation, **drawn)
+    samples = Samples(learnt, variation, window=_window(tables), **drawn)
     return samples, ImageJudge(samples, unseen)
 
 
@@ -324,7 +324,7 @@ def _of_phases(tables: Mapping[str, Mapping[str, Any]]) -> tuple[PhaseSamples, "
     with blamed_on("structures"):
         learnt, unseen = structures(**tables["structures"])
         check_structures(learnt, unseen, drawn["crop"])
-    samples = PhaseSamples(learnt, _window(tables), variation, **drawn)
+    samples = PhaseSamples(learnt, variation, window=_window(tables), **drawn)
     return samples, PhaseJudge(samples, unseen)
 
 

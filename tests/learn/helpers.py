@@ -42,7 +42,8 @@ def small_stack(seed=0, *, voltages=(1.0, 2.0), size=40, **changed):
 
 def small_samples(*stacks, variation=None, above=2, below=2, crop=16, seed=5):
     window = SliceWindow(above, below)
-    return Samples(stacks or (small_stack(),), window, variation or Variation(), crop, 3, seed)
+    drawn = {"window": window, "crop": crop, "planes": 3, "seed": seed}
+    return Samples(stacks or (small_stack(),), variation or Variation(), **drawn)
 
 
 _WITHOUT_TORCH = """

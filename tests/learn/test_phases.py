@@ -21,7 +21,7 @@ WINDOW = SliceWindow(2, 3)
 def samples(**changed):
     given = {"crop": 32, "planes": 2, "seed": 5} | changed
     smooth = PhaseVariation(roughness=0.0)
-    return PhaseSamples([STRUCTURE], WINDOW, given.pop("variation", smooth), **given)
+    return PhaseSamples([STRUCTURE], given.pop("variation", smooth), window=WINDOW, **given)
 
 
 def test_phase_samples__are_made_of_seed_and_number():
