@@ -151,11 +151,10 @@ def phase_window(
     known = slots != NO_SLICE
     images = np.zeros((1, len(slots), *phase.shape[1:]), np.float32)
     images[0, known] = phase[faces[slots[known]]]
-    distances = np.where(known, faces[slots] - faces[i], np.nan)
     return Sample(
         images,
         np.ones(1, np.float32),
-        (distances * PIXEL).astype(np.float32),
+        (window.distances(i, faces) * PIXEL).astype(np.float32),
         ((planes - faces[i]) * PIXEL).astype(np.float32),
         phase[planes].astype(np.float32),
     )

@@ -154,7 +154,7 @@ class Samples(Drawing):
         i = int(rng.integers(len(kept)))
         slots = self.window.slices(i, len(kept))
         slices = np.where(slots == NO_SLICE, NO_SLICE, kept[slots])
-        distances = np.where(slices == NO_SLICE, np.nan, stack.z[slices] - stack.z[kept[i]])
+        distances = self.window.distances(i, stack.z[kept])
         end = stack.z[kept[i + 1]] if i + 1 < len(kept) else stack.z[kept[i]] + 2 * _NEAR
         planes = self._planes(stack, float(stack.z[kept[i]]), float(end), rng)
         part = self.part(stack.truth.shape[1:], rng)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ..pieces.windows import NO_SLICE, SliceWindow
+from ..pieces.windows import SliceWindow
 from .data import SimulatedStack
 from .networks import Architecture, WindowNetwork
 from .samples import Sample, Variation, draw_images
@@ -79,7 +79,8 @@ class Windows:
         """Return the window of a slice."""
         stack, stride = self.stack, self.architecture.stride
         y, x = (slice(0, n // stride * stride) for n in stack.counts.shape[-2:])
-        slices = SliceWindow(self.architecture.above, self.architecture.below).slices(i, len(self))
+        window = SliceWindow(self.architecture.above, self.architecture.below)
+        slices = window.slices(i, len(self))
         present = np.isin(stack.voltage, self.condition.voltages)
         electrons = self.condition.electrons_per_pixel
         clean = Variation((electrons, electrons), 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -89,7 +90,7 @@ class Windows:
         return Sample(
             images,
             present.astype(np.float32),
-            np.where(slices == NO_SLICE, np.nan, stack.z[slices] - stack.z[i]).astype(np.float32),
+            window.distances(i, stack.z).astype(np.float32),
             (stack.depths[planes] - stack.z[i]).astype(np.float32),
             np.ascontiguousarray(stack.truth[planes, y, x], np.float32),
         )

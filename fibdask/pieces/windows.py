@@ -67,6 +67,11 @@ class SliceWindow:
         numbers = np.arange(i - self.above + 1, i + self.below + 1)
         return np.where((numbers >= 0) & (numbers < count), numbers, NO_SLICE)
 
+    def distances(self, i: int, z: np.ndarray) -> np.ndarray:
+        """Return how far the slices of that window are from it (slot), by their `z`; NaN beyond."""
+        slots = self.slices(i, len(z))
+        return np.where(slots == NO_SLICE, np.nan, z[slots] - z[i])
+
 
 class WindowPredictor(Protocol):
     """Says what is solid on planes below a slice: a small description, pickled into tasks.
@@ -296,8 +301,7 @@ class PlanePredictions:
         return images
 
     def _predicted(self, images: np.ndarray, i: int, offsets: np.ndarray) -> np.ndarray:
-        slots = self.predictor.window.slices(i, len(self.planes.slices))
-        distances = np.where(slots == NO_SLICE, np.nan, self.planes.z[slots] - self.planes.z[i])
+        distances = self.predictor.window.distances(i, self.planes.z)
         present = np.isin(np.arange(self.predictor.voltages), self.channels)
         predicted: np.ndarray = self.predictor(images, present, distances, offsets)
         expected = (len(offsets), *images.shape[2:])

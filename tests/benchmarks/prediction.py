@@ -86,8 +86,7 @@ def shown(stack, planes, window, i, ranges):
     images = np.zeros((len(low), len(slots), *stack["intensity"].shape[2:]), np.float32)
     for slot in np.flatnonzero(slots != NO_SLICE):
         images[:, slot] = (stack["intensity"].values[:, slots[slot]] - low) / (high - low)
-    distances = np.where(slots == NO_SLICE, np.nan, planes.z[slots] - planes.z[i])
-    return images, distances, planes.offsets[planes.above == i]
+    return images, window.distances(i, planes.z), planes.offsets[planes.above == i]
 
 
 def main():
