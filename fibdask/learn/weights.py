@@ -70,11 +70,10 @@ class LoadedNetwork:
             there = torch.from_numpy(np.asarray(present, np.float32))[None]
             away = torch.from_numpy(np.asarray(distances, np.float32))[None]
             shown = shown.to(self.network.head.last.weight.dtype)
-            features, known = self.network.features(shown, there, away)
+            seen = self.network.look(shown)
             result = np.empty((len(offsets), *images.shape[-2:]), np.float32)
             for plane, offset in enumerate(np.asarray(offsets, np.float32)):
-                place = torch.tensor([offset])
-                logits = self.network(features, known, shown, away, place)
+                logits = self.network(*seen, there, away, torch.tensor([offset]))
                 result[plane] = (logits[0].float() / self.temperature).sigmoid().numpy()
         return result
 
