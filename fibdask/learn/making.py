@@ -121,7 +121,7 @@ class PhaseJudge:
 
 def make_model(
     folder: Path,
-    training: Training[Any],
+    training: Training[Any, WindowNetwork],
     judge: Judge,
     *,
     name: str,
@@ -159,7 +159,9 @@ def make_model(
     return open_model(folder)
 
 
-def _is_made(folder: Path, training: Training[Any], described: dict[str, str]) -> bool:
+def _is_made(
+    folder: Path, training: Training[Any, WindowNetwork], described: dict[str, str]
+) -> bool:
     try:
         card = open_model(folder).card
     except ConventionError:
@@ -168,7 +170,7 @@ def _is_made(folder: Path, training: Training[Any], described: dict[str, str]) -
     return made == training.fingerprint and described.items() <= card.items()
 
 
-def _told(training: Training[Any]) -> dict[str, Any]:
+def _told(training: Training[Any, WindowNetwork]) -> dict[str, Any]:
     """Return what a card says of how its weights were made."""
     return {
         "fingerprint": training.fingerprint,

@@ -80,6 +80,10 @@ class Architecture:
             for first, last in [_seen(pixel)]
         )
 
+    def build(self) -> "WindowNetwork":
+        """Return the network with its first weights."""
+        return WindowNetwork(self).interleave()
+
     def as_card(self) -> dict[str, Any]:
         """Return the fields as JSON knows them."""
         return asdict(self) | {"widths": list(self.widths)}

@@ -1,4 +1,4 @@
-"""Training of window networks: in steps that depend on nothing but the seed and their number."""
+"""Training of networks: in steps that depend on nothing but the seed and their number."""
 
 import json
 import time
@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..blocks import fingerprint, locked
 from ..conventions import ConventionError, check_not_negative, check_positive
-from .networks import Architecture, WindowNetwork, fastest_precision
+from .networks import WindowNetwork, fastest_precision
 from .samples import Sample
 
 STATE = "training.safetensors"
@@ -38,6 +39,19 @@ class Numbered(Protocol):
 
 
 Drawn = TypeVar("Drawn", bound=Numbered)
+Learner = TypeVar("Learner", bound=nn.Module)
+Built = TypeVar("Built", bound=nn.Module, covariant=True)
+
+
+class Design(Protocol[Built]):
+    """What determines a network but for its weights."""
+
+    def build(self) -> Built:
+        """Return the network, with the first weights that torch draws.
+
+        Called with images, present voltages, distances and the offsets of a plane of each window,
+        as in a `Batch`, it returns logits (batch, y, x).
+        """
 
 
 @dataclass(frozen=True)
@@ -104,16 +118,19 @@ class Batch:
         arrays = (np.stack([getattr(sample, name) for sample in samples]) for name in names)
         return cls(*(torch.from_numpy(array).to(device, non_blocking=True) for array in arrays))
 
-    def logits(self, network: WindowNetwork) -> torch.Tensor:
+    def logits(self, network: nn.Module) -> torch.Tensor:
         """Return what a network says of all planes (batch, plane, y, x)."""
-        windows = (*network.look(self.images), self.present, self.distances)
+        # The first look of a window network is for all planes.
+        looked = network.look(self.images) if isinstance(network, WindowNetwork) else None
+        seen = looked or (self.images,)
         # One batch of all planes: a window stands there once for each of them.
+        windows = (*seen, self.present, self.distances)
         each = (part.repeat_interleave(self.offsets.shape[1], dim=0) for part in windows)
         logits: torch.Tensor = network(*each, self.offsets.flatten())
         return logits.reshape(*self.offsets.shape, *logits.shape[1:])
 
 
-class Training(Generic[Drawn]):
+class Training(Generic[Drawn, Learner]):
     """A network that learns, and all that is needed to take it up again.
 
     Parameters
@@ -134,7 +151,7 @@ class Training(Generic[Drawn]):
 
     def __init__(
         self,
-        architecture: Architecture,
+        architecture: Design[Learner],
         samples: Drawn,
         schedule: Schedule,
         folder: Path,
@@ -146,11 +163,9 @@ class Training(Generic[Drawn]):
         self.fingerprint = fingerprint(architecture, samples, schedule, self.device.type)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(schedule.seed)
-            self.network = WindowNetwork(architecture)
-            self.averaged = WindowNetwork(architecture)
+            self.network = architecture.build().to(self.device)
+            self.averaged = architecture.build().to(self.device)
         self.averaged.load_state_dict(self.network.state_dict())
-        for network in (self.network, self.averaged):
-            network.interleave().to(self.device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), weight_decay=schedule.weight_decay
         )
@@ -158,7 +173,7 @@ class Training(Generic[Drawn]):
         self.seconds = 0.0
         self._saved_every = saved_every
 
-    def run(self, tell: Callable[[int, int, float], None]) -> WindowNetwork:
+    def run(self, tell: Callable[[int, int, float], None]) -> Learner:
         """Learn until all steps are made, and return the network of averaged weights.
 
         Parameters

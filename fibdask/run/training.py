@@ -29,6 +29,7 @@ from .shown import one_line, shown
 
 if TYPE_CHECKING:
     from ..learn.making import Judge
+    from ..learn.networks import WindowNetwork
     from ..learn.training import Training
 
 _STATE = "state"
@@ -282,7 +283,7 @@ def _check_folder(folder: Path) -> None:
         raise StackReadError(msg)
 
 
-def _prepared(read: TrainingRecipe) -> tuple["Training[Any]", "Judge"]:
+def _prepared(read: TrainingRecipe) -> tuple["Training[Any, WindowNetwork]", "Judge"]:
     """Return a training that may begin, and what judges its network."""
     from ..learn.networks import Architecture
     from ..learn.training import Schedule, Training, best_device
