@@ -245,6 +245,8 @@ class NetworkPhase:
     measured: MeasuredPlanes
     predictions: PlanePredictions
 
+    revision = 2
+
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block, and what the network looks at."""
         _, z, *sides = self.predictions.needs(region)[0]

@@ -73,8 +73,10 @@ def test_inpaint_gaps__a_network_refuses_planes_farther_apart_than_it_was_traine
 def test_inpaint_gaps__a_network_of_images_fills_no_gaps_between_phases(monkeypatch):
     offer(monkeypatch, mix(task="windows"))
     stack = stack_of(MEASURED, phase=blobs((28, 16, 12)))
-    with pytest.raises(ConventionError, match="no model that ships fits these planes: mix is for"):
+    with pytest.raises(ConventionError, match="no model that ships fits these planes: none ships"):
         inpaint_gaps(stack, method="network")
+    with pytest.raises(ConventionError, match="mix is for windows, not for phases"):
+        inpaint_gaps(stack, method="network", model="mix")
 
 
 def test_inpaint_gaps__a_network_refuses_pixels_that_are_no_squares(monkeypatch):
