@@ -112,8 +112,9 @@ def looked_at(probability: Any, predictions: PlanePredictions, told: ToldDoubts)
 
 
 def _some(predictions: PlanePredictions) -> tuple[Region, ...]:
-    """Return the middle tile of some of the planes that are told of."""
+    """Return the middle tile of some of the planes that are told of; of any if none is."""
     planes = np.flatnonzero(predictions.planes.above != NO_SLICE)
+    planes = planes if len(planes) else np.zeros(1, int)
     chosen = planes[np.linspace(0, len(planes) - 1, _PLANES + 2).round().astype(int)[1:-1]]
     tile = tuple(
         slice(start := n // 2 // length * length, min(start + length, n))
@@ -126,4 +127,6 @@ def card_of_doubts(card: Card) -> Mapping[str, Any]:
     """Return what `doubts` looks at of a card."""
     errors = card.get("errors", {})
     kept = {key: card[key] for key in ("solid_fraction",) if key in card}
-    return kept | {"conditions": errors.get("conditions", [])}
+    # Of phases, gaps alone are looked at.
+    gaps = {"voltages": [], "misplaced": errors["between"]} if "between" in errors else None
+    return kept | {"conditions": errors.get("conditions", [gaps] if gaps else [])}

@@ -9,12 +9,13 @@ import xarray as xr
 from ..conventions import ConventionError
 from .recipe import Recipe, blamed_on
 from .stages import in_order
+from .walk import first_stack
 
 _MOST = {"z": 32, "y": 256, "x": 256}  # slices and pixels in the middle that are looked at
 _OF_THE_WHOLE = {"region_of_interest": None, "data_bar": 0}  # options that say places
 
 
-def look_at_input(recipe: Recipe, source: xr.Dataset) -> None:
+def look_at_input(recipe: Recipe) -> None:
     """Ask the network that segments or reconstructs for a part of the images, as they are.
 
     What it makes of them is told, where it does not fit its card. Nothing is known of images that
@@ -25,11 +26,12 @@ def look_at_input(recipe: Recipe, source: xr.Dataset) -> None:
     FibdaskWarning
         See `segment_phases`.
     """
-    if "input" not in recipe.tables or "intensity" not in source:
+    if "input" not in recipe.tables:
         return
     for stage in in_order(recipe.tables):
         table = recipe.tables[stage.name]
         if stage.makes == "phase" and stage.asks_network(table):
+            source = first_stack(recipe)
             with blamed_on(stage.name), contextlib.suppress(ConventionError):
                 # What does not fit the part alone, such as its thickness, is not told.
                 made = stage.function(_middle(source), **_anywhere(table))

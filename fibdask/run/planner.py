@@ -49,7 +49,7 @@ def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
     plan = plan_recipe(read)
     if plan["worker_bytes"] is not None:
         check_plan(plan["stages"], Resources(plan["threads"], plan["worker_bytes"]))
-    look_at_input(read, first_stack(read))
+    look_at_input(read)
     told = {key: plan[key] for key in ("size", "threads", "least_bytes", "worker_bytes", "fits")}
     return {"recipe": str(recipe), "stages": len(plan["stages"]), **told}
 
