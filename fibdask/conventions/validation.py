@@ -14,6 +14,7 @@ from .variables import (
     MAP_DIMENSIONS,
     PHASE_ATTRS,
     PHASES,
+    PROBABILITIES,
     VARIABLES,
     VOLUME_DIMS,
     VOLUMES,
@@ -62,8 +63,9 @@ def validate_stack(stack: xr.Dataset) -> None:
             _check_shift(name, stack)
     if FILLED in stack.variables:
         _check_share(stack)
-    if "solid_probability" in stack.variables:
-        _check_probability(stack["solid_probability"].variable)
+    for name in PROBABILITIES:
+        if name in stack.variables:
+            _check_probability(name, stack[name].variable)
 
 
 def check_axes(stack: xr.Dataset) -> None:
@@ -261,14 +263,14 @@ def _check_share(stack: xr.Dataset) -> None:
         raise ConventionError(msg)
 
 
-def _check_probability(variable: xr.Variable) -> None:
+def _check_probability(name: str, variable: xr.Variable) -> None:
     values = variable._data
     if isinstance(values, np.ndarray):
         wrong = ~((values >= 0) & (values <= 1))
         if wrong.any():
             place = np.unravel_index(int(np.argmax(wrong)), values.shape)
             where = ", ".join(str(int(i)) for i in place)
-            msg = f"solid_probability must lie in 0 … 1; voxel ({where}) has {values[place]:g}"
+            msg = f"{name} must lie in 0 … 1; voxel ({where}) has {values[place]:g}"
             raise ConventionError(msg)
 
 

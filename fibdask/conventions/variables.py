@@ -46,6 +46,9 @@ VARIABLES: dict[str, Variable] = {
     "intensity": Variable((DIMENSIONS,), ("uint8", "uint16", "float32"), None, "grey value"),
     "phase": Variable(_VOLUME, ("uint8",), None, "segmented phase"),
     "solid_probability": Variable(_VOLUME, ("float32",), None, "probability of the solid phase"),
+    "voltage_disagreement": Variable(
+        _VOLUME, ("float32",), None, "largest less smallest solid probability of single voltages"
+    ),
     "true_phase": Variable(_VOLUME, ("uint8",), None, "true phase of a simulated stack"),
     "measured": Variable(_SLICE, ("bool",), None, "plane holds a measured slice"),
     "filled_share": Variable(
@@ -57,7 +60,9 @@ VARIABLES: dict[str, Variable] = {
 }
 COORDINATES = ("voltage", "z", "y", "x")
 PHASES = ("phase", "true_phase")
-VOLUMES = ("intensity", "phase", "solid_probability", "true_phase")
+PROBABILITIES = ("solid_probability", "voltage_disagreement")
+"""From 0 to 1; stored as multiples of 1/255."""
+VOLUMES = ("intensity", "phase", *PROBABILITIES, "true_phase")
 VOLUME_DIMS = (DIMENSIONS, AXES)
 _NUMBERS = "biuf"
 
@@ -111,7 +116,7 @@ def attributes(name: str) -> dict[str, object]:
 
 def value_range(name: str, dtype: np.dtype[Any]) -> tuple[float, float]:
     """Return the least and the largest value that a volume of this name and type may hold."""
-    if name == "solid_probability":
+    if name in PROBABILITIES:
         return 0.0, 1.0
     if dtype.kind in "iu":
         return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)

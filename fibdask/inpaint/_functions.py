@@ -5,7 +5,8 @@ from math import ceil, hypot
 
 import numpy as np
 
-from ..blocks import Region, grow, lengths, voxels, within
+from ..blocks import Region, grow, lengths, voxels
+from ..pieces.functions import InPlace
 from ..pieces.windows import PlanePredictions
 from . import _kernels
 from .planes import WINDOW, MeasuredPlanes
@@ -231,40 +232,53 @@ class DistancePhase:
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkPhase:
-    """Phase of gaps where a network finds solid more likely.
+class GapProbability:
+    """Probability of solid in gaps that a network finds; 0 in measured planes.
+
+    Attributes
+    ----------
+    predictions
+        Of the gaps, by the phases of measured planes as images (voltage, z, y, x) of one voltage.
+    """
+
+    predictions: PlanePredictions
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return what the network looks at."""
+        return (self.predictions.needs(region)[0][1:],)
+
+    def compute(self, region: Region, volume: np.ndarray) -> np.ndarray:
+        """Predict gaps."""
+        return self.predictions.compute(region, volume[np.newaxis], np.array([[0.0, 1.0]]))
+
+    def working_bytes(self, region: Region) -> int:
+        """Return what predictions take."""
+        return self.predictions.working_bytes(region)
+
+
+@dataclass(frozen=True, eq=False)
+class LikelyGaps(InPlace):
+    """Phase of gaps where solid is more likely, of a probability and a phase (z, y, x).
 
     Attributes
     ----------
     measured
         The planes that are kept.
-    predictions
-        Of the gaps, by the phases of measured planes as images (voltage, z, y, x) of one voltage.
     """
 
     measured: MeasuredPlanes
-    predictions: PlanePredictions
 
     def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the block, and what the network looks at."""
-        _, z, *sides = self.predictions.needs(region)[0]
-        both = slice(min(z.start, region[0].start), max(z.stop, region[0].stop))
-        return ((both, *sides),)
+        """Return the block of both."""
+        return (region, region)
 
-    def compute(self, region: Region, volume: np.ndarray) -> np.ndarray:
-        """Predict gaps, and copy the measured planes."""
-        read, shown = self.needs(region)[0], self.predictions.needs(region)[0]
-        images = volume[within(shown[1:], read)][np.newaxis]
-        solid = self.predictions.compute(region, images, np.array([[0.0, 1.0]])) > 0.5
-        phase = solid.view(np.uint8)
+    def compute(self, region: Region, probability: np.ndarray, volume: np.ndarray) -> np.ndarray:
+        """Fill gaps, and copy the measured planes."""
+        phase: np.ndarray = np.greater(probability, 0.5).view(np.uint8)
         kept = self.measured.numbers
         kept = kept[(kept >= region[0].start) & (kept < region[0].stop)] - region[0].start
-        phase[kept] = volume[within(region, read)][kept]
+        phase[kept] = volume[kept]
         return phase
-
-    def working_bytes(self, region: Region) -> int:
-        """Return what predictions take, and the bytes of probabilities."""
-        return self.predictions.working_bytes(region) + 5 * voxels(region)
 
 
 def spline(measured: MeasuredPlanes, plane: int) -> tuple[np.ndarray, np.ndarray]:

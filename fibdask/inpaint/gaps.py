@@ -7,6 +7,7 @@ import xarray as xr
 
 from .. import blocks
 from ..conventions import (
+    AXES,
     PHASES,
     ConventionError,
     axis_spacing,
@@ -19,10 +20,18 @@ from ..conventions import (
     value_range,
     volume_names,
 )
+from ..pieces.looks import ToldDoubts, card_of_doubts, looked_at
 from ..pieces.models import AUTO, Model, find_phase_model, model_record
 from ..pieces.volumes import volumes_fingerprint, with_volumes
 from ..pieces.windows import PIXEL, PlacedPlanes, window_predictions
-from ._functions import DistancePhase, NearestPlane, NetworkPhase, SplineIntensity, SplinePhase
+from ._functions import (
+    DistancePhase,
+    GapProbability,
+    LikelyGaps,
+    NearestPlane,
+    SplineIntensity,
+    SplinePhase,
+)
 from .planes import MeasuredPlanes
 
 METHODS = ("distance", "nearest", "network", "spline")
@@ -64,6 +73,12 @@ def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance", model: str = AU
         If z is not evenly spaced, nothing is marked as measured, or the method cannot fill the
         variables of the stack.
 
+    Warns
+    -----
+    FibdaskWarning
+        When computed, if the network expects more voxels to be wrong than it had wrong on what it
+        was judged by, or finds half or double the solid fraction that it knows.
+
     Notes
     -----
     `distance` and `spline` interpolate by the natural cubic spline through the four measured
@@ -84,12 +99,15 @@ def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance", model: str = AU
     if method == "network":
         found = find_phase_model(model, _thickness_in_pixels(stack, measured))
         parameters |= model_record(found)
-        functions: dict[str, blocks.BlockFunction] = {"phase": _network(stack, measured, found)}
+        names = ["phase"]
+        phase = _by_network(stack, measured, found)
+        filled = stack.assign(phase=(AXES, phase, stack["phase"].attrs))
     else:
         names = ["phase"] if method == "distance" else volume_names(stack)
         functions = {name: _filling(name, stack[name], method, measured, spacing) for name in names}
-    filled = finish_stack(mark_inpainted(with_volumes(stack, functions, stack), [*functions]))
-    token = volumes_fingerprint(stack, functions)
+        filled = with_volumes(stack, functions, stack)
+    filled = finish_stack(mark_inpainted(filled, names))
+    token = volumes_fingerprint(stack, names)
     return record_step(filled, "inpaint_gaps", parameters, token)
 
 
@@ -137,15 +155,23 @@ def _filling(
     return SplineIntensity(measured, *value_range(name, volume.dtype))
 
 
-def _network(stack: xr.Dataset, measured: MeasuredPlanes, model: Model) -> NetworkPhase:
-    """Return what fills gaps by a network, which counts distances in pixels."""
+def _by_network(stack: xr.Dataset, measured: MeasuredPlanes, model: Model) -> Any:
+    """Return lazily the phase whose gaps a network has filled, which counts distances in pixels."""
     planes = np.arange(stack.sizes["z"]) * _planes_in_pixels(stack) * PIXEL
     known = np.zeros(stack.sizes["z"], bool)
     known[measured.numbers] = True
     gaps = PlacedPlanes.between(planes, known, planes).without(measured.numbers)
-    n_z, n_y, n_x = stack["phase"].shape
-    shape = (1, n_z, n_y, n_x)
-    return NetworkPhase(measured, window_predictions(model.predictor(), gaps, shape, [0]))
+    phase, (n_z, n_y, n_x) = stack["phase"].data, stack["phase"].shape
+    predictions = window_predictions(model.predictor(), gaps, (1, n_z, n_y, n_x), [0])
+    shape = phase.shape
+    probability = blocks.map_blocks(
+        GapProbability(predictions), (phase,), shape=shape, dtype=np.float32
+    )
+    told = ToldDoubts(model.name, card_of_doubts(model.card), (), between=True)
+    probability = looked_at(probability, predictions, told)
+    return blocks.map_blocks(
+        LikelyGaps(measured), (probability, phase), shape=shape, dtype=np.uint8
+    )
 
 
 def _planes_in_pixels(stack: xr.Dataset) -> float:

@@ -27,7 +27,13 @@ from ..blocks import (
     origin,
     storage_grid,
 )
-from ..conventions import VOLUME_DIMS, StackReadError, array_names, attributes
+from ..conventions import (
+    PROBABILITIES,
+    VOLUME_DIMS,
+    StackReadError,
+    array_names,
+    attributes,
+)
 from .opening import PROBABILITY_ATTRS
 
 
@@ -86,7 +92,7 @@ def volume_targets(stack: xr.Dataset, path: Path, block_bytes: int) -> list[Stor
     volumes = []
     for name in array_names(stack):
         variable = stack[name].variable
-        probability = name == "solid_probability"
+        probability = name in PROBABILITIES
         array = variable._data if isinstance(variable._data, np.ndarray) else variable.data
         grid = storage_grid(variable.shape, _block(array, block_bytes))
         attrs = attributes(name) | variable.attrs | (PROBABILITY_ATTRS if probability else {})

@@ -11,13 +11,15 @@ from .samples import QUANTILES, Samples, Variation
 
 _PIXELS = 0.1  # a pixel may be smaller or larger by this share than those of the data
 _THINNER, _THICKER = 0.7, 1.5  # mean thickness, since distances vary and slices are left out
+_FINER, _COARSER = 0.25, 1.35  # pixels that are resampled, beside those that need not be
+_DENSER = 0.25  # slices of which one of several is shown
 
 
 def ranges(stacks: Sequence[SimulatedStack], variation: Variation) -> dict[str, Any]:
     """Return what stacks must be like for a network that was trained on these.
 
     Voltages are in kV, lengths in nm, each a least and a most. `thickness` is the mean distance of
-    slices, `gap` that of any two.
+    slices, `gap` that of any two. What is `resampled` to these may be smaller or larger.
     """
     pixels = _span(stack.pixel_size for stack in stacks)
     thickness = _span(stack.thickness for stack in stacks)
@@ -26,10 +28,16 @@ def ranges(stacks: Sequence[SimulatedStack], variation: Variation) -> dict[str, 
         min(limit, stack.electrons) for stack in stacks for limit in variation.electrons_per_pixel
     )
     sizes = [size for stack in stacks for size in stack.ligament_sizes]
+    pixels = _rounded(pixels[0] * (1 - _PIXELS), pixels[1] * (1 + _PIXELS))
+    thickness = _rounded(thickness[0] * _THINNER, thickness[1] * _THICKER)
     return {
         "voltages": [float(v) for v in stacks[0].voltage],
-        "pixel_size": _rounded(pixels[0] * (1 - _PIXELS), pixels[1] * (1 + _PIXELS)),
-        "thickness": _rounded(thickness[0] * _THINNER, thickness[1] * _THICKER),
+        "pixel_size": pixels,
+        "thickness": thickness,
+        "resampled": {
+            "pixel_size": _rounded(pixels[0] * _FINER, pixels[1] * _COARSER),
+            "thickness": _rounded(thickness[0] * _DENSER, thickness[1]),
+        },
         "gap": _rounded(*_span(gaps)),
         "materials": stacks[0].materials,
         "electrons_per_pixel": electrons,

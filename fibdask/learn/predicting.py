@@ -13,6 +13,7 @@ from ..blocks import fingerprint, load_once
 from ..conventions import ConventionError
 from ..pieces.windows import SliceWindow
 
+TORCH_IS_MISSING = "networks need torch, which is not installed; install fibdask[learn]"
 _LIBRARIES = 224 * 2**20  # bytes that torch takes of a process, and keeps
 
 if TYPE_CHECKING:
@@ -113,5 +114,4 @@ def told_if_missing() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        msg = f"networks need torch and safetensors ({error}); install fibdask[learn]"
-        raise ConventionError(msg) from None
+        raise ConventionError(TORCH_IS_MISSING) from error

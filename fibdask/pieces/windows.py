@@ -16,6 +16,7 @@ import numpy as np
 from ..blocks import (
     BLOCK_BYTES,
     INNER_CHUNK,
+    BlockFunction,
     Region,
     even_part,
     lengths,
@@ -32,9 +33,9 @@ from .grey import range_values, require_finite
 
 NO_SLICE = -1
 """Number of a slice that does not exist."""
-_LARGEST_TILE = 768  # pixels along y and x
+LARGEST_TILE = 768  # pixels along y and x
 _LEAST_PLANES = 32  # of a block: windows at its ends are looked at by the next one, too
-_STEPS = 255  # of probabilities, as they are stored
+STEPS = 255  # of probabilities, as they are stored
 _SAME_DEPTH = 1e-6  # nm
 PIXEL = 2.5
 """Pixel size in nm that networks of phases are told distances for: they count in pixels."""
@@ -52,10 +53,13 @@ class SliceWindow:
         Slices at or before its own, which is one of them.
     below
         Slices after it.
+    every
+        Of how many slices one is shown; 1 if all are.
     """
 
     above: int
     below: int
+    every: int = 1
 
     @property
     def size(self) -> int:
@@ -64,7 +68,7 @@ class SliceWindow:
 
     def slices(self, i: int, count: int) -> np.ndarray:
         """Return the slices (slot) of the window of slice `i` of `count`; NO_SLICE beyond them."""
-        numbers = np.arange(i - self.above + 1, i + self.below + 1)
+        numbers = i + self.every * np.arange(1 - self.above, self.below + 1)
         return np.where((numbers >= 0) & (numbers < count), numbers, NO_SLICE)
 
     def distances(self, i: int, z: np.ndarray) -> np.ndarray:
@@ -144,12 +148,15 @@ class PlacedPlanes:
         told.
     offsets
         How far below it the plane lies in nm (plane).
+    every
+        Of how many slices one is shown beside that, where they are thinner than a network knows.
     """
 
     slices: np.ndarray
     z: np.ndarray
     above: np.ndarray
     offsets: np.ndarray
+    every: int = 1
 
     @classmethod
     def of_slices(cls, z: np.ndarray, measured: np.ndarray) -> "PlacedPlanes":
@@ -217,7 +224,13 @@ class PlanePredictions:
     channels: tuple[int, ...]
     tile: Pixels
 
-    scale_factor = 1 / _STEPS
+    revision = 2
+    scale_factor = 1 / STEPS
+
+    @property
+    def plane(self) -> Pixels:
+        """Pixels (y, x) of the result."""
+        return self.shape[2:]
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the slices of all windows, as far as tiles and halos reach."""
@@ -253,7 +266,7 @@ class PlanePredictions:
         window = self._window(tile)
         predicted = self._predicted(self._images(read, i, tile), i, offsets)
         for plane, probability in zip(made, predicted, strict=True):
-            plane[:] = _in_steps(probability[within(part, window)])
+            plane[:] = in_steps(self._part(probability, window, part))
 
     def working_bytes(self, region: Region) -> int:
         """Return the images of the largest window, what the predictor takes, and one plane."""
@@ -266,19 +279,24 @@ class PlanePredictions:
         taken, _ = self.predictor.bytes((y, x), max(told))
         return int(4 * y * x * (images + 3) + taken)
 
+    @property
+    def _slots(self) -> SliceWindow:
+        """Which slices a window holds of those that there are."""
+        return replace(self.predictor.window, every=self.planes.every)
+
     def _slices(self, planes: slice) -> slice:
         """Return the slices of the stack that the windows of planes hold."""
         windows = [i for i, _ in self.planes.windows(planes)]
         if not windows:
             return slice(0, 1)  # no region is empty
-        window, numbers = self.predictor.window, self.planes.slices
-        first = max(windows[0] - window.above + 1, 0)
-        last = min(windows[-1] + window.below, len(numbers) - 1)
+        window, numbers = self._slots, self.planes.slices
+        first = max(windows[0] - window.every * (window.above - 1), 0)
+        last = min(windows[-1] + window.every * window.below, len(numbers) - 1)
         return slice(int(numbers[first]), int(numbers[last]) + 1)
 
     def _tiles(self, region: Region) -> list[Region]:
         """Return the tiles that a region (y, x) touches, in C order."""
-        return touched_tiles(region, self.tile, self.shape[2:])
+        return touched_tiles(region, self.tile, self.plane)
 
     def _shown(self, tile: Region) -> Region:
         """Return the part of the images that a tile is predicted of."""
@@ -289,9 +307,13 @@ class PlanePredictions:
         pairs = zip(self._shown(tile), self.predictor.stride, strict=True)
         return tuple(slice(s.start, ceil(s.stop / stride) * stride) for s, stride in pairs)
 
+    def _part(self, probability: np.ndarray, window: Region, part: Region) -> np.ndarray:
+        """Return the part of a window's probability (y, x) that is wanted."""
+        return probability[within(part, window)]
+
     def _images(self, read: "_Read", i: int, tile: Region) -> np.ndarray:
         """Return the normalised images (voltage, slot, y, x) of the window of a slice."""
-        slots = self.predictor.window.slices(i, len(self.planes.slices))
+        slots = self._slots.slices(i, len(self.planes.slices))
         part, shape = within(self._shown(tile), read.place[1:]), lengths(self._window(tile))
         images = np.zeros((self.predictor.voltages, len(slots), *shape), np.float32)
         for slot in np.flatnonzero(slots != NO_SLICE):
@@ -301,7 +323,7 @@ class PlanePredictions:
         return images
 
     def _predicted(self, images: np.ndarray, i: int, offsets: np.ndarray) -> np.ndarray:
-        distances = self.predictor.window.distances(i, self.planes.z)
+        distances = self._slots.distances(i, self.planes.z)
         present = np.isin(np.arange(self.predictor.voltages), self.channels)
         predicted: np.ndarray = self.predictor(images, present, distances, offsets)
         expected = (len(offsets), *images.shape[2:])
@@ -339,10 +361,9 @@ class LikelySolid(InPlace):
 
 def predict_planes(
     image: Any,
-    predictor: WindowPredictor,
-    planes: PlacedPlanes,
-    channels: Sequence[int],
+    predictions: PlanePredictions,
     ranges: Sequence[Any],
+    function: BlockFunction | None = None,
 ) -> Any:
     """Return the probability of solid (z, y, x), float32, on planes of an image, lazily.
 
@@ -350,15 +371,16 @@ def predict_planes(
     ----------
     image
         Grey values (voltage, z, y, x).
-    predictor, planes, channels
-        As of `PlanePredictions`.
+    predictions
+        What predicts them.
     ranges
         Those of `grey_ranges`.
+    function
+        What makes another volume of the same planes instead, in the same blocks.
     """
-    function = window_predictions(predictor, planes, tuple(image.shape), channels)
-    tile, shape = function.tile, (len(planes.above), *image.shape[2:])
+    tile, shape = predictions.tile, (len(predictions.planes.above), *predictions.plane)
     return map_blocks(
-        function,
+        function or predictions,
         (image,),
         shape=shape,
         dtype=np.float32,
@@ -375,7 +397,7 @@ def window_predictions(
 ) -> PlanePredictions:
     """Return what predicts planes of an image of a shape (voltage, z, y, x), in even tiles."""
     y, x = (
-        even_part(n, _LARGEST_TILE, lcm(INNER_CHUNK, stride))
+        even_part(n, LARGEST_TILE, lcm(INNER_CHUNK, stride))
         for n, stride in zip(shape[2:], predictor.stride, strict=True)
     )
     return PlanePredictions(predictor, planes, shape, tuple(channels), (y, x))
@@ -401,5 +423,6 @@ def _normalise(grey: np.ndarray, ends: np.ndarray, shown: np.ndarray) -> None:
     shown[:, x:] = shown[:, x - 1 : x]
 
 
-def _in_steps(probability: np.ndarray) -> np.ndarray:
-    return unpacked(np.rint(probability * np.float32(_STEPS)), 1 / _STEPS)
+def in_steps(probability: np.ndarray) -> np.ndarray:
+    """Return probabilities as they are stored, float32: the nearest multiples of 1/255."""
+    return unpacked(np.rint(probability * np.float32(STEPS)), 1 / STEPS)

@@ -97,7 +97,9 @@ def reconstruct_volume(
     volumes = predict_solid(shown, found, planes, region)
     volume = _on_planes(stack, grid, spacing).assign(volumes)
     volume = finish_stack(mark_inpainted(volume, volumes), nominal_thickness=spacing)
-    parameters = {"spacing": spacing, "voltage": shown["voltage"].values} | model_record(found)
+    parameters = {"spacing": spacing, "voltage": shown["voltage"].values} | model_record(
+        found, shown
+    )
     token = blocks.array_token(stack["intensity"].data)
     return record_step(volume, "reconstruct_volume", parameters, token)
 

@@ -15,6 +15,7 @@ from ..statistics import statistics_warnings
 from .folder.ownership import earlier_run
 from .folder.results import done_stores
 from .folder.run_folder import RunFolder
+from .info_models import format_result
 from .shown import one_line
 from .stages import stack_stores
 
@@ -73,9 +74,17 @@ def format_description(record: Mapping[str, Any]) -> str:
         size = format_bytes(variable["bytes"])
         lines.append(f"  {name}: {variable['dtype']}, {size}, in blocks of {block}")
     for step in record["provenance"]:
-        given = {key: value for key, value in step["parameters"].items() if value is not None}
+        made_by = "model_card" in step["parameters"]
+        hidden = ("model_card", "model_fingerprint", "model") if made_by else ()
+        given = {
+            key: value
+            for key, value in step["parameters"].items()
+            if value is not None and key not in hidden
+        }
         parameters = ", ".join(f"{key} = {_told(value)}" for key, value in given.items())
         lines.append(f"  step: {step['step']}: {parameters}")
+        if made_by:
+            lines.append(f"    {format_result(step['parameters'])}")
     return "\n".join(map(one_line, lines))
 
 

@@ -28,6 +28,7 @@ from ..io.targets import planned, volume_targets
 from .cluster import planned_worker
 from .estimates import Estimate, options_of
 from .info import table
+from .looking import look_at_input
 from .recipe import Recipe, read_recipe
 from .shown import one_line
 from .stages import MEASUREMENT, SIMULATE, STATISTICS, Stage
@@ -37,14 +38,18 @@ from .walk import Visitor, first_stack, not_kept, walk
 def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
     """Check a recipe and build every stage lazily; return the size and memory that it needs.
 
+    A network is asked for a small part of the input: whether it knows such images is warned of.
+
     Raises
     ------
     FibdaskError
         What a run would raise before its first block.
     """
-    plan = plan_recipe(recipe, **paths)
+    read = read_recipe(recipe, **paths)
+    plan = plan_recipe(read)
     if plan["worker_bytes"] is not None:
         check_plan(plan["stages"], Resources(plan["threads"], plan["worker_bytes"]))
+    look_at_input(read)
     told = {key: plan[key] for key in ("size", "threads", "least_bytes", "worker_bytes", "fits")}
     return {"recipe": str(recipe), "stages": len(plan["stages"]), **told}
 

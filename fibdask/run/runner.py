@@ -23,7 +23,7 @@ from ..statistics import statistics_warnings
 from .disk import told_if_full
 from .estimates import Estimate, options_of
 from .folder.ownership import check_owner, remove_earlier, replaced_input
-from .folder.progress import LOGGER, RunMonitor, log_file
+from .folder.progress import LOGGER, RunMonitor, log_file, warnings_logged
 from .folder.results import compute_results, report_run, store_results
 from .folder.run_folder import COUNTS, LOG, RunFolder
 from .planner import check_plan, plan_stages
@@ -114,7 +114,7 @@ class Pipeline(Visitor):
         """Run all stages, then write the report, whatever happened."""
         self._measure_workers(client)
         check_plan(plan_stages(self.recipe, self._source), self.execution.resources)
-        with self.folder.taken(), log_file(self.folder.path / LOG):
+        with self.folder.taken(), log_file(self.folder.path / LOG), warnings_logged():
             self._take_over()
             self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())
             LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)

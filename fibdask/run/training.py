@@ -16,6 +16,7 @@ from ..conventions import ConventionError, RecipeError, StackReadError
 from ..learn.data import SimulatedStack, check_data
 from ..learn.models import CARD, Model
 from ..learn.phases import PhaseSamples, PhaseVariation, Structure, check_structures
+from ..learn.predicting import TORCH_IS_MISSING
 from ..learn.samples import Samples, Variation
 from ..pieces.windows import SliceWindow
 from ..report import write_training_report
@@ -216,8 +217,7 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
         from ..learn.networks import Architecture
         from ..learn.training import Schedule
     except ImportError:
-        msg = "networks need torch; install fibdask[learn]"
-        raise RecipeError(msg) from None
+        raise RecipeError(TORCH_IS_MISSING) from None
     network = options_of(Architecture)
     del network["voltages"]  # those of the data
     phases = task == "phases"

@@ -8,10 +8,10 @@ from typing import Any
 import xarray as xr
 
 from ..blocks import StoredArray, origin
-from ..conventions import ConventionError, covered_region, volume_names
+from ..conventions import PROBABILITIES, ConventionError, covered_region, volume_names
 from ..simulate import simulate_structure
 from ..statistics import phase_statistics
-from ..statistics.certainty import certainty
+from ..statistics.certainty import certainty, mean_disagreement
 from .accuracy import accuracy
 from .estimates import Estimate
 from .recipe import Recipe, blamed_on, read_input
@@ -98,7 +98,7 @@ def kept_variables(recipe: Recipe, stack: xr.Dataset, stage: Stage) -> list[str]
         return volume_names(stack)
     wanted = recipe.tables["output"]["variables"]
     if wanted is None:
-        results = [name for name in ("phase", "solid_probability") if name in stack]
+        results = [name for name in ("phase", *PROBABILITIES) if name in stack]
         return results or ["intensity"]
     return [name for name in wanted if name in stack]
 
@@ -136,4 +136,8 @@ def _certainty(stacks: list[xr.Dataset]) -> xr.Dataset:
     told = next((stack for stack in stacks if "solid_probability" in stack), None)
     if told is None:
         return xr.Dataset()
-    return certainty(told.isel(covered_region(told))["solid_probability"])
+    told = told.isel(covered_region(told))
+    sure = certainty(told["solid_probability"])
+    if "voltage_disagreement" in told:
+        sure = sure.assign(mean_disagreement=mean_disagreement(told["voltage_disagreement"]))
+    return sure

@@ -11,6 +11,7 @@ import xarray as xr
 from .. import blocks
 from ..conventions import (
     AXES,
+    PROBABILITIES,
     ConventionError,
     FibdaskWarning,
     Intervals,
@@ -50,6 +51,7 @@ def segment_phases(
     voltage: float | None = None,
     threshold: float | None = None,
     model: str = AUTO,
+    disagreement: bool = False,
     region_of_interest: Intervals | None = None,
     data_bar: int = 0,
 ) -> xr.Dataset:
@@ -80,6 +82,9 @@ def segment_phases(
     model
         For `network` only: name or folder of a trained model, which must have been trained for
         such voltages, pixels and slices; `auto` is the best that ships for those of the stack.
+    disagreement
+        For `network` and several voltages only: whether to add `voltage_disagreement`, how far
+        apart what the network says of each voltage alone is. Each is then predicted once more.
     region_of_interest
         The part of the images whose grey values are counted, by axis: `{"z": (10, 90)}` are the
         slices 10 to 89. Axes left out are counted whole; all of the stack is segmented.
@@ -91,8 +96,9 @@ def segment_phases(
     -------
     xarray.Dataset
         The stack with `phase` (z, y, x), uint8: 0 pore, 1 solid. With `network`, also with
-        `solid_probability` (z, y, x), float32; both are 0 in planes that are not measured. With
-        other methods, one that the stack had is dropped.
+        `solid_probability` (z, y, x), float32, and, if wanted, `voltage_disagreement` (z, y, x),
+        float32: the largest less the smallest probability that single voltages give. All are 0
+        in planes that are not measured. With other methods, those that the stack had are dropped.
 
     Raises
     ------
@@ -134,6 +140,7 @@ def segment_phases(
     _check_method(method, classes, threshold, model)
     stack = _without_data_bar(stack, data_bar)
     used = _used_voltages(stack, voltage, method)
+    _check_disagreement(method, used, wanted=disagreement)
     whole = {axis: (0, stack.sizes[axis]) for axis in AXES}
     chosen = chosen_region(stack, region_of_interest, whole, name="region_of_interest")
     if threshold is None:
@@ -151,14 +158,14 @@ def segment_phases(
         shown = stack.isel(voltage=used)
         found = find_model(model, shown)
         planes = PlacedPlanes.of_slices(stack["z"].values, measured_slices(stack))
-        volumes = predict_solid(shown, found, planes, chosen)
-        parameters |= model_record(found)
+        volumes = predict_solid(shown, found, planes, chosen, disagreement=disagreement)
+        parameters |= {"disagreement": disagreement} | model_record(found, shown)
     else:
         phase = _by_grey_values(stack, used, region, method, classes, threshold)
         volumes = {"phase": (AXES, phase)}
     fingerprint = blocks.array_token(stack["intensity"].data)
-    # A probability that another network has left says nothing of this phase.
-    stack = stack.drop_vars("solid_probability", errors="ignore")
+    # Probabilities that another network has left say nothing of this phase.
+    stack = stack.drop_vars(PROBABILITIES, errors="ignore")
     stack = finish_stack(stack.assign(volumes))
     for name in volumes:
         # A network is shown measured slices only, however other planes were filled.
@@ -257,6 +264,15 @@ def _check_method(method: str, classes: int, threshold: float | None, model: str
         raise ConventionError(msg)
     if threshold is not None and not np.isfinite(threshold):
         msg = f"threshold must be a finite grey value; got {threshold}"
+        raise ConventionError(msg)
+
+
+def _check_disagreement(method: str, used: slice, *, wanted: bool) -> None:
+    if wanted and method != "network":
+        msg = f"disagreement goes with method 'network' only; got {method!r}"
+        raise ConventionError(msg)
+    if wanted and used.stop - used.start == 1:
+        msg = "disagreement is between voltages; the network is shown one alone"
         raise ConventionError(msg)
 
 

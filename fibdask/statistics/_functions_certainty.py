@@ -50,3 +50,20 @@ class ProbabilityCounts(InPlace):
     def working_bytes(self, region: Region) -> int:
         """Return the bytes of a plane as floats, as integers, and of a few more of these."""
         return 40 * prod(lengths(region)[1:])
+
+
+@dataclass(frozen=True)
+class StepSums(ProbabilityCounts):
+    """Steps of each plane of differences of probabilities, instead; a block function."""
+
+    @property
+    def size(self) -> int:
+        """Number of counts: steps by plane."""
+        return self.depth
+
+    def compute(self, region: Region, values: np.ndarray) -> np.ndarray:
+        """Count one block."""
+        sums = np.zeros(self.depth, np.int64)
+        for z, plane in enumerate(values):
+            sums[z] = np.rint(plane * np.float32(STEPS)).astype(np.int64).sum()
+        return sums

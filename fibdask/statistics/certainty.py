@@ -7,7 +7,7 @@ import xarray as xr
 
 from ..blocks import Grid, block_grid, reduce_blocks
 from ..conventions import AXES, known_planes
-from ._functions_certainty import ROWS, STEPS, ProbabilityCounts
+from ._functions_certainty import STEPS, ProbabilityCounts, StepSums
 
 
 def certainty(probability: xr.DataArray) -> xr.Dataset:
@@ -43,11 +43,39 @@ def certainty(probability: xr.DataArray) -> xr.Dataset:
             ProbabilityCounts(grid.block[0]),
             [data],
             grid=grid,
-            finish=_Profile(row, per_count[row], planes),
+            finish=_Profile(row, per_count[row], grid.block[0], planes),
             shape=planes.shape,
         )
         arrays[name] = ("plane", share, {"long_name": long_name, "units": units})
     return xr.Dataset(arrays, depth)
+
+
+def mean_disagreement(disagreement: xr.DataArray) -> xr.DataArray:
+    """Return how far apart voltages are on each plane.
+
+    Parameters
+    ----------
+    disagreement
+        `voltage_disagreement` (z, y, x), from 0 to 1.
+
+    Returns
+    -------
+    xr.DataArray
+        `mean_disagreement` (plane), the mean over pixels. Lazy; NaN in planes that hold no data.
+    """
+    data, planes = disagreement.data, known_planes(disagreement)
+    grid = _Slabs(**vars(block_grid(data)))
+    per_count = 1 / (STEPS * disagreement.sizes["y"] * disagreement.sizes["x"])
+    mean = reduce_blocks(
+        StepSums(grid.block[0]),
+        [data],
+        grid=grid,
+        finish=_Profile(0, per_count, grid.block[0], planes),
+        shape=planes.shape,
+    )
+    attrs = {"long_name": "mean disagreement of voltages", "units": "1"}
+    depth = {"depth": ("plane", disagreement["z"].values, disagreement["z"].attrs)}
+    return xr.DataArray(mean, depth, ("plane",), "mean_disagreement", attrs)
 
 
 @dataclass(frozen=True)
@@ -74,18 +102,21 @@ class _Profile:
         Which of the counts it is.
     per_count
         What one is worth.
+    depth
+        Planes of a slab, at most.
     planes
         Which planes hold data (plane).
     """
 
     row: int
     per_count: float
+    depth: int
     planes: np.ndarray
 
     revision = 2
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """Return the values."""
-        rows = counts.reshape(len(counts), ROWS, -1)[:, self.row]
+        rows = counts.reshape(len(counts), -1, self.depth)[:, self.row]
         values = rows.ravel()[: len(self.planes)] * self.per_count
         return np.where(self.planes, values, np.nan)

@@ -20,6 +20,7 @@ from skimage.io import imread
 from fibdask.align import apply_shifts, estimate_shifts, measure_pairs
 from fibdask.conventions import build_stack
 from tests.align.naive import chained, moved
+from tests.benchmarks.registration import print_shine_through
 
 FIB25 = Path(__file__).parents[3] / "shared" / "data" / "fib25"
 MARGIN = 25  # pixels that shifts move in
@@ -109,6 +110,7 @@ def main(folder=FIB25):
                     label = f"along {name}, {shifts} {seed}, {kind}, {method.__name__}"
                     print(label.ljust(34), *(f"{value:8.3g}" for value in row), flush=True)
     large()
+    print_shine_through()
 
 
 def large(size=4096, count=8):

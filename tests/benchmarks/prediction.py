@@ -20,7 +20,7 @@ import torch
 from fibdask import hierarchical_levelled_wave, load_model, mimic_milling, simulate_images
 from fibdask.learn.networks import WindowNetwork
 from fibdask.learn.weights import LoadedNetwork
-from fibdask.pieces.windows import NO_SLICE, PlacedPlanes, predict_planes
+from fibdask.pieces.windows import NO_SLICE, PlacedPlanes, predict_planes, window_predictions
 
 try:
     from monai.inferers import sliding_window_inference
@@ -130,7 +130,8 @@ def main():
         return np.concatenate(parts)
 
     def ours():
-        made = predict_planes(image, predictor, planes, [0, 1, 2], [da.from_array(ranges)])
+        asked = window_predictions(predictor, planes, image.shape, [0, 1, 2])
+        made = predict_planes(image, asked, [da.from_array(ranges)])
         with dask.config.set(scheduler="synchronous"):
             return made.compute()
 

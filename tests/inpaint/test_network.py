@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fibdask.conventions import ConventionError
+from fibdask.conventions import ConventionError, FibdaskWarning
 from fibdask.inpaint import inpaint_gaps
 from fibdask.pieces.windows import NO_SLICE, PIXEL, SliceWindow
 from tests.inpaint.test_inpaint_gaps import MEASURED, blobs, stack_of
@@ -46,6 +46,17 @@ def test_inpaint_gaps__a_network_says_what_is_in_gaps_by_measured_planes_and_dis
         assert np.array_equal(phase[plane], told > 0.5), plane
 
 
+def test_inpaint_gaps__a_network_tells_of_more_doubts_in_gaps_than_it_knows(monkeypatch):
+    stack = stack_of(MEASURED, phase=blobs((28, 16, 12)))
+    offer(monkeypatch, mix(errors={"misplaced": 1.0, "between": 99.0}))
+    expected = inpaint_gaps(stack, method="network")["phase"].compute()
+    offer(monkeypatch, mix(errors={"misplaced": 1.0, "between": 0.1}))
+    doubted = inpaint_gaps(stack, method="network")
+    with pytest.warns(FibdaskWarning, match=r"model mix expects .* where at most 0\.1 % were"):
+        phase = doubted["phase"].compute()
+    np.testing.assert_array_equal(phase, expected)
+
+
 def test_inpaint_gaps__a_network_alters_no_measured_plane(monkeypatch):
     offer(monkeypatch, mix())
     stack = stack_of(MEASURED, phase=blobs((28, 16, 12)))
@@ -73,8 +84,10 @@ def test_inpaint_gaps__a_network_refuses_planes_farther_apart_than_it_was_traine
 def test_inpaint_gaps__a_network_of_images_fills_no_gaps_between_phases(monkeypatch):
     offer(monkeypatch, mix(task="windows"))
     stack = stack_of(MEASURED, phase=blobs((28, 16, 12)))
-    with pytest.raises(ConventionError, match="no model that ships fits these planes: mix is for"):
+    with pytest.raises(ConventionError, match="no model that ships fits these planes: none ships"):
         inpaint_gaps(stack, method="network")
+    with pytest.raises(ConventionError, match="mix is for windows, not for phases"):
+        inpaint_gaps(stack, method="network", model="mix")
 
 
 def test_inpaint_gaps__a_network_refuses_pixels_that_are_no_squares(monkeypatch):

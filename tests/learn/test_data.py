@@ -48,6 +48,9 @@ def test_ranges__are_those_of_the_data():
     assert found["pixel_size"] == pytest.approx([2.25, 5.5])
     mean = np.diff(stacks[0].z).mean()
     assert found["thickness"] == pytest.approx([0.7 * mean, 1.5 * mean], rel=1e-3)
+    resampled = found["resampled"]
+    assert resampled["pixel_size"] == pytest.approx([2.25 / 4, 5.5 * 1.35], rel=1e-3)
+    assert resampled["thickness"] == pytest.approx([0.175 * mean, 1.5 * mean], rel=1e-3)
     assert found["electrons_per_pixel"] == [10.0, 70.0]
     assert found["materials"] == {"pore": "C", "solid": "Au"}
     assert found["ligament_size"] == [20.0, 20.0]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, record_step
-from fibdask.pieces import models
-from fibdask.pieces.models import find_model, model_channels
+from fibdask.pieces.models import find_model, find_phase_model
+from fibdask.pieces.validity import model_channels, shown_every, shown_pixel
 from tests.pieces.models import CARD, MixModel, offer
 
 
@@ -93,8 +93,13 @@ def test_find_model__auto_takes_few_voltages_then_the_smallest_error(monkeypatch
     assert find_model("auto", stack_of()).name == "better"
     assert find_model("auto", stack_of((2.0,))).name == "single"
     assert find_model("auto", stack_of((4.0,))).name == "three"
-    with pytest.raises(ConventionError, match=r"no model .* fits this stack: three .*; worse .*"):
+    with pytest.raises(
+        ConventionError, match=r"no model .* fits this stack: three .*; worse .*"
+    ) as told:
         find_model("auto", stack_of(pixel_size=(7.0, 7.0)))
+    assert "filler" not in str(told.value)
+    with pytest.raises(ConventionError, match=r"^no model .* fits these planes: none ships$"):
+        find_phase_model("auto", 3.0)
 
 
 def test_find_model__tells_of_what_was_simulated_for_others(monkeypatch):
@@ -111,11 +116,31 @@ def test_find_model__tells_of_what_was_simulated_for_others(monkeypatch):
         find_model("auto", record_step(stack, "simulate_images", other, ""))
 
 
-def test_find_model__says_that_torch_is_missing(monkeypatch):
-    def lacking(name):
-        msg = "No module named 'torch'"
-        raise ModuleNotFoundError(msg, name="torch")
+RESAMPLED = {"pixel_size": [1.0, 8.0], "thickness": [2.0, 20.0]}
 
-    monkeypatch.setattr(models, "import_module", lacking)
-    with pytest.raises(ConventionError, match=r"need torch, .* install fibdask\[learn\]$"):
-        find_model("auto", stack_of())
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [(1.0, 2.0), (1.5, 2.0), (2.0, 2.0), (5.0, 5.0), (8.0, 2.0), (0.9, 0.9)]
+)
+def test_shown_pixel__is_the_finest_that_is_known_where_the_card_allows(size, shown):
+    assert shown_pixel(CARD | {"resampled": RESAMPLED}, size) == shown
+    assert shown_pixel(CARD, size) == size
+
+
+@pytest.mark.parametrize(("step", "every"), [(6.0, 1), (3.0, 2), (2.0, 3), (1.9, 1), (25.0, 1)])
+def test_shown_every__leaves_slices_out_where_they_are_thin(step, every):
+    stack = stack_of(z=step * np.arange(4))
+    assert shown_every(CARD | {"resampled": RESAMPLED}, stack) == every
+    assert shown_every(CARD, stack) == 1
+
+
+def test_find_model__says_what_is_resampled(monkeypatch):
+    offer(monkeypatch, model(resampled=RESAMPLED))
+    with pytest.warns(FibdaskWarning, match=r"mix .* 2 to 5 nm; .* 1\.5 nm along y: .* to 2 nm"):
+        find_model("mix", stack_of(pixel_size=(1.5, 3.0)))
+    with pytest.warns(FibdaskWarning, match="are 3 nm thick: around each of them, one of 2 is"):
+        find_model("mix", stack_of(z=(0.0, 3.0, 6.0)))
+    with pytest.raises(ConventionError, match="9 nm along x, and it may be resampled from 1 to 8"):
+        find_model("mix", stack_of(pixel_size=(3.0, 9.0)))
+    with pytest.raises(ConventionError, match="30 nm thick, and it may be resampled from 2 to 20"):
+        find_model("mix", stack_of(z=(0.0, 30.0)))

@@ -1,6 +1,7 @@
 """Planes told of by windows of slices: the same values in whatever region, wherever slices lie."""
 
 import tracemalloc
+from dataclasses import replace
 
 import dask.array as da
 import numpy as np
@@ -27,6 +28,7 @@ from fibdask.pieces.windows import (
     PlanePredictions,
     SliceWindow,
     predict_planes,
+    window_predictions,
 )
 from tests.blocks.helpers import SumAlongZ, naive_sum_along_z
 from tests.pieces.predictors import CoarseMix
@@ -44,6 +46,15 @@ MIX = CoarseMix()
 
 
 def naive(planes, image=IMAGE, channels=(0, 1), predictor=MIX, ranges=RANGES):
+    """Show whole images, and round to what is stored."""
+    return in_steps(likely(planes, image, channels, predictor, ranges))
+
+
+def in_steps(probability):
+    return np.rint(probability * np.float32(255)) * np.float32(1 / 255)
+
+
+def likely(planes, image, channels, predictor, ranges):
     """Show whole images, window by window and plane by plane."""
     y, x = image.shape[2:]
     pad = [(0, -n % s) for n, s in zip((y, x), predictor.stride, strict=True)]
@@ -55,7 +66,7 @@ def naive(planes, image=IMAGE, channels=(0, 1), predictor=MIX, ranges=RANGES):
         shown = np.zeros((predictor.voltages, window.size, y + pad[0][1], x + pad[1][1]), "f4")
         distances = np.full(window.size, np.nan)
         for slot in range(window.size):
-            number = i - window.above + 1 + slot
+            number = i + planes.every * (slot - window.above + 1)
             if 0 <= number < len(planes.slices):
                 distances[slot] = planes.z[number] - planes.z[i]
                 for v, channel in enumerate(channels):
@@ -63,8 +74,7 @@ def naive(planes, image=IMAGE, channels=(0, 1), predictor=MIX, ranges=RANGES):
                     grey /= np.float32(ranges[v, 1] - ranges[v, 0])
                     shown[channel, slot] = np.pad(grey, pad, mode="edge")
         present = np.isin(np.arange(predictor.voltages), channels)
-        probability = predictor(shown, present, distances, np.array([offset]))[0, :y, :x]
-        made[plane] = np.rint(probability * np.float32(255)) * np.float32(1 / 255)
+        made[plane] = predictor(shown, present, distances, np.array([offset]))[0, :y, :x]
     return made
 
 
@@ -94,6 +104,7 @@ def test_slice_window__holds_slices_above_itself_and_below():
     assert window.size == 5
     assert window.slices(4, 10).tolist() == [3, 4, 5, 6, 7]
     assert window.slices(0, 2).tolist() == [NO_SLICE, 0, 1, NO_SLICE, NO_SLICE]
+    assert SliceWindow(2, 3, every=3).slices(4, 10).tolist() == [1, 4, 7, NO_SLICE, NO_SLICE]
 
 
 def test_of_slices__tells_nothing_of_what_is_not_measured():
@@ -144,6 +155,15 @@ def test_predictions__of_slices_skip_those_that_are_not_measured(region):
     made = in_region(function(SLICES), region)
     np.testing.assert_array_equal(made, ALL_SLICES[region])
     assert not ALL_SLICES[4].any()
+
+
+@given(st.tuples(intervals(len(BETWEEN.above)), intervals(31), intervals(19)))
+@settings(deadline=None, max_examples=30)
+def test_predictions__of_thin_slices_show_every_second_or_third(region):
+    for every in (2, 3):
+        planes = replace(BETWEEN, every=every)
+        made = in_region(function(planes), region)
+        np.testing.assert_array_equal(made, naive(planes)[region])
 
 
 def test_predictions__never_look_at_slices_that_are_not_measured():
@@ -284,11 +304,12 @@ def test_predictions__refuse_what_is_no_probability(factor, part, words):
 def test_predict_planes__makes_blocks_of_tiles():
     image = da.zeros((2, 100, 1000, 800), chunks=(1, 50, 100, 100), dtype=np.uint8)
     planes = PlacedPlanes.of_slices(np.arange(100.0), np.ones(100, bool))
-    lazy = predict_planes(image, CoarseMix(), planes, (0, 1), [])
+    lazy = predict_planes(image, window_predictions(MIX, planes, image.shape, (0, 1)), [])
     assert lazy.shape == (100, 1000, 800)
     assert lazy.dtype == np.float32
     assert lazy.chunksize == (50, 512, 448)
-    small = predict_planes(image[..., :40, :50], CoarseMix(), planes, (0, 1), [])
+    image = image[..., :40, :50]
+    small = predict_planes(image, window_predictions(MIX, planes, image.shape, (0, 1)), [])
     assert small.chunksize == (25, 40, 50)
 
 

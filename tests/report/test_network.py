@@ -33,7 +33,7 @@ def images(z=Z, electrons=40.0):
     return record_step(stack, "simulate_images", told, "")
 
 
-def volume(stack, card=CARD, step="reconstruct_volume"):
+def volume(stack, card=CARD, step="reconstruct_volume", **more):
     levels = np.random.default_rng(1).integers(0, 256, (7, 12, 16))
     probability = (levels / 255).astype(np.float32)
     volumes = {"phase": (levels > 127).astype(np.uint8), "solid_probability": probability}
@@ -42,7 +42,7 @@ def volume(stack, card=CARD, step="reconstruct_volume"):
     ).assign_coords(measured=("z", np.isin(5.0 * np.arange(7), Z)))
     made = mark_inpainted(made.assign_attrs(stack.attrs), volumes)
     record = {"voltage": [1.0, 2.0], "model": "gold<", "model_fingerprint": "abc"}
-    return record_step(made, step, record | {"model_card": card}, "abc")
+    return record_step(made, step, record | {"model_card": card} | more, "abc")
 
 
 def section(tmp_path, stack, made, **numbers):
@@ -93,6 +93,15 @@ def test_network_section__says_what_lies_outside(tmp_path):
     assert found["electrons per pixel"] == ["5", "15 to 60", "no"]
     assert found["materials (solid in pore)"] == ["Au in epoxy", "any", ""]
     assert "not trained for this: distances of slices in nm, electrons per pixel." in body
+
+
+def test_network_section__says_what_was_resampled(tmp_path):
+    stack = images()
+    made = volume(stack, shown_pixel_size=[4.0, 4.5], shown_every=2)
+    body, _ = section(tmp_path, stack, made)
+    assert rows(body)["pixel size in nm"][2] == "resampled to 4 to 4.5"
+    assert rows(body)["mean slice thickness in nm"][2] == "one of 2 is shown"
+    assert "was not trained" not in body
 
 
 def test_network_section__of_real_images_does_not_know_their_electrons(tmp_path):

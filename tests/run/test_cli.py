@@ -17,6 +17,8 @@ from PIL import Image
 
 from fibdask import open_stack, run_recipe, save_stack
 from fibdask.blocks import locked
+from fibdask.conventions import record_step
+from fibdask.learn.models import shipped_models
 from fibdask.run.cli import main
 from fibdask.run.recipe import read_recipe
 from fibdask.run.runner import Pipeline
@@ -202,6 +204,26 @@ def test_info__reads_well(call, finished):
     for shown in ("72 y × 68 x", "pixel: 4 × 3 nm", "5 ± 0 nm", "evenly spaced", "phase: uint8"):
         assert shown in out
     assert "step: reposition_slices: spacing = 5.0\n" in out
+
+
+def test_info__of_a_model_says_what_it_knows_in_lines(call):
+    model = shipped_models()[0]
+    for given in (model.name, model.folder):
+        out, _ = call("info", given)
+        assert out.startswith(f"{model.name}, a model of ")
+        assert f"  licence: {model.card['licence']}\n" in out
+        assert all(len(line) < 120 for line in out.splitlines())
+    assert json.loads(call("info", model.name, "--json")[0]) == dict(model.card)
+
+
+def test_info__of_what_a_network_made_names_the_model_in_a_line(call, stack, tmp_path):
+    card = CARD | {"errors": {"misplaced": 1.25}, "conditions": [{"voltages": [1.0]}]}
+    record = {"spacing": 2.5, "model": "mix", "model_fingerprint": "abc", "model_card": card}
+    path = save_stack(record_step(stack, "reconstruct_volume", record, ""), tmp_path / "a.zarr")
+    out, _ = call("info", path)
+    told = "    by model mix, 1.25 % of voxels wrong on data that it had not seen\n"
+    assert f"  step: reconstruct_volume: spacing = 2.5\n{told}" in out
+    assert "abc" not in out
 
 
 def test_info__describes_a_run(call, finished):

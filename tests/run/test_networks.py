@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import fibdask
-from fibdask import RecipeError, local_cluster, run_recipe
+from fibdask import FibdaskWarning, RecipeError, local_cluster, run_recipe
 from fibdask.run.exporting import write_statistics
 from fibdask.run.folder import RunFolder
 from fibdask.run.folder.results import reopen
@@ -74,7 +74,7 @@ def test_reconstruct__is_made_anew_by_another_model(recipe, tmp_path, monkeypatc
     blocks = ran(tmp_path)
     assert blocks["reconstruct"]
     assert not blocks["simulate"]
-    assert not blocks["reconstruct histogram"]
+    assert blocks["reconstruct histogram"] == 3  # planes that are looked at; nothing is counted
 
 
 def test_reconstruct__tells_how_sure_the_network_was(recipe, tmp_path):
@@ -103,17 +103,24 @@ def test_plan__counts_what_the_predictor_takes_for_the_probability_alone(recipe,
 
 def test_segment__by_a_network_in_a_recipe(recipe, tmp_path):
     del recipe["reconstruct"]
-    recipe |= {"segment": {"method": "network"}, "reposition": {"spacing": 5}, "inpaint": {}}
+    segment = {"method": "network", "disagreement": True}
+    recipe |= {"segment": segment, "reposition": {"spacing": 5}, "inpaint": {}}
     volume = run_recipe(recipe)
     images = fibdask.open_stack(tmp_path / "out" / "simulate.zarr")
     slices = fibdask.open_stack(tmp_path / "out" / "segment.zarr")
-    expected = fibdask.segment_phases(images, method="network")
-    for name in ("phase", "solid_probability"):
+    expected = fibdask.segment_phases(images, **segment)
+    for name in ("phase", "solid_probability", "voltage_disagreement"):
         np.testing.assert_array_equal(slices[name], expected[name])
     assert volume["phase"].shape == (40, 48, 52)
     sure = reopen(RunFolder(tmp_path / "out"))[1]["unsure_share"]
     np.testing.assert_array_equal(sure["depth"], slices["z"])
-    assert '<section id="network">' in (tmp_path / "out" / "report.html").read_text()
+    apart = reopen(RunFolder(tmp_path / "out"))[1]["mean_disagreement"]
+    mean = expected["voltage_disagreement"].mean(("y", "x"))
+    np.testing.assert_allclose(apart, mean, rtol=1e-5)
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert '<section id="network">' in report
+    assert "How far apart voltages are." in report
+    assert "Disagreement of voltages." in report
 
 
 @pytest.mark.parametrize(
@@ -144,6 +151,40 @@ def test_read_recipe__models_are_relative_to_the_recipe(tmp_path):
         (tmp_path / "recipe.toml").write_text(text.format(name))
         models[name] = read_recipe(tmp_path / "recipe.toml").tables["segment"]["model"]
     assert models == {"mine": str(tmp_path / "mine"), "other": "other"}
+
+
+DOUBTFUL = {
+    "pixel_size": [2.0, 6.0],
+    "errors": {
+        "misplaced": 1.0,
+        "conditions": [{"voltages": [1.0, 2.0], "on_slices": 0.1, "misplaced": 0.2}],
+    },
+}
+
+
+def test_reconstruct__says_in_log_and_report_that_the_network_does_not_know_such_images(
+    recipe, tmp_path, monkeypatch
+):
+    offer(monkeypatch, MixModel(CARD | DOUBTFUL))
+    with pytest.warns(FibdaskWarning, match="model mix expects"):
+        run_recipe(recipe)
+    log = (tmp_path / "out" / "fibdask.log").read_text()
+    assert log.count("WARNING model mix expects") == 1
+    assert "The model expects" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_check__shows_the_network_a_part_of_the_input(recipe, tmp_path, monkeypatch):
+    images = run_recipe({k: v for k, v in recipe.items() if k in ("simulate", "output")})
+    fibdask.save_stack(images, tmp_path / "images.zarr")
+    recipe = {
+        "input": {"path": str(tmp_path / "images.zarr")},
+        "segment": {"method": "network", "region_of_interest": {"z": [1, 3]}},
+        "output": {"path": str(tmp_path / "other")},
+    }
+    check_recipe(recipe)
+    offer(monkeypatch, MixModel(CARD | DOUBTFUL))
+    with pytest.warns(FibdaskWarning, match=r"model mix expects .* at most 0.1 %"):
+        check_recipe(recipe)
 
 
 @pytest.mark.cluster

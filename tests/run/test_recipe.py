@@ -85,7 +85,7 @@ def test_read_recipe__resolved_recipe_states_every_default():
     text = read_recipe({"simulate": SIMULATE, **stages}).text()
     stated = tomllib.loads(text)
     expected = {"method": "kmeans", "classes": 3, "model": "auto", "data_bar": 0}
-    assert stated["segment"] == expected
+    assert stated["segment"] == expected | {"disagreement": False}
     assert stated["inpaint"] == {"method": "distance", "model": "auto"}
     assert stated["simulate"]["voltage"] == [1.0, 2.0, 4.0]
     assert stated["cluster"] == {"threads": 1, "memory": "auto"}

@@ -15,6 +15,7 @@ import torch
 import fibdask
 from fibdask import RecipeError, StackReadError, load_model, run_recipe, train
 from fibdask.learn.models import CARD, WEIGHTS
+from fibdask.learn.predicting import TORCH_IS_MISSING
 from fibdask.run.cli import main
 from fibdask.run.recipe import read_recipe
 from fibdask.run.recipe.reference import training_reference
@@ -312,7 +313,7 @@ def test_command_train__says_what_to_install_where_there_is_no_torch(data):
         main(["train", {str(data / "tiny.toml")!r}])
     """
     _, err = without_torch(code, returned=2)
-    assert err.strip() == "error: networks need torch; install fibdask[learn]"
+    assert err.strip() == f"error: {TORCH_IS_MISSING}"
 
 
 def test_command_models__lists_what_ships(capsys):

@@ -5,6 +5,7 @@ import json
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 
 import fibdask
 from fibdask.blocks import origin
@@ -126,6 +127,11 @@ def test_network__is_recorded():
     ("options", "words"),
     [
         ({"method": "otsu", "model": "mix"}, "model goes with method 'network' only; got 'mix'"),
+        ({"method": "otsu", "disagreement": True}, "disagreement goes with method 'network' only"),
+        (
+            {"method": "network", "disagreement": True, "voltage": 2.0},
+            "is between voltages; the network is shown one",
+        ),
         ({"method": "network", "threshold": 3}, "threshold goes with method 'threshold' only"),
         ({"method": "network", "model": "far"}, "far was trained on pixels of 20 to 30 nm"),
         ({"method": "network", "voltage": 3}, "voltage must be one of the stack"),
@@ -161,9 +167,46 @@ def test_network__is_asked_once_for_the_phase_and_its_probability(tmp_path, monk
         found = fibdask.open_stack(path)
     else:
         found = make(made)
-    assert sum(asked) == SHAPE[1]
+    assert sum(asked) == SHAPE[1] + 3  # that are looked at first
     np.testing.assert_array_equal(found["solid_probability"], expected())
     np.testing.assert_array_equal(found["phase"], expected() > 0.5)
+
+
+@pytest.mark.parametrize("chunks", [None, (1, 3, 8, 8)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_network__tells_how_far_apart_single_voltages_are(chunks, dtype):
+    image = IMAGE.astype(dtype)
+    stack = stack_of(image if chunks is None else da.from_array(image, chunks=chunks))
+    made = segment_phases(stack, method="network", disagreement=True)
+    each = [
+        segment_phases(stack_of(image), method="network", voltage=v)["solid_probability"].values
+        for v in (1.0, 2.0)
+    ]
+    steps = np.abs(np.rint(255 * each[0]) - np.rint(255 * each[1])) / 255
+    # Quantiles of floats are those of steps as long as the longest of any voltage.
+    tolerance = 1e-6 if dtype == "uint8" else 2.01 / 255
+    np.testing.assert_allclose(made["voltage_disagreement"], steps, atol=tolerance)
+    assert made["voltage_disagreement"].dtype == np.float32
+    assert steps.mean() > 0.01
+    without = segment_phases(stack_of(image), method="network")
+    np.testing.assert_array_equal(made["solid_probability"], without["solid_probability"])
+    assert "voltage_disagreement" not in without
+
+
+def test_network__stores_disagreement_as_bytes_and_counts_grey_values_once(tmp_path):
+    stored = fibdask.open_stack(fibdask.save_stack(stack_of(), tmp_path / "images.zarr"))
+    made = segment_phases(stored, method="network", disagreement=True)
+    probability, apart = (
+        {reduction.token for reduction in origin(made[name].data).reductions}
+        for name in ("solid_probability", "voltage_disagreement")
+    )
+    assert len(apart) == 1
+    assert apart < probability  # which is looked at, too
+    path = fibdask.save_stack(made, tmp_path / "made.zarr")
+    found = fibdask.open_stack(path)["voltage_disagreement"]
+    np.testing.assert_array_equal(found, made["voltage_disagreement"].compute())
+    assert zarr.open(path)["voltage_disagreement"].dtype == "uint8"
+    assert "voltage_disagreement" not in segment_phases(made, method="otsu")
 
 
 def test_segment_phases__keeps_no_probability_of_another_phase():

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ...conventions import known_spacing, measured_slices, recorded_steps, require
+from ...conventions import PROBABILITIES, known_spacing, measured_slices, recorded_steps, require
+from ...pieces.validity import doubts
 from ..figures import slices
 from ..figures.plots import embedded, fraction_profile
 from ..markup import Section, paragraph, picture, table
@@ -24,6 +25,14 @@ _PROBABILITIES = [
     (slices.MISSED, "one as likely as the other"),
     (slices.SOLID, "solid for sure"),
 ]
+_SHADED = (
+    ("solid_probability", _PROBABILITIES, "Probability of solid."),
+    (
+        "voltage_disagreement",
+        [(slices.PORE, "voltages agree"), (slices.MISSED, "they contradict each other")],
+        "Disagreement of voltages.",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,9 @@ def network_section(stages: Mapping[str, xr.Dataset], statistics: xr.Dataset) ->
         return None
     body = [paragraph(_introduced(told)), _ranges(told)]
     if "unsure_share" in statistics:
-        body.append(_certainty(told, statistics))
+        body += [_certainty(told, statistics), *_doubts(told, statistics)]
+    if "mean_disagreement" in statistics:
+        body.append(_disagreement(told, statistics["mean_disagreement"]))
     if "solid_probability" in told.made:
         body.append(_views(told))
     return Section("network", "Network", "\n".join(body))
@@ -125,15 +136,24 @@ def _range_rows(told: _Told) -> Iterator[tuple[str, str, str, str]]:
     images = told.images
     if images is not None:
         sizes = [known_spacing(images, axis) for axis in "yx"]
-        yield _row("pixel size in nm", sizes, told.card.get("pixel_size"))
+        row = _row("pixel size in nm", sizes, told.card.get("pixel_size"))
+        yield _shown(row, told.record.get("shown_pixel_size"), "resampled to {}")
         gaps = np.diff(images["z"].values[measured_slices(images)])
         if len(gaps):
-            yield _row("mean slice thickness in nm", [gaps.mean()], told.card.get("thickness"))
+            row = _row("mean slice thickness in nm", [gaps.mean()], told.card.get("thickness"))
+            yield _shown(row, told.record.get("shown_every"), "one of {} is shown")
             yield _row("distances of slices in nm", gaps, told.card.get("gap"))
     simulated = _simulated(told.made)
     electrons = [e for e in [simulated.get("electrons_per_pixel")] if e is not None]
     yield _row("electrons per pixel", electrons, told.card.get("electrons_per_pixel"))
     yield _materials(simulated.get("materials"), told.card.get("materials"))
+
+
+def _shown(row: tuple[str, str, str, str], shown: Any, words: str) -> tuple[str, str, str, str]:
+    """Return a row that says how images were brought into the range of a model, if they were."""
+    if shown is None:
+        return row
+    return (*row[:3], words.format(_span(np.atleast_1d(np.asarray(shown, float)))))
 
 
 def _simulated(stack: xr.Dataset) -> Mapping[str, Any]:
@@ -223,30 +243,55 @@ def _expected_fraction(told: _Told, statistics: xr.Dataset) -> str:
     return f"{text}."
 
 
+def _doubts(told: _Told, statistics: xr.Dataset) -> Iterator[str]:
+    """Iterate over what the network makes of these images, and not of those that it knows."""
+    wrong = float(statistics["expected_misplaced"].mean())
+    solid = float(statistics["solid_fraction"]) if "solid_fraction" in statistics else np.nan
+    between = told.made.sizes["z"] != int(measured_slices(told.made).sum())
+    shown = told.record.get("voltage", [])
+    for text in doubts(told.card, shown, wrong, solid, between=between):
+        yield paragraph(f"The model {text}.")
+
+
+def _disagreement(told: _Told, mean: xr.DataArray) -> str:
+    """Plot how far apart voltages are on each plane."""
+    caption = (
+        "Largest less smallest probability of solid that the network finds in images of one "
+        f"voltage alone: {number(float(mean.mean()), '.3g')} in the mean over all planes. Where it "
+        "is large, the images do not fit together as those that the network has learnt from, or "
+        "some voltages show less than others."
+    )
+    profile = mean.rename(plane="z").assign_coords(z=mean["depth"].values)
+    figure = fraction_profile(profile, measured_slices(told.made), "mean disagreement")
+    return picture(embedded(figure, "svg"), "How far apart voltages are.", caption)
+
+
 def _views(told: _Told) -> str:
     """Show image, phase and probability in the planes through one slice."""
     made = require(told.made)
     where = slices.geometry(made, measured_slices(made))
-    read = slices.read_planes({n: made[n] for n in ("phase", "solid_probability")}, where)
-    levels = {
-        view: np.rint(values * (_SHADES - 1)).astype(np.uint8)
-        for view, values in read["solid_probability"].items()
-    }
+    names = [name for name in ("phase", *PROBABILITIES) if name in made]
+    read = slices.read_planes({name: made[name] for name in names}, where)
+    shown = [(read["phase"], [colour for colour, _ in _PHASES], "Phase.", _PHASES)]
+    for name, colours, title in _SHADED:
+        if name in read:
+            levels = {
+                view: np.rint(values * (_SHADES - 1)).astype(np.uint8)
+                for view, values in read[name].items()
+            }
+            shown.append((levels, _palette(colours), title, colours))
     cards = _image(told, float(made["z"].values[where.place["z"]]))
-    for labels, palette, title, legend in (
-        (read["phase"], [colour for colour, _ in _PHASES], "Phase.", _PHASES),
-        (levels, _palette(), "Probability of solid.", _PROBABILITIES),
-    ):
+    for labels, palette, title, legend in shown:
         gaps = np.zeros(made.sizes["z"], bool)
         pictures = slices.label_pictures(labels, palette, where, gaps)
         cards.append(views_card(pictures, where, title, legend))
     return "\n".join(['<div class="views">', *cards, "</div>"])
 
 
-def _palette() -> list[tuple[float, float, float]]:
-    """Return the colours of probabilities, from 0 to 1."""
-    shades, stops = np.linspace(0, 1, _SHADES), np.linspace(0, 1, len(_PROBABILITIES))
-    channels = zip(*(colour for colour, _ in _PROBABILITIES), strict=True)
+def _palette(colours: Sequence[tuple[Any, str]]) -> list[tuple[float, float, float]]:
+    """Return shades from 0 to 1 between colours."""
+    shades, stops = np.linspace(0, 1, _SHADES), np.linspace(0, 1, len(colours))
+    channels = zip(*(colour for colour, _ in colours), strict=True)
     red, green, blue = (np.interp(shades, stops, channel) for channel in channels)
     return list(zip(red, green, blue, strict=True))
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
     from ..runner import Pipeline
 
-_WITHOUT = "networks need torch, which is not installed: fibdask[learn] brings it"
 _HEAD = ("misplaced %", "on slices", "between", "solid fraction", "true", "seconds")
 
 
@@ -28,6 +27,7 @@ def demo(out: str, fresh: bool, quiet: bool) -> None:
     OUT/classical holds what k-means and interpolation make of it, OUT/network what a network makes
     of the same images. At last both are held against the truth.
     """
+    from ...learn.predicting import TORCH_IS_MISSING
     from ..runner import Pipeline
 
     classical, network = _recipes(Path(out))
@@ -43,7 +43,7 @@ def demo(out: str, fresh: bool, quiet: bool) -> None:
     if not quiet:
         say("\n".join(["", *_compared(*runs), ""]))
     if not learned:
-        say(_WITHOUT, quiet=quiet)
+        say(TORCH_IS_MISSING, quiet=quiet)
     for run in runs:
         tell(run, quiet=quiet)
 

@@ -9,7 +9,10 @@ from .options import options, show
 @click.argument("recipe", type=click.Path())
 @options("input", "out", "json", "quiet")
 def check(recipe: str, input_path: str | None, out: str | None, as_json: bool, quiet: bool) -> None:
-    """Check RECIPE and its input; nothing is computed."""
+    """Check RECIPE and its input.
+
+    Nothing is computed, but that a network is shown a small part of the images.
+    """
     from ..planner import check_recipe, format_check
 
     found = check_recipe(recipe, input_path=input_path, output_path=out)

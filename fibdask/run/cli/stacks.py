@@ -67,10 +67,20 @@ def import_(source: tuple[str, ...], out: str, fresh: bool, quiet: bool, **image
 @click.argument("stack", type=click.Path())
 @options("json", "quiet")
 def info(stack: str, as_json: bool, quiet: bool) -> None:
-    """Say what STACK, a store or the folder of a run, holds."""
+    """Say what STACK, a store, the folder of a run, or a model, holds.
+
+    Models are named as `fibdask models` lists them, or by their folder.
+    """
+    from ...learn.models import CARD, open_model, shipped_models
     from ..folder.run_folder import SUMMARY
     from ..info import describe_run, describe_stack, format_description, format_run
+    from ..info_models import format_card
 
+    shipped = not Path(stack).exists() and stack in (model.name for model in shipped_models())
+    if shipped or (Path(stack) / CARD).is_file():
+        card = dict(open_model(stack).card)
+        show(card, format_card(card), as_json=as_json, quiet=quiet)
+        return
     if (Path(stack) / SUMMARY).is_file():
         run = describe_run(stack)
         show(run, format_run(run), as_json=as_json, quiet=quiet)

@@ -3,9 +3,10 @@
 import contextlib
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +19,7 @@ from rich.progress import (
 )
 
 from ...blocks import Monitor, StageReport, format_bytes
+from ...conventions import FibdaskWarning
 from ..shown import one_line
 
 LOGGER = logging.getLogger("fibdask")
@@ -112,6 +114,24 @@ class _OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Format a record."""
         return one_line(super().format(record))
+
+
+@contextlib.contextmanager
+def warnings_logged() -> Iterator[None]:
+    """Write each of our warnings to the log as well, once."""
+    show, told = warnings.showwarning, set()
+
+    def log(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, FibdaskWarning) and str(message) not in told:
+            told.add(str(message))
+            LOGGER.warning(message)
+        show(message, category, *place, **more)
+
+    warnings.showwarning = log
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
 
 
 @contextlib.contextmanager

@@ -1,0 +1,210 @@
+"""Whether a stack lies in the ranges of a model's card, and what brings it there."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..conventions import axis_spacing, measured_slices, recorded_steps
+from .windows import PIXEL
+
+IMAGES, PHASES = "windows", "phases"
+"""Tasks of models: what they are shown."""
+_SAME_VOLTAGE = 0.05  # relative
+_ROUNDING = 1e-6  # relative, of lengths
+_SIMULATED = ("electrons_per_pixel", "materials")
+_IN_PLANE = ("y", "x")
+_OTHER = 2.0  # times less solid, or less pore, than is known
+_UNSURE = "it may err more than its card says"
+
+Card = Mapping[str, Any]
+Ends = tuple[float, float]
+
+
+def model_channels(card: Card, stack: xr.Dataset) -> list[int | None]:
+    """Return which voltage of a model each one of a stack is, within 5 %; None if it has none."""
+    known = np.array(card["voltages"], float)
+    channels: list[int | None] = []
+    for voltage in stack["voltage"].values:
+        nearest = int(np.argmin(np.abs(known - voltage)))
+        near = abs(voltage / known[nearest] - 1) <= _SAME_VOLTAGE + _ROUNDING
+        channels.append(nearest if near and nearest not in channels else None)
+    return channels
+
+
+def misfits(card: Card, stack: xr.Dataset) -> Iterator[str]:
+    """Iterate over what of a stack lies outside what a model was trained for."""
+    if card["task"] != IMAGES:
+        yield f"is for {card['task']}, not for images of slices"
+        return
+    channels = model_channels(card, stack)
+    if None in channels:
+        known = ", ".join(f"{voltage:g}" for voltage in card["voltages"])
+        found = stack["voltage"].values[channels.index(None)]
+        yield (
+            f"sees images of {known} kV, each once; the stack has {found:g} kV: choose a voltage "
+            "or another model, or train one (fibdask train)"
+        )
+    for axis, size in _pixel_sizes(stack).items():
+        if np.isfinite(size) and not _inside(shown_pixel(card, size), card["pixel_size"]):
+            yield (
+                f"was trained on pixels of {_range(card['pixel_size'])} nm; those of the stack "
+                f"are {size:g} nm along {axis}{_resampling(card, 'pixel_size')}: resample the "
+                "images, or train a model for them (fibdask train)"
+            )
+    mean = _mean_thickness(stack)
+    if np.isfinite(mean) and not _inside(mean * shown_every(card, stack), card["thickness"]):
+        yield (
+            f"was trained on slices of {_range(card['thickness'])} nm on average; those of the "
+            f"stack are {mean:.4g} nm thick{_resampling(card, 'thickness')}: check the depths, or "
+            "train a model for them (fibdask train)"
+        )
+
+
+def shown_pixel(card: Card, size: float) -> float:
+    """Return the pixel size in nm that a model is shown for one of a stack.
+
+    That itself where the card knows it, or does not allow to resample it; else the smallest that
+    it knows, which loses least of an interface's place.
+    """
+    known = card["pixel_size"]
+    if _inside(size, known) or not _allowed(card, "pixel_size", size):
+        return size
+    return float(known[0])
+
+
+def shown_pixels(card: Card, stack: xr.Dataset) -> dict[str, float]:
+    """Return the pixel sizes in nm along y and x that a model is shown of a stack."""
+    return {axis: shown_pixel(card, size) for axis, size in _pixel_sizes(stack).items()}
+
+
+def shown_every(card: Card, stack: xr.Dataset) -> int:
+    """Return of how many slices of a stack a model is shown one, beside that which it tells of."""
+    mean, (low, high) = _mean_thickness(stack), card["thickness"]
+    if not np.isfinite(mean) or mean >= low or not _allowed(card, "thickness", mean):
+        return 1
+    every = ceil(low / mean - _ROUNDING)
+    return every if _inside(every * mean, (low, high)) else 1
+
+
+def resampled(card: Card, stack: xr.Dataset) -> Iterator[str]:
+    """Iterate over how a stack is brought into the ranges of a card."""
+    shown, own = shown_pixels(card, stack), _pixel_sizes(stack)
+    if axes := [axis for axis in _IN_PLANE if shown[axis] != own[axis] and np.isfinite(own[axis])]:
+        along = " and ".join(f"{own[axis]:g} nm along {axis}" for axis in axes)
+        given = " and ".join(f"{size:.4g}" for size in dict.fromkeys(shown[axis] for axis in axes))
+        yield (
+            f"was trained on pixels of {_range(card['pixel_size'])} nm; those of the stack are "
+            f"{along}: images are resampled to {given} nm, and what is found in them is brought "
+            "back"
+        )
+    if (every := shown_every(card, stack)) > 1:
+        yield (
+            f"was trained on slices of {_range(card['thickness'])} nm on average; those of the "
+            f"stack are {_mean_thickness(stack):.4g} nm thick: around each of them, one of "
+            f"{every} is shown to it"
+        )
+
+
+def cautions(card: Card, stack: xr.Dataset) -> Iterator[str]:
+    """Iterate over what is recorded of a simulation that a model was not trained for."""
+    told: dict[str, Any] = {}
+    for record in recorded_steps(stack):
+        told |= {k: v for k, v in record["parameters"].items() if k in _SIMULATED}
+    electrons, ends = told.get("electrons_per_pixel"), card.get("electrons_per_pixel")
+    if electrons and ends and not _inside(electrons, ends):
+        text = f"was trained on {_range(ends)} electrons a pixel; these images have {electrons:g}"
+        yield f"{text}: {_UNSURE}"
+    shown, known = (d.get("materials") for d in (told, card))
+    if shown and known and shown != known:
+        text = f"was trained on images of {_listed(known)}; these are of {_listed(shown)}"
+        yield f"{text}: {_UNSURE}"
+
+
+def doubts(
+    card: Card, voltages: Sequence[float], wrong: float, solid: float, *, between: bool
+) -> Iterator[str]:
+    """Iterate over what a network makes of images that it does not make of those it knows.
+
+    Parameters
+    ----------
+    card
+        With `conditions`, the errors on unseen data, and `solid_fraction`.
+    voltages
+        In kV, which it was shown.
+    wrong
+        Voxels in % that are wrong, if its probabilities are frequencies.
+    solid
+        Solid fraction that it finds; NaN if it is not known.
+    between
+        Whether planes lie between slices, too.
+    """
+    name = "misplaced" if between else "on_slices"
+    known = [row[name] for row in card.get("conditions", []) if _same(row["voltages"], voltages)]
+    if known and wrong > (most := max(known)):
+        yield (
+            f"expects {wrong:.3g} % of voxels to be wrong, where at most {most:.3g} % were on "
+            "images that it was judged by: these are noisier, more blurred or striped, or of other "
+            f"structures or materials; {_UNSURE}"
+        )
+    low, high = card.get("solid_fraction") or (0.0, 1.0)
+    if solid < low / _OTHER or solid > 1 - (1 - high) / _OTHER:
+        yield (
+            f"was trained on solid fractions of {_range((low, high))}, and finds {solid:.3g}: "
+            f"{_UNSURE}"
+        )
+
+
+def phase_misfits(card: Card, thickness: float) -> Iterator[str]:
+    """Iterate over what of measured planes lies outside what a model was trained for."""
+    if card["task"] != PHASES:
+        yield f"is for {card['task']}, not for phases"
+        return
+    ends = [length / PIXEL for length in card["thickness"]]
+    if np.isfinite(thickness) and not _inside(thickness, (ends[0], ends[1])):
+        yield (
+            f"was trained on slices {_range((ends[0], ends[1]))} pixels thick on average; these "
+            f"are {thickness:.3g}: use the method 'distance', or train a model for them"
+        )
+
+
+def _same(known: Sequence[float], shown: Sequence[float]) -> bool:
+    return len(known) == len(shown) and np.allclose(shown, known, rtol=_SAME_VOLTAGE, atol=0)
+
+
+def _pixel_sizes(stack: xr.Dataset) -> dict[str, float]:
+    return {axis: axis_spacing(stack, axis) for axis in _IN_PLANE}
+
+
+def _mean_thickness(stack: xr.Dataset) -> float:
+    """Return the mean distance of measured slices in nm; NaN of a single one."""
+    z = stack["z"].values[measured_slices(stack)]
+    return float(np.diff(z).mean()) if len(z) > 1 else np.nan
+
+
+def _allowed(card: Card, length: str, value: float) -> bool:
+    """Tell whether a card allows to resample a length in nm."""
+    ends = card.get("resampled", {}).get(length)
+    return ends is not None and _inside(value, ends)
+
+
+def _resampling(card: Card, length: str) -> str:
+    """Say what a card allows to resample."""
+    ends = card.get("resampled", {}).get(length)
+    return f", and it may be resampled from {_range(ends)} nm" if ends else ""
+
+
+def _listed(materials: Mapping[str, str]) -> str:
+    return " and ".join(map(str, materials.values()))
+
+
+def _inside(value: float, ends: Ends) -> bool:
+    low, high = ends
+    return low * (1 - _ROUNDING) <= value <= high * (1 + _ROUNDING)
+
+
+def _range(ends: Ends) -> str:
+    low, high = ends
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

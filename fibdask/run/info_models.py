@@ -1,0 +1,80 @@
+"""Describe models in words: what they know, how wrong they are, what made them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .shown import one_line
+
+_TASKS = {"windows": "images of slices", "phases": "phases with gaps between them"}
+
+
+def format_card(card: Mapping[str, Any]) -> str:
+    """Format the card of a model for people."""
+    lines = [f"{card['name']}, a model of {_TASKS.get(card['task'], card['task'])}"]
+    lines += [f"  {line}" for line in (*_known(card), *judged(card), *_made(card))]
+    return "\n".join(map(one_line, lines))
+
+
+def format_result(parameters: Mapping[str, Any]) -> str:
+    """Say in a line which model made a result, by the parameters of its step."""
+    card, errors = parameters["model_card"], parameters["model_card"].get("errors", {})
+    wrong = f", {errors['misplaced']:.3g} % of voxels wrong" if "misplaced" in errors else ""
+    at = (
+        f" at {errors['electrons_per_pixel']:g} electrons"
+        if "electrons_per_pixel" in errors
+        else ""
+    )
+    licence = f", {card['licence']}" if "licence" in card else ""
+    return f"by model {parameters['model']}{licence}{wrong}{at} on data that it had not seen"
+
+
+def judged(card: Mapping[str, Any]) -> Iterator[str]:
+    """Iterate over the errors of a model, a line each."""
+    errors = card["errors"]
+    if "conditions" not in errors:
+        wrong = f"{errors['misplaced']:.3g} % of voxels wrong"
+        yield f"{wrong}, {errors['between']:.3g} % in gaps" if "between" in errors else wrong
+    for row in errors.get("conditions", []):
+        voltages = ", ".join(f"{v:g}" for v in row["voltages"])
+        between = "none" if row["between"] is None else f"{row['between']:.3g} %"
+        yield (
+            f"{voltages} kV, {row['electrons_per_pixel']:g} electrons a pixel: "
+            f"{row['misplaced']:.3g} % of voxels wrong, {row['on_slices']:.3g} % on slices, "
+            f"{between} between them"
+        )
+
+
+def _known(card: Mapping[str, Any]) -> Iterator[str]:
+    """Iterate over what a model was trained for."""
+    if card["voltages"]:
+        yield f"voltages: {', '.join(f'{v:g}' for v in card['voltages'])} kV"
+    if materials := card["materials"]:
+        yield f"materials: {materials['solid']} in {materials['pore']}"
+    for key, name, unit in (
+        ("pixel_size", "pixels", " nm"),
+        ("thickness", "mean thickness of slices", " nm"),
+        ("gap", "distances of slices", " nm"),
+        ("electrons_per_pixel", "electrons a pixel", ""),
+        ("solid_fraction", "solid fraction", ""),
+        ("ligament_size", "ligaments", " nm"),
+    ):
+        if ends := card.get(key):
+            resampled = card.get("resampled", {}).get(key)
+            more = f", resampled from {_range(resampled)}{unit}" if resampled else ""
+            yield f"{name}: {_range(ends)}{unit}{more}"
+
+
+def _made(card: Mapping[str, Any]) -> Iterator[str]:
+    """Iterate over what a network is, and how it was made."""
+    pace = card.get("seconds_per_megavoxel")
+    seconds = f", {pace:g} s of one core a megavoxel" if pace else ""
+    yield f"network: sees {card['halo']} pixels far{seconds}"
+    if training := card.get("training"):
+        made = f"{training['steps']} steps in {training['seconds']} s"
+        yield f"training: {made} ({training['device']})"
+    yield f"licence: {card['licence']}"
+
+
+def _range(ends: Sequence[float]) -> str:
+    low, high = ends
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
