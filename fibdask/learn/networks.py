@@ -1,12 +1,14 @@
 """The network that ships: what lies on any plane between two slices, from a window of slices.
 
-A residual U-Net at half resolution looks at all slices of a window once; a small head then says
-what is on each wanted plane below the window's slice. Both are told distances by shifting and
-scaling features (E. Perez et al., FiLM, AAAI 2018): those of the slices, and that of the plane.
+All slices of a window are gathered once; then, for each wanted plane below the window's slice, a
+residual U-Net at half resolution and a small head at full resolution say what is there. Both are
+told distances by shifting and scaling features (E. Perez et al., FiLM, AAAI 2018): those of the
+slices, and that of the plane, since which slices matter depends on where it lies between them.
 Convolutions are plain, and batch norm is folded into them before anything is predicted, so that a
 pixel depends on nothing but its surroundings.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -178,10 +180,14 @@ class Trunk(nn.Module):
         self.from_quarter = Convolution(quarter, half, 1)
         self.up_half = Residual(half, known)
 
-    def forward(self, images: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    def look(self, images: torch.Tensor) -> torch.Tensor:
         """Return features (batch, features, y / 2, x / 2) of images (batch, image, y, x)."""
-        stem = self.stem(self.gather(pixel_unshuffle(images, 2)).relu())
-        at_half = self.down_half(self.condition(stem, known).relu(), known)
+        features: torch.Tensor = self.stem(self.gather(pixel_unshuffle(images, 2)).relu())
+        return features
+
+    def forward(self, seen: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """Return features (batch, features, y / 2, x / 2) of what `look` returned."""
+        at_half = self.down_half(self.condition(seen, known).relu(), known)
         at_quarter = self.down_quarter(self.to_quarter(pixel_unshuffle(at_half, 2)).relu(), known)
         at_eighth = self.to_eighth(pixel_unshuffle(at_quarter, 2)).relu()
         for block in self.bottom:
@@ -214,50 +220,70 @@ class Head(nn.Module):
         return logits
 
 
-class WindowNetwork(nn.Module):
+class Network(nn.Module, ABC):
+    """Called with what it has seen of windows, and what is known of them, it returns logits.
+
+    Known are the present voltages, the distances of slices, and the offset of a plane of each
+    window; logits are those of the planes (batch, y, x).
+    """
+
+    @abstractmethod
+    def look(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what all planes of windows are told from, of images (batch, voltage, slot, y, x).
+
+        These are 0 where there is none.
+        """
+
+
+class WindowNetwork(Network):
     """Says what is solid on planes of windows of slices."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        known = architecture.slots * (len(_SCALES) + 1) + architecture.voltages
+        distances = architecture.slots + 2  # of the slices, and of the plane to those beside it
+        known = distances * (len(_SCALES) + 1) + 1 + architecture.voltages
         self.trunk = Trunk(architecture, known)
-        self.head = Head(architecture, known + 2 * (len(_SCALES) + 1) + 1)
+        self.head = Head(architecture, known)
 
-    def features(
-        self, images: torch.Tensor, present: torch.Tensor, distances: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return features of windows, and what is known of them.
+    def look(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what all planes of windows are told from: features, and the slices beside them.
 
         Parameters
         ----------
         images
             Grey values (batch, voltage, slot, y, x); 0 where there is none.
+        """
+        above = self.architecture.above
+        nearest = images[:, :, above - 1 : above + 1]  # the window's own slice, and the next
+        return self.trunk.look(images.flatten(1, 2)), nearest.flatten(1, 2)
+
+    def forward(
+        self,
+        seen: torch.Tensor,
+        nearest: torch.Tensor,
+        present: torch.Tensor,
+        distances: torch.Tensor,
+        offsets: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return logits (batch, y, x) of a plane of each window.
+
+        Parameters
+        ----------
+        seen, nearest
+            As `look` returns them.
         present
             Which voltages there are (batch, voltage), 0 or 1.
         distances
             Of the slots from the window's slice in nm (batch, slot); NaN where there is none.
+        offsets
+            Of the plane below the window's slice in nm (batch).
         """
-        known = torch.cat([_described(distances).flatten(1), present], dim=1).to(images.dtype)
-        return self.trunk(images.flatten(1, 2), known), known
-
-    def forward(
-        self,
-        features: torch.Tensor,
-        known: torch.Tensor,
-        images: torch.Tensor,
-        distances: torch.Tensor,
-        offsets: torch.Tensor,
-    ) -> torch.Tensor:
-        """Return logits (batch, y, x) of a plane of each window, `offsets` nm below its slice."""
-        above = self.architecture.above
-        gap = distances[:, above]
-        place = torch.stack([offsets, gap - offsets], dim=1)
+        gap = distances[:, self.architecture.above]
+        places = torch.cat([distances, torch.stack([offsets, gap - offsets], dim=1)], dim=1)
         share = torch.nan_to_num(offsets / gap)[:, None]
-        nearest = images[:, :, above - 1 : above + 1]  # the window's own slice, and the next
-        described = torch.cat([_described(place).flatten(1), share], dim=1)
-        known = torch.cat([known, described.to(known.dtype)], dim=1)
-        logits: torch.Tensor = self.head(features, nearest.flatten(1, 2), known)
+        known = torch.cat([_described(places).flatten(1), share, present], dim=1).to(seen.dtype)
+        logits: torch.Tensor = self.head(self.trunk(seen, known), nearest, known)
         return logits
 
     def fold(self) -> "WindowNetwork":

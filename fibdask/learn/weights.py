@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 from ..blocks import put_file
 from ..conventions import ConventionError
 from .models import CARD, TEST_PAIR, WEIGHTS, open_model
-from .networks import Architecture, Precision, WindowNetwork
+from .networks import Architecture, Network, Precision, WindowNetwork
 from .samples import Sample
 
 _TOLERANCE = 1e-3  # of tested probabilities: processors round in different orders
@@ -34,7 +34,7 @@ class LoadedNetwork:
         That logits are divided by, so that probabilities are frequencies.
     """
 
-    network: WindowNetwork
+    network: Network
     temperature: float
 
     @classmethod
@@ -69,12 +69,11 @@ class LoadedNetwork:
             shown = torch.from_numpy(np.ascontiguousarray(images, np.float32))[None]
             there = torch.from_numpy(np.asarray(present, np.float32))[None]
             away = torch.from_numpy(np.asarray(distances, np.float32))[None]
-            shown = shown.to(self.network.head.last.weight.dtype)
-            features, known = self.network.features(shown, there, away)
+            shown = shown.to(next(self.network.parameters()).dtype)
+            seen = self.network.look(shown)
             result = np.empty((len(offsets), *images.shape[-2:]), np.float32)
             for plane, offset in enumerate(np.asarray(offsets, np.float32)):
-                place = torch.tensor([offset])
-                logits = self.network(features, known, shown, away, place)
+                logits = self.network(*seen, there, away, torch.tensor([offset]))
                 result[plane] = (logits[0].float() / self.temperature).sigmoid().numpy()
         return result
 

@@ -265,7 +265,7 @@ def read_training(
     return TrainingRecipe(tables)
 
 
-def _report(model: Model, training: "Training[Any]") -> None:
+def _report(model: Model, training: "Training[Any, WindowNetwork]") -> None:
     """Write the page of a model that has been trained just now; an earlier one stays."""
     if training.losses:
         page, losses = model.folder / REPORT, training.losses
