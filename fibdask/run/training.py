@@ -268,8 +268,12 @@ def read_training(
 def _report(model: Model, training: "Training[Any, WindowNetwork]") -> None:
     """Write the page of a model that has been trained just now; an earlier one stays."""
     if training.losses:
+        every = training.schedule.look_every
+        looks = {every * (k + 1): loss for k, loss in enumerate(training.looks)}
         page, losses = model.folder / REPORT, training.losses
-        write_training_report(page, card=model.card, losses=losses, example=model.example())
+        write_training_report(
+            page, card=model.card, losses=losses, looks=looks, example=model.example()
+        )
 
 
 def _check_folder(folder: Path) -> None:
@@ -298,7 +302,10 @@ def _prepared(read: TrainingRecipe) -> tuple["Training[Any, WindowNetwork]", "Ju
     if samples.crop % architecture.stride:
         msg = f"[samples] crop must be a multiple of {architecture.stride}; got {samples.crop}"
         raise RecipeError(msg)
-    training = Training(architecture, samples, schedule, read.folder / _STATE, best_device())
+    folder = read.folder / _STATE
+    training = Training(
+        architecture, samples, schedule, folder, unseen=judge.drawn(), device=best_device()
+    )
     return training, judge
 
 

@@ -201,7 +201,8 @@ class School:
             design, options = LateFusion(joined, member.joined), ENSEMBLE
         samples = self._samples(member)
         folder = self.folder / "".join(c if c.isalnum() or c in "-." else "_" for c in member.name)
-        training = Training(design, samples, Schedule(**options), folder, best_device())
+        schedule = Schedule(**options)
+        training = Training(design, samples, schedule, folder, device=best_device())
         training.take_up()
         if not training.is_done:
             training.run(_silent)

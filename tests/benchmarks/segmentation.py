@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
 from fibdask import percolates, segment_phases, segmentation_errors, specific_surface_area
