@@ -8,6 +8,7 @@ Convolutions are plain, and batch norm is folded into them before anything is pr
 pixel depends on nothing but its surroundings.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
@@ -244,7 +245,22 @@ class Head(nn.Module):
         return logits
 
 
-class WindowNetwork(nn.Module):
+class Network(nn.Module, ABC):
+    """Called with what it has seen of windows, and what is known of them, it returns logits.
+
+    Known are the present voltages, the distances of slices, and the offset of a plane of each
+    window; logits are those of the planes (batch, y, x).
+    """
+
+    @abstractmethod
+    def look(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what all planes of windows are told from, of images (batch, voltage, slot, y, x).
+
+        These are 0 where there is none.
+        """
+
+
+class WindowNetwork(Network):
     """Says what is solid on planes of windows of slices."""
 
     def __init__(self, architecture: Architecture) -> None:

@@ -22,8 +22,9 @@ import torch
 from torch import nn
 
 from ..conventions import ConventionError, check_choice
+from .networks import Network
 
-_LAYERS = {
+_LAYERS: dict[int, tuple[Any, ...]] = {
     2: (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.MaxPool2d),
     3: (nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.MaxPool3d),
 }
@@ -244,16 +245,14 @@ class Decoder(nn.Module):
         return features
 
 
-class PublishedNetwork(nn.Module):
+class PublishedNetwork(Network):
     """Says what is solid in the slice of a window."""
 
     def __init__(self, design: Published) -> None:
         super().__init__()
         self.design = design
-        early = design.fusion == "early"
-        self.shown = design.voltages if early else 1  # to each encoder
-        branches = design.voltages // self.shown
-        given = self.shown * (design.slices if design.dimensions == 2 else 1)
+        branches = 1 if design.fusion == "early" else design.voltages
+        given = design.voltages // branches * (design.slices if design.dimensions == 2 else 1)
         convolution = _LAYERS[design.dimensions][0]
         self.encoders = nn.ModuleList(Encoder(design, given) for _ in range(branches))
         self.merging = nn.ModuleList(
@@ -263,27 +262,23 @@ class PublishedNetwork(nn.Module):
         self.decoder = Decoder(design)
         self.last = convolution(design.width, 1, 1)
 
-    def forward(
-        self,
-        images: torch.Tensor,
-        present: torch.Tensor,
-        distances: torch.Tensor,
-        offsets: torch.Tensor,
-    ) -> torch.Tensor:
+    def look(self, images: torch.Tensor) -> tuple[torch.Tensor]:
         """Return logits (batch, y, x) of the slice of each window.
 
         Parameters
         ----------
         images
             Grey values (batch, voltage, slot, y, x); 0 where there is no slice.
-        present, distances, offsets
-            What our networks are told besides; these take all slices for evenly spaced.
         """
-        parts = images.split(self.shown, dim=1)
+        parts = images.chunk(len(self.encoders), dim=1)
         if self.design.dimensions == 2:
-            return self._logits([part.flatten(1, 2) for part in parts])
+            return (self._logits([part.flatten(1, 2) for part in parts]),)
         with _whole_precision(images.device):
-            return self._logits([*parts])[:, self.design.above - 1]
+            return (self._logits([*parts])[:, self.design.above - 1],)
+
+    def forward(self, said: torch.Tensor, *known: torch.Tensor) -> torch.Tensor:
+        """Return what `look` returned: all slices are taken for evenly spaced, planes for them."""
+        return said
 
     def _logits(self, parts: list[torch.Tensor]) -> torch.Tensor:
         """Return logits (batch, …, y, x) of what each encoder is shown (batch, image, …, y, x)."""
@@ -350,7 +345,7 @@ class LateFusion:
         return LateNetwork(self)
 
 
-class LateNetwork(nn.Module):
+class LateNetwork(Network):
     """Joins the probabilities of its members."""
 
     def __init__(self, fusion: LateFusion) -> None:
@@ -376,18 +371,15 @@ class LateNetwork(nn.Module):
         shares: list[float] = self.votes.softmax(0).tolist()
         return shares
 
-    def forward(
-        self,
-        images: torch.Tensor,
-        present: torch.Tensor,
-        distances: torch.Tensor,
-        offsets: torch.Tensor,
-    ) -> torch.Tensor:
+    def look(self, images: torch.Tensor) -> tuple[torch.Tensor]:
         """Return logits (batch, y, x) of the slice of each window; as of `PublishedNetwork`."""
-        parts = zip(self.members, images.split(1, dim=1), strict=True)
-        said = [member(part, present, distances, offsets) for member, part in parts]
+        parts = zip(self.members, images.chunk(len(self.members), dim=1), strict=True)
+        said = [member.look(part)[0] for member, part in parts]  # type: ignore[operator]
         solid = torch.stack(said, dim=1).float().sigmoid()
         if self.joined == "ensemble":
-            joined: torch.Tensor = self.ensemble(solid)[:, 0]
-            return joined
-        return (self.votes.softmax(0)[:, None, None] * solid).sum(1).logit(_CLAMPED)
+            return (self.ensemble(solid)[:, 0],)
+        return ((self.votes.softmax(0)[:, None, None] * solid).sum(1).logit(_CLAMPED),)
+
+    def forward(self, said: torch.Tensor, *known: torch.Tensor) -> torch.Tensor:
+        """Return what `look` returned."""
+        return said

@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..blocks import fingerprint, locked
 from ..conventions import ConventionError, check_choice, check_not_negative, check_positive
-from .networks import WindowNetwork, fastest_precision
+from .networks import Network, fastest_precision
 from .samples import Sample
 
 STATE = "training.safetensors"
@@ -43,19 +42,15 @@ class Numbered(Protocol):
 
 
 Drawn = TypeVar("Drawn", bound=Numbered)
-Learner = TypeVar("Learner", bound=nn.Module)
-Built = TypeVar("Built", bound=nn.Module, covariant=True)
+Learner = TypeVar("Learner", bound=Network)
+Built = TypeVar("Built", bound=Network, covariant=True)
 
 
 class Design(Protocol[Built]):
     """What determines a network but for its weights."""
 
     def build(self) -> Built:
-        """Return the network, with the first weights that torch draws.
-
-        Called with images, present voltages, distances and the offsets of a plane of each window,
-        as in a `Batch`, it returns logits (batch, y, x).
-        """
+        """Return the network, with the first weights that torch draws."""
 
 
 @dataclass(frozen=True)
@@ -145,13 +140,10 @@ class Batch:
         arrays = (np.stack([getattr(sample, name) for sample in samples]) for name in names)
         return cls(*(torch.from_numpy(array).to(device, non_blocking=True) for array in arrays))
 
-    def logits(self, network: nn.Module) -> torch.Tensor:
+    def logits(self, network: Network) -> torch.Tensor:
         """Return what a network says of all planes (batch, plane, y, x)."""
-        # The first look of a window network is for all planes.
-        looked = network.look(self.images) if isinstance(network, WindowNetwork) else None
-        seen = looked or (self.images,)
+        windows = (*network.look(self.images), self.present, self.distances)
         # One batch of all planes: a window stands there once for each of them.
-        windows = (*seen, self.present, self.distances)
         each = (part.repeat_interleave(self.offsets.shape[1], dim=0) for part in windows)
         logits: torch.Tensor = network(*each, self.offsets.flatten())
         return logits.reshape(*self.offsets.shape, *logits.shape[1:])

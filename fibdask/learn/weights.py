@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from ..blocks import put_file
 from ..conventions import ConventionError, DeviceLostError, MemoryBudgetError
 from .models import CARD, TEST_PAIR, WEIGHTS, open_model
-from .networks import Architecture, Device, Precision, WindowNetwork
+from .networks import Architecture, Device, Network, Precision, WindowNetwork
 from .samples import Sample
 
 _TOLERANCE = 1e-3  # of tested probabilities: processors round in different orders
@@ -35,7 +35,7 @@ class LoadedNetwork:
         That logits are divided by, so that probabilities are frequencies.
     """
 
-    network: WindowNetwork
+    network: Network
     temperature: float
 
     @classmethod
@@ -70,7 +70,7 @@ class LoadedNetwork:
     ) -> np.ndarray:
         """Return probabilities (plane, y, x); see `NetworkPredictor`."""
         with _one_thread(), _errors_of_cuda():
-            weight = self.network.head.last.weight
+            weight = next(self.network.parameters())
             place = partial(torch.as_tensor, device=weight.device, dtype=torch.float32)
             shown = place(np.ascontiguousarray(images))[None].to(weight.dtype)
             there, away = place(present)[None], place(distances)[None]

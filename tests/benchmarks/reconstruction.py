@@ -17,19 +17,19 @@ import xarray as xr
 import fibdask
 from fibdask import (
     connected_fraction,
-    inpaint_gaps,
     percolates,
-    reposition_slices,
     segment_phases,
     segmentation_errors,
     specific_surface_area,
 )
 from tests.benchmarks.depth import article, isotropy
-from tests.benchmarks.segmentation import VOLTAGES, by_network, named
+from tests.benchmarks.published import named
+from tests.benchmarks.segmentation import VOLTAGES, by_network
 from tests.benchmarks.simulated import (
     SPACING,
     Sample,
     arguments,
+    filled,
     print_table,
     samples,
     thinned,
@@ -66,8 +66,7 @@ def perfect(stack: xr.Dataset) -> xr.Dataset:
 
 def interpolated(stack: xr.Dataset, *, segment: Method, method: str) -> xr.Dataset:
     """Segment the slices, put them at their depth, and fill the gaps."""
-    slices = reposition_slices(segment(stack)[["phase"]], spacing=SPACING)
-    return inpaint_gaps(slices, method=method)
+    return filled(segment(stack), method)
 
 
 def reconstructed(stack: xr.Dataset, *, model: str, voltages: tuple[float, ...]) -> xr.Dataset:

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from fibdask import FibdaskWarning, open_stack
+from fibdask import FibdaskWarning, inpaint_gaps, open_stack, reposition_slices
 from fibdask.conventions import recorded_steps
 from fibdask.run.cli import main as fibdask
 
 SPACING = 2.5  # nm
+ELECTRONS = 60  # on a pixel of what is simulated
 RECIPE = """title = "{images} images of seed {seed}"
 
 [simulate]
@@ -29,7 +30,7 @@ solid_fraction = [0.35, 0.35]
 unmilled = 100
 voltage = [1, 2, 4]
 model = "{images}"
-electrons_per_pixel = 60
+electrons_per_pixel = {electrons}
 gaussian_std = 0
 dtype = "float32"
 seed = {seed}
@@ -57,9 +58,20 @@ class Sample:
         z = self.images["z"].values
         return self.structure.sel(z=slice(z[0] - SPACING / 2, z[-1] + SPACING / 2))
 
+    @property
+    def seeds(self) -> set[int]:
+        """Return those of all steps that made it."""
+        given = (step["parameters"] for step in recorded_steps(self.images))
+        return {parameters["seed"] for parameters in given if "seed" in parameters}
+
 
 def arguments(about: str) -> argparse.Namespace:
     """Read the command line."""
+    return command_line(about).parse_args()
+
+
+def command_line(about: str) -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--folder", type=Path, default=Path("benchmark-data"), help="of the stacks")
     parser.add_argument("--seeds", type=int, nargs="+", default=[101])
@@ -73,7 +85,7 @@ def arguments(about: str) -> argparse.Namespace:
     parser.add_argument(
         "--model", default="auto", help="network: auto, a name or path, or none for other methods"
     )
-    return parser.parse_args()
+    return parser
 
 
 def samples(chosen: argparse.Namespace) -> list[Sample]:
@@ -83,21 +95,29 @@ def samples(chosen: argparse.Namespace) -> list[Sample]:
         return [_opened(str(chosen.stack), chosen.stack, structure)]
     found = []
     for seed in chosen.seeds:
-        folder = _simulated(chosen, seed)
-        found.append(_opened(f"seed {seed}", folder / "simulate.zarr", folder / "structure.zarr"))
+        folder = simulated(chosen, seed)
+        found.append(opened(f"seed {seed}", folder))
     return found
 
 
-def _simulated(chosen: argparse.Namespace, seed: int) -> Path:
+def simulated(chosen: argparse.Namespace, seed: int, **changed: int) -> Path:
     """Run the recipe of a seed, which makes nothing where all is there; return its folder."""
     given = {key: getattr(chosen, key) for key in ("images", "planes", "pixels", "workers")}
-    name = f"{chosen.images}-{chosen.planes}-{chosen.pixels}-{seed}"
+    given |= {"electrons": ELECTRONS, **changed}
+    name = f"{chosen.images}-{given['planes']}-{given['pixels']}-{seed}"
+    if given["electrons"] != ELECTRONS:
+        name += f"-{given['electrons']}"
     folder = (chosen.folder / name).absolute()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     recipe = chosen.folder / f"{name}.toml"
     recipe.write_text(RECIPE.format(seed=seed, path=folder.as_posix(), **given))
     fibdask(["simulate", str(recipe), "--quiet"])
     return folder
+
+
+def opened(name: str, folder: Path) -> Sample:
+    """Read what `fibdask simulate` has left in a folder."""
+    return _opened(name, folder / "simulate.zarr", folder / "structure.zarr")
 
 
 def _opened(name: str, stack: Path, structure: Path) -> Sample:
@@ -112,13 +132,24 @@ def _opened(name: str, stack: Path, structure: Path) -> Sample:
     return sample
 
 
+def electrons_sent(stack: xr.Dataset) -> float:
+    """Return how many electrons on a pixel a stack was simulated with."""
+    return float(recorded_steps(stack)[-1]["parameters"]["electrons_per_pixel"])
+
+
+def filled(slices: xr.Dataset, method: str) -> xr.Dataset:
+    """Put slices with a phase at their depth, and fill the gaps."""
+    volume = reposition_slices(slices[["phase"]], spacing=SPACING)
+    return inpaint_gaps(volume, method=method)
+
+
 def thinned(stack: xr.Dataset, electrons: float, *, seed: int = 0) -> xr.Dataset:
     """Return a simulated stack as fewer electrons on a pixel would have shown it.
 
     Numbers of electrons are Poisson-distributed: of those that were detected, each stays with the
     same probability, and what is left is distributed as if only so many had been sent.
     """
-    sent = float(recorded_steps(stack)[-1]["parameters"]["electrons_per_pixel"])
+    sent = electrons_sent(stack)
     if electrons > sent:
         msg = f"{electrons:g} electrons on a pixel are more than the {sent:g} that were sent"
         raise SystemExit(msg)

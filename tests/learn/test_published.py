@@ -49,9 +49,7 @@ def _built(design, seed=0):
 
 
 def _logits(network, images):
-    batch, voltages, slots = images.shape[:3]
-    known = torch.ones(batch, voltages), torch.zeros(batch, slots), torch.zeros(batch)
-    return network(images, *known)
+    return network(*network.look(images))
 
 
 def _samples(design, voltages=(1.0,), crop=32):
