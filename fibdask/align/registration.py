@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,16 +22,19 @@ from ..conventions import (
     voltage_index,
 )
 from ..pieces.volumes import volumes_fingerprint
-from ._functions_registration import QUANTITIES, PairMeasurements, Window
+from ._frames import Window
+from ._functions_registration import QUANTITIES, PairMeasurements
 from .solving import check_detrend, solve_shifts
-from .uncertainty import quarters, with_shift_errors
+from .uncertainty import parts_of, with_shift_errors
 
 _SHARE = 0.75  # of the images that is compared: the rest is room for windows to move in
 _MOST_COMPARED = 2048  # pixels along an axis
 _MOST_TRANSFORMED = 1024  # after averaging
+_MOST_COARSE = 384  # the same, where shifts are to be followed
 _MOST_REACH = 128  # pixels, of a window that nobody chose
 _LEAST_SIZE = 32  # pixels along an axis
-_SLICES = 16  # of one task
+_SLICES = 32  # of one task: as many as stores read together of images
+_MOST_BYTES = 256 * 2**20  # that these may have; else there are half as many
 MOST_NEIGHBOURS = 8  # that nobody chose
 _IN_PLANE = ("y", "x")
 
@@ -99,7 +103,8 @@ def estimate_shifts(
 
     Notes
     -----
-    Windows are averaged down to at most 1024 pixels along an axis, tapered and transformed; the
+    Windows are averaged down to at most 1024 pixels along an axis, 384 in all rounds but the last,
+    tapered and transformed; the
     highest peak of the phase correlation (Kuglin and Hines, Proc. IEEE Conf. Cybernetics and
     Society (1975) 163-165), smoothed by half a pixel
     (a pixel for slices further apart), is found to a fraction of a pixel by a
@@ -107,7 +112,10 @@ def estimate_shifts(
     compared by the normalised correlation of the pixels that both windows share, without those
     that are not finite; the best is taken, the second window is moved there, and the
     rest is measured again. From the second round on, windows follow the slices, fractions
-    included: the same part of the specimen is compared in every slice, whatever the shifts.
+    included: the same part of the specimen is compared in every slice, whatever the shifts. There,
+    a clear peak within three pixels is taken at once. About each peak, the correlation is summed
+    once more at lags a fraction of a pixel off (Guizar-Sicairos et al., Optics Letters 33 (2008)
+    156-158), so that the Gaussian is not biased towards whole pixels.
 
     What moves between two slices may be the image or the specimen: structures that are inclined
     to the milling direction move with depth, and no image tells that from drift. The phase
@@ -117,7 +125,7 @@ def estimate_shifts(
     the images, as does any steady drift of the stage then. In a porous material with random
     structures, the motion of the structures adds a random walk whose steps shrink with the
     number of structures in the region: a large region, or a fiducial, is the remedy. The
-    standard errors hold it: neighbours are measured once more in each quarter of the region, and
+    standard errors hold it: neighbours are measured in each quarter of the region too, and
     the steps that the quarters find, summed over so many slices as lie between, scatter by twice
     the standard error of all four. They grow about as the square root of the distance. With four
     parts they are themselves uncertain by some 40 %; they are NaN for regions of fewer than 64
@@ -129,24 +137,34 @@ def estimate_shifts(
     check_detrend(detrend)
     _check_count("rounds", rounds)
     measure = partial(
-        measure_pairs,
+        _measurements,
         stack,
         reference_voltage=reference_voltage,
         region=region,
         fiducial_region=fiducial_region,
         max_shift=max_shift,
     )
-    pairs = compute(measure(neighbours=neighbours))
-    for _ in range(rounds - 1):
-        shifts = _solved_quietly(pairs)
-        pairs = compute(measure(follow=shifts, neighbours=_bridging(shifts, neighbours)))
-    parts = []
-    if stack.sizes["z"] > 1:
-        again = partial(measure, follow=_solved_quietly(pairs), neighbours=1, max_shift=None)
-        regions = quarters(pairs.attrs["region"], _LEAST_SIZE)
-        parts = [compute(again(region=part, fiducial_region=part)) for part in regions]
-    shifts = solve_shifts(pairs, detrend=detrend)
-    return with_shift_errors(shifts, parts, straight=detrend == "linear")
+    last = rounds == 1
+    found = compute(measure(neighbours=neighbours, coarse=not last, parts=last))
+    for number in range(1, rounds):
+        shifts = _solved_quietly(_pairs(found))
+        more = _bridging(shifts, neighbours)
+        last = number == rounds - 1
+        measurement = measure(follow=shifts, neighbours=more, coarse=not last, parts=last)
+        found = compute(measurement)
+    shifts = solve_shifts(_pairs(found), detrend=detrend)
+    return with_shift_errors(shifts, _parts(found), straight=detrend == "linear")
+
+
+def _pairs(measurements: xr.DataArray) -> xr.DataArray:
+    """Return the measurements of whole windows."""
+    return measurements.sel(neighbour=measurements["neighbour"] >= 0)
+
+
+def _parts(measurements: xr.DataArray) -> xr.DataArray:
+    """Return the measurements (voltage, z, part, quantity) of parts of the window."""
+    chosen = measurements.sel(neighbour=measurements["neighbour"] < 0)
+    return chosen.rename(neighbour="part")
 
 
 def shift_measurements(
@@ -171,18 +189,15 @@ def shift_measurements(
     """
     check_detrend(detrend)
     _check_count("rounds", rounds)
-    first = measure_pairs(stack, neighbours=neighbours, **windows)
+    measure = partial(_measurements, stack, **windows)
+    first = measure(neighbours=neighbours, coarse=rounds > 1, parts=rounds == 1)
     moving = _to_and_fro(stack, windows.get("region"), windows.get("max_shift"))
     widest = max(neighbours, MOST_NEIGHBOURS)
-    later = measure_pairs(stack, follow=moving, neighbours=widest, **windows)
-    parts = []
-    if stack.sizes["z"] > 1:
-        once = {**windows, "follow": moving, "neighbours": 1, "max_shift": None}
-        parts = [
-            measure_pairs(stack, **{**once, "region": part, "fiducial_region": part})
-            for part in quarters(first.attrs["region"], _LEAST_SIZE)
-        ]
-    return [first, *[later] * (rounds - 1), *parts]
+    later = [
+        measure(follow=moving, neighbours=widest, coarse=not last, parts=last)
+        for last in (number == rounds - 1 for number in range(1, rounds))
+    ]
+    return [first, *later]
 
 
 def _to_and_fro(stack: xr.Dataset, region: Intervals | None, max_shift: float | None) -> xr.Dataset:
@@ -252,31 +267,63 @@ def measure_pairs(
     ConventionError
         See `estimate_shifts`.
     """
+    return _measurements(
+        stack,
+        follow=follow,
+        neighbours=neighbours,
+        reference_voltage=reference_voltage,
+        region=region,
+        fiducial_region=fiducial_region,
+        max_shift=max_shift,
+    )
+
+
+# Nine arguments: those of `measure_pairs`, and how closely it is looked.
+def _measurements(
+    stack: xr.Dataset,
+    *,
+    neighbours: int,
+    follow: xr.Dataset | None = None,
+    reference_voltage: float | None = None,
+    region: Intervals | None = None,
+    fiducial_region: Intervals | None = None,
+    max_shift: float | None = None,
+    coarse: bool = False,
+    parts: bool = False,
+) -> xr.DataArray:
+    """Return the measurements of pairs, lazily; `coarse` ones to be followed later.
+
+    Those of `parts` of the window, of each slice and the next, have neighbours below 0.
+    """
     stack = require(stack, "intensity")
     intensity = stack["intensity"]
     count = _check_slices(stack, neighbours)
     reference = voltage_index(stack, reference_voltage, "reference_voltage")
-    window = _window(stack, region, max_shift, "region")
-    fiducial = _window(stack, fiducial_region, max_shift, "fiducial_region")
+    most = _MOST_COARSE if coarse else _MOST_TRANSFORMED
+    window = _window(stack, region, max_shift, "region", most)
+    fiducial = _window(stack, fiducial_region, max_shift, "fiducial_region", most)
     if fiducial_region is None:
         fiducial = window
     several = len(intensity) > 1
+    quarters = parts_of(window, _LEAST_SIZE) if parts and stack.sizes["z"] > 1 else ()
     function = PairMeasurements(
         intensity.shape,
         count,
         _followed(stack, follow),
+        follow is not None,
         window,
+        quarters,
         fiducial,
         reference if several else -1,
     )
-    numbers = np.arange(0 if several else 1, count + 1)
+    numbers = [*range(0 if several else 1, count + 1), *range(-1, -1 - len(quarters), -1)]
     shape = (*intensity.shape[:2], len(numbers), len(QUANTITIES))
     data = blocks.map_blocks(
         function,
         (intensity.data,) * (2 if several else 1),
         shape=shape,
         dtype=np.float64,
-        block=(1, min(_SLICES, shape[1]), *shape[2:]),
+        block=(1, min(_slices(window, intensity.dtype), shape[1]), *shape[2:]),
     )
     coords = {
         "voltage": stack["voltage"],
@@ -322,8 +369,12 @@ def _window(
     region: Intervals | None,
     max_shift: float | None,
     name: str,
+    most: int = _MOST_TRANSFORMED,
 ) -> Window:
-    """Return the window of a region, or that in the middle of what all slices cover."""
+    """Return the window of a region, or that in the middle of what all slices cover.
+
+    It is averaged to at most so many pixels along an axis.
+    """
     middle = {}
     for axis, covered in covered_region(stack).items():
         size = covered.stop - covered.start
@@ -333,7 +384,7 @@ def _window(
     chosen = chosen_region(stack, region, middle, name=name, least=_LEAST_SIZE)
     intervals = [(chosen[axis].start, chosen[axis].stop) for axis in _IN_PLANE]
     lengths = [stop - start for start, stop in intervals]
-    factor = min(-(-max(lengths) // _MOST_TRANSFORMED), min(lengths) // _LEAST_SIZE)
+    factor = min(-(-max(lengths) // most), min(lengths) // _LEAST_SIZE)
     rows, columns = (n - n % factor for n in lengths)
     return Window(
         (intervals[0][0], intervals[1][0]),
@@ -344,6 +395,12 @@ def _window(
             _reach(stack, "x", columns, factor, max_shift),
         ),
     )
+
+
+def _slices(window: Window, dtype: np.dtype[Any]) -> int:
+    """Return how many slices one task looks at."""
+    image = prod(n + 2 * m * window.factor for n, m in zip(window.size, window.reach, strict=True))
+    return _SLICES if _SLICES * image * dtype.itemsize <= _MOST_BYTES else _SLICES // 2
 
 
 def _reach(stack: xr.Dataset, axis: str, size: int, factor: int, most: float | None) -> int:

@@ -1,27 +1,39 @@
 """How far shifts may be off: parts of the images are registered each for itself."""
 
-from collections.abc import Sequence
+from itertools import pairwise, product
 
 import numpy as np
 import xarray as xr
 
+from ._frames import Window
+
 _KNOWN = 0.5  # share of steps that must be found in two parts
 
 
-def quarters(region: dict[str, list[int]], least: int) -> list[dict[str, tuple[int, int]]]:
-    """Return the quarters of a region (y, x), or nothing where they are shorter than `least`."""
-    halves = {}
-    for axis, (start, stop) in region.items():
-        middle = (start + stop) // 2
-        if middle - start < least:
-            return []
-        halves[axis] = [(start, middle), (middle, stop)]
-    return [{"y": y, "x": x} for y in halves["y"] for x in halves["x"]]
+def parts_of(window: Window, least: int) -> tuple[Window, ...]:
+    """Return the quarters of a window, or none where they have fewer than `least` pixels.
+
+    Pixels are averaged as those of the window: where quarters scatter, so does what is found in
+    the same images.
+    """
+    halves = []
+    for first, size, reach in zip(window.origin, window.size, window.reach, strict=True):
+        n = size // window.factor
+        if n // 2 < least:
+            return ()
+        cuts = [0, n // 2, n]
+        halves.append(
+            [
+                (first + start * window.factor, (stop - start) * window.factor, min(reach, n // 8))
+                for start, stop in pairwise(cuts)
+            ]
+        )
+    return tuple(
+        Window((y[0], x[0]), (y[1], x[1]), window.factor, (y[2], x[2])) for y, x in product(*halves)
+    )
 
 
-def with_shift_errors(
-    shifts: xr.Dataset, parts: Sequence[xr.DataArray], *, straight: bool
-) -> xr.Dataset:
+def with_shift_errors(shifts: xr.Dataset, parts: xr.DataArray, *, straight: bool) -> xr.Dataset:
     """Add the standard errors of shifts that the scatter of parts tells.
 
     Parameters
@@ -29,8 +41,8 @@ def with_shift_errors(
     shifts
         As of `solve_shifts`.
     parts
-        Measurements (voltage, z, neighbour, quantity) of neighbours in parts of the region, whose
-        windows followed the shifts; computed.
+        Measurements (voltage, z, part, quantity) of each slice and the next in parts of the
+        region; computed.
     straight
         Whether a straight line over z is taken out of the shifts.
 
@@ -47,18 +59,20 @@ def with_shift_errors(
     for i, axis in enumerate(("y", "x")):
         errors = np.full(flag.shape, np.nan)
         for v, good in enumerate(flag == 0):
-            steps = [_steps(part[v], f"shift_{axis}", good) for part in parts]
+            steps = [
+                _steps(part, f"shift_{axis}", good) for part in parts[v].transpose("part", ...)
+            ]
             if steps:
                 errors[v] = accumulated_error(np.array(steps), straight=straight)[distance]
         attrs = {"long_name": f"standard error of the translation along {axis}", "units": "nm"}
-        size = parts[0].attrs["pixel_size"][i] if parts else 1.0
+        size = parts.attrs["pixel_size"][i]
         shifts[f"shift_error_{axis}"] = (("voltage", "z"), errors * size, attrs)
     return shifts
 
 
 def _steps(part: xr.DataArray, quantity: str, good: np.ndarray) -> np.ndarray:
     """Return the steps (z - 1) in pixels from slice to slice; NaN where there is no link."""
-    pairs = part.sel(neighbour=1).isel(z=slice(0, -1))
+    pairs = part.isel(z=slice(0, -1))
     found = (pairs.sel(quantity="evidence").values >= 1) & good[:-1] & good[1:]
     return np.where(found, pairs.sel(quantity=quantity).values, np.nan)
 

@@ -338,8 +338,9 @@ def test_measure_pairs__is_independent_of_chunks(both, chunks):
     np.testing.assert_array_equal(measure_pairs(chunked, follow=follow).values, expected)
 
 
-def test_measure_pairs__of_a_store_is_one_task_a_block(both, tmp_path):
+def test_measure_pairs__of_a_store_is_one_task_a_block(both, tmp_path, monkeypatch):
     stack, follow = both
+    monkeypatch.setattr("fibdask.align.registration._SLICES", 16)
     expected = measure_pairs(stack, follow=follow).values
     stored = open_stack(save_stack(stack, tmp_path / "raw.zarr"))
     with dask.config.set(scheduler="synchronous"):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fibdask.align.uncertainty import accumulated_error, quarters
+from fibdask.align._frames import Window
+from fibdask.align.uncertainty import accumulated_error, parts_of
 
 
 def test_accumulated_error__of_independent_steps_grows_as_the_root_of_their_number():
@@ -37,11 +38,11 @@ def test_accumulated_error__is_kept_by_steps_that_are_missing_and_unknown_withou
     assert np.isnan(accumulated_error(steps, straight=False)).all()
 
 
-def test_quarters__cover_the_region_once():
-    parts = quarters({"y": [3, 70], "x": [10, 90]}, 32)
+def test_parts_of__cover_the_window_once():
+    window = Window((3, 10), (68, 82), 2, (4, 4))
     pixels = np.zeros((80, 100), int)
-    for part in parts:
-        pixels[slice(*part["y"]), slice(*part["x"])] += 1
-    assert (pixels[3:70, 10:90] == 1).all()
-    assert pixels.sum() == 67 * 80
-    assert quarters({"y": [0, 63], "x": [0, 90]}, 32) == []
+    for part in parts_of(window, 17):
+        pixels[tuple(slice(o, o + n) for o, n in zip(part.origin, part.size, strict=True))] += 1
+    assert (pixels[3:71, 10:92] == 1).all()
+    assert pixels.sum() == 68 * 82
+    assert parts_of(window, 18) == ()

@@ -6,9 +6,10 @@ so many were simulated: by Otsu, k-means, the networks of the articles, which it
 `--minutes` each, and ours, of all voltages or some of them. Misplaced voxels and solid (MP, MGP),
 mean Dice score (MDS) and solid fraction are of the slices; isotropy errors (e S2, e L, e D), axes
 along which the solid joins both faces, and how much its specific surface area is off are of the
-volume that `distance` makes of them. Below stands how many voxels are wrong among the 5 % on which
-voltages disagree most, and among the 5 % of which our network of all voltages is least sure. At
-last it prints what noise alone allows (tests.benchmarks.bound). The articles' images differ from ours: compare what k-means makes of both.
+volume that `distance` makes of them. Below stands how many voxels are wrong among the 5 % on
+which voltages disagree most, and among the 5 % of which our network of all voltages is least sure.
+At last it prints what noise alone allows (tests.benchmarks.bound). The articles' images differ from
+ours: compare what k-means makes of both.
 """
 
 import argparse

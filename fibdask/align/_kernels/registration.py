@@ -69,7 +69,7 @@ def _centre(image, valid):
     return count, mean, np.sqrt(squares / max(count, 1))
 
 
-@lru_cache(4)
+@lru_cache(8)
 def taper(shape: tuple[int, ...]) -> np.ndarray:
     """Return weights (y, x), float32: cosine ramps over a quarter of the length at all ends."""
     sides = []
@@ -92,7 +92,7 @@ def frequencies(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-@lru_cache(4)
+@lru_cache(8)
 def low_pass(shape: tuple[int, ...], blur: float) -> np.ndarray:
     """Return the weight of every frequency, float32, of a Gaussian of that deviation in pixels."""
     y, x = frequencies(shape)
@@ -165,25 +165,51 @@ def _whitened(transform, move_y, move_x):
     return phases, sizes
 
 
-def phase_correlation(
-    first: np.ndarray,
-    second: np.ndarray,
-    shape: tuple[int, ...],
-    blur: float,
-    most: tuple[int, ...],
-    centre: Sequence[int] | np.ndarray = (0, 0),
+def cross_spectrum(
+    first: np.ndarray, second: np.ndarray, shape: tuple[int, ...], blur: float
 ) -> np.ndarray:
-    """Return the correlation of phases at lags (y, x) up to `most` about those of the centre.
+    """Return the spectrum of the correlation of phases, complex64.
 
     It is smoothed by a Gaussian of deviation `blur` in pixels.
     """
-    cross = _cross_spectrum(first, second, low_pass(shape, blur))
-    correlation = fft.irfft2(cross, padded(shape), overwrite_x=True)
-    lags = (
-        np.arange(c - m, c + m + 1) % n
-        for c, m, n in zip(centre, most, correlation.shape, strict=True)
-    )
+    return np.asarray(_cross_spectrum(first, second, low_pass(shape, blur)))
+
+
+def phase_correlation(
+    cross: np.ndarray, shape: tuple[int, ...], most: tuple[int, ...]
+) -> np.ndarray:
+    """Return the correlation of phases at lags (y, x) up to `most`, of its spectrum."""
+    correlation = fft.irfft2(cross, padded(shape))
+    lags = (np.arange(-m, m + 1) % n for m, n in zip(most, correlation.shape, strict=True))
     return correlation[np.ix_(*lags)]
+
+
+def correlation_near(
+    cross: np.ndarray, shape: tuple[int, ...], centre: np.ndarray, most: int
+) -> np.ndarray:
+    """Return the correlation of phases at lags (y, x) up to `most` about those of the centre.
+
+    These need not be whole. Of so few lags, sums of waves take less time than a transform.
+    """
+    waves_y, waves_x = _waves(shape, most)
+    if centre.any():
+        y, x = (
+            np.exp(np.complex64(2j * np.pi * lag) * frequency)
+            for frequency, lag in zip(frequencies(shape), centre, strict=True)
+        )
+        waves_y, waves_x = waves_y * y.T, waves_x * x.T
+    return np.asarray((waves_y @ (cross @ waves_x)).real)
+
+
+@lru_cache(16)
+def _waves(shape: tuple[int, ...], most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the waves (lag, rows) and (columns, lag) whose sums are at lags up to `most`."""
+    rows, columns = padded(shape)
+    y, x = (np.exp(np.complex64(2j * np.pi) * f) for f in frequencies(shape))
+    lags = np.arange(-most, most + 1)
+    waves_y, waves_x = y.T ** lags[:, None], x.T**lags
+    waves_x[1 : (columns + 1) // 2] *= 2  # frequencies that a half spectrum holds once of two
+    return waves_y.astype(np.complex64), (waves_x / (rows * columns)).astype(np.complex64)
 
 
 @compiled(nogil=True)
@@ -262,19 +288,27 @@ def peaks(correlation: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def top(correlation: np.ndarray) -> np.ndarray:
+@compiled(nogil=True)
+def top(correlation):
     """Return the lag (y, x) of the highest value to a fraction of a pixel, float64.
 
-    Along each axis, a Gaussian goes through the value and its two neighbours.
+    Values at the edge only are neighbours. Along each axis, a Gaussian goes through the value and
+    its two neighbours.
     """
-    inner = correlation[1:-1, 1:-1]
-    y, x = (int(i) + 1 for i in np.unravel_index(np.argmax(inner), inner.shape))
-    lag = np.array([y, x], np.float64) - np.array(correlation.shape) // 2
-    lines = correlation[y - 1 : y + 2, x], correlation[y, x - 1 : x + 2]
-    for axis, line in enumerate(lines):
-        floor = max(1e-3 * float(line[1]), 1e-30)
-        before, here, after = np.log(np.maximum(line.astype(np.float64), floor))
-        bend = before - 2 * here + after
+    rows, columns = correlation.shape
+    y, x = 1, 1
+    for j in range(1, rows - 1):
+        for i in range(1, columns - 1):
+            if correlation[j, i] > correlation[y, x]:
+                y, x = j, i
+    lag = np.array([y - rows // 2, x - columns // 2], np.float64)
+    for axis in range(2):
+        down, right = (1, 0) if axis == 0 else (0, 1)
+        here = np.float64(correlation[y, x])
+        floor = max(1e-3 * here, 1e-30)
+        before = np.log(max(np.float64(correlation[y - down, x - right]), floor))
+        after = np.log(max(np.float64(correlation[y + down, x + right]), floor))
+        bend = before - 2 * np.log(max(here, floor)) + after
         if bend < 0:
             lag[axis] += min(max(0.5 * (before - after) / bend, -1.0), 1.0)
     return lag
@@ -292,22 +326,19 @@ def masked_correlation(
     Windows have a mean of about 0. NaN where they share less than a quarter of the window, or
     nothing varies.
     """
-    ours, theirs = [], []
-    for n, move in zip(first.shape, lag, strict=True):
-        ours.append(slice(max(0, move), max(min(n, n + move), 0)))
-        theirs.append(slice(max(0, -move), max(min(n, n - move), 0)))
-    here, there = tuple(ours), tuple(theirs)
-    shared = first[here], second[there], valid_first[here], valid_second[there]
-    return float(_pearson(*shared, LEAST_OVERLAP * first.size))
+    down, right = (int(move) for move in lag)
+    least = LEAST_OVERLAP * first.size
+    return float(_pearson(first, second, valid_first, valid_second, down, right, least))
 
 
 @compiled(nogil=True)
-def _pearson(first, second, valid_first, valid_second, least):
+def _pearson(first, second, valid_first, valid_second, down, right, least):
+    rows, columns = first.shape
     count, sum_a, sum_b, sum_aa, sum_bb, sum_ab = 0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for y in range(first.shape[0]):
-        for x in range(first.shape[1]):
-            if valid_first[y, x] and valid_second[y, x]:
-                a, b = np.float64(first[y, x]), np.float64(second[y, x])
+    for y in range(max(0, down), min(rows, rows + down)):
+        for x in range(max(0, right), min(columns, columns + right)):
+            if valid_first[y, x] and valid_second[y - down, x - right]:
+                a, b = np.float64(first[y, x]), np.float64(second[y - down, x - right])
                 count += 1
                 sum_a += a
                 sum_b += b
