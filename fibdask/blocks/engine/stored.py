@@ -15,6 +15,7 @@ from ..functions import unpacked
 from ..regions import BLOCK_BYTES, Grid, Region, lengths, within
 from .fingerprints import fingerprint
 from .journal import Record, read_record
+from .reading import note_read
 from .shards import METADATA, Shard, file_state, metadata_checksum, seal
 from .sources import Source, Values
 
@@ -102,6 +103,7 @@ class StoredArray(Source):
             data = joined
         for part in others:
             data[within(part, region)] = self._shard(part)
+        note_read(data)
         if self.checked:
             check_phase_values(self.path, data, tuple(s.start for s in region))
         return data if self.scale is None else unpacked(data, self.scale)
