@@ -18,7 +18,7 @@ class _Slowest(BaseModel):
 
 
 class _Stage(BaseModel):
-    """Of a stage; what versions before 0.5 did not measure is not known."""
+    """Of a stage; what an earlier version did not measure is not known."""
 
     name: str
     blocks: int
