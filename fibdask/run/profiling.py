@@ -9,7 +9,7 @@ from pathlib import Path
 import distributed
 
 from ..conventions import FibdaskWarning, RecipeError
-from .folder.run_folder import PARTIAL
+from .folder.run_folder import LOCK, PARTIAL
 
 
 def check_profile(client: distributed.Client | None) -> distributed.Client:
@@ -31,7 +31,7 @@ def check_profile(client: distributed.Client | None) -> distributed.Client:
 
 @contextlib.contextmanager
 def profiled(client: distributed.Client | None, path: Path) -> Iterator[None]:
-    """Write Dask's performance report of what a client does meanwhile.
+    """Write Dask's performance report of what a client does meanwhile into the folder of a run.
 
     It is one HTML page that needs no network. A run is not lost for its sake: what keeps it from
     being written is said.
@@ -49,9 +49,17 @@ def profiled(client: distributed.Client | None, path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            try:
-                report.__exit__(None, None, None)
-                partial.replace(path)
-            except Exception as error:  # of whatever kind the scheduler raises, or it is gone
-                text = f"no profile was written to {path}: {error}"
-                warnings.warn(text, FibdaskWarning, stacklevel=3)
+            _end(report, partial, path)
+
+
+def _end(report: distributed.performance_report, partial: Path, path: Path) -> None:
+    """Write a report into the folder of a run; where none was begun, it stays as it is."""
+    if not (path.parent / LOCK).is_file():
+        return
+    try:
+        report.__exit__(None, None, None)
+        partial.replace(path)
+    except Exception as error:  # of whatever kind the scheduler raises, or it is gone
+        text = f"no profile was written to {path}: {error}"
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
+        partial.unlink(missing_ok=True)
