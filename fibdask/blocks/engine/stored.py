@@ -13,6 +13,7 @@ import zarr
 from ...conventions import StackReadError, check_phase_values
 from ..functions import unpacked
 from ..regions import BLOCK_BYTES, Grid, Region, lengths, within
+from .bounded import bounded
 from .fingerprints import fingerprint
 from .journal import Record, read_record
 from .reading import note_read
@@ -111,7 +112,7 @@ class StoredArray(Source):
     def _shard(self, part: Region) -> np.ndarray:
         """Read a part of one shard."""
         try:
-            data = np.asarray(zarr.open_array(store=self.path, mode="r")[part])
+            data = np.asarray(bounded(zarr.open_array(store=self.path, mode="r"))[part])
         except Exception as error:  # zarr raises many kinds for a damaged array
             raise self._unreadable(part, error) from error
         self._check_shard(part)
