@@ -147,5 +147,6 @@ def connect(
     try:
         return distributed.Client(address, timeout="20s", security=security)
     except (OSError, ValueError) as error:
-        msg = f"no Dask scheduler answers at {address!r}: {error}"
+        refused = ", or it refuses the certificates" if security else ""
+        msg = f"no Dask scheduler answers at {address!r}{refused}: {error}"
         raise RecipeError(msg) from None
