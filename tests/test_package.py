@@ -180,3 +180,53 @@ def test_block_functions__stand_in_files_of_their_own():
             if isinstance(node, ast.ClassDef) and "compute" in methods:
                 astray.append(f"{file.relative_to(ROOT)}: {node.name}")
     assert not astray
+
+
+# What is read of files never runs
+
+_RUNNING = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "yaml"}
+_CALLS = {"eval", "exec"}
+_LOADERS = {("torch", "load"), ("pd", "read_pickle"), ("pandas", "read_pickle")}
+
+
+def _dangers(tree):
+    """Iterate over what in a module would run what a file holds."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.split(".")[0] in _RUNNING)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _RUNNING:
+            yield str(node.module)
+        elif isinstance(node, ast.Call):
+            yield from _dangerous_call(node)
+
+
+def _dangerous_call(node):
+    function = node.func
+    if isinstance(function, ast.Name) and function.id in _CALLS:
+        yield function.id
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        if (function.value.id, function.attr) in _LOADERS:
+            yield f"{function.value.id}.{function.attr}"
+        allowed = [k for k in node.keywords if k.arg == "allow_pickle"]
+        if any(getattr(keyword.value, "value", True) is not False for keyword in allowed):
+            yield f"{function.value.id}.{function.attr}(allow_pickle)"
+
+
+def test_package__reads_no_pickles_and_runs_no_texts():
+    found = {file: list(_dangers(ast.parse(file.read_text()))) for file in FILES}
+    assert {file: names for file, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle",
+        "from joblib import load",
+        "eval(text)",
+        "np.load(path, allow_pickle=True)",
+        "np.load(path, allow_pickle=given)",
+        "torch.load(path)",
+    ],
+)
+def test_dangers__are_seen(text):
+    assert list(_dangers(ast.parse(text)))

@@ -227,7 +227,6 @@ def _bridging(shifts: xr.Dataset, neighbours: int) -> int:
     return max(neighbours, min(longest, MOST_NEIGHBOURS))
 
 
-@blocks.revised(2)
 def measure_pairs(
     stack: xr.Dataset,
     *,

@@ -22,7 +22,8 @@ from .engine.fingerprints import fingerprint
 from .engine.forecast import check_budget, format_bytes, least_memory
 from .engine.journal import Part, has_record
 from .engine.locks import is_locked, locked
-from .engine.monitor import BlockFailure, Monitor, StageReport
+from .engine.monitor import BlockFailure, Monitor, SlowBlock, StageReport, Work
+from .engine.reading import note_read
 from .engine.resources import PROCESS_BYTES, Resources, worker_resources
 from .engine.schedule import current_client
 from .engine.shards import put_file
@@ -76,12 +77,14 @@ __all__ = [
     "Reduction",
     "Region",
     "Resources",
+    "SlowBlock",
     "Source",
     "StageReport",
     "StoredArray",
     "Target",
     "Tiled",
     "Values",
+    "Work",
     "array_token",
     "block_grid",
     "check_budget",
@@ -110,6 +113,7 @@ __all__ = [
     "locked",
     "made_of",
     "map_blocks",
+    "note_read",
     "open_stored",
     "origin",
     "overlap",

@@ -58,7 +58,10 @@ def write_report(
         What is known of the run: `title`, `version`, `created`, `recipe` (TOML), `assumptions`
         ("voltage = 2"), and `stages`, a list of `name`, `blocks`, `blocks_run`, `blocks_skipped`,
         `blocks_failed`, `seconds`, `forecast_bytes`, `peak_bytes` and `failures` (each with
-        `block` and `cause`), and `error`, a sentence if the run ended early.
+        `block` and `cause`), and, where blocks were made, `mvox_per_second`,
+        `read_mb_per_second`, `written_mb_per_second`, `median_seconds`, `slowest` (`seconds` and
+        `place`), `blocks_retried` and `waiting_seconds`; and `error`, a sentence if the run ended
+        early.
     estimates
         What was estimated of the slices, by stage: for `align`, as `estimate_shifts` returns it;
         for `thickness`, what `estimate_slice_thickness` returns as a dataset, with the variable

@@ -112,10 +112,10 @@ def describe_run(path: str | Path) -> dict[str, Any]:
         stack = describe_stack(folder.store(name))
         stores[name] |= {key: stack[key] for key in ("path", "sizes", "variables")}
     others = [name for name in (earlier.stores if earlier else ()) if name not in stores]
-    told = ("title", "state", "error", "created", "version", "recipe")
+    seen = ("title", "state", "error", "created", "host", "process", "silent_seconds")
     return {
         "path": str(path),
-        **{key: summary[key] for key in told},
+        **{key: summary[key] for key in (*seen, "version", "recipe")},
         "stores": stores,
         "stores_of_earlier_runs": others,
     }
@@ -123,7 +123,7 @@ def describe_run(path: str | Path) -> dict[str, Any]:
 
 def format_run(record: Mapping[str, Any]) -> str:
     """Format the description of a run for people."""
-    lines = [f"{record['path']}", f"  run: {_headline(record)}"]
+    lines = [f"{record['path']}", f"  run: {headline(record)}"]
     for name, store in record["stores"].items():
         sizes = " × ".join(f"{n} {dim}" for dim, n in store.get("sizes", {}).items())
         held = f": {', '.join(store['variables'])}; {sizes}" if sizes else ""
@@ -134,34 +134,17 @@ def format_run(record: Mapping[str, Any]) -> str:
     return "\n".join(map(one_line, [*lines, "", *record["recipe"].splitlines()]))
 
 
-def _headline(summary: Mapping[str, Any]) -> str:
-    """Return title, state and time of a run, and what ended it."""
-    cause = f"; {one_line(summary['error'])}" if summary["error"] else ""
-    return f"{one_line(summary['title'])}: {summary['state']} ({summary['created']}){cause}"
-
-
-def format_status(summary: Mapping[str, Any]) -> str:
-    """Format the summary of a run for people."""
-    header = ("stage", "blocks", "run", "skipped", "failed", "seconds", "forecast", "peak")
-    rows = [
-        (
-            stage["name"],
-            stage["blocks"],
-            stage["blocks_run"],
-            stage["blocks_skipped"],
-            stage["blocks_failed"],
-            f"{stage['seconds']:.1f}",
-            format_bytes(stage["forecast_bytes"]),
-            format_bytes(stage["peak_bytes"]),
+def headline(summary: Mapping[str, Any]) -> str:
+    """Return title, state and time of a run, and what ended it or whether it seems dead."""
+    told = f"{one_line(summary['title'])}: {summary['state']} ({summary['created']})"
+    if summary["error"]:
+        told += f"; {summary['error']}"
+    if summary["silent_seconds"] is not None:
+        told += (
+            f"; it seems dead: no sign of life for {summary['silent_seconds']} s of process "
+            f"{summary['process']} on {summary['host']}"
         )
-        for stage in summary["stages"]
-    ]
-    lines = [_headline(summary), *table(header, rows)]
-    for stage in summary["stages"]:
-        for failure in stage["failures"]:
-            place = f"{stage['name']} block {tuple(failure['block'])} ({failure['place']})"
-            lines.append(one_line(f"failed: {place}: {failure['cause']}"))
-    return "\n".join(lines)
+    return one_line(told)
 
 
 def table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:

@@ -1,5 +1,7 @@
 """Run a recipe: each stage is called lazily, then its result is stored, resumed and reopened."""
 
+import logging
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +25,7 @@ from ..statistics import statistics_warnings
 from .disk import told_if_full
 from .estimates import Estimate, options_of
 from .folder.ownership import check_owner, remove_earlier, replaced_input
-from .folder.progress import LOGGER, RunMonitor, log_file, warnings_logged
+from .folder.progress import LOGGER, RunMonitor, log_event, log_file, warnings_logged
 from .folder.results import compute_results, report_run, store_results
 from .folder.run_folder import COUNTS, LOG, RunFolder
 from .planner import check_plan, plan_stages
@@ -89,7 +91,13 @@ class Pipeline(Visitor):
     """
 
     def __init__(
-        self, recipe: Recipe, *, resume: bool, quiet: bool, until: str | None = None
+        self,
+        recipe: Recipe,
+        *,
+        resume: bool,
+        quiet: bool,
+        until: str | None = None,
+        log_json: bool = False,
     ) -> None:
         super().__init__()
         self.recipe = recipe if until is None else recipe.until(until)
@@ -103,6 +111,7 @@ class Pipeline(Visitor):
         )
         self.estimates: dict[str, xr.Dataset] = {}
         self.statistics: xr.Dataset | None = None
+        self._log_json = log_json or recipe.tables["output"]["log"] == "json"
         self._stage = ""
         self._reports: list[StageReport] = []
         self._source = first_stack(recipe)
@@ -112,22 +121,34 @@ class Pipeline(Visitor):
 
     def run(self, client: distributed.Client | None) -> xr.Dataset:
         """Run all stages, then write the report, whatever happened."""
+        began = time.monotonic()
         self._measure_workers(client)
+        waited = round(time.monotonic() - began, 3)
         check_plan(plan_stages(self.recipe, self._source), self.execution.resources)
-        with self.folder.taken(), log_file(self.folder.path / LOG), warnings_logged():
+        log = log_file(self.folder.path / LOG, as_json=self._log_json)
+        with self.folder.taken(), log, warnings_logged():
             self._take_over()
             self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())
-            LOGGER.info("run of %s in %s", self.recipe.title, self.folder.path)
+            self.folder.summary["waited_seconds"] = waited
+            self._log_begin()
             try:
                 with told_if_full(self.folder.path):
                     stack = walk(self.recipe, self._source, self)
             except BaseException as error:
-                LOGGER.error("%s: %s", type(error).__name__, error)
-                self._close(*_ending(error))
+                state, cause = _ending(error)
+                text = f"{type(error).__name__}: {error}"
+                log_event(logging.ERROR, text, "run_ended", state=state, cause=cause)
+                self._close(state, cause)
                 raise
             self._close("done")
-            LOGGER.info("done")
+            log_event(logging.INFO, "done", "run_ended", state="done", cause=None)
         return stack
+
+    def _log_begin(self) -> None:
+        title, place = self.recipe.title, str(self.folder.path)
+        told = {key: self.folder.summary[key] for key in ("version", "host", "process")}
+        told["waited_seconds"] = self.folder.summary["waited_seconds"]
+        log_event(logging.INFO, f"run of {title} in {place}", "run_started", title=title, **told)
 
     def _measure_workers(self, client: distributed.Client | None, *, room: int = 0) -> None:
         """Ask workers what they have; `room` is what they are thought to take beside it later."""

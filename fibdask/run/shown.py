@@ -12,12 +12,21 @@ _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 80
 
 
+def printable(text: object) -> str:
+    """Return a text of several lines with its other control characters escaped."""
+    return "\n".join(map(_escaped, str(text).split("\n")))
+
+
+def _escaped(text: str) -> str:
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNSAFE else char
+        for char in text
+    )
+
+
 def one_line(text: object) -> str:
     """Return a text with its control characters escaped; the middle of a long one is left out."""
-    escaped = "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNSAFE else char
-        for char in str(text)
-    )
+    escaped = _escaped(str(text))
     words = re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda word: _shortened(word[0]), escaped)
     return _shortened(words, _LONGEST_LINE)
 

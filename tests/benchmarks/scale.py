@@ -16,9 +16,9 @@ from typing import Any
 from fibdask import local_cluster, open_stack, run_recipe, save_stack, simulate_stack
 from fibdask.blocks import format_bytes
 from fibdask.run.folder import RunFolder
-from fibdask.run.info import format_status
 from fibdask.run.planner import format_plan, plan_recipe
 from fibdask.run.recipe import read_recipe
+from fibdask.run.status import format_status
 
 MEMORY, NETWORK_MEMORY = int(1.5 * 2**30), 2 * 2**30
 ARTEFACTS = {"shift_std": 2.5, "gain_std": 0.05, "curtaining": 0.05}

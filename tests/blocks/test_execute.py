@@ -209,6 +209,8 @@ def test_write_array__on_workers_equals_here_and_resumes_after_a_killed_worker(t
         report = write(summed(1), target_in(tmp_path), client=client, monitor=killer)
         assert killer.killed
         assert report.failures == []
+        assert report.blocks_retried >= 1
+        assert report.waiting_seconds == 0
     assert is_complete(summed(1), target_in(tmp_path))
     assert (target_in(tmp_path).open()[:] == summed(1).compute()).all()
 

@@ -20,6 +20,7 @@ from fibdask.blocks import locked
 from fibdask.conventions import record_step
 from fibdask.learn.models import shipped_models
 from fibdask.run.cli import main
+from fibdask.run.folder.figures import MEASURED
 from fibdask.run.recipe import read_recipe
 from fibdask.run.runner import Pipeline
 from tests.io.naive import write_dat
@@ -59,6 +60,7 @@ STAGE_KEYS = {
     "peak_bytes",
     "failures",
 }
+SPEED_KEYS = {*MEASURED, "blocks_retried", "waiting_seconds"}
 
 
 @pytest.fixture
@@ -386,7 +388,7 @@ def test_run__either_scheduler_or_cluster(call, recipe):
 
 def test_status__has_the_promised_keys(call, finished):
     stages = json.loads(call("status", finished, "--json")[0])["stages"]
-    assert all(set(stage) == STAGE_KEYS for stage in stages)
+    assert all(set(stage) == STAGE_KEYS | SPEED_KEYS for stage in stages)
     for stage in stages:
         done = stage["blocks_run"] + stage["blocks_skipped"] + stage["blocks_failed"]
         assert done == stage["blocks"] > 0

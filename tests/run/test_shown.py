@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fibdask import RecipeError
+from fibdask.run.cli.options import say
 from fibdask.run.folder.progress import LOGGER, log_file
 from fibdask.run.recipe import read_recipe
-from fibdask.run.shown import lines, one_line, shown
+from fibdask.run.shown import lines, one_line, printable, shown
 
 INPUT = {"input": {"path": "images"}}
 
@@ -27,6 +28,18 @@ def test_one_line__is_printable_and_keeps_what_is(text):
 def test_one_line__shortens_the_middle_and_says_so():
     assert one_line("a" * 5000 + " b") == f"{'a' * 150}… (4775 characters more) …{'a' * 75} b"
     assert len(one_line("a b " * 5000)) < 1000
+
+
+@given(st.text())
+def test_printable__keeps_lines_and_commands_no_terminal(text):
+    told = printable(text)
+    assert len(told.split("\n")) == len(text.split("\n"))
+    assert not any(char < " " or char == "\x7f" for char in told.replace("\n", ""))
+
+
+def test_say__is_printable(capsys):
+    say("a model\x1b[2J\nof others")
+    assert capsys.readouterr().out == "a model\\x1b[2J\nof others\n"
 
 
 def test_lines__keeps_the_lines_of_a_message():

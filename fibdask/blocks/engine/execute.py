@@ -7,9 +7,10 @@ processes may make other parts of the same array.
 
 import time
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,19 +19,20 @@ import dask.array as da
 import distributed
 import numpy as np
 
-from ...conventions import ConventionError, FibdaskWarning
+from ...conventions import AXES, ConventionError, FibdaskWarning
 from ..regions import BLOCK_BYTES, BlockList, Grid, group_numbers, sums_by_group
 from .arrays import from_source, origin
 from .fingerprints import fingerprint
 from .forecast import check_budget, task_bytes
 from .journal import JournalWriter, Part, Record, alone, check_complete, is_old, journal_writer
-from .monitor import BlockFailure, Monitor, StageReport
+from .monitor import BlockFailure, Monitor, SlowBlock, StageReport
 from .resources import Resources, own_resources
 from .schedule import run_blocks, run_graph, run_name
 from .shards import checksum
-from .sources import Reduction, Source
+from .sources import Computed, EachBlock, Reduction, Source
 from .stored import StoredArray
 from .targets import Target
+from .workers import workers_watched
 from .writing import BlockWork, Outcome, outcomes
 
 
@@ -104,10 +106,10 @@ def write_array(
         missing = [number for number in mine if number not in done]
         report.blocks_skipped = len(done)
         execution.monitor.started(report)
-        started = time.monotonic()
-        with closing(_outcomes(array, target, token, missing, execution, name, values)) as outcomes:
-            _collect(outcomes, journal, report, target, execution.monitor)
-        report.seconds = time.monotonic() - started
+        run = run_name(name)
+        held.enter_context(workers_watched(execution.client, run, report))
+        with closing(_outcomes(array, target, token, missing, execution, run, values)) as outcomes:
+            _collect(outcomes, journal, report, partial(_place, array, target), execution.monitor)
     execution.monitor.finished(report)
     return report
 
@@ -149,7 +151,7 @@ def _outcomes(
     token: str,
     missing: list[int],
     execution: Execution,
-    name: str,
+    run: str,
     values: Mapping[str, Any],
 ) -> Generator[Outcome]:
     """Make the missing blocks of an array, and yield how it went."""
@@ -157,9 +159,9 @@ def _outcomes(
     if isinstance(source, Source):
         needed = {reduction.token: values[reduction.token] for reduction in source.reductions}
         work = BlockWork(target, token, source, needed)
-        run, threads = run_name(name), execution.resources.threads
+        threads = execution.resources.threads
         return run_blocks(work, missing, execution.client, threads=threads, run=run)
-    return run_graph(outcomes(array, target, token, run_name(name)), missing, execution.client)
+    return run_graph(outcomes(array, target, token, run), missing, execution.client)
 
 
 def skip_array(name: str, blocks: int, execution: Execution) -> StageReport:
@@ -283,25 +285,38 @@ def _sum_counts(target: Target, blocks: BlockList) -> np.ndarray:
     return sums_by_group(blocks, total)
 
 
+def _place(array: Any, target: Target, number: int) -> tuple[tuple[int, ...], str]:
+    """Return the position of a block, and in words the voxels that it makes or counts."""
+    position = target.grid.position(number)
+    region, dims = target.grid.region(position), target.dims
+    source = origin(array)
+    if isinstance(source, Computed) and isinstance(source.function, EachBlock):
+        # What comes before the axes says which of several lists of blocks it is of.
+        region = source.function.grid.numbered(number)[-len(AXES) :]
+        dims = AXES[-len(region) :]
+    told = (f"{dim} {s.start}:{s.stop}" for dim, s in zip(dims, region, strict=True))
+    return position, ", ".join(told)
+
+
 def _collect(
     outcomes: Iterator[Outcome],
     journal: JournalWriter,
     report: StageReport,
-    target: Target,
+    place: Callable[[int], tuple[tuple[int, ...], str]],
     monitor: Monitor,
 ) -> None:
+    started = time.monotonic()
     for outcome in outcomes:
         report.peak_bytes = max(report.peak_bytes, outcome.peak_bytes)
         if outcome.cause:
-            position = target.grid.position(outcome.number)
-            region = target.grid.region(position)
-            place = ", ".join(
-                f"{dim} {s.start}:{s.stop}" for dim, s in zip(target.dims, region, strict=True)
-            )
-            report.failures.append(BlockFailure(position, place, outcome.cause))
+            report.failures.append(BlockFailure(*place(outcome.number), outcome.cause))
         else:
             journal.add(outcome.number, outcome.shard)
             report.blocks_run += 1
+            if report.work.add(outcome.spent, outcome.shard.size):
+                slow = SlowBlock(*place(outcome.number), outcome.spent.seconds)
+                report.work.slowest = slow
+        report.seconds = time.monotonic() - started
         monitor.advanced(report)
         if outcome.full:
             return  # every further block would fail the same way

@@ -13,8 +13,10 @@ import zarr
 from ...conventions import StackReadError, check_phase_values
 from ..functions import unpacked
 from ..regions import BLOCK_BYTES, Grid, Region, lengths, within
+from .bounded import bounded
 from .fingerprints import fingerprint
 from .journal import Record, read_record
+from .reading import note_read
 from .shards import METADATA, Shard, file_state, metadata_checksum, seal
 from .sources import Source, Values
 
@@ -102,6 +104,7 @@ class StoredArray(Source):
             data = joined
         for part in others:
             data[within(part, region)] = self._shard(part)
+        note_read(data)
         if self.checked:
             check_phase_values(self.path, data, tuple(s.start for s in region))
         return data if self.scale is None else unpacked(data, self.scale)
@@ -109,7 +112,7 @@ class StoredArray(Source):
     def _shard(self, part: Region) -> np.ndarray:
         """Read a part of one shard."""
         try:
-            data = np.asarray(zarr.open_array(store=self.path, mode="r")[part])
+            data = np.asarray(bounded(zarr.open_array(store=self.path, mode="r"))[part])
         except Exception as error:  # zarr raises many kinds for a damaged array
             raise self._unreadable(part, error) from error
         self._check_shard(part)

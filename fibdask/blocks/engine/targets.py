@@ -71,6 +71,11 @@ class Target:
         return self.path.joinpath("c", *(str(i) for i in position))
 
     @property
+    def holds_voxels(self) -> bool:
+        """Whether its elements are voxels, or pixels: no counts, and nothing that was measured."""
+        return self.dims[-1:] == ("x",)
+
+    @property
     def chunks(self) -> int:
         """Number of inner chunks of a shard."""
         return prod(self.shard) // prod(self.inner)

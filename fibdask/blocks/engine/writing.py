@@ -5,6 +5,7 @@ import errno
 import os
 import resource
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ import numpy as np
 from ...conventions import DeviceLostError
 from ..regions import Grid, Region
 from .dependencies import map_dependencies
+from .monitor import NOTHING_SPENT, Spent
+from .reading import taken_reading
 from .shards import NOT_WRITTEN, Shard
 from .sources import Source, Values
 from .targets import Target
@@ -38,6 +41,8 @@ class Outcome:
         Why it failed, or nothing.
     full
         Whether the disk is full, so that every further block would fail the same way.
+    spent
+        What it took, of a block that was written.
     """
 
     number: int
@@ -45,6 +50,7 @@ class Outcome:
     shard: Shard = NOT_WRITTEN
     cause: str = ""
     full: bool = False
+    spent: Spent = NOTHING_SPENT
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +77,7 @@ class BlockWork:
 
 def write_block(number: int, work: BlockWork) -> Outcome:
     """Make one block and write it."""
-    _reset_peak()
+    began = _begin()
     region = work.target.grid.numbered(number)
     try:
         data = work.source.read(region, work.values)
@@ -80,7 +86,7 @@ def write_block(number: int, work: BlockWork) -> Outcome:
         return failure(number, error)
     except Exception as error:  # the block is reported as failed, the others go on
         return failure(number, error)
-    return _written(work.target, number, work.token, data)
+    return _written(work.target, number, work.token, data, began)
 
 
 def outcomes(array: Any, target: Target, token: str, name: str) -> da.Array:
@@ -102,8 +108,8 @@ class _Writing:
 
     def compute(self, region: Region, data: np.ndarray) -> Any:
         """Write the block; nobody joins outcomes, so one is no array."""
-        _reset_peak()
-        return _written(self.target, region[0].start, self.token, data)
+        began = _begin()
+        return _written(self.target, region[0].start, self.token, data, began)
 
     def working_bytes(self, region: Region) -> int:
         """Return none: the forecast of the array counts what writing needs."""
@@ -127,18 +133,31 @@ def _end_worker() -> None:
             os._exit(1)
 
 
-def _written(target: Target, number: int, token: str, data: np.ndarray) -> Outcome:
+def _written(target: Target, number: int, token: str, data: np.ndarray, began: float) -> Outcome:
     try:
         shard = target.write(target.grid.position(number), data, token)
     except Exception as error:  # the block is reported as failed, the others go on
         return failure(number, error)
-    return Outcome(number, _peak_bytes(), shard)
+    return Outcome(number, _peak_bytes(), shard, spent=_spent(target, data, began))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _begin() -> float:
+    """Begin to measure what a block takes; of derived arrays, others have made its voxels."""
+    _reset_peak()
+    taken_reading()
+    return time.perf_counter()
+
+
+def _spent(target: Target, data: np.ndarray, began: float) -> Spent:
+    read_voxels, read_bytes = taken_reading()
+    voxels = data.size if target.holds_voxels else read_voxels
+    return Spent(time.perf_counter() - began, voxels, read_bytes, data.nbytes)
 
 
 def _reset_peak() -> None:

@@ -5,12 +5,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .formats import Layout, narrowed, optional, volume_layout
+from .formats import Layout, check_held, narrowed, optional, volume_layout
 from .headers import (
     Conflict,
     Header,
@@ -28,6 +29,8 @@ _AXES = {"depth": "z", "slice": "z", "slices": "z", "section": "z", "sections": 
 _AXES |= {"height": "y", "row": "y", "rows": "y", "width": "x", "column": "x", "columns": "x"}
 _NO_DATA = ("_FillValue", "missing_value", "nodata", "no_data")
 _BIG_DATA_VIEWER = re.compile(r"/t\d{5}/s\d{2}/\d+/cells$")
+_MOST_ENCODED = 8 * 2**15  # pixels in a byte, by Zstandard: the densest of its filters
+_SURPLUS = 64  # part of its bytes by which a chunk that does not compress may grow
 _HDF5_SIZES = {"element_size_um": "um", "element_size_nm": "nm", "voxel_size_nm": "nm"}
 
 
@@ -53,6 +56,7 @@ class Hdf5:
             # a chunk is decoded beside its encoded bytes
             held = 2 * prod(data.chunks) if data.chunks else prod(data.shape[-2:])
             layout = volume_layout(data.shape, data.dtype, held * data.dtype.itemsize, sizes)
+            _check_stored(data.stored, path)
             beside = _files_beside(data.stored, path)
             return replace(layout, chunk=_chunk(data.chunks), beside=beside)
 
@@ -201,6 +205,7 @@ def _files_beside(data: Any, path: Path) -> tuple[Path, ...]:
     """Return the other files that hold pixels of a dataset; without one, they read as one value.
 
     HDF5 looks for parts of a virtual dataset beside the file, for external ones where it runs.
+    Files elsewhere are not read: nobody who opens a file expects that of one in another folder.
     """
     virtual = {part.file_name for part in data.virtual_sources()} if data.is_virtual else set()
     external = {name for name, *_ in data.external or ()}
@@ -213,7 +218,40 @@ def _files_beside(data: Any, path: Path) -> tuple[Path, ...]:
             "h5repack can make one file of all"
         )
         raise ValueError(msg)
+    for file in files:
+        if not Path(normpath(file)).is_relative_to(path.absolute().parent):
+            msg = f"its pixels lie in {file}, outside its folder; h5repack can make one file of all"
+            raise ValueError(msg)
+    for part in data.virtual_sources() if data.is_virtual else ():
+        if part.file_name != ".":
+            _check_source(path.absolute().parent / part.file_name, part.dset_name)
     return files
+
+
+def _check_source(path: Path, name: str) -> None:
+    """Refuse a source of a virtual dataset that takes its pixels from elsewhere in turn."""
+    with optional("h5py").File(path, "r") as file:
+        source = file.get(name)
+        if source is None or not hasattr(source, "is_virtual"):
+            return  # reads as one value, as HDF5 has it
+        if not path.samefile(source.file.filename):
+            msg = f"its pixels lie in {source.file.filename}, to which {path} links"
+            raise ValueError(msg)
+        _files_beside(source, path)
+
+
+def _check_stored(data: Any, path: Path) -> None:
+    """Refuse more pixels than a file can hold, and chunks that are more than their pixels."""
+    if data.is_virtual or data.external:
+        return
+    check_held(prod(data.shape), path.stat().st_size, _MOST_ENCODED)
+    if data.chunks and data.compression is not None:
+        raw = prod(data.chunks) * data.dtype.itemsize
+        stored: list[int] = []
+        data.id.chunk_iter(lambda chunk: stored.append(chunk.size))
+        if max(stored, default=0) > (most := raw + raw // _SURPLUS + 2**12):
+            msg = f"it is damaged: a chunk of {raw} bytes has {max(stored)}, encoded, above {most}"
+            raise ValueError(msg)
 
 
 def _chunk(lengths: tuple[int, ...] | None) -> tuple[int, int, int] | None:

@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ...blocks import BLOCK_BYTES, INNER_CHUNK, Region, Source, Values, fit_block, lengths, shift
+from ...blocks import (
+    BLOCK_BYTES,
+    INNER_CHUNK,
+    Region,
+    Source,
+    Values,
+    fit_block,
+    lengths,
+    note_read,
+    shift,
+)
 from ...conventions import StackReadError
 from .formats import Decoder, reading
 
@@ -87,6 +97,7 @@ class ImageSource(Source):
                     np.add(frame, self.added, out=plane, dtype=np.int32, casting="unsafe")
                 else:
                     plane[...] = frame
+        note_read(block)
         return block
 
     def task_bytes(self, region: Region) -> int:

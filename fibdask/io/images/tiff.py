@@ -79,7 +79,17 @@ def _tiff_frames(tif: TiffFile) -> list[_Frame]:
                 "all slices must have one shape and type"
             )
             raise ValueError(msg)
+    _check_held(found, tif.filehandle.size)
     return [(series, i) for series in found for i in range(_frame_count(series))]
+
+
+def _check_held(found: list[TiffPageSeries], size: int) -> None:
+    """Refuse more slices and pixels than a file of this size holds, before any is listed."""
+    check_held(sum(prod(series.shape) for series in found), size, _MOST_ENCODED)
+    count = sum(map(_frame_count, found))
+    if count > size:
+        msg = f"its header is damaged: it tells {count} slices, which {size} bytes cannot hold"
+        raise ValueError(msg)
 
 
 def _tiff_sizes(series: TiffPageSeries) -> dict[str, int]:
@@ -148,7 +158,6 @@ def _tiff_page(tif: TiffFile, series: TiffPageSeries, i: int) -> TiffPage:
 def _check_complete(tif: TiffFile, frames: list[_Frame]) -> None:
     """Refuse files that end early, for tifffile reads what is left as a shorter stack."""
     size = tif.filehandle.size
-    check_held(sum(prod(series.keyframe.shape) for series, _ in frames), size, _MOST_ENCODED)
     described = (tif.imagej_metadata or {}).get("images", len(frames))
     if described != len(frames) or _next_page(tif) != 0:
         msg = f"it is cut off, or its list of pages is broken: {len(frames)} slices were found"
@@ -157,6 +166,10 @@ def _check_complete(tif: TiffFile, frames: list[_Frame]) -> None:
         strips = [(series.dataoffset or 0, series.nbytes)]
         if series.dataoffset is None:
             pages = [page for page in series.pages if page is not None]
+            parts = prod(series.keyframe.chunked)
+            if fewest := next((p for p in pages if len(p.dataoffsets) < parts), None):
+                msg = f"a page of it has {len(fewest.dataoffsets)} of its {parts} parts"
+                raise ValueError(msg)
             strips = [s for p in pages for s in zip(p.dataoffsets, p.databytecounts, strict=True)]
         if min((length for _, length in strips), default=0) == 0:
             msg = "it has parts without data, which would read as black"

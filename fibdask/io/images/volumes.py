@@ -1,5 +1,6 @@
 """Decoders of volumes in one file: .npy and MRC."""
 
+import struct
 import warnings
 from collections.abc import Iterator
 from copy import copy
@@ -22,6 +23,7 @@ from .headers import (
 )
 
 _MRC_HEADER = 1024  # bytes
+_COMPRESSED = (b"\x1f\x8b", b"BZ")
 _FEI_SECTIONS = (b"FEI1", b"FEI2")
 _IMOD = 1146047817
 
@@ -116,14 +118,34 @@ class Mrc:
             yield np.memmap(path, dtype, "r", start + k * step, shape[-2:])[rows, columns]
 
 
+def _open_mrc(path: Path) -> Any:
+    """Open a file whose extended header, read at once, is no longer than the file."""
+    mrcfile = optional("mrcfile")
+    with path.open("rb") as file:
+        raw = file.read(_MRC_HEADER)
+    if raw[208:211] != b"MAP" and raw.startswith(_COMPRESSED):
+        msg = "it is compressed; decompress it first"
+        raise ValueError(msg)
+    if len(raw) == _MRC_HEADER and raw[208:211] == b"MAP":
+        order = mrcfile.utils.byte_order_from_machine_stamp(np.frombuffer(raw[212:216], np.uint8))
+        (more,) = struct.unpack(f"{order}i", raw[92:96])
+        if more > (size := path.stat().st_size) - _MRC_HEADER:
+            msg = (
+                f"its header is damaged: it tells an extended header of {more} bytes, which "
+                f"{size} bytes cannot hold"
+            )
+            raise ValueError(msg)
+    return mrcfile.open(path, mode="r", header_only=True)
+
+
 def _mrc_header(path: Path) -> Any:
-    with optional("mrcfile").open(path, mode="r", header_only=True) as mrc:
+    with _open_mrc(path) as mrc:
         return mrc.header.copy()
 
 
 def _mrc_sections(path: Path) -> np.ndarray | None:
     """Return what FEI's extended header says of every section; None if there is none."""
-    with optional("mrcfile").open(path, mode="r", header_only=True) as mrc:
+    with _open_mrc(path) as mrc:
         if bytes(mrc.header["exttyp"]) not in _FEI_SECTIONS:
             return None
         with warnings.catch_warnings():

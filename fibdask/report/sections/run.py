@@ -1,6 +1,6 @@
 """Sections about the run itself: failures, times, steps and recipe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -12,6 +12,17 @@ from ..words import duration, memory
 
 _CARD = "model_card"  # has a section of its own
 _COUNTS = ("blocks", "blocks_run", "blocks_skipped", "blocks_failed")
+_SPEED_HEAD = (
+    "Stage",
+    "Mvox/s",
+    "MB/s read",
+    "MB/s written",
+    "Block, median",
+    "Slowest block",
+    "Its place",
+    "Tried again",
+    "Without workers",
+)
 _TIMING_HEAD = ("Stage", "Blocks", "Run", "Skipped", "Failed", "Time")
 
 
@@ -35,7 +46,40 @@ def timing_section(summary: Mapping[str, Any]) -> Section | None:
     head = (*_TIMING_HEAD, "Memory, forecast", "Memory, measured")
     body = table(head, rows, numbers=range(1, len(head)), style="total")
     note = "Memory is that of one process: forecast before the run, and the measured peak."
-    return Section("timings", "Time and memory", body + paragraph(note))
+    body += paragraph(note) + _speeds(stages)
+    return Section("timings", "Time and memory", body)
+
+
+def _speeds(stages: Sequence[Mapping[str, Any]]) -> str:
+    """List how fast the blocks of each stage were made, and which took longest."""
+    rows = [
+        (
+            str(stage["name"]),
+            *(_rate(stage.get(f"{key}_per_second")) for key in ("mvox", "read_mb", "written_mb")),
+            _brief(stage["median_seconds"]),
+            _brief(stage["slowest"]["seconds"]),
+            str(stage["slowest"]["place"]),
+            str(stage["blocks_retried"]),
+            duration(stage["waiting_seconds"]),
+        )
+        for stage in stages
+        if stage.get("slowest")
+    ]
+    if not rows:
+        return ""
+    note = (
+        "Of the last run in which blocks were made. MB are of voxels before compression, halos "
+        "included where they are read; a block tried again is one whose worker had ended."
+    )
+    return table(_SPEED_HEAD, rows, numbers=(1, 2, 3, 4, 5, 7, 8)) + paragraph(note)
+
+
+def _brief(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else duration(seconds)
+
+
+def _rate(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
 
 
 def failures_section(summary: Mapping[str, Any]) -> Section | None:

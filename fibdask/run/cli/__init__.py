@@ -49,5 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(f"error: {text}", err=True)
         sys.exit(2 if isinstance(error, RecipeError) else 1)
     except (OSError, MemoryError) as error:  # a full disk, a folder that may not be written
-        click.echo(f"error: {one_line(error) or 'this machine has not enough memory'}", err=True)
+        short = "this machine has not enough memory"
+        known = short if isinstance(error, MemoryError) else type(error).__name__
+        click.echo(f"error: {one_line(error) or known}", err=True)
         sys.exit(1)

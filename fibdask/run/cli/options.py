@@ -3,15 +3,18 @@
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import click
 
+from ..shown import printable
+
 
 def say(text: str, *, quiet: bool = False) -> None:
-    """Print a line, unless asked to be quiet."""
+    """Print a text, unless asked to be quiet; nothing in it commands the terminal."""
     if not quiet:
-        click.echo(text)
+        click.echo(printable(text))
 
 
 def show(value: dict[str, Any], text: str, *, as_json: bool, quiet: bool) -> None:
@@ -37,6 +40,20 @@ def options(*names: str) -> Callable[[Any], Any]:
         "cluster": click.option(
             "--cluster", type=click.Choice(["local"]), help="Kind of cluster to start."
         ),
+        "secure": click.option(
+            "--secure/--insecure",
+            default=None,
+            help="Encrypt by certificates, made if need be; or use an open scheduler elsewhere.",
+        ),
+        "certificates": click.option(
+            "--certificates", type=click.Path(), help="Folder of certificates; see --secure."
+        ),
+        "log-json": click.option(
+            "--log-json", is_flag=True, help="Write fibdask.log in lines of JSON, one an event."
+        ),
+        "profile": click.option(
+            "--profile", is_flag=True, help="Write OUT/profile.html, what Dask saw of the run."
+        ),
         "fresh": click.option(
             "--fresh", is_flag=True, help="Make everything anew; what lies there is removed."
         ),
@@ -50,13 +67,19 @@ def options(*names: str) -> Callable[[Any], Any]:
     return decorate
 
 
-def client_of(workers: Any, scheduler: str | None) -> AbstractContextManager[Any]:
+def client_of(
+    workers: Any, scheduler: str | None, certificates: Path | None = None
+) -> AbstractContextManager[Any]:
     """Return a client of a scheduler that runs, or of workers started for a table [cluster]."""
     from ..cluster import connect, local_cluster
 
     address = scheduler or workers["scheduler"]
     if address:
-        return connect(address)  # type: ignore[no-any-return]
+        secure = workers["secure"]
+        return connect(address, certificates=certificates, secure=secure)  # type: ignore[no-any-return]
     return local_cluster(  # type: ignore[no-any-return]
-        workers=workers["workers"], threads=workers["threads"], memory=workers["memory"]
+        workers=workers["workers"],
+        threads=workers["threads"],
+        memory=workers["memory"],
+        certificates=certificates,
     )

@@ -1,20 +1,27 @@
 """Commands of runs: make one, simulate, say what it did, report it."""
 
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...conventions import RecipeError
+from ..shown import printable
 from .options import client_of, options, say, show
 
 if TYPE_CHECKING:
+    from ..folder.run_folder import RunFolder
     from ..runner import Pipeline
+
+_HOW = ("secure", "certificates", "log-json", "profile")
 
 
 @click.command()
 @click.argument("recipe", type=click.Path())
-@options("input", "out", "fresh", "scheduler", "cluster", "quiet")
+@options("input", "out", "fresh", "scheduler", "cluster", *_HOW, "quiet")
 def run(
     recipe: str,
     input_path: str | None,
@@ -23,6 +30,7 @@ def run(
     scheduler: str | None,
     cluster: str | None,
     quiet: bool,
+    **how: Any,
 ) -> None:
     """Run RECIPE; an interrupted run is taken up where it was."""
     from ..recipe import read_recipe
@@ -30,12 +38,13 @@ def run(
     if scheduler and cluster:
         msg = "--scheduler and --cluster exclude each other; give one"
         raise RecipeError(msg)
-    _run(read_recipe(recipe, input_path=input_path, output_path=out), fresh, scheduler, quiet)
+    read = read_recipe(recipe, input_path=input_path, output_path=out)
+    _run(read, fresh, scheduler, quiet, how)
 
 
 @click.command()
 @click.argument("recipe", type=click.Path())
-@options("input", "out", "fresh", "scheduler", "quiet")
+@options("input", "out", "fresh", "scheduler", *_HOW, "quiet")
 def simulate(
     recipe: str,
     input_path: str | None,
@@ -43,6 +52,7 @@ def simulate(
     fresh: bool,
     scheduler: str | None,
     quiet: bool,
+    **how: Any,
 ) -> None:
     """Make the structure and the images of RECIPE.
 
@@ -52,19 +62,35 @@ def simulate(
     from ..recipe import read_recipe
 
     read = read_recipe(recipe, input_path=input_path, output_path=out)
-    _run(read, fresh, scheduler, quiet, until="simulate")
+    _run(read, fresh, scheduler, quiet, how, until="simulate")
     say(f"stack: {Path(read.tables['output']['path']) / 'simulate.zarr'}", quiet=quiet)
 
 
 def _run(
-    recipe: Any, fresh: bool, scheduler: str | None, quiet: bool, until: str | None = None
+    recipe: Any,
+    fresh: bool,
+    scheduler: str | None,
+    quiet: bool,
+    how: Mapping[str, Any],
+    until: str | None = None,
 ) -> None:
+    from ..cluster import certificates_folder
+    from ..folder.run_folder import PROFILE
+    from ..profiling import profiled
     from ..runner import Pipeline
 
-    pipeline = Pipeline(recipe, resume=not fresh, quiet=quiet, until=until)
-    with client_of(recipe.tables["cluster"], scheduler) as client:
+    pipeline = Pipeline(
+        recipe, resume=not fresh, quiet=quiet, until=until, log_json=how["log_json"]
+    )
+    out = pipeline.folder.path
+    workers = {**recipe.tables["cluster"]}
+    workers |= {key: how[key] for key in ("secure", "certificates") if how[key] is not None}
+    with client_of(workers, scheduler, certificates_folder(workers, out)) as client:
         say(f"dashboard: {client.dashboard_link}", quiet=quiet)
-        pipeline.run(client)
+        with profiled(client, out / PROFILE) if how["profile"] else nullcontext():
+            pipeline.run(client)
+    if how["profile"]:
+        say(f"profile: {out / PROFILE}", quiet=quiet)
     tell(pipeline, quiet=quiet)
 
 
@@ -79,14 +105,47 @@ def tell(run: "Pipeline", *, quiet: bool) -> None:
 
 @click.command()
 @click.argument("out", type=click.Path())
+@click.option("--watch", is_flag=True, help="Go on until the run ends; whoever started it.")
 @options("json", "quiet")
-def status(out: str, as_json: bool, quiet: bool) -> None:
-    """Say what the last run in OUT did."""
-    from ..folder.run_folder import RunFolder
-    from ..info import format_status
+def status(out: str, watch: bool, as_json: bool, quiet: bool) -> None:
+    """Say what the last run in OUT did, or does.
 
-    summary = RunFolder(Path(out)).read()
-    show(summary, format_status(summary), as_json=as_json, quiet=quiet)
+    With --watch the exit code is that of the run: 0 if it is done.
+    """
+    from ..folder.run_folder import RunFolder
+    from ..status import format_status
+
+    folder = RunFolder(Path(out))
+    summary = folder.read()
+    if watch:
+        summary = _watch(folder, as_json=as_json, quiet=quiet)
+    if not (watch and as_json):
+        show(summary, format_status(summary), as_json=as_json, quiet=quiet)
+    if watch and summary["state"] != "done":
+        sys.exit(1)
+
+
+def _watch(folder: "RunFolder", *, as_json: bool, quiet: bool) -> dict[str, Any]:
+    """Show how a run goes on, and return its last summary."""
+    from rich.live import Live
+    from rich.text import Text
+
+    from ..status import ProgressLines, format_status, progress, watched
+
+    summary: dict[str, Any] = {}
+    lines = ProgressLines()
+    drawn = sys.stdout.isatty() and not as_json and not quiet
+    with Live(transient=True, auto_refresh=False) if drawn else nullcontext() as live:
+        for summary in watched(folder):
+            if live is not None:
+                told = [format_status(summary), "", *map(progress, summary["stages"][-1:])]
+                live.update(Text(printable("\n".join(told))), refresh=True)
+            elif as_json:
+                show(summary, "", as_json=True, quiet=quiet)
+            elif new := lines(summary):
+                say("\n".join(new), quiet=quiet)
+                sys.stdout.flush()
+    return summary
 
 
 @click.command()

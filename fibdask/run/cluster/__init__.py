@@ -1,5 +1,6 @@
 """Workers: the only place that starts any."""
 
 from .local import connect, local_cluster, parse_memory, planned_worker
+from .security import certificates_folder
 
-__all__ = ["connect", "local_cluster", "parse_memory", "planned_worker"]
+__all__ = ["certificates_folder", "connect", "local_cluster", "parse_memory", "planned_worker"]

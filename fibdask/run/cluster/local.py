@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -13,6 +14,7 @@ import distributed.system
 import psutil
 
 from ...conventions import RecipeError
+from .security import make_security, scheduler_security, security_config
 
 _WORKER_CONFIG = {
     # Blocks are sized beforehand, so spilling to disk would only hide a wrong forecast.
@@ -30,12 +32,16 @@ _GUARD = (
 
 
 def local_cluster(
-    *, workers: int | None = None, threads: int = 1, memory: str | int | None = None
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+    memory: str | int | None = None,
+    certificates: str | Path | None = None,
 ) -> distributed.Client:
     """Start worker processes on this machine and return a client that owns them.
 
     In a script, call it under `if __name__ == "__main__":`, since worker processes import the
-    script, and would call it themselves.
+    script, and would call it themselves. They are reached from this machine only.
 
     Parameters
     ----------
@@ -46,6 +52,9 @@ def local_cluster(
     memory
         Limit of each process, such as "1.5 GiB" or bytes; by default an equal share of 90 % of
         the memory that is free now.
+    certificates
+        Folder of the certificate that whoever connects must have, which is made if there is none.
+        Without, any user of this machine can connect, and run what he likes as you.
 
     Returns
     -------
@@ -60,14 +69,16 @@ def local_cluster(
     _end_if_worker()
     workers = workers or dask.system.CPU_COUNT
     limit = _worker_memory(workers, memory)
+    security = None if certificates is None else make_security(certificates)
     environment = {"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": threads}
-    with dask.config.set(_WORKER_CONFIG | environment):
+    with dask.config.set(_WORKER_CONFIG | environment | security_config(security)):
         try:
             return distributed.Client(
                 n_workers=workers,
                 threads_per_worker=threads,
                 memory_limit=limit,
                 processes=True,
+                host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,
             )
@@ -122,16 +133,20 @@ def parse_memory(text: str | int | None) -> int | None:
     return count
 
 
-def connect(address: str) -> distributed.Client:
-    """Connect to a running scheduler.
+def connect(
+    address: str, *, certificates: Path | None = None, secure: bool | None = None
+) -> distributed.Client:
+    """Connect to a running scheduler; the keywords are those of `scheduler_security`.
 
     Raises
     ------
     RecipeError
-        If none answers.
+        If none answers, or it may not be spoken to in plain text.
     """
+    security = scheduler_security(address, certificates=certificates, secure=secure)
     try:
-        return distributed.Client(address, timeout="20s")
+        return distributed.Client(address, timeout="20s", security=security)
     except (OSError, ValueError) as error:
-        msg = f"no Dask scheduler answers at {address!r}: {error}"
+        refused = ", or it refuses the certificates" if security else ""
+        msg = f"no Dask scheduler answers at {address!r}{refused}: {error}"
         raise RecipeError(msg) from None

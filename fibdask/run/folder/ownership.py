@@ -11,9 +11,9 @@ from ..recipe import Recipe
 from ..shown import one_line, shown
 from ..stages import STATISTICS, estimate_stores, stack_stores
 from ..walk import first_name
-from .run_folder import COUNTS, REPORT, SUMMARY, RunFolder
+from .run_folder import COUNTS, PROFILE, REPORT, SUMMARY, RunFolder
 
-_BESIDE = (COUNTS, REPORT)
+_BESIDE = (COUNTS, REPORT, PROFILE)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """What a person sees while a run works: bars in a terminal, plain lines elsewhere, a log always."""
 
 import contextlib
+import json
 import logging
 import sys
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,8 +24,14 @@ from rich.progress import (
 from ...blocks import Monitor, StageReport, format_bytes
 from ...conventions import FibdaskWarning
 from ..shown import one_line
+from .figures import figures
 
 LOGGER = logging.getLogger("fibdask")
+
+
+def log_event(level: int, text: str, event: str, **told: Any) -> None:
+    """Write a line to the log: a text for people, and what it tells for programs."""
+    LOGGER.log(level, text, extra={"event": event, "told": told})
 
 
 class Listener(Protocol):
@@ -41,11 +50,11 @@ class RunMonitor(Monitor):
         self._bars: Progress | None = None
         self._bar: TaskID | None = None
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, event: str = "message", **told: Any) -> None:
         """Write a line to the log, and show it."""
-        LOGGER.info(text)
+        log_event(logging.INFO, text, event, **told)
         if not self._quiet:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(one_line(text) + "\n")
             sys.stdout.flush()
 
     def started(self, report: StageReport) -> None:
@@ -54,7 +63,7 @@ class RunMonitor(Monitor):
             f"{report.name}: {report.blocks} blocks, {report.blocks_skipped} already done, "
             f"forecast {format_bytes(report.forecast_bytes)} a process"
         )
-        LOGGER.info(text)
+        log_event(logging.INFO, text, "stage_started", **_counts(report))
         if not self._quiet and sys.stdout.isatty():
             self._bars = Progress(
                 TextColumn("{task.description:<20}"),
@@ -74,29 +83,27 @@ class RunMonitor(Monitor):
         for failure in report.failures[-1:]:
             if report.blocks_failed != getattr(self, "_logged", 0):
                 self._logged = report.blocks_failed
-                LOGGER.error(
-                    "%s: block %s (%s) failed: %s",
-                    report.name,
-                    failure.block,
-                    failure.place,
-                    failure.cause,
-                )
+                place = f"block {failure.block} ({failure.place})"
+                text = f"{report.name}: {place} failed: {failure.cause}"
+                log_event(logging.ERROR, text, "block_failed", stage=report.name, **asdict(failure))
         self._draw(report)
         self._listener(report, now=False)
 
     def finished(self, report: StageReport) -> None:
         """End the bar or the line."""
+        found = figures([report])
         text = (
             f"{report.name}: {report.blocks_run} run, {report.blocks_skipped} skipped, "
             f"{report.blocks_failed} failed in {report.seconds:.1f} s, "
-            f"peak {format_bytes(report.peak_bytes)} a process"
+            f"peak {format_bytes(report.peak_bytes)} a process{_speed(found)}"
         )
+        told = _counts(report) | {"peak_bytes": report.peak_bytes, **found}
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
-            LOGGER.info(text)
+            log_event(logging.INFO, text, "stage_finished", **told)
         else:
-            self.say(text)
+            self.say(text, "stage_finished", **told)
         self._logged = 0
         self._listener(report, now=True)
 
@@ -108,12 +115,48 @@ class RunMonitor(Monitor):
         self._bars.update(self._bar, completed=done, note=note)
 
 
+def _counts(report: StageReport) -> dict[str, Any]:
+    """Return the numbers of a stage, as its summary names them."""
+    kinds = ("run", "skipped", "failed")
+    counts = {f"blocks_{kind}": getattr(report, f"blocks_{kind}") for kind in kinds}
+    told = {"stage": report.name, "blocks": report.blocks, **counts}
+    return told | {"seconds": round(report.seconds, 3), "forecast_bytes": report.forecast_bytes}
+
+
+def _speed(found: Mapping[str, Any]) -> str:
+    """Return how fast blocks were made, where some were."""
+    slow = found["slowest"]
+    if slow is None:
+        return ""
+    again = f", {found['blocks_retried']} given again" if found["blocks_retried"] else ""
+    return (
+        f", {found['mvox_per_second'] or 0:.3g} Mvox/s{again}; a block {found['median_seconds']} s "
+        f"(median), slowest {slow['seconds']:.3g} s ({slow['place']})"
+    )
+
+
 class _OneLine(logging.Formatter):
     """Writes each message on a line of its own, whatever it holds."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record."""
         return one_line(super().format(record))
+
+
+class _Json(logging.Formatter):
+    """Writes each event as a line of JSON; what is no event of a run's is a message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created))
+        zone = time.strftime("%z", time.localtime(record.created))
+        line = {
+            "time": f"{moment}.{int(record.msecs):03}{zone}",
+            "level": record.levelname,
+            "event": getattr(record, "event", "message"),
+            "text": record.getMessage(),
+        }
+        return json.dumps(line | getattr(record, "told", {}), default=str)
 
 
 @contextlib.contextmanager
@@ -135,10 +178,11 @@ def warnings_logged() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def log_file(path: Path) -> Iterator[None]:
-    """Write the log of a run to a file."""
+def log_file(path: Path, *, as_json: bool = False) -> Iterator[None]:
+    """Write the log of a run to a file, in lines for people or of JSON."""
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s"))
+    lines = _OneLine("%(asctime)s %(levelname)s %(message)s")
+    handler.setFormatter(_Json() if as_json else lines)
     level = LOGGER.level
     LOGGER.setLevel(logging.INFO)
     LOGGER.addHandler(handler)

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -11,6 +13,9 @@ from typing import Any
 
 from ...blocks import StageReport, is_locked, locked
 from ...conventions import VERSION, StackReadError
+from ..cluster.security import FOLDER as CERTIFICATES
+from .figures import MEASURED, figures
+from .life import SILENT, signs_of_life, silence
 from .summary import parse_summary
 
 SUMMARY = "run.json"
@@ -18,6 +23,7 @@ LOG = "fibdask.log"
 COUNTS = "counts"
 LOCK = "run.lock"
 REPORT = "report.html"
+PROFILE = "profile.html"
 PARTIAL, REMOVED = ".{}.partial", ".{}.removed"
 """Names of what is written beside the thing that it replaces, and of what is being removed."""
 _WRITE_EVERY = 1.0  # seconds
@@ -47,7 +53,7 @@ class RunFolder:
         except OSError as error:
             msg = f"output path {self.path} cannot be written: {error.strerror}"
             raise StackReadError(msg) from error
-        with locked(self.path / LOCK):
+        with locked(self.path / LOCK), signs_of_life(self.path / LOCK):
             for pattern in (PARTIAL, REMOVED):
                 for leftover in self.path.glob(pattern.format("*")):
                     _remove(leftover)
@@ -61,7 +67,7 @@ class RunFolder:
         StackReadError
             Naming it.
         """
-        used = self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir()))
+        used = self.path.exists() and not (self.path.is_dir() and not self._holds_anything())
         known = self._file.is_file() or (self.path / LOCK).is_file()
         if used and not known:
             msg = (
@@ -69,6 +75,10 @@ class RunFolder:
                 "choose another or remove it"
             )
             raise StackReadError(msg)
+
+    def _holds_anything(self) -> bool:
+        """Tell whether there is more than certificates, which are made before a run begins."""
+        return any(child.name != CERTIFICATES for child in self.path.iterdir())
 
     def prepare(self, title: str, recipe: str, assumptions: list[str]) -> None:
         """Begin the summary of a run; figures of an earlier one are kept where nothing runs."""
@@ -78,6 +88,8 @@ class RunFolder:
             "title": title,
             "version": VERSION,
             "created": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            "host": socket.gethostname(),
+            "process": os.getpid(),
             "recipe": recipe,
             "assumptions": assumptions,
             "state": "running",
@@ -99,6 +111,8 @@ class RunFolder:
     def read(self) -> dict[str, Any]:
         """Read the summary of the last run; one that was killed is `interrupted`.
 
+        Of a run that seems dead, `silent_seconds` is the time since it gave a sign of life.
+
         Raises
         ------
         StackReadError
@@ -112,11 +126,25 @@ class RunFolder:
         except ValueError as error:
             msg = f"{self._file} is damaged: {error}; run the recipe anew with --fresh"
             raise StackReadError(msg) from None
-        if summary.get("state") == "running" and not is_locked(self.path / LOCK):
-            summary["state"] = "interrupted"
+        summary["silent_seconds"] = None
+        if summary["state"] == "running":
+            summary |= self._seen(summary)
         if summary["stores"] is None:
             summary["stores"] = self._stores_of(summary)
         return summary
+
+    def _seen(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is seen of a run that has not ended.
+
+        Some file systems show the locks of their own machine only: there, signs of life count.
+        """
+        lock = self.path / LOCK
+        silent = silence(lock)
+        here = summary["host"] in ("", socket.gethostname())
+        if not is_locked(lock) and (here or silent > SILENT):
+            ended = f"process {summary['process']} on {summary['host']} has ended; run it again"
+            return {"state": "interrupted", "error": summary["error"] or ended}
+        return {"silent_seconds": round(silent) if silent > SILENT else None}
 
     def _stores_of(self, summary: Mapping[str, Any]) -> dict[str, str]:
         """Return the stores of a run that did not note them: one for each stage that it made."""
@@ -158,7 +186,7 @@ class RunFolder:
         self._written = time.monotonic()
 
     def merge(self, name: str, reports: list[StageReport]) -> dict[str, Any]:
-        """Add up the arrays of a stage; a stage of which nothing ran keeps its measured peak."""
+        """Add up the arrays of a stage; a stage of which nothing ran keeps what was measured."""
         failures = [asdict(failure) for report in reports for failure in report.failures]
         stage: dict[str, Any] = {
             "name": name,
@@ -169,12 +197,14 @@ class RunFolder:
             "seconds": round(sum(r.seconds for r in reports), 3),
             "forecast_bytes": max(r.forecast_bytes for r in reports),
             "peak_bytes": max(r.peak_bytes for r in reports),
+            **figures(reports),
             "failures": failures,
         }
         earlier = self._earlier.get(name)
         if earlier and not stage["blocks_run"] and not failures:
             for key in ("peak_bytes", "forecast_bytes"):
                 stage[key] = max(int(stage[key]), int(earlier[key]))
+            stage |= {key: earlier[key] for key in MEASURED}
         return stage
 
 

@@ -11,7 +11,15 @@ class _Failure(BaseModel):
     cause: str
 
 
+class _Slowest(BaseModel):
+    block: list[int]
+    place: str
+    seconds: float
+
+
 class _Stage(BaseModel):
+    """Of a stage; what an earlier version did not measure is not known."""
+
     name: str
     blocks: int
     blocks_run: int
@@ -20,6 +28,18 @@ class _Stage(BaseModel):
     seconds: float
     forecast_bytes: int
     peak_bytes: int
+    blocks_retried: int = 0
+    waiting_seconds: float = 0.0
+    work_seconds: float = 0.0
+    voxels: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+    stored_bytes: int = 0
+    mvox_per_second: float | None = None
+    read_mb_per_second: float | None = None
+    written_mb_per_second: float | None = None
+    median_seconds: float | None = None
+    slowest: _Slowest | None = None
     failures: list[_Failure]
 
 
@@ -34,6 +54,10 @@ class _Summary(BaseModel):
         not note them.
     error
         What ended the run, in a sentence.
+    host, process
+        Where it runs, or ran.
+    waited_seconds
+        Until there was a first worker.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -47,6 +71,9 @@ class _Summary(BaseModel):
     assumptions: list[str] = []
     stores: dict[str, str] | None = None
     error: str | None = None
+    host: str = ""
+    process: int | None = None
+    waited_seconds: float = 0.0
 
 
 def parse_summary(text: str) -> dict[str, Any]:

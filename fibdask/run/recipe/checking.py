@@ -47,6 +47,7 @@ def checked(content: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
     found = {name: checked_table(name, table, keys_of(name)) for name, table in content.items()}
     table = found.get("input", {})
     check_paths(table.get("path"), table.get("z"), *(table.get("voltages") or {}).values())
+    check_paths(found["cluster"]["certificates"])
     check_output(found["output"]["path"])
     _check_variables(found)
     _check_stages(found)

@@ -91,6 +91,8 @@ def _resolve_paths(
         table["path"] = str(folder / table["path"])
     if isinstance(table.get("z"), str):
         table["z"] = str(folder / table["z"])
+    if isinstance(content["cluster"].get("certificates"), str):
+        content["cluster"]["certificates"] = str(folder / content["cluster"]["certificates"])
     if isinstance(table.get("voltages"), Mapping):
         table["voltages"] = _resolve_voltages(table["voltages"], folder)
     for name, table in content.items():

@@ -42,7 +42,8 @@ class Recipe:
 
 def _absolute(table: Mapping[str, Any]) -> dict[str, Any]:
     """Return a table with absolute paths: of its input and depths, or of its output."""
-    paths = {key: table[key] for key in ("path", "z") if isinstance(table.get(key), str)}
+    keys = ("path", "z", "certificates")
+    paths = {key: table[key] for key in keys if isinstance(table.get(key), str)}
     absolute: dict[str, Any] = {key: str(Path(path).absolute()) for key, path in paths.items()}
     if table.get("voltages"):
         given = table["voltages"].items()

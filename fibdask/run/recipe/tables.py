@@ -23,6 +23,8 @@ def cluster_options(
     threads: PositiveInt = 1,
     memory: str = "auto",
     scheduler: str | None = None,
+    secure: bool | None = None,
+    certificates: str | None = None,
 ) -> dict[str, Any]:
     """Workers of a local cluster, or the address of a running scheduler.
 
@@ -37,9 +39,21 @@ def cluster_options(
         that is free.
     scheduler
         Address of a running Dask scheduler, whose workers are used.
+    secure
+        Encrypt by certificates, in `certificates` of the output folder if nothing else is said;
+        false also takes a scheduler on another machine that is not encrypted.
+    certificates
+        Folder of certificates, which are made where there are none and workers are started.
     """
     parse_memory(memory)
-    return {"workers": workers, "threads": threads, "memory": memory, "scheduler": scheduler}
+    return {
+        "workers": workers,
+        "threads": threads,
+        "memory": memory,
+        "scheduler": scheduler,
+        "secure": secure,
+        "certificates": certificates,
+    }
 
 
 def output_options(
@@ -49,6 +63,7 @@ def output_options(
     block_mib: PositiveInt = 64,
     pyramid: bool = True,
     report: bool = True,
+    log: Literal["text", "json"] = "text",
 ) -> dict[str, Any]:
     """Where results go and what of them is stored.
 
@@ -65,6 +80,8 @@ def output_options(
         Add coarser levels for viewers to the last stack.
     report
         Write `report.html`.
+    log
+        What `fibdask.log` holds: lines for people, or one of JSON for each event.
     """
     return {
         "path": path,
@@ -72,6 +89,7 @@ def output_options(
         "block_mib": block_mib,
         "pyramid": pyramid,
         "report": report,
+        "log": log,
     }
 
 

@@ -1,0 +1,47 @@
+"""How fast a stage was, of what its arrays report."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...blocks import StageReport, Work
+
+MEASURED = (
+    "work_seconds",
+    "voxels",
+    "read_bytes",
+    "written_bytes",
+    "stored_bytes",
+    "mvox_per_second",
+    "read_mb_per_second",
+    "written_mb_per_second",
+    "median_seconds",
+    "slowest",
+)
+"""What is known of a stage once blocks of it have run."""
+
+
+def figures(reports: Sequence[StageReport]) -> dict[str, Any]:
+    """Return what the blocks of a stage took, and how fast they were made all together."""
+    work = sum((report.work for report in reports), Work())
+    seconds = sum(report.seconds for report in reports)
+    slow, median = work.slowest, work.median_seconds
+    return {
+        "blocks_retried": sum(report.blocks_retried for report in reports),
+        "waiting_seconds": round(sum(report.waiting_seconds for report in reports), 3),
+        "work_seconds": round(work.seconds, 3),
+        "voxels": work.voxels,
+        "read_bytes": work.read_bytes,
+        "written_bytes": work.written_bytes,
+        "stored_bytes": work.stored_bytes,
+        "mvox_per_second": _millions(work.voxels, seconds),
+        "read_mb_per_second": _millions(work.read_bytes, seconds),
+        "written_mb_per_second": _millions(work.written_bytes, seconds),
+        "median_seconds": None if median is None else float(f"{median:.3g}"),
+        "slowest": slow
+        and {"block": list(slow.block), "place": slow.place, "seconds": round(slow.seconds, 4)},
+    }
+
+
+def _millions(count: int, seconds: float) -> float | None:
+    """Return millions a second; None where nothing was made."""
+    return float(f"{count / seconds / 1e6:.4g}") if count and seconds else None
