@@ -18,6 +18,8 @@ class StageReport:
 
     Attributes
     ----------
+    blocks_elsewhere
+        Blocks that other parts of the run have made meanwhile.
     forecast_bytes
         Predicted peak memory of one task's process.
     peak_bytes
@@ -32,6 +34,7 @@ class StageReport:
     forecast_bytes: int = 0
     peak_bytes: int = 0
     failures: list[BlockFailure] = field(default_factory=list)
+    blocks_elsewhere: int = 0
 
     @property
     def blocks_failed(self) -> int:
@@ -47,6 +50,9 @@ class Monitor:
 
     def advanced(self, report: StageReport) -> None:
         """Be told that one more block has finished or failed."""
+
+    def waiting(self, report: StageReport) -> None:
+        """Be told that all that is left is being made by other parts of the run."""
 
     def finished(self, report: StageReport) -> None:
         """Be told that a stage has ended."""

@@ -37,6 +37,9 @@ def options(*names: str) -> Callable[[Any], Any]:
         "cluster": click.option(
             "--cluster", type=click.Choice(["local"]), help="Kind of cluster to start."
         ),
+        "part": click.option(
+            "--part", metavar="I/N", help="Be process I of N that make RECIPE without a scheduler."
+        ),
         "fresh": click.option(
             "--fresh", is_flag=True, help="Make everything anew; what lies there is removed."
         ),

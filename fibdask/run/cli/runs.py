@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipe", type=click.Path())
-@options("input", "out", "fresh", "scheduler", "cluster", "quiet")
+@options("input", "out", "fresh", "scheduler", "cluster", "part", "quiet")
 def run(
     recipe: str,
     input_path: str | None,
@@ -22,15 +22,34 @@ def run(
     fresh: bool,
     scheduler: str | None,
     cluster: str | None,
+    part: str | None,
     quiet: bool,
 ) -> None:
     """Run RECIPE; an interrupted run is taken up where it was."""
     from ..recipe import read_recipe
 
-    if scheduler and cluster:
-        msg = "--scheduler and --cluster exclude each other; give one"
+    workers = {"--scheduler": scheduler, "--cluster": cluster, "--part": part}
+    if len(given := [name for name, value in workers.items() if value]) > 1:
+        msg = f"{' and '.join(given)} exclude each other; give one"
         raise RecipeError(msg)
-    _run(read_recipe(recipe, input_path=input_path, output_path=out), fresh, scheduler, quiet)
+    read = read_recipe(recipe, input_path=input_path, output_path=out)
+    if part:
+        _run_part(read, fresh, part, quiet)
+    else:
+        _run(read, fresh, scheduler, quiet)
+
+
+def _run_part(recipe: Any, fresh: bool, part: str, quiet: bool) -> None:
+    from ..cluster import parse_part
+    from ..runner import Pipeline
+
+    this = parse_part(part)
+    if fresh and this.of > 1:
+        msg = "--fresh and --part exclude each other: a part would remove what others have made"
+        raise RecipeError(msg)
+    pipeline = Pipeline(recipe, resume=not fresh, quiet=quiet, part=this)
+    pipeline.run(None)
+    tell(pipeline, quiet=quiet)
 
 
 @click.command()
@@ -73,7 +92,7 @@ def tell(run: "Pipeline", *, quiet: bool) -> None:
     measured = run.statistics
     for text in [] if measured is None else measured.attrs["warnings"]:
         say(f"mind: {text}", quiet=quiet)
-    if run.recipe.tables["output"]["report"]:
+    if run.reported:
         say(f"report: {run.folder.path / 'report.html'}", quiet=quiet)
 
 

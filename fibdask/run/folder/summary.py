@@ -21,6 +21,7 @@ class _Stage(BaseModel):
     forecast_bytes: int
     peak_bytes: int
     failures: list[_Failure]
+    blocks_elsewhere: int = 0
 
 
 class _Summary(BaseModel):
