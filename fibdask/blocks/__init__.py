@@ -5,7 +5,6 @@
 
 from .engine.arrays import BlockArray, from_source, origin
 from .engine.execute import (
-    Execution,
     array_token,
     count_blocks,
     counts_target,
@@ -21,10 +20,11 @@ from .engine.execute import (
 from .engine.fingerprints import fingerprint
 from .engine.forecast import check_budget, format_bytes, least_memory
 from .engine.journal import Part, has_record
-from .engine.locks import is_locked, locked
+from .engine.locks import TakenError, is_locked, locked
+from .engine.making import Execution
 from .engine.monitor import BlockFailure, Monitor, SlowBlock, StageReport, Work
 from .engine.reading import note_read
-from .engine.resources import PROCESS_BYTES, Resources, worker_resources
+from .engine.resources import PROCESS_BYTES, Resources, own_resources, worker_resources
 from .engine.schedule import current_client
 from .engine.shards import put_file
 from .engine.sources import Computed, Reduction, Source, Values, made_of
@@ -81,6 +81,7 @@ __all__ = [
     "Source",
     "StageReport",
     "StoredArray",
+    "TakenError",
     "Target",
     "Tiled",
     "Values",
@@ -117,6 +118,7 @@ __all__ = [
     "open_stored",
     "origin",
     "overlap",
+    "own_resources",
     "put_file",
     "reduce_blocks",
     "reduction_forecast",

@@ -2,10 +2,13 @@
 
 import shutil
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -45,6 +48,8 @@ from .opening import open_dataset, with_arrays
 from .paths import make_parent, new_path
 from .pyramid import IS_LEVEL, LEVEL_NAME, coarsen, multiscales, needs_level
 from .targets import StoredVolume, planned, readable, volume_targets, with_stored
+
+_PATIENCE = 600.0  # seconds in which another part should have written what lies beside volumes
 
 
 def save_stack(
@@ -114,7 +119,8 @@ def write_stack(
     check_names(stack)
     check_path(path)
     make_parent(path)
-    with locked(path.with_name(f".{path.name}.lock"), what=path, passing=True):
+    alone = _alone(path, execution)
+    with nullcontext() if execution.part.of > 1 else _locked(path):
         volumes = volume_targets(stack, path, execution.block_bytes)
         _check_budgets(planned(volumes), execution)
         _say_what_cannot_resume(volumes)
@@ -122,7 +128,9 @@ def write_stack(
         check_inputs([(v.target, v.array) for v in volumes], path, complete)
         if same_sample:
             check_sample(stack, path, [v.target for v in volumes if v.target.path not in complete])
-        reports = _write_level(stack, volumes, complete, path, execution, name)
+        with alone():
+            complete = _begin_level(stack, volumes, complete, path, execution)
+        reports = _write_level(volumes, complete, execution, name)
         levels, folder = [stack], path
         while pyramid and needs_level(levels[-1]) and not _failed(reports):
             level = coarsen(with_arrays(open_dataset(folder), folder))
@@ -130,18 +138,33 @@ def write_stack(
             volumes = volume_targets(level, folder, execution.block_bytes)
             label = f"{name or 'pyramid'} level {len(levels)}"
             complete = _complete(volumes, execution)
-            reports += _write_level(level, volumes, complete, folder, execution, label)
+            with alone():
+                complete = _begin_level(level, volumes, complete, folder, execution)
+            reports += _write_level(volumes, complete, execution, label)
             if not _failed(reports):
-                finish_store(folder, level, small_files(level), None)
+                with alone():
+                    sweep_store(folder)
+                    finish_store(folder, level, small_files(level), None)
             levels.append(level)
         labels = label_names(stack) if pyramid and not _failed(reports) else []
         reports += _write_labels(path, levels, labels, execution)
         if not _failed(reports):
-            _drop_levels(path, len(levels))
-            drop_labels(path, labels, len(levels))
-            ome = multiscales(levels, labels) if is_regular(stack) else None
-            finish_store(path, stack, small_files(stack), ome)
+            with alone():
+                sweep_store(path)
+                _drop_levels(path, len(levels))
+                drop_labels(path, labels, len(levels))
+                ome = multiscales(levels, labels) if is_regular(stack) else None
+                finish_store(path, stack, small_files(stack), ome)
     return reports
+
+
+def _locked(path: Path, wait: float = 0) -> AbstractContextManager[Any]:
+    return locked(path.with_name(f".{path.name}.lock"), what=path, passing=True, wait=wait)
+
+
+def _alone(path: Path, execution: Execution) -> Callable[[], AbstractContextManager[Any]]:
+    """Return what keeps other parts from what lies beside the blocks; one writer has no others."""
+    return partial(_locked, path, _PATIENCE) if execution.part.of > 1 else nullcontext
 
 
 def _write_labels(
@@ -150,7 +173,8 @@ def _write_labels(
     """Write phases that are stored at all levels once more, as labels of images."""
     reports: list[StageReport] = []
     if names:
-        describe_labels(path, levels)
+        with _alone(path, execution)():
+            describe_labels(path, levels)
     for name, (number, level) in product(names, enumerate(levels)):
         folder = path / LEVEL_NAME.format(number) if number else path
         stored = from_source(open_stored(folder / name, phase=True))
@@ -206,20 +230,31 @@ def _drop_levels(path: Path, levels: int) -> None:
             shutil.rmtree(child)
 
 
-def _write_level(
+def _begin_level(
     stack: xr.Dataset,
     volumes: list[StoredVolume],
     complete: set[Path],
     path: Path,
     execution: Execution,
-    name: str,
-) -> list[StageReport]:
-    """Write coordinates and volumes of one resolution; of what is all there, nothing."""
-    sweep_store(path)
+) -> set[Path]:
+    """Write what lies beside the volumes of one resolution; where all is there, nothing.
+
+    Return where the volumes lie of which nothing is missing.
+    """
     names, files = [volume.name for volume in volumes], small_files(stack)
-    if len(complete) < len(volumes) or not is_current(path, files, names):
+    current = is_current(path, files, names)
+    if current and execution.part.of > 1:  # other parts may just have finished it
+        complete = _complete(volumes, execution)
+    if len(complete) < len(volumes) or not current:
         begin_store(path)
         write_files(path, files, names)
+    return complete
+
+
+def _write_level(
+    volumes: list[StoredVolume], complete: set[Path], execution: Execution, name: str
+) -> list[StageReport]:
+    """Write the volumes of one resolution; of what is all there, nothing."""
     reports: list[StageReport] = []
     broken: set[str] = set()
     for volume in volumes:

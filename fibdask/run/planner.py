@@ -9,6 +9,7 @@ import xarray as xr
 
 from ..blocks import (
     PROCESS_BYTES,
+    Part,
     Reduction,
     Resources,
     Source,
@@ -25,7 +26,7 @@ from ..conventions import is_regular
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.targets import planned, volume_targets
-from .cluster import planned_worker
+from .cluster import part_resources, planned_worker
 from .estimates import Estimate, options_of
 from .info import table
 from .looking import look_at_input
@@ -59,8 +60,10 @@ def format_check(found: Mapping[str, Any]) -> str:
     return f"{found['recipe']} is fine: {found['size']}; {_verdict(found)}"
 
 
-def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -> dict[str, Any]:
-    """Return blocks, tasks, bytes per task and disk of every stage."""
+def plan_recipe(
+    recipe: str | Path | Mapping[str, Any] | Recipe, *, part: Part | None = None, **paths: Any
+) -> dict[str, Any]:
+    """Return blocks, tasks, bytes per task and disk of every stage, and what a part makes of it."""
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, **paths)
     source = first_stack(recipe)
     planner = _planned(recipe, source)
@@ -68,10 +71,15 @@ def plan_recipe(recipe: str | Path | Mapping[str, Any] | Recipe, **paths: Any) -
     images = planner.stacks.get(SIMULATE, source)
     size = " × ".join(f"{n} {dim}" for dim, n in images.sizes.items())
     threads, limit = planned_worker(recipe.tables["cluster"])
+    if part:
+        own = part_resources(recipe.tables["cluster"], Path())
+        threads, limit = own.threads, own.host_bytes
+        rows = [{**row, "part_blocks": len(part.blocks(row["blocks"]))} for row in rows]
     least = least_memory(max((row["task_bytes"] for row in rows), default=0), threads)
     return {
         "title": recipe.title,
         "size": size,
+        "part": str(part) if part else None,
         "stages": rows,
         "threads": threads,
         "least_bytes": least,
@@ -244,12 +252,16 @@ def reduction_rows(name: str, reductions: Iterable[Reduction]) -> list[dict[str,
 
 def format_plan(plan: Mapping[str, Any]) -> str:
     """Format a plan for people."""
-    header = ("stage", "variable", "blocks", "tasks", "bytes per process", "disk at most")
+    part = plan["part"]
+    of_part = (f"of part {part}",) if part else ()
+    sizes = ("bytes per process", "disk at most")
+    header = ("stage", "variable", "blocks", *of_part, "tasks", *sizes)
     rows = [
         (
             row["name"],
             row["variable"],
             row["blocks"],
+            *((row["part_blocks"],) if part else ()),
             row["tasks"],
             format_bytes(row["task_bytes"]),
             format_bytes(row["disk_bytes"]),
@@ -270,9 +282,11 @@ def format_plan(plan: Mapping[str, Any]) -> str:
 def _verdict(plan: Mapping[str, Any]) -> str:
     """Say whether a plan fits the workers that a run would have."""
     threads, limit = plan["threads"], plan["worker_bytes"]
-    least = f"a worker of {threads} thread{'s' if threads > 1 else ''} needs "
+    process = f"part {plan['part']}, a process" if plan.get("part") else "a worker"
+    least = f"{process} of {threads} thread{'s' if threads > 1 else ''} needs "
     least += format_bytes(plan["least_bytes"])
     if limit is None:
         return f"{least}; what those of the scheduler have is seen when the run begins"
     fits = "it fits" if plan["fits"] else "it does not fit"
-    return f"{least}, each worker has {format_bytes(limit)}: {fits}"
+    each = "it" if plan.get("part") else "each worker"
+    return f"{least}, {each} has {format_bytes(limit)}: {fits}"

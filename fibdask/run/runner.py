@@ -13,21 +13,24 @@ import xarray as xr
 
 from ..blocks import (
     Execution,
+    Part,
     StageReport,
     current_client,
     keep_values,
     worker_resources,
 )
-from ..conventions import FibdaskError, FibdaskWarning
+from ..conventions import ConventionError, FibdaskError, FibdaskWarning
 from ..io import open_stack
 from ..io.store import raise_failures, write_stack
 from ..statistics import statistics_warnings
+from .cluster import part_resources
 from .disk import told_if_full
 from .estimates import Estimate, options_of
 from .folder.ownership import check_owner, remove_earlier, replaced_input
+from .folder.part_folder import PartFolder
 from .folder.progress import LOGGER, RunMonitor, log_event, log_file, warnings_logged
-from .folder.results import compute_results, report_run, store_results
-from .folder.run_folder import COUNTS, LOG, RunFolder
+from .folder.results import compute_results, reopen, report_run, store_results
+from .folder.run_folder import COUNTS, RunFolder
 from .planner import check_plan, plan_stages
 from .recipe import Recipe, read_recipe
 from .shown import one_line
@@ -43,6 +46,7 @@ def run_recipe(
     client: distributed.Client | None = None,
     resume: bool = True,
     quiet: bool = True,
+    part: tuple[int, int] | None = None,
 ) -> xr.Dataset:
     """Run a recipe and return its resulting stack.
 
@@ -58,6 +62,11 @@ def run_recipe(
         what lies in the output folder is removed first, whatever recipe it is of.
     quiet
         Print nothing.
+    part
+        Number of this process, from 1, and of all that make the recipe together, such as jobs of
+        an array. They need no scheduler: each makes its share of the blocks of every stage, here,
+        with the threads and memory of one worker of [cluster], then what others have left; the
+        last writes the report. (1, 1) is a whole run in this process.
 
     Returns
     -------
@@ -79,8 +88,12 @@ def run_recipe(
         If results of another input are replaced.
     """
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
-    client = client or current_client()
-    return Pipeline(recipe, resume=resume, quiet=quiet).run(client)
+    if part is None:
+        return Pipeline(recipe, resume=resume, quiet=quiet).run(client or current_client())
+    if client is not None:
+        msg = "client and part exclude each other: a part makes its blocks in its own process"
+        raise ConventionError(msg)
+    return Pipeline(recipe, resume=resume, quiet=quiet, part=Part(*part)).run(None)
 
 
 class Pipeline(Visitor):
@@ -98,20 +111,25 @@ class Pipeline(Visitor):
         quiet: bool,
         until: str | None = None,
         log_json: bool = False,
+        part: Part | None = None,
     ) -> None:
         super().__init__()
         self.recipe = recipe if until is None else recipe.until(until)
         self.whole = recipe
-        self.folder = RunFolder(Path(recipe.tables["output"]["path"]))
+        self.part = part
+        path = Path(recipe.tables["output"]["path"])
+        self.folder = PartFolder(path, part) if part and part.of > 1 else RunFolder(path)
         self.monitor = RunMonitor(self._listen, quiet=quiet)
         self.execution = Execution(
             resume=resume,
             block_bytes=recipe.tables["output"]["block_mib"] * 2**20,
             monitor=self.monitor,
+            part=part or Part(),
         )
         self.estimates: dict[str, xr.Dataset] = {}
         self.statistics: xr.Dataset | None = None
         self._log_json = log_json or recipe.tables["output"]["log"] == "json"
+        self.reported = False  # of several parts the last one writes the report
         self._stage = ""
         self._reports: list[StageReport] = []
         self._source = first_stack(recipe)
@@ -125,10 +143,14 @@ class Pipeline(Visitor):
         self._measure_workers(client)
         waited = round(time.monotonic() - began, 3)
         check_plan(plan_stages(self.recipe, self._source), self.execution.resources)
-        log = log_file(self.folder.path / LOG, as_json=self._log_json)
+        log = log_file(self.folder.log, as_json=self._log_json)
         with self.folder.taken(), log, warnings_logged():
-            self._take_over()
-            self.folder.prepare(self.recipe.title, self.whole.text(), self._assumptions())
+            with self.folder.alone():
+                self._take_over()
+                text, assumptions = self.whole.text(), self._assumptions()
+                if not self.folder.prepare(self.recipe.title, text, assumptions):
+                    return self._made_by_others()
+            self.execution = replace(self.execution, run=self.folder.run)
             self.folder.summary["waited_seconds"] = waited
             self._log_begin()
             try:
@@ -152,7 +174,11 @@ class Pipeline(Visitor):
 
     def _measure_workers(self, client: distributed.Client | None, *, room: int = 0) -> None:
         """Ask workers what they have; `room` is what they are thought to take beside it later."""
-        resources = worker_resources(client, folder=self.folder.path / COUNTS)
+        folder = self.folder.path / COUNTS
+        if self.part is None:
+            resources = worker_resources(client, folder=folder)
+        else:
+            resources = part_resources(self.recipe.tables["cluster"], folder)
         resources = replace(resources, process_bytes=resources.process_bytes + room)
         self.execution = replace(self.execution, client=client, resources=resources)
 
@@ -167,6 +193,12 @@ class Pipeline(Visitor):
             LOGGER.warning(replaced)
             warnings.warn(replaced, FibdaskWarning, stacklevel=4)
 
+    def _made_by_others(self) -> xr.Dataset:
+        """Return the last stack of a run that the other parts have finished without this one."""
+        self.monitor.say(f"part {self.part}: the other parts have finished this run")
+        self.stacks, self.statistics = reopen(self.folder)
+        return next(reversed(self.stacks.values()), self._source)
+
     def estimate(
         self, stage: Stage, estimate: Estimate, stack: xr.Dataset, table: Mapping[str, Any]
     ) -> xr.Dataset:
@@ -175,7 +207,7 @@ class Pipeline(Visitor):
         options = options_of(estimate.solve, table)
         found = estimate.solve(stack, compute=self._compute, **options)
         numbers = estimate.packed(stack, found)
-        store_results(numbers, self.folder, estimate_store(stage))
+        numbers = store_results(numbers, self.folder, estimate_store(stage))
         self.estimates[stage.name] = numbers
         given = options_of(stage.function, table)
         return stage.function(stack, estimate.unpacked(numbers), **given)
@@ -218,17 +250,17 @@ class Pipeline(Visitor):
         results.attrs["warnings"] = statistics_warnings(results)
         for text in results.attrs["warnings"]:
             LOGGER.warning(text)
-        store_results(results, self.folder, STATISTICS)
-        self.statistics = results
+        self.statistics = store_results(results, self.folder, STATISTICS)
 
     def _assumptions(self) -> list[str]:
         table = self.recipe.tables.get("input", {})
         return [f"{key} = {table.get(key)}" for key in table.get("assumed") or []]
 
     def _close(self, state: str, error: str | None = None) -> None:
-        self.folder.finish(state, error)
-        if self.recipe.tables["output"]["report"]:
-            report_run(self.folder, self.stacks, self.estimates, self.statistics)
+        with self.folder.closed(state, error) as last:
+            if last and self.recipe.tables["output"]["report"]:
+                report_run(self.folder, self.stacks, self.estimates, self.statistics)
+                self.reported = True
 
 
 def _ending(error: BaseException) -> tuple[str, str | None]:

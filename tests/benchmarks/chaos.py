@@ -1,19 +1,25 @@
-"""Kill runs, workers and parts of an array at random moments, and compare with undisturbed ones.
+"""Kill runs, workers and parts at random moments, and compare with undisturbed ones.
 
-python -m tests.benchmarks.chaos [--rounds N] [--parts N] [--seed N]
+python -m tests.benchmarks.chaos [--rounds N] [--parts N] [--arrays N] [--seed N]
 """
 
 import argparse
+import os
 import random
+import signal
 import tempfile
 import time
+import traceback
+from collections.abc import Collection
 from pathlib import Path
 
 import psutil
 
 from fibdask.blocks import Part
 from fibdask.blocks.engine.journal import read_record
+from fibdask.run.runner import run_recipe
 from tests.blocks import parts
+from tests.run.crash_points import SMALL, files_of, write_images
 from tests.run.helpers import fibdask, kill_tree, start, status, stored_bytes, write_recipe
 
 
@@ -70,6 +76,74 @@ def disturb_array(folder: Path, chance: random.Random) -> str:
     return "; ".join(done)
 
 
+def fork_part(recipe: Path, part: Part, wait: float = 0.0) -> int:
+    """Make a part of a recipe in a child process, and return its number.
+
+    A fork, because a process that begins anew takes longer to import than the recipe does to run.
+    """
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        time.sleep(wait)
+        run_recipe(recipe, part=(part.number, part.of))
+        code = 0
+    except BaseException:
+        (recipe.parent / f"{part.number}-of-{part.of}.error").write_text(traceback.format_exc())
+    os._exit(code)
+
+
+def ended(recipe: Path, children: list[int], victims: Collection[int] = ()) -> None:
+    """Wait for parts; those that nobody killed must have come to the end."""
+    for child in children:
+        _, state = os.waitpid(child, 0)
+        told = [file.read_text() for file in recipe.parent.glob("*.error")]
+        assert state == 0 or child in victims, told
+
+
+def disturb_run_in_parts(recipe: Path, seconds: float, chance: random.Random) -> str:
+    """Let parts of a run come at random moments, kill some or all, and say what was done."""
+    of = chance.choice([2, 3, 5])
+    children = [
+        fork_part(recipe, Part(number, of), chance.uniform(0, seconds / 2))
+        for number in range(1, of + 1)
+    ]
+    victims = chance.sample(children, chance.randint(1, of))
+    for child in victims:
+        time.sleep(chance.uniform(0, 2 * seconds / len(victims)))
+        os.kill(child, signal.SIGKILL)
+    ended(recipe, children, victims)
+    return f"killed {len(victims)} of {of} parts"
+
+
+def disturb_runs_in_parts(rounds: int, chance: random.Random) -> None:
+    """Make a recipe in parts that are disturbed three times; it must end as in one process."""
+    with tempfile.TemporaryDirectory() as name:
+        write_images(Path(name) / "images", 12)
+        calm, started = small_recipe(Path(name), "calm"), time.monotonic()
+        ended(calm, [fork_part(calm, Part())])
+        seconds, expected = time.monotonic() - started, files_of(calm.parent / "out")
+        for number in range(rounds):
+            recipe = small_recipe(Path(name), f"round{number}")
+            done = [disturb_run_in_parts(recipe, seconds, chance) for _ in range(3)]
+            of = chance.choice([2, 3])
+            ended(recipe, [fork_part(recipe, Part(number, of)) for number in range(1, of + 1)])
+            found = files_of(recipe.parent / "out")
+            names = {*found, *expected}
+            wrong = sorted(file for file in names if found.get(file) != expected.get(file))
+            assert not wrong, (done, wrong)
+            print(f"run in parts, round {number}: identical after: {'; '.join(done)}", flush=True)
+
+
+def small_recipe(folder: Path, name: str) -> Path:
+    """Return a recipe in a folder of its own, of the same images as the others."""
+    (folder / name).mkdir()
+    recipe = folder / name / "recipe.toml"
+    recipe.write_text(SMALL.format(images=folder / "images"))
+    return recipe
+
+
 def disturb_runs(rounds: int, chance: random.Random) -> None:
     """Make runs that are disturbed three times; each must end as one that was not."""
     with tempfile.TemporaryDirectory() as name:
@@ -90,13 +164,16 @@ def disturb_runs(rounds: int, chance: random.Random) -> None:
 
 
 def main() -> None:
-    """Disturb arrays of several writers, then runs; every round must end byte-identical."""
+    """Disturb runs in parts, arrays of several writers, runs; all must end byte-identical."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--parts", type=int, default=10, help="Rounds with several writers.")
+    parser.add_argument("--arrays", type=int, default=20, help="Rounds of runs in parts.")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     chance = random.Random(options.seed)
+    if options.arrays:  # first, because a fork has not the threads that blocks may leave
+        disturb_runs_in_parts(options.arrays, chance)
     for number in range(options.parts):
         with tempfile.TemporaryDirectory() as name:
             done = disturb_array(Path(name), chance)

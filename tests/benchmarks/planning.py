@@ -1,18 +1,24 @@
 """What blocks cost beside their kernels.
 
 Planning of 100,000 blocks: at most 10 s, two tasks for each output block, 500 MB of the client;
-the lazy call of a stage on a derived array; and blocks that do nothing, made and written by two
-worker processes: at most 5 ms each. The number of those may be given: `planning.py 5000`.
+the lazy call of a stage on a derived array; and blocks that do nothing, made and written: at most
+1 ms each in this process as part 1/1 does it, at most 5 ms each by two worker processes. The
+numbers of those may be given: `planning.py 100000 5000`. The machine must be quiet, but for the
+time that processors compute, which is told too.
+
+`planning.py record 1000000` tells the memory that the record of so many blocks takes.
 """
 
+import os
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import dask.array as da
+import distributed
 import numpy as np
 import xarray as xr
 
@@ -22,16 +28,19 @@ from fibdask.blocks import (
     Grid,
     StoredArray,
     Target,
+    array_token,
     from_source,
     lengths,
     map_blocks,
+    own_resources,
     write_array,
 )
+from fibdask.blocks.engine.journal import alone, journal_writer, read_record
+from fibdask.blocks.engine.shards import Shard
 from fibdask.conventions import build_stack
 from fibdask.run.planner import plan_stages
 from fibdask.run.recipe import read_recipe
 
-BLOCKS = 20_000
 SHAPE = (1, 32 * 256, 56 * 512, 56 * 512)  # 100,352 blocks of 64 MiB: 6.1 TiB
 
 
@@ -101,22 +110,40 @@ def call_on_derived(blocks: int) -> None:
     print(f"derived: called in {1e6 * seconds / blocks:.2f} µs a block, {tasks:.2f} tasks a block")
 
 
-def make_nothing(blocks: int) -> None:
-    """Print what a block costs that does nothing, end to end, by two worker processes."""
-    shape = (4 * blocks, 4, 4)
-    array = map_blocks(Nothing(0), shape=shape, dtype="u1", block=(4, 4, 4))
-    grid = Grid(shape, (4, 4, 4))
-    with TemporaryDirectory() as folder, local_cluster(workers=2) as client:
-        target = Target(Path(folder) / "nothing", grid, (4, 4, 4), "uint8", tuple("zyx"), {})
+def nothing(folder: Path, blocks: int) -> tuple[da.Array, Target]:
+    """Return an array of blocks that do nothing, and where it is written."""
+    shape, block = (4 * blocks, 4, 4), (4, 4, 4)
+    array = map_blocks(Nothing(0), shape=shape, dtype="u1", block=block)
+    return array, Target(folder, Grid(shape, block), block, "uint8", tuple("zyx"), {})
+
+
+def make_nothing(blocks: int, client: distributed.Client | None) -> None:
+    """Print what a block costs that does nothing, end to end, on workers or by this process."""
+    execution = Execution(client=client, resources=replace(own_resources(), threads=1))
+    with TemporaryDirectory() as folder:
+        array, target = nothing(Path(folder) / "nothing", blocks)
         started, used = time.monotonic(), time.process_time()
-        report = write_array(array, target, Execution(client=client), name="nothing", values={})
-        seconds = time.monotonic() - started
+        report = write_array(array, target, execution, name="nothing", values={})
+        seconds, computing = time.monotonic() - started, time.process_time() - used
         assert report.blocks_run == blocks
-        client_seconds = time.process_time() - used
     print(
-        f"nothing: {blocks} blocks in {1e3 * seconds / blocks:.2f} ms each, of which client and "
-        f"scheduler compute {1e3 * client_seconds / blocks:.2f} ms"
+        f"nothing {'without Dask' if client is None else 'on two workers'}: {blocks} blocks in "
+        f"{1e3 * seconds / blocks:.2f} ms each, of which this process computes "
+        f"{1e3 * computing / blocks:.2f} ms; load {os.getloadavg()[0]:.1f}"
     )
+
+
+def read_long_record(blocks: int) -> None:
+    """Print the memory that the record of a finished array takes, that is read to resume it."""
+    with TemporaryDirectory() as folder:
+        array, target = nothing(Path(folder) / "nothing", blocks)
+        with alone(target.path), journal_writer(target.path) as journal:
+            journal.restart(array_token(array), target.grid, "uint8", 0)
+            for number in range(blocks):
+                journal.add(number, Shard(10**5 + number, 10**18 + number, 10**9 + number))
+        started = time.monotonic()
+        assert read_record(target.path).complete
+        print(f"record of {blocks} blocks read in {time.monotonic() - started:.1f} s")
 
 
 def tell_memory(after: str) -> None:
@@ -126,13 +153,20 @@ def tell_memory(after: str) -> None:
 
 
 def main() -> None:
-    """Print all figures."""
+    """Print all figures, or those of a long record."""
     tell_memory("importing")
+    if sys.argv[1:2] == ["record"]:
+        read_long_record(int(sys.argv[2]))
+        tell_memory("reading it")
+        return
     plan()
     tell_memory("planning")
-    make_nothing(int(sys.argv[1]) if len(sys.argv) > 1 else BLOCKS)
+    alone_blocks, workers_blocks = map(int, sys.argv[1:] or (100_000, 20_000))
+    make_nothing(alone_blocks, None)
+    with local_cluster(workers=2) as client:
+        make_nothing(workers_blocks, client)
     tell_memory("running")
-    call_on_derived(int(sys.argv[2]) if len(sys.argv) > 2 else 100_000)
+    call_on_derived(100_000)
 
 
 if __name__ == "__main__":

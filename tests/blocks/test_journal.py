@@ -2,9 +2,7 @@
 
 import fcntl
 import json
-import os
 import shutil
-import signal
 import socket
 import time
 from contextlib import ExitStack
@@ -19,26 +17,21 @@ from fibdask.blocks import (
     Grid,
     Part,
     Target,
-    count_blocks,
     is_complete,
     map_blocks,
     open_stored,
-    origin,
-    reduce_blocks,
     whole,
     write_array,
 )
 from fibdask.blocks.engine import journal
 from fibdask.blocks.engine.journal import alone, journal_writer, read_record
-from fibdask.blocks.engine.resources import own_resources
-from tests.blocks import parts
-from tests.blocks.helpers import SHAPE, SumAlongZ, Total, naive_ramp, ramp
+from tests.blocks.helpers import SHAPE, SumAlongZ, naive_ramp, ramp
 
 GRID = Grid(SHAPE, (4, 4, 4))
 
 
-def target_in(folder):
-    return Target(folder / "volume", GRID, (2, 2, 2), "int64", ("z", "y", "x"), {})
+def target_in(folder, grid=GRID):
+    return Target(folder / "volume", grid, (2, 2, 2), "int64", ("z", "y", "x"), {})
 
 
 def write(target, part=None, array=None, **options):
@@ -51,6 +44,13 @@ def living(stack, target, part):
     """Enter a stack as a writer that is at work."""
     with alone(target.path):
         stack.enter_context(journal_writer(target.path, part))
+
+
+def forget(target, journal, block):
+    """Take a block out of a journal."""
+    file = target.path / "journal" / journal
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if f'"block": {block},' not in line))
 
 
 def token(target):
@@ -71,61 +71,26 @@ def test_part__refuses_what_is_none(number, of):
         Part(number, of)
 
 
-def test_write_array__parts_one_after_the_other_make_what_one_makes(tmp_path):
-    target, one = target_in(tmp_path), target_in(tmp_path / "one")
-    write(one)
-    for number in (3, 1, 2):
-        assert not is_complete(ramp(), target)
-        report = write(target, Part(number, 3))
-        assert report.blocks_run == report.blocks == len(Part(number, 3).blocks(GRID.size))
-    assert is_complete(ramp(), target)
-    assert token(target) == token(one)
-    np.testing.assert_array_equal(open_stored(target.path).read(whole(SHAPE), {}), naive_ramp())
-
-
-def test_open_stored__of_which_a_part_is_missing_is_refused(tmp_path):
+def test_open_stored__of_which_blocks_are_missing_is_refused(tmp_path):
     target = target_in(tmp_path)
-    write(target, Part(1, 2))
+    write(target)
+    forget(target, "1-of-1.jsonl", 3)
     with pytest.raises(StackReadError, match=f"of {GRID.size} blocks are written"):
         open_stored(target.path)
 
 
-def test_write_array__parts_in_processes_at_once_make_what_one_makes(tmp_path):
-    parts.make(tmp_path / "one", Part())
-    running = [parts.start(tmp_path, Part(number, 2)) for number in (1, 2)]
-    made = [process.communicate(timeout=120) for process in running]
-    assert [out.strip() for out, _ in made] == ["90", "90"], made
-    assert list(parts.shards(tmp_path)) == list(parts.shards(tmp_path / "one"))
-    assert parts.shards(tmp_path) == parts.shards(tmp_path / "one")
-
-
-def test_write_array__a_killed_part_is_made_up_for_by_all(tmp_path):
-    parts.make(tmp_path / "one", Part())
-    lines = parts.target(tmp_path).path / "journal" / "2-of-2.jsonl"
-    running = [parts.start(tmp_path, Part(number, 2)) for number in (1, 2)]
-    while running[1].poll() is None and not (lines.exists() and lines.stat().st_size > 999):
-        time.sleep(0.01)
-    os.kill(running[1].pid, signal.SIGKILL)
-    for process in running:
-        process.communicate(timeout=120)
-    assert [process.returncode for process in running] == [0, -signal.SIGKILL]
-    report = parts.make(tmp_path, Part())
-    assert 0 < report.blocks_run < 90
-    assert parts.shards(tmp_path) == parts.shards(tmp_path / "one")
-
-
 @pytest.mark.parametrize(
     ("part", "by"),
-    [(Part(1, 2), "another process;"), (Part(1, 3), "another process, as part 1/2;")],
-    ids=["same part", "other shares"],
+    [(Part(), "another process;"), (Part(1, 3), "another process, as part 1/3;")],
+    ids=["all of it", "a share"],
 )
 def test_write_array__what_is_being_written_is_refused_with_its_folder(tmp_path, part, by):
     target = target_in(tmp_path)
     with ExitStack() as stack:
-        living(stack, target, Part(1, 2))
+        living(stack, target, part)
         with pytest.raises(StackReadError, match=f"{target.path} is being written by {by}"):
-            write(target, part)
-    assert write(target, part).blocks_run
+            write(target)
+    assert write(target).blocks_run == GRID.size
 
 
 @pytest.mark.filterwarnings("ignore:the file system of")
@@ -141,10 +106,9 @@ def test_write_array__parts_are_kept_apart_on_file_systems_without_locks(tmp_pat
         (target.path / "journal" / f"{name}.owner").write_text(json.dumps(ended))
     with ExitStack() as stack:
         living(stack, target, Part(1, 2))
-        for part in (Part(1, 2), Part(1, 3)):
-            with pytest.raises(StackReadError, match=f"{target.path} is being written by"):
-                write(target, part)
-    assert write(target, Part(1, 2)).blocks_run == write(target, Part(2, 2)).blocks_run
+        with pytest.raises(StackReadError, match=f"{target.path} is being written by"):
+            write(target)
+    assert write(target, Part(1, 2)).blocks_run == GRID.size
     assert not list(target.path.rglob("*.owner"))
 
 
@@ -169,62 +133,12 @@ def test_read_record__of_an_array_that_is_begun_anew_meanwhile_is_of_one_of_both
 
 def test_write_array__nothing_else_is_made_of_an_array_that_another_part_writes(tmp_path):
     target = target_in(tmp_path)
-    write(target, Part(1, 2))
+    write(target)
     with ExitStack() as stack:
-        living(stack, target, Part(1, 2))
+        living(stack, target, Part(1, 8))
         other = map_blocks(SumAlongZ(SHAPE[0], 1), [ramp()], shape=SHAPE, dtype=np.int64)
         with pytest.raises(StackReadError, match=f"{target.path} is being written by"):
             write(target, Part(2, 2), array=other)
-
-
-def test_write_array__a_part_sweeps_its_own_blocks_only(tmp_path):
-    target = target_in(tmp_path)
-    write(target, Part(2, 2))
-    mine, others = (target.shard_file(GRID.position(number)) for number in (0, GRID.size - 1))
-    left = [file.with_name(f"{file.name}.0123abcd.partial") for file in (mine, others)]
-    for file in (mine, *left):  # a shard that nobody recorded, and what was being written
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(b"torn")
-    file = target.path / "journal" / "2-of-2.jsonl"
-    lines = file.read_text().splitlines(keepends=True)
-    last = f'"block": {GRID.size - 1},'
-    file.write_text("".join(line for line in lines if last not in line))
-    before = others.stat()
-    with ExitStack() as stack:
-        living(stack, target, Part(2, 2))
-        write(target, Part(1, 2))
-    assert [file.exists() for file in left] == [False, True]
-    assert others.stat() == before
-    assert write(target).blocks_run == 1
-    assert not left[1].exists()
-    assert others.stat().st_mtime_ns > before.st_mtime_ns
-    np.testing.assert_array_equal(open_stored(target.path).read(whole(SHAPE), {}), naive_ramp())
-
-
-def test_write_array__parts_do_not_make_anew_what_others_have_made():
-    with pytest.raises(ConventionError, match="part 1/2 cannot make everything anew"):
-        Execution(resume=False, part=Part(1, 2))
-
-
-def test_write_array__derived_arrays_have_no_parts(tmp_path):
-    with pytest.raises(ConventionError, match=r"ramp is derived .* has no parts"):
-        write(target_in(tmp_path), Part(1, 2), array=ramp() + 1)
-
-
-def test_count_blocks__sums_when_all_parts_have_counted(tmp_path):
-    lazy = reduce_blocks(Total(), [ramp()], grid=GRID, finish=np.ravel, shape=(2,))
-
-    def count(part):
-        execution = Execution(resources=own_resources(tmp_path), part=part)
-        return count_blocks(origin(lazy), execution, name="sum", values={})
-
-    with pytest.raises(
-        StackReadError, match=r"incomplete: 12 of 24 blocks are .* let all parts finish"
-    ):
-        count(Part(1, 2))
-    counts, report = count(Part(2, 2))
-    assert report.blocks_run == 12
-    assert counts[0] == naive_ramp().sum()
 
 
 def test_read_record__ignores_torn_lines_and_takes_what_came_last(tmp_path):

@@ -105,13 +105,41 @@ def test_locked__without_locks_an_owner_elsewhere_is_believed(tmp_path, no_locks
 
 
 @pytest.mark.filterwarnings("ignore:the file system of")
+@pytest.mark.parametrize(
+    ("beats", "silent", "held"), [(True, 999, False), (True, 9, True), (False, 999, True)]
+)
+def test_is_locked__without_locks_an_owner_elsewhere_that_is_silent_has_ended(
+    tmp_path, no_locks, beats, silent, held
+):
+    path = tmp_path / "lock"
+    path.touch()
+    owner(path, host="node17", beats=beats)
+    last = time.time() - silent
+    os.utime(tmp_path / "lock.owner", (last, last))
+    assert is_locked(path) == held
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["lock", "lock.owner"]
+
+
+@pytest.mark.filterwarnings("ignore:the file system of")
+def test_locked__without_locks_an_owner_tells_that_it_lives(tmp_path, no_locks, monkeypatch):
+    monkeypatch.setattr(locks, "_BEAT", 0.01)
+    told = tmp_path / "lock.owner"
+    with locked(tmp_path / "lock"):
+        os.utime(told, (0, 0))
+        patience = time.monotonic() + 60
+        while not told.stat().st_mtime and time.monotonic() < patience:
+            time.sleep(0.01)
+        assert told.stat().st_mtime > 0
+
+
+@pytest.mark.filterwarnings("ignore:the file system of")
 def test_locked__without_locks_one_of_those_who_find_an_owner_ended_gets_it(
     tmp_path, no_locks, monkeypatch
 ):
     path = tmp_path / "lock"
     owner(path, process=2**22 + 1)
 
-    def late(found):
+    def late(place, found):
         owner(path)  # another run has taken over since it was read
         return True
 

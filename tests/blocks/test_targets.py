@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+import zarr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore
 
 from fibdask import StackReadError
 from fibdask.blocks import Execution, Grid, Target, array_token, open_stored, write_array
+from fibdask.blocks.engine.shards import encoded_shard
 from tests.blocks.helpers import SHAPE, naive_ramp, ramp
 
 
@@ -19,6 +23,38 @@ def written(tmp_path):
 
 def block(place, position):
     return naive_ramp()[place.grid.region(position)]
+
+
+def written_by_zarr(place, region, data):
+    """Return the shard that Zarr writes of a block; nothing if it leaves it out."""
+    files = {"zarr.json": default_buffer_prototype().buffer.from_bytes(place.metadata())}
+    config = {"write_empty_chunks": True}
+    zarr.open_array(store=MemoryStore(files), mode="r+", config=config)[region] = data
+    shards = [files[name].to_bytes() for name in files if name != "zarr.json"]
+    return shards[0] if shards else None
+
+
+@pytest.mark.parametrize(
+    ("shape", "side", "inner", "dtype"),
+    [
+        ((10, 9, 7), (4, 4, 4), (2, 2, 2), "uint8"),
+        ((10, 9, 7), (8, 8, 7), (4, 2, 7), "float32"),
+        ((2, 10, 9, 7), (1, 8, 8, 7), (1, 4, 2, 7), "uint16"),
+        ((7, 20), (3, 20), (3, 20), "int64"),
+        ((5, 6, 7), (5, 6, 7), (3, 4, 4), "float64"),
+    ],
+)
+def test_encoded_shard__has_the_bytes_that_zarr_writes(tmp_path, shape, side, inner, dtype):
+    place = Target(tmp_path, Grid(shape, side), inner, dtype, tuple("czyx"[-len(shape) :]), {})
+    data = (200 * np.random.default_rng(0).random(shape)).astype(dtype)
+    data[: len(data) // 2 + 1] = 0
+    data.flat[-1] = -0.0
+    for number in range(place.grid.size):
+        region = place.grid.numbered(number)
+        found = encoded_shard(data[region], place.shard, inner, dtype)
+        expected = written_by_zarr(place, region, data[region])
+        assert found == expected or expected is None
+        assert (expected is None) == (len(found) == 16 * place.chunks + 4)
 
 
 def test_write__a_late_writer_does_not_touch_a_shard_that_is_there(tmp_path):

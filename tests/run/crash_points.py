@@ -60,11 +60,12 @@ def run_undisturbed(recipe: Path, folder: Path) -> None:
 
 def files_of(out: Path) -> dict[str, bytes]:
     """Return the content of all files of a run, but what tells times, memory and the folder."""
-    varying = ("run.json", "fibdask.log", "array.json", "1-of-1.jsonl", "recipe.toml")
+    varying = ("run.json", "array.json", "recipe.toml")
+    of_processes = (".jsonl", ".log")
     return {
         str(file.relative_to(out)): b"" if file.name in varying else file.read_bytes()
         for file in sorted(out.rglob("*"))
-        if file.is_file()
+        if file.is_file() and file.suffix not in of_processes
     }
 
 

@@ -5,73 +5,35 @@ of this process. Only this process notes which of them have finished, in a journ
 processes may make other parts of the same array.
 """
 
-import time
-import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import dask.array as da
-import distributed
 import numpy as np
 
-from ...conventions import AXES, ConventionError, FibdaskWarning
-from ..regions import BLOCK_BYTES, BlockList, Grid, group_numbers, sums_by_group
+from ...conventions import ConventionError
+from ..regions import BlockList, Grid, group_numbers, sums_by_group
 from .arrays import from_source, origin
 from .fingerprints import fingerprint
 from .forecast import check_budget, task_bytes
-from .journal import JournalWriter, Part, Record, alone, check_complete, is_old, journal_writer
-from .monitor import BlockFailure, Monitor, SlowBlock, StageReport
-from .resources import Resources, own_resources
-from .schedule import run_blocks, run_graph, run_name
-from .shards import checksum
-from .sources import Computed, EachBlock, Reduction, Source
+from .journal import JournalWriter, Record, alone, check_complete, is_old, journal_writer
+from .making import Execution, Job, begin_anew, make_blocks, sweep, warn_of_old
+from .monitor import StageReport
+from .sharing import share_blocks
+from .sources import Reduction, Source
 from .stored import StoredArray
 from .targets import Target
-from .workers import workers_watched
-from .writing import BlockWork, Outcome, outcomes
-
-
-@dataclass(frozen=True)
-class Execution:
-    """Where and how blocks are made.
-
-    Attributes
-    ----------
-    client
-        Connection to a cluster, or None for this process.
-    resources
-        What each worker has; by default what this process has.
-    resume
-        Keep finished blocks of the same fingerprint.
-    block_bytes
-        Most bytes of one block.
-    part
-        Share of every array's blocks that is made here; other processes make the others.
-    """
-
-    client: distributed.Client | None = None
-    resources: Resources = field(default_factory=own_resources)
-    resume: bool = True
-    block_bytes: int = BLOCK_BYTES
-    monitor: Monitor = field(default_factory=Monitor)
-    part: Part = field(default_factory=Part)
-
-    def __post_init__(self) -> None:
-        """Check that the parts do not make anew what the others have just made."""
-        if self.part.of > 1 and not self.resume:
-            msg = f"part {self.part} cannot make everything anew: remove first what lies there"
-            raise ConventionError(msg)
 
 
 def write_array(
     array: Any, target: Target, execution: Execution, *, name: str, values: Mapping[str, Any]
 ) -> StageReport:
-    """Make the missing blocks of an array, or of the part that is made here, and write them.
+    """Make the missing blocks of an array and write them.
+
+    One of several parts returns when the array is whole, or when what is left cannot be made.
 
     Parameters
     ----------
@@ -89,79 +51,50 @@ def write_array(
     StackReadError
         If another process is making these blocks, or the same array of something else.
     """
-    part = execution.part
-    if part.of > 1 and is_derived(array):
+    if execution.part.of > 1 and is_derived(array):
         msg = f"{name} is derived from arrays in memory or by arithmetic: it has no parts"
         raise ConventionError(msg)
-    mine = part.blocks(target.grid.size)
     needed = forecast(array, target)
     check_budget(name, needed, execution.resources)
-    report = StageReport(name, len(mine), forecast_bytes=execution.resources.process_peak(needed))
-    token = _resume_token(array)
-    with ExitStack() as held:
-        with alone(target.path):
-            journal = held.enter_context(journal_writer(target.path, part))
-            record = _begun(target, journal, token, resume=execution.resume)
-        done = set() if record is None else _swept(target, record, mine)
-        missing = [number for number in mine if number not in done]
-        report.blocks_skipped = len(done)
-        execution.monitor.started(report)
-        run = run_name(name)
-        held.enter_context(workers_watched(execution.client, run, report))
-        with closing(_outcomes(array, target, token, missing, execution, run, values)) as outcomes:
-            _collect(outcomes, journal, report, partial(_place, array, target), execution.monitor)
+    peak = execution.resources.process_peak(needed)
+    report = StageReport(name, target.grid.size, forecast_bytes=peak)
+    source = origin(array)
+    known = source if isinstance(source, Source) else None
+    job = Job(array, known, target, _resume_token(array), name, values)
+    if execution.part.of > 1:
+        share_blocks(job, execution, report)
+    else:
+        _write_alone(job, execution, report)
+    report.look_at_clock()
     execution.monitor.finished(report)
     return report
 
 
-def _begun(target: Target, journal: JournalWriter, token: str, *, resume: bool) -> Record | None:
+def _write_alone(job: Job, execution: Execution, report: StageReport) -> None:
+    """Make the missing blocks of an array that nobody else makes."""
+    numbers = range(job.target.grid.size)
+    with ExitStack() as held:
+        with alone(job.target.path):
+            journal = held.enter_context(journal_writer(job.target.path))
+            record = _begun(job, journal, resume=execution.resume)
+        done = job.target.whole_blocks(record.finished, numbers) if record else set()
+        missing = [number for number in numbers if number not in done]
+        if record:
+            sweep(job.target, missing)
+        report.blocks_skipped = len(done)
+        execution.monitor.started(report)
+        make_blocks(job, missing, execution, journal, report)
+
+
+def _begun(job: Job, journal: JournalWriter, *, resume: bool) -> Record | None:
     """Return the record of an array that was begun under a fingerprint, or create the array."""
-    if resume and is_old(target.path):
-        warnings.warn(
-            f"{target.path} was written by an earlier version of fibdask, whose fingerprint does "
-            "not vouch for all that this one's does: its blocks are made anew",
-            FibdaskWarning,
-            stacklevel=3,
-        )
-    elif resume and (record := target.finished(token)):
-        target.sweep_metadata()
+    if resume:
+        warn_of_old(job.target)
+    if resume and not is_old(job.target.path) and (record := job.target.finished(job.token)):
+        job.target.sweep_metadata()
         return record
-    metadata = target.metadata()
-    # The header first: until its blocks are recorded, the array counts as incomplete.
-    dtype = np.dtype(target.stored_dtype).name
-    journal.restart(token, target.grid, dtype, checksum(metadata))
-    target.create(metadata)
+    begin_anew(job, journal)
     return None
-
-
-def _swept(target: Target, record: Record, mine: range) -> set[int]:
-    """Return the finished ones of some blocks, and remove what there is of the others.
-
-    What there is of other parts may be in the making.
-    """
-    done = target.whole_blocks(record, mine)
-    target.sweep(mine)
-    target.clear(number for number in mine if number not in done)
-    return done
-
-
-def _outcomes(
-    array: Any,
-    target: Target,
-    token: str,
-    missing: list[int],
-    execution: Execution,
-    run: str,
-    values: Mapping[str, Any],
-) -> Generator[Outcome]:
-    """Make the missing blocks of an array, and yield how it went."""
-    source = origin(array)
-    if isinstance(source, Source):
-        needed = {reduction.token: values[reduction.token] for reduction in source.reductions}
-        work = BlockWork(target, token, source, needed)
-        threads = execution.resources.threads
-        return run_blocks(work, missing, execution.client, threads=threads, run=run)
-    return run_graph(outcomes(array, target, token, run), missing, execution.client)
 
 
 def skip_array(name: str, blocks: int, execution: Execution) -> StageReport:
@@ -211,7 +144,7 @@ def is_complete(array: Any, target: Target) -> bool:
         return True
     record = target.finished(_resume_token(array))
     numbers = range(target.grid.size)
-    return record is not None and len(target.whole_blocks(record, numbers)) == len(numbers)
+    return record is not None and len(target.whole_blocks(record.finished, numbers)) == len(numbers)
 
 
 def count_blocks(
@@ -283,40 +216,3 @@ def _sum_counts(target: Target, blocks: BlockList) -> np.ndarray:
         np.add.at(total, groups[start : start + step], rows)
     target.check_there()
     return sums_by_group(blocks, total)
-
-
-def _place(array: Any, target: Target, number: int) -> tuple[tuple[int, ...], str]:
-    """Return the position of a block, and in words the voxels that it makes or counts."""
-    position = target.grid.position(number)
-    region, dims = target.grid.region(position), target.dims
-    source = origin(array)
-    if isinstance(source, Computed) and isinstance(source.function, EachBlock):
-        # What comes before the axes says which of several lists of blocks it is of.
-        region = source.function.grid.numbered(number)[-len(AXES) :]
-        dims = AXES[-len(region) :]
-    told = (f"{dim} {s.start}:{s.stop}" for dim, s in zip(dims, region, strict=True))
-    return position, ", ".join(told)
-
-
-def _collect(
-    outcomes: Iterator[Outcome],
-    journal: JournalWriter,
-    report: StageReport,
-    place: Callable[[int], tuple[tuple[int, ...], str]],
-    monitor: Monitor,
-) -> None:
-    started = time.monotonic()
-    for outcome in outcomes:
-        report.peak_bytes = max(report.peak_bytes, outcome.peak_bytes)
-        if outcome.cause:
-            report.failures.append(BlockFailure(*place(outcome.number), outcome.cause))
-        else:
-            journal.add(outcome.number, outcome.shard)
-            report.blocks_run += 1
-            if report.work.add(outcome.spent, outcome.shard.size):
-                slow = SlowBlock(*place(outcome.number), outcome.spent.seconds)
-                report.work.slowest = slow
-        report.seconds = time.monotonic() - started
-        monitor.advanced(report)
-        if outcome.full:
-            return  # every further block would fail the same way

@@ -7,20 +7,24 @@ torn line counts as not written.
 
 A writer makes a part of the blocks, and holds the lock of its file: others may write other parts
 at the same time. What concerns all of them, as creating the array, a writer does `alone`.
+
+Of writers that share a run, the files also tell which blocks were begun and which failed in it, so
+that what others have tried in vain is not tried without end.
 """
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, TypeGuard
 
 from ...conventions import ConventionError, StackReadError
 from ..regions import Grid
 from .locks import is_locked, locked, taken, unwritable
-from .shards import Shard, put_file
+from .shards import Shard, Shards, put_file
 
 FILE_NAME, JOURNAL = "array.json", "journal"
 _OLD_NAME = "blocks.jsonl"  # of versions that wrote header and lines into one file
@@ -58,6 +62,9 @@ class Part:
         return range(count * (self.number - 1) // self.of, count * self.number // self.of)
 
 
+_WHOLE = Part()
+
+
 @dataclass(frozen=True)
 class Record:
     """What is known to be finished under one fingerprint: shard files by block number.
@@ -74,7 +81,7 @@ class Record:
 
     fingerprint: str
     blocks: int
-    finished: dict[int, Shard]
+    finished: Mapping[int, Shard]
     metadata: int | None = None
     file: str = FILE_NAME
 
@@ -82,6 +89,25 @@ class Record:
     def complete(self) -> bool:
         """Whether every block is finished."""
         return len(self.finished) == self.blocks
+
+
+@dataclass(frozen=True)
+class ShareRecord:
+    """What one file of a journal tells of the blocks of its share.
+
+    Attributes
+    ----------
+    finished
+        What tells each shard file.
+    failed
+        Causes of blocks that failed in one run.
+    begun
+        How often each block was begun in that run.
+    """
+
+    finished: Mapping[int, Shard]
+    failed: dict[int, str]
+    begun: Counter[int]
 
 
 def has_record(folder: Path) -> bool:
@@ -104,24 +130,54 @@ def read_record(folder: Path) -> Record | None:
     """
     if is_old(folder):
         return _old_record(folder)
+    begun = read_begun(folder)
+    if begun is None:
+        return None
+    lines = (line for file in _journals(folder) for line in _lines(file))
+    finished = _finished(lines, Shards(begun.blocks), begun.blocks)
+    if read_begun(folder) != begun:  # begun anew meanwhile: the lines are those of something else
+        return read_record(folder)
+    return replace(begun, finished=finished)
+
+
+def read_begun(folder: Path) -> Record | None:
+    """Read what is being written into an array's folder, and nothing of what is finished.
+
+    Raises
+    ------
+    StackReadError
+        If there is a record that cannot be understood.
+    """
     if not (folder / FILE_NAME).exists():
         return None
     header = _header(folder)
     fingerprint, blocks = header.get("fingerprint"), _block_count(header)
     if not isinstance(fingerprint, str) or blocks is None:
         raise _damaged(folder / FILE_NAME)
-    lines = [line for file in _journals(folder) for line in _lines(file)]
-    if _header(folder) != header:  # begun anew meanwhile: the lines are those of something else
-        return read_record(folder)
     metadata = header.get("metadata")
-    return Record(
-        fingerprint, blocks, _finished(lines, blocks), metadata if _is_count(metadata) else None
+    return Record(fingerprint, blocks, {}, metadata if _is_count(metadata) else None)
+
+
+def read_share(folder: Path, share: Part, blocks: int, run: str) -> ShareRecord:
+    """Read the file of one share of an array of so many blocks, and what failed there in a run."""
+    lines = list(_lines(_journal(folder, share)))
+    told = [line for line in lines if line.get("run") == run and _is_count(line.get("block"))]
+    return ShareRecord(
+        _finished(lines, {}, blocks),
+        {line["block"]: str(line["failed"]) for line in told if "failed" in line},
+        Counter(line["block"] for line in told if "failed" not in line),
     )
 
 
 def header_fingerprint(folder: Path) -> str | None:
     """Return the fingerprint under which an array's folder is being written."""
     found = _header(folder).get("fingerprint")
+    return found if isinstance(found, str) else None
+
+
+def begun_in(folder: Path, share: Part) -> str | None:
+    """Return the run of several parts in which an array was begun by the writer of a share."""
+    found = next(_lines(_journal(folder, share)), {}).get("run")
     return found if isinstance(found, str) else None
 
 
@@ -160,13 +216,13 @@ def _block_count(header: dict[str, Any]) -> int | None:
 def _old_record(folder: Path) -> Record:
     """Read the one file of an old version: its header, then a line for each block."""
     path = folder / _OLD_NAME
-    header, *lines = _lines(path) or [{}]
+    header, *lines = list(_lines(path)) or [{}]
     fingerprint, blocks = header.get("fingerprint"), header.get("blocks")
     if not isinstance(fingerprint, str) or not _is_count(blocks):
         raise _damaged(path)
     checksums = [line["metadata"] for line in lines if _is_count(line.get("metadata"))]
     return Record(
-        fingerprint, blocks, _finished(lines, blocks), next(iter(checksums), None), _OLD_NAME
+        fingerprint, blocks, _finished(lines, {}, blocks), next(iter(checksums), None), _OLD_NAME
     )
 
 
@@ -175,9 +231,10 @@ def _damaged(path: Path) -> StackReadError:
     return StackReadError(msg)
 
 
-def _finished(lines: list[dict[str, Any]], blocks: int) -> dict[int, Shard]:
-    """Return the blocks that lines tell; of one that several tell, the shard that came last."""
-    finished: dict[int, Shard] = {}
+def _finished(
+    lines: Iterable[dict[str, Any]], finished: MutableMapping[int, Shard], blocks: int
+) -> Mapping[int, Shard]:
+    """Note the blocks that lines tell; of one that several tell, the shard that came last."""
     for line in lines:
         known = all(_is_count(line.get(key)) for key in ("block", "bytes", "changed"))
         if known and (number := line["block"]) < blocks:
@@ -192,13 +249,10 @@ def _journals(folder: Path) -> list[Path]:
     return sorted(file for file in (folder / JOURNAL).glob("*") if _PART.fullmatch(file.name))
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a record; those that are torn or damaged are empty."""
-    try:
-        with path.open("rb") as file:
-            return [_parse(line) for line in file]
-    except OSError:  # a folder in its place, for one
-        return []
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Iterate over the lines of a record; those that are torn or damaged are empty."""
+    with suppress(OSError), path.open("rb") as file:  # a folder in its place, for one
+        yield from map(_parse, file)
 
 
 def _parse(line: bytes) -> dict[str, Any]:
@@ -216,10 +270,11 @@ def _is_count(value: Any) -> TypeGuard[int]:
 class JournalWriter:
     """Appends finished blocks; every line is on disk before the next is begun."""
 
-    def __init__(self, folder: Path, file: IO[str], *, others: bool) -> None:
+    def __init__(self, folder: Path, file: IO[str], *, others: bool, run: str = "") -> None:
         self._folder = folder
         self._file = file
         self._others = others
+        self._run = run
 
     def restart(self, fingerprint: str, grid: Grid, dtype: str, metadata: int) -> None:
         """Forget all blocks, and say what will be written; to be done `alone`.
@@ -245,11 +300,25 @@ class JournalWriter:
             put_file(self._folder / FILE_NAME, content)
         except OSError as error:
             raise unwritable(self._folder, FILE_NAME, error) from error
+        if self._run:
+            self._write({"run": self._run})
 
     def add(self, block: int, shard: Shard) -> None:
         """Record one finished block."""
         size, changed, seal = shard
-        line = {"block": block, "bytes": size, "changed": changed, "seal": seal}
+        self._write({"block": block, "bytes": size, "changed": changed, "seal": seal})
+
+    def begin(self, block: int) -> None:
+        """Note that a block is being made, for the other writers of the run, if there are any."""
+        if self._run:
+            self._write({"block": block, "run": self._run})
+
+    def fail(self, block: int, cause: str) -> None:
+        """Note why a block failed, for the other writers of the run, if there are any."""
+        if self._run:
+            self._write({"block": block, "run": self._run, "failed": cause})
+
+    def _write(self, line: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
 
@@ -267,7 +336,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def journal_writer(folder: Path, part: Part) -> Iterator[JournalWriter]:
+def journal_writer(folder: Path, part: Part = _WHOLE, *, run: str = "") -> Iterator[JournalWriter]:
     """Open the journal of a part of an array, until the end for this process only.
 
     To be begun `alone`.
@@ -277,14 +346,37 @@ def journal_writer(folder: Path, part: Part) -> Iterator[JournalWriter]:
     TakenError
         If another process writes this part, or other shares than those that this is one of.
     """
-    path = folder / JOURNAL / f"{part.number}-of-{part.of}.jsonl"
     others = [other for other in _living(folder) if other != part]
     for other in others:
         if other.of != part.of:
             raise taken(folder, f"another process, as part {other}")
+    with _opened(folder, part) as file:
+        yield JournalWriter(folder, file, others=bool(others), run=run)
+
+
+@contextmanager
+def share_writer(folder: Path, share: Part, run: str) -> Iterator[JournalWriter]:
+    """Open the journal of a share of an array that is begun, for this process of a run only.
+
+    Raises
+    ------
+    TakenError
+        If another process makes this share.
+    """
+    with _opened(folder, share) as file:
+        yield JournalWriter(folder, file, others=True, run=run)
+
+
+@contextmanager
+def _opened(folder: Path, part: Part) -> Iterator[IO[str]]:
+    path = _journal(folder, part)
     with locked(path, what=folder) as file:
         _end_torn_line(path, file)
-        yield JournalWriter(folder, file, others=bool(others))
+        yield file
+
+
+def _journal(folder: Path, part: Part) -> Path:
+    return folder / JOURNAL / f"{part.number}-of-{part.of}.jsonl"
 
 
 def _living(folder: Path) -> list[Part]:

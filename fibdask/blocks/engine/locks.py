@@ -1,10 +1,15 @@
-"""Locks between processes: by the file system, or by an owner's file where it has none."""
+"""Locks between processes: by the file system, or by an owner's file where it has none.
+
+An owner's file is touched again and again. One that has not been for a while is that of a process
+that was killed, on whatever host: the lock is then free.
+"""
 
 import contextlib
 import fcntl
 import json
 import os
 import socket
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -18,6 +23,7 @@ import psutil
 from ...conventions import FibdaskWarning, StackReadError
 
 _POLL = 0.05  # seconds between looks at a lock that is waited for
+_BEAT, _LEASE = 20.0, 180.0  # seconds: an owner's file is touched; it counts after the last time
 _told: set[int] = set()  # file systems without locks, of which the user knows
 
 
@@ -48,7 +54,7 @@ def locked(
         If it cannot be opened.
     """
     file, owner = _claimed(path, (what or path.parent).absolute(), time.monotonic() + wait)
-    with file:
+    with file, _beating(owner):
         try:
             yield file
         finally:
@@ -70,7 +76,7 @@ def is_locked(path: Path) -> bool:
             return True
         except OSError:
             owner = _owner_file(path)
-            return owner.exists() and not _is_stale(_read_owner(owner))
+            return owner.exists() and not _is_stale(owner, _read_owner(owner))
     return False
 
 
@@ -123,9 +129,10 @@ def _take_without_locks(path: Path, held: Path) -> Path:
     """Claim a file by writing beside it who holds it."""
     _tell_once(path, held)
     owner = _owner_file(path)
-    if owner.exists() and _is_stale(found := _read_owner(owner)):
+    if owner.exists() and _is_stale(owner, found := _read_owner(owner)):
         _remove_stale(owner, found)
     mine = {"host": socket.gethostname(), "process": os.getpid(), "since": time.time()}
+    mine |= {"beats": True}  # owners of earlier versions do not
     try:
         with owner.open("x", encoding="utf-8") as file:
             json.dump(mine, file)
@@ -168,16 +175,48 @@ def _read_owner(owner: Path) -> dict[str, Any]:
     """Return who holds a lock; a file that is just being written has an owner, unknown yet."""
     try:
         found = dict(json.loads(owner.read_text(encoding="utf-8")))
-        return {key: found[key] for key in ("host", "process", "since")}
+        known = {key: found[key] for key in ("host", "process", "since")}
+        return known | {"beats": found.get("beats") is True}
     except (OSError, ValueError, KeyError, TypeError):
-        return {"host": "an unknown host", "process": "unknown", "since": time.time()}
+        unknown = {"host": "an unknown host", "process": "unknown", "since": time.time()}
+        return unknown | {"beats": False}
 
 
-def _is_stale(found: dict[str, Any]) -> bool:
-    """Tell whether the process that held a lock has ended; of other hosts that is not known."""
+def _is_stale(owner: Path, found: dict[str, Any]) -> bool:
+    """Tell whether the process that held a lock has ended; of other hosts, whether it is silent."""
     if found["host"] != socket.gethostname():
-        return False
+        return bool(found["beats"]) and _silence(owner) > _LEASE
     try:
         return bool(psutil.Process(int(found["process"])).create_time() > float(found["since"]))
     except (psutil.Error, ValueError):
         return True
+
+
+def _silence(owner: Path) -> float:
+    """Return for how many seconds an owner's file has not been touched, by the files' own clock."""
+    now = owner.with_name(f"{owner.name}.{uuid4().hex}")
+    try:
+        now.touch()
+        return now.stat().st_mtime - owner.stat().st_mtime
+    except OSError:  # just removed, or nothing can be written
+        return 0.0
+    finally:
+        now.unlink(missing_ok=True)
+
+
+@contextmanager
+def _beating(owner: Path | None) -> Iterator[None]:
+    """Touch an owner's file, if there is one, as long as this process holds the lock."""
+    ended = threading.Event()
+
+    def beat(owner: Path) -> None:
+        while not ended.wait(_BEAT):
+            with contextlib.suppress(OSError):
+                os.utime(owner)
+
+    if owner is not None:
+        threading.Thread(target=beat, args=[owner], daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from math import exp2, log2
+from time import monotonic
 from typing import NamedTuple
 
 _BINS = 64  # of a doubling: durations are told apart by one per cent
@@ -111,6 +112,8 @@ class StageReport:
 
     Attributes
     ----------
+    blocks_elsewhere
+        Blocks that other parts of the run have made meanwhile.
     forecast_bytes
         Predicted peak memory of one task's process.
     peak_bytes
@@ -119,6 +122,8 @@ class StageReport:
         Blocks that another worker was given because the first one had ended.
     waiting_seconds
         Time in which there was no worker.
+    began
+        When, by a clock that only goes on.
     """
 
     name: str
@@ -132,6 +137,12 @@ class StageReport:
     waiting_seconds: float = 0.0
     work: Work = field(default_factory=Work)
     failures: list[BlockFailure] = field(default_factory=list)
+    blocks_elsewhere: int = 0
+    began: float = field(default_factory=monotonic)
+
+    def look_at_clock(self) -> None:
+        """Note how long it has taken so far."""
+        self.seconds = monotonic() - self.began
 
     @property
     def blocks_failed(self) -> int:
@@ -147,6 +158,9 @@ class Monitor:
 
     def advanced(self, report: StageReport) -> None:
         """Be told that one more block has finished or failed."""
+
+    def waiting(self, report: StageReport) -> None:
+        """Be told that all that is left is being made by other parts of the run."""
 
     def finished(self, report: StageReport) -> None:
         """Be told that a stage has ended."""

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,7 +14,7 @@ from zarr.storage import MemoryStore
 
 from ...conventions import StackReadError, plain_value
 from ..regions import INNER_CHUNK, Grid, lengths
-from .journal import FILE_NAME, JOURNAL, Record, header_fingerprint, read_record
+from .journal import FILE_NAME, JOURNAL, Record, header_fingerprint, is_old, read_begun, read_record
 from .shards import (
     CODECS,
     METADATA,
@@ -112,8 +112,15 @@ class Target:
 
     def finished(self, token: str) -> Record | None:
         """Return the record if what lies there was written under the same fingerprint."""
+        return self._same(read_record, token)
+
+    def is_begun(self, token: str) -> bool:
+        """Tell whether what lies there is being written under the same fingerprint."""
+        return not is_old(self.path) and self._same(read_begun, token) is not None
+
+    def _same(self, read: Callable[[Path], Record | None], token: str) -> Record | None:
         try:
-            record = read_record(self.path)
+            record = read(self.path)
             if record is None or record.fingerprint != token or record.blocks != self.grid.size:
                 return None
             array = zarr.open_array(store=self.path, mode="r")
@@ -124,9 +131,9 @@ class Target:
         same = array.shape == self.grid.shape and array.shards == self.shard
         return record if same and array.dtype == np.dtype(self.stored_dtype) else None
 
-    def whole_blocks(self, record: Record, numbers: Iterable[int]) -> set[int]:
+    def whole_blocks(self, finished: Mapping[int, Shard], numbers: Iterable[int]) -> set[int]:
         """Return those of some blocks that are recorded and whose shard files have their size."""
-        sizes = {n: record.finished[n].size for n in numbers if n in record.finished}
+        sizes = {n: finished[n].size for n in numbers if n in finished}
         return {n for n, size in sizes.items() if size and self._state(n).size == size}
 
     def _state(self, number: int) -> Shard:
@@ -144,9 +151,11 @@ class Target:
 
     def sweep(self, numbers: Collection[int]) -> None:
         """Remove what an interrupted writer of some blocks left behind, and nobody else did."""
-        for leftover in self.path.glob("c/**/*.partial"):
-            if self._number(leftover) in numbers:
-                leftover.unlink(missing_ok=True)
+        folders = {self.shard_file(self.grid.position(number)).parent for number in numbers}
+        for folder in folders:
+            for leftover in folder.glob("*.partial"):
+                if self._number(leftover) in numbers:
+                    leftover.unlink(missing_ok=True)
 
     def _number(self, leftover: Path) -> int:
         """Return the block of a file that was to become its shard."""
@@ -174,7 +183,7 @@ class Target:
         scale = self.attrs.get("scale_factor")
         if scale is not None:
             data = np.rint(np.clip(data, 0, 1) / scale).astype(self.stored_dtype)
-        shard = encoded_shard((self.path / METADATA).read_bytes(), region, data)
+        shard = encoded_shard(data, self.shard, self.inner, self.stored_dtype)
         if header_fingerprint(self.path) != token:
             msg = f"{self.path} is being written anew by another run; this block is not"
             raise StackReadError(msg)

@@ -6,10 +6,10 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dask.array as da
 import distributed
@@ -25,6 +25,14 @@ from .sources import Source, Values
 from .targets import Target
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PASSING = (
+    *(errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EBUSY, errno.EINTR),
+    *(errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNRESET, errno.EHOSTDOWN, errno.ENETDOWN),
+)
+"""Errors of file systems on a network that may be gone a moment later."""
+_PAUSES = (1.0, 5.0)  # seconds before a block is tried again for one of them
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -39,8 +47,9 @@ class Outcome:
         What tells its shard file.
     cause
         Why it failed, or nothing.
-    full
-        Whether the disk is full, so that every further block would fail the same way.
+    final
+        Whether every further block would fail the same way: the disk is full, or the device of
+        this process is lost.
     spent
         What it took, of a block that was written.
     """
@@ -49,7 +58,7 @@ class Outcome:
     peak_bytes: int
     shard: Shard = NOT_WRITTEN
     cause: str = ""
-    full: bool = False
+    final: bool = False
     spent: Spent = NOTHING_SPENT
 
 
@@ -80,7 +89,7 @@ def write_block(number: int, work: BlockWork) -> Outcome:
     began = _begin()
     region = work.target.grid.numbered(number)
     try:
-        data = work.source.read(region, work.values)
+        data = _patiently(lambda: work.source.read(region, work.values))
     except DeviceLostError as error:
         _end_worker()
         return failure(number, error)
@@ -119,8 +128,19 @@ class _Writing:
 def failure(number: int, error: BaseException) -> Outcome:
     """Return the outcome of a block that failed with an error."""
     full = any(getattr(e, "errno", None) in DISK_FULL for e in _chain(error))
+    lost = isinstance(error, DeviceLostError) and not _is_worker()
     cause = f"{type(error).__name__}: {error}"
-    return Outcome(number, _peak_bytes(), cause=cause, full=full)
+    if _passes(error):
+        cause += f" (tried {1 + len(_PAUSES)} times)"
+    return Outcome(number, _peak_bytes(), cause=cause, final=full or lost)
+
+
+def _is_worker() -> bool:
+    try:
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return True
 
 
 def _end_worker() -> None:
@@ -135,10 +155,27 @@ def _end_worker() -> None:
 
 def _written(target: Target, number: int, token: str, data: np.ndarray, began: float) -> Outcome:
     try:
-        shard = target.write(target.grid.position(number), data, token)
+        position = target.grid.position(number)
+        shard = _patiently(lambda: target.write(position, data, token))
     except Exception as error:  # the block is reported as failed, the others go on
         return failure(number, error)
     return Outcome(number, _peak_bytes(), shard, spent=_spent(target, data, began))
+
+
+def _patiently(step: Callable[[], Result]) -> Result:
+    """Take a step, and take it again where the file system's error may have passed."""
+    for pause in _PAUSES:
+        try:
+            return step()
+        except Exception as error:
+            if not _passes(error):
+                raise
+        time.sleep(pause)
+    return step()
+
+
+def _passes(error: BaseException) -> bool:
+    return any(getattr(e, "errno", None) in _PASSING for e in _chain(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -54,6 +54,9 @@ def options(*names: str) -> Callable[[Any], Any]:
         "profile": click.option(
             "--profile", is_flag=True, help="Write OUT/profile.html, what Dask saw of the run."
         ),
+        "part": click.option(
+            "--part", metavar="I/N", help="Be process I of N that make RECIPE without a scheduler."
+        ),
         "fresh": click.option(
             "--fresh", is_flag=True, help="Make everything anew; what lies there is removed."
         ),

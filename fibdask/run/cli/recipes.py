@@ -21,12 +21,21 @@ def check(recipe: str, input_path: str | None, out: str | None, as_json: bool, q
 
 @click.command()
 @click.argument("recipe", type=click.Path())
-@options("input", "out", "json", "quiet")
-def plan(recipe: str, input_path: str | None, out: str | None, as_json: bool, quiet: bool) -> None:
-    """Forecast blocks, tasks, memory and disk of RECIPE."""
+@options("input", "out", "part", "json", "quiet")
+def plan(
+    recipe: str,
+    input_path: str | None,
+    out: str | None,
+    part: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Forecast blocks, tasks, memory and disk of RECIPE, or of one of its parts."""
+    from ..cluster import parse_part
     from ..planner import format_plan, plan_recipe
 
-    forecast = plan_recipe(recipe, input_path=input_path, output_path=out)
+    this = parse_part(part) if part else None
+    forecast = plan_recipe(recipe, part=this, input_path=input_path, output_path=out)
     show(forecast, format_plan(forecast), as_json=as_json, quiet=quiet)
 
 

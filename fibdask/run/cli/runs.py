@@ -21,7 +21,7 @@ _HOW = ("secure", "certificates", "log-json", "profile")
 
 @click.command()
 @click.argument("recipe", type=click.Path())
-@options("input", "out", "fresh", "scheduler", "cluster", *_HOW, "quiet")
+@options("input", "out", "fresh", "scheduler", "cluster", "part", *_HOW, "quiet")
 def run(
     recipe: str,
     input_path: str | None,
@@ -29,17 +29,38 @@ def run(
     fresh: bool,
     scheduler: str | None,
     cluster: str | None,
+    part: str | None,
     quiet: bool,
     **how: Any,
 ) -> None:
     """Run RECIPE; an interrupted run is taken up where it was."""
     from ..recipe import read_recipe
 
-    if scheduler and cluster:
-        msg = "--scheduler and --cluster exclude each other; give one"
+    workers = {"--scheduler": scheduler, "--cluster": cluster, "--part": part}
+    if len(given := [name for name, value in workers.items() if value]) > 1:
+        msg = f"{' and '.join(given)} exclude each other; give one"
         raise RecipeError(msg)
     read = read_recipe(recipe, input_path=input_path, output_path=out)
-    _run(read, fresh, scheduler, quiet, how)
+    if part:
+        _run_part(read, fresh, part, quiet, how)
+    else:
+        _run(read, fresh, scheduler, quiet, how)
+
+
+def _run_part(recipe: Any, fresh: bool, part: str, quiet: bool, how: Mapping[str, Any]) -> None:
+    from ..cluster import parse_part
+    from ..runner import Pipeline
+
+    this = parse_part(part)
+    if fresh and this.of > 1:
+        msg = "--fresh and --part exclude each other: a part would remove what others have made"
+        raise RecipeError(msg)
+    if how["profile"]:
+        msg = "--profile and --part exclude each other: Dask sees nothing of a part"
+        raise RecipeError(msg)
+    pipeline = Pipeline(recipe, resume=not fresh, quiet=quiet, log_json=how["log_json"], part=this)
+    pipeline.run(None)
+    tell(pipeline, quiet=quiet)
 
 
 @click.command()
@@ -99,7 +120,7 @@ def tell(run: "Pipeline", *, quiet: bool) -> None:
     measured = run.statistics
     for text in [] if measured is None else measured.attrs["warnings"]:
         say(f"mind: {text}", quiet=quiet)
-    if run.recipe.tables["output"]["report"]:
+    if run.reported:
         say(f"report: {run.folder.path / 'report.html'}", quiet=quiet)
 
 

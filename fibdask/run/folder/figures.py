@@ -1,16 +1,14 @@
 """How fast a stage was, of what its arrays report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...blocks import StageReport, Work
 
+ADDED = ("work_seconds", "voxels", "read_bytes", "written_bytes", "stored_bytes")
+"""What blocks took, which adds up."""
 MEASURED = (
-    "work_seconds",
-    "voxels",
-    "read_bytes",
-    "written_bytes",
-    "stored_bytes",
+    *ADDED,
     "mvox_per_second",
     "read_mb_per_second",
     "written_mb_per_second",
@@ -25,20 +23,25 @@ def figures(reports: Sequence[StageReport]) -> dict[str, Any]:
     work = sum((report.work for report in reports), Work())
     seconds = sum(report.seconds for report in reports)
     slow, median = work.slowest, work.median_seconds
+    added = {key: getattr(work, key.removeprefix("work_")) for key in ADDED}
     return {
         "blocks_retried": sum(report.blocks_retried for report in reports),
         "waiting_seconds": round(sum(report.waiting_seconds for report in reports), 3),
+        **added,
         "work_seconds": round(work.seconds, 3),
-        "voxels": work.voxels,
-        "read_bytes": work.read_bytes,
-        "written_bytes": work.written_bytes,
-        "stored_bytes": work.stored_bytes,
-        "mvox_per_second": _millions(work.voxels, seconds),
-        "read_mb_per_second": _millions(work.read_bytes, seconds),
-        "written_mb_per_second": _millions(work.written_bytes, seconds),
+        **rates(added, seconds),
         "median_seconds": None if median is None else float(f"{median:.3g}"),
         "slowest": slow
         and {"block": list(slow.block), "place": slow.place, "seconds": round(slow.seconds, 4)},
+    }
+
+
+def rates(added: Mapping[str, Any], seconds: float) -> dict[str, float | None]:
+    """Return how fast it was, of what adds up."""
+    return {
+        "mvox_per_second": _millions(added["voxels"], seconds),
+        "read_mb_per_second": _millions(added["read_bytes"], seconds),
+        "written_mb_per_second": _millions(added["written_bytes"], seconds),
     }
 
 

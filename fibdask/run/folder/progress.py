@@ -89,12 +89,19 @@ class RunMonitor(Monitor):
         self._draw(report)
         self._listener(report, now=False)
 
+    def waiting(self, report: StageReport) -> None:
+        """Say that other parts make what is left."""
+        left = report.blocks - report.blocks_run - report.blocks_skipped - report.blocks_elsewhere
+        self.say(f"{report.name}: waiting for {left} blocks that other parts are making")
+        self._draw(report)
+        self._listener(report, now=True)
+
     def finished(self, report: StageReport) -> None:
         """End the bar or the line."""
         found = figures([report])
         text = (
             f"{report.name}: {report.blocks_run} run, {report.blocks_skipped} skipped, "
-            f"{report.blocks_failed} failed in {report.seconds:.1f} s, "
+            f"{report.blocks_failed} failed{_elsewhere(report)} in {report.seconds:.1f} s, "
             f"peak {format_bytes(report.peak_bytes)} a process{_speed(found)}"
         )
         told = _counts(report) | {"peak_bytes": report.peak_bytes, **found}
@@ -111,7 +118,8 @@ class RunMonitor(Monitor):
         if self._bars is None or self._bar is None:
             return
         done = report.blocks_run + report.blocks_skipped + report.blocks_failed
-        note = f"{report.blocks_skipped} skipped, {report.blocks_failed} failed"
+        done += report.blocks_elsewhere
+        note = f"{report.blocks_skipped} skipped, {report.blocks_failed} failed{_elsewhere(report)}"
         self._bars.update(self._bar, completed=done, note=note)
 
 
@@ -133,6 +141,11 @@ def _speed(found: Mapping[str, Any]) -> str:
         f", {found['mvox_per_second'] or 0:.3g} Mvox/s{again}; a block {found['median_seconds']} s "
         f"(median), slowest {slow['seconds']:.3g} s ({slow['place']})"
     )
+
+
+def _elsewhere(report: StageReport) -> str:
+    """Say how many blocks other parts have made, if any."""
+    return f", {report.blocks_elsewhere} by other parts" if report.blocks_elsewhere else ""
 
 
 class _OneLine(logging.Formatter):

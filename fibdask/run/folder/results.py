@@ -42,16 +42,24 @@ def _result(
     return reduction.result(counts[token])
 
 
-def store_results(results: xr.Dataset, folder: RunFolder, name: str) -> None:
-    """Store numbers of a run; an earlier store is replaced when the new one is whole."""
-    path = folder.begin_store(name)
-    partial = path.with_name(PARTIAL.format(path.name))
-    with_storable_texts(results).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
-    seal_store(partial)
-    if path.exists():
-        folder.discard(path)
-    partial.rename(path)
-    folder.end_store(name)
+def store_results(results: xr.Dataset, folder: RunFolder, name: str) -> xr.Dataset:
+    """Store numbers of a run, and return them; an earlier store is replaced by the whole new one.
+
+    Of several parts one stores its numbers, which the others take for theirs: they may have been
+    computed on other machines.
+    """
+    with folder.alone():
+        if folder.is_done(name):
+            return _reopened(folder, name)
+        path = folder.begin_store(name)
+        partial = path.with_name(PARTIAL.format(path.name))
+        with_storable_texts(results).to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
+        seal_store(partial)
+        if path.exists():
+            folder.discard(path)
+        partial.rename(path)
+        folder.end_store(name)
+    return results
 
 
 def reopen(folder: RunFolder) -> tuple[dict[str, xr.Dataset], xr.Dataset | None]:

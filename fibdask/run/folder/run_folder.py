@@ -11,11 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...blocks import StageReport, is_locked, locked
+from ...blocks import StageReport, TakenError, is_locked, locked
 from ...conventions import VERSION, StackReadError
 from ..cluster.security import FOLDER as CERTIFICATES
 from .figures import MEASURED, figures
 from .life import SILENT, signs_of_life, silence
+from .parts import PARTS, living_parts, merged, read_figures
 from .summary import parse_summary
 
 SUMMARY = "run.json"
@@ -30,13 +31,25 @@ _WRITE_EVERY = 1.0  # seconds
 
 
 class RunFolder:
-    """Output folder of a recipe, and its summary on disk."""
+    """Output folder of a recipe, and its summary on disk.
+
+    Attributes
+    ----------
+    run
+        Name of the run, where several processes make it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.run = ""
         self.summary: dict[str, Any] = {}
         self._earlier: dict[str, Any] = {}
         self._written = 0.0
+
+    @property
+    def log(self) -> Path:
+        """The log of a run."""
+        return self.path / LOG
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
@@ -47,17 +60,33 @@ class RunFolder:
         StackReadError
             If another run uses it, or the path is something else than the folder of a run.
         """
+        self._make()
+        with locked(self.path / LOCK):
+            if living := living_parts(self.path):
+                numbers = ", ".join(map(str, living))
+                msg = f"{self.path} is being written as part {numbers}; wait for it, or stop it"
+                raise TakenError(msg)
+            self._sweep()
+            with signs_of_life(self.path / LOCK):
+                yield
+
+    def _make(self) -> None:
         self.check()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             msg = f"output path {self.path} cannot be written: {error.strerror}"
             raise StackReadError(msg) from error
-        with locked(self.path / LOCK), signs_of_life(self.path / LOCK):
-            for pattern in (PARTIAL, REMOVED):
-                for leftover in self.path.glob(pattern.format("*")):
-                    _remove(leftover)
-            yield
+
+    def _sweep(self) -> None:
+        for pattern in (PARTIAL, REMOVED):
+            for leftover in self.path.glob(pattern.format("*")):
+                _remove(leftover)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep others from noting anything: where one run has taken the folder, nobody does."""
+        yield
 
     def check(self) -> None:
         """Refuse a path that is something else than the folder of a run.
@@ -80,11 +109,21 @@ class RunFolder:
         """Tell whether there is more than certificates, which are made before a run begins."""
         return any(child.name != CERTIFICATES for child in self.path.iterdir())
 
-    def prepare(self, title: str, recipe: str, assumptions: list[str]) -> None:
-        """Begin the summary of a run; figures of an earlier one are kept where nothing runs."""
+    def prepare(self, title: str, recipe: str, assumptions: list[str]) -> bool:
+        """Begin the summary of a run; figures of an earlier one are kept where nothing runs.
+
+        There may always be something to do.
+        """
         if self._file.is_file():
             self._earlier = {stage["name"]: stage for stage in self.read()["stages"]}
-        self.summary = {
+        shutil.rmtree(self.path / PARTS, ignore_errors=True)
+        self.summary = self._new_summary(title, recipe, assumptions)
+        self._write()
+        replace_file(self.path / "recipe.toml", recipe)
+        return True
+
+    def _new_summary(self, title: str, recipe: str, assumptions: list[str]) -> dict[str, Any]:
+        return {
             "title": title,
             "version": VERSION,
             "created": time.strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -97,8 +136,6 @@ class RunFolder:
             "stores": {},
             "error": None,
         }
-        self._write()
-        _replace(self.path / "recipe.toml", recipe)
 
     @property
     def _file(self) -> Path:
@@ -118,20 +155,29 @@ class RunFolder:
         StackReadError
             If there is none.
         """
+        summary = self._noted() | {"silent_seconds": None}
+        if summary["state"] == "running" and not living_parts(self.path):
+            seen = self._seen(summary)
+            summary = self._noted() | {"silent_seconds": None}  # which may just have ended
+            if summary["state"] == "running":
+                summary |= seen
+        told = read_figures(self.path)  # until the last part has ended
+        if told and summary["state"] in ("running", "interrupted"):
+            summary = merged(summary, told)
+        if summary["stores"] is None:
+            summary["stores"] = self._stores_of(summary)
+        return summary
+
+    def _noted(self) -> dict[str, Any]:
+        """Return the summary as it is on disk."""
         try:
-            summary = parse_summary(self._file.read_text(encoding="utf-8"))
+            return parse_summary(self._file.read_text(encoding="utf-8"))
         except OSError as error:
             msg = f"{self.path} is not the folder of a run: {SUMMARY}: {error.strerror}"
             raise StackReadError(msg) from None
         except ValueError as error:
             msg = f"{self._file} is damaged: {error}; run the recipe anew with --fresh"
             raise StackReadError(msg) from None
-        summary["silent_seconds"] = None
-        if summary["state"] == "running":
-            summary |= self._seen(summary)
-        if summary["stores"] is None:
-            summary["stores"] = self._stores_of(summary)
-        return summary
 
     def _seen(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is seen of a run that has not ended.
@@ -161,19 +207,27 @@ class RunFolder:
 
     def begin_store(self, name: str) -> Path:
         """Note that a store is being made, and return its path; not done, it is not read."""
-        self.summary["stores"][name] = "unfinished"
-        self._write()
+        self._note_store(name, "unfinished")
         return self.store(name)
 
     def end_store(self, name: str) -> None:
         """Note that a store is done."""
-        self.summary["stores"][name] = "done"
+        self._note_store(name, "done")
+
+    def is_done(self, name: str) -> bool:
+        """Tell whether this run has made a store."""
+        return bool(self.summary["stores"].get(name) == "done")
+
+    def _note_store(self, name: str, state: str) -> None:
+        self.summary["stores"][name] = state
         self._write()
 
-    def finish(self, state: str, error: str | None = None) -> None:
-        """Write the last summary of a run, with what ended it."""
+    @contextlib.contextmanager
+    def closed(self, state: str, error: str | None = None) -> Iterator[bool]:
+        """Write the last summary of a run, with what ended it; then it is to be reported."""
         self.summary |= {"state": state, "error": error}
         self._write()
+        yield True
 
     def discard(self, path: Path) -> None:
         """Remove something of an earlier run: at once for readers, though it takes its time."""
@@ -182,7 +236,7 @@ class RunFolder:
         _remove(removed)
 
     def _write(self) -> None:
-        _replace(self._file, json.dumps(self.summary, indent=1))
+        replace_file(self._file, json.dumps(self.summary, indent=1))
         self._written = time.monotonic()
 
     def merge(self, name: str, reports: list[StageReport]) -> dict[str, Any]:
@@ -193,6 +247,7 @@ class RunFolder:
             "blocks": sum(r.blocks for r in reports),
             "blocks_run": sum(r.blocks_run for r in reports),
             "blocks_skipped": sum(r.blocks_skipped for r in reports),
+            "blocks_elsewhere": sum(r.blocks_elsewhere for r in reports),
             "blocks_failed": len(failures),
             "seconds": round(sum(r.seconds for r in reports), 3),
             "forecast_bytes": max(r.forecast_bytes for r in reports),
@@ -208,7 +263,7 @@ class RunFolder:
         return stage
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file beside the old one and put it in its place, so that it is always whole."""
     temporary = path.with_suffix(".tmp")
     try:

@@ -41,6 +41,7 @@ class _Stage(BaseModel):
     median_seconds: float | None = None
     slowest: _Slowest | None = None
     failures: list[_Failure]
+    blocks_elsewhere: int = 0
 
 
 class _Summary(BaseModel):
