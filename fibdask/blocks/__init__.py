@@ -23,7 +23,7 @@ from .engine.forecast import check_budget, format_bytes, least_memory
 from .engine.journal import Part, has_record
 from .engine.locks import is_locked, locked
 from .engine.monitor import BlockFailure, Monitor, StageReport
-from .engine.resources import PROCESS_BYTES, Resources, worker_resources
+from .engine.resources import GPU, PROCESS_BYTES, Resources, worker_resources
 from .engine.schedule import current_client
 from .engine.shards import put_file
 from .engine.sources import Computed, Reduction, Source, Values, made_of
@@ -60,6 +60,7 @@ from .regions import (
 __all__ = [
     "BLOCK_BYTES",
     "DISK_FULL",
+    "GPU",
     "INNER_CHUNK",
     "PROCESS_BYTES",
     "BlockArray",

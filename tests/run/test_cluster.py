@@ -69,12 +69,12 @@ def test_local_cluster__guarded_script_works(tmp_path):
 
 @pytest.mark.parametrize("memory", ["much", "-1 GiB", "0"])
 def test_planned_worker__memory_is_an_amount(memory):
-    options = {"scheduler": None, "workers": 1, "threads": 1, "memory": memory}
+    options = {"kind": "local", "scheduler": None, "workers": 1, "threads": 1, "memory": memory}
     with pytest.raises(RecipeError, match="memory must be an amount such as"):
         planned_worker(options)
 
 
-SHARED = {"scheduler": None, "workers": None, "threads": 1, "memory": "auto"}
+SHARED = {"kind": "local", "scheduler": None, "workers": None, "threads": 1, "memory": "auto"}
 
 
 def test_planned_worker__shares_what_the_control_group_leaves(monkeypatch):

@@ -25,7 +25,7 @@ from .fingerprints import fingerprint
 from .forecast import check_budget, task_bytes
 from .journal import JournalWriter, Part, Record, alone, check_complete, is_old, journal_writer
 from .monitor import BlockFailure, Monitor, StageReport
-from .resources import Resources, own_resources
+from .resources import GPU, Resources, own_resources
 from .schedule import run_blocks, run_graph, run_name
 from .shards import checksum
 from .sources import Reduction, Source
@@ -158,7 +158,8 @@ def _outcomes(
         needed = {reduction.token: values[reduction.token] for reduction in source.reductions}
         work = BlockWork(target, token, source, needed)
         run, threads = run_name(name), execution.resources.threads
-        return run_blocks(work, missing, execution.client, threads=threads, run=run)
+        gpu = GPU if source.on_gpu and execution.resources.gpu_workers else None
+        return run_blocks(work, missing, execution.client, threads=threads, run=run, resources=gpu)
     return run_graph(outcomes(array, target, token, run_name(name)), missing, execution.client)
 
 

@@ -65,6 +65,11 @@ class Source(ABC):
         """Sources that this one reads, and those that its reductions count in."""
         return ()
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether something of it is made on a GPU."""
+        return False
+
     def reading(self, stored: Mapping[str, "Source"]) -> "Source":
         """Return this source, which reads those that are stored, by token, wherever it made them.
 
@@ -111,6 +116,12 @@ class Computed(Source):
     def below(self) -> tuple[Source, ...]:
         """The inputs, and the counts of parameters."""
         return (*self.inputs, *(parameter.partials for parameter in self.parameters))
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the function or an input asks for a GPU."""
+        own = getattr(self.function, "device", "cpu") == "gpu"
+        return own or any(source.on_gpu for source in self.inputs)
 
     def reading(self, stored: Mapping[str, Source]) -> Source:
         """Read stored ones among the inputs, and count in them."""
@@ -221,6 +232,11 @@ class Window(Source):
     def below(self) -> tuple[Source, ...]:
         """The source."""
         return (self.source,)
+
+    @property
+    def on_gpu(self) -> bool:
+        """As the source."""
+        return self.source.on_gpu
 
     def reading(self, stored: Mapping[str, Source]) -> Source:
         """Look into what is stored."""

@@ -1,6 +1,8 @@
 """The command `fibdask`: thin faces of library functions; no tracebacks for user errors."""
 
+import contextlib
 import os
+import signal
 import sys
 import warnings
 from typing import Any
@@ -30,10 +32,17 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any) 
     click.echo(f"warning: {one_line(message)}{where}", err=True)
 
 
+def _interrupt(*_: Any) -> None:
+    """End as by Ctrl-C: batch systems say so before they kill a job at its walltime."""
+    raise KeyboardInterrupt
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or recipe."""
     # Threads of torch that wait must not keep cores from the others; it is read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with contextlib.suppress(ValueError):  # of threads other than the main one
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]

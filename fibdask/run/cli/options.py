@@ -3,9 +3,18 @@
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from ..recipe import Recipe
+
+KINDS = ("local", "slurm", "pbs", "lsf", "cuda", "ssh")
+"""Those of `run.cluster`, which would take a second to import."""
 
 
 def say(text: str, *, quiet: bool = False) -> None:
@@ -35,7 +44,7 @@ def options(*names: str) -> Callable[[Any], Any]:
         ),
         "scheduler": click.option("--scheduler", help="Address of a running Dask scheduler."),
         "cluster": click.option(
-            "--cluster", type=click.Choice(["local"]), help="Kind of cluster to start."
+            "--cluster", type=click.Choice(KINDS), help="Kind of cluster instead of the recipe's."
         ),
         "fresh": click.option(
             "--fresh", is_flag=True, help="Make everything anew; what lies there is removed."
@@ -50,13 +59,21 @@ def options(*names: str) -> Callable[[Any], Any]:
     return decorate
 
 
-def client_of(workers: Any, scheduler: str | None) -> AbstractContextManager[Any]:
-    """Return a client of a scheduler that runs, or of workers started for a table [cluster]."""
-    from ..cluster import connect, local_cluster
+def client_of(
+    recipe: "Recipe", scheduler: str | None, *, quiet: bool
+) -> AbstractContextManager["Client"]:
+    """Return a client of a scheduler that runs, or of workers started for a recipe."""
+    from ..cluster import connect, workers
+    from ..folder.progress import LOGGER
+    from ..folder.run_folder import JOBS
+    from ..recipe import read_profile
 
-    address = scheduler or workers["scheduler"]
-    if address:
+    def tell(text: str) -> None:
+        LOGGER.info(text)
+        say(text, quiet=quiet)
+
+    options = recipe.tables["cluster"]
+    if address := scheduler or options["scheduler"]:
         return connect(address)  # type: ignore[no-any-return]
-    return local_cluster(  # type: ignore[no-any-return]
-        workers=workers["workers"], threads=workers["threads"], memory=workers["memory"]
-    )
+    logs = Path(recipe.tables["output"]["path"]) / JOBS
+    return workers(options, read_profile(options), logs=logs, tell=tell)

@@ -30,7 +30,8 @@ def run(
     if scheduler and cluster:
         msg = "--scheduler and --cluster exclude each other; give one"
         raise RecipeError(msg)
-    _run(read_recipe(recipe, input_path=input_path, output_path=out), fresh, scheduler, quiet)
+    read = read_recipe(recipe, input_path=input_path, output_path=out, cluster=cluster)
+    _run(read, fresh, scheduler, quiet)
 
 
 @click.command()
@@ -62,7 +63,7 @@ def _run(
     from ..runner import Pipeline
 
     pipeline = Pipeline(recipe, resume=not fresh, quiet=quiet, until=until)
-    with client_of(recipe.tables["cluster"], scheduler) as client:
+    with client_of(recipe, scheduler, quiet=quiet) as client:
         say(f"dashboard: {client.dashboard_link}", quiet=quiet)
         pipeline.run(client)
     tell(pipeline, quiet=quiet)

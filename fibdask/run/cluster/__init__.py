@@ -1,5 +1,16 @@
-"""Workers: the only place that starts any."""
+"""Workers: the only place that starts any, a file for each kind of cluster."""
 
-from .local import connect, local_cluster, parse_memory, planned_worker
+from .local import connect, local_cluster, parse_memory
+from .profiles import PROFILED, Kind, Profile
+from .starting import planned_worker, workers
 
-__all__ = ["connect", "local_cluster", "parse_memory", "planned_worker"]
+__all__ = [
+    "PROFILED",
+    "Kind",
+    "Profile",
+    "connect",
+    "local_cluster",
+    "parse_memory",
+    "planned_worker",
+    "workers",
+]

@@ -1,10 +1,8 @@
-"""Workers: the only place that starts any."""
+"""Workers as processes of this machine, and schedulers that run already."""
 
 import logging
 import multiprocessing
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 import dask
 import dask.system
@@ -13,16 +11,7 @@ import distributed.system
 import psutil
 
 from ...conventions import RecipeError
-
-_WORKER_CONFIG = {
-    # Blocks are sized beforehand, so spilling to disk would only hide a wrong forecast.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": 0.95,
-    "distributed.worker.memory.terminate": 0.98,
-    "distributed.comm.timeouts.connect": "60s",
-}
-
+from .environment import WORKER_CONFIG
 
 _GUARD = (
     'a script must call local_cluster under `if __name__ == "__main__":`, or workers call it too'
@@ -30,7 +19,11 @@ _GUARD = (
 
 
 def local_cluster(
-    *, workers: int | None = None, threads: int = 1, memory: str | int | None = None
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+    memory: str | int | None = None,
+    security: distributed.Security | None = None,
 ) -> distributed.Client:
     """Start worker processes on this machine and return a client that owns them.
 
@@ -46,6 +39,8 @@ def local_cluster(
     memory
         Limit of each process, such as "1.5 GiB" or bytes; by default an equal share of 90 % of
         the memory that is free now.
+    security
+        Certificates of scheduler, workers and client; by default they talk without.
 
     Returns
     -------
@@ -59,16 +54,18 @@ def local_cluster(
     """
     _end_if_worker()
     workers = workers or dask.system.CPU_COUNT
-    limit = _worker_memory(workers, memory)
+    limit = worker_memory(workers, memory)
     environment = {"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": threads}
-    with dask.config.set(_WORKER_CONFIG | environment):
+    with dask.config.set(WORKER_CONFIG | environment):
         try:
             return distributed.Client(
                 n_workers=workers,
                 threads_per_worker=threads,
                 memory_limit=limit,
                 processes=True,
+                host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
+                security=security,
                 silence_logs=logging.CRITICAL,
             )
         except RuntimeError as error:
@@ -85,21 +82,10 @@ def _end_if_worker() -> None:
         sys.exit(1)
 
 
-def _worker_memory(workers: int, memory: str | int | None) -> int:
+def worker_memory(workers: int, memory: str | int | None) -> int:
     """Return the memory of each worker on this machine in bytes."""
     free = min(psutil.virtual_memory().available, distributed.system.MEMORY_LIMIT)
     return parse_memory(memory) or int(0.9 * free / workers)
-
-
-def planned_worker(options: Mapping[str, Any]) -> tuple[int, int | None]:
-    """Return threads and memory in bytes of a worker that the table [cluster] of a recipe asks for.
-
-    The memory is None where the workers are those of a running scheduler, which knows it.
-    """
-    if options["scheduler"]:
-        return options["threads"], None
-    workers = options["workers"] or dask.system.CPU_COUNT
-    return options["threads"], _worker_memory(workers, options["memory"])
 
 
 def parse_memory(text: str | int | None) -> int | None:
@@ -122,8 +108,15 @@ def parse_memory(text: str | int | None) -> int | None:
     return count
 
 
-def connect(address: str) -> distributed.Client:
+def connect(address: str, *, security: distributed.Security | None = None) -> distributed.Client:
     """Connect to a running scheduler.
+
+    Parameters
+    ----------
+    address
+        Of it, such as "tcp://127.0.0.1:8786".
+    security
+        Certificates of this client.
 
     Raises
     ------
@@ -131,7 +124,7 @@ def connect(address: str) -> distributed.Client:
         If none answers.
     """
     try:
-        return distributed.Client(address, timeout="20s")
+        return distributed.Client(address, timeout="20s", security=security)
     except (OSError, ValueError) as error:
         msg = f"no Dask scheduler answers at {address!r}: {error}"
         raise RecipeError(msg) from None

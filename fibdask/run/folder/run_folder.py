@@ -18,6 +18,8 @@ LOG = "fibdask.log"
 COUNTS = "counts"
 LOCK = "run.lock"
 REPORT = "report.html"
+JOBS = "jobs"
+"""Logs of the jobs that start workers, which come before the run."""
 PARTIAL, REMOVED = ".{}.partial", ".{}.removed"
 """Names of what is written beside the thing that it replaces, and of what is being removed."""
 _WRITE_EVERY = 1.0  # seconds
@@ -61,7 +63,8 @@ class RunFolder:
         StackReadError
             Naming it.
         """
-        used = self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir()))
+        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        used = bool(names - {JOBS}) if self.path.is_dir() else self.path.exists()
         known = self._file.is_file() or (self.path / LOCK).is_file()
         if used and not known:
             msg = (
