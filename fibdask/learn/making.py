@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from .models import Model, open_model
 from .networks import WindowNetwork
 from .phases import PhaseSamples, PhaseWindows, Structure, phase_ranges
 from .samples import Sample, Samples
-from .training import Training
+from .training import Numbered, Training
 from .validation import Validation, Windows, conditions, errors_of, validate, validate_stacks
 from .weights import LoadedNetwork, write_model
 
@@ -46,6 +46,9 @@ class Judge(Protocol):
     def __call__(self, network: WindowNetwork) -> Judged:
         """Judge a network."""
 
+    def drawn(self) -> Numbered:
+        """Return samples like those of the training, of what it has not seen."""
+
     def told(self) -> dict[str, Any]:
         """Return what a card says of the data that networks learn from and are judged by."""
 
@@ -71,6 +74,10 @@ class ImageJudge:
             "errors": errors_of(found, temperature),
         }
         return Judged(card, windows[len(windows) // 2])
+
+    def drawn(self) -> Samples:
+        """Return samples of the unseen stacks."""
+        return replace(self.samples, stacks=self.unseen)
 
     def told(self) -> dict[str, Any]:
         """Return stacks by the names of their folders, and how samples are drawn of them."""
@@ -108,6 +115,10 @@ class PhaseJudge:
         }
         return Judged(card, next(iter(windows)))
 
+    def drawn(self) -> PhaseSamples:
+        """Return samples of the unseen structure."""
+        return replace(self.samples, structures=[self.unseen])
+
     def told(self) -> dict[str, Any]:
         """Return the structures, and how samples are drawn of them."""
         samples = self.samples
@@ -121,7 +132,7 @@ class PhaseJudge:
 
 def make_model(
     folder: Path,
-    training: Training[Any],
+    training: Training[Any, WindowNetwork],
     judge: Judge,
     *,
     name: str,
@@ -159,7 +170,9 @@ def make_model(
     return open_model(folder)
 
 
-def _is_made(folder: Path, training: Training[Any], described: dict[str, str]) -> bool:
+def _is_made(
+    folder: Path, training: Training[Any, WindowNetwork], described: dict[str, str]
+) -> bool:
     try:
         card = open_model(folder).card
     except ConventionError:
@@ -168,7 +181,7 @@ def _is_made(folder: Path, training: Training[Any], described: dict[str, str]) -
     return made == training.fingerprint and described.items() <= card.items()
 
 
-def _told(training: Training[Any]) -> dict[str, Any]:
+def _told(training: Training[Any, WindowNetwork]) -> dict[str, Any]:
     """Return what a card says of how its weights were made."""
     return {
         "fingerprint": training.fingerprint,

@@ -63,20 +63,27 @@ class Model:
         pair: dict[str, np.ndarray] = load_file(self.folder / TEST_PAIR)
         return pair
 
-    def predictor(self, precision: "Precision | None" = None) -> NetworkPredictor:
+    def predictor(
+        self, precision: "Precision | None" = None, device: str = "auto"
+    ) -> NetworkPredictor:
         """Return what stages are given of it.
 
         Parameters
         ----------
         precision
-            Of what is computed, `float32` or `bfloat16`; by default the fastest of this processor.
+            Of what is computed, `float32` or `bfloat16`; by default the fastest of the device.
             Probabilities differ by about a hundredth.
+        device
+            `gpu`, `cpu`, or `auto`, a GPU where this process has one.
 
         Raises
         ------
         ConventionError
-            If torch is not installed.
+            If torch is not installed, or there is no such device.
         """
+        with told_if_missing():
+            from .networks import fastest_precision, find_device
+        found = find_device(device)
         architecture = self.card["architecture"]
         return NetworkPredictor(
             str(self.folder),
@@ -87,7 +94,8 @@ class Model:
             (self.card["stride"],) * 2,
             tuple(architecture["widths"]),
             architecture["detail"],
-            precision or _fastest(),
+            precision or fastest_precision(found),
+            found,
         )
 
 
@@ -165,12 +173,6 @@ def list_models() -> pd.DataFrame:
         for model in shipped_models()
     ]
     return pd.DataFrame(rows)
-
-
-def _fastest() -> "Precision":
-    with told_if_missing():
-        from .networks import fastest_precision
-    return fastest_precision()
 
 
 def _range(ends: list[float] | None) -> str:

@@ -1,24 +1,26 @@
 """The network that ships: what lies on any plane between two slices, from a window of slices.
 
-A residual U-Net at half resolution looks at all slices of a window once; a small head then says
-what is on each wanted plane below the window's slice. Both are told distances by shifting and
-scaling features (E. Perez et al., FiLM, AAAI 2018): those of the slices, and that of the plane.
+All slices of a window are gathered once; then, for each wanted plane below the window's slice, a
+residual U-Net at half resolution and a small head at full resolution say what is there. Both are
+told distances by shifting and scaling features (E. Perez et al., FiLM, AAAI 2018): those of the
+slices, and that of the plane, since which slices matter depends on where it lies between them.
 Convolutions are plain, and batch norm is folded into them before anything is predicted, so that a
 pixel depends on nothing but its surroundings.
 """
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import nn
 from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..conventions import ConventionError
+from ..conventions import ConventionError, check_choice
 
 Precision = Literal["float32", "bfloat16"]
+Device = Literal["cpu", "gpu"]
 _SCALES = (5.0, 20.0, 80.0)  # nm, about what is seen at 1, 2 and 4 kV, over which distances count
 _STRIDE = 8
 
@@ -78,6 +80,10 @@ class Architecture:
             for first, last in [_seen(pixel)]
         )
 
+    def build(self) -> "WindowNetwork":
+        """Return the network with its first weights."""
+        return WindowNetwork(self).interleave()
+
     def as_card(self) -> dict[str, Any]:
         """Return the fields as JSON knows them."""
         return asdict(self) | {"widths": list(self.widths)}
@@ -122,6 +128,31 @@ class Convolution(nn.Module):
             self.norm = nn.Identity()
 
 
+class Halving(Convolution):
+    """A convolution of each 2 x 2 pixels to one, of half the resolution."""
+
+    def __init__(self, given: int, made: int) -> None:
+        super().__init__(4 * given, made, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return features (batch, made, y / 2, x / 2)."""
+        if isinstance(self.norm, nn.BatchNorm2d):  # gradients of strides are slower
+            return super().forward(pixel_unshuffle(features, 2))
+        result: torch.Tensor = self.convolution(features)
+        return result
+
+    def fold(self) -> None:
+        """Put the batch norm into the weights, and these into a convolution with a stride."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            super().fold()
+            flat = self.convolution
+            self.convolution = nn.Conv2d(flat.in_channels // 4, flat.out_channels, 2, stride=2)
+            shape = self.convolution.weight.shape
+            # Unshuffled pixels are channels in the order of a kernel's weights.
+            state = {"weight": flat.weight.reshape(shape), "bias": flat.bias}
+            self.convolution.requires_grad_(requires_grad=False).load_state_dict(state)
+
+
 class Conditioned(nn.Module):
     """Scales and shifts features (batch, features, y, x) by what is known of the window."""
 
@@ -134,8 +165,7 @@ class Conditioned(nn.Module):
     def forward(self, features: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """Return features of the same shape."""
         scale, offset = self.linear(known)[..., None, None].chunk(2, dim=1)
-        result: torch.Tensor = features * (1 + scale) + offset
-        return result
+        return torch.addcmul(offset, features, 1 + scale)
 
 
 class Residual(nn.Module):
@@ -149,8 +179,8 @@ class Residual(nn.Module):
 
     def forward(self, features: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """Return features of the same shape."""
-        inner = self.condition(self.first(features), known).relu()
-        result: torch.Tensor = (features + self.second(inner)).relu()
+        inner = self.condition(self.first(features), known).relu_()
+        result: torch.Tensor = (features + self.second(inner)).relu_()
         return result
 
 
@@ -161,31 +191,35 @@ class Trunk(nn.Module):
         super().__init__()
         half, quarter, eighth = architecture.widths
         # Few features at once: a convolution of all images is most of the work otherwise.
-        self.gather = Convolution(4 * architecture.voltages * architecture.slots, half, 1)
+        self.gather = Halving(architecture.voltages * architecture.slots, half)
         self.stem = Convolution(half, half)
         self.condition = Conditioned(known, half)
         self.down_half = Residual(half, known)
-        self.to_quarter = Convolution(4 * half, quarter, 1)
+        self.to_quarter = Halving(half, quarter)
         self.down_quarter = Residual(quarter, known)
-        self.to_eighth = Convolution(4 * quarter, eighth, 1)
+        self.to_eighth = Halving(quarter, eighth)
         self.bottom = nn.ModuleList(Residual(eighth, known) for _ in range(2))
         self.from_eighth = Convolution(eighth, quarter, 1)
         self.up_quarter = Residual(quarter, known)
         self.from_quarter = Convolution(quarter, half, 1)
         self.up_half = Residual(half, known)
 
-    def forward(self, images: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    def look(self, images: torch.Tensor) -> torch.Tensor:
         """Return features (batch, features, y / 2, x / 2) of images (batch, image, y, x)."""
-        stem = self.stem(self.gather(pixel_unshuffle(images, 2)).relu())
-        at_half = self.down_half(self.condition(stem, known).relu(), known)
-        at_quarter = self.down_quarter(self.to_quarter(pixel_unshuffle(at_half, 2)).relu(), known)
-        at_eighth = self.to_eighth(pixel_unshuffle(at_quarter, 2)).relu()
+        features: torch.Tensor = self.stem(self.gather(images).relu_())
+        return features
+
+    def forward(self, seen: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """Return features (batch, features, y / 2, x / 2) of what `look` returned."""
+        at_half = self.down_half(self.condition(seen, known).relu_(), known)
+        at_quarter = self.down_quarter(self.to_quarter(at_half).relu_(), known)
+        at_eighth = self.to_eighth(at_quarter).relu_()
         for block in self.bottom:
             at_eighth = block(at_eighth, known)
         up = at_quarter + interpolate(self.from_eighth(at_eighth), scale_factor=2.0)
-        at_quarter = self.up_quarter(up.relu(), known)
+        at_quarter = self.up_quarter(up.relu_(), known)
         up = at_half + interpolate(self.from_quarter(at_quarter), scale_factor=2.0)
-        features: torch.Tensor = self.up_half(up.relu(), known)
+        features: torch.Tensor = self.up_half(up.relu_(), known)
         return features
 
 
@@ -204,8 +238,8 @@ class Head(nn.Module):
         self, features: torch.Tensor, nearest: torch.Tensor, known: torch.Tensor
     ) -> torch.Tensor:
         """Return logits (batch, y, x) of features at half resolution and of nearest slices."""
-        fine = pixel_shuffle(self.widen(self.residual(features, known)).relu(), 2)
-        fine = self.detail(torch.cat([fine, nearest], dim=1)).relu()
+        fine = pixel_shuffle(self.widen(self.residual(features, known)).relu_(), 2)
+        fine = self.detail(torch.cat([fine, nearest], dim=1)).relu_()
         logits: torch.Tensor = self.last(fine)[:, 0]
         return logits
 
@@ -216,44 +250,49 @@ class WindowNetwork(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        known = architecture.slots * (len(_SCALES) + 1) + architecture.voltages
+        distances = architecture.slots + 2  # of the slices, and of the plane to those beside it
+        known = distances * (len(_SCALES) + 1) + 1 + architecture.voltages
         self.trunk = Trunk(architecture, known)
-        self.head = Head(architecture, known + 2 * (len(_SCALES) + 1) + 1)
+        self.head = Head(architecture, known)
 
-    def features(
-        self, images: torch.Tensor, present: torch.Tensor, distances: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return features of windows, and what is known of them.
+    def look(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what all planes of windows are told from: features, and the slices beside them.
 
         Parameters
         ----------
         images
             Grey values (batch, voltage, slot, y, x); 0 where there is none.
+        """
+        above = self.architecture.above
+        nearest = images[:, :, above - 1 : above + 1]  # the window's own slice, and the next
+        return self.trunk.look(images.flatten(1, 2)), nearest.flatten(1, 2)
+
+    def forward(
+        self,
+        seen: torch.Tensor,
+        nearest: torch.Tensor,
+        present: torch.Tensor,
+        distances: torch.Tensor,
+        offsets: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return logits (batch, y, x) of a plane of each window.
+
+        Parameters
+        ----------
+        seen, nearest
+            As `look` returns them.
         present
             Which voltages there are (batch, voltage), 0 or 1.
         distances
             Of the slots from the window's slice in nm (batch, slot); NaN where there is none.
+        offsets
+            Of the plane below the window's slice in nm (batch).
         """
-        known = torch.cat([_described(distances).flatten(1), present], dim=1).to(images.dtype)
-        return self.trunk(images.flatten(1, 2), known), known
-
-    def forward(
-        self,
-        features: torch.Tensor,
-        known: torch.Tensor,
-        images: torch.Tensor,
-        distances: torch.Tensor,
-        offsets: torch.Tensor,
-    ) -> torch.Tensor:
-        """Return logits (batch, y, x) of a plane of each window, `offsets` nm below its slice."""
-        above = self.architecture.above
-        gap = distances[:, above]
-        place = torch.stack([offsets, gap - offsets], dim=1)
+        gap = distances[:, self.architecture.above]
+        places = torch.cat([distances, torch.stack([offsets, gap - offsets], dim=1)], dim=1)
         share = torch.nan_to_num(offsets / gap)[:, None]
-        nearest = images[:, :, above - 1 : above + 1]  # the window's own slice, and the next
-        described = torch.cat([_described(place).flatten(1), share], dim=1)
-        known = torch.cat([known, described.to(known.dtype)], dim=1)
-        logits: torch.Tensor = self.head(features, nearest.flatten(1, 2), known)
+        known = torch.cat([_described(places).flatten(1), share, present], dim=1).to(seen.dtype)
+        logits: torch.Tensor = self.head(self.trunk(seen, known), nearest, known)
         return logits
 
     def fold(self) -> "WindowNetwork":
@@ -268,11 +307,27 @@ class WindowNetwork(nn.Module):
         return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def fastest_precision() -> Precision:
-    """Return what this processor convolves in fastest: others emulate half precision, slowly.
+def find_device(device: str) -> Device:
+    """Return where a network is to predict; `auto` is a GPU where this process has one.
 
-    Its flags alone decide: were it timed, an interrupted run might go on in another precision.
+    Raises
+    ------
+    ConventionError
+        If there is no such device.
     """
+    if device == "auto":
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    check_choice("device", device, ("auto", *get_args(Device)))
+    return cast("Device", device)
+
+
+def fastest_precision(device: Device = "cpu") -> Precision:
+    """Return what a device convolves in fastest: some emulate half precision, slowly.
+
+    Flags alone decide: were it timed, an interrupted run might go on in another precision.
+    """
+    if device == "gpu":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     flags: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of new versions only
     return "bfloat16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "float32"
 

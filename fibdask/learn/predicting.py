@@ -16,7 +16,7 @@ from ..pieces.windows import SliceWindow
 _LIBRARIES = 224 * 2**20  # bytes that torch takes of a process, and keeps
 
 if TYPE_CHECKING:
-    from .networks import Precision
+    from .networks import Device, Precision
     from .weights import LoadedNetwork
 
 
@@ -40,6 +40,8 @@ class NetworkPredictor:
         Features at a half, a quarter and an eighth of the resolution, and at the whole.
     precision
         Of what is computed.
+    device
+        `gpu` or `cpu`; values of both differ in their last bits.
     """
 
     folder: str
@@ -51,11 +53,12 @@ class NetworkPredictor:
     widths: tuple[int, ...]
     detail: int
     precision: "Precision"
+    device: "Device"
 
     @property
     def fingerprint(self) -> str:
         """Hash of all that determines what it says."""
-        return fingerprint(self.model, self.precision)
+        return fingerprint(self.model, self.precision, self.device)
 
     def bytes(self, shape: tuple[int, int], planes: int) -> tuple[int, int]:
         """Return peak bytes of the host and of the device for a window of a shape (y, x)."""
@@ -64,7 +67,10 @@ class NetworkPredictor:
         # Images as they come and folded to half resolution, then features of residuals.
         trunk = 2 * images + 6 * self.widths[0] // 4
         head = images + 6 * self.widths[0] // 4 + 4 * self.detail
-        return _LIBRARIES + 4 * pixels * (max(trunk, head) + planes), 0
+        features = 4 * pixels * (max(trunk, head) + planes)
+        if self.device == "gpu":
+            return _LIBRARIES + 4 * pixels * (images + planes), features
+        return _LIBRARIES + features, 0
 
     def load(self) -> "LoadedNetwork":
         """Return the network, which each process reads and tests once."""
@@ -96,7 +102,9 @@ class NetworkPredictor:
 def _load(predictor: NetworkPredictor) -> "LoadedNetwork":
     with told_if_missing():
         from .weights import LoadedNetwork
-    return LoadedNetwork.read(Path(predictor.folder), predictor.model, predictor.precision)
+    return LoadedNetwork.read(
+        Path(predictor.folder), predictor.model, predictor.precision, predictor.device
+    )
 
 
 @contextmanager

@@ -1,25 +1,28 @@
-"""Training of window networks: in steps that depend on nothing but the seed and their number."""
+"""Training of networks: in steps that depend on nothing but the seed and their number."""
 
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
-from math import cos, pi
+from math import cos, inf, pi
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..blocks import fingerprint, locked
-from ..conventions import ConventionError, check_not_negative, check_positive
-from .networks import Architecture, WindowNetwork, fastest_precision
+from ..conventions import ConventionError, check_choice, check_not_negative, check_positive
+from .networks import WindowNetwork, fastest_precision
 from .samples import Sample
 
 STATE = "training.safetensors"
@@ -27,7 +30,9 @@ STATE = "training.safetensors"
 _PACE = 8  # steps after which their number follows from the time that there is
 _CLIP = 1.0
 _AHEAD = {"cuda": 8}  # batches that are made at once, where steps take less time than they do
-_PROGRESS = ("fingerprint", "step", "steps", "losses", "seconds")
+_LOOKED_AT = 4  # batches of unseen samples
+_PLATEAUS = 4  # after which nothing is expected any more
+_PROGRESS = ("fingerprint", "step", "steps", "losses", "looks", "seconds")
 
 
 class Numbered(Protocol):
@@ -38,6 +43,19 @@ class Numbered(Protocol):
 
 
 Drawn = TypeVar("Drawn", bound=Numbered)
+Learner = TypeVar("Learner", bound=nn.Module)
+Built = TypeVar("Built", bound=nn.Module, covariant=True)
+
+
+class Design(Protocol[Built]):
+    """What determines a network but for its weights."""
+
+    def build(self) -> Built:
+        """Return the network, with the first weights that torch draws.
+
+        Called with images, present voltages, distances and the offsets of a plane of each window,
+        as in a `Batch`, it returns logits (batch, y, x).
+        """
 
 
 @dataclass(frozen=True)
@@ -53,9 +71,16 @@ class Schedule:
     batch
         Samples of a step.
     learning_rate
-        The highest, after a tenth of the steps; it falls to nothing along a cosine.
+        The highest, after a tenth of the steps.
     weight_decay
         Of AdamW.
+    decline
+        How the rate falls: along a `cosine`, or by half on each `plateau` of the loss on unseen
+        data; the fourth one ends the training, and the weights of the lowest loss are taken.
+    look_every
+        Steps between two looks at unseen data.
+    patience
+        Looks without a lower loss that are a plateau.
     average
         Steps over which weights are averaged, exponentially.
     seed
@@ -67,6 +92,9 @@ class Schedule:
     batch: int = 8
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
+    decline: Literal["cosine", "plateau"] = "cosine"
+    look_every: int = 100
+    patience: int = 3
     average: int = 100
     seed: int = 0
 
@@ -74,16 +102,29 @@ class Schedule:
         for name in ("minutes", "learning_rate"):
             check_positive(name, getattr(self, name))
         check_not_negative("weight_decay", self.weight_decay)
-        for name in ("steps", "batch", "average"):
+        check_choice("decline", self.decline, ("cosine", "plateau"))
+        for name in ("steps", "batch", "look_every", "patience", "average"):
             if (number := getattr(self, name)) is not None and number < 1:
                 msg = f"{name} must be at least 1; got {number}"
                 raise ConventionError(msg)
 
-    def rate(self, step: int, steps: int) -> float:
-        """Return the learning rate of a step."""
+    def plateaus(self, looks: Sequence[float]) -> int:
+        """Return how often losses at successive looks have not fallen for long enough."""
+        found, lowest, since = 0, inf, 0
+        for loss in looks:
+            since = 0 if loss < lowest else since + 1
+            lowest = min(loss, lowest)
+            if since == self.patience:
+                found, since = found + 1, 0
+        return found
+
+    def rate(self, step: int, steps: int, looks: Sequence[float] = ()) -> float:
+        """Return the learning rate of a step after some looks."""
         rise = max(steps // 10, 1)
         if step < rise:
             return self.learning_rate * (step + 1) / rise
+        if self.decline == "plateau":
+            return self.learning_rate * float(0.5 ** self.plateaus(looks))
         return self.learning_rate * 0.5 * (1 + cos(pi * (step - rise) / (steps - rise)))
 
 
@@ -104,17 +145,19 @@ class Batch:
         arrays = (np.stack([getattr(sample, name) for sample in samples]) for name in names)
         return cls(*(torch.from_numpy(array).to(device, non_blocking=True) for array in arrays))
 
-    def logits(self, network: WindowNetwork) -> torch.Tensor:
+    def logits(self, network: nn.Module) -> torch.Tensor:
         """Return what a network says of all planes (batch, plane, y, x)."""
-        features, known = network.features(self.images, self.present, self.distances)
-        planes = [
-            network(features, known, self.images, self.distances, offset)
-            for offset in self.offsets.unbind(1)
-        ]
-        return torch.stack(planes, dim=1)
+        # The first look of a window network is for all planes.
+        looked = network.look(self.images) if isinstance(network, WindowNetwork) else None
+        seen = looked or (self.images,)
+        # One batch of all planes: a window stands there once for each of them.
+        windows = (*seen, self.present, self.distances)
+        each = (part.repeat_interleave(self.offsets.shape[1], dim=0) for part in windows)
+        logits: torch.Tensor = network(*each, self.offsets.flatten())
+        return logits.reshape(*self.offsets.shape, *logits.shape[1:])
 
 
-class Training(Generic[Drawn]):
+class Training(Generic[Drawn, Learner]):
     """A network that learns, and all that is needed to take it up again.
 
     Parameters
@@ -127,6 +170,8 @@ class Training(Generic[Drawn]):
         How.
     folder
         Where its state is kept.
+    unseen
+        What it does not learn from, but is looked at with; needed for a `plateau`.
     device
         Of torch.
     saved_every
@@ -135,23 +180,28 @@ class Training(Generic[Drawn]):
 
     def __init__(
         self,
-        architecture: Architecture,
+        architecture: Design[Learner],
         samples: Drawn,
         schedule: Schedule,
         folder: Path,
+        unseen: Numbered | None = None,
         device: str = "cpu",
         saved_every: float = 120.0,
     ) -> None:
+        if unseen is None and schedule.decline == "plateau":
+            msg = "decline 'plateau' needs unseen samples"
+            raise ConventionError(msg)
         self.samples, self.schedule, self.folder = samples, schedule, folder
+        self.unseen = unseen
         self.device = torch.device(device)
-        self.fingerprint = fingerprint(architecture, samples, schedule, self.device.type)
+        self.fingerprint = fingerprint(architecture, samples, schedule, unseen, self.device.type)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(schedule.seed)
-            self.network = WindowNetwork(architecture)
-            self.averaged = WindowNetwork(architecture)
+            self.network = architecture.build().to(self.device)
+            self.averaged = architecture.build().to(self.device)
         self.averaged.load_state_dict(self.network.state_dict())
-        for network in (self.network, self.averaged):
-            network.interleave().to(self.device)
+        self.best = deepcopy(self.averaged)
+        self.looks: list[float] = []
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), weight_decay=schedule.weight_decay
         )
@@ -159,8 +209,8 @@ class Training(Generic[Drawn]):
         self.seconds = 0.0
         self._saved_every = saved_every
 
-    def run(self, tell: Callable[[int, int, float], None]) -> WindowNetwork:
-        """Learn until all steps are made, and return the network of averaged weights.
+    def run(self, tell: Callable[[int, int, float], None]) -> Learner:
+        """Learn until the schedule ends, and return the network of averaged weights.
 
         Parameters
         ----------
@@ -186,16 +236,21 @@ class Training(Generic[Drawn]):
                 self.seconds += (time.monotonic() - begun) if self.step > 1 else 0.0
                 if not self.steps and self.step == _PACE:
                     self.steps = self._affordable()
+                if self.step % self.schedule.look_every == 0:
+                    self._look()
                 if time.monotonic() - saved > self._saved_every or self.is_done:
                     self._save()
                     saved = time.monotonic()
                 tell(self.step, self.steps, self.loss)
-        return self.averaged
+        return self.best if self.schedule.decline == "plateau" else self.averaged
 
     @property
     def is_done(self) -> bool:
-        """Whether all steps are made."""
-        return 0 < self.steps <= self.step
+        """Whether all steps are made, or no more are worth it."""
+        settled = self.schedule.decline == "plateau" and (
+            self.schedule.plateaus(self.looks) >= _PLATEAUS
+        )
+        return settled or 0 < self.steps <= self.step
 
     @property
     def loss(self) -> float:
@@ -211,19 +266,20 @@ class Training(Generic[Drawn]):
         ahead = _AHEAD.get(self.device.type, 1)
         with ThreadPoolExecutor(ahead) as pool:
             numbers = count(self.step)
-            waiting = deque(pool.submit(self._batch, next(numbers)) for _ in range(ahead))
+            make = partial(self._batch, samples=self.samples)
+            waiting = deque(pool.submit(make, next(numbers)) for _ in range(ahead))
             while True:
                 batch = waiting.popleft().result()
-                waiting.append(pool.submit(self._batch, next(numbers)))
+                waiting.append(pool.submit(make, next(numbers)))
                 yield batch
 
-    def _batch(self, step: int) -> Batch:
+    def _batch(self, step: int, samples: Numbered) -> Batch:
         size = self.schedule.batch
-        samples = [self.samples[step * size + number] for number in range(size)]
-        return Batch.of(samples, self.device)
+        drawn = [samples[step * size + number] for number in range(size)]
+        return Batch.of(drawn, self.device)
 
     def _learn(self, batch: Batch) -> float:
-        rate = self.schedule.rate(self.step, self.steps or 10**6)
+        rate = self.schedule.rate(self.step, self.steps or 10**6, self.looks)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
@@ -236,6 +292,22 @@ class Training(Generic[Drawn]):
         self.optimizer.step()
         self._average()
         return float(loss.detach())
+
+    @torch.no_grad()
+    def _look(self) -> None:
+        """Note the loss of the averaged weights on unseen samples, always the same ones."""
+        if self.unseen is None:
+            return
+        self.averaged.eval()
+        losses = []
+        for number in range(_LOOKED_AT):
+            batch = self._batch(number, self.unseen)
+            with autocast(self.device):
+                logits = batch.logits(self.averaged)
+            losses.append(float(phase_loss(logits.float(), batch.truth)))
+        self.looks.append(float(np.mean(losses)))
+        if min(self.looks) == self.looks[-1]:
+            self.best.load_state_dict(self.averaged.state_dict())
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -251,6 +323,8 @@ class Training(Generic[Drawn]):
     def _state(self) -> dict[str, torch.Tensor]:
         state = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         state |= {f"averaged.{k}": v for k, v in self.averaged.state_dict().items()}
+        if self.schedule.decline == "plateau":
+            state |= {f"best.{k}": v for k, v in self.best.state_dict().items()}
         for number, values in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{number}.{k}": torch.as_tensor(v) for k, v in values.items()}
         return {k: v.detach().cpu().contiguous() for k, v in state.items()}
@@ -287,8 +361,9 @@ class Training(Generic[Drawn]):
             raise ConventionError(msg)
         for name in _PROGRESS:
             setattr(self, name, progress[name])
-        for name, network in (("network", self.network), ("averaged", self.averaged)):
-            network.load_state_dict(_part(state, name))
+        for name in ("network", "averaged", "best"):
+            if part := _part(state, name):
+                getattr(self, name).load_state_dict(part)
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in _part(state, "optimizer").items():
             number, key = name.split(".", 1)
@@ -312,7 +387,7 @@ def phase_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     entropy = binary_cross_entropy_with_logits(logits, truth)
     solid = logits.sigmoid()
     both, sum_of = (solid * truth).sum(), solid.sum() + truth.sum()
-    return entropy + 0.5 * (1 - 2 * both / sum_of.clamp(min=1.0))
+    return entropy + 0.1 * (1 - 2 * both / sum_of.clamp(min=1.0))
 
 
 def autocast(device: torch.device) -> torch.autocast:

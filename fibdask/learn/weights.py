@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from ..blocks import put_file
-from ..conventions import ConventionError
+from ..conventions import ConventionError, DeviceLostError, MemoryBudgetError
 from .models import CARD, TEST_PAIR, WEIGHTS, open_model
-from .networks import Architecture, Precision, WindowNetwork
+from .networks import Architecture, Device, Precision, WindowNetwork
 from .samples import Sample
 
 _TOLERANCE = 1e-3  # of tested probabilities: processors round in different orders
@@ -29,7 +30,7 @@ class LoadedNetwork:
     Attributes
     ----------
     network
-        Folded, on the processor, in the precision that it predicts in.
+        Folded, on the device and in the precision that it predicts in.
     temperature
         That logits are divided by, so that probabilities are frequencies.
     """
@@ -38,13 +39,16 @@ class LoadedNetwork:
     temperature: float
 
     @classmethod
-    def read(cls, folder: Path, fingerprint: str, precision: Precision) -> "LoadedNetwork":
-        """Read a model, and test it before it is rounded.
+    def read(
+        cls, folder: Path, fingerprint: str, precision: Precision, device: Device
+    ) -> "LoadedNetwork":
+        """Read a model, and test it on the processor before it is rounded.
 
         Raises
         ------
         ConventionError
-            If it is not the model of the fingerprint, or does not predict what it should.
+            If it is not the model of the fingerprint, or does not predict what it should, or this
+            process has no such device.
         """
         model = open_model(folder)
         if model.fingerprint != fingerprint:
@@ -53,7 +57,7 @@ class LoadedNetwork:
         network = read_network(folder, model.card)
         loaded = cls(network.fold(), float(model.card["temperature"]))
         loaded.test(folder / TEST_PAIR)
-        loaded.network.to(getattr(torch, precision))
+        loaded.network.to(_own_device(device), getattr(torch, precision))
         return loaded
 
     @torch.inference_mode()
@@ -65,17 +69,16 @@ class LoadedNetwork:
         offsets: np.ndarray,
     ) -> np.ndarray:
         """Return probabilities (plane, y, x); see `NetworkPredictor`."""
-        with _one_thread():
-            shown = torch.from_numpy(np.ascontiguousarray(images, np.float32))[None]
-            there = torch.from_numpy(np.asarray(present, np.float32))[None]
-            away = torch.from_numpy(np.asarray(distances, np.float32))[None]
-            shown = shown.to(self.network.head.last.weight.dtype)
-            features, known = self.network.features(shown, there, away)
+        with _one_thread(), _errors_of_cuda():
+            weight = self.network.head.last.weight
+            place = partial(torch.as_tensor, device=weight.device, dtype=torch.float32)
+            shown = place(np.ascontiguousarray(images))[None].to(weight.dtype)
+            there, away = place(present)[None], place(distances)[None]
+            seen = self.network.look(shown)
             result = np.empty((len(offsets), *images.shape[-2:]), np.float32)
-            for plane, offset in enumerate(np.asarray(offsets, np.float32)):
-                place = torch.tensor([offset])
-                logits = self.network(features, known, shown, away, place)
-                result[plane] = (logits[0].float() / self.temperature).sigmoid().numpy()
+            for plane, offset in enumerate(place(offsets)):
+                logits = self.network(*seen, there, away, offset[None])
+                result[plane] = (logits[0].float() / self.temperature).sigmoid().cpu().numpy()
         return result
 
     def test(self, pair: Path) -> None:
@@ -112,6 +115,37 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _own_device(device: Device) -> torch.device:
+    """Return a device of this process.
+
+    Raises
+    ------
+    ConventionError
+        If it has no GPU, but was to predict on one: values of its processor are others.
+    """
+    if device == "gpu" and not torch.cuda.is_available():
+        msg = (
+            "this network was to predict on a GPU, and this process has none; on a processor it "
+            "would not say the same bit for bit: set device to cpu"
+        )
+        raise ConventionError(msg)
+    return torch.device("cuda" if device == "gpu" else "cpu")
+
+
+@contextmanager
+def _errors_of_cuda() -> Iterator[None]:
+    """Tell a full memory, after which one may go on, from other errors, after which not."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        msg = f"the memory of the GPU does not hold a window of this network: {error}"
+        raise MemoryBudgetError(msg) from None
+    except getattr(torch, "AcceleratorError", ()) as error:
+        msg = f"the GPU has failed, and this process cannot use it any more: {error}"
+        raise DeviceLostError(msg) from error
 
 
 def read_network(folder: Path, card: Mapping[str, Any]) -> WindowNetwork:

@@ -51,9 +51,9 @@ def write_report(
         `misplaced` () and `misplaced_solid` () in %, `mean_dice` (), and the same of the whole
         volume with `volume_`; `true_solid_fraction` () and `true_ligament_diameter` (axis) in nm;
         `volume_misplaced_on_slices` and `_between` of its planes that hold a slice and of others;
-        of a network `unsure_share` and `expected_misplaced` (plane) with `depth` (plane) in nm;
-        intervals (bound, …) of the same names with `_interval`; or None. What must be known
-        beside them, as `statistics_warnings` finds it, is listed.
+        of a network `unsure_share`, `expected_misplaced` and `expected_solid_fraction` (plane),
+        with `depth` (plane) in nm; intervals (bound, …) of the same names with `_interval`; or
+        None. What must be known beside them, as `statistics_warnings` finds it, is listed.
     summary
         What is known of the run: `title`, `version`, `created`, `recipe` (TOML), `assumptions`
         ("voltage = 2"), and `stages`, a list of `name`, `blocks`, `blocks_run`, `blocks_skipped`,

@@ -29,6 +29,7 @@ def write_training_report(
     *,
     card: Mapping[str, Any],
     losses: Sequence[float],
+    looks: Mapping[int, float],
     example: Mapping[str, np.ndarray],
 ) -> Path:
     """Write a page about a trained network, which works from disk without a network.
@@ -41,6 +42,8 @@ def write_training_report(
         Of the model.
     losses
         Of each step of its training.
+    looks
+        Losses on unseen data, by the step after which it was looked at.
     example
         A window that tests it: `images` (voltage, slot, y, x), `distances` (slot) of slices and
         `offsets` (plane) of planes from the window's slice in nm, and the `probability`
@@ -49,7 +52,7 @@ def write_training_report(
     made = [
         _errors_section(card),
         _example_section(card, example),
-        _learning_section(card, np.asarray(losses, float)),
+        _learning_section(card, np.asarray(losses, float), looks),
         _ranges_section(card),
     ]
     versions = card["training"]["versions"]
@@ -98,10 +101,12 @@ def _example_section(card: Mapping[str, Any], example: Mapping[str, np.ndarray])
     return Section("example", "Example", picture(figure, "What it says.", caption))
 
 
-def _learning_section(card: Mapping[str, Any], losses: np.ndarray) -> Section:
+def _learning_section(
+    card: Mapping[str, Any], losses: np.ndarray, looks: Mapping[int, float]
+) -> Section:
     made = card["training"]
     caption = f"{made['steps']} steps in {duration(made['seconds'])} on {made['device']}."
-    figure = embedded(loss_curve(losses), "svg")
+    figure = embedded(loss_curve(losses, looks), "svg")
     return Section("learning", "Learning", picture(figure, "Loss of each step.", caption))
 
 

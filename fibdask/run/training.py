@@ -29,6 +29,7 @@ from .shown import one_line, shown
 
 if TYPE_CHECKING:
     from ..learn.making import Judge
+    from ..learn.networks import WindowNetwork
     from ..learn.training import Training
 
 _STATE = "state"
@@ -264,11 +265,15 @@ def read_training(
     return TrainingRecipe(tables)
 
 
-def _report(model: Model, training: "Training[Any]") -> None:
+def _report(model: Model, training: "Training[Any, WindowNetwork]") -> None:
     """Write the page of a model that has been trained just now; an earlier one stays."""
     if training.losses:
+        every = training.schedule.look_every
+        looks = {every * (k + 1): loss for k, loss in enumerate(training.looks)}
         page, losses = model.folder / REPORT, training.losses
-        write_training_report(page, card=model.card, losses=losses, example=model.example())
+        write_training_report(
+            page, card=model.card, losses=losses, looks=looks, example=model.example()
+        )
 
 
 def _check_folder(folder: Path) -> None:
@@ -282,7 +287,7 @@ def _check_folder(folder: Path) -> None:
         raise StackReadError(msg)
 
 
-def _prepared(read: TrainingRecipe) -> tuple["Training[Any]", "Judge"]:
+def _prepared(read: TrainingRecipe) -> tuple["Training[Any, WindowNetwork]", "Judge"]:
     """Return a training that may begin, and what judges its network."""
     from ..learn.networks import Architecture
     from ..learn.training import Schedule, Training, best_device
@@ -297,7 +302,10 @@ def _prepared(read: TrainingRecipe) -> tuple["Training[Any]", "Judge"]:
     if samples.crop % architecture.stride:
         msg = f"[samples] crop must be a multiple of {architecture.stride}; got {samples.crop}"
         raise RecipeError(msg)
-    training = Training(architecture, samples, schedule, read.folder / _STATE, best_device())
+    folder = read.folder / _STATE
+    training = Training(
+        architecture, samples, schedule, folder, unseen=judge.drawn(), device=best_device()
+    )
     return training, judge
 
 

@@ -12,11 +12,15 @@ LIKELY = 0.9
 """Where neither phase is as likely as this, nobody can be sure."""
 STEPS = 255
 """Probabilities are whole multiples of its inverse."""
+ROWS = 3
+"""Numbers that are counted of a plane."""
 
 
 @dataclass(frozen=True)
 class ProbabilityCounts(InPlace):
-    """Unsure voxels, and steps towards the other phase, of each plane; a block function.
+    """Unsure voxels, steps towards the other phase, and towards solid, of each plane.
+
+    A block function.
 
     Attributes
     ----------
@@ -26,18 +30,21 @@ class ProbabilityCounts(InPlace):
 
     depth: int
 
+    revision = 2
+
     @property
     def size(self) -> int:
-        """Number of counts: unsure voxels by plane, then steps by plane."""
-        return 2 * self.depth
+        """Number of counts: three of each plane, kind by kind."""
+        return ROWS * self.depth
 
     def compute(self, region: Region, probability: np.ndarray) -> np.ndarray:
         """Count one block."""
-        counts = np.zeros((2, self.depth), np.int64)
+        counts = np.zeros((ROWS, self.depth), np.int64)
         for z, plane in enumerate(probability):
             steps = np.rint(plane * np.float32(STEPS)).astype(np.int64)
             other = np.minimum(steps, STEPS - steps)
-            counts[:, z] = np.count_nonzero(other > (1 - LIKELY) * STEPS), other.sum()
+            unsure = np.count_nonzero(other > (1 - LIKELY) * STEPS)
+            counts[:, z] = unsure, other.sum(), steps.sum()
         return counts.ravel()
 
     def working_bytes(self, region: Region) -> int:

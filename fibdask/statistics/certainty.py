@@ -7,7 +7,7 @@ import xarray as xr
 
 from ..blocks import Grid, block_grid, reduce_blocks
 from ..conventions import AXES, known_planes
-from ._functions_certainty import STEPS, ProbabilityCounts
+from ._functions_certainty import ROWS, STEPS, ProbabilityCounts
 
 
 def certainty(probability: xr.DataArray) -> xr.Dataset:
@@ -22,9 +22,10 @@ def certainty(probability: xr.DataArray) -> xr.Dataset:
     -------
     xr.Dataset
         `unsure_share` (plane), the share of voxels that are neither solid nor pore with a
-        probability of 0.9 or more; and `expected_misplaced` (plane) in %, the mean probability of
-        the other phase: as many voxels are misplaced if probabilities are frequencies. Lazy; NaN
-        in planes that hold no data. The coordinate `depth` (plane) is in nm.
+        probability of 0.9 or more; `expected_misplaced` (plane) in %, the mean probability of the
+        other phase; and `expected_solid_fraction` (plane), that of solid. So many voxels are
+        misplaced, and solid, if probabilities are frequencies. Lazy; NaN in planes that hold no
+        data. The coordinate `depth` (plane) is in nm.
     """
     data, planes = probability.data, known_planes(probability)
     pixels = probability.sizes["y"] * probability.sizes["x"]
@@ -33,15 +34,16 @@ def certainty(probability: xr.DataArray) -> xr.Dataset:
     names = {
         "unsure_share": ("share of voxels of which nobody is sure", "1"),
         "expected_misplaced": ("voxels expected to be misplaced", "%"),
+        "expected_solid_fraction": ("share of voxels expected to be solid", "1"),
     }
+    per_count = (1 / pixels, 100 / (STEPS * pixels), 1 / (STEPS * pixels))
     arrays = {}
     for row, (name, (long_name, units)) in enumerate(names.items()):
-        per_count = 1 / pixels if row == 0 else 100 / (STEPS * pixels)
         share = reduce_blocks(
             ProbabilityCounts(grid.block[0]),
             [data],
             grid=grid,
-            finish=_Profile(row, per_count, planes),
+            finish=_Profile(row, per_count[row], planes),
             shape=planes.shape,
         )
         arrays[name] = ("plane", share, {"long_name": long_name, "units": units})
@@ -69,7 +71,7 @@ class _Profile:
     Attributes
     ----------
     row
-        Which of the two counts it is.
+        Which of the counts it is.
     per_count
         What one is worth.
     planes
@@ -80,8 +82,10 @@ class _Profile:
     per_count: float
     planes: np.ndarray
 
+    revision = 2
+
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """Return the values."""
-        rows = counts.reshape(len(counts), 2, -1)[:, self.row]
+        rows = counts.reshape(len(counts), ROWS, -1)[:, self.row]
         values = rows.ravel()[: len(self.planes)] * self.per_count
         return np.where(self.planes, values, np.nan)

@@ -64,10 +64,9 @@ class OnePlane(torch.nn.Module):
         images = images.reshape(batch, architecture.voltages, architecture.slots, y, x)
         distances = self.distances.expand(batch, -1)
         present = torch.ones(batch, architecture.voltages)
-        features, known = self.network.features(images, present, distances)
+        seen = self.network.look(images)
         planes = [
-            self.network(features, known, images, distances, offset.expand(batch))
-            for offset in self.offsets
+            self.network(*seen, present, distances, offset.expand(batch)) for offset in self.offsets
         ]
         return torch.stack(planes, dim=1).float()
 

@@ -38,8 +38,8 @@ def _trained(architecture):
 
 def _logits(network, images, distances, offset):
     present = torch.ones(images.shape[:2])
-    features, known = network.features(images, present, distances)
-    return network(features, known, images, distances, torch.full((len(images),), offset))
+    offsets = torch.full((len(images),), offset)
+    return network(*network.look(images), present, distances, offsets)
 
 
 def _farthest(network, pixel, size):

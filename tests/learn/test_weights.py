@@ -1,6 +1,7 @@
 """Models are refused where what they are made of does not fit together."""
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fibdask import list_models, load_model
-from fibdask.conventions import ConventionError
+from fibdask.conventions import ConventionError, DeviceLostError, MemoryBudgetError
 from fibdask.learn.models import CARD, TEST_PAIR, WEIGHTS, open_model
 from fibdask.learn.networks import Architecture, WindowNetwork
 from fibdask.learn.validation import Condition, Windows
@@ -49,7 +50,7 @@ def _rewrite(folder, **changed):
 
 
 def _load(folder):
-    return LoadedNetwork.read(folder, open_model(folder).fingerprint, "float32")
+    return LoadedNetwork.read(folder, open_model(folder).fingerprint, "float32", "cpu")
 
 
 def test_load_model__returns_what_was_written(folder):
@@ -130,7 +131,7 @@ def test_load_model__refuses_a_test_pair_that_cannot_be_read(folder):
 
 def test_load_model__refuses_a_model_that_was_replaced_since(folder):
     with pytest.raises(ConventionError, match="has changed since it was chosen"):
-        LoadedNetwork.read(folder, "another", "float32")
+        LoadedNetwork.read(folder, "another", "float32", "cpu")
 
 
 @pytest.mark.parametrize("name", ["gold", "no/such/folder"])
@@ -175,3 +176,39 @@ def test_predictor__its_precision_follows_from_the_flags_of_the_processor(folder
     for flags, precision in [({"avx512_bf16": True}, "bfloat16"), ({"avx2": True}, "float32")]:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda flags=flags: flags, raising=False)
         assert load_model(folder).predictor().precision == precision
+
+
+def test_predictor__takes_a_gpu_where_there_is_one(folder, monkeypatch):
+    model = open_model(folder)
+    assert model.predictor("float32").device == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    found = model.predictor("float32")
+    assert found.device == "gpu"
+    assert found.fingerprint != model.predictor("float32", "cpu").fingerprint
+    host, device = found.bytes((256, 256), 4)
+    assert 0 < device <= model.predictor("float32", "cpu").bytes((256, 256), 4)[0] < host + device
+
+
+def test_predictor__refuses_another_device_than_it_was_made_for(folder):
+    predictor = replace(open_model(folder).predictor("float32"), device="gpu")
+    with pytest.raises(ConventionError, match="was to predict on a GPU, and this process has none"):
+        predictor.load()
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (torch.OutOfMemoryError("2 GiB"), MemoryBudgetError),
+        (torch.AcceleratorError("illegal address"), DeviceLostError),
+    ],
+)
+def test_predict__tells_a_full_gpu_from_a_lost_one(folder, monkeypatch, fault, told):
+    def fail(*_):
+        raise fault
+
+    loaded = _load(folder)
+    monkeypatch.setattr(loaded.network.trunk, "forward", fail)
+    pair = load_file(folder / TEST_PAIR)
+    del pair["probability"]
+    with pytest.raises(told, match=str(fault)):
+        loaded.predict(**{name: value.numpy() for name, value in pair.items()})

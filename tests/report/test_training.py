@@ -42,7 +42,7 @@ def example():
 
 def _page(tmp_path, card, losses, example):
     path = tmp_path / "page.html"
-    write_training_report(path, card=card, losses=losses, example=example)
+    write_training_report(path, card=card, losses=losses, looks={10: 0.5, 20: 0.3}, example=example)
     return path.read_text()
 
 

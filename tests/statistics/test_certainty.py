@@ -33,6 +33,9 @@ def test_certainty__equals_the_definition_under_any_chunking():
         assert found["expected_misplaced"].values == pytest.approx(
             100 * other.mean(axis=(1, 2)), rel=1e-6
         )
+        assert found["expected_solid_fraction"].values == pytest.approx(
+            levels.mean(axis=(1, 2)), rel=1e-6
+        )
         np.testing.assert_array_equal(found["depth"], 10.0 * np.arange(7))
 
 
@@ -41,6 +44,7 @@ def test_certainty__what_is_certain_errs_nowhere_and_a_coin_in_half():
     found = certainty(probability(levels.astype(np.float32))).compute()
     np.testing.assert_array_equal(found["unsure_share"], [0, 0, 1])
     assert found["expected_misplaced"].values == pytest.approx([0, 0, 100 * 127 / 255])
+    assert found["expected_solid_fraction"].values == pytest.approx([0, 1, 127 / 255])
 
 
 def test_certainty__of_planes_that_are_not_measured_is_not_known():

@@ -1,6 +1,6 @@
 """Figures that show how a network has learnt, and what it says."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ _MEAN_OF = 50  # steps
 _COLUMNS = 5  # of pictures in a row
 
 
-def loss_curve(losses: np.ndarray) -> Figure:
-    """Plot the loss of each step, and its mean over some of them."""
+def loss_curve(losses: np.ndarray, looks: Mapping[int, float]) -> Figure:
+    """Plot the loss of each step, its mean over some of them, and that on unseen data by step."""
     figure = Figure(figsize=(9.6, 3.2), layout="constrained")
     axes = plot_axes(figure, figure.add_gridspec(1, 1)[0], "step", "loss")
     steps = np.arange(1, len(losses) + 1)
@@ -21,6 +21,8 @@ def loss_curve(losses: np.ndarray) -> Figure:
     width = min(_MEAN_OF, len(losses))
     mean = np.convolve(losses, np.full(width, 1 / width), "valid")
     axes.plot(steps[width - 1 :], mean, color=ACCENT, linewidth=1.6, label=f"mean of {width}")
+    if looks:
+        axes.plot([*looks], [*looks.values()], "o-", color=INK, ms=3, lw=1, label="unseen data")
     axes.set(xlim=(0, len(losses) + 1), ylim=(0, 1.05 * float(losses.max())))
     axes.legend(frameon=False, fontsize=9, loc="upper right")
     return figure

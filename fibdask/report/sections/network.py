@@ -200,9 +200,27 @@ def _certainty(told: _Told, statistics: xr.Dataset) -> str:
     )
     if found in statistics:
         caption += f"; against the truth it is {number(float(statistics[found]), '.3g', ' %')}"
+    caption += f". {_expected_fraction(told, statistics)}"
     profile = share.rename(plane="z").assign_coords(z=share["depth"].values)
     figure = fraction_profile(profile, measured, "share of unsure voxels")
-    return picture(embedded(figure, "svg"), "How sure the network was.", caption + ".")
+    return picture(embedded(figure, "svg"), "How sure the network was.", caption)
+
+
+def _expected_fraction(told: _Told, statistics: xr.Dataset) -> str:
+    """Say how much is solid by all probabilities, not by the likelier phase of each voxel.
+
+    The sum of probabilities errs at most by their mean error on a scale of probabilities, if that
+    is what it was on unseen data.
+    """
+    expected = float(statistics["expected_solid_fraction"].mean())
+    error = _errors(told).get("calibration_error")
+    text = f"By the sum of probabilities, {number(expected, '.4g')}"
+    if error is not None:
+        text += f" ± {number(float(error), '.2g')}"
+    text += " of the volume is solid"
+    if error is not None:
+        text += "; that is how far probabilities were off on unseen data"
+    return f"{text}."
 
 
 def _views(told: _Told) -> str:
