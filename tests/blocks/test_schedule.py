@@ -123,10 +123,17 @@ def test_run_blocks__asks_for_resources_of_workers(tmp_path, sizes):
 
 
 @dataclass(frozen=True)
+class On:
+    """What a predictor says of where it is to be."""
+
+    device: str
+
+
+@dataclass(frozen=True)
 class WhetherOnGpu:
     """Block function: 1 where the worker offers a GPU."""
 
-    device: str
+    predictor: On
 
     def needs(self, region):
         return ()
@@ -139,7 +146,7 @@ class WhetherOnGpu:
         return 0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def mixed():
     """A client of one worker that offers a GPU, and of three that do not."""
     options = {"dashboard": False, "host": "127.0.0.1"}
@@ -159,7 +166,7 @@ def mixed():
 def test_write_array__what_needs_a_gpu_is_made_by_workers_that_offer_one(tmp_path, mixed, device):
     grid = Grid((40, 1, 1), (1, 1, 1))
     target = Target(tmp_path / "volume", grid, grid.block, "uint8", ("z", "y", "x"), {})
-    function = WhetherOnGpu(device)
+    function = WhetherOnGpu(On(device))
     source = Computed(function, (), (), grid.shape, np.dtype("u1"), grid.block)
     window = Window(source, tuple(slice(0, n) for n in grid.shape), ())
     execution = Execution(mixed, worker_resources(mixed, folder=tmp_path))
@@ -171,7 +178,7 @@ def test_write_array__what_needs_a_gpu_is_made_by_workers_that_offer_one(tmp_pat
 @pytest.mark.cluster
 def test_write_array__where_nobody_offers_a_gpu_all_workers_are_asked(tmp_path):
     target = target_in(tmp_path)
-    source = Computed(WhetherOnGpu("gpu"), (), (), (4, 2, 2), np.dtype("u1"), (1, 2, 2))
+    source = Computed(WhetherOnGpu(On("gpu")), (), (), (4, 2, 2), np.dtype("u1"), (1, 2, 2))
     options = {"n_workers": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         execution = Execution(client, worker_resources(client, folder=tmp_path))

@@ -7,7 +7,7 @@ with the halos added up.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any, cast
@@ -120,8 +120,7 @@ class Computed(Source):
     @property
     def on_gpu(self) -> bool:
         """Whether the function or an input asks for a GPU."""
-        own = getattr(self.function, "device", "cpu") == "gpu"
-        return own or any(source.on_gpu for source in self.inputs)
+        return asks_gpu(self.function) or any(source.on_gpu for source in self.inputs)
 
     def reading(self, stored: Mapping[str, Source]) -> Source:
         """Read stored ones among the inputs, and count in them."""
@@ -293,6 +292,14 @@ class EachBlock:
 
     def _block(self, region: Region) -> Region:
         return self.grid.numbered(region[0].start)
+
+
+def asks_gpu(function: Any) -> bool:
+    """Tell whether the `device` of a block function, or of a predictor in it, is a GPU."""
+    known = is_dataclass(function) and not isinstance(function, type)
+    parts = fields(function) if known else ()
+    own = getattr(function, "device", "") == "gpu"
+    return own or any(asks_gpu(getattr(function, part.name)) for part in parts)
 
 
 def made_of(source: Source) -> set[str]:
