@@ -50,7 +50,8 @@ class Here(Launcher):
         return Inside
 
     async def look(self, ids):
-        return {name: "PENDING (Test)" for name in ids if name not in self.ended}
+        there = (name for name in ids if name not in self.ended and not name.startswith("bad"))
+        return dict.fromkeys(there, "PENDING (Test)")
 
     def script(self, pool):
         return ""
@@ -67,6 +68,7 @@ def cluster_of(monkeypatch, tmp_path):
     """Start a cluster that looks often and gives up idle jobs soon."""
     monkeypatch.setattr(keeping, "_LOOK", 0.05)
     monkeypatch.setattr(keeping, "_IDLE", 0.2)
+    monkeypatch.setattr(keeping, "_AGAIN", 0.2)
 
     @contextmanager
     def start(*pools, patience=100):
@@ -128,6 +130,16 @@ def test_job_cluster__waits_no_longer_than_there_is_patience(cluster_of):
     words = "0 of 2 workers; the queue says 2 PENDING (Test)"
     assert words in str(cluster.failure)
     assert words in cluster.told
+
+
+def test_job_cluster__goes_on_without_jobs_that_end_at_once(cluster_of):
+    bad = pool("bad", 1, 1, starts=False)
+    with cluster_of(pool("cpu", 1, 1), bad, patience=0.5) as cluster:
+        until(cluster, lambda: [text for text in cluster.told if "4 jobs ended before" in text])
+        assert names(cluster) == {"cpu-0"}
+    with cluster_of(bad) as cluster:
+        wait_until(lambda: cluster.failure is not None, seconds=60)
+    assert "3 jobs ended before a worker of theirs joined" in str(cluster.failure)
 
 
 def test_job_cluster__that_cannot_go_on_lets_nobody_wait(cluster_of):

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import math
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from .jobs import Launcher, Pool
 
 _LOOK = 2.0  # seconds between looks at the queue
 _IDLE = 120.0  # seconds that jobs are kept without work
+_AGAIN = 60.0  # seconds until a job is submitted again where one was refused
 _IN_VAIN = 3  # jobs that may end before a worker of theirs has joined, one after the other
 _LAST_LINES = 6  # of the log of a job that has ended so
 
@@ -84,8 +86,9 @@ class JobCluster(distributed.SpecCluster):  # type: ignore[misc]
         self._kept: dict[str, _Kept] = {}
         self._number = 0
         self._in_vain = 0
+        self._refused_at = -math.inf
         self._needed = {pool.name: time.monotonic() for pool in pools}
-        self._lonely: dict[str, float] = {}
+        self._lonely: dict[bool, float] = {}
         self._told = ""
         self._keeping: asyncio.Task[None] | None = None
         at = {"interface": interface} if interface else {"host": get_ip()}
@@ -128,11 +131,11 @@ class JobCluster(distributed.SpecCluster):  # type: ignore[misc]
 
     async def _look(self) -> None:
         states = await self._states()
-        for name in [*self._kept] if states is not None else []:
+        for name, kept in [*self._kept.items()] if states is not None else []:
             here = bool(self._names(name))
-            self._kept[name].has_worked |= here
+            kept.has_worked |= here
             if name not in (states or {}) and not here:
-                self._forget(name)
+                self._forget(name, states or {})
         for pool in self._pools:
             await self._fit(pool)
         self._wait_for(states)
@@ -145,15 +148,23 @@ class JobCluster(distributed.SpecCluster):  # type: ignore[misc]
             return None
         return {name: told[number] for name, number in ids.items() if number in told}
 
-    def _forget(self, name: str) -> None:
-        """Drop a job that has ended; several in a row that never worked are not tried again."""
+    def _forget(self, name: str, states: Mapping[str, str]) -> None:
+        """Drop a job that has ended; where several in a row never worked, others must be there."""
         job = self._drop(name)
         kept = self._kept.pop(name)
         self._in_vain = 0 if kept.has_worked else self._in_vain + 1
-        if self._in_vain >= _IN_VAIN:
-            log = last_lines(self._logs, name if job is None else job.job_id)
-            msg = f"{self._in_vain} jobs ended before a worker of theirs joined; {log}"
+        if self._in_vain < _IN_VAIN:
+            return
+        log = last_lines(self._logs, name if job is None else job.job_id)
+        msg = f"{self._in_vain} jobs ended before a worker of theirs joined; {log}"
+        if not any(other in states for other in self._of_kind(gpu=kept.pool.gpu)):
             raise BlocksFailedError(msg)
+        self._refused_at = time.monotonic()
+        self._tell(msg)
+
+    def _of_kind(self, *, gpu: bool) -> list[str]:
+        """Return the names of the jobs whose workers have a GPU, or have none."""
+        return [name for name, kept in self._kept.items() if kept.pool.gpu == gpu]
 
     def _drop(self, name: str) -> Any:
         """Return a job that has ended, or never began, and that nothing needs to end any more."""
@@ -165,7 +176,7 @@ class JobCluster(distributed.SpecCluster):  # type: ignore[misc]
     async def _fit(self, pool: Pool) -> None:
         """Start as many jobs of a pool as there is work for, or give idle ones up."""
         names = [name for name, kept in self._kept.items() if kept.pool is pool]
-        wanted = min(max(ceil(self._tasks(pool) / pool.processes), pool.least), pool.jobs)
+        wanted = min(max(math.ceil(self._tasks(pool) / pool.processes), pool.least), pool.jobs)
         if wanted >= len(names):
             self._needed[pool.name] = time.monotonic()
             await self._open(pool, wanted - len(names))
@@ -182,7 +193,7 @@ class JobCluster(distributed.SpecCluster):  # type: ignore[misc]
         )
 
     async def _open(self, pool: Pool, count: int) -> None:
-        for _ in range(count):
+        for _ in range(count if time.monotonic() - self._refused_at >= _AGAIN else 0):
             name = f"{pool.name}-{self._number}"
             self._number += 1
             options = {**pool.options, **self._secured}
@@ -201,6 +212,7 @@ class JobCluster(distributed.SpecCluster):  # type: ignore[misc]
         msg = f"{self._launcher.submits} starts no job: {reason}"
         if self._number == 1:
             raise RecipeError(msg)
+        self._refused_at = time.monotonic()
         self._tell(msg)
 
     async def _give_up(self, names: list[str]) -> None:
@@ -230,12 +242,11 @@ class JobCluster(distributed.SpecCluster):  # type: ignore[misc]
             self._told = text
             self._tell(text)
         now = time.monotonic()
-        for pool in self._pools:
-            jobs = [name for name, kept in self._kept.items() if kept.pool is pool]
-            wanted = self._tasks(pool) or pool.least
-            if not wanted or any(self._names(name) for name in jobs):
-                self._lonely.pop(pool.name, None)
-            elif now - self._lonely.setdefault(pool.name, now) > self._patience:
+        for gpu in (False, True):
+            wanted = any(self._tasks(pool) or pool.least for pool in self._pools if pool.gpu == gpu)
+            if not wanted or any(map(self._names, self._of_kind(gpu=gpu))):
+                self._lonely.pop(gpu, None)
+            elif now - self._lonely.setdefault(gpu, now) > self._patience:
                 msg = (
                     f"no worker has started within {self._patience:.0f} s: {text}. What is "
                     "finished is kept; run again when there is room, or wait longer (patience)"
@@ -257,7 +268,8 @@ class JobCluster(distributed.SpecCluster):  # type: ignore[misc]
 
 def last_lines(logs: Path, job: str) -> str:
     """Return a sentence with the last lines of a job's log."""
-    files = sorted(logs.glob(f"*{job}*")) if job else []
+    named = re.compile(rf"(?<!\d){re.escape(job)}(?!\d)")
+    files = sorted(path for path in logs.iterdir() if named.search(path.name))
     if not files:
         return f"{logs} holds no log of the last one"
     lines = files[-1].read_text(errors="replace").splitlines()[-_LAST_LINES:]

@@ -17,6 +17,11 @@ from .local import local_cluster, parse_memory, worker_memory
 from .profiles import Profile
 
 _POLL = 0.2  # seconds
+_JOBS_CONFIG = {
+    **WORKER_CONFIG,
+    # A process that is started anew takes its time; a job that is given up may wait for hours.
+    "distributed.deploy.lost-worker-timeout": "300s",
+}
 
 
 @contextlib.contextmanager
@@ -77,7 +82,7 @@ def _jobs(
     pools = profile.pools(logs.absolute())
     logs.mkdir(parents=True, exist_ok=True)
     with (
-        dask.config.set(WORKER_CONFIG),
+        dask.config.set(_JOBS_CONFIG),
         JobCluster(
             profile.launcher,
             pools,
