@@ -27,6 +27,7 @@ HostKey {folder}/host
 AuthorizedKeysFile {folder}/user.pub
 PidFile {folder}/sshd.pid
 PasswordAuthentication no
+KbdInteractiveAuthentication no
 StrictModes no
 UsePAM no
 """
@@ -89,7 +90,11 @@ def folder(tmp_path, port):
 def write_profile(folder, port, key="user"):
     options = ["-F", "none", "-p", str(port), "-i", str(folder / "sshd" / key)]
     options += ["-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={folder}/sshd/known"]
-    prologue = [f"export PYTHONPATH={Path(package.__file__).parents[1]}"]
+    # The second is how long workers look for a scheduler that is gone.
+    prologue = [
+        f"export PYTHONPATH={Path(package.__file__).parents[1]}",
+        "export DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT=10s",
+    ]
     (folder / "ssh.toml").write_text(
         'hosts = ["127.0.0.1"]\nworkers = 2\nmemory = "2 GiB"\ninterface = "lo"\n'
         f"options = {json.dumps(options)}\nprologue = {json.dumps(prologue)}\n"
