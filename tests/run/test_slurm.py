@@ -34,26 +34,35 @@ report = false
 """
 
 
-@pytest.fixture(autouse=True)
-def _slurm():
+@pytest.fixture(autouse=True, scope="module")
+def _there_is_one():
     if reason := slurm.why_not():
         pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _alone():
     with slurm.alone():
         yield
+
+
+def prepare(folder):
+    values = np.random.default_rng(5).integers(0, 255, (24, 300, 400), dtype=np.uint8)
+    np.save(folder / "slices.npy", values)
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-    values = np.random.default_rng(5).integers(0, 255, (24, 300, 400), dtype=np.uint8)
-    np.save(tmp_path / "slices.npy", values)
-    (tmp_path / "recipe.toml").write_text(RECIPE)
-    return tmp_path
+    return prepare(tmp_path)
 
 
-@pytest.fixture
-def expected(folder):
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
     """The bytes that one machine makes."""
+    folder = prepare(tmp_path_factory.mktemp("local"))
     fibdask("run", "recipe.toml", "--quiet", cwd=folder)
     found = stored_bytes(folder / "local")
     assert len(found) > 20
