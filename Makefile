@@ -36,6 +36,7 @@ check: install
 docs: install
 	$(BIN)/python -m fibdask.run.recipe.reference > docs/recipes.md
 	$(BIN)/python -m fibdask.run.recipe.reference training > docs/training.md
+	$(BIN)/python -m fibdask.run.recipe.reference profiles > docs/profiles.md
 
 examples: install
 	$(BIN)/python -m pytest tests/test_examples.py -v

@@ -24,7 +24,7 @@ from .engine.locks import TakenError, is_locked, locked
 from .engine.making import Execution
 from .engine.monitor import BlockFailure, Monitor, SlowBlock, StageReport, Work
 from .engine.reading import note_read
-from .engine.resources import PROCESS_BYTES, Resources, own_resources, worker_resources
+from .engine.resources import GPU, PROCESS_BYTES, Resources, own_resources, worker_resources
 from .engine.schedule import current_client
 from .engine.shards import put_file
 from .engine.sources import Computed, Reduction, Source, Values, made_of
@@ -61,6 +61,7 @@ from .regions import (
 __all__ = [
     "BLOCK_BYTES",
     "DISK_FULL",
+    "GPU",
     "INNER_CHUNK",
     "PROCESS_BYTES",
     "BlockArray",

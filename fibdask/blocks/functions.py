@@ -18,6 +18,9 @@ class BlockFunction(Protocol):
     `revision`, a number that is 1 where the class has none. It is raised whenever the function,
     or a kernel that it calls, begins to compute other values: what was stored is then made anew.
 
+    Blocks of a function that has a `device` which is "gpu", or a field that has, such as a
+    predictor, are given to workers with a GPU, where a cluster has such.
+
     A class of which all values are `unpacked` integers has their `scale_factor`: storing them with
     it loses nothing, so that what is made of them may read what is stored.
     """

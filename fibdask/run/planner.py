@@ -28,9 +28,10 @@ from ..io.pyramid import coarsen, needs_level
 from ..io.targets import planned, volume_targets
 from .cluster import part_resources, planned_worker
 from .estimates import Estimate, options_of
+from .folder.run_folder import JOBS
 from .info import table
 from .looking import look_at_input
-from .recipe import Recipe, read_recipe
+from .recipe import Recipe, read_profile, read_recipe
 from .shown import one_line
 from .stages import MEASUREMENT, SIMULATE, STATISTICS, Stage
 from .walk import Visitor, first_stack, not_kept, walk
@@ -70,7 +71,9 @@ def plan_recipe(
     rows = planner.rows
     images = planner.stacks.get(SIMULATE, source)
     size = " × ".join(f"{n} {dim}" for dim, n in images.sizes.items())
-    threads, limit = planned_worker(recipe.tables["cluster"])
+    profile = read_profile(recipe.tables["cluster"])
+    threads, limit = planned_worker(recipe.tables["cluster"], profile)
+    logs = Path(recipe.tables["output"]["path"]).absolute() / JOBS
     if part:
         own = part_resources(recipe.tables["cluster"], Path())
         threads, limit = own.threads, own.host_bytes
@@ -86,6 +89,7 @@ def plan_recipe(
         "worker_bytes": limit,
         "fits": None if limit is None else least <= limit,
         "disk_bytes": sum(row["disk_bytes"] for row in rows),
+        "job_scripts": {} if profile is None else profile.scripts(logs),
     }
 
 
@@ -269,14 +273,21 @@ def format_plan(plan: Mapping[str, Any]) -> str:
         for row in plan["stages"]
     ]
     largest = max((row["task_bytes"] for row in plan["stages"]), default=0)
+    scripts = (line for pool in plan["job_scripts"].items() for line in _script_lines(*pool))
     return "\n".join(
         [
             f"{one_line(plan['title'])}: {plan['size']}",
             *table(header, rows),
             f"largest process: {format_bytes(largest)}; {_verdict(plan)}",
             f"disk, uncompressed: {format_bytes(plan['disk_bytes'])}",
+            *scripts,
         ]
     )
+
+
+def _script_lines(pool: str, script: str) -> list[str]:
+    """Return what starts the workers of a pool, as it would be submitted."""
+    return ["", f"each job of the workers {pool!r}:", *map(one_line, script.strip().split("\n"))]
 
 
 def _verdict(plan: Mapping[str, Any]) -> str:

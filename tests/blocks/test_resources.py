@@ -104,9 +104,11 @@ def test_resources__refuses_a_worker_with_nothing(numbers):
         Resources(*numbers)
 
 
-def client_of(*told):
+def client_of(*told, offers=(), cluster=None):
+    workers = {number: {"resources": dict.fromkeys(offers, 1.0)} for number in range(len(told))}
     return SimpleNamespace(
-        scheduler_info=lambda n_workers: {"workers": told},
+        cluster=cluster,
+        scheduler_info=lambda n_workers: {"workers": workers},
         run=lambda function, on_error: dict(enumerate(told)),
     )
 
@@ -126,6 +128,17 @@ def test_worker_resources__has_the_share_of_a_gpu(tmp_path):
     one, other = (PLAIN._replace(device=name, device_bytes=90 * MIB) for name in "xy")
     client = client_of(one, one, other, PLAIN)
     assert worker_resources(client, folder=tmp_path).device_bytes == 45 * MIB
+
+
+def test_worker_resources__knows_whether_workers_offer_gpus(tmp_path):
+    starts_them = SimpleNamespace(has_gpus=True)
+    clients = (
+        client_of(PLAIN),
+        client_of(PLAIN, offers=["GPU"]),
+        client_of(PLAIN, cluster=starts_them),
+    )
+    told = [worker_resources(client, folder=tmp_path).gpu_workers for client in clients]
+    assert told == [False, True, True]
 
 
 @pytest.mark.parametrize(

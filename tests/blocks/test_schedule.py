@@ -2,6 +2,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import dask.array as da
@@ -13,8 +14,19 @@ from distributed.comm import CommClosedError
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from fibdask import BlocksFailedError
-from fibdask.blocks import Execution, Grid, Source, Target, from_source, lengths, write_array
+from fibdask.blocks import (
+    GPU,
+    Execution,
+    Grid,
+    Source,
+    Target,
+    from_source,
+    lengths,
+    worker_resources,
+    write_array,
+)
 from fibdask.blocks.engine.schedule import _ahead, current_client, run_blocks
+from fibdask.blocks.engine.sources import Computed, Window
 from fibdask.blocks.engine.writing import BlockWork
 
 
@@ -108,6 +120,70 @@ def test_run_blocks__asks_for_resources_of_workers(tmp_path, sizes):
     assert sorted(outcome.number for outcome in outcomes) == [0, 1, 2, 3]
     assert plugin.resources["gpu-0"] == {"GPU": 1}
     assert not plugin.resources["shared-gpu"]
+
+
+@dataclass(frozen=True)
+class On:
+    """What a predictor says of where it is to be."""
+
+    device: str
+
+
+@dataclass(frozen=True)
+class WhetherOnGpu:
+    """Block function: 1 where the worker offers a GPU."""
+
+    predictor: On
+
+    def needs(self, region):
+        return ()
+
+    def compute(self, region):
+        offered = "GPU" in distributed.get_worker().state.total_resources
+        return np.full(lengths(region), offered, np.uint8)
+
+    def working_bytes(self, region):
+        return 0
+
+
+@pytest.fixture
+def mixed():
+    """A client of one worker that offers a GPU, and of three that do not."""
+    options = {"dashboard": False, "host": "127.0.0.1"}
+    workers = {name: {"cls": distributed.Worker, "options": options} for name in "abc"}
+    workers["gpu"] = {"cls": distributed.Worker, "options": options | {"resources": GPU}}
+    scheduler_options = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
+    scheduler = {"cls": distributed.Scheduler, "options": scheduler_options}
+    with (
+        distributed.SpecCluster(workers=workers, scheduler=scheduler) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("device", ["gpu", "cpu"])
+def test_write_array__what_needs_a_gpu_is_made_by_workers_that_offer_one(tmp_path, mixed, device):
+    grid = Grid((40, 1, 1), (1, 1, 1))
+    target = Target(tmp_path / "volume", grid, grid.block, "uint8", ("z", "y", "x"), {})
+    function = WhetherOnGpu(On(device))
+    source = Computed(function, (), (), grid.shape, np.dtype("u1"), grid.block)
+    window = Window(source, tuple(slice(0, n) for n in grid.shape), ())
+    execution = Execution(mixed, worker_resources(mixed, folder=tmp_path))
+    write_array(from_source(window), target, execution, name="made", values={})
+    found = np.asarray(target.open()[...])
+    assert found.all() == (device == "gpu")
+
+
+@pytest.mark.cluster
+def test_write_array__where_nobody_offers_a_gpu_all_workers_are_asked(tmp_path):
+    target = target_in(tmp_path)
+    source = Computed(WhetherOnGpu(On("gpu")), (), (), (4, 2, 2), np.dtype("u1"), (1, 2, 2))
+    options = {"n_workers": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        execution = Execution(client, worker_resources(client, folder=tmp_path))
+        write_array(from_source(source), target, execution, name="made", values={})
+    assert not np.asarray(target.open()[...]).any()
 
 
 def test_import__refuses_query_planning_of_arrays():

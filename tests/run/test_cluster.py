@@ -8,11 +8,14 @@ import time
 import dask.system
 import distributed.system
 import numpy as np
+import psutil
 import pytest
 import tifffile
 
 from fibdask import RecipeError, local_cluster, run_recipe
 from fibdask.run.cluster import planned_worker
+
+from .helpers import start, write_recipe
 
 pytestmark = pytest.mark.cluster
 
@@ -69,12 +72,12 @@ def test_local_cluster__guarded_script_works(tmp_path):
 
 @pytest.mark.parametrize("memory", ["much", "-1 GiB", "0"])
 def test_planned_worker__memory_is_an_amount(memory):
-    options = {"scheduler": None, "workers": 1, "threads": 1, "memory": memory}
+    options = {"kind": "local", "scheduler": None, "workers": 1, "threads": 1, "memory": memory}
     with pytest.raises(RecipeError, match="memory must be an amount such as"):
         planned_worker(options)
 
 
-SHARED = {"scheduler": None, "workers": None, "threads": 1, "memory": "auto"}
+SHARED = {"kind": "local", "scheduler": None, "workers": None, "threads": 1, "memory": "auto"}
 
 
 def test_planned_worker__shares_what_the_control_group_leaves(monkeypatch):
@@ -110,6 +113,18 @@ def test_run_recipe__relative_paths_hold_on_workers_in_another_folder(tmp_path, 
         stack = run_recipe("recipe.toml", client=client)
         monkeypatch.undo()
         assert stack["phase"].mean().compute() == pytest.approx(0.5, abs=0.1)
+
+
+def test_run__told_to_end_ends_its_workers_and_says_so(tmp_path):
+    run = start("run", write_recipe(tmp_path))
+    assert run.stdout.readline().startswith("dashboard: http://127.0.0.1:")
+    workers = psutil.Process(run.pid).children(recursive=True)
+    assert len(workers) >= 2
+    run.terminate()
+    _, err = run.communicate(timeout=200)
+    assert run.returncode == 1
+    assert err.splitlines()[-1] == "interrupted; run again to go on"
+    assert not psutil.wait_procs(workers, timeout=30)[1]
 
 
 @pytest.mark.memory

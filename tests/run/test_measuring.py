@@ -89,10 +89,10 @@ def test_measure_stack__tells_of_coarse_slices_and_short_sums(tmp_path):
 class Client:
     """Workers of little memory, which nobody may use."""
 
-    status = "running"
+    status, cluster = "running", None
 
     def scheduler_info(self, n_workers):
-        return {"workers": {"a": {}}}
+        return {"workers": {"a": {"resources": {}}}}
 
     def run(self, function, on_error):
         return {"a": function()._replace(threads=1, limit=2**20)}

@@ -72,10 +72,10 @@ def test_check_budget__memory_that_a_refusal_asks_for_is_enough(forecast, thread
 
 def test_run_recipe__is_refused_at_once_with_the_largest_need(recipe, tmp_path):
     class Client:
-        status = "running"
+        status, cluster = "running", None
 
         def scheduler_info(self, n_workers):
-            return {"workers": {"a": {}}}
+            return {"workers": {"a": {"resources": {}}}}
 
         def run(self, function, on_error):
             return {"a": function()._replace(threads=1, limit=505 * 2**20)}

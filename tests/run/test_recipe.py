@@ -88,7 +88,7 @@ def test_read_recipe__resolved_recipe_states_every_default():
     assert stated["segment"] == expected | {"disagreement": False}
     assert stated["inpaint"] == {"method": "distance", "model": "auto"}
     assert stated["simulate"]["voltage"] == [1.0, 2.0, 4.0]
-    assert stated["cluster"] == {"threads": 1, "memory": "auto"}
+    assert stated["cluster"] == {"kind": "local", "threads": 1, "memory": "auto"}
     assert stated["output"]["block_mib"] == 64
 
 

@@ -13,7 +13,7 @@ from ...conventions import AXES, ConventionError, FibdaskWarning
 from ..regions import BLOCK_BYTES
 from .journal import JournalWriter, Part, is_old
 from .monitor import BlockFailure, Monitor, SlowBlock, StageReport
-from .resources import Resources, own_resources
+from .resources import GPU, Resources, own_resources
 from .schedule import run_blocks, run_graph, run_name
 from .shards import checksum
 from .sources import Computed, EachBlock, Source
@@ -163,7 +163,9 @@ def _outcomes(
         return run_graph(lazy, list(numbers), client)
     needed = {reduction.token: job.values[reduction.token] for reduction in job.source.reductions}
     work = BlockWork(job.target, job.token, job.source, needed)
-    return run_blocks(work, numbers, client, threads=execution.resources.threads, run=run)
+    has = execution.resources
+    gpu = GPU if job.source.on_gpu and has.gpu_workers else None
+    return run_blocks(work, numbers, client, threads=has.threads, run=run, resources=gpu)
 
 
 def _collect(

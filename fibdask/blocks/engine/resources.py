@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,8 @@ Measured: up to 350 MiB in short runs, 444 MiB after 1,500 blocks of all stages.
 """
 
 FOLDER = Path("counts")
+GPU = {"GPU": 1.0}
+"""What a worker with a GPU offers, and a block that is made on one takes."""
 
 # What comes to a process until it is at 444 MiB: it begins at 130, or with a script that names
 # fibdask's functions at 250; then the compiler is loaded, which is 60 of the difference.
@@ -53,6 +55,8 @@ class Resources:
         Memory of it that the process takes between tasks, whatever these are.
     device_bytes
         Memory of the GPU that is the process's own; 0 without one.
+    gpu_workers
+        Whether workers that offer a GPU are told from others: they are given what needs one.
     folder
         Where a run keeps what is no result, such as the counts of reductions.
     """
@@ -61,6 +65,7 @@ class Resources:
     host_bytes: int
     process_bytes: int = PROCESS_BYTES
     device_bytes: int = 0
+    gpu_workers: bool = False
     folder: Path = FOLDER
 
     def __post_init__(self) -> None:
@@ -113,9 +118,14 @@ def worker_resources(
         msg = "client must be one of this process, which is a fork; got that of its parent"
         raise ConventionError(msg)
     told: list[Process] = []
-    if client.scheduler_info(n_workers=-1)["workers"]:
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    if workers:
         told = list(client.run(measure_process, on_error="ignore").values())
-    return _least(told or [_first_worker(client, patience)], folder)
+    # A cluster that starts such workers when they are needed says so.
+    offered = any(worker["resources"].keys() & GPU.keys() for worker in workers.values())
+    offered = offered or getattr(client.cluster, "has_gpus", False)
+    found = _least(told or [_first_worker(client, patience)], folder)
+    return replace(found, gpu_workers=offered)
 
 
 def _first_worker(client: distributed.Client, patience: float) -> "Process":

@@ -7,7 +7,7 @@ with the halos added up.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any, cast
@@ -65,6 +65,11 @@ class Source(ABC):
         """Sources that this one reads, and those that its reductions count in."""
         return ()
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether something of it is made on a GPU."""
+        return False
+
     def reading(self, stored: Mapping[str, "Source"]) -> "Source":
         """Return this source, which reads those that are stored, by token, wherever it made them.
 
@@ -111,6 +116,11 @@ class Computed(Source):
     def below(self) -> tuple[Source, ...]:
         """The inputs, and the counts of parameters."""
         return (*self.inputs, *(parameter.partials for parameter in self.parameters))
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the function or an input asks for a GPU."""
+        return asks_gpu(self.function) or any(source.on_gpu for source in self.inputs)
 
     def reading(self, stored: Mapping[str, Source]) -> Source:
         """Read stored ones among the inputs, and count in them."""
@@ -222,6 +232,11 @@ class Window(Source):
         """The source."""
         return (self.source,)
 
+    @property
+    def on_gpu(self) -> bool:
+        """As the source."""
+        return self.source.on_gpu
+
     def reading(self, stored: Mapping[str, Source]) -> Source:
         """Look into what is stored."""
         if self.token in stored:
@@ -277,6 +292,14 @@ class EachBlock:
 
     def _block(self, region: Region) -> Region:
         return self.grid.numbered(region[0].start)
+
+
+def asks_gpu(function: Any) -> bool:
+    """Tell whether the `device` of a block function, or of a predictor in it, is a GPU."""
+    known = is_dataclass(function) and not isinstance(function, type)
+    parts = fields(function) if known else ()
+    own = getattr(function, "device", "") == "gpu"
+    return own or any(asks_gpu(getattr(function, part.name)) for part in parts)
 
 
 def made_of(source: Source) -> set[str]:

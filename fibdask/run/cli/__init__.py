@@ -1,8 +1,11 @@
 """The command `fibdask`: thin faces of library functions; no tracebacks for user errors."""
 
+import contextlib
 import os
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -30,12 +33,30 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any) 
     click.echo(f"warning: {one_line(message)}{where}", err=True)
 
 
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[None]:
+    """End by SIGTERM as by Ctrl-C: batch systems send it before they kill a job."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # of threads other than the main one
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or recipe."""
     # Threads of torch that wait must not keep cores from the others; it is read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        with warnings.catch_warnings():
+        with _told_to_end(), warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             cli(arguments, standalone_mode=False)
     except click.ClickException as error:

@@ -33,7 +33,7 @@ def demo(out: str, fresh: bool, quiet: bool) -> None:
     classical, network = _recipes(Path(out))
     learned = all(find_spec(name) for name in ("torch", "safetensors"))
     runs = [Pipeline(classical, resume=not fresh, quiet=quiet)]
-    with client_of(classical.tables["cluster"], None) as client:
+    with client_of(classical, None, {}, quiet=quiet) as client:
         say(f"dashboard: {client.dashboard_link}", quiet=quiet)
         runs[0].run(client)
         if learned:

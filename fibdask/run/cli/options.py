@@ -1,14 +1,22 @@
 """What the commands have in common: options, what they print, and their workers."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..shown import printable
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from ..recipe import Recipe
+
+KINDS = ("local", "slurm", "pbs", "lsf", "cuda", "ssh")
+"""Those of `run.cluster`, which would take a second to import."""
 
 
 def say(text: str, *, quiet: bool = False) -> None:
@@ -38,7 +46,7 @@ def options(*names: str) -> Callable[[Any], Any]:
         ),
         "scheduler": click.option("--scheduler", help="Address of a running Dask scheduler."),
         "cluster": click.option(
-            "--cluster", type=click.Choice(["local"]), help="Kind of cluster to start."
+            "--cluster", type=click.Choice(KINDS), help="Kind of cluster instead of the recipe's."
         ),
         "secure": click.option(
             "--secure/--insecure",
@@ -71,18 +79,24 @@ def options(*names: str) -> Callable[[Any], Any]:
 
 
 def client_of(
-    workers: Any, scheduler: str | None, certificates: Path | None = None
-) -> AbstractContextManager[Any]:
-    """Return a client of a scheduler that runs, or of workers started for a table [cluster]."""
-    from ..cluster import connect, local_cluster
+    recipe: "Recipe", scheduler: str | None, how: Mapping[str, Any], *, quiet: bool
+) -> AbstractContextManager["Client"]:
+    """Return a client of a scheduler that runs, or of workers started for a recipe."""
+    from ..cluster import certificates_folder, connect, workers
+    from ..folder.progress import LOGGER
+    from ..folder.run_folder import JOBS
+    from ..recipe import read_profile
 
-    address = scheduler or workers["scheduler"]
-    if address:
-        secure = workers["secure"]
+    def tell(text: str) -> None:
+        LOGGER.info(text)
+        say(text, quiet=quiet)
+
+    given = {key: how[key] for key in ("secure", "certificates") if how.get(key) is not None}
+    options = {**recipe.tables["cluster"], **given}
+    out = Path(recipe.tables["output"]["path"])
+    certificates = certificates_folder(options, out)
+    if address := scheduler or options["scheduler"]:
+        secure = options["secure"]
         return connect(address, certificates=certificates, secure=secure)  # type: ignore[no-any-return]
-    return local_cluster(  # type: ignore[no-any-return]
-        workers=workers["workers"],
-        threads=workers["threads"],
-        memory=workers["memory"],
-        certificates=certificates,
-    )
+    profile = read_profile(options)
+    return workers(options, profile, logs=out / JOBS, tell=tell, certificates=certificates)

@@ -2,40 +2,57 @@
 
 import click
 
+from ...conventions import RecipeError
 from .options import options, show
 
 
 @click.command()
 @click.argument("recipe", type=click.Path())
-@options("input", "out", "json", "quiet")
-def check(recipe: str, input_path: str | None, out: str | None, as_json: bool, quiet: bool) -> None:
+@options("input", "out", "cluster", "json", "quiet")
+def check(
+    recipe: str,
+    input_path: str | None,
+    out: str | None,
+    cluster: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Check RECIPE and its input.
 
     Nothing is computed, but that a network is shown a small part of the images.
     """
     from ..planner import check_recipe, format_check
 
-    found = check_recipe(recipe, input_path=input_path, output_path=out)
+    found = check_recipe(recipe, input_path=input_path, output_path=out, cluster=cluster)
     show(found, format_check(found), as_json=as_json, quiet=quiet)
 
 
 @click.command()
 @click.argument("recipe", type=click.Path())
-@options("input", "out", "part", "json", "quiet")
+@options("input", "out", "cluster", "part", "json", "quiet")
 def plan(
     recipe: str,
     input_path: str | None,
     out: str | None,
+    cluster: str | None,
     part: str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Forecast blocks, tasks, memory and disk of RECIPE, or of one of its parts."""
+    """Forecast blocks, tasks, memory and disk of RECIPE, or of one of its parts.
+
+    Where workers are jobs, their script is shown as it would be submitted.
+    """
     from ..cluster import parse_part
     from ..planner import format_plan, plan_recipe
 
+    if part and cluster:
+        msg = "--part and --cluster exclude each other; give one"
+        raise RecipeError(msg)
     this = parse_part(part) if part else None
-    forecast = plan_recipe(recipe, part=this, input_path=input_path, output_path=out)
+    forecast = plan_recipe(
+        recipe, part=this, input_path=input_path, output_path=out, cluster=cluster
+    )
     show(forecast, format_plan(forecast), as_json=as_json, quiet=quiet)
 
 

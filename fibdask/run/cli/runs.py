@@ -40,7 +40,7 @@ def run(
     if len(given := [name for name, value in workers.items() if value]) > 1:
         msg = f"{' and '.join(given)} exclude each other; give one"
         raise RecipeError(msg)
-    read = read_recipe(recipe, input_path=input_path, output_path=out)
+    read = read_recipe(recipe, input_path=input_path, output_path=out, cluster=cluster)
     if part:
         _run_part(read, fresh, part, quiet, how)
     else:
@@ -95,7 +95,6 @@ def _run(
     how: Mapping[str, Any],
     until: str | None = None,
 ) -> None:
-    from ..cluster import certificates_folder
     from ..folder.run_folder import PROFILE
     from ..profiling import profiled
     from ..runner import Pipeline
@@ -104,9 +103,7 @@ def _run(
         recipe, resume=not fresh, quiet=quiet, until=until, log_json=how["log_json"]
     )
     out = pipeline.folder.path
-    workers = {**recipe.tables["cluster"]}
-    workers |= {key: how[key] for key in ("secure", "certificates") if how[key] is not None}
-    with client_of(workers, scheduler, certificates_folder(workers, out)) as client:
+    with client_of(recipe, scheduler, how, quiet=quiet) as client:
         say(f"dashboard: {client.dashboard_link}", quiet=quiet)
         with profiled(client, out / PROFILE) if how["profile"] else nullcontext():
             pipeline.run(client)

@@ -1,14 +1,13 @@
 """Commands of stacks: import, describe, measure and export them."""
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ...conventions import RecipeError
-from .options import client_of, options, say, show
+from .options import options, say, show
 
 
 def _pixel_size(_context: Any, _option: Any, text: str | None) -> tuple[float, float] | None:
@@ -105,15 +104,14 @@ def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, qu
     Solid fraction, two-point correlation, lineal path, ligament diameter and isotropy errors of
     a store, or of the last phase in a run's folder.
     """
+    from ..cluster import local_cluster
     from ..exporting import counts_beside, measure_stack, write_statistics
     from ..info import format_statistics, statistics_record
 
-    options = {"scheduler": None, "workers": None, "threads": 1, "memory": None}
     quiet_work = quiet or as_json or not sys.stdout.isatty()
-    connect = partial(client_of, options, None)  # once the stack is known to be there
     # Without a table nobody has said where to write, so nothing is left behind to go on from.
     counts = counts_beside(Path(csv_path)) if csv_path else None
-    given = {"connect": connect, "counts": counts, "quiet": quiet_work}
+    given = {"connect": local_cluster, "counts": counts, "quiet": quiet_work}
     results = measure_stack(stack, max_lag=max_lag, **given)
     if csv_path:
         write_statistics(results, Path(csv_path))

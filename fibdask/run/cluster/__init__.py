@@ -1,10 +1,15 @@
-"""Workers: the only place that starts any."""
+"""Workers: the only place that starts any, a file for each kind of cluster."""
 
-from .local import connect, local_cluster, parse_memory, planned_worker
+from .local import connect, local_cluster, parse_memory
 from .part import parse_part, part_resources
+from .profiles import PROFILED, Kind, Profile
 from .security import certificates_folder
+from .starting import planned_worker, workers
 
 __all__ = [
+    "PROFILED",
+    "Kind",
+    "Profile",
     "certificates_folder",
     "connect",
     "local_cluster",
@@ -12,4 +17,5 @@ __all__ = [
     "parse_part",
     "part_resources",
     "planned_worker",
+    "workers",
 ]

@@ -1,11 +1,9 @@
-"""Workers: the only place that starts any."""
+"""Workers as processes of this machine, and schedulers that run already."""
 
 import logging
 import multiprocessing
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import dask
 import dask.system
@@ -14,17 +12,8 @@ import distributed.system
 import psutil
 
 from ...conventions import RecipeError
+from .environment import WORKER_CONFIG
 from .security import make_security, scheduler_security, security_config
-
-_WORKER_CONFIG = {
-    # Blocks are sized beforehand, so spilling to disk would only hide a wrong forecast.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": 0.95,
-    "distributed.worker.memory.terminate": 0.98,
-    "distributed.comm.timeouts.connect": "60s",
-}
-
 
 _GUARD = (
     'a script must call local_cluster under `if __name__ == "__main__":`, or workers call it too'
@@ -68,10 +57,10 @@ def local_cluster(
     """
     _end_if_worker()
     workers = workers or dask.system.CPU_COUNT
-    limit = _worker_memory(workers, memory)
+    limit = worker_memory(workers, memory)
     security = None if certificates is None else make_security(certificates)
     environment = {"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": threads}
-    with dask.config.set(_WORKER_CONFIG | environment | security_config(security)):
+    with dask.config.set(WORKER_CONFIG | environment | security_config(security)):
         try:
             return distributed.Client(
                 n_workers=workers,
@@ -80,6 +69,7 @@ def local_cluster(
                 processes=True,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
+                security=security,
                 silence_logs=logging.CRITICAL,
             )
         except RuntimeError as error:
@@ -96,21 +86,10 @@ def _end_if_worker() -> None:
         sys.exit(1)
 
 
-def _worker_memory(workers: int, memory: str | int | None) -> int:
+def worker_memory(workers: int, memory: str | int | None) -> int:
     """Return the memory of each worker on this machine in bytes."""
     free = min(psutil.virtual_memory().available, distributed.system.MEMORY_LIMIT)
     return parse_memory(memory) or int(0.9 * free / workers)
-
-
-def planned_worker(options: Mapping[str, Any]) -> tuple[int, int | None]:
-    """Return threads and memory in bytes of a worker that the table [cluster] of a recipe asks for.
-
-    The memory is None where the workers are those of a running scheduler, which knows it.
-    """
-    if options["scheduler"]:
-        return options["threads"], None
-    workers = options["workers"] or dask.system.CPU_COUNT
-    return options["threads"], _worker_memory(workers, options["memory"])
 
 
 def parse_memory(text: str | int | None) -> int | None:
@@ -136,7 +115,14 @@ def parse_memory(text: str | int | None) -> int | None:
 def connect(
     address: str, *, certificates: Path | None = None, secure: bool | None = None
 ) -> distributed.Client:
-    """Connect to a running scheduler; the keywords are those of `scheduler_security`.
+    """Connect to a running scheduler.
+
+    Parameters
+    ----------
+    address
+        Of it, such as "tcp://127.0.0.1:8786".
+    certificates, secure
+        As of `scheduler_security`.
 
     Raises
     ------

@@ -25,6 +25,8 @@ COUNTS = "counts"
 LOCK = "run.lock"
 REPORT = "report.html"
 PROFILE = "profile.html"
+JOBS = "jobs"
+"""Logs of the jobs that start workers, which come before the run."""
 PARTIAL, REMOVED = ".{}.partial", ".{}.removed"
 """Names of what is written beside the thing that it replaces, and of what is being removed."""
 _WRITE_EVERY = 1.0  # seconds
@@ -106,8 +108,8 @@ class RunFolder:
             raise StackReadError(msg)
 
     def _holds_anything(self) -> bool:
-        """Tell whether there is more than certificates, which are made before a run begins."""
-        return any(child.name != CERTIFICATES for child in self.path.iterdir())
+        """Tell whether there is more than what is made before a run begins."""
+        return any(child.name not in (CERTIFICATES, JOBS) for child in self.path.iterdir())
 
     def prepare(self, title: str, recipe: str, assumptions: list[str]) -> bool:
         """Begin the summary of a run; figures of an earlier one are kept where nothing runs.

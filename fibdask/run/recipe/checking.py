@@ -16,7 +16,7 @@ from ...simulate import simulate_structure
 from .. import stages
 from ..shown import one_line, shown
 from ..stages import SIMULATE
-from .tables import Key, checker_of, keys_of
+from .tables import Key, checker_of, cluster_options, keys_of
 
 
 def check_structure(content: Mapping[str, Any], known: Iterable[str]) -> None:
@@ -49,6 +49,7 @@ def checked(content: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
     check_paths(table.get("path"), table.get("z"), *(table.get("voltages") or {}).values())
     check_paths(found["cluster"]["certificates"])
     check_output(found["output"]["path"])
+    cluster_options(**found["cluster"])
     _check_variables(found)
     _check_stages(found)
     if SIMULATE in found:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...conventions import RecipeError
+from ..cluster import PROFILED
 from ..shown import one_line
 from ..stages import SIMULATE
 from .checking import check_structure, checked
@@ -22,6 +23,7 @@ def read_recipe(
     *,
     input_path: str | Path | None = None,
     output_path: str | Path | None = None,
+    cluster: str | None = None,
 ) -> Recipe:
     """Read and check a recipe.
 
@@ -31,6 +33,8 @@ def read_recipe(
         Path of a TOML file, whose relative paths are relative to it, or its content.
     input_path, output_path
         Replace the recipe's, relative to the working directory.
+    cluster
+        Kind of cluster instead of the recipe's, of which nothing else in [cluster] is said then.
 
     Raises
     ------
@@ -52,6 +56,8 @@ def read_recipe(
     for name in ("cluster", "output"):
         content.setdefault(name, {})
     content = {name: dict(content[name]) for name in tables() if name in content}
+    if cluster is not None and cluster != content["cluster"].get("kind", "local"):
+        content["cluster"] = {"kind": cluster}
     _resolve_paths(content, folder, input_path, output_path)
     content["output"].setdefault("path", str(folder / f"{stem}-out"))
     return Recipe(title, checked(content))
@@ -98,6 +104,10 @@ def _resolve_paths(
     for name, table in content.items():
         if name != SIMULATE and isinstance(table.get("model"), str):
             table["model"] = _resolve_model(table["model"], folder)
+    kind = content["cluster"].get("kind")
+    profile = content["cluster"].get("profile", kind)
+    if kind in PROFILED and isinstance(profile, str):
+        content["cluster"]["profile"] = _resolve_profile(profile, folder)
     if output_path is not None:
         content["output"]["path"] = str(output_path)
     elif isinstance(content["output"].get("path"), str):
@@ -108,6 +118,13 @@ def _resolve_model(model: str, folder: Path) -> str:
     """Return the folder of a model, where there is one; else it is a name."""
     path = folder / model
     return str(path.absolute()) if path.is_dir() else model
+
+
+def _resolve_profile(profile: str, folder: Path) -> str:
+    """Return the path of a cluster's profile, where it lies beside the recipe; else its name."""
+    name = profile.removesuffix(".toml")
+    path = (folder / f"{name}.toml").absolute()
+    return str(path) if path.is_file() else name
 
 
 def _resolve_voltages(voltages: Mapping[str, Any], folder: Path) -> dict[str, str]:

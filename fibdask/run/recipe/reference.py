@@ -1,7 +1,7 @@
 """The references of recipes, written from the tables and the docstrings.
 
 `python -m fibdask.run.recipe.reference > docs/recipes.md` writes that of runs anew, and, with
-`training` as its argument, `docs/training.md` that of trainings.
+`training` or `profiles` as its argument, that of trainings and of profiles of clusters.
 """
 
 import inspect
@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import stages
+from ..cluster.jobs import Jobs
+from ..cluster.profiles import BATCH, cluster_keys
 from ..training import training_tables
-from .tables import Key, keys_of, tables
+from .profiles import profile_functions
+from .tables import Key, keys_of, options_of, tables
 
 _HEAD = """# Recipes
 
@@ -28,6 +31,13 @@ _TRAINING_HEAD = """# Recipes of trainings
 
 `fibdask train RECIPE` takes a TOML file of these tables; see [networks](networks.md). Its paths are
 relative to it. Unknown tables and keys are refused. This page is written from the code.
+"""
+_PROFILES_HEAD = """# Profiles of clusters
+
+A profile is a small TOML file that says once what a cluster is like: `slurm.toml`, `pbs.toml`,
+`lsf.toml` or `ssh.toml`, beside a recipe or in `~/.config/fibdask`. [From a laptop to a
+cluster](cluster.md) says how it is used, and `deploy/` holds one of each kind to start from.
+Unknown keys are refused. This page is written from the code.
 """
 _WORDS = {
     bool: "true or false",
@@ -65,6 +75,19 @@ def training_reference() -> str:
         for name, keys in tables
     )
     return "\n".join([_TRAINING_HEAD, *parts])
+
+
+def profile_reference() -> str:
+    """Return the page of profiles of clusters."""
+    tables: list[tuple[str, tuple[Callable[..., Any], ...]]] = [
+        *((f"`{kind}.toml`", (function,)) for kind, (_, function) in BATCH.items()),
+        ("`slurm.toml`, `pbs.toml` and `lsf.toml`", (Jobs, cluster_keys)),
+        ("`ssh.toml`", profile_functions("ssh")),
+    ]
+    parts = (
+        _table(f"## {title}", functions, options_of(*functions)) for title, functions in tables
+    )
+    return "\n".join([_PROFILES_HEAD, *parts])
 
 
 def _table(title: str, functions: Iterable[Callable[..., Any]], keys: Mapping[str, Key]) -> str:
@@ -125,4 +148,5 @@ def _meaning(key: str, function: Callable[..., Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(training_reference() if "training" in sys.argv[1:] else recipe_reference())
+    pages = {"training": training_reference, "profiles": profile_reference}
+    sys.stdout.write(next((pages[name] for name in sys.argv[1:]), recipe_reference)())

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, create_model
 
+from ...conventions import RecipeError
 from ...statistics import phase_statistics
 from .. import stages
-from ..cluster import parse_memory
+from ..cluster import PROFILED, Kind, parse_memory
 from .sources import read_input
 
 _Volume = Literal["intensity", "phase", "solid_probability", "voltage_disagreement", "true_phase"]
@@ -19,6 +20,8 @@ _NOT_KEYS = ("chunks", "compute", "mask", "truth")  # options that no text can s
 
 def cluster_options(
     *,
+    kind: Kind = "local",
+    profile: str | None = None,
     workers: PositiveInt | None = None,
     threads: PositiveInt = 1,
     memory: str = "auto",
@@ -26,12 +29,18 @@ def cluster_options(
     secure: bool | None = None,
     certificates: str | None = None,
 ) -> dict[str, Any]:
-    """Workers of a local cluster, or the address of a running scheduler.
+    """Where workers are started, or the address of a running scheduler.
 
     Parameters
     ----------
+    kind
+        `local`: processes of this machine; `cuda`: one for each of its GPUs; `ssh`: on other
+        machines; `slurm`, `pbs`, `lsf`: jobs of a batch system. `--cluster` takes its place.
+    profile
+        Of `ssh` and batch systems: the name of a file, without ".toml", beside the recipe or else
+        in ~/.config/fibdask; by default it is named as the kind.
     workers
-        Number of processes; by default one for each core.
+        Number of processes of this machine; by default one for each core, or GPU.
     threads
         Threads of each process.
     memory
@@ -44,16 +53,24 @@ def cluster_options(
         false also takes a scheduler on another machine that is not encrypted.
     certificates
         Folder of certificates, which are made where there are none and workers are started.
+
+    Raises
+    ------
+    RecipeError
+        If some of it is not used by the kind.
     """
     parse_memory(memory)
-    return {
-        "workers": workers,
-        "threads": threads,
-        "memory": memory,
-        "scheduler": scheduler,
-        "secure": secure,
-        "certificates": certificates,
-    }
+    found = {"workers": workers, "threads": threads, "memory": memory}
+    unused = {"workers": None, "threads": 1, "memory": "auto"} if kind in PROFILED else {}
+    unused |= {"threads": 1} if kind == "cuda" else {}
+    given = [key for key, default in unused.items() if found[key] != default]
+    given += ["profile"] if profile and kind not in PROFILED else []
+    given += ["scheduler"] if scheduler and kind != "local" else []
+    if given:
+        msg = f"[cluster] {', '.join(given)}: not used where kind is {kind!r}; remove"
+        raise RecipeError(msg)
+    found |= {"scheduler": scheduler, "secure": secure, "certificates": certificates}
+    return {"kind": kind, "profile": profile, **found}
 
 
 def output_options(

@@ -1,0 +1,126 @@
+"""Profiles: what is known of a cluster, once for all recipes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ...blocks import format_bytes
+from ...conventions import RecipeError
+from .jobs import Batch, Jobs, Launcher, Pool, clock_seconds
+from .lsf import Lsf, lsf_options
+from .pbs import Pbs, pbs_options
+from .slurm import Slurm, slurm_options
+from .ssh import Hosts, Ssh
+
+Kind = Literal["local", "slurm", "pbs", "lsf", "cuda", "ssh"]
+
+BATCH: Mapping[str, tuple[Batch, Any]] = {
+    "slurm": (Slurm(), slurm_options),
+    "pbs": (Pbs(), pbs_options),
+    "lsf": (Lsf(), lsf_options),
+}
+"""Batch systems, each with the function of what it names in its own way."""
+PROFILED = (*BATCH, "ssh")
+"""Kinds of clusters that need a profile."""
+
+
+def cluster_keys(
+    *, interface: str | None = None, patience: str = "12:00:00", gpu: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Jobs of a profile share their network; others may have a GPU.
+
+    Parameters
+    ----------
+    interface
+        Of the network on which scheduler and workers talk, such as "ib0"; by default that of each
+        machine's own address. With "lo" nobody else can reach them.
+    patience
+        Longest wait for a worker where there is none, as a walltime; then the run ends, and goes
+        on from there when it is started again.
+    gpu
+        A table of the same keys as above, of jobs of one worker and one GPU each, which make what
+        needs a GPU. Keys that it lacks are those above, but for `jobs` and `minimum_jobs`: by
+        default one, started when it is needed.
+    """
+    return {"interface": interface, "patience": clock_seconds("patience", patience), "gpu": gpu}
+
+
+def host_keys(*, interface: str | None = None, patience: str = "00:05:00") -> dict[str, Any]:
+    """Hosts of a profile share their network.
+
+    Parameters
+    ----------
+    interface
+        Of the network on which scheduler and workers talk, such as "eth1"; by default that of each
+        machine's own address. With "lo" nobody else can reach them.
+    patience
+        Longest wait for a worker where there is none, as "HH:MM:SS".
+    """
+    return {"interface": interface, "patience": clock_seconds("patience", patience)}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a profile says.
+
+    Attributes
+    ----------
+    interface
+        Of the network.
+    patience
+        Longest wait for a worker in seconds.
+    jobs
+        By pool: what each job is given, and what the batch system names in its own way.
+    hosts
+        Machines, of ssh.
+    """
+
+    kind: str
+    interface: str | None
+    patience: int
+    jobs: Mapping[str, tuple[Jobs, Mapping[str, Any]]]
+    hosts: Hosts | None = None
+
+    def __post_init__(self) -> None:
+        """Check that what fits a worker fits those with a GPU, which are given it too.
+
+        Raises
+        ------
+        RecipeError
+            With the numbers.
+        """
+        if "gpu" in self.jobs:
+            plain, gpu = (self.jobs[pool][0].worker_bytes for pool in ("cpu", "gpu"))
+            if gpu < plain:
+                msg = (
+                    f"a worker with a GPU must have as much memory as the others: "
+                    f"{format_bytes(plain)}; got {format_bytes(gpu)}"
+                )
+                raise RecipeError(msg)
+
+    @property
+    def worker_bytes(self) -> int:
+        """Memory of each worker, the least of all."""
+        if self.hosts is not None:
+            return self.hosts.worker_bytes
+        return min(jobs.worker_bytes for jobs, _ in self.jobs.values())
+
+    @property
+    def launcher(self) -> Launcher:
+        """What starts the workers."""
+        return Ssh() if self.hosts is not None else BATCH[self.kind][0]
+
+    def pools(self, logs: Path) -> list[Pool]:
+        """Return what is started, of which the logs go to a folder."""
+        if self.hosts is not None:
+            return Ssh().pools(self.hosts, logs, self.interface)
+        batch = BATCH[self.kind][0]
+        return [
+            batch.pool(name, jobs, named, logs, self.interface)
+            for name, (jobs, named) in self.jobs.items()
+        ]
+
+    def scripts(self, logs: Path) -> dict[str, str]:
+        """Return what is run for each pool, with SCHEDULER for the scheduler's address."""
+        return {pool.name: self.launcher.script(pool) for pool in self.pools(logs)}

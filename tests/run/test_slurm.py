@@ -1,0 +1,146 @@
+"""Runs on a real SLURM, and what clusters do to them."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from . import slurm
+from .helpers import fibdask, start, stored_bytes
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+RECIPE = """
+[input]
+path = "slices.npy"
+voltage = 2
+pixel_size = 5
+slice_thickness = 10
+[segment]
+method = "otsu"
+[reposition]
+spacing = 5
+[inpaint]
+method = "nearest"
+[output]
+path = "local"
+block_mib = 1
+pyramid = false
+report = false
+"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _there_is_one():
+    if reason := slurm.why_not():
+        pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _alone():
+    with slurm.alone():
+        yield
+
+
+def prepare(folder):
+    values = np.random.default_rng(5).integers(0, 255, (24, 300, 400), dtype=np.uint8)
+    np.save(folder / "slices.npy", values)
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    return prepare(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """The bytes that one machine makes."""
+    folder = prepare(tmp_path_factory.mktemp("local"))
+    fibdask("run", "recipe.toml", "--quiet", cwd=folder)
+    found = stored_bytes(folder / "local")
+    assert len(found) > 20
+    return found
+
+
+def has_blocks(out):
+    """Tell whether a run has made some blocks."""
+    path = out / "run.json"
+    return path.is_file() and any(
+        stage["blocks_run"] for stage in json.loads(path.read_text())["stages"]
+    )
+
+
+def stop_workers(out):
+    """Wait until a run has made blocks, then let its workers make no more."""
+    slurm.wait_until(lambda: has_blocks(out))
+    for number in (numbers := slurm.jobs("fibdask")):
+        slurm.stop_processes(number)
+    return numbers
+
+
+def test_run__on_a_node_that_fails_makes_the_bytes_of_one_machine(folder, expected):
+    slurm.write_profile(folder)
+    run = start("run", "recipe.toml", "--cluster", "slurm", "--out", "out", cwd=folder)
+    stop_workers(folder / "out")
+    slurm.set_node("down")
+    told = []
+    for line in run.stdout:
+        told.append(line)
+        if re.match(r"0 of 2 workers; squeue says .*PENDING \(", line):
+            break
+    slurm.set_node("resume")
+    out, err = run.communicate(timeout=200)
+    assert run.returncode == 0, (told, out, err)
+    assert "0 of 2 workers\n" in told
+    assert stored_bytes(folder / "out") == expected
+    assert not slurm.jobs()
+
+
+def test_run_sbatch__killed_at_its_walltime_is_taken_up(folder, expected):
+    slurm.write_profile(folder, jobs=1)
+    script = slurm.ROOT / "deploy" / "slurm" / "run.sbatch"
+    arguments = ["recipe.toml", "--out", "out"]
+    command = ["sbatch", "--parsable", f"--chdir={folder}", "--mem=1G", script, *arguments]
+    client = slurm.call(*map(str, command))
+    stop_workers(folder / "out")
+    assert slurm.state_of(client) == "RUNNING"
+    slurm.call("scontrol", "update", f"jobid={client}", "endtime=now")
+    slurm.wait_until(lambda: client not in slurm.jobs())
+    assert slurm.state_of(client) == "TIMEOUT"
+    assert stored_bytes(folder / "out") != expected
+    again = slurm.call(*map(str, command))
+    slurm.wait_until(lambda: again not in slurm.jobs())
+    log = (folder / f"fibdask-run-{again}.log").read_text()
+    assert slurm.state_of(again) == "COMPLETED", log
+    assert stored_bytes(folder / "out") == expected
+    assert "0 already done" not in log.split("segment")[0]
+
+
+def test_run__a_job_that_never_starts_ends_it_with_what_the_queue_says(folder):
+    slurm.write_profile(folder, patience="00:00:04")
+    slurm.set_node("drain")
+    out, err = fibdask("run", "recipe.toml", "--cluster", "slurm", cwd=folder, code=1)
+    assert re.search(r"0 of 2 workers; squeue says .*PENDING \(", out)
+    assert re.search("no worker has started within 4 s: 0 of 2 workers; squeue says .*PENDING", err)
+    assert not slurm.jobs()
+
+
+def test_run__jobs_that_end_at_once_are_not_tried_for_ever(folder):
+    slurm.write_profile(folder, extra="prologue = ['echo no such module >&2', 'exit 1']")
+    _, err = fibdask("run", "recipe.toml", "--cluster", "slurm", cwd=folder, code=1)
+    assert "3 jobs ended before a worker of theirs joined; " in err
+    assert "ends: no such module" in err
+
+
+def test_run__what_sbatch_refuses_is_told(folder):
+    slurm.write_profile(folder, partition="nowhere")
+    _, err = fibdask("run", "recipe.toml", "--cluster", "slurm", cwd=folder, code=2)
+    assert "error: sbatch starts no job: sbatch: error: invalid partition specified: nowhere" in err
+    assert not slurm.jobs()
