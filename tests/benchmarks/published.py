@@ -43,7 +43,7 @@ VARIATIONS = {
     "as simulated": Variation((1e6, 1e6), 0.0, 0.0, 0.0, 0.0, 0.0),
     "noise and blur": Variation((15.0, 100.0), lacking=0.0, fewer_voltages=0.0),
 }
-ENSEMBLE = {"steps": 150, "learning_rate": 0.05, "batch": 16}
+ENSEMBLE = {"steps": 60, "learning_rate": 0.1, "batch": 8}
 
 
 @dataclass(frozen=True)
