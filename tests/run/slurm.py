@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import os
 import re
-import signal
 import subprocess
 import tempfile
 import time
@@ -74,12 +73,12 @@ def jobs(name=None):
     return [number for number, found in map(str.split, lines) if name in (None, found)]
 
 
-def stop_processes(number):
-    """Let the processes of a job do nothing any more."""
+def signal_processes(number, sent):
+    """Stop the processes of a job, or let them go on."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.environ().get("SLURM_JOB_ID") == number:
-                os.kill(process.pid, signal.SIGSTOP)
+                os.kill(process.pid, sent)
 
 
 def wait_until(condition, *, seconds=120):

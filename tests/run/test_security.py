@@ -179,13 +179,20 @@ def test_read_security__says_what_it_misses(tmp_path):
     ],
 )
 def test_certificates_folder__is_that_of_the_run_or_the_users(certificates, secure, folder):
-    options = {"certificates": certificates, "secure": secure}
+    options = {"kind": "local", "certificates": certificates, "secure": secure}
     assert certificates_folder(options, Path("out")) == (folder and Path(folder))
+
+
+@pytest.mark.parametrize("kind", ["slurm", "ssh"])
+def test_certificates_folder__is_always_needed_beyond_this_machine(kind):
+    options = {"kind": kind, "certificates": None, "secure": None}
+    assert certificates_folder(options, Path("out")) == Path("out/certificates")
+    assert certificates_folder(options | {"secure": False}, Path("out")) is None
 
 
 def test_certificates_folder__refuses_both():
     with pytest.raises(RecipeError, match="are given, and --insecure"):
-        certificates_folder({"certificates": "mine", "secure": False}, Path("out"))
+        certificates_folder({"kind": "local", "certificates": "mine", "secure": False}, Path("out"))
 
 
 def test_run_folder__with_certificates_only_may_become_that_of_a_run(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def stop_workers(out):
     """Wait until a run has made blocks, then let its workers make no more."""
     slurm.wait_until(lambda: has_blocks(out))
     for number in (numbers := slurm.jobs("fibdask")):
-        slurm.stop_processes(number)
+        slurm.signal_processes(number, signal.SIGSTOP)
     return numbers
 
 
@@ -109,11 +110,13 @@ def test_run_sbatch__killed_at_its_walltime_is_taken_up(folder, expected):
     arguments = ["recipe.toml", "--out", "out"]
     command = ["sbatch", "--parsable", f"--chdir={folder}", "--mem=1G", script, *arguments]
     client = slurm.call(*map(str, command))
-    stop_workers(folder / "out")
+    workers = stop_workers(folder / "out")
     assert slurm.state_of(client) == "RUNNING"
     slurm.call("scontrol", "update", f"jobid={client}", "endtime=now")
     slurm.wait_until(lambda: client not in slurm.jobs())
     assert slurm.state_of(client) == "TIMEOUT"
+    for number in workers:  # which now see that nobody is there any more
+        slurm.signal_processes(number, signal.SIGCONT)
     assert stored_bytes(folder / "out") != expected
     again = slurm.call(*map(str, command))
     slurm.wait_until(lambda: again not in slurm.jobs())

@@ -24,11 +24,14 @@ from ...conventions import RecipeError
 CERTIFICATE, KEY = "certificate.pem", "key.pem"
 FOLDER = "certificates"
 """Where the certificates of a run lie, in its folder."""
+_HERE = ("local", "cuda")  # kinds of clusters that nobody on another machine can reach
 _ROLES = ("client", "scheduler", "worker")
 
 
 def certificates_folder(options: Mapping[str, Any], output: Path) -> Path | None:
     """Return the folder of certificates that a table [cluster] asks for; None is plain text.
+
+    Where workers come from other machines, it asks for one unless `secure` is false.
 
     Raises
     ------
@@ -39,6 +42,8 @@ def certificates_folder(options: Mapping[str, Any], output: Path) -> Path | None
     if folder and secure is False:
         msg = f"certificates in {folder} are given, and --insecure (secure = false): drop one"
         raise RecipeError(msg)
+    if secure is None:
+        secure = options["kind"] not in _HERE
     return Path(folder or output / FOLDER) if folder or secure else None
 
 
