@@ -1,5 +1,6 @@
 """The public function: gaps in a regular stack are filled from its measured planes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from ..conventions import (
     volume_names,
 )
 from ..pieces.looks import ToldDoubts, card_of_doubts, looked_at
-from ..pieces.models import AUTO, Model, find_phase_model, model_record
+from ..pieces.models import AUTO, Model, check_network_options, find_phase_model, model_record
 from ..pieces.volumes import volumes_fingerprint, with_volumes
 from ..pieces.windows import PIXEL, PlacedPlanes, window_predictions
 from ._functions import (
@@ -37,7 +38,9 @@ from .planes import MeasuredPlanes
 METHODS = ("distance", "nearest", "network", "spline")
 
 
-def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance", model: str = AUTO) -> xr.Dataset:
+def inpaint_gaps(
+    stack: xr.Dataset, *, method: str = "distance", model: str = AUTO, device: str = AUTO
+) -> xr.Dataset:
     """Fill the planes that are not measured from those that are.
 
     Lazy. Measured planes keep every value; `measured` goes on telling which they are, and
@@ -61,6 +64,9 @@ def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance", model: str = AU
     model
         For `network` only: name or folder of a trained model, whose measured planes were as far
         from each other, in pixels; `auto` is the best that ships.
+    device
+        For `network` only: where it predicts, `gpu`, `cpu`, or `auto`, a GPU where this process has
+        one. What both say differs in the last bits; so results have other fingerprints.
 
     Returns
     -------
@@ -93,11 +99,11 @@ def inpaint_gaps(stack: xr.Dataset, *, method: str = "distance", model: str = AU
     """
     stack = require(stack)
     spacing = axis_spacing(stack, "z")
-    _check_method(method, stack, model)
+    _check_method(method, stack, {"model": model, "device": device})
     measured = _measured_planes(stack)
     parameters: dict[str, Any] = {"method": method}
     if method == "network":
-        found = find_phase_model(model, _thickness_in_pixels(stack, measured))
+        found = find_phase_model(model, _thickness_in_pixels(stack, measured), device)
         parameters |= model_record(found)
         names = ["phase"]
         phase = _by_network(stack, measured, found)
@@ -197,11 +203,9 @@ def _pixel_size(volume: xr.Dataset | xr.DataArray, spacing: float) -> tuple[floa
     return (y if np.isfinite(y) else known[0], x if np.isfinite(x) else known[0])
 
 
-def _check_method(method: str, stack: xr.Dataset, model: str) -> None:
+def _check_method(method: str, stack: xr.Dataset, of_network: Mapping[str, str]) -> None:
     check_choice("method", method, METHODS)
-    if method != "network" and model != AUTO:
-        msg = f"model goes with method 'network' only; got {model!r} with {method!r}"
-        raise ConventionError(msg)
+    check_network_options(method, of_network)
     if method in ("distance", "network"):
         require(stack, "phase")
 

@@ -5,7 +5,7 @@ Nothing here needs torch, which is first imported where a model predicts.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -40,10 +40,13 @@ class Model:
         That holds its weights, its card and its test pair.
     card
         What it was trained on, the range that it is valid in, and its errors on unseen data.
+    device
+        Where it predicts: `gpu`, `cpu`, or `auto`, a GPU where the process has one that asks.
     """
 
     folder: Path
     card: Mapping[str, Any]
+    device: str = "auto"
 
     @property
     def name(self) -> str:
@@ -63,9 +66,11 @@ class Model:
         pair: dict[str, np.ndarray] = load_file(self.folder / TEST_PAIR)
         return pair
 
-    def predictor(
-        self, precision: "Precision | None" = None, device: str = "auto"
-    ) -> NetworkPredictor:
+    def on(self, device: str) -> "Model":
+        """Return the model that predicts on a device."""
+        return replace(self, device=device)
+
+    def predictor(self, precision: "Precision | None" = None) -> NetworkPredictor:
         """Return what stages are given of it.
 
         Parameters
@@ -73,8 +78,6 @@ class Model:
         precision
             Of what is computed, `float32` or `bfloat16`; by default the fastest of the device.
             Probabilities differ by about a hundredth.
-        device
-            `gpu`, `cpu`, or `auto`, a GPU where this process has one.
 
         Raises
         ------
@@ -83,7 +86,7 @@ class Model:
         """
         with told_if_missing():
             from .networks import fastest_precision, find_device
-        found = find_device(device)
+        found = find_device(self.device)
         architecture = self.card["architecture"]
         return NetworkPredictor(
             str(self.folder),

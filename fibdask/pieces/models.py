@@ -6,6 +6,7 @@ Stages do not import `learn`, which is imported when a network is asked for.
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,11 +61,14 @@ class Model(Protocol):
     def fingerprint(self) -> str:
         """Hash of its weights and of what they are used with."""
 
+    def on(self, device: str) -> "Model":
+        """Return the model that predicts on a device."""
+
     def predictor(self) -> WindowPredictor:
         """Return what predicts planes of windows."""
 
 
-def find_model(model: str, stack: xr.Dataset) -> Model:
+def find_model(model: str, stack: xr.Dataset, device: str = AUTO) -> Model:
     """Return a model by its name or folder, or the best one for a stack, checked against it.
 
     Parameters
@@ -74,11 +78,13 @@ def find_model(model: str, stack: xr.Dataset) -> Model:
         fewest other voltages, and of these that with the smallest error.
     stack
         Stack with the voltages that the model is to see.
+    device
+        Where it predicts: `gpu`, `cpu`, or `auto`, a GPU where this process has one.
 
     Raises
     ------
     ConventionError
-        If there is no such model, the stack does not fit it, or torch is not installed.
+        If there is no such model or device, the stack does not fit it, or torch is not installed.
 
     Warns
     -----
@@ -86,13 +92,14 @@ def find_model(model: str, stack: xr.Dataset) -> Model:
         If pixels or slices are resampled to such as the model knows, or the stack was simulated
         with other materials or electrons than the model was trained on.
     """
-    found = _found(model, validity.IMAGES, lambda card: validity.misfits(card, stack), "this stack")
+    misfits = partial(validity.misfits, stack=stack)
+    found = _found(model, device, validity.IMAGES, misfits, "this stack")
     for text in (*validity.resampled(found.card, stack), *validity.cautions(found.card, stack)):
         warnings.warn(f"model {found.name} {text}", FibdaskWarning, stacklevel=3)
     return found
 
 
-def find_phase_model(model: str, thickness: float) -> Model:
+def find_phase_model(model: str, thickness: float, device: str = AUTO) -> Model:
     """Return a model that fills gaps between phases, as `find_model` does.
 
     Parameters
@@ -101,25 +108,41 @@ def find_phase_model(model: str, thickness: float) -> Model:
         Name, path, or `auto`.
     thickness
         Mean distance of measured planes in pixels; NaN of a single one.
+    device
+        Where it predicts.
 
     Raises
     ------
     ConventionError
-        If there is no such model, it was not trained for such distances, or torch is missing.
+        If there is no such model or device, it was not trained for such distances, or torch is
+        missing.
     """
-    return _found(
-        model, validity.PHASES, lambda card: validity.phase_misfits(card, thickness), "these planes"
-    )
+    misfits = partial(validity.phase_misfits, thickness=thickness)
+    return _found(model, device, validity.PHASES, misfits, "these planes")
 
 
-def _found(model: str, task: str, misfits: Misfits, what: str) -> Model:
+def check_network_options(method: str, options: Mapping[str, str]) -> None:
+    """Refuse options of networks with another method.
+
+    Raises
+    ------
+    ConventionError
+        Naming the first that is given.
+    """
+    for name, value in options.items():
+        if method != "network" and value != AUTO:
+            msg = f"{name} goes with method 'network' only; got {value!r} with {method!r}"
+            raise ConventionError(msg)
+
+
+def _found(model: str, device: str, task: str, misfits: Misfits, what: str) -> Model:
     """Return a model that fits; without a choice, the best one of a task that does."""
     learn = import_module("fibdask.learn.models")
     place: str | Path = model
     if model == AUTO:
         shipped = [offered for offered in learn.shipped_models() if offered.card["task"] == task]
         place = _fitting(shipped, misfits, what).folder
-    found: Model = learn.load_model(place)
+    found: Model = learn.load_model(place).on(device)
     for misfit in misfits(found.card):
         msg = f"model {found.name} {misfit}"
         raise ConventionError(msg)

@@ -28,7 +28,12 @@ from ..pieces.windows import PlacedPlanes
 
 
 def reconstruct_volume(
-    stack: xr.Dataset, *, spacing: float, voltage: float | None = None, model: str = AUTO
+    stack: xr.Dataset,
+    *,
+    spacing: float,
+    voltage: float | None = None,
+    model: str = AUTO,
+    device: str = AUTO,
 ) -> xr.Dataset:
     """Tell solid from pore on the planes of a regular grid, slices and what lies between them.
 
@@ -48,6 +53,9 @@ def reconstruct_volume(
     model
         Name or folder of a trained model, which must have been trained for such voltages, pixels
         and slices; `auto` is the best that ships for those of the stack.
+    device
+        Where the network predicts: `gpu`, `cpu`, or `auto`, a GPU where this process has one. What
+        both say differs in the last bits; so results have other fingerprints.
 
     Returns
     -------
@@ -89,7 +97,7 @@ def reconstruct_volume(
     if voltage is not None:
         place = voltage_index(stack, voltage)
         shown = stack.isel(voltage=slice(place, place + 1))
-    found = find_model(model, shown)
+    found = find_model(model, shown, device)
     grid = grid_planes(z[measured], spacing)
     planes = PlacedPlanes.between(z, measured, grid * spacing)
     _warn_of_gaps(planes, found)

@@ -1,6 +1,7 @@
 """The public function: grey values (voltage, z, y, x) to the phase (z, y, x)."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,7 +27,7 @@ from ..conventions import (
     voltage_index,
 )
 from ..pieces.grey import FINE_BITS, CountedGrey, counting_block, without_filled
-from ..pieces.models import AUTO, find_model, model_record, predict_solid
+from ..pieces.models import AUTO, check_network_options, find_model, model_record, predict_solid
 from ..pieces.windows import PlacedPlanes
 from ._functions import (
     JOINT_BITS,
@@ -51,6 +52,7 @@ def segment_phases(
     voltage: float | None = None,
     threshold: float | None = None,
     model: str = AUTO,
+    device: str = AUTO,
     disagreement: bool = False,
     region_of_interest: Intervals | None = None,
     data_bar: int = 0,
@@ -82,6 +84,9 @@ def segment_phases(
     model
         For `network` only: name or folder of a trained model, which must have been trained for
         such voltages, pixels and slices; `auto` is the best that ships for those of the stack.
+    device
+        For `network` only: where it predicts, `gpu`, `cpu`, or `auto`, a GPU where this process has
+        one. What both say differs in the last bits; so results have other fingerprints.
     disagreement
         For `network` and several voltages only: whether to add `voltage_disagreement`, how far
         apart what the network says of each voltage alone is. Each is then predicted once more.
@@ -137,7 +142,7 @@ def segment_phases(
     least of all. The brightest cluster is that whose centre, averaged over voltages, is brightest.
     """
     stack = require(stack, "intensity")
-    _check_method(method, classes, threshold, model)
+    _check_method(method, classes, threshold, {"model": model, "device": device})
     stack = _without_data_bar(stack, data_bar)
     used = _used_voltages(stack, voltage, method)
     _check_disagreement(method, used, wanted=disagreement)
@@ -156,7 +161,7 @@ def segment_phases(
     }
     if method == "network":
         shown = stack.isel(voltage=used)
-        found = find_model(model, shown)
+        found = find_model(model, shown, device)
         planes = PlacedPlanes.of_slices(stack["z"].values, measured_slices(stack))
         volumes = predict_solid(shown, found, planes, chosen, disagreement=disagreement)
         parameters |= {"disagreement": disagreement} | model_record(found, shown)
@@ -251,11 +256,11 @@ class _Segmentation:
         return self._phase(NearestBrightest(self.voltages, self.measured, steps), centres, *ranges)
 
 
-def _check_method(method: str, classes: int, threshold: float | None, model: str) -> None:
+def _check_method(
+    method: str, classes: int, threshold: float | None, of_network: Mapping[str, str]
+) -> None:
     check_choice("method", method, METHODS)
-    if method != "network" and model != AUTO:
-        msg = f"model goes with method 'network' only; got {model!r} with {method!r}"
-        raise ConventionError(msg)
+    check_network_options(method, of_network)
     if method == "kmeans" and classes < 2:
         msg = f"classes must be at least 2; got {classes}"
         raise ConventionError(msg)

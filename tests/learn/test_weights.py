@@ -12,12 +12,18 @@ pytest.importorskip("torch")
 import torch
 from safetensors.torch import load_file, save_file
 
-from fibdask import list_models, load_model
-from fibdask.conventions import ConventionError, DeviceLostError, MemoryBudgetError
+from fibdask import inpaint_gaps, list_models, load_model, segment_phases
+from fibdask.conventions import (
+    ConventionError,
+    DeviceLostError,
+    MemoryBudgetError,
+    build_stack,
+)
 from fibdask.learn.models import CARD, TEST_PAIR, WEIGHTS, open_model
 from fibdask.learn.networks import Architecture, WindowNetwork
 from fibdask.learn.validation import Condition, Windows
 from fibdask.learn.weights import LoadedNetwork, write_model
+from fibdask.pieces.models import find_model
 from tests.learn.helpers import small_stack, without_torch
 
 TINY = Architecture(2, above=2, below=2, widths=(4, 4, 4), detail=6)
@@ -184,9 +190,11 @@ def test_predictor__takes_a_gpu_where_there_is_one(folder, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     found = model.predictor("float32")
     assert found.device == "gpu"
-    assert found.fingerprint != model.predictor("float32", "cpu").fingerprint
+    assert found.fingerprint != model.on("cpu").predictor("float32").fingerprint
     host, device = found.bytes((256, 256), 4)
-    assert 0 < device <= model.predictor("float32", "cpu").bytes((256, 256), 4)[0] < host + device
+    assert (
+        0 < device <= model.on("cpu").predictor("float32").bytes((256, 256), 4)[0] < host + device
+    )
 
 
 def test_predictor__refuses_another_device_than_it_was_made_for(folder):
@@ -212,3 +220,30 @@ def test_predict__tells_a_full_gpu_from_a_lost_one(folder, monkeypatch, fault, t
     del pair["probability"]
     with pytest.raises(told, match=str(fault)):
         loaded.predict(**{name: value.numpy() for name, value in pair.items()})
+
+
+@pytest.fixture
+def stack():
+    grey = np.random.default_rng(0).integers(0, 200, (2, 3, 16, 16)).astype(np.uint8)
+    return build_stack(
+        {"phase": (grey[0] > 100).astype(np.uint8), "intensity": grey},
+        z=[0.0, 10.0, 20.0],
+        pixel_size=(2.5, 2.5),
+        nominal_thickness=10,
+        voltage=[1.0, 2.0],
+    )
+
+
+def test_device__goes_with_networks_only(stack):
+    told = "device goes with method 'network' only; got 'gpu'"
+    with pytest.raises(ConventionError, match=told):
+        segment_phases(stack, method="otsu", device="gpu")
+    with pytest.raises(ConventionError, match=told):
+        inpaint_gaps(stack, method="nearest", device="gpu")
+
+
+def test_find_model__says_where_it_predicts(folder, stack):
+    found = find_model(str(folder), stack, "gpu")
+    assert found.predictor("float32").device == "gpu"
+    with pytest.raises(ConventionError, match="device must be one of auto, cpu, gpu; got 'tpu'"):
+        segment_phases(stack, method="network", model=str(folder), device="tpu")

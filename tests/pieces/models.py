@@ -38,6 +38,9 @@ class MixModel:
     def fingerprint(self):
         return f"fingerprint of {self.name}"
 
+    def on(self, device):
+        return self
+
     def predictor(self):
         voltages = len(self.card["voltages"])
         return CoarseMix(voltages=voltages, stride=self.stride, fingerprint=self.fingerprint)
