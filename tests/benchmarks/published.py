@@ -115,9 +115,15 @@ class Compared:
     voltages: tuple[float, ...]
 
     @property
+    def name(self) -> str:
+        """How it is called where it doubts."""
+        return "of an article"
+
+    @property
     def card(self) -> dict[str, Any]:
-        """What stages look up."""
-        return {"voltages": list(self.voltages)}
+        """What stages look up: it is shown slices and pixels as they are."""
+        ends = [0.0, np.inf]
+        return {"voltages": list(self.voltages), "pixel_size": ends, "thickness": ends}
 
     def predictor(self) -> "SlicePredictor":
         """Return what predicts windows."""
