@@ -60,7 +60,7 @@ STAGE_KEYS = {
     "peak_bytes",
     "failures",
 }
-SPEED_KEYS = {*MEASURED, "blocks_retried", "waiting_seconds"}
+SPEED_KEYS = {*MEASURED, "blocks_retried", "waiting_seconds", "blocks_elsewhere"}
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What a plan says before anything is made: how much memory, and whether there is as much."""
 
+import os
 import re
 
 import h5py
@@ -48,6 +49,7 @@ def test_check_recipe__memory_that_a_refusal_asks_for_is_enough(recipe):
 def test_check_plan__smaller_blocks_are_no_advice_where_a_chunk_needs_the_memory(recipe, tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("a", (1000, 900, 900), "u1", chunks=(1000, 512, 512))
+    os.truncate(tmp_path / "a.h5", 2**36)  # as if it held what it tells
     recipe["input"]["path"] = str(tmp_path / "a.h5")
     with pytest.raises(MemoryBudgetError, match=r"do not help: each needs 500\.0 MiB"):
         check_recipe(recipe)

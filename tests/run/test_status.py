@@ -164,7 +164,8 @@ def test_watched__tells_each_change_until_the_run_ends(running):
     assert next(seen)["state"] == "running"
     running.update(STAGE, now=True)
     assert next(seen)["stages"][0]["blocks_run"] == 10
-    running.finish("failed", "the disk is full")
+    with running.closed("failed", "the disk is full"):
+        pass
     last = next(seen)
     assert (last["state"], last["error"]) == ("failed", "the disk is full")
     assert list(seen) == []
@@ -208,7 +209,8 @@ def test_progress_lines__say_what_is_new_once(running):
 
 @pytest.mark.parametrize(("state", "code"), [("done", 0), ("failed", 1), ("interrupted", 1)])
 def test_status__watch_ends_with_the_run_and_as_it(running, capsys, state, code):
-    running.finish(state)
+    with running.closed(state):
+        pass
     assert f"a run: {state}" in printed(capsys, "status", running.path, "--watch", code=code)
     text = printed(capsys, "status", running.path, "--watch", "--json", code=code)
     assert json.loads(text)["state"] == state

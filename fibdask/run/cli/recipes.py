@@ -39,7 +39,7 @@ def plan(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Forecast blocks, tasks, memory and disk of RECIPE, or of one of its parts.
+    """Forecast blocks, tasks, memory and disk of RECIPE, or a part.
 
     Where workers are jobs, their script is shown as it would be submitted.
     """

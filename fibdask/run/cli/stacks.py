@@ -66,7 +66,7 @@ def import_(source: tuple[str, ...], out: str, fresh: bool, quiet: bool, **image
 @click.argument("stack", type=click.Path())
 @options("json", "quiet")
 def info(stack: str, as_json: bool, quiet: bool) -> None:
-    """Say what STACK, a store, the folder of a run, or a model, holds.
+    """Say what STACK holds: a store, a run's folder, or a model.
 
     Models are named as `fibdask models` lists them, or by their folder.
     """

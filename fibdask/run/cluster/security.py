@@ -125,7 +125,7 @@ def scheduler_security(
     if secure or certificates is not None:
         msg = f"scheduler {address} is not encrypted: its address must begin with tls://"
         raise RecipeError(msg)
-    if secure is None and not is_loopback(address):
+    if secure is None and _places(address) and not is_loopback(address):
         msg = (
             f"scheduler {address} is beyond this machine and not encrypted: whoever reaches it "
             "runs what he likes as you. Start it with certificates and give tls://… with "
@@ -139,11 +139,16 @@ def is_loopback(address: str) -> bool:
     """Tell whether an address is reached from this machine only; a name by all that it means."""
     if _scheme(address) == "inproc":
         return True
+    found = _places(address)
+    return bool(found) and all(ipaddress.ip_address(place).is_loopback for place in found)
+
+
+def _places(address: str) -> set[str]:
+    """Return what an address means; nothing where its name is not known."""
     try:
-        found = socket.getaddrinfo(get_address_host(address), None)
+        return {str(told[4][0]) for told in socket.getaddrinfo(get_address_host(address), None)}
     except (OSError, ValueError):
-        return False
-    return bool(found) and all(ipaddress.ip_address(told[4][0]).is_loopback for told in found)
+        return set()
 
 
 def _scheme(address: str) -> str:
