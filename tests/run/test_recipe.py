@@ -84,9 +84,9 @@ def test_read_recipe__resolved_recipe_states_every_default():
     stages |= {"reposition": {"spacing": 5}, "statistics": {"max_lag": 8}}
     text = read_recipe({"simulate": SIMULATE, **stages}).text()
     stated = tomllib.loads(text)
-    expected = {"method": "kmeans", "classes": 3, "model": "auto", "data_bar": 0}
+    expected = {"method": "kmeans", "classes": 3, "model": "auto", "device": "auto", "data_bar": 0}
     assert stated["segment"] == expected | {"disagreement": False}
-    assert stated["inpaint"] == {"method": "distance", "model": "auto"}
+    assert stated["inpaint"] == {"method": "distance", "model": "auto", "device": "auto"}
     assert stated["simulate"]["voltage"] == [1.0, 2.0, 4.0]
     assert stated["cluster"] == {"kind": "local", "threads": 1, "memory": "auto"}
     assert stated["output"]["block_mib"] == 64
