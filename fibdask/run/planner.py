@@ -26,7 +26,13 @@ from ..conventions import is_regular
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.targets import planned, volume_targets
-from .cluster import part_resources, planned_worker
+from .cluster import (
+    Profile,
+    certificates_folder,
+    named_security,
+    part_resources,
+    planned_worker,
+)
 from .estimates import Estimate, options_of
 from .folder.run_folder import JOBS
 from .info import table
@@ -73,7 +79,6 @@ def plan_recipe(
     size = " × ".join(f"{n} {dim}" for dim, n in images.sizes.items())
     profile = read_profile(recipe.tables["cluster"])
     threads, limit = planned_worker(recipe.tables["cluster"], profile)
-    logs = Path(recipe.tables["output"]["path"]).absolute() / JOBS
     if part:
         own = part_resources(recipe.tables["cluster"], Path())
         threads, limit = own.threads, own.host_bytes
@@ -89,8 +94,16 @@ def plan_recipe(
         "worker_bytes": limit,
         "fits": None if limit is None else least <= limit,
         "disk_bytes": sum(row["disk_bytes"] for row in rows),
-        "job_scripts": {} if profile is None else profile.scripts(logs),
+        "job_scripts": {} if profile is None else _scripts(recipe, profile),
     }
+
+
+def _scripts(recipe: Recipe, profile: Profile) -> dict[str, str]:
+    """Return what will be submitted, with the certificates that the run will make."""
+    out = Path(recipe.tables["output"]["path"]).absolute()
+    certificates = certificates_folder(recipe.tables["cluster"], out)
+    security = None if certificates is None else named_security(certificates.absolute())
+    return profile.scripts(out / JOBS, security)
 
 
 def check_plan(rows: Sequence[Mapping[str, Any]], resources: Resources) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fibdask import RecipeError
-from fibdask.run.cluster import PROFILED, planned_worker
+from fibdask.run.cluster import PROFILED, named_security, planned_worker
 from fibdask.run.cluster.environment import worker_environment
 from fibdask.run.cluster.jobs import Jobs, clock, clock_seconds
 from fibdask.run.cluster.lsf import parse_bjobs
@@ -20,6 +20,7 @@ from fibdask.run.recipe.reference import profile_reference
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PLAIN = 'memory = "10 GiB"\nwalltime = "1-02:00:00"\ncores = 4\njobs = 3\n'
+HOSTS = 'memory = "1 GiB"\nhosts = ["a"]\n'
 GPU = "[gpu]\ncores = 8\njobs = 2\n"
 
 
@@ -150,6 +151,16 @@ def test_job_script__of_pbs_and_lsf(profile):
 def test_job_script__a_path_is_one_word_of_slurm(profile):
     found = profile("slurm", PLAIN).scripts(Path("my 5% folder"))["cpu"]
     assert "#SBATCH -o 'my 5%% folder/%j.log'" in found
+
+
+@pytest.mark.parametrize(("kind", "text"), [("slurm", PLAIN), ("ssh", HOSTS)])
+def test_job_script__names_the_certificates_of_workers(profile, kind, text):
+    found = profile(kind, text)
+    (script,) = found.scripts(Path("logs"), named_security(Path("/shared/c"))).values()
+    assert "--protocol tls://" in script
+    assert "--tls-key /shared/c/key.pem" in script
+    (plain,) = found.scripts(Path("logs")).values()
+    assert "tls" not in plain
 
 
 @pytest.mark.parametrize("path", sorted(DEPLOY.glob("*/*.toml")), ids=lambda path: path.stem)

@@ -3,7 +3,7 @@
 from .local import connect, local_cluster, parse_memory
 from .part import parse_part, part_resources
 from .profiles import PROFILED, Kind, Profile
-from .security import certificates_folder
+from .security import certificates_folder, named_security
 from .starting import planned_worker, workers
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "certificates_folder",
     "connect",
     "local_cluster",
+    "named_security",
     "parse_memory",
     "parse_part",
     "part_resources",

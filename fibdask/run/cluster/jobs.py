@@ -171,9 +171,15 @@ class Batch(Launcher):
         """Return the options of a job that differ between batch systems."""
 
     def pool(
-        self, name: str, jobs: Jobs, named: Mapping[str, Any], logs: Path, interface: str | None
+        self, name: str, jobs: Jobs, named: Mapping[str, Any], logs: Path, shared: Mapping[str, Any]
     ) -> Pool:
-        """Return a pool of jobs, with what a batch system names in its own way."""
+        """Return a pool of jobs, with what a batch system names in its own way.
+
+        Parameters
+        ----------
+        shared
+            Options of all jobs and hosts: how they talk.
+        """
         gpu = name == "gpu"
         lifetime, stagger = jobs.lifetime
         arguments = ["--no-dashboard", "--lifetime", f"{lifetime}s"]
@@ -184,13 +190,13 @@ class Batch(Launcher):
             "cores": jobs.processes,  # threads of all workers: one each
             "processes": jobs.processes,
             "memory": f"{jobs.worker_bytes * jobs.processes} B",
-            "interface": interface,
             "local_directory": jobs.scratch,
             "python": shlex.quote(jobs.python or sys.executable),
             "job_name": "fibdask",
             "job_script_prologue": prologue(jobs),
             "worker_extra_args": arguments,
             **named,
+            **shared,
             **own,
             "job_extra_directives": [*own["job_extra_directives"], *jobs.directives],
         }

@@ -54,7 +54,7 @@ class JobCluster(distributed.SpecCluster):  # type: ignore[misc]
     tell
         Told what is waited for.
     security
-        Certificates of scheduler and workers; jobs read them from the files that it names.
+        Certificates of the scheduler; jobs read theirs from the files that their pools name.
 
     Attributes
     ----------
@@ -101,7 +101,6 @@ class JobCluster(distributed.SpecCluster):  # type: ignore[misc]
             silence_logs=logging.CRITICAL,
             name="fibdask",
         )
-        self._secured = {} if security is None else {"security": security, "protocol": "tls://"}
         self.loop.add_callback(self._begin)
 
     def _begin(self) -> None:
@@ -196,8 +195,7 @@ class JobCluster(distributed.SpecCluster):  # type: ignore[misc]
         for _ in range(count if time.monotonic() - self._refused_at >= _AGAIN else 0):
             name = f"{pool.name}-{self._number}"
             self._number += 1
-            options = {**pool.options, **self._secured}
-            self.worker_spec[name] = {"cls": self._job, "options": options}
+            self.worker_spec[name] = {"cls": self._job, "options": pool.options}
             try:
                 await self._correct_state()
             except (RuntimeError, OSError) as error:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import distributed
+
 from ...blocks import format_bytes
 from ...conventions import RecipeError
 from .jobs import Batch, Jobs, Launcher, Pool, clock_seconds
@@ -111,16 +113,24 @@ class Profile:
         """What starts the workers."""
         return Ssh() if self.hosts is not None else BATCH[self.kind][0]
 
-    def pools(self, logs: Path) -> list[Pool]:
-        """Return what is started, of which the logs go to a folder."""
+    def pools(self, logs: Path, security: distributed.Security | None = None) -> list[Pool]:
+        """Return what is started, of which the logs go to a folder.
+
+        Parameters
+        ----------
+        security
+            Certificates of workers, which read them from the files that it names.
+        """
+        shared: dict[str, Any] = {"interface": self.interface}
+        if security is not None:
+            shared |= {"security": security, "protocol": "tls://"}
         if self.hosts is not None:
-            return Ssh().pools(self.hosts, logs, self.interface)
+            return Ssh().pools(self.hosts, logs, shared)
         batch = BATCH[self.kind][0]
         return [
-            batch.pool(name, jobs, named, logs, self.interface)
-            for name, (jobs, named) in self.jobs.items()
+            batch.pool(name, jobs, named, logs, shared) for name, (jobs, named) in self.jobs.items()
         ]
 
-    def scripts(self, logs: Path) -> dict[str, str]:
+    def scripts(self, logs: Path, security: distributed.Security | None = None) -> dict[str, str]:
         """Return what is run for each pool, with SCHEDULER for the scheduler's address."""
-        return {pool.name: self.launcher.script(pool) for pool in self.pools(logs)}
+        return {pool.name: self.launcher.script(pool) for pool in self.pools(logs, security)}

@@ -82,6 +82,12 @@ def read_security(folder: str | Path) -> distributed.Security:
         msg = f"{key} may be read by others (mode {mode:o}); chmod 600 it, if nobody has read it"
         raise RecipeError(msg)
     _check(certificate, key)
+    return named_security(folder)
+
+
+def named_security(folder: Path) -> distributed.Security:
+    """Return the security of a folder of certificates that may not have been made yet."""
+    certificate, key = folder / CERTIFICATE, folder / KEY
     files = {"key": str(key), "cert": str(certificate)}
     named = {f"tls_{role}_{kind}": file for role in _ROLES for kind, file in files.items()}
     return distributed.Security(require_encryption=True, tls_ca_file=str(certificate), **named)

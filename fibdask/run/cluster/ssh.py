@@ -5,7 +5,7 @@ import contextlib
 import shlex
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ class Ssh(Launcher):
         alive = (id_ for id_ in ids if id_ in _running and _running[id_].returncode is None)
         return dict.fromkeys(alive, "started")
 
-    def pools(self, hosts: Hosts, logs: Path, interface: str | None) -> list[Pool]:
+    def pools(self, hosts: Hosts, logs: Path, shared: Mapping[str, Any]) -> list[Pool]:
         """Return a pool for each host, of the one job that there is on it."""
         return [
             Pool(
@@ -98,7 +98,7 @@ class Ssh(Launcher):
                 least=1,
                 processes=hosts.workers,
                 gpu=False,
-                options={"host": host, "hosts": hosts, "logs": logs, "interface": interface},
+                options={"host": host, "hosts": hosts, "logs": logs, **shared},
             )
             for number, host in enumerate(hosts.hosts)
         ]

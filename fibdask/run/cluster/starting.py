@@ -84,7 +84,7 @@ def _jobs(
     tell: Callable[[str], None],
     security: distributed.Security | None,
 ) -> Iterator[distributed.Client]:
-    pools = profile.pools(logs.absolute())
+    pools = profile.pools(logs.absolute(), security)
     logs.mkdir(parents=True, exist_ok=True)
     with (
         dask.config.set(_JOBS_CONFIG),
