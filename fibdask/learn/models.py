@@ -16,6 +16,7 @@ import pandas as pd
 
 from ..blocks import fingerprint
 from ..conventions import ConventionError
+from ..pieces.devices import chosen_device
 from ..pieces.windows import SliceWindow
 from .predicting import NetworkPredictor, told_if_missing
 
@@ -85,8 +86,8 @@ class Model:
             If torch is not installed, or there is no such device.
         """
         with told_if_missing():
-            from .networks import fastest_precision, find_device
-        found = find_device(self.device)
+            from .networks import fastest_precision, has_gpu
+        found = chosen_device(self.device, has_gpu)
         architecture = self.card["architecture"]
         return NetworkPredictor(
             str(self.folder),

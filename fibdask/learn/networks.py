@@ -11,17 +11,17 @@ pixel depends on nothing but its surroundings.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..conventions import ConventionError, check_choice
+from ..conventions import ConventionError
+from ..pieces.devices import Device
 
 Precision = Literal["float32", "bfloat16"]
-Device = Literal["cpu", "gpu"]
 _SCALES = (5.0, 20.0, 80.0)  # nm, about what is seen at 1, 2 and 4 kV, over which distances count
 _STRIDE = 8
 
@@ -323,18 +323,9 @@ class WindowNetwork(Network):
         return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def find_device(device: str) -> Device:
-    """Return where a network is to predict; `auto` is a GPU where this process has one.
-
-    Raises
-    ------
-    ConventionError
-        If there is no such device.
-    """
-    if device == "auto":
-        return "gpu" if torch.cuda.is_available() else "cpu"
-    check_choice("device", device, ("auto", *get_args(Device)))
-    return cast("Device", device)
+def has_gpu() -> bool:
+    """Tell whether this process has a GPU that torch can use."""
+    return bool(torch.cuda.is_available())
 
 
 def fastest_precision(device: Device = "cpu") -> Precision:

@@ -17,7 +17,8 @@ TORCH_IS_MISSING = "networks need torch, which is not installed; install fibdask
 _LIBRARIES = 224 * 2**20  # bytes that torch takes of a process, and keeps
 
 if TYPE_CHECKING:
-    from .networks import Device, Precision
+    from ..pieces.devices import Device
+    from .networks import Precision
     from .weights import LoadedNetwork
 
 

@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save
 
 from ..blocks import put_file
 from ..conventions import ConventionError, DeviceLostError, MemoryBudgetError
+from ..pieces.devices import Device
 from .models import CARD, TEST_PAIR, WEIGHTS, open_model
-from .networks import Architecture, Device, Network, Precision, WindowNetwork
+from .networks import Architecture, Network, Precision, WindowNetwork, has_gpu
 from .samples import Sample
 
 _TOLERANCE = 1e-3  # of tested probabilities: processors round in different orders
@@ -125,7 +126,7 @@ def _own_device(device: Device) -> torch.device:
     ConventionError
         If it has no GPU, but was to predict on one: values of its processor are others.
     """
-    if device == "gpu" and not torch.cuda.is_available():
+    if device == "gpu" and not has_gpu():
         msg = (
             "this network was to predict on a GPU, and this process has none; on a processor it "
             "would not say the same bit for bit: set device to cpu"

@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numba import njit
 
+from fibdask.pieces.devices import chosen_device
 from fibdask.simulate import hierarchical_levelled_wave
 from fibdask.simulate.electrons import transport
 from fibdask.simulate.electrons._kernels import transport as _kernels_transport
 from fibdask.simulate.electrons._kernels.transport import FLYING, draw_electrons, event, launch
-from fibdask.simulate.electrons.cuda import cuda_available, electron_transport, find_device
+from fibdask.simulate.electrons.cuda import cuda_available, electron_transport
 from fibdask.simulate.electrons.materials import MATERIALS
 from fibdask.simulate.electrons.records import LARGEST_DISTANCE, Acceptance, Place
 from fibdask.simulate.electrons.transport import Illumination
@@ -61,7 +62,7 @@ class Slices:
 
     def image(self, number: int) -> int:
         """Return the number of electrons of a slice, made by the GPU."""
-        on = electron_transport(find_device("auto"))
+        on = electron_transport(chosen_device("auto", cuda_available))
         place, electrons = self.draw(number, MEAN)
         self.send(self.pack(number, on.pack_structure), place, electrons, on.send_electrons)
         return int(electrons.sum())
@@ -96,7 +97,7 @@ def volume() -> np.ndarray:
 
 def compare(slices: Slices) -> None:
     """Print how far the counts of the GPU are from those of the processor."""
-    on = electron_transport(find_device("auto"))
+    on = electron_transport(chosen_device("auto", cuda_available))
     structure, packed = slices.pack(0, transport.pack_structure), slices.pack(0, on.pack_structure)
     size = int(structure.planes) * PIXELS**2
     same = np.array_equal(
@@ -118,7 +119,7 @@ def stages(slices: Slices) -> None:
     """Print the times of the stages of a slice, and rates."""
     from numba import cuda
 
-    on = electron_transport(find_device("auto"))
+    on = electron_transport(chosen_device("auto", cuda_available))
     best = np.full(3, np.inf)
     for number in range(4):
         times = [time.perf_counter()]

@@ -13,6 +13,7 @@ from numba.cuda.cudadrv import nvvm
 from numba.cuda.cudadrv.driver import CudaAPIError
 
 from fibdask import ConventionError, DeviceLostError, FibdaskWarning
+from fibdask.pieces.devices import chosen_device
 from fibdask.simulate.electrons import cuda, transport
 from fibdask.simulate.electrons._kernels import cuda as kernels
 from fibdask.simulate.electrons._kernels import transport as _kernels_transport
@@ -132,14 +133,14 @@ def test_cuda_available__is_false_without_a_gpu_and_says_nothing():
 
 
 @pytest.mark.skipif(cuda.cuda_available(), reason="there is a GPU")
-def test_find_device__is_the_processor_without_a_gpu():
-    assert cuda.find_device("auto") == "cpu"
-    assert cuda.find_device("gpu") == "gpu"  # that of workers
+def test_chosen_device__is_the_processor_without_a_gpu():
+    assert chosen_device("auto", cuda.cuda_available) == "cpu"
+    assert chosen_device("gpu", cuda.cuda_available) == "gpu"  # that of workers
 
 
-def test_find_device__refuses_others():
+def test_chosen_device__refuses_others():
     with pytest.raises(ConventionError, match="device must be one of auto, cpu, gpu; got 'tpu'"):
-        cuda.find_device("tpu")
+        chosen_device("tpu", cuda.cuda_available)
 
 
 def test_electron_transport__on_a_processor_is_its_own():

@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...blocks import tell
-from ...conventions import ConventionError, DeviceLostError, check_choice
+from ...conventions import ConventionError, DeviceLostError
+from ...pieces.devices import Device
 from . import transport
 from ._kernels import transport as _kernels_transport
 from .records import Acceptance, Beam, DiscreteTables, Place, Structure, Tables
 from .transport import VoxelLengths
 
-Device = Literal["cpu", "gpu"]
 _THREADS = 64  # of a block
 _FEWEST_BLOCKS, _MOST_BLOCKS = 128, 4096  # more than fly at once: late ones find nothing to do
 _OUT_OF_MEMORY = 2  # error code of CUDA
@@ -43,20 +43,6 @@ def cuda_available() -> bool:
     from numba import cuda
 
     return find_spec("numba_cuda") is not None and bool(cuda.is_available())
-
-
-def find_device(device: str) -> Device:
-    """Return where electrons are to fly; `auto` is a GPU where this process has one.
-
-    Raises
-    ------
-    ConventionError
-        If there is no such device.
-    """
-    if device == "auto":
-        return "gpu" if cuda_available() else "cpu"
-    check_choice("device", device, ("auto", *get_args(Device)))
-    return cast("Device", device)
 
 
 @lru_cache(maxsize=2)

@@ -9,8 +9,9 @@ import numpy as np
 
 from ... import blocks
 from ...conventions import ConventionError
+from ...pieces.devices import Device
 from ..electrons._kernels.transport import draw_electrons
-from ..electrons.cuda import Device, electron_transport
+from ..electrons.cuda import electron_transport
 from ..electrons.elastic import Model
 from ..electrons.materials import Material, find_material
 from ..electrons.records import LARGEST_DISTANCE, LARGEST_LABEL, Acceptance, Place

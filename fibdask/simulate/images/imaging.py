@@ -25,6 +25,7 @@ from ...conventions import (
     require_phase,
     validate_stack,
 )
+from ...pieces.devices import chosen_device
 from ...pieces.planes import block_of, pick_planes
 from ..electrons.attenuation import (
     ATOMIC_NUMBERS,
@@ -33,7 +34,7 @@ from ..electrons.attenuation import (
     check_materials,
     find_detector,
 )
-from ..electrons.cuda import find_device
+from ..electrons.cuda import cuda_available
 from ..electrons.elastic import Model
 from ..electrons.materials import Material
 from ..electrons.transport import CUTOFF_EV, Losses, VoxelLengths
@@ -200,7 +201,7 @@ def simulate_images(
     else:
         size, image = _voxel_size(phase), (phase.sizes["y"], phase.sizes["x"])
         named = label_materials(materials)
-        at = find_device(device)
+        at = chosen_device(device, cuda_available)
         images = MonteCarloImages(*faces, size, image, named, microscope, noise, dtype, at)
         block = tile_block(*images.image)
     truth = _truth_name(phase, is_phase=is_phase)
