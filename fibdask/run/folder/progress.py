@@ -53,6 +53,9 @@ class RunMonitor(Monitor):
     def say(self, text: str, event: str = "message", **told: Any) -> None:
         """Write a line to the log, and show it."""
         log_event(logging.INFO, text, event, **told)
+        self._show(text)
+
+    def _show(self, text: str) -> None:
         if not self._quiet:
             sys.stdout.write(one_line(text) + "\n")
             sys.stdout.flush()
@@ -105,12 +108,12 @@ class RunMonitor(Monitor):
             f"peak {format_bytes(report.peak_bytes)} a process{_speed(found)}"
         )
         told = _counts(report) | {"peak_bytes": report.peak_bytes, **found}
+        log_event(logging.INFO, text + _slowest(found), "stage_finished", **told)
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
-            log_event(logging.INFO, text, "stage_finished", **told)
         else:
-            self.say(text, "stage_finished", **told)
+            self._show(text)
         self._logged = 0
         self._listener(report, now=True)
 
@@ -133,14 +136,18 @@ def _counts(report: StageReport) -> dict[str, Any]:
 
 def _speed(found: Mapping[str, Any]) -> str:
     """Return how fast blocks were made, where some were."""
-    slow = found["slowest"]
-    if slow is None:
+    if found["slowest"] is None:
         return ""
     again = f", {found['blocks_retried']} given again" if found["blocks_retried"] else ""
-    return (
-        f", {found['mvox_per_second'] or 0:.3g} Mvox/s{again}; a block {found['median_seconds']} s "
-        f"(median), slowest {slow['seconds']:.3g} s ({slow['place']})"
-    )
+    return f", {found['mvox_per_second'] or 0:.3g} Mvox/s{again}"
+
+
+def _slowest(found: Mapping[str, Any]) -> str:
+    """Return how long blocks took, where some were made."""
+    if (slow := found["slowest"]) is None:
+        return ""
+    median = f"; a block {found['median_seconds']} s (median)"
+    return f"{median}, slowest {slow['seconds']:.3g} s ({slow['place']})"
 
 
 def _elsewhere(report: StageReport) -> str:
