@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 RECIPE = """
@@ -33,12 +34,38 @@ memory = "2 GiB"
 [output]
 path = "out"
 """
+SLICES = """
+[input]
+path = "slices.npy"
+voltage = 2
+pixel_size = 5
+slice_thickness = 10
+[segment]
+method = "otsu"
+[reposition]
+spacing = 5
+[inpaint]
+method = "nearest"
+[output]
+path = "local"
+block_mib = 1
+pyramid = false
+report = false
+"""
 
 
 def write_recipe(folder, *, size=128, inpaint="distance", extra=""):
     path = folder / "recipe.toml"
     path.write_text(RECIPE.format(size=size, inpaint=inpaint) + extra)
     return path
+
+
+def write_slices(folder):
+    """Write noisy images, and the recipe of a run on them, which a cluster is to make."""
+    values = np.random.default_rng(5).integers(0, 255, (24, 300, 400), dtype=np.uint8)
+    np.save(folder / "slices.npy", values)
+    (folder / "recipe.toml").write_text(SLICES)
+    return folder
 
 
 def start(*arguments, cwd=None):

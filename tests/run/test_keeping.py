@@ -101,6 +101,7 @@ def test_job_cluster__replaces_a_job_that_has_ended(cluster_of):
         cluster.loop.add_callback(cluster.workers["cpu-0"].worker.close)
         until(cluster, lambda: names(cluster) == {"cpu-1", "cpu-2"})
         until(cluster, lambda: cluster.told[-1] == "2 of 2 workers")
+        assert cluster.failure is None
 
 
 def test_job_cluster__has_as_many_jobs_as_there_is_work_for(cluster_of):

@@ -7,32 +7,12 @@ import signal
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from . import slurm
-from .helpers import fibdask, start, stored_bytes
+from .helpers import fibdask, start, stored_bytes, write_slices
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-
-RECIPE = """
-[input]
-path = "slices.npy"
-voltage = 2
-pixel_size = 5
-slice_thickness = 10
-[segment]
-method = "otsu"
-[reposition]
-spacing = 5
-[inpaint]
-method = "nearest"
-[output]
-path = "local"
-block_mib = 1
-pyramid = false
-report = false
-"""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -47,23 +27,16 @@ def _alone():
         yield
 
 
-def prepare(folder):
-    values = np.random.default_rng(5).integers(0, 255, (24, 300, 400), dtype=np.uint8)
-    np.save(folder / "slices.npy", values)
-    (folder / "recipe.toml").write_text(RECIPE)
-    return folder
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-    return prepare(tmp_path)
+    return write_slices(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
     """The bytes that one machine makes."""
-    folder = prepare(tmp_path_factory.mktemp("local"))
+    folder = write_slices(tmp_path_factory.mktemp("local"))
     fibdask("run", "recipe.toml", "--quiet", cwd=folder)
     found = stored_bytes(folder / "local")
     assert len(found) > 20

@@ -9,13 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
 import fibdask as package
 
-from .helpers import fibdask, start, stored_bytes
+from .helpers import fibdask, start, stored_bytes, write_slices
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 SSHD = "/usr/sbin/sshd"
@@ -30,20 +29,6 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 StrictModes no
 UsePAM no
-"""
-RECIPE = """
-[input]
-path = "slices.npy"
-voltage = 2
-pixel_size = 5
-slice_thickness = 10
-[segment]
-method = "otsu"
-[output]
-path = "local"
-block_mib = 1
-pyramid = false
-report = false
 """
 
 
@@ -80,11 +65,8 @@ def port(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path, port):
-    values = np.random.default_rng(5).integers(0, 255, (24, 300, 400), dtype=np.uint8)
-    np.save(tmp_path / "slices.npy", values)
-    (tmp_path / "recipe.toml").write_text(RECIPE)
     write_profile(tmp_path, port)
-    return tmp_path
+    return write_slices(tmp_path)
 
 
 def write_profile(folder, port, key="user"):
