@@ -94,6 +94,7 @@ def test_manifests__belong_together(manifests):
     name = cluster["metadata"]["name"]
     address = job["spec"]["containers"][0]["args"][-1]
     assert address == f"tcp://{name}-scheduler:8786"  # as the operator names its service
+    assert "--insecure" in job["spec"]["containers"][0]["args"]  # or the address is refused
     scheduler, worker = cluster["spec"]["scheduler"], cluster["spec"]["worker"]
     selector = {"dask.org/cluster-name": name, "dask.org/component": "scheduler"}
     assert scheduler["service"]["selector"] == selector
