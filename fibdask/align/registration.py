@@ -239,8 +239,8 @@ def measure_pairs(
 ) -> xr.DataArray:
     """Measure the shifts of pairs of slices.
 
-    Lazy, one task for 16 slices of a voltage, which reads their windows and those of the
-    slices after them only. Arguments and method: see `estimate_shifts`.
+    Lazy, one task for 32 slices of a voltage, or 16 large ones, which reads their windows and those
+    of the slices after them only. Arguments and method: see `estimate_shifts`.
 
     Parameters
     ----------
