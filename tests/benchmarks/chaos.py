@@ -1,6 +1,8 @@
 """Kill runs, workers and parts at random moments, and compare with undisturbed ones.
 
-python -m tests.benchmarks.chaos [--rounds N] [--parts N] [--arrays N] [--seed N]
+python -m tests.benchmarks.chaos [--rounds N] [--parts N] [--arrays N] [--slurm N] [--seed N]
+
+The rounds on SLURM need the one of deploy/slurm/test-cluster.sh.
 """
 
 import argparse
@@ -19,8 +21,18 @@ from fibdask.blocks import Part
 from fibdask.blocks.engine.journal import read_record
 from fibdask.run.runner import run_recipe
 from tests.blocks import parts
+from tests.run import slurm
 from tests.run.crash_points import SMALL, files_of, write_images
-from tests.run.helpers import fibdask, kill_tree, start, status, stored_bytes, write_recipe
+from tests.run.helpers import (
+    fibdask,
+    has_blocks,
+    kill_tree,
+    start,
+    status,
+    stored_bytes,
+    write_recipe,
+    write_slices,
+)
 
 
 def disturb(folder: Path, chance: random.Random) -> str:
@@ -163,12 +175,77 @@ def disturb_runs(rounds: int, chance: random.Random) -> None:
             print(f"round {number}: identical after: {'; '.join(done)}", flush=True)
 
 
+def disturb_job(job: str, chance: random.Random) -> str:
+    """Do to a job of SLURM what clusters do, and say what that was."""
+    done = chance.choice(["killed", "cancelled", "stopped for a while", "node lost"])
+    if done == "killed":
+        slurm.signal_processes(job, signal.SIGKILL)
+    elif done == "cancelled":
+        slurm.call("scancel", job)
+    elif done == "stopped for a while":
+        slurm.signal_processes(job, signal.SIGSTOP)
+        time.sleep(chance.uniform(1, 8))
+        slurm.signal_processes(job, signal.SIGCONT)
+    else:
+        slurm.set_node("down")
+        time.sleep(chance.uniform(0, 5))
+        slurm.set_node("resume")
+    return done
+
+
+def disturb_on_slurm(folder: Path, chance: random.Random) -> str:
+    """Start a run on SLURM, disturb its jobs or kill its client; say what was done, if it was."""
+    run = start("run", "recipe.toml", "--cluster", "slurm", "--out", "out", "--quiet", cwd=folder)
+    slurm.wait_until(lambda: slurm.jobs("fibdask") or run.poll() is not None)
+    if chance.random() < 0.7:
+        slurm.wait_until(lambda: has_blocks(folder / "out") or run.poll() is not None)
+    time.sleep(chance.uniform(0, 2))
+    jobs = slurm.jobs("fibdask")
+    if run.poll() is not None or not jobs:
+        run.communicate()
+        return ""
+    if chance.random() < 0.3:
+        kill_tree(run)
+        run.communicate()
+        slurm.wait_until(lambda: not slurm.jobs())
+        return "client killed"
+    done = disturb_job(chance.choice(jobs), chance)
+    _, error = run.communicate(timeout=300)
+    assert "Traceback" not in error, (done, error)
+    return f"job {done}; the run exited with {run.returncode}"
+
+
+def disturb_runs_on_slurm(rounds: int, chance: random.Random) -> None:
+    """Make runs on SLURM that are disturbed; each must end as on one machine."""
+    if reason := slurm.why_not():
+        print(f"on SLURM: {reason}")
+        return
+    with tempfile.TemporaryDirectory() as name, slurm.alone():
+        calm = Path(name) / "calm"
+        calm.mkdir()
+        write_slices(calm)
+        fibdask("run", "recipe.toml", "--quiet", cwd=calm)
+        expected = stored_bytes(calm / "local")
+        for number in range(rounds):
+            folder = Path(name) / f"round{number}"
+            folder.mkdir()
+            write_slices(folder)
+            slurm.write_profile(folder)
+            done = [done for _ in range(4) if (done := disturb_on_slurm(folder, chance))]
+            command = ["run", "recipe.toml", "--cluster", "slurm", "--out", "out", "--quiet"]
+            fibdask(*command, cwd=folder)
+            assert stored_bytes(folder / "out") == expected, done
+            assert not slurm.jobs(), done
+            print(f"on SLURM, round {number}: identical after: {'; '.join(done)}", flush=True)
+
+
 def main() -> None:
     """Disturb runs in parts, arrays of several writers, runs; all must end byte-identical."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--parts", type=int, default=10, help="Rounds with several writers.")
     parser.add_argument("--arrays", type=int, default=20, help="Rounds of runs in parts.")
+    parser.add_argument("--slurm", type=int, default=5, help="Rounds of runs on SLURM.")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     chance = random.Random(options.seed)
@@ -180,6 +257,8 @@ def main() -> None:
         print(f"several writers, round {number}: identical after: {done}", flush=True)
     if options.rounds:
         disturb_runs(options.rounds, chance)
+    if options.slurm:
+        disturb_runs_on_slurm(options.slurm, chance)
 
 
 if __name__ == "__main__":

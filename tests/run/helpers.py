@@ -96,6 +96,14 @@ def stored_bytes(out):
     return {str(f.relative_to(out)): f.read_bytes() for f in files if "scale" not in f.parts}
 
 
+def has_blocks(out):
+    """Tell whether a run has made some blocks."""
+    path = out / "run.json"
+    return path.is_file() and any(
+        stage["blocks_run"] for stage in json.loads(path.read_text())["stages"]
+    )
+
+
 def kill_tree(process):
     """Kill a process and all that it started, as a power cut would."""
     children = psutil.Process(process.pid).children(recursive=True)

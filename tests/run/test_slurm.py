@@ -1,6 +1,5 @@
 """Runs on a real SLURM, and what clusters do to them."""
 
-import json
 import os
 import re
 import signal
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from . import slurm
-from .helpers import fibdask, start, stored_bytes, write_slices
+from .helpers import fibdask, has_blocks, start, stored_bytes, write_slices
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -41,14 +40,6 @@ def expected(tmp_path_factory):
     found = stored_bytes(folder / "local")
     assert len(found) > 20
     return found
-
-
-def has_blocks(out):
-    """Tell whether a run has made some blocks."""
-    path = out / "run.json"
-    return path.is_file() and any(
-        stage["blocks_run"] for stage in json.loads(path.read_text())["stages"]
-    )
 
 
 def stop_workers(out):
