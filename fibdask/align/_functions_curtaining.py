@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import blocks
 from ..conventions import ConventionError
-from ._kernels.curtaining import stripe_image
+from ._kernels.curtaining import stripe_image, subtract
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class WithoutStripes:
     def compute(self, region: blocks.Region, intensity: np.ndarray) -> np.ndarray:
         """Repair image by image."""
         voltages, slices, *part = region
+        inner = tuple(part)
         repaired = np.empty(blocks.lengths(region), intensity.dtype)
         for v, k in np.ndindex(intensity.shape[:2]):
             image = intensity[v, k].astype(np.float32)
@@ -46,13 +47,9 @@ class WithoutStripes:
                 raise ConventionError(msg)
             stripes = stripe_image(image, self.length, self.width, self.slope)
             if repaired.dtype.kind == "u":
-                top = np.iinfo(repaired.dtype).max
-                # A saturated pixel tells nothing but that it is: it stays so.
-                stripes[(image == 0) | (image == top)] = 0
-                np.clip(np.rint(image - stripes), 0, top, out=image)
+                subtract(intensity[v, k][inner], stripes[inner], repaired[v, k])
             else:
-                image -= stripes
-            repaired[v, k] = image[tuple(part)]
+                np.subtract(image[inner], stripes[inner], out=repaired[v, k])
         return repaired
 
     def working_bytes(self, _region: blocks.Region) -> int:

@@ -205,13 +205,14 @@ class DistancePhase:
         self, image: np.ndarray, core: tuple[slice, slice], reach: float, out: np.ndarray
     ) -> None:
         """Write the smoothed signed distances of a plane's window, in nm, for its core."""
-        rows = np.empty(image.shape, np.float32)
-        _kernels.row_distances(image, np.float32(ceil(reach / self.pixel_nm[1])), rows)
+        squares = np.empty(image.shape, np.float32)
+        step = self.pixel_nm[1]
+        _kernels.row_squares(image, ceil(reach / step), np.float32(step), squares)
         radius = len(SMOOTHING) // 2  # of the pixels around the core, where the volume goes on
         sides = tuple(grow(s, radius, radius, n) for s, n in zip(core, image.shape, strict=True))
         distances = np.empty(lengths(sides), np.float32)
         start = tuple(s.start for s in sides)
-        _kernels.signed_distances(rows, self.pixel_nm, reach, start, distances)
+        _kernels.signed_distances(squares, self.pixel_nm, reach, start, distances)
         inner = tuple(c.start - s for c, s in zip(core, start, strict=True))
         least = min(self.pixel_nm) / 16
         _kernels.smoothed_distances(distances, inner, SMOOTHING, least, out)

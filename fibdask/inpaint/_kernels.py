@@ -14,6 +14,7 @@ from scipy.ndimage import label
 
 from ..compiling import compiled
 
+_LANES = 64  # pixels along x that are worked on together
 TIE = 2.0**-10
 """What the plane below a gap weighs more than the spline says, so that ties are its own."""
 
@@ -50,64 +51,75 @@ def weighted_planes(volume, planes, weights, out):
 
 
 @compiled(nogil=True)
-def row_distances(phase, reach, out):
-    """Write the distance along x to the other phase, in pixels, to float32 `out` (y, x).
+def row_squares(phase, reach, step_nm, out):
+    """Write the squared distance along x to the other phase in nm² to float32 `out` (y, x).
 
-    Distances are at most `reach`, a float32, and negative in pores.
+    Distances are at most `reach` pixels of the float32 `step_nm`; squares are negative in pores.
     """
     one = np.float32(1)
-    ny, nx = phase.shape
-    for y in range(ny):
-        distance = reach  # of what lies beyond the window nothing is known: as far as counts
-        for x in range(nx):
-            changed = x > 0 and phase[y, x] != phase[y, x - 1]
-            distance = one if changed else min(distance + one, reach)
-            out[y, x] = distance
-        distance = reach
-        for x in range(nx - 1, -1, -1):
-            changed = x < nx - 1 and phase[y, x] != phase[y, x + 1]
-            distance = one if changed else min(distance + one, reach)
-            nearest = min(distance, out[y, x])
-            out[y, x] = nearest if phase[y, x] else -nearest
+    nx = phase.shape[1]
+    for y in range(phase.shape[0]):
+        row, squares = phase[y], out[y]
+        start = 0
+        while start < nx:
+            stop = start + 1
+            while stop < nx and row[stop] == row[start]:
+                stop += 1
+            # Of what lies beyond the window nothing is known: as far as counts.
+            left = 1 if start > 0 else reach
+            right = stop if stop < nx else stop + reach
+            sign = one if row[start] else -one
+            for x in range(start, stop):
+                distance = np.float32(min(x - start + left, right - x, reach)) * step_nm
+                squares[x] = sign * (distance * distance)
+            start = stop
 
 
 @compiled(nogil=True)
-def signed_distances(rows, pixel_nm, reach_nm, start, out):
+def signed_distances(squares, pixel_nm, reach_nm, start, out):
     """Write the signed distance to the interface in nm to float32 `out` (y, x).
 
     The distance to the nearest pixel centre of the other phase, at most `reach_nm`, less half a
-    pixel; positive in solid. `rows` are row distances of a window, of which `out` is the part
-    from pixel `start` (y, x).
-
-    The rows at distance j only matter where they are nearer than what is found already, so
-    the search ends after a few rows, and its inner loop runs over neighbours in memory.
+    pixel; positive in solid. `squares` are those of row distances of a window, of which `out` is
+    the part from pixel `start` (y, x).
     """
-    zero = np.float32(0)
-    ny, nx = out.shape
-    step_y, step_x = np.float32(pixel_nm[0]), np.float32(pixel_nm[1])
-    half = np.float32(0.5) * min(step_y, step_x)
-    reach = np.float32(reach_nm)
-    # Squares without the sign: rows are compared by them, and the sign is put back at the end.
-    square = np.empty(nx, np.float32)
-    sign = np.empty(nx, np.float32)
-    for y in range(ny):
-        centre = y + start[0]
-        for x in range(nx):
-            row = rows[centre, x + start[1]]
-            sign[x] = np.float32(1) if row > zero else np.float32(-1)
-            square[x] = min(abs(row) * step_x, reach) ** 2
-        for j in range(1, rows.shape[0]):
-            across = (np.float32(j) * step_y) ** 2
-            if across >= square.max():
-                break
-            for other in (centre - j, centre + j):
-                if 0 <= other < rows.shape[0]:
-                    for x in range(nx):
-                        # Negative in a pixel of the other phase, whose distance along x is 0.
-                        along = max(sign[x] * rows[other, x + start[1]], zero) * step_x
-                        square[x] = min(square[x], along * along + across)
-        for x in range(nx):
-            out[y, x] = sign[x] * (np.sqrt(square[x]) - half)
+    rows, nx = len(squares), out.shape[1]
+    step, reach = np.float32(pixel_nm[0]), np.float32(reach_nm)
+    half = np.float32(0.5) * min(step, np.float32(pixel_nm[1]))
+    least, sign = np.empty(_LANES, np.float32), np.empty(_LANES, np.float32)
+    for first in range(0, nx, _LANES):
+        lanes = min(_LANES, nx - first)
+        left = first + start[1]
+        for y in range(out.shape[0]):
+            centre = y + start[0]
+            own = squares[centre, left : left + lanes]
+            for x in range(lanes):
+                sign[x] = np.copysign(np.float32(1), own[x])
+                least[x] = min(abs(own[x]), reach * reach)
+            for j in range(1, rows):
+                # Rows at distance j only matter where they are nearer than what is found already,
+                # so the search ends after a few of them. There may be one on one side only.
+                before, after = max(centre - j, 0), min(centre + j, rows - 1)
+                above = squares[before if centre >= j else after, left : left + lanes]
+                below = squares[after if centre + j < rows else before, left : left + lanes]
+                if not _approach(least, sign, above, below, np.float32(j), step):
+                    break
+            distances = out[y, first : first + lanes]
+            for x in range(lanes):
+                distances[x] = sign[x] * (np.sqrt(least[x]) - half)
+
+
+@compiled(nogil=True)
+def _approach(least, sign, above, below, j, step):
+    """Lower the `least` squares by rows at distance j; return how many the next may lower."""
+    across, beyond = (j * step) ** 2, ((j + np.float32(1)) * step) ** 2
+    open_ = 0
+    for x in range(len(above)):
+        # Negative in a pixel of the other phase, whose distance along x is 0.
+        along = max(min(sign[x] * above[x], sign[x] * below[x]), np.float32(0))
+        least[x] = min(least[x], along + across)
+        open_ += least[x] > beyond
+    return open_
 
 
 @compiled(nogil=True)
@@ -125,24 +137,27 @@ def smoothed_distances(distances, start, taps, least_nm, out):
     smooth = np.empty(nx, np.float32)
     first = max(radius - start[1], 0)  # pixels of `column` before the edge, and up to it
     last = min(columns - start[1] + radius, len(column))
+    inner = column[first:last]
+    left = first + start[1] - radius
     for y in range(ny):
         # Along y first, then along x: taps of both, not their product, for each pixel.
         column[:] = 0
         for j in range(len(taps)):
-            row = distances[min(max(y + start[0] + j - radius, 0), rows - 1)]
-            for x in range(first, last):
-                column[x] += taps[j] * row[x + start[1] - radius]
+            number = min(max(y + start[0] + j - radius, 0), rows - 1)
+            row = distances[number, left : left + len(inner)]
+            for x in range(len(inner)):
+                inner[x] += taps[j] * row[x]
         column[:first] = column[first]
         column[last:] = column[last - 1]
         smooth[:] = 0
         for j in range(len(taps)):
+            moved = column[j : j + nx]
             for x in range(nx):
-                smooth[x] += taps[j] * column[x + j]
+                smooth[x] += taps[j] * moved[x]
+        own = distances[y + start[0], start[1] : start[1] + nx]
+        smoothed = out[y]
         for x in range(nx):
-            if distances[y + start[0], x + start[1]] > 0:
-                out[y, x] = max(smooth[x], least)
-            else:
-                out[y, x] = min(smooth[x], -least)
+            smoothed[x] = max(smooth[x], least) if own[x] > 0 else min(smooth[x], -least)
 
 
 @compiled(nogil=True)

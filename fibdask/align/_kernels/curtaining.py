@@ -10,7 +10,8 @@ _ASPECT = 8  # of stripes: half of a wave along y over a period along x
 _BANDWIDTH = 0.0125  # cycles per pixel, over which powers are averaged
 _REJECTED = 3.0  # deviations beyond which a step is taken for an edge of the structure
 _ROUNDS = 4
-_LANES = 16  # columns that are worked on together
+_LANES = 32  # columns that are worked on together
+_PANELS = 8  # of lanes
 _ABSENT = np.float32(3e38)  # larger than any step: sorted to the end, and of no weight
 
 
@@ -60,6 +61,21 @@ def stripe_image(image: np.ndarray, length: float, width: float, slope: float) -
     return stripes
 
 
+@compiled(nogil=True)
+def subtract(image, stripes, out):
+    """Write whole grey values (y, x) less their float32 stripes, rounded, within their range.
+
+    A saturated pixel tells nothing but that it is: it stays so.
+    """
+    top = np.float32(np.iinfo(image.dtype).max)
+    for y in range(image.shape[0]):
+        seen, wrong, right = image[y], stripes[y], out[y]
+        for x in range(len(seen)):
+            grey = np.float32(seen[x])
+            less = wrong[x] if 0 < grey < top else np.float32(0)
+            right[x] = min(max(np.rint(grey - less), np.float32(0)), top)
+
+
 def first_columns(n_y: int, slope: float) -> np.ndarray:
     """Return the column at which each row begins where rows are moved to set stripes upright."""
     moved = np.rint(slope * np.arange(n_y)).astype(np.int64)
@@ -73,33 +89,57 @@ def column_steps(image, edges, first, steps):
     Rows (y, x) begin at the columns `first`; where fewer than half of a window's rows reach, the
     step is NaN. The biweight mean: edges of structures are few among the rows, and count nothing.
     """
-    n_x = image.shape[1]
-    rows = np.empty(_LANES, np.int64)
+    rows = np.empty((_PANELS, _LANES), np.int64)
     means = np.empty(_LANES)
     for window in range(len(edges) - 1):
         start, stop = edges[window], edges[window + 1]
-        differences = np.empty((stop - start, _LANES), np.float32)
-        for column in range(0, steps.shape[1], _LANES):
-            lanes = min(_LANES, steps.shape[1] - column)
-            differences[:] = _ABSENT
-            rows[:] = 0
-            for y in range(start, stop):
-                for lane in range(lanes):
-                    x = column + lane - first[y]
-                    if 0 <= x < n_x - 1:
-                        differences[y - start, lane] = image[y, x + 1] - image[y, x]
-                        rows[lane] += 1
-            _sort_lanes(differences)
-            _biweight_means(differences, rows, means)
-            for lane in range(lanes):
-                reached = rows[lane] > 0 and 2 * rows[lane] >= stop - start
-                steps[window, column + lane] = means[lane] if reached else np.nan
+        differences = np.empty((_PANELS, stop - start, _LANES), np.float32)
+        for column in range(0, steps.shape[1], _PANELS * _LANES):
+            _take_differences(image, start, first, column, differences, rows)
+            for panel in range(_PANELS):
+                begin = column + panel * _LANES
+                if begin >= steps.shape[1]:
+                    break
+                _sort_lanes(differences[panel])
+                _biweight_means(differences[panel], rows[panel], means)
+                for lane in range(min(_LANES, steps.shape[1] - begin)):
+                    count = rows[panel, lane]
+                    reached = count > 0 and 2 * count >= stop - start
+                    steps[window, begin + lane] = means[lane] if reached else np.nan
+
+
+@compiled(nogil=True)
+def _take_differences(image, start, first, column, differences, rows):
+    """Write the differences (panel, row, lane) of columns in rows from `start` on, and how many.
+
+    Several panels at once, because memory is read along rows.
+    """
+    last = image.shape[1] - 1
+    rows[:] = 0
+    for k in range(differences.shape[1]):
+        for panel in range(_PANELS):
+            x = column + panel * _LANES - first[start + k]  # of the first lane
+            left, right = max(-x, 0), min(_LANES, last - x)
+            taken = differences[panel, k]
+            if left > 0 or right < _LANES:
+                taken[:] = _ABSENT
+            if left >= right:
+                continue
+            part, count = taken[left:right], rows[panel, left:right]
+            pixels = image[start + k, x + left : x + right + 1]
+            for lane in range(len(part)):
+                part[lane] = pixels[lane + 1] - pixels[lane]
+                count[lane] += 1
 
 
 @compiled(nogil=True)
 def _sort_lanes(values):
-    """Sort values (row, lane) along rows: Batcher's network, every lane alike, so vectorised."""
-    n = len(values)
+    """Sort values (row, lane) along rows: Batcher's network, every lane alike, so vectorised.
+
+    Rows that are exchanged with those a distance below follow each other, as many as are merged.
+    """
+    n, lanes = values.shape
+    flat = values.reshape(-1)
     most = 1
     while 2 * most < n:
         most *= 2
@@ -107,12 +147,14 @@ def _sort_lanes(values):
     while size > 0:
         part, offset, distance = most, 0, size
         while distance > 0:
-            for i in range(n - distance):
-                if i & size == offset:
-                    for lane in range(_LANES):
-                        a, b = values[i, lane], values[i + distance, lane]
-                        values[i, lane] = a if a < b else b
-                        values[i + distance, lane] = b if a < b else a
+            for i in range(offset, n - distance, 2 * size):
+                stop = min(i + size, n - distance)
+                low = flat[i * lanes : stop * lanes]
+                high = flat[(i + distance) * lanes : (stop + distance) * lanes]
+                for k in range(len(low)):
+                    a, b = low[k], high[k]
+                    low[k] = a if a < b else b
+                    high[k] = b if a < b else a
             distance = part - size
             part //= 2
             offset = size

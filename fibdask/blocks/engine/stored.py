@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -20,6 +21,7 @@ from .reading import note_read
 from .shards import METADATA, Shard, file_state, metadata_checksum, seal
 from .sources import Source, Values
 
+_METADATA = (METADATA, ".zarray")  # of the third version of Zarr's format, and of the second
 _CONCURRENT_CHUNKS = 10  # zarr's default `async.concurrency`
 
 
@@ -112,7 +114,8 @@ class StoredArray(Source):
     def _shard(self, part: Region) -> np.ndarray:
         """Read a part of one shard."""
         try:
-            data = np.asarray(bounded(zarr.open_array(store=self.path, mode="r"))[part])
+            states = tuple(file_state(Path(self.path, name)) for name in _METADATA)
+            data = np.asarray(_opened(self.path, states)[part])
         except Exception as error:  # zarr raises many kinds for a damaged array
             raise self._unreadable(part, error) from error
         self._check_shard(part)
@@ -136,6 +139,15 @@ class StoredArray(Source):
 
     def _shard_file(self, part: Region) -> Path:
         return Path(self.path).joinpath("c", *map(str, self._position(part)))
+
+
+@lru_cache(16)
+def _opened(path: str, _metadata: tuple[Shard, ...]) -> "zarr.Array[Any]":
+    """Open an array for reading, once for as long as its metadata are the same files.
+
+    Blocks are read from few arrays at a time, each in many parts.
+    """
+    return bounded(zarr.open_array(store=path, mode="r"))
 
 
 def open_stored(path: Path, *, phase: bool = False) -> StoredArray:

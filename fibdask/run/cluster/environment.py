@@ -2,13 +2,24 @@
 
 from typing import Any
 
-WORKER_CONFIG: dict[str, Any] = {
+_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(16 * 2**20)}
+"""Bytes from which memory is asked of the system anew each time, and that may stay free meanwhile.
+
+By what Dask sets, the many arrays below 4 MiB of a block are mapped and filled with zeros again and
+again, which takes a third of a worker's time. Larger ones have huge pages, which are quick.
+"""
+
+_SETTINGS: dict[str, Any] = {
     # Blocks are sized beforehand, so spilling to disk would only hide a wrong forecast.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": 0.95,
     "distributed.worker.memory.terminate": 0.98,
     "distributed.comm.timeouts.connect": "60s",
+}
+
+WORKER_CONFIG = _SETTINGS | {
+    f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _MEMORY.items()
 }
 """Settings of Dask, of workers and of the process that starts them."""
 
@@ -25,10 +36,11 @@ def worker_environment(threads: int) -> dict[str, str]:
         when they are loaded.
     """
     settings = {
-        f"DASK_{key.replace('.', '__').upper()}": str(value) for key, value in WORKER_CONFIG.items()
+        f"DASK_{key.replace('.', '__').upper()}": str(value) for key, value in _SETTINGS.items()
     }
     return {
         **dict.fromkeys(_THREADS, str(threads)),
+        **_MEMORY,
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait must not keep cores from the others
         "HDF5_USE_FILE_LOCKING": "FALSE",  # which many shared file systems do not know
         **settings,
