@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..blocks import Region, lengths, voxels
+from ..blocks import Region, grow, lengths, voxels, within
 from ..conventions import ConventionError, check_amounts
 from ..simulate.images.noise import make_noise
-from .dictionary import Dictionary, errors_of, misfits, most_likely, regularised
+from .dictionary import Dictionary, Observed, misfits, most_likely, regularised
 from .forward import Forward, modelled
+from .smoothing import smoothed, smoothing_halo
 
 NO_DATA = 255
 """Label of voxels of pixels without data."""
@@ -96,8 +97,8 @@ class _OfSignals:
 
     def working_bytes(self, region: Region) -> int:
         """Signals as they are compared, then places, errors and evidence of each pixel."""
-        pixels = voxels(region[-2:])
-        return pixels * (8 * len(self.dictionary.energies) + 200) + 2**23
+        pixels = voxels(self._signals(region)[1:])
+        return pixels * (8 * len(self.dictionary.energies) + 800) + 2**23
 
     def _signals(self, region: Region) -> Region:
         return (slice(0, len(self.dictionary.energies)), *region[-2:])
@@ -108,24 +109,58 @@ class _OfSignals:
 
 
 @dataclass(frozen=True)
-class MostLikely(_OfSignals):
-    """Block function: the most likely thicknesses (layer, y, x).
+class _OfNeighbours(_OfSignals):
+    """Reads the signals of a block and around it, and averages those that look alike.
 
     Attributes
     ----------
+    shape
+        Of the maps (y, x).
     noise
         Share of the signals.
-    absent
-        Probability beforehand that a layer is not there.
+    smoothing
+        Largest radius in pixels.
     """
 
+    shape: tuple[int, int]
     noise: float
+    smoothing: float
+
+    def _signals(self, region: Region) -> Region:
+        halo = smoothing_halo(self.smoothing)
+        y, x = (grow(part, halo, halo, n) for part, n in zip(region[-2:], self.shape, strict=True))
+        return slice(0, len(self.dictionary.energies)), y, x
+
+    def _seen(self, region: Region, signals: np.ndarray) -> Observed:
+        """Return what is observed in a block."""
+        checked = self._checked(region, signals)
+        seen = smoothed(self.dictionary, checked, self.noise, self.smoothing)
+        inside = within(region[-2:], self._signals(region)[1:])
+        values = seen.values.reshape(*signals.shape[1:], -1)[inside]
+        variance = seen.variance.reshape(signals.shape[1:])[inside]
+        return Observed(np.ascontiguousarray(values.reshape(-1, len(signals))), variance.ravel())
+
+
+@dataclass(frozen=True)
+class MostLikely(_OfNeighbours):
+    """Block function: the most likely thicknesses (layer, y, x), or their standard errors.
+
+    Attributes
+    ----------
+    absent
+        Probability beforehand that a layer is not there.
+    errors
+        Whether it is their errors.
+    """
+
     absent: float
+    errors: bool = False
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
-        """Return the thicknesses of a block."""
-        checked = self._checked(region, signals)
-        return most_likely(self.dictionary, checked, self.noise, self.absent)[region[0]]
+        """Return the thicknesses of a block, or the errors."""
+        found = most_likely(self.dictionary, self._seen(region, signals), self.absent)
+        part = found.errors if self.errors else found.thickness
+        return part.reshape(-1, *lengths(region[1:]))[region[0]]
 
 
 @dataclass(frozen=True)
@@ -143,33 +178,8 @@ class Regularised(_OfSignals):
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block."""
         checked = self._checked(region, signals)
-        return regularised(self.dictionary, checked, self.regularisation)[region[0]]
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Block function: standard errors (layer, y, x) of thicknesses.
-
-    Attributes
-    ----------
-    dictionary, noise
-        As of `MostLikely`.
-    """
-
-    dictionary: Dictionary
-    noise: float
-
-    def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the block of all layers."""
-        return ((slice(0, len(self.dictionary.most)), *region[1:]),)
-
-    def compute(self, region: Region, thickness: np.ndarray) -> np.ndarray:
-        """Return the errors of a block."""
-        return errors_of(self.dictionary, thickness, self.noise)[region[0]]
-
-    def working_bytes(self, region: Region) -> int:
-        """Places and errors of each pixel."""
-        return 150 * voxels(region[-2:]) + 2**23
+        found = regularised(self.dictionary, checked, self.regularisation)
+        return found.reshape(-1, *lengths(region[1:]))[region[0]]
 
 
 @dataclass(frozen=True)
@@ -179,7 +189,7 @@ class Misfit(_OfSignals):
     Attributes
     ----------
     noise
-        As of `MostLikely`.
+        Share of the signals.
     """
 
     noise: float

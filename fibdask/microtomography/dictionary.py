@@ -4,7 +4,7 @@ Noise is a share of the signal, so that logarithms differ from those of the dict
 Gaussian of the same width at all energies, up to the square of the share.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import log, pi, sqrt
@@ -12,13 +12,13 @@ from math import log, pi, sqrt
 import numpy as np
 
 from ..blocks import fingerprint, load_once
-from . import _kernels as kernels
+from ._kernels import fitting as kernels
 from .forward import Forward, modelled
 
 _NODES = {1: 241, 2: 81, 3: 29}  # thicknesses of a layer, by the number of layers
 _COARSE = {1: 61, 2: 15, 3: 8}
 _HARDLY = 1e-9  # nm, of a layer that is there: models may change abruptly where it is not
-_LEAST_SHARE = 1e-3  # of noise: smaller differences are those of the dictionary
+_LEAST_SHARE = 2e-4  # of noise: smaller differences are those of the dictionary
 _TRUST = 1e-12
 
 
@@ -51,12 +51,48 @@ class Pattern:
         )
         return places, squares
 
-    def errors(self, places: np.ndarray, variance: float) -> np.ndarray:
+    def errors(self, places: np.ndarray, variance: np.ndarray) -> np.ndarray:
         """Return standard errors of places (pixel, layer)."""
         out = np.empty_like(places)
         inside = np.where(self.present, places, 0.0)
         kernels.standard_errors(inside, self.table, variance, np.zeros(kernels.LAYERS), out)
         return out
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """What the values of all entries have in common, and in what directions they differ.
+
+    Attributes
+    ----------
+    mean
+        Float64 (energy).
+    directions
+        Unit vectors of principal components, those that differ most first, float64
+        (component, energy).
+    ranges
+        Of the entries along each.
+    """
+
+    mean: np.ndarray
+    directions: np.ndarray
+    ranges: np.ndarray
+
+    @classmethod
+    def of(cls, patterns: Sequence[Pattern]) -> "Spectrum":
+        """Return the spectrum of tables."""
+        entries = np.concatenate([p.table.reshape(-1, p.table.shape[-1]) for p in patterns])
+        mean = entries.mean(axis=0, dtype=np.float64)
+        apart = entries - mean
+        _, directions = np.linalg.eigh(apart.T @ apart)
+        directions = np.ascontiguousarray(directions.T[::-1])
+        return cls(mean, directions, np.ptp(apart @ directions.T, axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    patterns: list[Pattern]
+    spectrum: Spectrum
 
 
 @dataclass(frozen=True)
@@ -93,11 +129,19 @@ class Dictionary:
 
     def patterns(self) -> list[Pattern]:
         """Return all patterns of layers that are there, that of all first."""
+        return self._tables().patterns
+
+    def spectrum(self) -> "Spectrum":
+        """Return what values can be like at all."""
+        return self._tables().spectrum
+
+    def _tables(self) -> "_Tables":
         return load_once(fingerprint("layers", self), self._make)
 
-    def _make(self) -> list[Pattern]:
+    def _make(self) -> "_Tables":
         layers = len(self.most)
-        return [self._pattern(present) for present in product((True, False), repeat=layers)]
+        patterns = [self._pattern(present) for present in product((True, False), repeat=layers)]
+        return _Tables(patterns, Spectrum.of(patterns))
 
     def _pattern(self, present: tuple[bool, ...]) -> Pattern:
         layers = len(self.most)
@@ -129,19 +173,53 @@ class Dictionary:
         return flat
 
 
-def most_likely(
-    dictionary: Dictionary, signals: np.ndarray, noise: float, absent: float
-) -> np.ndarray:
-    """Return the most likely thickness in nm, float32 (layer, y, x), of signals (energy, y, x).
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What is compared with a dictionary.
+
+    Attributes
+    ----------
+    values
+        Logarithms of signals, float32 (pixel, energy).
+    variance
+        Of them, float64 (pixel).
+    """
+
+    values: np.ndarray
+    variance: np.ndarray
+
+    @classmethod
+    def of(cls, dictionary: Dictionary, signals: np.ndarray, noise: float) -> "Observed":
+        """Return what is observed pixel by pixel in signals (energy, y, x)."""
+        values = dictionary.observed(signals, noise)
+        return cls(values, np.full(len(values), dictionary.variance(noise)))
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What layers are likely to be at each pixel.
+
+    Attributes
+    ----------
+    thickness
+        The most likely ones in nm, float32 (layer, pixel).
+    errors
+        Standard errors of them in nm, float32 (layer, pixel).
+    """
+
+    thickness: np.ndarray
+    errors: np.ndarray
+
+
+def most_likely(dictionary: Dictionary, seen: Observed, absent: float) -> Fitted:
+    """Return the most likely thicknesses, and their standard errors.
 
     Parameters
     ----------
     dictionary
         Of logarithms.
-    signals
-        Float32.
-    noise
-        Share of the signal.
+    seen
+        What is observed.
     absent
         Probability beforehand that a layer is not there at a pixel.
 
@@ -149,26 +227,28 @@ def most_likely(
     -----
     Each pattern of layers is fitted, and that of the most evidence is taken: of its likelihood,
     times the share of the prior range of each layer that is as likely, √(2π) times its error, at
-    most 1 (Laplace).
+    most 1 (Laplace). The error of a fit follows from the Fisher information and the even prior;
+    that of the thickness from those of all patterns, and how far their fits are from it, by their
+    evidence.
     """
-    observed = dictionary.observed(signals, noise)
-    variance = dictionary.variance(noise)
+    patterns = [pattern for pattern, _ in _possible(dictionary, absent)]
+    fits = [pattern.fit(seen.values, np.zeros(kernels.LAYERS)) for pattern in patterns]
+    places = np.array([np.where(p.present, f[0], 0.0) for p, f in zip(patterns, fits, strict=True)])
+    errors = np.array(
+        [pattern.errors(fit[0], seen.variance) for pattern, fit in zip(patterns, fits, strict=True)]
+    )
+    evidence = np.empty(places.shape[:2])
+    for k, (pattern, beforehand) in enumerate(_possible(dictionary, absent)):
+        spans = np.array(pattern.table.shape[:-1])[pattern.present] - 1
+        shares = np.clip(sqrt(2 * pi) * errors[k][:, pattern.present] / spans, _TRUST, 1)
+        evidence[k] = beforehand - fits[k][1] / (2 * seen.variance) + np.log(shares).sum(axis=1)
+    best = np.argmax(np.nan_to_num(evidence, nan=-np.inf), axis=0)
+    taken = np.take_along_axis(places, best[np.newaxis, :, np.newaxis], axis=0)[0]
+    shares = np.exp(evidence - evidence.max(axis=0))[..., np.newaxis]
+    variance = (shares * (errors**2 + (places - taken) ** 2)).sum(axis=0) / shares.sum(axis=0)
     layers = len(dictionary.most)
-    best = np.full(len(observed), -np.inf)
-    thickness = np.full((len(observed), kernels.LAYERS), np.nan)
-    for pattern, beforehand in _possible(dictionary, absent):
-        places, squares = pattern.fit(observed, np.zeros(kernels.LAYERS))
-        evidence = beforehand - squares / (2 * variance)
-        if pattern.present.any() and absent > 0:
-            errors = pattern.errors(places, variance)[:, pattern.present]
-            spans = np.array(pattern.table.shape[:-1])[pattern.present] - 1
-            shares = np.clip(sqrt(2 * pi) * errors / spans, _TRUST, 1)
-            evidence += np.log(shares).sum(axis=1)
-        better = evidence > best
-        best[better] = evidence[better]
-        thickness[better] = np.where(pattern.present, places[better], 0.0)
-    thickness = thickness[:, :layers] * dictionary.steps
-    return np.ascontiguousarray(thickness.T.reshape(layers, *signals.shape[1:]), np.float32)
+    nanometres = [part[:, :layers] * dictionary.steps for part in (taken, np.sqrt(variance))]
+    return Fitted(*(np.ascontiguousarray(part.T, np.float32) for part in nanometres))
 
 
 def _possible(dictionary: Dictionary, absent: float) -> Iterator[tuple[Pattern, float]]:
@@ -182,30 +262,8 @@ def _possible(dictionary: Dictionary, absent: float) -> Iterator[tuple[Pattern, 
             yield pattern, 0.0
 
 
-def errors_of(dictionary: Dictionary, thickness: np.ndarray, noise: float) -> np.ndarray:
-    """Return the standard error in nm, float32 (layer, y, x), of the most likely thickness.
-
-    It follows from the Fisher information at that thickness, with the even prior of the table:
-    that of a layer that is there among those that are, of another one among all.
-    """
-    layers = len(thickness)
-    variance = dictionary.variance(noise)
-    flat = np.zeros((thickness[0].size, kernels.LAYERS))
-    flat[:, :layers] = thickness.reshape(layers, -1).T / dictionary.steps
-    flat[np.isnan(flat).any(axis=1)] = np.nan
-    all_there, *fewer = dictionary.patterns()
-    errors = all_there.errors(flat, variance)
-    for pattern in fewer:
-        these = ((flat > 0) == pattern.present).all(axis=1)
-        if pattern.present.any() and these.any():
-            own = pattern.errors(flat[these], variance)
-            errors[these] = np.where(pattern.present, own, errors[these])
-    errors = errors[:, :layers] * dictionary.steps
-    return np.ascontiguousarray(errors.T.reshape(thickness.shape), np.float32)
-
-
 def regularised(dictionary: Dictionary, signals: np.ndarray, regularisation: float) -> np.ndarray:
-    """Return thicknesses in nm, float32 (layer, y, x), by least squares after Tikhonov.
+    """Return thicknesses in nm, float32 (layer, pixel), by least squares after Tikhonov.
 
     The sum of squared differences of the signals, and `regularisation` times that of the
     thicknesses relative to the largest ones, is the least.
@@ -214,14 +272,17 @@ def regularised(dictionary: Dictionary, signals: np.ndarray, regularisation: flo
     ----------
     dictionary
         Of signals as they are.
+    signals
+        (energy, y, x).
+    regularisation
+        Factor.
     """
     layers = len(dictionary.most)
     pattern = dictionary.patterns()[0]
     spans = np.array(pattern.table.shape[:-1]) - 1
     ridge = np.where(spans > 0, regularisation / np.maximum(spans, 1) ** 2, 0.0)
     places, _ = pattern.fit(dictionary.observed(signals), ridge)
-    thickness = places[:, :layers] * dictionary.steps
-    return np.ascontiguousarray(thickness.T.reshape(layers, *signals.shape[1:]), np.float32)
+    return np.ascontiguousarray((places[:, :layers] * dictionary.steps).T, np.float32)
 
 
 def misfits(

@@ -21,7 +21,7 @@ ALUMINIUM_ON_GOLD: tuple[tuple[str, float], ...] = (("Al", 150.0), ("Au", 15.0))
 _REACH, _REACH_POWER = 74.0, 1.55  # in µg/cm² and keV, of mass thicknesses of the same unit
 _DENSITY_POWER = 0.91
 _ENERGY_STEPS = 400
-_PIECE = 2**14  # pixels
+_PIECE = 2**12  # pixels
 
 
 @dataclass(frozen=True)
@@ -270,13 +270,16 @@ class MonteCarlo:
 def modelled(forward: Forward, thickness: np.ndarray, energies: np.ndarray) -> np.ndarray:
     """Return signals (energy, y, x), float32, of thicknesses (layer, y, x) in nm; NaN of NaN.
 
-    Pixels are taken piece by piece, so that temporaries stay small.
+    Pixels are taken piece by piece, so that temporaries stay small, and in pieces of the same
+    length, so that the last bits do not depend on how many there are.
     """
     flat = thickness.reshape(len(thickness), -1)
     out = np.empty((len(energies), flat.shape[1]), np.float32)
     for start in range(0, flat.shape[1], _PIECE):
-        piece = flat[:, start : start + _PIECE].astype(np.float64)
-        signals = forward.signals(np.nan_to_num(piece), energies)
-        signals[:, np.isnan(piece).any(axis=0)] = np.nan
+        part = flat[:, start : start + _PIECE]
+        piece = np.zeros((len(flat), _PIECE))
+        piece[:, : part.shape[1]] = np.nan_to_num(part)
+        signals = forward.signals(piece, energies)[:, : part.shape[1]]
+        signals[:, np.isnan(part).any(axis=0)] = np.nan
         out[:, start : start + _PIECE] = signals
     return out.reshape(len(energies), *thickness.shape[1:])

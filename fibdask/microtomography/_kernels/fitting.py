@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..compiling import compiled
+from ...compiling import compiled
 
 LAYERS = 3
 """Of all tables."""
@@ -227,7 +227,7 @@ def standard_errors(places, table, variance, least, out):
     table
         As of `fit_pixels`.
     variance
-        Of what was observed at each energy.
+        Of what was observed at each energy, float64 (pixel).
     least
         Least place of each layer.
     out
@@ -253,13 +253,13 @@ def standard_errors(places, table, variance, least, out):
                 out[pixel, i] = 0.0
                 continue
             # A prior as wide as the table, so that what is not known at all has an error.
-            matrix[i, i] += variance * 12 / (span * span) * _FIRST_DAMPING
+            matrix[i, i] += variance[pixel] * 12 / (span * span) * _FIRST_DAMPING
         for i in range(LAYERS):
             if free[i]:
                 right[:] = 0
                 right[i] = 1
                 _solve(matrix, right, free, 0.0, column)
-                wide = math.sqrt(variance * max(column[i], 0.0))
+                wide = math.sqrt(variance[pixel] * max(column[i], 0.0))
                 out[pixel, i] = _cut_off(
                     wide, places[pixel, i] - least[i], table.shape[i] - 1 - places[pixel, i]
                 )
