@@ -20,6 +20,10 @@ from .io import read_images as read_images
 from .io import save_stack as save_stack
 from .learn import list_models as list_models
 from .learn import load_model as load_model
+from .microtomography import estimate_layers as estimate_layers
+from .microtomography import layer_labels as layer_labels
+from .microtomography import layer_signals as layer_signals
+from .microtomography import simulate_films as simulate_films
 from .reconstruct import reconstruct_volume as reconstruct_volume
 from .run.cluster import local_cluster as local_cluster
 from .run.runner import run_recipe as run_recipe

@@ -11,6 +11,7 @@ from . import (
     conventions,
     inpaint,
     io,
+    microtomography,
     reconstruct,
     segment,
     simulate,
@@ -45,7 +46,7 @@ def _of_phase(function: Callable[Concatenate[xr.DataArray, P], R]) -> _Method[P,
 
 
 class StackAccessor:
-    """Stages and statistics of a stack.
+    """Stages and statistics of a stack, or of a layered sample.
 
     Statistics measure `phase`; `segmentation_errors` compares it with `true_phase`.
     Type checkers take `stack.fib` for anything, as xarray lets them: in code that is to be checked,
@@ -76,6 +77,9 @@ class StackAccessor:
     reposition_slices = _of_stack(thickness.reposition_slices)
     inpaint_gaps = _of_stack(inpaint.inpaint_gaps)
     gap_distance = _of_stack(inpaint.gap_distance)
+    layer_labels = _of_stack(microtomography.layer_labels)
+    layer_signals = _of_stack(microtomography.layer_signals)
+    estimate_layers = _of_stack(microtomography.estimate_layers)
     save_stack = _of_stack(io.save_stack)
     validate_stack = _of_stack(conventions.validate_stack)
 

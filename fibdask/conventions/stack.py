@@ -7,9 +7,11 @@ import numpy as np
 import xarray as xr
 
 from .arguments import check_positive, plain_number
+from .coordinates import check_even
 from .errors import ConventionError
+from .layers import finish_layers, is_layered
 from .planes import FILLED
-from .validation import check_axes, check_even, check_z, validate_stack
+from .validation import check_axes, check_z, validate_stack
 from .variables import AXES, DIMENSIONS, PHASES, VARIABLES, attributes, volume_names
 
 _OF_PLANES = ("measured", "inpainted", FILLED)  # coordinates, so that volumes carry them along
@@ -68,8 +70,11 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     """Rewrite what is derived (slice_thickness, attributes, order) and validate the result.
 
     The last slice takes `nominal_thickness`, by default the one noted in the attributes of
-    `slice_thickness`, else the thickness it has, else that of the slice before it.
+    `slice_thickness`, else the thickness it has, else that of the slice before it. A layered
+    sample has no slices.
     """
+    if is_layered(stack):
+        return finish_layers(stack)
     check_axes(stack)
     stack = stack.copy(deep=False)
     for name in VARIABLES:
@@ -199,7 +204,9 @@ def check_spacing(array: xr.Dataset | xr.DataArray, axis: str) -> float:
 
 
 def is_regular(stack: xr.Dataset | xr.DataArray) -> bool:
-    """Tell whether z is evenly spaced."""
+    """Tell whether there is a z, and it is evenly spaced."""
+    if "z" not in stack.coords:
+        return False
     try:
         check_even("z", stack["z"].values)
     except ConventionError:

@@ -5,7 +5,9 @@ from collections.abc import Hashable
 import numpy as np
 import xarray as xr
 
+from .coordinates import check_even, check_finite, check_rising
 from .errors import ConventionError
+from .layers import is_layered, validate_layers
 from .planes import FILLED, measured_slices
 from .variables import (
     AXES,
@@ -22,14 +24,13 @@ from .variables import (
     volume_names,
 )
 
-_EVEN_RTOL = 1e-4  # relative to the pixel size: coordinates written as rounded decimals pass
 _THICKNESS_ATOL = 1e-6  # nm
 _NUMBERS = ("bool", *(f"{sign}int{8 * n}" for sign in ("u", "") for n in (1, 2, 4, 8)))
 _NUMBERS += ("float32", "float64")
 
 
 def validate_stack(stack: xr.Dataset) -> None:
-    """Check that a dataset is a stack.
+    """Check that a dataset is a stack, or a layered sample.
 
     Coordinates and per-slice variables are checked by value; volumes by dimensions, type and
     attributes, and phases also by value where they are held in memory. Nothing lazy is computed.
@@ -38,13 +39,17 @@ def validate_stack(stack: xr.Dataset) -> None:
     ----------
     stack
         Dataset with any of `intensity` (voltage, z, y, x), `phase` (z, y, x), … on coordinates
-        `voltage` in kV and `z`, `y`, `x` in nm.
+        `voltage` in kV and `z`, `y`, `x` in nm; or, without these, with any of `signal`
+        (energy, y, x) and `thickness` (layer, y, x) on `energy` in keV and `y`, `x` in nm.
 
     Raises
     ------
     ConventionError
         Naming the value found, the rule and the place.
     """
+    if is_layered(stack):
+        validate_layers(stack)
+        return
     check_axes(stack)
     for name in [name for name in VARIABLES if name in stack.variables]:
         _check_variable(name, stack[name].variable)
@@ -88,7 +93,7 @@ def check_axes(stack: xr.Dataset) -> None:
 
 def check_z(z: np.ndarray) -> None:
     """Check depths: finite and strictly increasing, in nm."""
-    _check_finite("z", z, "nm", "slice")
+    check_finite("z", z, "nm", "slice")
     steps = np.diff(z)
     if (steps <= 0).any():
         k = int(np.argmax(steps <= 0)) + 1
@@ -101,7 +106,7 @@ def check_z(z: np.ndarray) -> None:
 
 def check_thickness(thickness: np.ndarray, z: np.ndarray | None = None) -> None:
     """Check slice thicknesses: finite, positive, and equal to the steps of z where z is given."""
-    _check_finite("slice_thickness", thickness, "nm", "slice")
+    check_finite("slice_thickness", thickness, "nm", "slice")
     if (thickness <= 0).any():
         k = int(np.argmax(thickness <= 0))
         msg = f"slice_thickness must be > 0 nm; slice {k} has {thickness[k]:g} nm"
@@ -198,37 +203,11 @@ def _conversion(name: str, kind: str) -> str:
 def _check_coordinate(stack: xr.Dataset, name: str) -> None:
     values = stack[name].values
     unit = VARIABLES[name].units or ""
-    _check_finite(name, values, unit, "slice" if name == "z" else "position")
+    check_finite(name, values, unit, "slice" if name == "z" else "position")
     if name == "voltage":
-        if (values <= 0).any():
-            k = int(np.argmax(values <= 0))
-            msg = f"voltage must be > 0 kV; position {k} has {values[k]:g} kV"
-            raise ConventionError(msg)
-        if (np.diff(values) <= 0).any():
-            k = int(np.argmax(np.diff(values) <= 0)) + 1
-            msg = (
-                f"voltage must be strictly increasing; position {k} has {values[k]:g} kV "
-                f"after {values[k - 1]:g} kV"
-            )
-            raise ConventionError(msg)
+        check_rising("voltage", values, "kV")
     elif name in ("y", "x"):
         check_even(name, values)
-
-
-def check_even(name: str, values: np.ndarray) -> None:
-    """Check that a coordinate is evenly spaced and increasing, in nm."""
-    steps = np.diff(values)
-    if not len(steps):
-        return
-    step = float(np.median(steps))  # so that one wrong position is the one named
-    wrong = (steps <= 0) | (np.abs(steps - step) > _EVEN_RTOL * abs(step))
-    if wrong.any():
-        k = int(np.argmax(wrong))
-        msg = (
-            f"{name} must be evenly spaced and increasing; the step from position {k} to {k + 1} "
-            f"is {steps[k]:g} nm, the median step {step:g} nm"
-        )
-        raise ConventionError(msg)
 
 
 def _check_phase(name: str, variable: xr.Variable) -> None:
@@ -285,14 +264,6 @@ def check_phase_values(
         place = np.unravel_index(int(np.argmax(values > 1)), values.shape)
         where = ", ".join(str(int(i) + first) for i, first in zip(place, start, strict=True))
         msg = f"{name} must be 0 (pore) or 1 (solid); voxel ({where}) has {values[place]}"
-        raise ConventionError(msg)
-
-
-def _check_finite(name: str, values: np.ndarray, unit: str, place: str) -> None:
-    bad = ~np.isfinite(values)
-    if bad.any():
-        k = int(np.argmax(bad))
-        msg = f"{name} must be finite; {place} {k} has {values[k]} {unit}"
         raise ConventionError(msg)
 
 

@@ -16,7 +16,15 @@ import zarr
 from zarr.storage import MemoryStore
 
 from ..blocks import has_record, put_file
-from ..conventions import VARIABLES, VERSION, StackReadError, array_names, is_regular, plain_value
+from ..conventions import (
+    VARIABLES,
+    VERSION,
+    StackReadError,
+    array_names,
+    is_layered,
+    is_regular,
+    plain_value,
+)
 
 UNFINISHED = "unfinished"
 WRITER = "fibdask_version"
@@ -146,7 +154,8 @@ def finish_store(
     attrs |= json.loads(files[_ROOT])["attributes"]
     if ome:
         attrs["ome"] = dict(ome)
-    attrs["z_sampling"] = "regular" if is_regular(stack) else "variable"
+    if not is_layered(stack):
+        attrs["z_sampling"] = "regular" if is_regular(stack) else "variable"
     arrays = array_names(stack)
     if coordinates := [name for name in arrays if name in stack.coords]:
         attrs["coordinates"] = " ".join([*attrs.get("coordinates", "").split(), *coordinates])

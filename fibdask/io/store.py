@@ -39,6 +39,7 @@ from ..conventions import (
     ConventionError,
     FibdaskWarning,
     finish_stack,
+    is_layered,
     is_regular,
 )
 from .guards import check_inputs, check_names, check_path, check_sample
@@ -60,8 +61,8 @@ def save_stack(
     Parameters
     ----------
     stack
-        Any stack; lazy volumes are computed one block at a time, on the workers of the current
-        Dask client if there is one.
+        Any stack, or layered sample; lazy volumes are computed one block at a time, on the
+        workers of the current Dask client if there is one.
     path
         Folder to be made; one that holds a stack of the same sample is brought up to date.
     resume
@@ -153,7 +154,8 @@ def write_stack(
                 sweep_store(path)
                 _drop_levels(path, len(levels))
                 drop_labels(path, labels, len(levels))
-                ome = multiscales(levels, labels) if is_regular(stack) else None
+                regular = is_regular(stack) and not is_layered(stack)
+                ome = multiscales(levels, labels) if regular else None
                 finish_store(path, stack, small_files(stack), ome)
     return reports
 
@@ -270,6 +272,8 @@ def _write_level(
 
 
 def _check_pyramid(stack: xr.Dataset, pyramid: bool | None) -> bool:
+    if is_layered(stack):  # its maps have no levels
+        return False
     regular = is_regular(stack)
     if pyramid and not regular:
         msg = "a pyramid needs a regular z; this stack's is uneven: reposition the slices first"

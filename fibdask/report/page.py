@@ -9,8 +9,10 @@ from typing import Any
 
 import xarray as xr
 
+from ..conventions import is_layered
 from .markup import Section
 from .sections.depth import alignment_section, depth_section
+from .sections.layers import layers_section
 from .sections.network import network_section
 from .sections.overview import overview_section
 from .sections.run import (
@@ -43,7 +45,7 @@ def write_report(
     stages
         Stacks (voltage, z, y, x) after each stage, in the order of processing, by stage name.
         That of `simulate`, or else the first one, holds the slices as imaged; that of
-        `thickness` holds them at their measured depth.
+        `thickness` holds them at their measured depth. Of layered samples, the maps are shown.
     statistics
         Statistics of the last phase, any of `two_point_correlation` and `lineal_path` (axis, lag)
         with `distance` (axis, lag) in nm, `ligament_diameter` (axis) in nm, `solid_fraction` (),
@@ -77,14 +79,17 @@ def write_report(
     """
     numbers = xr.Dataset() if statistics is None else statistics.compute()
     found = estimates or {}
+    stacks = {name: stack for name, stack in stages.items() if not is_layered(stack)}
+    layered = {name: sample for name, sample in stages.items() if is_layered(sample)}
     made = [
-        overview_section(stages, numbers, summary),
+        overview_section(stacks, numbers, summary),
         failures_section(summary),
-        slices_section(stages, titles or {}),
-        network_section(stages, numbers),
+        layers_section(layered),
+        slices_section(stacks, titles or {}),
+        network_section(stacks, numbers),
         alignment_section(found),
-        depth_section(stages, found),
-        profile_section(stages, numbers),
+        depth_section(stacks, found),
+        profile_section(stacks, numbers),
         statistics_section(numbers),
         accuracy_section(numbers),
         timing_section(summary),

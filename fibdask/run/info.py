@@ -8,7 +8,14 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import format_bytes
-from ..conventions import axis_spacing, is_regular, recorded_steps, volume_names
+from ..conventions import (
+    array_names,
+    axis_spacing,
+    is_layered,
+    is_regular,
+    recorded_steps,
+    volume_names,
+)
 from ..io import open_stack
 from ..report.words import uniform
 from ..statistics import statistics_warnings
@@ -23,10 +30,8 @@ _LONGEST_LIST = 4  # that is printed whole
 
 
 def describe_stack(path: str | Path) -> dict[str, Any]:
-    """Return what a stored stack holds."""
+    """Return what a stored stack, or layered sample, holds."""
     stack = open_stack(path)
-    thickness = stack["slice_thickness"].values
-    thickness = thickness[: max(len(thickness) - 1, 1)]  # nothing ends the last slice
     return {
         "path": str(path),
         "sizes": {str(dim): int(n) for dim, n in stack.sizes.items()},
@@ -37,10 +42,19 @@ def describe_stack(path: str | Path) -> dict[str, Any]:
                 "bytes": int(stack[name].nbytes),
                 "block": [max(c) for c in stack[name].data.chunks],
             }
-            for name in volume_names(stack)
+            for name in (array_names(stack) if is_layered(stack) else volume_names(stack))
         },
         "voltage_kv": [float(v) for v in stack["voltage"].values] if "voltage" in stack else [],
         "pixel_size_nm": [axis_spacing(stack, "y"), axis_spacing(stack, "x")],
+        **(_of_layers(stack) if is_layered(stack) else _of_slices(stack)),
+        "provenance": recorded_steps(stack),
+    }
+
+
+def _of_slices(stack: xr.Dataset) -> dict[str, Any]:
+    thickness = stack["slice_thickness"].values
+    thickness = thickness[: max(len(thickness) - 1, 1)]  # nothing ends the last slice
+    return {
         "z_regular": is_regular(stack),
         "slice_thickness_nm": {
             "mean": float(np.mean(thickness)),
@@ -49,26 +63,23 @@ def describe_stack(path: str | Path) -> dict[str, Any]:
             "max": float(np.max(thickness)),
         },
         "measured_planes": int(stack["measured"].sum()) if "measured" in stack else None,
-        "provenance": recorded_steps(stack),
     }
+
+
+def _of_layers(sample: xr.Dataset) -> dict[str, Any]:
+    held = {name: sample[name].values.tolist() for name in ("energy", "layer") if name in sample}
+    return {"energy_kev": held.get("energy", []), "layers": held.get("layer", [])}
 
 
 def format_description(record: Mapping[str, Any]) -> str:
     """Format the description of a stack for people."""
-    thickness = record["slice_thickness_nm"]
     y, x = record["pixel_size_nm"]
     lines = [
         f"{record['path']}",
         "  size: " + " × ".join(f"{n} {dim}" for dim, n in record["sizes"].items()),
         f"  pixel: {y:g} × {x:g} nm",
-        f"  slices: {thickness['mean']:.4g} ± {thickness['std']:.3g} nm "
-        f"({thickness['min']:.4g} to {thickness['max']:.4g}), "
-        + ("evenly spaced" if record["z_regular"] else "unevenly spaced"),
+        *(_told_slices(record) if "slice_thickness_nm" in record else _told_layers(record)),
     ]
-    if record["voltage_kv"]:
-        lines.append("  voltage: " + ", ".join(f"{v:g} kV" for v in record["voltage_kv"]))
-    if record["measured_planes"] is not None:
-        lines.append(f"  measured planes: {record['measured_planes']} of {record['sizes']['z']}")
     for name, variable in record["variables"].items():
         block = " × ".join(str(n) for n in variable["block"])
         size = format_bytes(variable["bytes"])
@@ -86,6 +97,30 @@ def format_description(record: Mapping[str, Any]) -> str:
         if made_by:
             lines.append(f"    {format_result(step['parameters'])}")
     return "\n".join(map(one_line, lines))
+
+
+def _told_slices(record: Mapping[str, Any]) -> list[str]:
+    thickness = record["slice_thickness_nm"]
+    lines = [
+        f"  slices: {thickness['mean']:.4g} ± {thickness['std']:.3g} nm "
+        f"({thickness['min']:.4g} to {thickness['max']:.4g}), "
+        + ("evenly spaced" if record["z_regular"] else "unevenly spaced")
+    ]
+    if record["voltage_kv"]:
+        lines.append("  voltage: " + ", ".join(f"{v:g} kV" for v in record["voltage_kv"]))
+    if record["measured_planes"] is not None:
+        lines.append(f"  measured planes: {record['measured_planes']} of {record['sizes']['z']}")
+    return lines
+
+
+def _told_layers(record: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if energies := record["energy_kev"]:
+        ends = f"{energies[0]:g} to {energies[-1]:g} keV"
+        lines.append(f"  energies: {len(energies)}, from {ends}")
+    if record["layers"]:
+        lines.append(f"  layers from the surface down: {', '.join(record['layers'])}")
+    return lines
 
 
 def _told(value: Any) -> str:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from ..align import apply_shifts, equalize_brightness, remove_curtaining
 from ..inpaint import inpaint_gaps
+from ..microtomography import estimate_layers
 from ..reconstruct import reconstruct_volume
 from ..segment import segment_phases
 from ..simulate import simulate_stack
@@ -113,6 +114,7 @@ STAGES = (
     Stage("segment", segment_phases, "Segmentation", makes="phase"),
     Stage("reposition", reposition_slices, "Slices at their depth", foreseen=room_for_slices),
     Stage("inpaint", inpaint_gaps, "Gaps filled"),
+    Stage("layers", estimate_layers, "Layers of the sample", keeps="everything"),
 )
 """In the data's order."""
 

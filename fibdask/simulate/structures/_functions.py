@@ -15,7 +15,6 @@ from ._kernels import Spheres, add_gradient_noise, keep_in_copy, remove_spheres
 
 CUT = 3.0  # standard deviations at which the radii of pores are cut
 _CENTRES = 4.0  # in a cell of space, in the mean
-_OCTAVES = 3  # each of half the lattice spacing and amplitude of the one before
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,6 +226,8 @@ class LayerThickness(FromCoordinates):
     seed: int
     pixel_size: tuple[float, ...]
 
+    octaves = 3  # each of half the lattice spacing and amplitude of the one before
+
     def compute(self, region: blocks.Region) -> np.ndarray:
         """Generate the maps of a region."""
         layers, *part = region
@@ -243,7 +244,7 @@ class LayerThickness(FromCoordinates):
     def _noise(self, layer: int, part: Sequence[slice]) -> np.ndarray:
         """Return noise (y, x) of mean 0 and variance 1, float64."""
         noise = np.zeros(blocks.lengths(tuple(part)))
-        amplitudes = 0.5 ** np.arange(_OCTAVES)
+        amplitudes = 0.5 ** np.arange(self.octaves)
         amplitudes /= _noise_std() * sqrt((amplitudes**2).sum())
         for octave, amplitude in enumerate(amplitudes):
             key = image_key((self.seed, layer, octave))

@@ -1,19 +1,30 @@
 """Layered films: uneven layers of several materials on a substrate."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import fields
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from ... import blocks
-from ...conventions import ConventionError, check_not_negative, check_positive, check_seed
+from ...conventions import (
+    ConventionError,
+    check_choice,
+    check_not_negative,
+    check_positive,
+    check_seed,
+    plain_number,
+)
 from ...pieces.planes import block_of
 from ..electrons.materials import find_material
 from ..electrons.records import LARGEST_LABEL
 from ._functions import FilmMaterial, LayerThickness
+from ._functions_relief import SharpThickness, TerracedThickness
 from .building import VoxelSize, build_structure, check_shape, check_voxel_size
 
+Relief = Literal["smooth", "terraced", "sharp"]
+RELIEFS: tuple[Relief, ...] = ("smooth", "terraced", "sharp")
 GOLD_ON_ALUMINIUM = (("Au", 0.0, 15.0), ("Al", 0.0, 150.0))
 
 
@@ -24,6 +35,9 @@ def layered_film(
     layers: Sequence[tuple[str, float, float]] = GOLD_ON_ALUMINIUM,
     substrate: str = "Si",
     feature_size: float = 320.0,
+    relief: Relief = "smooth",
+    terraces: int = 5,
+    bare: float = 0.5,
     seed: int,
     chunks: Any = "auto",
 ) -> xr.Dataset:
@@ -43,6 +57,13 @@ def layered_film(
         Material below them.
     feature_size
         Width of the coarsest thick and thin places in nm.
+    relief
+        How the thickness changes: `smooth`; `terraced`, in equal steps; `sharp`, from bare places
+        to plates and lines with vertical walls.
+    terraces
+        Of `terraced`: number of steps from the least to the largest thickness.
+    bare
+        Of `terraced` and `sharp`: share of the pixels, or of the cells, of least thickness.
     seed
         Of the thickness maps, which are independent of one another.
     chunks
@@ -66,6 +87,14 @@ def layered_film(
     n of three octaves, its standard deviation σ and the normal distribution Φ: all thicknesses
     between are about equally frequent, and the expected mean is exactly (least + largest) / 2.
 
+    `terraced` is made of one octave, u = Φ(n / σ): thickness is least up to u = bare, then goes up
+    in steps that each cover as many pixels on average.
+
+    `sharp` stands in for structures of lithography: each cell of a square grid of `feature_size`,
+    unless it is bare, holds a rectangular plate, or as often a field of straight lines, four
+    to a cell and as wide as the gaps between them. They are at a random place in it, 0.35 to 0.9 of
+    it long and wide, and a third, two thirds or all as thick as is possible.
+
     Depth is counted from the surface at each pixel; the surface is taken as flat. A voxel is of
     the material at its centre, so that the layers of a column are as thick as the map says to
     one voxel. What is deeper than the volume is cut off.
@@ -83,7 +112,8 @@ def layered_film(
     names, least, largest = _check_layers(layers)
     find_material(substrate)
     spacing = check_positive("feature_size", feature_size, "nm")
-    thickness = LayerThickness(least, largest, spacing, check_seed(seed), sizes[1:])
+    maps = LayerThickness(least, largest, spacing, check_seed(seed), sizes[1:])
+    thickness, told = _with_relief(maps, relief, terraces, bare)
     labels = build_structure(
         FilmMaterial(thickness, sizes[0]),
         shape=check_shape(shape),
@@ -95,6 +125,7 @@ def layered_film(
             "substrate": substrate,
             "feature_size": feature_size,
             "seed": seed,
+            **told,
         },
     )
     attrs = {
@@ -109,11 +140,33 @@ def layered_film(
     return film.assign_coords(layer=list(names)).assign_attrs(provenance=attrs["provenance"])
 
 
+def _with_relief(
+    maps: LayerThickness, relief: Relief, terraces: int, bare: float
+) -> tuple[LayerThickness, dict[str, Any]]:
+    """Return maps of a relief, and what is told of it."""
+    check_choice("relief", relief, RELIEFS)
+    share = plain_number(bare)
+    if not 0 <= share < 1:
+        msg = f"bare must be a share from 0 to less than 1; got {bare!r}"
+        raise ConventionError(msg)
+    if not (isinstance(terraces, int | np.integer) and terraces > 0):
+        msg = f"terraces must be a whole number > 0; got {terraces!r}"
+        raise ConventionError(msg)
+    given = {field.name: getattr(maps, field.name) for field in fields(LayerThickness)}
+    if relief == "terraced":
+        told = {"relief": relief, "terraces": int(terraces), "bare": share}
+        return TerracedThickness(**given, bare=share, terraces=int(terraces)), told
+    if relief == "sharp":
+        return SharpThickness(**given, bare=share), {"relief": relief, "bare": share}
+    return maps, {}
+
+
 def _thickness_maps(thickness: "LayerThickness", material: xr.DataArray) -> xr.Variable:
     shape = (len(thickness.least), *material.shape[1:])
     block = (len(thickness.least), *block_of(material.data)[1:])
     data = blocks.map_blocks(thickness, shape=shape, dtype=np.float32, block=block)
-    attrs = {"long_name": "thickness of the layer", "units": "nm"}
+    below = material.attrs["flag_meanings"].split()[-1]
+    attrs = {"long_name": "thickness of the layer", "units": "nm", "substrate": below}
     return xr.Variable(("layer", "y", "x"), data, attrs)
 
 

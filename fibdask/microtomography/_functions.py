@@ -1,0 +1,248 @@
+"""Block functions of layered samples: signals of thicknesses, thicknesses of signals, labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..blocks import Region, grow, lengths, voxels, within
+from ..conventions import ConventionError, check_amounts
+from ..simulate.images.noise import make_noise
+from .dictionary import Dictionary, Observed, misfits, most_likely, regularised
+from .forward import Forward, modelled
+from .smoothing import smoothed, smoothing_halo
+
+NO_DATA = 255
+"""Label of voxels of pixels without data."""
+_KILOELECTRONVOLT = 1e6  # thousandths of an electronvolt, which name an energy's noise
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Block function: signals (energy, y, x) of thicknesses (layer, y, x).
+
+    Attributes
+    ----------
+    forward
+        That tells them.
+    energies
+        Of the beam in keV (energy).
+    noise
+        Share of the signal, Gaussian.
+    seed
+        That of a pixel depends on it, the energy and the place of the pixel.
+    """
+
+    forward: Forward
+    energies: tuple[float, ...]
+    noise: float
+    seed: int
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the block of all layers."""
+        return ((slice(0, len(self.forward.layers)), *region[1:]),)
+
+    def compute(self, region: Region, thickness: np.ndarray) -> np.ndarray:
+        """Return the signals of a block."""
+        (read,) = self.needs(region)
+        check_within(self.forward, thickness, tuple(part.start for part in read))
+        energies = np.array(self.energies[region[0]])
+        out = modelled(self.forward, thickness, energies)
+        noise = make_noise(None, self.noise, self.seed)
+        for image, energy in zip(out, energies, strict=True):
+            factor = np.ones_like(image)
+            word = (round(energy * _KILOELECTRONVOLT),)
+            noise.add(factor, word, region[1].start, region[2].start)
+            image *= np.maximum(factor, 0)
+        return out
+
+    def working_bytes(self, region: Region) -> int:
+        """Noise of an energy, and pieces of float64."""
+        return 16 * voxels(region[1:]) + 2**26
+
+
+def check_within(forward: Forward, thickness: np.ndarray, start: tuple[int, ...]) -> None:
+    """Refuse thicknesses (layer, y, x) that are negative, or more than a model knows.
+
+    Raises
+    ------
+    ConventionError
+        Naming the layer, the place and the limit.
+    """
+    check_amounts("thickness", thickness, start)
+    for (name, most), depths in zip(forward.layers, thickness, strict=True):
+        if (above := depths > most * (1 + 1e-6)).any():
+            y, x = np.unravel_index(int(np.argmax(above)), above.shape)
+            msg = (
+                f"thickness of {name} must be at most {most:g} nm; "
+                f"(y, x) = ({y + start[1]}, {x + start[2]}) has {depths[y, x]:g} nm"
+            )
+            raise ConventionError(msg)
+
+
+@dataclass(frozen=True)
+class _OfSignals:
+    """Reads the signals (energy, y, x) of all energies of a block.
+
+    Attributes
+    ----------
+    dictionary
+        Of the layers.
+    """
+
+    dictionary: Dictionary
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the block, of all energies."""
+        return (self._signals(region),)
+
+    def working_bytes(self, region: Region) -> int:
+        """Signals as they are compared, then places, errors and evidence of each pixel."""
+        pixels = voxels(self._signals(region)[1:])
+        return pixels * (8 * len(self.dictionary.energies) + 800) + 2**23
+
+    def _signals(self, region: Region) -> Region:
+        return (slice(0, len(self.dictionary.energies)), *region[-2:])
+
+    def _checked(self, region: Region, signals: np.ndarray) -> np.ndarray:
+        check_amounts("signal", signals, tuple(part.start for part in self._signals(region)))
+        return signals
+
+
+@dataclass(frozen=True)
+class _OfNeighbours(_OfSignals):
+    """Reads the signals of a block and around it, and averages those that look alike.
+
+    Attributes
+    ----------
+    shape
+        Of the maps (y, x).
+    noise
+        Share of the signals.
+    smoothing
+        Largest radius in pixels.
+    """
+
+    shape: tuple[int, int]
+    noise: float
+    smoothing: float
+
+    def _signals(self, region: Region) -> Region:
+        halo = smoothing_halo(self.smoothing)
+        y, x = (grow(part, halo, halo, n) for part, n in zip(region[-2:], self.shape, strict=True))
+        return slice(0, len(self.dictionary.energies)), y, x
+
+    def _seen(self, region: Region, signals: np.ndarray) -> Observed:
+        """Return what is observed in a block."""
+        checked = self._checked(region, signals)
+        seen = smoothed(self.dictionary, checked, self.noise, self.smoothing)
+        inside = within(region[-2:], self._signals(region)[1:])
+        values = seen.values.reshape(*signals.shape[1:], -1)[inside]
+        variance = seen.variance.reshape(signals.shape[1:])[inside]
+        return Observed(np.ascontiguousarray(values.reshape(-1, len(signals))), variance.ravel())
+
+
+@dataclass(frozen=True)
+class MostLikely(_OfNeighbours):
+    """Block function: the most likely thicknesses (layer, y, x), or their standard errors.
+
+    Attributes
+    ----------
+    absent
+        Probability beforehand that a layer is not there.
+    errors
+        Whether it is their errors.
+    """
+
+    absent: float
+    errors: bool = False
+
+    def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
+        """Return the thicknesses of a block, or the errors."""
+        found = most_likely(self.dictionary, self._seen(region, signals), self.absent)
+        part = found.errors if self.errors else found.thickness
+        return part.reshape(-1, *lengths(region[1:]))[region[0]]
+
+
+@dataclass(frozen=True)
+class Regularised(_OfSignals):
+    """Block function: thicknesses (layer, y, x) by regularised least squares.
+
+    Attributes
+    ----------
+    regularisation
+        Factor of the squares of relative thicknesses.
+    """
+
+    regularisation: float
+
+    def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
+        """Return the thicknesses of a block."""
+        checked = self._checked(region, signals)
+        found = regularised(self.dictionary, checked, self.regularisation)
+        return found.reshape(-1, *lengths(region[1:]))[region[0]]
+
+
+@dataclass(frozen=True)
+class Misfit(_OfSignals):
+    """Block function: how far signals are from those of thicknesses (y, x).
+
+    Attributes
+    ----------
+    noise
+        Share of the signals.
+    """
+
+    noise: float
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the block of all energies, and of all layers."""
+        return self._signals(region), (slice(0, len(self.dictionary.most)), *region)
+
+    def compute(self, region: Region, signals: np.ndarray, thickness: np.ndarray) -> np.ndarray:
+        """Return the misfit of a block."""
+        return misfits(self.dictionary, signals, thickness, self.noise)
+
+    def working_bytes(self, region: Region) -> int:
+        """Signals of the model and what is left of them, and pieces of float64."""
+        return 12 * voxels(self._signals(region)) + 2**26
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Block function: label (z, y, x) of thicknesses (layer, y, x), from the surface down.
+
+    Attributes
+    ----------
+    layers
+        Their number.
+    height
+        Of a voxel in nm.
+    thin
+        Whether layers without a voxel's centre have a voxel nevertheless.
+    """
+
+    layers: int
+    height: float
+    thin: bool
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the maps of all layers."""
+        return ((slice(0, self.layers), *region[1:]),)
+
+    def compute(self, region: Region, thickness: np.ndarray) -> np.ndarray:
+        """Count the layers that end above each voxel."""
+        labels = np.zeros(lengths(region), np.uint8)
+        planes = np.arange(region[0].start, region[0].stop)[:, np.newaxis, np.newaxis]
+        depth = np.zeros(thickness.shape[1:])
+        bottom = np.zeros(thickness.shape[1:], np.int64)
+        for layer in np.nan_to_num(thickness):
+            depth += layer
+            least = bottom + (layer > 0) if self.thin else bottom
+            bottom = np.maximum(np.floor(depth / self.height + 0.5).astype(np.int64), least)
+            labels += planes >= bottom
+        labels[:, np.isnan(thickness).any(axis=0)] = NO_DATA
+        return labels
+
+    def working_bytes(self, region: Region) -> int:
+        """Depths, and the comparison of planes."""
+        return voxels(region) + 40 * voxels(region[1:])

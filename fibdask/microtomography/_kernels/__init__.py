@@ -1,0 +1,1 @@
+"""Compiled loops: fits of thicknesses, and smoothing in the plane."""

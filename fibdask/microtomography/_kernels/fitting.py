@@ -1,0 +1,283 @@
+"""Compiled loops of layered samples: fits of thicknesses to signals, pixel by pixel.
+
+Between the nodes of a table, values follow polynomials of third degree through the four nodes
+around, along each layer in turn; three layers always, of which those that are not there have one
+node.
+"""
+
+import math
+
+import numpy as np
+
+from ...compiling import compiled
+
+LAYERS = 3
+"""Of all tables."""
+_STEPS = 24
+_SETTLED = 1e-4  # of a node's distance
+_FIRST_DAMPING = 1e-3
+_MOST_DAMPING = 1e6
+_TINY = 1e-30
+_ROOT_12 = math.sqrt(12)
+_ROOT_2 = math.sqrt(2)
+
+
+@compiled(nogil=True, inline="always")
+def _weights(place, nodes, weight, slope):
+    """Fill in the weights of nodes around a place, and their derivatives; return the first node."""
+    if nodes == 1:
+        weight[0], slope[0] = 1.0, 0.0
+        return 0
+    first = min(max(math.floor(place) - 1, 0), nodes - 4)
+    t = place - first
+    a, b, c, d = t, t - 1, t - 2, t - 3
+    weight[0], slope[0] = -b * c * d / 6, -(b * c + b * d + c * d) / 6
+    weight[1], slope[1] = a * c * d / 2, (a * c + a * d + c * d) / 2
+    weight[2], slope[2] = -a * b * d / 2, -(a * b + a * d + b * d) / 2
+    weight[3], slope[3] = a * b * c / 6, (a * b + a * c + b * c) / 6
+    return first
+
+
+@compiled(nogil=True)
+def interpolate(table, place, weight, slope, value, slopes):
+    """Fill in the values of a table at a place, and how they change from node to node.
+
+    Parameters
+    ----------
+    table
+        Float32 (layer 1, layer 2, layer 3, energy).
+    place
+        In nodes, float64 (layer).
+    weight, slope
+        Room for what the nodes around count, float64 (layer, 4).
+    value
+        Float64 (energy), overwritten.
+    slopes
+        Derivatives, float64 (layer, energy), overwritten.
+    """
+    value[:] = 0
+    slopes[:] = 0
+    n_0, n_1, n_2, energies = table.shape
+    i_0 = _weights(place[0], n_0, weight[0], slope[0])
+    i_1 = _weights(place[1], n_1, weight[1], slope[1])
+    i_2 = _weights(place[2], n_2, weight[2], slope[2])
+    for a in range(min(n_0, 4)):
+        for b in range(min(n_1, 4)):
+            for c in range(min(n_2, 4)):
+                nodes = table[i_0 + a, i_1 + b, i_2 + c]
+                u, v, w = weight[0, a], weight[1, b], weight[2, c]
+                all_three = u * v * w
+                d_0, d_1, d_2 = slope[0, a] * v * w, u * slope[1, b] * w, u * v * slope[2, c]
+                for e in range(energies):
+                    value[e] += all_three * nodes[e]
+                    slopes[0, e] += d_0 * nodes[e]
+                    slopes[1, e] += d_1 * nodes[e]
+                    slopes[2, e] += d_2 * nodes[e]
+
+
+@compiled(nogil=True)
+def nearest_nodes(observed, coarse, nodes, place):
+    """Fill in the coarse node (layer) whose values differ least from what is observed (energy).
+
+    Parameters
+    ----------
+    observed
+        Float32 (energy).
+    coarse
+        Values at some nodes, float32 (node, energy).
+    nodes
+        Their places, float64 (node, layer).
+    place
+        Float64 (layer), overwritten.
+    """
+    least, best = np.inf, 0
+    for k in range(len(coarse)):
+        row = coarse[k]
+        square = np.float32(0)
+        for e in range(len(observed)):
+            difference = observed[e] - row[e]
+            square += difference * difference
+        if square < least:
+            least, best = float(square), k
+    place[:] = nodes[best]
+
+
+@compiled(nogil=True, inline="always")
+def _solve(matrix, right, free, damping, step):
+    """Solve the normal equations of free parameters, damped, by elimination; others stay."""
+    n = len(right)
+    a = np.zeros((n, n))
+    for i in range(n):
+        step[i] = right[i] if free[i] else 0.0
+        for j in range(n):
+            a[i, j] = matrix[i, j] if free[i] and free[j] else 0.0
+        a[i, i] = a[i, i] * (1 + damping) + _TINY if free[i] else 1.0
+    for i in range(n):
+        for j in range(i + 1, n):
+            share = a[j, i] / a[i, i]
+            for k in range(i, n):
+                a[j, k] -= share * a[i, k]
+            step[j] -= share * step[i]
+    for i in range(n - 1, -1, -1):
+        for k in range(i + 1, n):
+            step[i] -= a[i, k] * step[k]
+        step[i] /= a[i, i]
+
+
+@compiled(nogil=True)
+def _normal(observed, value, slopes, place, ridge, matrix, right):
+    """Fill in normal equations, and return the sum of squares, that of the ridge included."""
+    square = 0.0
+    matrix[:] = 0
+    right[:] = 0
+    for e in range(len(observed)):
+        rest = observed[e] - value[e]
+        square += rest * rest
+        for i in range(LAYERS):
+            right[i] += rest * slopes[i, e]
+            for j in range(i + 1):
+                matrix[i, j] += slopes[i, e] * slopes[j, e]
+    for i in range(LAYERS):
+        square += ridge[i] * place[i] * place[i]
+        right[i] -= ridge[i] * place[i]
+        matrix[i, i] += ridge[i]
+        for j in range(i):
+            matrix[j, i] = matrix[i, j]
+    return square
+
+
+@compiled(nogil=True)
+def fit_pixels(observed, table, coarse, nodes, least, ridge, out, squares):
+    """Fit the places in a table whose values come nearest to what is observed.
+
+    The best of some coarse nodes is improved by Levenberg's and Marquardt's damped steps, kept
+    within the table.
+
+    Parameters
+    ----------
+    observed
+        Float32 (pixel, energy); pixels with NaN stay NaN.
+    table
+        Float32 (layer 1, layer 2, layer 3, energy).
+    coarse, nodes
+        As of `nearest_nodes`.
+    least
+        Least place of each layer, in nodes, float64 (layer).
+    ridge
+        Factor of the square of each place that is added to the squares of differences.
+    out
+        Places in nodes, float64 (pixel, layer), overwritten.
+    squares
+        Sums of squares, float64 (pixel), overwritten.
+    """
+    energies = observed.shape[1]
+    value, slopes = np.empty(energies), np.empty((LAYERS, energies))
+    weight, slope = np.empty((LAYERS, 4)), np.empty((LAYERS, 4))
+    matrix, right = np.empty((LAYERS, LAYERS)), np.empty(LAYERS)
+    new_matrix, new_right = np.empty((LAYERS, LAYERS)), np.empty(LAYERS)
+    step, place, tried = np.empty(LAYERS), np.empty(LAYERS), np.empty(LAYERS)
+    free = np.empty(LAYERS, np.bool_)
+    for pixel in range(len(observed)):
+        signal = observed[pixel]
+        if np.isnan(signal.sum()):
+            out[pixel] = np.nan
+            squares[pixel] = np.nan
+            continue
+        nearest_nodes(signal, coarse, nodes, place)
+        interpolate(table, place, weight, slope, value, slopes)
+        square = _normal(signal, value, slopes, place, ridge, matrix, right)
+        damping = _FIRST_DAMPING
+        for _ in range(_STEPS):
+            for i in range(LAYERS):
+                stuck = (place[i] <= least[i] and right[i] <= 0) or (
+                    place[i] >= table.shape[i] - 1 and right[i] >= 0
+                )
+                free[i] = table.shape[i] > 1 and not stuck
+            _solve(matrix, right, free, damping, step)
+            moved = 0.0
+            for i in range(LAYERS):
+                highest = float(table.shape[i] - 1)
+                tried[i] = min(max(place[i] + step[i], least[i]), highest)
+                moved = max(moved, abs(tried[i] - place[i]))
+            if moved < _SETTLED or damping > _MOST_DAMPING:
+                break
+            interpolate(table, tried, weight, slope, value, slopes)
+            new = _normal(signal, value, slopes, tried, ridge, new_matrix, new_right)
+            if new < square:
+                square, damping = new, damping / 8
+                place[:] = tried
+                matrix[:] = new_matrix
+                right[:] = new_right
+            else:
+                damping *= 8
+        out[pixel] = place
+        squares[pixel] = square
+
+
+@compiled(nogil=True)
+def standard_errors(places, table, variance, least, out):
+    """Fill in standard errors of fitted places, as of a Gaussian that the table cuts off.
+
+    That of the whole table, evenly, is the error of what signals say nothing of.
+
+    Parameters
+    ----------
+    places
+        In nodes, float64 (pixel, layer).
+    table
+        As of `fit_pixels`.
+    variance
+        Of what was observed at each energy, float64 (pixel).
+    least
+        Least place of each layer.
+    out
+        In nodes, float64 (pixel, layer), overwritten.
+    """
+    energies = table.shape[3]
+    value, slopes = np.empty(energies), np.empty((LAYERS, energies))
+    weight, slope = np.empty((LAYERS, 4)), np.empty((LAYERS, 4))
+    matrix, right = np.empty((LAYERS, LAYERS)), np.empty(LAYERS)
+    column, free = np.empty(LAYERS), np.empty(LAYERS, np.bool_)
+    none = np.zeros(LAYERS)
+    for i in range(LAYERS):
+        free[i] = table.shape[i] > 1
+    for pixel in range(len(places)):
+        if np.isnan(places[pixel, 0]):
+            out[pixel] = np.nan
+            continue
+        interpolate(table, places[pixel], weight, slope, value, slopes)
+        _normal(value, value, slopes, places[pixel], none, matrix, right)
+        for i in range(LAYERS):
+            span = table.shape[i] - 1 - least[i]
+            if not free[i]:
+                out[pixel, i] = 0.0
+                continue
+            # A prior as wide as the table, so that what is not known at all has an error.
+            matrix[i, i] += variance[pixel] * 12 / (span * span) * _FIRST_DAMPING
+        for i in range(LAYERS):
+            if free[i]:
+                right[:] = 0
+                right[i] = 1
+                _solve(matrix, right, free, 0.0, column)
+                wide = math.sqrt(variance[pixel] * max(column[i], 0.0))
+                out[pixel, i] = _cut_off(
+                    wide, places[pixel, i] - least[i], table.shape[i] - 1 - places[pixel, i]
+                )
+
+
+@compiled(nogil=True)
+def _cut_off(std, below, above):
+    """Return the standard deviation of a Gaussian that is cut off below and above its middle.
+
+    A fit keeps to the table as the Gaussian does: what it says is never farther off.
+    """
+    if std > 10 * (below + above):
+        return (below + above) / _ROOT_12
+    if std < _TINY:
+        return std
+    a, b = -below / std, above / std
+    share = 0.5 * (math.erf(b / _ROOT_2) - math.erf(a / _ROOT_2))
+    at_a = math.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
+    at_b = math.exp(-0.5 * b * b) / math.sqrt(2 * math.pi)
+    # About the fitted place, not about the mean of what is left.
+    return std * math.sqrt(max(1 + (a * at_a - b * at_b) / share, 0.0))

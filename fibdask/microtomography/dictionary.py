@@ -1,0 +1,300 @@
+"""Signals of all thicknesses of some layers, and fits of what is observed to them.
+
+Noise is a share of the signal, so that logarithms differ from those of the dictionary by a
+Gaussian of the same width at all energies, up to the square of the share.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import log, pi, sqrt
+
+import numpy as np
+
+from ..blocks import fingerprint, load_once
+from ._kernels import fitting as kernels
+from .forward import Forward, modelled
+
+_NODES = {1: 241, 2: 81, 3: 29}  # thicknesses of a layer, by the number of layers
+_COARSE = {1: 61, 2: 15, 3: 8}
+_HARDLY = 1e-9  # nm, of a layer that is there: models may change abruptly where it is not
+_LEAST_SHARE = 2e-4  # of noise: smaller differences are those of the dictionary
+_TRUST = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Signals where some of the layers are, and the others are not.
+
+    Attributes
+    ----------
+    present
+        Which layers are, bool (layer).
+    table
+        Values, float32 (layer 1, layer 2, layer 3, energy); of absent layers one node.
+    coarse, nodes
+        Some of them (node, energy), and their places (node, layer).
+    """
+
+    present: np.ndarray
+    table: np.ndarray
+    coarse: np.ndarray
+    nodes: np.ndarray
+
+    def fit(self, observed: np.ndarray, ridge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return places (pixel, layer) that fit best, and their sums of squares (pixel)."""
+        places = np.empty((len(observed), kernels.LAYERS))
+        squares = np.empty(len(observed))
+        least = np.zeros(kernels.LAYERS)
+        kernels.fit_pixels(
+            observed, self.table, self.coarse, self.nodes, least, ridge, places, squares
+        )
+        return places, squares
+
+    def errors(self, places: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """Return standard errors of places (pixel, layer)."""
+        out = np.empty_like(places)
+        inside = np.where(self.present, places, 0.0)
+        kernels.standard_errors(inside, self.table, variance, np.zeros(kernels.LAYERS), out)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """What the values of all entries have in common, and in what directions they differ.
+
+    Attributes
+    ----------
+    mean
+        Float64 (energy).
+    directions
+        Unit vectors of principal components, those that differ most first, float64
+        (component, energy).
+    ranges
+        Of the entries along each.
+    """
+
+    mean: np.ndarray
+    directions: np.ndarray
+    ranges: np.ndarray
+
+    @classmethod
+    def of(cls, patterns: Sequence[Pattern]) -> "Spectrum":
+        """Return the spectrum of tables."""
+        entries = np.concatenate([p.table.reshape(-1, p.table.shape[-1]) for p in patterns])
+        mean = entries.mean(axis=0, dtype=np.float64)
+        apart = entries - mean
+        _, directions = np.linalg.eigh(apart.T @ apart)
+        directions = np.ascontiguousarray(directions.T[::-1])
+        return cls(mean, directions, np.ptp(apart @ directions.T, axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    patterns: list[Pattern]
+    spectrum: Spectrum
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """Signals of layers at some energies; tables are made once in a process.
+
+    Attributes
+    ----------
+    forward
+        That tells signals.
+    energies
+        Of the beam in keV (energy).
+    logarithmic
+        Whether it holds logarithms of signals, rather than these.
+    """
+
+    forward: Forward
+    energies: tuple[float, ...]
+    logarithmic: bool = True
+
+    @property
+    def most(self) -> np.ndarray:
+        """Largest thicknesses in nm (layer)."""
+        return np.array([most for _, most in self.forward.layers])
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Thickness in nm between nodes (layer)."""
+        return np.asarray(self.most / (_NODES[len(self.most)] - 1))
+
+    def variance(self, noise: float) -> float:
+        """Return the variance of logarithms of signals, of their noise and of the model's error."""
+        return max(noise**2 + self.forward.error**2, _LEAST_SHARE**2)
+
+    def patterns(self) -> list[Pattern]:
+        """Return all patterns of layers that are there, that of all first."""
+        return self._tables().patterns
+
+    def spectrum(self) -> "Spectrum":
+        """Return what values can be like at all."""
+        return self._tables().spectrum
+
+    def _tables(self) -> "_Tables":
+        return load_once(fingerprint("layers", self), self._make)
+
+    def _make(self) -> "_Tables":
+        layers = len(self.most)
+        patterns = [self._pattern(present) for present in product((True, False), repeat=layers)]
+        return _Tables(patterns, Spectrum.of(patterns))
+
+    def _pattern(self, present: tuple[bool, ...]) -> Pattern:
+        layers = len(self.most)
+        counts = [_NODES[layers] if there else 1 for there in present]
+        axes = [np.arange(n) * step for n, step in zip(counts, self.steps, strict=True)]
+        films = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")])
+        films[np.array(present)] = np.maximum(films[np.array(present)], _HARDLY)
+        signals = self.forward.signals(films, np.array(self.energies))
+        values = np.log(signals) if self.logarithmic else signals
+        lacking = (1,) * (kernels.LAYERS - layers)
+        table = np.ascontiguousarray(values.T, np.float32).reshape(*counts, *lacking, -1)
+        few = [np.unique(np.rint(np.linspace(0, n - 1, _COARSE[layers])).astype(int))
+               for n in table.shape[:-1]]  # fmt: skip
+        nodes = np.stack([a.ravel() for a in np.meshgrid(*few, indexing="ij")], axis=1)
+        coarse = np.ascontiguousarray(table[tuple(nodes.T)])
+        whole = np.array([*present, *(False for _ in lacking)])
+        return Pattern(whole, table, coarse, nodes.astype(np.float64))
+
+    def observed(self, signals: np.ndarray, noise: float = 0.0) -> np.ndarray:
+        """Return signals (energy, …) as the dictionary holds them, float32 (pixel, energy).
+
+        Those without data, NaN or 0, are NaN.
+        """
+        flat = np.ascontiguousarray(signals.reshape(len(signals), -1).T, np.float32)
+        flat[~(flat > 0)] = np.nan
+        if self.logarithmic:
+            np.log(flat, out=flat)
+            flat += np.float32(noise**2 / 2)  # the mean of the logarithm of noise
+        return flat
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What is compared with a dictionary.
+
+    Attributes
+    ----------
+    values
+        Logarithms of signals, float32 (pixel, energy).
+    variance
+        Of them, float64 (pixel).
+    """
+
+    values: np.ndarray
+    variance: np.ndarray
+
+    @classmethod
+    def of(cls, dictionary: Dictionary, signals: np.ndarray, noise: float) -> "Observed":
+        """Return what is observed pixel by pixel in signals (energy, y, x)."""
+        values = dictionary.observed(signals, noise)
+        return cls(values, np.full(len(values), dictionary.variance(noise)))
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What layers are likely to be at each pixel.
+
+    Attributes
+    ----------
+    thickness
+        The most likely ones in nm, float32 (layer, pixel).
+    errors
+        Standard errors of them in nm, float32 (layer, pixel).
+    """
+
+    thickness: np.ndarray
+    errors: np.ndarray
+
+
+def most_likely(dictionary: Dictionary, seen: Observed, absent: float) -> Fitted:
+    """Return the most likely thicknesses, and their standard errors.
+
+    Parameters
+    ----------
+    dictionary
+        Of logarithms.
+    seen
+        What is observed.
+    absent
+        Probability beforehand that a layer is not there at a pixel.
+
+    Notes
+    -----
+    Each pattern of layers is fitted, and that of the most evidence is taken: of its likelihood,
+    times the share of the prior range of each layer that is as likely, √(2π) times its error, at
+    most 1 (Laplace). The error of a fit follows from the Fisher information and the even prior;
+    that of the thickness from those of all patterns, and how far their fits are from it, by their
+    evidence.
+    """
+    patterns = [pattern for pattern, _ in _possible(dictionary, absent)]
+    fits = [pattern.fit(seen.values, np.zeros(kernels.LAYERS)) for pattern in patterns]
+    places = np.array([np.where(p.present, f[0], 0.0) for p, f in zip(patterns, fits, strict=True)])
+    errors = np.array(
+        [pattern.errors(fit[0], seen.variance) for pattern, fit in zip(patterns, fits, strict=True)]
+    )
+    evidence = np.empty(places.shape[:2])
+    for k, (pattern, beforehand) in enumerate(_possible(dictionary, absent)):
+        spans = np.array(pattern.table.shape[:-1])[pattern.present] - 1
+        shares = np.clip(sqrt(2 * pi) * errors[k][:, pattern.present] / spans, _TRUST, 1)
+        evidence[k] = beforehand - fits[k][1] / (2 * seen.variance) + np.log(shares).sum(axis=1)
+    best = np.argmax(np.nan_to_num(evidence, nan=-np.inf), axis=0)
+    taken = np.take_along_axis(places, best[np.newaxis, :, np.newaxis], axis=0)[0]
+    shares = np.exp(evidence - evidence.max(axis=0))[..., np.newaxis]
+    variance = (shares * (errors**2 + (places - taken) ** 2)).sum(axis=0) / shares.sum(axis=0)
+    layers = len(dictionary.most)
+    nanometres = [part[:, :layers] * dictionary.steps for part in (taken, np.sqrt(variance))]
+    return Fitted(*(np.ascontiguousarray(part.T, np.float32) for part in nanometres))
+
+
+def _possible(dictionary: Dictionary, absent: float) -> Iterator[tuple[Pattern, float]]:
+    """Iterate over patterns and the logarithms of their probabilities beforehand."""
+    layers = len(dictionary.most)
+    for pattern in dictionary.patterns():
+        there = int(pattern.present.sum())
+        if absent > 0:
+            yield pattern, there * log(1 - absent) + (layers - there) * log(absent)
+        elif there == layers:
+            yield pattern, 0.0
+
+
+def regularised(dictionary: Dictionary, signals: np.ndarray, regularisation: float) -> np.ndarray:
+    """Return thicknesses in nm, float32 (layer, pixel), by least squares after Tikhonov.
+
+    The sum of squared differences of the signals, and `regularisation` times that of the
+    thicknesses relative to the largest ones, is the least.
+
+    Parameters
+    ----------
+    dictionary
+        Of signals as they are.
+    signals
+        (energy, y, x).
+    regularisation
+        Factor.
+    """
+    layers = len(dictionary.most)
+    pattern = dictionary.patterns()[0]
+    spans = np.array(pattern.table.shape[:-1]) - 1
+    ridge = np.where(spans > 0, regularisation / np.maximum(spans, 1) ** 2, 0.0)
+    places, _ = pattern.fit(dictionary.observed(signals), ridge)
+    return np.ascontiguousarray((places[:, :layers] * dictionary.steps).T, np.float32)
+
+
+def misfits(
+    dictionary: Dictionary, signals: np.ndarray, thickness: np.ndarray, noise: float
+) -> np.ndarray:
+    """Return the mean square (y, x) of what is left of signals, float32, in that of the noise.
+
+    It is about 1 where the model and the noise are those of the signals.
+    """
+    expected = modelled(dictionary.forward, thickness, np.array(dictionary.energies))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rest = signals / expected - 1
+    free = max(len(signals) - len(thickness), 1)
+    found = (rest**2).sum(axis=0, dtype=np.float64) / free / dictionary.variance(noise)
+    return np.asarray(found, np.float32)

@@ -1,0 +1,207 @@
+"""How thick each layer is at every pixel, from signals at several energies of the beam."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from ..blocks import BlockFunction, map_blocks
+from ..conventions import (
+    LAYER_DIMS,
+    ConventionError,
+    FibdaskWarning,
+    check_choice,
+    check_not_negative,
+    check_positive,
+    finish_layers,
+    layer_attributes,
+    plain_number,
+    record_step,
+    require_layers,
+)
+from ._functions import Misfit, MostLikely, Regularised
+from .dictionary import Dictionary
+from .forward import ALUMINIUM_ON_GOLD, ForwardName, find_forward
+from .signals import check_noise, input_of, layer_labels, maps_block
+
+LayerMethod = Literal["likelihood", "tikhonov"]
+METHODS: tuple[LayerMethod, ...] = ("likelihood", "tikhonov")
+REGULARISATION = 1e-3
+_LARGEST_RADIUS = 32.0
+
+
+def estimate_layers(
+    signals: xr.DataArray | xr.Dataset,
+    *,
+    method: LayerMethod = "likelihood",
+    forward: ForwardName = "monte_carlo",
+    layers: Sequence[tuple[str, float]] = ALUMINIUM_ON_GOLD,
+    substrate: str = "Si",
+    table: str | Path | None = None,
+    noise: float = 0.02,
+    absent: float = 0.5,
+    smoothing: float = 0.0,
+    regularisation: float = REGULARISATION,
+    voxel_size: float = 10.0,
+) -> xr.Dataset:
+    """Estimate the thickness of each layer at every pixel, lazily.
+
+    Parameters
+    ----------
+    signals
+        Of a layered sample, (energy, y, x), as `layer_signals` returns them: those of
+        `monte_carlo` are 1 on the bare substrate, those of the other models 0.49 on silicon. NaN
+        or 0 where there are no data. Alone, or in a dataset.
+    method
+        `likelihood`: what is most likely to show such signals, pixel by pixel; `tikhonov`: least
+        squares with a regularisation, pixel by pixel, the source's baseline.
+    forward, table
+        Model of the signals, as of `layer_signals`.
+    layers
+        Material and largest thickness in nm of each layer, from the surface down.
+    substrate
+        Material below them.
+    noise
+        Standard deviation of the signals relative to themselves.
+    absent
+        Of `likelihood`: probability beforehand that a layer is not there at a pixel; 0 where every
+        layer is everywhere.
+    smoothing
+        Of `likelihood`: largest radius in pixels within which signals that look alike are
+        averaged first; 0 where every pixel is to be told by itself. 9 is good for films of even
+        patches, about 80 times as many electrons.
+    regularisation
+        Of `tikhonov`: factor of the squares of thicknesses relative to the largest.
+    voxel_size
+        Height of the voxels of `label` in nm.
+
+    Returns
+    -------
+    xarray.Dataset
+        `thickness` (layer, y, x) in nm, float32. With `likelihood`, also `thickness_error`
+        (layer, y, x), its standard error in nm, and `misfit` (y, x), which is about 1 where model
+        and noise are right, and more where they are not. `label` (z, y, x) as of `layer_labels`,
+        where layers thinner than a voxel are kept.
+
+    Raises
+    ------
+    ConventionError
+        If a material, an energy or a thickness is none that the model knows, or an argument is
+        out of range; when computed, if a signal is negative.
+
+    Warns
+    -----
+    FibdaskWarning
+        If the signals are known to be made by another model, on another substrate, or with other
+        noise.
+
+    Notes
+    -----
+    Logarithms of signals are compared with those of a dictionary of all thicknesses, and the best
+    entry is refined between its neighbours by damped least squares. Each pattern of layers that
+    are there and that are not is fitted, and the most probable one taken, with an even prior up to
+    the largest thickness for each layer that is there (Laplace's approximation). An error follows
+    from the Fisher information at the thickness and the noise, that of the model's table included:
+    of a layer that nothing is known of, as of gold below aluminium that no electron passes, it is
+    as wide as the prior. With `smoothing`, it is that of as many pixels as were averaged: adaptive
+    weights smoothing, see `smoothed`, keeps to pixels that differ by no more than noise.
+    """
+    check_choice("method", method, METHODS)
+    signal = require_layers(signals, "signal")
+    energies = signal["energy"].values
+    model = find_forward(forward, layers, substrate, table)
+    for name, most in model.layers:
+        check_positive(f"largest thickness of {name}", most, "nm")
+    model.check(energies)
+    share, lacking = check_noise(noise), plain_number(absent)
+    if not 0 <= lacking < 1:
+        msg = f"absent must be a probability from 0 to less than 1; got {absent!r}"
+        raise ConventionError(msg)
+    check_not_negative("regularisation", regularisation)
+    radius = check_not_negative("smoothing", smoothing, "pixels")
+    if radius > _LARGEST_RADIUS:
+        msg = f"smoothing must be at most {_LARGEST_RADIUS:g} pixels; got {smoothing}"
+        raise ConventionError(msg)
+    _warn_of_others(signal, forward, substrate, share)
+    maps = _Maps(signal, Dictionary(model, tuple(map(float, energies))), share)
+    if method == "likelihood":
+        sample, own = maps.likely(lacking, radius), {"absent": absent, "smoothing": smoothing}
+    else:
+        sample, own = maps.regularised(regularisation), {"regularisation": regularisation}
+    sample["thickness"].attrs |= {"substrate": substrate}
+    deepest = sum(most for _, most in model.layers)
+    labels = layer_labels(sample["thickness"], voxel_size=voxel_size, most=deepest)
+    told = {"method": method, "forward": forward, "layers": [list(layer) for layer in layers],
+            "substrate": substrate, "noise": noise, "voxel_size": voxel_size}  # fmt: skip
+    sample = finish_layers(sample.assign(label=labels))
+    sample.attrs = {k: v for k, v in signal.attrs.items() if k == "provenance"} | sample.attrs
+    return record_step(sample, "estimate_layers", told | own, input_of(signal))
+
+
+def _warn_of_others(signal: xr.DataArray, forward: str, substrate: str, noise: float) -> None:
+    """Tell where signals say that they were made otherwise than they are read."""
+    for name, taken in (("forward", forward), ("substrate", substrate), ("noise", noise)):
+        made = signal.attrs.get(name, taken)
+        if made != taken and not (name == "noise" and made == 0):
+            warnings.warn(
+                f"the signals were made with {name} {made!r}, and are read with {taken!r}: "
+                f"thicknesses or their errors will be wrong; set {name}",
+                FibdaskWarning,
+                stacklevel=3,
+            )
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """Makes maps of a sample of its signals (energy, y, x), read with a dictionary."""
+
+    signal: xr.DataArray
+    dictionary: Dictionary
+    noise: float
+
+    def likely(self, absent: float, smoothing: float) -> xr.Dataset:
+        """Return the most likely thickness with its error and misfit."""
+        height, width = self.signal.shape[1:]
+        function = MostLikely(self.dictionary, (height, width), self.noise, smoothing, absent)
+        sample = self._thickness(function)
+        thickness = sample["thickness"]
+        errors = self._layers(replace(function, errors=True))
+        misfit = map_blocks(
+            Misfit(self.dictionary, self.noise),
+            (self.signal.data, thickness.data),
+            shape=thickness.shape[1:],
+            dtype=np.float32,
+            block=self._block(thickness.shape[1:]),
+            shared=True,
+        )
+        return sample.assign(
+            thickness_error=(LAYER_DIMS, errors, layer_attributes("thickness_error")),
+            misfit=(("y", "x"), misfit, layer_attributes("misfit")),
+        )
+
+    def regularised(self, regularisation: float) -> xr.Dataset:
+        """Return the regularised thickness."""
+        of_signals = Dictionary(self.dictionary.forward, self.dictionary.energies, False)
+        return self._thickness(Regularised(of_signals, regularisation))
+
+    def _thickness(self, function: BlockFunction) -> xr.Dataset:
+        names = [name for name, _ in self.dictionary.forward.layers]
+        coords: dict[str, Any] = {"layer": ("layer", names, layer_attributes("layer"))}
+        coords |= {axis: self.signal[axis].variable for axis in ("y", "x")}
+        data = self._layers(function)
+        return xr.Dataset({"thickness": (LAYER_DIMS, data, layer_attributes("thickness"))}, coords)
+
+    def _layers(self, function: BlockFunction) -> Any:
+        """Return maps of all layers (layer, y, x), each block of which a function makes."""
+        shape = (len(self.dictionary.most), *self.signal.shape[1:])
+        return map_blocks(
+            function, (self.signal.data,), shape=shape, dtype=np.float32, block=self._block(shape)
+        )
+
+    def _block(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return blocks of all layers, as large as those of all energies may be."""
+        return maps_block(self.signal.data, shape, 4 * len(self.dictionary.energies))

@@ -1,0 +1,212 @@
+"""Tables of backscatter from films, by fibdask's own electrons: made once, then interpolated."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.resources import files
+from io import BytesIO
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..blocks import locked, put_file
+from ..conventions import ConventionError, StackReadError
+from .between import FilmFit, fitting_lengths
+from .grids import MOST_LAYERS, FilmGrid
+
+_SAVED_EVERY = 8  # nodes
+_THICKNESSES = {1: 12, 2: 7, 3: 5}  # of each layer, by the number of layers
+_SHIPPED = "aluminium_gold_silicon.npz"
+
+
+def simulate_films(
+    path: str | Path,
+    *,
+    layers: Sequence[tuple[str, float]],
+    substrate: str,
+    beam_energy_kev: tuple[float, float] = (5.0, 35.0),
+    electrons: int = 400_000,
+    seed: int = 0,
+) -> Path:
+    """Simulate the backscatter of films of all thicknesses, for layers of any materials.
+
+    What an interrupted call has done is kept; one core takes about a quarter of an hour for two
+    layers.
+
+    Parameters
+    ----------
+    path
+        Of the table, a file that `layer_signals` and `estimate_layers` take as `table`.
+    layers
+        Material and largest thickness in nm of each of 1 to 3 layers, from the surface down.
+    substrate
+        Material below them.
+    beam_energy_kev
+        Least and most energy of the beam in keV.
+    electrons
+        On each film.
+    seed
+        Of them.
+
+    Returns
+    -------
+    Path
+        Of the table.
+
+    Raises
+    ------
+    ConventionError
+        If an argument is out of range, or the file is another table.
+    """
+    grid = FilmGrid(
+        tuple((name, float(most)) for name, most in layers),
+        substrate,
+        (float(beam_energy_kev[0]), float(beam_energy_kev[1])),
+        _THICKNESSES[min(max(len(layers), 1), MOST_LAYERS)],
+        electrons=electrons,
+        seed=seed,
+    )
+    path = Path(path).absolute()
+    with locked(path.with_name(f".{path.name}.lock"), what=path):
+        _fill(grid, path)
+    return path
+
+
+def _fill(grid: FilmGrid, path: Path) -> None:
+    counts = np.full(grid.shape, -1, np.int32)
+    if path.exists():
+        found = read_films(path)
+        if found.grid != grid:
+            msg = f"{path} is the table of other films, {found.grid}; choose another path"
+            raise ConventionError(msg)
+        counts = found.counts
+    missing = [node for node in product(*map(range, grid.shape)) if counts[node] < 0]
+    for number, node in enumerate(missing, start=1):
+        counts[node] = grid.send(node)
+        if number % _SAVED_EVERY == 0 and number < len(missing):
+            _write(FilmTable(grid, counts, np.zeros(0)), path)
+    if missing:
+        _write(FilmTable(grid, counts, fitting_lengths(grid, counts)), path)
+
+
+def _write(table: "FilmTable", path: Path) -> None:
+    content = BytesIO()
+    grid = np.array(json.dumps(asdict(table.grid)))
+    np.savez_compressed(content, counts=table.counts, grid=grid, lengths=table.lengths)
+    put_file(path, content.getvalue())
+
+
+@dataclass(frozen=True, eq=False)
+class FilmTable:
+    """Electrons that films of all thicknesses scatter back, and what lies between.
+
+    Attributes
+    ----------
+    grid
+        The films.
+    counts
+        Of electrons, int32 (energy, layer 1, …); −1 where not simulated yet.
+    lengths
+        As of `FilmFit`, of a table that is finished.
+    """
+
+    grid: FilmGrid
+    counts: np.ndarray
+    lengths: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.counts.shape != self.grid.shape:
+            msg = f"counts must be {self.grid.shape}; got {self.counts.shape}"
+            raise ConventionError(msg)
+
+    def check_layers(self, layers: Sequence[tuple[str, float]], substrate: str) -> None:
+        """Refuse layers that the table does not hold.
+
+        Raises
+        ------
+        ConventionError
+            Naming both.
+        """
+        names = [name for name, _ in self.grid.layers]
+        wanted = [name for name, _ in layers]
+        if wanted != names or substrate != self.grid.substrate:
+            msg = (
+                f"the table is of {' on '.join([*names, self.grid.substrate])}; got "
+                f"{' on '.join([*wanted, substrate])}: make one with simulate_films"
+            )
+            raise ConventionError(msg)
+        for (name, most), (_, highest) in zip(layers, self.grid.layers, strict=True):
+            if most > highest:
+                msg = f"the table knows {name} up to {highest:g} nm; got {most:g} nm"
+                raise ConventionError(msg)
+
+    def check_energies(self, energies: np.ndarray) -> None:
+        """Refuse energies in keV outside the table.
+
+        Raises
+        ------
+        ConventionError
+            Naming the energy and the range.
+        """
+        low, high = self.grid.energies
+        outside = (energies < low * (1 - 1e-9)) | (energies > high * (1 + 1e-9))
+        if outside.any():
+            wrong = float(energies[int(np.argmax(outside))])
+            msg = f"the table holds from {low:g} to {high:g} keV; got {wrong:g} keV"
+            raise ConventionError(msg)
+
+    @property
+    def fit(self) -> FilmFit:
+        """What lies between the films, found once in a process.
+
+        Raises
+        ------
+        ConventionError
+            If some are missing.
+        """
+        missing = int((self.counts < 0).sum())
+        if missing:
+            msg = (
+                f"the table of films is not finished, {missing} of {self.counts.size} are missing: "
+                "call simulate_films again with the same arguments"
+            )
+            raise ConventionError(msg)
+        return _fit(self.grid, self.counts.tobytes(), self.lengths.tobytes())
+
+    def backscatter(self, thickness: np.ndarray, energies: np.ndarray) -> np.ndarray:
+        """Return backscatter coefficients (energy, film) of films of a thickness (layer, film)."""
+        return self.fit.coefficients(thickness, energies)
+
+
+@lru_cache(maxsize=4)
+def _fit(grid: FilmGrid, counts: bytes, lengths: bytes) -> FilmFit:
+    found = np.frombuffer(counts, np.int32).reshape(grid.shape)
+    return FilmFit.of(grid, found, np.frombuffer(lengths))
+
+
+@lru_cache(maxsize=1)
+def shipped_films() -> FilmTable:
+    """Return the table that ships: aluminium up to 200 nm on gold up to 20 nm on silicon."""
+    return read_films(Path(str(files(__package__) / "data" / _SHIPPED)))
+
+
+def read_films(path: Path) -> FilmTable:
+    """Return a table that `simulate_films` has made.
+
+    Raises
+    ------
+    StackReadError
+        If it is none.
+    """
+    try:
+        with np.load(path) as content:
+            fields: Mapping[str, Any] = json.loads(str(content["grid"]))
+            layers = tuple((name, most) for name, most in fields["layers"])
+            given = {**fields, "layers": layers, "energies": tuple(fields["energies"])}
+            return FilmTable(FilmGrid(**given), content["counts"], content["lengths"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{path} is no table of films: {error}"
+        raise StackReadError(msg) from None
