@@ -13,6 +13,8 @@ from .conventions import MemoryBudgetError as MemoryBudgetError
 from .conventions import RecipeError as RecipeError
 from .conventions import StackReadError as StackReadError
 from .conventions import validate_stack as validate_stack
+from .imaging import measure_imaging as measure_imaging
+from .imaging import simulation_options as simulation_options
 from .inpaint import gap_distance as gap_distance
 from .inpaint import inpaint_gaps as inpaint_gaps
 from .io import open_stack as open_stack
@@ -43,6 +45,7 @@ from .simulate import layered_film as layered_film
 from .simulate import levelled_wave as levelled_wave
 from .simulate import mimic_milling as mimic_milling
 from .simulate import random_pores as random_pores
+from .simulate import scale_brightness as scale_brightness
 from .simulate import self_similar as self_similar
 from .simulate import simulate_images as simulate_images
 from .simulate import simulate_stack as simulate_stack

@@ -9,6 +9,7 @@ import xarray as xr
 from . import (
     align,
     conventions,
+    imaging,
     inpaint,
     io,
     microtomography,
@@ -76,6 +77,8 @@ class StackAccessor:
     segment_phases = _of_stack(segment.segment_phases)
     reposition_slices = _of_stack(thickness.reposition_slices)
     inpaint_gaps = _of_stack(inpaint.inpaint_gaps)
+    measure_imaging = _of_stack(imaging.measure_imaging)
+    simulation_options = _of_stack(imaging.simulation_options)
     gap_distance = _of_stack(inpaint.gap_distance)
     layer_labels = _of_stack(microtomography.layer_labels)
     layer_signals = _of_stack(microtomography.layer_signals)
@@ -88,6 +91,7 @@ class StackAccessor:
     add_noise = _of_stack(simulate.add_noise)
     add_shifts = _of_stack(simulate.add_shifts)
     blur_edges = _of_stack(simulate.blur_edges)
+    scale_brightness = _of_stack(simulate.scale_brightness)
     simulate_stack = _of_stack(simulate.simulate_stack)
     mimic_milling = _of_phase(simulate.mimic_milling)
     self_similar = _of_phase(simulate.self_similar)

@@ -26,6 +26,7 @@ OF_STACKS = {
     "apply_slice_thickness": {"thickness": [9.0] * 7},
     "equalize_brightness": {},
     "gap_distance": {},
+    "scale_brightness": {"contrast": 0.9},
     "remove_curtaining": {},
     "simulate_stack": {"mean_thickness": 6.0, "std_thickness": 1.0, "model": "analytic"},
 }

@@ -18,8 +18,8 @@ import fibdask
 ROOT = Path(fibdask.__file__).parent
 STUB = ROOT / "__init__.pyi"
 # Lowest first: a package imports only those to its left; stages do not import one another.
-LAYERS = ["compiling", "conventions", "blocks", "pieces", "stage", "microtomography", "learn"]
-LAYERS += ["report", "run"]
+LAYERS = ["compiling", "conventions", "blocks", "pieces", "stage", "imaging", "microtomography"]
+LAYERS += ["learn", "report", "run"]
 STAGES = ["io", "align", "segment", "thickness", "inpaint", "reconstruct", "statistics", "simulate"]
 
 

@@ -197,11 +197,32 @@ def table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
 
 def statistics_record(results: xr.Dataset) -> dict[str, Any]:
     """Return statistics as plain numbers, with `warnings`, what must be known beside them."""
-    numbers = {
+    return imaging_record(results) | {"warnings": statistics_warnings(results)}
+
+
+def imaging_record(found: xr.Dataset) -> dict[str, Any]:
+    """Return what was measured as plain numbers."""
+    return {
         str(name): {"dims": [str(d) for d in array.dims], "values": _plain(array.values)}
-        for name, array in results.variables.items()
+        for name, array in found.variables.items()
     }
-    return numbers | {"warnings": statistics_warnings(results)}
+
+
+def format_imaging(found: xr.Dataset) -> str:
+    """Format what `measure_imaging` returns for people: a row for each quantity of voltages."""
+    names = [str(name) for name in found.data_vars if found[name].dims == ("voltage",)]
+    header = ("", *(f"{v:g} kV" for v in found["voltage"].values))
+    rows = []
+    for name in names:
+        if name.endswith("_error"):
+            continue
+        pairs = zip(found[name].values, found[f"{name}_error"].values, strict=True)
+        units = found[name].attrs.get("units", "grey values").replace("1", "")
+        told = f"{found[name].attrs['long_name']}{f' ({units})' if units else ''}"
+        rows.append((told, *(f"{value:.4g} ± {error:.2g}" for value, error in pairs)))
+    slices = int(np.isfinite(found["gain"].values).all(axis=0).sum())
+    told = f"of {slices} slices with contrast, of {found.sizes['z']}"
+    return "\n".join([*table(header, rows), told])
 
 
 def _plain(values: np.ndarray) -> Any:

@@ -1,7 +1,7 @@
 """Structures of known truth, milled and imaged: stacks to train on and to test against."""
 
 from .artefacts.blur import blur_edges
-from .artefacts.brightness import add_brightness_drift
+from .artefacts.brightness import add_brightness_drift, scale_brightness
 from .artefacts.curtaining import add_curtaining
 from .artefacts.noise import add_noise
 from .artefacts.shifts import add_shifts
@@ -40,6 +40,7 @@ __all__ = [
     "levelled_wave_two_point_correlation",
     "mimic_milling",
     "random_pores",
+    "scale_brightness",
     "self_similar",
     "simulate_images",
     "simulate_stack",

@@ -5,7 +5,7 @@ import xarray as xr
 
 from ..conventions import ConventionError, check_not_negative, check_seed, finish_stack, require
 from .artefacts.blur import blur_edges
-from .artefacts.brightness import add_brightness_drift
+from .artefacts.brightness import add_brightness_drift, scale_brightness
 from .artefacts.curtaining import add_curtaining
 from .artefacts.shifts import add_shifts
 from .electrons.elastic import Model
@@ -57,7 +57,7 @@ def simulate_structure(
     return finish_stack(phase.to_dataset(name="phase").assign_attrs(history))
 
 
-# Twenty-two arguments: the keys of a recipe's table, which is flat so that a user can read it.
+# Twenty-six arguments: the keys of a recipe's table, which is flat so that a user can read it.
 def simulate_stack(
     stack: xr.Dataset | None = None,
     *,
@@ -79,8 +79,12 @@ def simulate_stack(
     dtype: str = "uint8",
     device: str = "auto",
     blur_width: float = 0.0,
+    contrast: float | tuple[float, ...] = 1.0,
+    brightness: float | tuple[float, ...] = 0.0,
     shift_std: float = 0.0,
     gain_std: float = 0.0,
+    offset_std: float = 0.0,
+    gradient_std: float = 0.0,
     curtaining: float = 0.0,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -108,8 +112,10 @@ def simulate_stack(
         As for `blur_edges`, in nm; 0 for none.
     shift_std
         Step of the random walk of `add_shifts` in nm; 0 for none.
-    gain_std
-        As for `add_brightness_drift`, without change of offset; 0 for none.
+    contrast, brightness
+        As for `scale_brightness`; 1 and 0 leave grey values as they are.
+    gain_std, offset_std, gradient_std
+        As for `add_brightness_drift`; 0 for none.
     curtaining
         Strength of the stripes of `add_curtaining`; 0 for none.
     seed
@@ -162,9 +168,11 @@ def simulate_stack(
         images = blur_edges(images, width=blur_width)
     if shift_std:
         images = add_shifts(images, step_std=shift_std, seed=artefact_seeds[0])
-    if gain_std:
-        seed = artefact_seeds[1]
-        images = add_brightness_drift(images, gain_std=gain_std, offset_std=0.0, seed=seed)
+    if contrast != 1 or brightness != 0:
+        images = scale_brightness(images, contrast=contrast, brightness=brightness)
+    drifts = {"gain_std": gain_std, "offset_std": offset_std, "gradient_std": gradient_std}
+    if any(drifts.values()):
+        images = add_brightness_drift(images, **drifts, seed=artefact_seeds[1])
     if curtaining:
         images = add_curtaining(images, strength=curtaining, seed=artefact_seeds[2])
     return images

@@ -120,6 +120,23 @@ def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, qu
 
 @click.command()
 @click.argument("stack", type=click.Path())
+@options("json", "quiet")
+def measure(stack: str, as_json: bool, quiet: bool) -> None:
+    """Measure how the images of STACK were taken.
+
+    Noise, blur, drift of brightness, stripes and grey levels of each voltage, with their standard
+    errors. `like = "STACK"` in [simulate] of a recipe simulates images like these.
+    """
+    from ...imaging import measure_imaging
+    from ...io import open_stack
+    from ..info import format_imaging, imaging_record
+
+    found = measure_imaging(open_stack(stack))
+    show(imaging_record(found), format_imaging(found), as_json=as_json, quiet=quiet)
+
+
+@click.command()
+@click.argument("stack", type=click.Path())
 @click.option("--phase", "phase_path", type=click.Path(), help="TIFF to write the phase to.")
 @click.option("--statistics", "csv_path", type=click.Path(), help="CSV to write statistics to.")
 @click.option("--max-lag", type=click.IntRange(min=1), help="Voxels; by default the run's, or 128.")
@@ -147,4 +164,4 @@ def export(
         say(f"statistics: {write_statistics(results, Path(csv_path))}", quiet=quiet)
 
 
-COMMANDS = (import_, info, statistics, export)
+COMMANDS = (import_, info, measure, statistics, export)

@@ -16,6 +16,7 @@ from ...simulate import simulate_structure
 from .. import stages
 from ..shown import one_line, shown
 from ..stages import SIMULATE
+from .likeness import with_likeness
 from .tables import Key, checker_of, cluster_options, keys_of
 
 
@@ -53,7 +54,9 @@ def checked(content: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
     _check_variables(found)
     _check_stages(found)
     if SIMULATE in found:
-        found[SIMULATE] = _without_unused(found, content[SIMULATE])
+        given = content[SIMULATE]
+        found[SIMULATE] = _without_unused(found, given)
+        found[SIMULATE] = with_likeness(found[SIMULATE], given, found.get("input"))
     return found
 
 

@@ -97,6 +97,8 @@ def _resolve_paths(
         table["path"] = str(folder / table["path"])
     if isinstance(table.get("z"), str):
         table["z"] = str(folder / table["z"])
+    if isinstance(like := content.get(SIMULATE, {}).get("like"), str):
+        content[SIMULATE]["like"] = str((folder / like).absolute())
     if isinstance(content["cluster"].get("certificates"), str):
         content["cluster"]["certificates"] = str(folder / content["cluster"]["certificates"])
     if isinstance(table.get("voltages"), Mapping):

@@ -12,6 +12,7 @@ from ...conventions import RecipeError
 from ...statistics import phase_statistics
 from .. import stages
 from ..cluster import PROFILED, Kind, parse_memory
+from .likeness import like_options
 from .sources import read_input
 
 _Volume = Literal["intensity", "phase", "solid_probability", "voltage_disagreement", "true_phase"]
@@ -112,9 +113,10 @@ def output_options(
 
 def tables() -> dict[str, tuple[Callable[..., Any], ...]]:
     """Return the functions of each table, in the data's order."""
+    measured = {stages.SIMULATE: (like_options,)}
     return {
         "input": (read_input,),
-        **{stage.name: stage.functions for stage in stages.STAGES},
+        **{stage.name: stage.functions + measured.get(stage.name, ()) for stage in stages.STAGES},
         stages.STATISTICS: (phase_statistics,),
         "cluster": (cluster_options,),
         "output": (output_options,),

@@ -1,9 +1,18 @@
 """Drifts of brightness, whose truth is kept beside the images."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
-from ...conventions import DIMENSIONS, check_not_negative, check_seed, require
+from ...conventions import (
+    DIMENSIONS,
+    ConventionError,
+    check_not_negative,
+    check_seed,
+    require,
+)
+from ...pieces.volumes import with_intensity
 from ._functions import DriftingBrightness
 from .distortion import deviates, distorted
 
@@ -76,3 +85,49 @@ def add_brightness_drift(
         "seed": seed,
     }
     return distorted(stack, function, truths, "add_brightness_drift", parameters)
+
+
+def scale_brightness(
+    stack: xr.Dataset,
+    *,
+    contrast: float | Sequence[float] = 1.0,
+    brightness: float | Sequence[float] = 0.0,
+) -> xr.Dataset:
+    """Set contrast and brightness of `intensity`, as a detector's knobs do, lazily.
+
+    Parameters
+    ----------
+    stack
+        Stack with `intensity` (voltage, z, y, x).
+    contrast
+        That grey values are multiplied by, of all voltages or of each.
+    brightness
+        That is added to them then, relative to white.
+
+    Returns
+    -------
+    xarray.Dataset
+        The stack with other `intensity` of the same type; integers are rounded and clipped.
+
+    Raises
+    ------
+    ConventionError
+        If the stack has no intensity, or there are not as many numbers as voltages.
+    """
+    stack = require(stack, "intensity")
+    shape = stack["intensity"].shape[:2]
+    drifts = np.zeros((len(_DRIFTS), *shape))
+    for row, (name, given) in zip(
+        drifts, (("contrast", contrast), ("brightness", brightness)), strict=False
+    ):
+        values = np.atleast_1d(np.asarray(given, np.float64))
+        if values.size not in (1, shape[0]) or not np.isfinite(values).all():
+            msg = (
+                f"{name} must be one finite number, or one for each of {shape[0]} voltages; "
+                f"got {values.tolist()}"
+            )
+            raise ConventionError(msg)
+        row[:] = values.reshape(-1, 1)
+    function = DriftingBrightness(drifts, stack["intensity"].shape[2:])
+    parameters = {"contrast": contrast, "brightness": brightness}
+    return with_intensity(stack, function, ("scale_brightness", parameters))

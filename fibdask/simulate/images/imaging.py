@@ -51,7 +51,8 @@ from .noise import FULL_SCALE, Noise, make_noise
 
 EPOXY_GOLD: Mapping[str, str] = MappingProxyType({"pore": "epoxy", "solid": "Au"})
 GAUSSIAN_STD = 0.001**0.5
-_WHITE = 0.6  # backscatter coefficient that is shown white: above gold's at any voltage
+WHITE = 0.6
+"""Backscatter coefficient that is shown white: above gold's at any voltage."""
 _ELECTRONS_PER_PA_US = 6.241509  # in a picoampere times a microsecond
 _PLACE_TOLERANCE = 1e-6  # nm
 _MODELS = ("analytic", "monte_carlo")
@@ -191,7 +192,7 @@ def simulate_images(
         cutoff_ev=cutoff_ev,
         elastic=elastic,
         losses=losses or ("continuous" if window == 1 else "discrete"),
-        white=_WHITE * seen.share,
+        white=WHITE * seen.share,
     )
     faces = phase["z"].values, _find_planes(phase["z"].values, slices), kilovolts
     images: Images
@@ -243,8 +244,8 @@ def _analytic_images(
     noise: Noise,
     dtype: str,
 ) -> AnalyticImages:
-    pore, solid = (bulk_backscatter(ATOMIC_NUMBERS[name], faces[2]) / _WHITE for name in materials)
-    noise = replace(noise, electrons=noise.electrons * seen.share * _WHITE)
+    pore, solid = (bulk_backscatter(ATOMIC_NUMBERS[name], faces[2]) / WHITE for name in materials)
+    noise = replace(noise, electrons=noise.electrons * seen.share * WHITE)
     return AnalyticImages(*faces, pore, solid, seen.attenuation_length(faces[2]), noise, dtype)
 
 

@@ -1,0 +1,280 @@
+"""How a stack was imaged, measured without labels: what to simulate with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .. import blocks
+from ..align._functions_brightness import EachApart, TileCounts
+from ..align._kernels.brightness import GREY_BINS, GREY_BITS
+from ..conventions import (
+    ConventionError,
+    check_spacing,
+    covered_region,
+    measured_slices,
+    require,
+    value_range,
+)
+from ..pieces.grey import ByVoltage, FloatCounts, FloatRange, GreyCodes
+from . import _estimates as estimates
+from . import _kernels as kernels
+from ._drifts import HALVES, QUANTITIES, Drifts, spread
+from ._functions import TileRecords
+
+_LEAST_PIXELS = 48  # of an image along y and x
+_LARGEST_TILE = 512
+_MOST_TILES = 4  # along y and x
+_SLICES = 8  # of a task
+_MOST_COUNTED = 64  # slices of a block
+_SAME = 1e-9  # relative difference of grey values that is rounding
+ROUNDING = 1 / 12
+"""Variance that rounding to whole grey values adds."""
+
+
+def measure_imaging(
+    stack: xr.Dataset,
+    *,
+    compute: Callable[[xr.Dataset], xr.Dataset] = xr.Dataset.compute,
+) -> xr.Dataset:
+    """Measure noise, blur, drifts, stripes and grey levels of the images of a stack.
+
+    Computes: it reads the images once or twice, block by block, and returns a small result.
+
+    Parameters
+    ----------
+    stack
+        Stack with `intensity` (voltage, z, y, x), as it was recorded: filters change noise.
+    compute
+        Function that makes the values of the small lazy measurements.
+
+    Returns
+    -------
+    xarray.Dataset
+        Each with its standard error, `…_error`, of the same dimensions. Of each voltage:
+
+        `white_electrons`, electrons that noise says were counted in a white pixel (255, 65535
+        or 1.0 by type; infinite where noise does not grow with brightness); `counting_noise` and
+        `gaussian_noise`, standard deviations of both kinds of noise at the grey value of solid;
+        `blur`, standard deviation of the point spread in nm; `solid_level`, `pore_level` and
+        `deep_pore_level`, grey values; `curtaining`, `gain_std`, `offset_std` and
+        `gradient_std`, standard deviations of stripes, of the logarithm of the gain, of the
+        offset and of the change of brightness from side to side, grey values but for the gain.
+
+        Of each slice (voltage, z): `gain` and `offset` relative to the usual slice, and
+        `blur_of_slice` in nm. NaN where a slice is not measured or has no contrast.
+
+    Raises
+    ------
+    ConventionError
+        If images are smaller than 48 pixels that every slice covers, no slice is measured, grey
+        values are NaN, or all are the same.
+
+    Notes
+    -----
+    Planes that are not `measured`, and rows and columns that alignment filled in any slice, count
+    nowhere. Of larger images, 16 tiles of 512 x 512 pixels each are looked at for all but drifts.
+
+    Noise is told by second differences of neighbouring pixels (Immerkaer, Computer Vision and Image
+    Understanding 64 (1996) 300-302) in the flat parts of the images, sorted by brightness: its
+    variance is rise * grey + intercept. What rises was counted, if grey 0 means no electrons; the
+    rest is taken for Gaussian. It is taken for white: images that were interpolated or smoothed
+    seem to have less.
+
+    Blur is told by how much edges blur when they are blurred more (S. Zhuo and T. Sim, Pattern
+    Recognition 44 (2011) 1852-1858): of the strongest edges, as a Gaussian, in pixels that count as
+    points; where edges are as sharp as these, it is about a third of a pixel. Structures must be
+    some five times as thick. Where much shines through, edges below the face are among them.
+
+    Drifts are those of grey values of classes (see `equalize_brightness`) in the quarters of the
+    images, whose scatter is taken off. Stripes are what distant bands of rows have in common along
+    x, after the two phases' grey values are taken off; of fine structures, some of that is chance:
+    compare with the error, and with some hundredths of the contrast.
+    """
+    stack = require(stack, "intensity")
+    window, measured = tuple(covered_region(stack).values()), measured_slices(stack)
+    _check_counted(measured, blocks.lengths(window))
+    image = stack["intensity"].data
+    lazy = xr.Dataset(
+        {
+            "records": (("voltage", "z", "tile", "record"), _records(image, window, measured)),
+            "drifts": (("voltage", "quantity", "z"), _drifts(image, window, measured)),
+            "ranges": (("voltage", "end"), _grey_range(image, window, measured)),
+        }
+    )
+    return _told(stack, compute(lazy))
+
+
+def _check_counted(measured: np.ndarray, sizes: tuple[int, ...]) -> None:
+    if min(sizes) < _LEAST_PIXELS:
+        msg = (
+            f"imaging is measured in images of at least {_LEAST_PIXELS} pixels along y and x "
+            f"that every slice covers; these have {sizes[0]} x {sizes[1]}"
+        )
+        raise ConventionError(msg)
+    if not measured.any():
+        msg = f"imaging is that of measured slices; none of {len(measured)} is measured"
+        raise ConventionError(msg)
+
+
+def _tiles(window: tuple[slice, ...]) -> tuple[blocks.Region, ...]:
+    """Return up to 4 x 4 tiles of up to 512 x 512 pixels, spread over the images."""
+    axes = []
+    for part in window:
+        n = part.stop - part.start
+        count = min(-(-n // _LARGEST_TILE), _MOST_TILES)
+        length = min(n // count, _LARGEST_TILE)
+        starts = part.start + np.linspace(0, n - length, count).astype(int)
+        axes.append([slice(int(s), int(s) + length) for s in starts])
+    return tuple((y, x) for y in axes[0] for x in axes[1])
+
+
+def _records(image: Any, window: tuple[slice, ...], measured: np.ndarray) -> Any:
+    tiles = _tiles(window)
+    shape = (*image.shape[:2], len(tiles), kernels.RECORD)
+    return blocks.map_blocks(
+        TileRecords(tiles, measured),
+        (image,),
+        shape=shape,
+        dtype=np.float64,
+        block=(1, min(_SLICES, shape[1]), 1, kernels.RECORD),
+    )
+
+
+def _grey_range(image: Any, window: tuple[slice, ...], measured: np.ndarray) -> Any:
+    """Return lazily the range (voltage, 2) that grey values are counted in."""
+    if image.dtype == np.uint8:
+        return np.tile([-0.5, GREY_BINS - 0.5], (len(image), 1))
+    counted = image[(slice(None), slice(None), *window)]
+    grid = ByVoltage(counted.shape, (1, *blocks.block_grid(counted).block[1:]))
+    counts = FloatCounts(measured, (0, 0, *(part.start for part in window)))
+    finish, shape = FloatRange(), (len(image), 2)
+    return blocks.reduce_blocks(counts, (counted,), grid=grid, finish=finish, shape=shape)
+
+
+def _drifts(image: Any, window: tuple[slice, ...], measured: np.ndarray) -> Any:
+    """Return lazily the drifts (voltage, quantity, z) in bins of the range."""
+    codes = counted = image[(slice(None), slice(None), *window)]
+    if image.dtype != np.uint8:
+        function = GreyCodes(GREY_BITS, common=False)
+        ranges = [_grey_range(image, window, measured)]
+        codes = blocks.map_blocks(
+            function, (counted,), shape=counted.shape, dtype=function.dtype, parameters=ranges
+        )
+    voltages, slices, n_y, n_x = counted.shape
+    quarter = (-(-n_y // HALVES), -(-n_x // HALVES))
+    most = max(blocks.BLOCK_BYTES // (quarter[0] * quarter[1]), 1)
+    quarters = EachApart(counted.shape, (1, min(most, _MOST_COUNTED, slices), *quarter))
+    return blocks.reduce_blocks(
+        TileCounts(quarters.block[1], measured),
+        (codes,),
+        grid=quarters,
+        finish=Drifts(quarters),
+        shape=(voltages, len(QUANTITIES), slices),
+    )
+
+
+def _told(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
+    """Return what measurements say, by voltage and by slice."""
+    dtype = stack["intensity"].dtype
+    ends = value_range("intensity", dtype) if dtype.kind == "u" else (-np.inf, np.inf)
+    pixel = float(np.sqrt(check_spacing(stack, "y") * check_spacing(stack, "x")))
+    each = []
+    for v, kilovolts in enumerate(stack["voltage"].values):
+        records = found["records"].values[v]
+        _refuse_constant(records, float(kilovolts))
+        low, high = found["ranges"].values[v]
+        scale = (high - low) / GREY_BINS
+        one = _of_tiles(records, ends, dtype, pixel)
+        one |= _of_slices(found["drifts"].values[v], low, scale)
+        each.append(xr.Dataset({name: (dims, value) for name, (dims, value, _) in one.items()}))
+    result = xr.concat(each, xr.Variable("voltage", stack["voltage"].values))
+    for name, (_, _, attrs) in one.items():
+        result[name].attrs |= attrs
+    coords = {name: stack[name].variable for name in ("voltage", "z")}
+    return result.assign_coords(coords).assign_attrs(grey_type=dtype.name)
+
+
+def _refuse_constant(records: np.ndarray, kilovolts: float) -> None:
+    levels = estimates.parts(records)[1]
+    if not np.ptp(levels) > _SAME * np.abs(levels).max():
+        msg = (
+            f"images must differ in brightness; at {kilovolts:g} kV all parts of all measured "
+            f"slices have the grey value {levels.mean():g}"
+        )
+        raise ConventionError(msg)
+
+
+Told = dict[str, tuple[tuple[str, ...], Any, dict[str, str]]]
+
+
+def _of_tiles(
+    records: np.ndarray, ends: tuple[float, float], dtype: np.dtype[Any], pixel: float
+) -> Told:
+    """Return noise, blur, levels and stripes of the records (z, tile, record) of a voltage."""
+    rounding = ROUNDING if dtype.kind == "u" else 0.0
+    white = float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
+
+    def all_of(some: np.ndarray) -> np.ndarray:
+        noise, levels, edges, products = estimates.parts(some)
+        line = estimates.noise_line(noise, ends, rounding)
+        grey = estimates.grey_levels(levels)
+        counted, gaussian = np.sqrt(np.maximum([line[0] * grey[0], line[1]], 0))
+        electrons = white / line[0] if line[0] > 0 else np.inf
+        spread_of = pixel * estimates.blur(edges, line)
+        stripes = estimates.stripes(products)
+        return np.array([electrons, counted, gaussian, spread_of, *grey, stripes])
+
+    with np.errstate(invalid="ignore"):  # infinite electrons have no error
+        values, errors = estimates.with_error(records, all_of)
+    told: Told = {}
+    for (name, (words, units)), value, error in zip(
+        _OF_VOLTAGES.items(), values, errors, strict=True
+    ):
+        told |= _pair(name, words, units, value, error)
+    blurs = [all_of(one[None])[3] if np.isfinite(one[0, 0]) else np.nan for one in records]
+    attrs = {"long_name": "blur of each slice", "units": "nm"}
+    return told | {"blur_of_slice": (("z",), np.array(blurs), attrs)}
+
+
+def _of_slices(drifts: np.ndarray, low: float, scale: float) -> Told:
+    """Return drifts of a voltage in grey values, of those (quantity, z) in bins of a range."""
+    gain, gain_error, offset, offset_error, along_y, along_x, rest = drifts
+    # A bin b holds grey values about low + scale * b: what a gain does to `low` is no offset.
+    offset = scale * offset + low * (1 - gain)
+    offset_error = np.hypot(scale * offset_error, abs(low) * gain_error)
+    told = _pair("gain", "gain relative to the usual slice", "1", gain, gain_error)
+    told |= _pair("offset", "offset relative to the usual slice", "", offset, offset_error)
+    gradients = np.concatenate([along_y, along_x])
+    stds = {
+        "gain_std": ("drift of the logarithm of the gain", spread(np.log(gain), gain_error / gain)),
+        "offset_std": ("drift of the offset", spread(offset, offset_error)),
+        "gradient_std": (
+            "change of brightness from side to side",
+            spread(scale * gradients, scale * np.concatenate([rest, rest])),
+        ),
+    }
+    for name, (words, (value, error)) in stds.items():
+        told |= _pair(name, words, "1" if name == "gain_std" else "", value, error)
+    return told
+
+
+def _pair(name: str, words: str, units: str, value: Any, error: Any) -> Told:
+    """Return a quantity and its standard error."""
+    attrs = {"long_name": words} | ({"units": units} if units else {})
+    dims = ("z",) if np.ndim(value) else ()
+    of_error = attrs | {"long_name": f"standard error of the {words}"}
+    return {name: (dims, value, attrs), f"{name}_error": (dims, error, of_error)}
+
+
+_OF_VOLTAGES = {
+    "white_electrons": ("electrons counted in a white pixel", "1"),
+    "counting_noise": ("counting noise of solid", ""),
+    "gaussian_noise": ("Gaussian noise", ""),
+    "blur": ("standard deviation of the point spread", "nm"),
+    "solid_level": ("grey value of solid", ""),
+    "pore_level": ("grey value of pore", ""),
+    "deep_pore_level": ("grey value of deep pore", ""),
+    "curtaining": ("stripes along y", ""),
+}

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from fibdask import (
+    ConventionError,
+    FibdaskWarning,
+    RecipeError,
+    measure_imaging,
+    save_stack,
+    simulate_stack,
+    simulation_options,
+)
+from fibdask.run.recipe import read_recipe
+from fibdask.simulate import scale_brightness
+from tests.imaging.helpers import clean_images, recorded, with_grey
+
+STRUCTURE = {"shape": [40, 128, 128], "ligament_size": [45.0], "solid_fraction": [0.4]}
+
+
+@pytest.fixture(scope="module")
+def stack():
+    """Images of another contrast and brightness than those of the simulator."""
+    made = recorded(clean_images((16, 128, 128)), width=0.0, electrons=60.0, gaussian=0.0)
+    return with_grey(made, lambda grey: np.rint(0.6 * grey + 60).astype(np.uint8))
+
+
+def test_simulation_options__simulate_images_like_those_of_a_stack(stack):
+    options = simulation_options(stack, model="analytic")
+    assert options["voltage"] == (1.0, 2.0)
+    assert options["voxel_size"] == (2.5, 2.5, 2.5)
+    made = simulate_stack(model="analytic", seed=8, **STRUCTURE, **options).compute()
+    assert made["intensity"].dtype == stack["intensity"].dtype
+    like, known = measure_imaging(made), measure_imaging(stack)
+    for name in ("solid_level", "deep_pore_level"):
+        np.testing.assert_allclose(like[name], known[name], rtol=0.05)
+    noise = [np.hypot(one["counting_noise"], one["gaussian_noise"]) for one in (like, known)]
+    np.testing.assert_allclose(*noise, rtol=0.12)
+
+
+def test_simulation_options__take_blur_for_a_wide_beam_or_for_blurred_edges(stack):
+    blurred = recorded(clean_images((6, 96, 96)), width=5.0)
+    beam, edges = (simulation_options(blurred, model=m) for m in ("monte_carlo", "analytic"))
+    assert beam["blur_width"] == edges["beam_diameter"] == 0
+    assert edges["blur_width"] == pytest.approx(5.0, rel=0.15)
+    assert beam["beam_diameter"] == pytest.approx(2.355 * edges["blur_width"], rel=1e-3)
+
+
+def test_simulation_options__warn_where_voltages_differ(stack):
+    noisier = stack["intensity"].values.copy()
+    noise = np.random.default_rng(0).normal(0, 25, noisier[1].shape)
+    noisier[1] = np.clip(noisier[1] + noise, 0, 255)
+    with pytest.warns(FibdaskWarning, match="is one number for all voltages"):
+        simulation_options(with_grey(stack, lambda _: noisier))
+
+
+def test_simulation_options__refuse_a_solid_that_is_darker(stack):
+    with pytest.raises(ConventionError, match="signals of epoxy and epoxy"):
+        simulation_options(stack, materials={"pore": "epoxy", "solid": "epoxy"})
+
+
+def recipe(tmp_path, stack, **keys):
+    save_stack(stack, tmp_path / "real.zarr")
+    (tmp_path / "out").mkdir()
+    table = STRUCTURE | {"model": "analytic", "like": str(tmp_path / "real.zarr")} | keys
+    return read_recipe({"simulate": table, "output": {"path": str(tmp_path / "out")}})
+
+
+def test_like__is_measured_when_the_recipe_is_read(stack, tmp_path):
+    table = recipe(tmp_path, stack).tables["simulate"]
+    assert "like" not in table
+    assert {key: table[key] for key in ("voltage", "contrast")} == {
+        key: simulation_options(stack)[key] for key in ("voltage", "contrast")
+    }
+
+
+def test_like__is_refused_beside_a_key_that_it_measures(stack, tmp_path):
+    rule = r"\[simulate\] gaussian_std, voltage: measured of the stack that like names"
+    with pytest.raises(RecipeError, match=rule):
+        recipe(tmp_path, stack, gaussian_std=0.1, voltage=[1])
+
+
+def test_like__is_refused_of_another_pixel_size_than_the_structure(stack, tmp_path):
+    other = stack.assign_coords(x=("x", stack["x"].values * 2, stack["x"].attrs))
+    save_stack(other, tmp_path / "other.zarr")
+    save_stack(stack.rename(true_phase="phase"), tmp_path / "structure.zarr")
+    tables = {
+        "input": {"path": str(tmp_path / "structure.zarr")},
+        "simulate": {"model": "analytic", "like": str(tmp_path / "other.zarr")},
+        "output": {"path": str(tmp_path / "out")},
+    }
+    with pytest.raises(RecipeError, match=r"pixels of the stack are 5 nm along x, .* 2\.5 nm"):
+        read_recipe(tables)
+
+
+def test_scale_brightness__multiplies_and_adds(stack):
+    scaled = scale_brightness(stack, contrast=(0.5, 1.0), brightness=(0.0, 0.1)).compute()
+    low, high = stack["intensity"].values.astype(float)
+    np.testing.assert_array_equal(scaled["intensity"][0], np.rint(low / 2))
+    np.testing.assert_allclose(scaled["intensity"][1], np.clip(high + 25.5, 0, 255), atol=0.6)
+
+
+def test_scale_brightness__refuses_other_numbers_than_voltages(stack):
+    with pytest.raises(ConventionError, match=r"each of 2 voltages; got \[1.0, 2.0, 3.0\]"):
+        scale_brightness(stack, contrast=(1, 2, 3))

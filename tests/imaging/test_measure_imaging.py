@@ -1,0 +1,156 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fibdask
+from fibdask import (
+    ConventionError,
+    add_brightness_drift,
+    add_curtaining,
+    blur_edges,
+    measure_imaging,
+    read_images,
+    save_stack,
+)
+from fibdask.run.cli import cli
+from tests.imaging.helpers import blurred, clean_images, in_bytes, recorded, with_grey
+
+FIB25 = Path("../shared/data/fib25")
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return clean_images()
+
+
+@pytest.fixture(scope="module")
+def found(clean):
+    return measure_imaging(recorded(clean))
+
+
+def test_measure_imaging__finds_the_electrons_and_the_gaussian_noise(found):
+    np.testing.assert_allclose(found["white_electrons"], 100, rtol=0.1)
+    np.testing.assert_allclose(found["gaussian_noise"], 0.02 * 255, rtol=0.15)
+    counted = np.sqrt(found["solid_level"] * 255 / 100)
+    np.testing.assert_allclose(found["counting_noise"], counted, rtol=0.05)
+
+
+@pytest.mark.parametrize(("electrons", "gaussian"), [(30.0, 0.0), (400.0, 0.05)])
+def test_measure_imaging__finds_few_electrons_and_many(clean, electrons, gaussian):
+    one = clean.isel(voltage=[1], z=slice(0, 8))
+    found = measure_imaging(recorded(one, electrons=electrons, gaussian=gaussian))
+    total = np.sqrt(found["counting_noise"] ** 2 + found["gaussian_noise"] ** 2)
+    level = found["solid_level"].item()
+    known = np.sqrt(255 * level / electrons + (255 * gaussian) ** 2)
+    np.testing.assert_allclose(total, known, rtol=0.1)
+
+
+@pytest.mark.parametrize("width", [2.5, 5.0, 10.0])
+def test_measure_imaging__finds_the_blur(clean, width):
+    one = clean.isel(voltage=[1], z=slice(0, 8))
+    found = measure_imaging(recorded(one, width=width))
+    np.testing.assert_allclose(found["blur"], width, rtol=0.15)
+    np.testing.assert_allclose(found["blur_of_slice"], width, rtol=0.3)
+
+
+def test_measure_imaging__finds_the_width_of_blurred_edges(clean):
+    one = in_bytes(clean.isel(voltage=[0], z=slice(0, 8)))
+    found = measure_imaging(blur_edges(one, width=4.0))
+    np.testing.assert_allclose(found["blur"], 4.0, rtol=0.15)
+
+
+def test_measure_imaging__finds_grey_levels(found, clean):
+    truth = clean["true_phase"].values == 1
+    for v, one in enumerate(clean["intensity"].values * 255):
+        assert found["solid_level"][v] == pytest.approx(np.median(one[truth]), rel=0.05)
+        assert found["deep_pore_level"][v] == pytest.approx(one.min(), abs=2)
+
+
+def test_measure_imaging__finds_the_drift_of_every_slice(clean):
+    steady = recorded(clean_images((16, 128, 128), voltage=2.0))
+    stack = add_brightness_drift(steady, gain_std=0.08, offset_std=0.0, seed=2).compute()
+    found = measure_imaging(stack)
+    gain = stack["true_gain"].values / np.median(stack["true_gain"].values)
+    assert np.abs(found["gain"].values / gain - 1).std() < 0.02
+    np.testing.assert_allclose(found["gain_std"], np.log(gain).std(ddof=1), rtol=0.1)
+
+
+def test_measure_imaging__finds_stripes_and_none_where_there_are_none(found, clean):
+    striped = recorded(clean.isel(voltage=[1]))
+    striped = add_curtaining(striped, strength=0.04, width=5.0, seed=2).compute()
+    strength = striped["true_curtaining"].values.std() * 255
+    np.testing.assert_allclose(measure_imaging(striped)["curtaining"], strength, rtol=0.25)
+    assert (found["curtaining"] < 0.02 * 255).all()
+
+
+def test_measure_imaging__tells_the_same_of_any_type(clean, found):
+    noisy = recorded(clean)
+    wide = with_grey(noisy, lambda grey: grey.astype(np.uint16) * 257)
+    other = measure_imaging(wide)
+    np.testing.assert_allclose(other["white_electrons"], found["white_electrons"], rtol=0.02)
+    np.testing.assert_allclose(other["blur"], found["blur"], rtol=0.02)
+
+
+def test_measure_imaging__leaves_out_what_is_not_measured(clean, found):
+    noisy = recorded(clean)
+    measured = np.ones(noisy.sizes["z"], bool)
+    measured[3] = False
+    spoilt = with_grey(noisy, lambda grey: grey.copy())
+    spoilt["intensity"].values[:, 3] = 0
+    spoilt = spoilt.assign_coords(measured=("z", measured))
+    other = measure_imaging(spoilt)
+    assert np.isnan(other["gain"][:, 3]).all()
+    np.testing.assert_allclose(other["white_electrons"], found["white_electrons"], rtol=0.05)
+
+
+def test_measure_imaging__does_not_depend_on_blocks(clean, found, tmp_path):
+    path = save_stack(recorded(clean).chunk(z=5, y=64, x=64), tmp_path / "stack.zarr")
+    stored = measure_imaging(fibdask.open_stack(path))
+    for name in found.data_vars:
+        np.testing.assert_array_equal(stored[name].values, found[name].values, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda stack: stack.isel(x=slice(0, 40)), "at least 48 pixels .* these have 128 x 40"),
+        (lambda stack: with_grey(stack, lambda g: np.full_like(g, 7)), "the grey value 7"),
+        (
+            lambda stack: stack.assign_coords(measured=("z", np.zeros(12, bool))),
+            "none of 12 is measured",
+        ),
+        (
+            lambda stack: with_grey(stack, lambda g: np.where(g > 100, np.nan, g / np.float32(1))),
+            "intensity must be finite",
+        ),
+    ],
+)
+def test_measure_imaging__refuses_what_tells_nothing(clean, change, rule):
+    with pytest.raises(ConventionError, match=rule):
+        measure_imaging(change(in_bytes(clean)))
+
+
+def test_measure__prints_what_was_measured(clean, tmp_path, capsys):
+    path = str(save_stack(recorded(clean), tmp_path / "stack.zarr"))
+    cli(["measure", path, "--json"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["blur"]["dims"] == ["voltage"]
+    cli(["measure", path], standalone_mode=False)
+    told = capsys.readouterr().out
+    assert "electrons counted in a white pixel" in told
+    assert "of 12 slices with contrast, of 12" in told
+
+
+@pytest.mark.skipif(not FIB25.is_dir(), reason=f"no real images in {FIB25}")
+def test_measure_imaging__tells_plausible_numbers_of_tissue():
+    stack = read_images(f"{FIB25}/iso.260*.png", voltage=1.2, pixel_size=10, slice_thickness=10)
+    found = measure_imaging(stack)
+    assert 5 < found["blur"].item() < 20  # nm, at pixels of 10 nm
+    assert 2 < float(np.hypot(found["counting_noise"], found["gaussian_noise"]).item()) < 25
+    assert found["gain_std"].item() < 0.1
+
+
+def test_blurred__keeps_the_mean(clean):
+    smooth = blurred(clean, 5.0)["intensity"].mean().item()
+    assert smooth == pytest.approx(clean["intensity"].mean().item(), rel=1e-3)
