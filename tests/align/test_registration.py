@@ -1,6 +1,7 @@
 """Registration finds known shifts, keeps what it must not remove, and says what it cannot see."""
 
 import json
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from scipy import ndimage
 from fibdask import levelled_wave, simulate_images
 from fibdask.align import apply_shifts, estimate_shifts, measure_pairs, solve_shifts
 from fibdask.align._kernels.registration import masked_correlation
+from fibdask.align.registration import shift_measurements
+from fibdask.blocks import origin
 from fibdask.conventions import (
     ConventionError,
     FibdaskWarning,
@@ -351,6 +354,22 @@ def test_measure_pairs__of_a_store_is_one_task_a_block(both, tmp_path, monkeypat
 
 
 @pytest.mark.interpreted
+def test_shift_measurements__take_the_memory_that_is_forecast(tmp_path):
+    # Slices that have nothing in common are looked for everywhere: nothing takes more.
+    images = np.random.default_rng(0).integers(0, 256, (2, 6, 900, 1000), np.uint8)
+    save_stack(stack_of(images), tmp_path / "stack")
+    for measurement in shift_measurements(open_stack(tmp_path / "stack"), rounds=2):
+        source = origin(measurement.data)
+        region = source.grid.numbered(1)  # of the voltage that is compared with the other one
+        source.read(region, {})  # compiles, and makes what all tasks share
+        tracemalloc.start()
+        source.read(region, {})
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        said = source.task_bytes(region)
+        assert 0.4 * said < peak <= said
+
+
 def test_masked_correlation__equals_its_definition():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 14, 11)).astype(np.float32)
