@@ -19,6 +19,7 @@ def reduce_blocks(
     finish: Callable[[np.ndarray], np.ndarray],
     shape: tuple[int, ...],
     dtype: Any = np.float64,
+    parameters: Sequence[Any] = (),
 ) -> Array:
     """Count in every block, sum the integers, and finish with one small computation.
 
@@ -40,6 +41,8 @@ def reduce_blocks(
         determine the result.
     shape, dtype
         Of the result.
+    parameters
+        Small lazy arrays, such as results of other reductions, given whole to every block.
     """
     partials = map_blocks(
         EachBlock(function, grid),
@@ -47,6 +50,7 @@ def reduce_blocks(
         shape=(grid.size, function.size),
         dtype=np.int64,
         block=(1, function.size),
+        parameters=parameters,
     )
     source = origin(partials)
     template = Reduction(cast("Computed", source), finish, tuple(shape), np.dtype(dtype))

@@ -60,6 +60,9 @@ VARIABLES: dict[str, Variable] = {
 }
 COORDINATES = ("voltage", "z", "y", "x")
 PHASES = ("phase", "true_phase")
+LABELS = ("label", "label_probability")
+"""Of more classes than two: the likeliest, with names and colours as its attributes, and how likely
+it is."""
 PROBABILITIES = ("solid_probability", "voltage_disagreement")
 """From 0 to 1; stored as multiples of 1/255."""
 VOLUMES = ("intensity", "phase", *PROBABILITIES, "true_phase")

@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from ..blocks import StoredArray, origin
-from ..conventions import PROBABILITIES, ConventionError, covered_region, volume_names
+from ..conventions import LABELS, PROBABILITIES, ConventionError, covered_region, volume_names
 from ..simulate import simulate_structure
 from ..statistics import phase_statistics
 from ..statistics.certainty import certainty, mean_disagreement
@@ -98,7 +98,7 @@ def kept_variables(recipe: Recipe, stack: xr.Dataset, stage: Stage) -> list[str]
         return volume_names(stack)
     wanted = recipe.tables["output"]["variables"]
     if wanted is None:
-        results = [name for name in ("phase", *PROBABILITIES) if name in stack]
+        results = [name for name in ("phase", *LABELS, *PROBABILITIES) if name in stack]
         return results or ["intensity"]
     return [name for name in wanted if name in stack]
 

@@ -1,7 +1,7 @@
 """The public function: grey values (voltage, z, y, x) to the phase (z, y, x)."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import xarray as xr
 from .. import blocks
 from ..conventions import (
     AXES,
+    LABELS,
     PROBABILITIES,
     ConventionError,
     FibdaskWarning,
@@ -39,8 +40,11 @@ from ._functions import (
     NearestBrightest,
     OtsuThreshold,
 )
+from .forest.segmentation import Shown, segment_by_forest
 
-METHODS = ("kmeans", "otsu", "threshold", "network")
+METHODS = ("kmeans", "otsu", "threshold", "network", "random_forest")
+_FOREST = "random_forest"
+_LEARNT = ("network", _FOREST)
 _MOST_VOLTAGES = 6  # jointly: 3 bits of each are left of 18
 
 
@@ -51,6 +55,9 @@ def segment_phases(
     classes: int = 3,
     voltage: float | None = None,
     threshold: float | None = None,
+    labels: str | None = None,
+    unlabelled: int | None = None,
+    scales: Sequence[float] | None = None,
     model: str = AUTO,
     device: str = AUTO,
     disagreement: bool = False,
@@ -71,19 +78,31 @@ def segment_phases(
         `kmeans`: solid is the brightest of `classes` clusters, of one voltage or of all jointly;
         `otsu`: solid is what exceeds the threshold of Otsu; `threshold`: what exceeds `threshold`;
         `network`: what a trained network says, which sees each slice with those around it and
-        knows their depths, so that it tells solid from structure that shines through.
+        knows their depths, so that it tells solid from structure that shines through;
+        `random_forest`: what decision trees say that are grown on a few painted slices, `labels`,
+        from what each pixel has around it, above it and below it.
     classes
         Number of clusters of `kmeans`; three are solid, pore, and structure that shines through
         from below.
     voltage
-        The accelerating voltage in kV that is used, one of the stack. By default `kmeans` and
-        `network` use all of them jointly, and `otsu` and `threshold` the lowest, where least
-        shines through.
+        The accelerating voltage in kV that is used, one of the stack. By default `kmeans`,
+        `network` and `random_forest` use all of them jointly, and `otsu` and `threshold` the
+        lowest, where least shines through.
     threshold
         Grey value, for `threshold` only.
+    labels
+        For `random_forest` only: what is painted in some slices, a folder that `fibdask labels`
+        made, or files by slice or of the whole stack; scribbles are enough.
+    unlabelled
+        For `labels` only: the value of pixels that are not painted, 255 (then 0 is pore and 1
+        solid) or 0 (then 1 is pore and 2 solid), where neither the folder nor the labels say it.
+    scales
+        For `labels` only: standard deviations in nm of the surroundings that trees look at,
+        increasing; by default 1, 2, 4 and 8 pixels. Along z they reach as far, up to 16 slices.
     model
-        For `network` only: name or folder of a trained model, which must have been trained for
+        For `network`: name or folder of a trained model, which must have been trained for
         such voltages, pixels and slices; `auto` is the best that ships for those of the stack.
+        For `random_forest`, instead of labels: folder of a forest that `fit_forest` has grown.
     device
         For `network` only: where it predicts, `gpu`, `cpu`, or `auto`, a GPU where this process has
         one. What both say differs in the last bits; so results have other fingerprints.
@@ -104,13 +123,18 @@ def segment_phases(
         `solid_probability` (z, y, x), float32, and, if wanted, `voltage_disagreement` (z, y, x),
         float32: the largest less the smallest probability that single voltages give. All are 0
         in planes that are not measured. With other methods, those that the stack had are dropped.
+        `random_forest` adds `phase` and `solid_probability`, too; where more than two classes are
+        painted, it adds `label` (z, y, x), uint8, with names and colours in its attributes, and
+        `label_probability`, float32, and `phase` only if a class is called "solid".
 
     Raises
     ------
     ConventionError
-        If an argument or the model does not fit the stack, or torch is not installed; when
-        computed, if grey values of measured slices are NaN or infinite, or fewer different ones
-        than classes.
+        If an argument, labels or the model do not fit the stack, or torch or scikit-learn is
+        needed and not installed; when computed, if labels were cut of another stack, or grey
+        values of measured slices are NaN or infinite, or fewer different ones than classes.
+    StackReadError
+        If labels cannot be read.
 
     Warns
     -----
@@ -143,7 +167,8 @@ def segment_phases(
     """
     stack = require(stack, "intensity")
     _check_method(method, classes, threshold, {"model": model, "device": device})
-    stack = _without_data_bar(stack, data_bar)
+    _check_forest(method, model, {"labels": labels, "unlabelled": unlabelled, "scales": scales})
+    whole_stack, stack = stack, _without_data_bar(stack, data_bar)
     used = _used_voltages(stack, voltage, method)
     _check_disagreement(method, used, wanted=disagreement)
     whole = {axis: (0, stack.sizes[axis]) for axis in AXES}
@@ -159,22 +184,29 @@ def segment_phases(
         "region_of_interest": {a: [s.start, s.stop] for a, s in zip(AXES, region, strict=True)},
         "data_bar": data_bar,
     }
+    volumes: dict[str, Any]
     if method == "network":
         shown = stack.isel(voltage=used)
         found = find_model(model, shown, device)
         planes = PlacedPlanes.of_slices(stack["z"].values, measured_slices(stack))
         volumes = predict_solid(shown, found, planes, chosen, disagreement=disagreement)
         parameters |= {"disagreement": disagreement} | model_record(found, shown)
+    elif method == _FOREST:
+        forest = None if model == AUTO else model
+        images = Shown(stack.isel(voltage=used), chosen, scales)
+        painted = whole_stack.isel(voltage=used)
+        made, told = segment_by_forest(images, painted, labels, unlabelled, forest)
+        parameters, volumes = parameters | told, {**made}
     else:
         phase = _by_grey_values(stack, used, region, method, classes, threshold)
         volumes = {"phase": (AXES, phase)}
     fingerprint = blocks.array_token(stack["intensity"].data)
     # Probabilities that another network has left say nothing of this phase.
-    stack = stack.drop_vars(PROBABILITIES, errors="ignore")
+    stack = stack.drop_vars((*PROBABILITIES, *LABELS), errors="ignore")
     stack = finish_stack(stack.assign(volumes))
     for name in volumes:
         # A network is shown measured slices only, however other planes were filled.
-        stack = inherit_inpainted(stack, name, None if method == "network" else "intensity")
+        stack = inherit_inpainted(stack, name, None if method in _LEARNT else "intensity")
     return record_step(stack, "segment_phases", parameters, fingerprint)
 
 
@@ -260,7 +292,8 @@ def _check_method(
     method: str, classes: int, threshold: float | None, of_network: Mapping[str, str]
 ) -> None:
     check_choice("method", method, METHODS)
-    check_network_options(method, of_network)
+    if method != _FOREST:
+        check_network_options(method, of_network)
     if method == "kmeans" and classes < 2:
         msg = f"classes must be at least 2; got {classes}"
         raise ConventionError(msg)
@@ -269,6 +302,26 @@ def _check_method(
         raise ConventionError(msg)
     if threshold is not None and not np.isfinite(threshold):
         msg = f"threshold must be a finite grey value; got {threshold}"
+        raise ConventionError(msg)
+
+
+def _check_forest(method: str, model: str, of_labels: Mapping[str, Any]) -> None:
+    """Refuse options of forests with other methods, and a forest of nothing, or of two things."""
+    given = [name for name, value in of_labels.items() if value is not None]
+    if method != _FOREST:
+        if given:
+            msg = f"{given[0]} goes with method {_FOREST!r} only; got {method!r}"
+            raise ConventionError(msg)
+        return
+    if (of_labels["labels"] is None) == (model == AUTO):
+        msg = (
+            f"{_FOREST} needs labels, the painted slices that it is grown on, or a model, the "
+            f"folder of one that is grown, and not both; got labels {of_labels['labels']!r} and "
+            f"model {model!r}"
+        )
+        raise ConventionError(msg)
+    if model != AUTO and given:
+        msg = f"{given[0]} goes with labels only; the model says it itself"
         raise ConventionError(msg)
 
 
@@ -305,7 +358,8 @@ def _used_voltages(stack: xr.Dataset, voltage: float | None, method: str) -> sli
     if voltage is not None:
         place = voltage_index(stack, voltage)
         return slice(place, place + 1)
-    used = slice(0, stack.sizes["voltage"] if method in ("kmeans", "network") else 1)
+    jointly = method in ("kmeans", *_LEARNT)
+    used = slice(0, stack.sizes["voltage"] if jointly else 1)
     if method == "kmeans" and used.stop > _MOST_VOLTAGES:
         msg = f"joint kmeans takes up to {_MOST_VOLTAGES} voltages; got {used.stop}; choose one"
         raise ConventionError(msg)

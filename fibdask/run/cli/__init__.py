@@ -12,7 +12,7 @@ import click
 
 from ...conventions import VERSION, BlocksFailedError, FibdaskError, FibdaskWarning, RecipeError
 from ..shown import lines, one_line
-from . import demo, models, recipes, runs, stacks
+from . import demo, labels, models, recipes, runs, stacks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,7 +21,7 @@ def cli() -> None:
     """Make trustworthy 3D microstructures of FIB-SEM stacks that are larger than memory."""
 
 
-_MODULES = (runs, demo, recipes, stacks, models)
+_MODULES = (runs, demo, recipes, stacks, labels, models)
 for _command in (command for module in _MODULES for command in module.COMMANDS):
     cli.add_command(_command)
 

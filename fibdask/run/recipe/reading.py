@@ -106,6 +106,8 @@ def _resolve_paths(
     for name, table in content.items():
         if name != SIMULATE and isinstance(table.get("model"), str):
             table["model"] = _resolve_model(table["model"], folder)
+    if isinstance(labels := content.get("segment", {}).get("labels"), str):
+        content["segment"]["labels"] = str((folder / labels).absolute())
     kind = content["cluster"].get("kind")
     profile = content["cluster"].get("profile", kind)
     if kind in PROFILED and isinstance(profile, str):

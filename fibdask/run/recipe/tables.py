@@ -15,7 +15,15 @@ from ..cluster import PROFILED, Kind, parse_memory
 from .likeness import like_options
 from .sources import read_input
 
-_Volume = Literal["intensity", "phase", "solid_probability", "voltage_disagreement", "true_phase"]
+_Volume = Literal[
+    "intensity",
+    "phase",
+    "label",
+    "solid_probability",
+    "voltage_disagreement",
+    "label_probability",
+    "true_phase",
+]
 _NOT_KEYS = ("chunks", "compute", "mask", "truth")  # options that no text can state
 
 

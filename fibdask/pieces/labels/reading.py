@@ -1,0 +1,262 @@
+"""Painted slices as they come: files for each slice or a whole stack, from any painting program."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import xarray as xr
+import zarr
+from PIL import Image
+
+from ...conventions import ConventionError, StackReadError
+from .painted import MOST_CLASSES, UNLABELLED, Painted
+from .sheet import SHEET, Sheet, check_unlabelled, default_colours
+
+PAINTED = "labels"
+"""Folder beside a sheet that holds what is painted."""
+_TIFF, _PIXELS = (".tif", ".tiff"), (".png", ".bmp")
+_KINDS = (*_TIFF, *_PIXELS, ".npy", ".zarr")
+_DEPTH = re.compile(r"z[=_ ]?(\d+(?:\.\d+)?) ?nm", re.IGNORECASE)
+_NUMBER = re.compile(r"slice[-_ ]?(\d+)", re.IGNORECASE)
+_DIGITS = re.compile(r"\d+")
+_NEAR = 0.01  # of the distance of slices, within which a depth is that of a slice
+
+
+def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None = None) -> Painted:
+    """Read what is painted in slices of a stack, and check it against that.
+
+    Parameters
+    ----------
+    path
+        Folder that `fibdask labels` made, whose `labels` holds what is painted; or a folder of
+        one TIFF, PNG, BMP or NPY a slice, whose name holds the number of the slice (the one after
+        "slice", or else the last one), or its depth ("z470nm"); or one file or Zarr array (z, y,
+        x) of all slices of the stack, or of one slice by its name.
+    stack
+        That was painted.
+    unlabelled
+        Value of what is not painted: 255, then classes are 0, 1, … (0 pore, 1 solid); or 0, as in
+        label layers of napari, ilastik and Fiji, then they are 1, 2, … (1 pore, 2 solid). By
+        default what the sheet of the folder says; without a sheet, 255 where labels hold it, or
+        are 0 and 1 alone, and everything else must be stated.
+
+    Returns
+    -------
+    Painted
+        In slices in which something is painted, by increasing number.
+
+    Raises
+    ------
+    StackReadError
+        If there is nothing, or a file cannot be read.
+    ConventionError
+        If the labels do not fit the stack, hold an unknown value, one class only, or what is
+        not painted must be stated.
+    """
+    path = Path(path)
+    if unlabelled is not None:
+        check_unlabelled(unlabelled)
+    sheet = Sheet.read(path) if (path / SHEET).is_file() else None
+    if sheet:
+        sheet.check_stack(stack, path)
+    images = dict(sorted(_by_slice(path, sheet, stack)))
+    if not images:
+        msg = f"nothing is painted in {path / PAINTED if sheet else path}"
+        raise StackReadError(msg)
+    stated = unlabelled if unlabelled is not None else sheet.unlabelled if sheet else None
+    values = np.stack([*images.values()])
+    classes = _classes(values, stated, len(sheet.classes) if sheet else None, path)
+    known = (classes != UNLABELLED).any(axis=(1, 2))
+    slices = np.array([*images], np.int64)
+    count = len(sheet.classes) if sheet else _count(classes)
+    voltages = stack.sizes["voltage"]
+    probes = (
+        sheet.probes(slices, voltages, path) if sheet else np.full((len(slices), voltages, 0), 0.0)
+    )
+    painted = Painted(
+        slices,
+        classes,
+        sheet.classes if sheet else _names(count),
+        sheet.colours if sheet else default_colours(count),
+        probes,
+    )
+    return painted.of_slices(np.flatnonzero(known)).check()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Which slices a stack has, so that names of files find them."""
+
+    z: np.ndarray
+
+    def of(self, name: str) -> int:
+        """Return the number of the slice of a file."""
+        if depth := _DEPTH.search(name):
+            return self._at(float(depth[1]), name)
+        found = _NUMBER.search(name)
+        digits = [found[1]] if found else _DIGITS.findall(name)
+        if not digits:
+            msg = (
+                f"the name of a painted slice must hold its number, such as slice_0047.tif; got "
+                f"{name}"
+            )
+            raise ConventionError(msg)
+        number = int(digits[-1])
+        if number >= len(self.z):
+            msg = (
+                f"{name} is painted for slice {number}; the stack has slices 0 to {len(self.z) - 1}"
+            )
+            raise ConventionError(msg)
+        return number
+
+    def _at(self, depth: float, name: str) -> int:
+        nearest = int(np.argmin(np.abs(self.z - depth)))
+        distance = float(np.diff(self.z).mean()) if len(self.z) > 1 else 1.0
+        if abs(self.z[nearest] - depth) > _NEAR * distance:
+            msg = (
+                f"{name} is painted at a depth of {depth:g} nm; the nearest slice, {nearest}, lies "
+                f"at {self.z[nearest]:g} nm"
+            )
+            raise ConventionError(msg)
+        return nearest
+
+
+def _by_slice(
+    path: Path, sheet: Sheet | None, stack: xr.Dataset
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Iterate over numbers of slices and what is painted in them (y, x), as it is stored."""
+    seen: dict[int, str] = {}
+    plane = stack.sizes["y"], stack.sizes["x"]
+    place = _Place(stack["z"].values)
+    for file in _files(path / PAINTED if sheet else path):
+        image = _whole_numbers(_read(file), file)
+        if image.ndim == 3 and len(image) == 1:
+            image = image[0]
+        if image.shape[-2:] != plane or image.ndim not in (2, 3):
+            msg = (
+                f"{file} has the shape {image.shape}; the images of the stack have {plane} pixels "
+                "along y and x: paint them at their size"
+            )
+            raise ConventionError(msg)
+        if image.ndim == 2:
+            numbers, images = [place.of(file.stem)], [image]
+        else:
+            numbers, images = _numbers_of(file, len(image), sheet, stack.sizes["z"]), [*image]
+        for number, one in zip(numbers, images, strict=True):
+            if number in seen:
+                msg = f"slice {number} is painted twice: in {seen[number]} and {file.name}"
+                raise ConventionError(msg)
+            seen[number] = file.name
+            yield number, one
+
+
+def _numbers_of(file: Path, count: int, sheet: Sheet | None, slices: int) -> list[int]:
+    """Return which slices a painted volume is of."""
+    if count == slices:
+        return list(range(slices))
+    if sheet and count == len(sheet.slices):
+        return sorted(one.slice for one in sheet.slices)
+    cut = f", or the {len(sheet.slices)} that were cut" if sheet else ""
+    msg = f"{file} holds {count} slices; it must hold all {slices} of the stack{cut}"
+    raise ConventionError(msg)
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the files of painted slices."""
+    if path.is_file() or path.suffix == ".zarr" or (path / "zarr.json").is_file():
+        return [path]
+    if not path.is_dir():
+        msg = f"labels {path} do not exist"
+        raise StackReadError(msg)
+    return [file for file in sorted(path.iterdir()) if file.suffix.lower() in _KINDS]
+
+
+def _read(file: Path) -> np.ndarray:
+    """Return what a file holds."""
+    kind = file.suffix.lower()
+    try:
+        if kind in _TIFF:
+            return np.asarray(tifffile.imread(file))
+        if kind in _PIXELS:
+            with Image.open(file) as image:
+                return np.asarray(image)
+        if kind == ".npy":
+            return np.asarray(np.load(file, allow_pickle=False))
+        if file.is_dir():
+            return _zarr(file)
+    except Exception as error:  # of any kind, for damaged files
+        msg = f"painted slice {file} cannot be read: {error}"
+        raise StackReadError(msg) from error
+    msg = f"painted slices are {', '.join(_KINDS)}; got {file}"
+    raise StackReadError(msg)
+
+
+def _zarr(path: Path) -> np.ndarray:
+    """Return a Zarr array, or that of the finest level of a pyramid."""
+    found: Any = zarr.open(path, mode="r")
+    while isinstance(found, zarr.Group):
+        names = sorted(found.keys())
+        found = found[names[0]] if names else np.empty(0)
+    return np.asarray(found[...])
+
+
+def _whole_numbers(image: np.ndarray, file: Path) -> np.ndarray:
+    """Return painted values as integers, which they must be, without axes of length one."""
+    image = image.squeeze() if image.ndim > 3 else image
+    if image.ndim == 3 and image.shape[-1] in (3, 4) and image.shape[0] not in (3, 4):
+        msg = f"{file} is a picture in colours; painted slices hold one number a pixel"
+        raise ConventionError(msg)
+    if image.dtype.kind in "iub":
+        return image
+    if image.dtype.kind != "f" or not (np.isfinite(image) & (image == np.rint(image))).all():
+        msg = f"painted values must be whole numbers; {file} holds others"
+        raise ConventionError(msg)
+    return image.astype(np.int64)
+
+
+def _classes(values: np.ndarray, stated: int | None, count: int | None, path: Path) -> np.ndarray:
+    """Return painted values as classes from 0, uint8, `UNLABELLED` where nothing is said."""
+    found = np.unique(values)
+    painted = found[found != UNLABELLED]
+    if stated is None:
+        stated = _recognised(found, path)
+    first = 1 if stated == 0 else 0
+    most = count if count is not None else MOST_CLASSES
+    unknown = painted[(painted < 0) | (painted >= first + most)]
+    if len(unknown):
+        meaning = f"classes are {first} to {first + most - 1}"
+        msg = (
+            f"labels in {path} hold the unknown value {unknown[0]}; with {stated} for not "
+            f"labelled, {meaning}"
+        )
+        raise ConventionError(msg)
+    blank = (values == UNLABELLED) | (values == 0 if first else False)
+    return np.where(blank, UNLABELLED, values - first).astype(np.uint8)
+
+
+def _recognised(found: np.ndarray, path: Path) -> int:
+    """Return the value of what is not painted, of labels that no sheet comes with."""
+    if UNLABELLED in found or np.array_equal(found, [0, 1]):
+        return UNLABELLED
+    shown = ", ".join(map(str, found[:8].tolist()))
+    msg = (
+        f"labels in {path} hold the values {shown} and not {UNLABELLED}: state what is not "
+        "labelled, unlabelled = 0 (napari, ilastik, Fiji: classes are 1, 2, …) or unlabelled = 255 "
+        "(classes are 0, 1, …)"
+    )
+    raise ConventionError(msg)
+
+
+def _count(classes: np.ndarray) -> int:
+    """Return how many classes are painted, by the largest."""
+    painted = classes[classes != UNLABELLED]
+    return int(painted.max()) + 1 if len(painted) else 0
+
+
+def _names(count: int) -> tuple[str, ...]:
+    """Return names of classes that have been given none."""
+    return ("pore", "solid") if count <= 2 else tuple(f"class_{k}" for k in range(count))

@@ -1,0 +1,56 @@
+"""The command of painted slices."""
+
+import click
+
+from .options import options, show
+
+
+@click.command()
+@click.argument("stack", type=click.Path())
+@click.argument("out", type=click.Path())
+@click.option("--slices", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option(
+    "--how",
+    type=click.Choice(["spread", "start", "uncertain"]),
+    default="spread",
+    show_default=True,
+    help="Evenly, the first ones, or where a result is in doubt.",
+)
+@click.option("--result", type=click.Path(), help="Run or store whose probabilities are looked at.")
+@click.option("--classes", default="pore,solid", show_default=True, help="Names, in order.")
+@click.option(
+    "--unlabelled",
+    type=click.Choice(["0", "255"]),
+    default="0",
+    show_default=True,
+    help="Value of what is not painted; classes are then 1, 2, … or 0, 1, ….",
+)
+@options("json", "quiet")
+def labels(
+    stack: str,
+    out: str,
+    slices: int,
+    how: str,
+    result: str | None,
+    classes: str,
+    unlabelled: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Cut slices of STACK to be painted, into the folder OUT.
+
+    What is painted is read by [segment] with method = "random_forest", and by `fibdask train`.
+    The folder may grow: slices are added to those that were cut before.
+    """
+    from dataclasses import asdict
+
+    from ..labelling import cut_slices, format_chosen
+
+    names = [name.strip() for name in classes.split(",")]
+    given = {"how": how, "result": result, "classes": names, "unlabelled": int(unlabelled)}
+    chosen = cut_slices(stack, out, slices=slices, **given)  # type: ignore[arg-type]
+    record = {"out": str(out), "slices": [asdict(one) for one in chosen]}
+    show(record, format_chosen(chosen, out), as_json=as_json, quiet=quiet)
+
+
+COMMANDS = (labels,)

@@ -1,0 +1,1 @@
+"""Forests of decision trees, grown on a few painted slices."""

@@ -1,0 +1,99 @@
+"""Forests that are kept: nodes as plain arrays, and a card that says what they were grown on."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ...blocks import put_file
+from ...conventions import VERSION, ConventionError, axis_spacing
+from .trees import COLUMNS
+
+CARD, NODES = "forest.json", "forest.npz"
+_NEEDED = {"classes", "colours", "scales", "voltages", "pixel_size", "quantiles", "sha256"}
+_SAME = 0.1  # relative, of pixels and voltages
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """Trees, and what is known of them.
+
+    Attributes
+    ----------
+    packed
+        Nodes (tree, node, column), float64, of which `Trees` are made.
+    card
+        Names and colours of the classes, scales in nm, voltages in kV, pixel size (y, x) in nm,
+        quantiles of grey values that are 0 and 1, and what they were grown on.
+    """
+
+    packed: np.ndarray
+    card: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Forest":
+        """Read a forest from a folder.
+
+        Raises
+        ------
+        ConventionError
+            If there is none, or nodes and card do not go together.
+        """
+        folder = Path(folder)
+        try:
+            card = json.loads((folder / CARD).read_text())
+            content = (folder / NODES).read_bytes()
+            missing = sorted(_NEEDED - card.keys())
+        except (OSError, ValueError, AttributeError) as error:
+            msg = f"a forest is a folder with {CARD} and {NODES}; {folder}: {error}"
+            raise ConventionError(msg) from None
+        if missing:
+            msg = f"the card of a forest must say what it is used with; {folder / CARD} has no "
+            raise ConventionError(msg + ", ".join(missing))
+        if sha256(content).hexdigest() != card["sha256"]:
+            msg = f"{folder / NODES} is not what {CARD} says of it; the forest is damaged"
+            raise ConventionError(msg)
+        with np.load(BytesIO(content), allow_pickle=False) as arrays:
+            packed = arrays["nodes"]
+        if packed.ndim != 3 or packed.shape[-1] != COLUMNS:
+            msg = f"nodes must be (tree, node, {COLUMNS}); {folder / NODES} has {packed.shape}"
+            raise ConventionError(msg)
+        return cls(packed, card)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write it into a folder, the card last, and return that."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        buffer = BytesIO()
+        np.savez_compressed(buffer, nodes=self.packed)
+        content = buffer.getvalue()
+        put_file(folder / NODES, content)
+        card = dict(self.card) | {"sha256": sha256(content).hexdigest(), "version": VERSION}
+        put_file(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
+        return folder
+
+    def check(self, stack: xr.Dataset) -> None:
+        """Refuse a stack of other voltages or pixels than those that it was grown on.
+
+        Raises
+        ------
+        ConventionError
+            With both.
+        """
+        spacing = [axis_spacing(stack, axis) for axis in ("y", "x")]
+        for what, known, found in (
+            ("voltages in kV", self.card["voltages"], stack["voltage"].values.tolist()),
+            ("pixels along y and x in nm", self.card["pixel_size"], spacing),
+        ):
+            if len(known) != len(found) or not np.allclose(known, found, rtol=_SAME, atol=0):
+                msg = (
+                    f"the forest was grown on {what} of {known}; those of this stack are {found}: "
+                    "paint some slices of it"
+                )
+                raise ConventionError(msg)

@@ -1,0 +1,153 @@
+"""Painted slices: read as they come, and refused where they do not fit their stack."""
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from PIL import Image
+
+from fibdask.conventions import ConventionError, StackReadError, build_stack
+from fibdask.pieces.labels import UNLABELLED, Sheet, read_painted
+
+SHAPE = (6, 8, 10)
+
+
+@pytest.fixture
+def stack():
+    grey = np.random.default_rng(0).integers(0, 255, (1, *SHAPE), np.uint8)
+    z = 20.0 * np.arange(SHAPE[0])
+    return build_stack(
+        {"intensity": grey}, z=z, pixel_size=(5, 5), nominal_thickness=20, voltage=np.array([2.0])
+    )
+
+
+def scribbles(first=0):
+    """Some pixels of two classes, the first of them painted as `first`, the others 255."""
+    painted = np.full(SHAPE[1:], UNLABELLED, np.uint8)
+    painted[1, :5], painted[4, 2:] = first, first + 1
+    return painted
+
+
+def write(path, image):
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, image, photometric="minisblack")
+    elif path.suffix == ".png":
+        Image.fromarray(image).save(path)
+    elif path.suffix == ".zarr":
+        zarr.save_array(path, image)
+    else:
+        np.save(path, image)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["tif", "png", "npy"])
+def test_read_painted__takes_slices_by_the_number_in_their_name(stack, tmp_path, kind):
+    write(tmp_path / f"slice_0004_2kV.{kind}", scribbles())
+    write(tmp_path / f"x1_mask_2.{kind}", scribbles())
+    painted = read_painted(tmp_path, stack)
+    assert painted.slices.tolist() == [2, 4]
+    assert painted.names == ("pore", "solid")
+    np.testing.assert_array_equal(painted.classes[1], scribbles())
+
+
+@pytest.mark.parametrize("kind", ["tif", "npy", "zarr"])
+def test_read_painted__takes_the_slices_of_a_whole_stack_in_which_something_is(
+    stack, tmp_path, kind
+):
+    volume = np.full(SHAPE, UNLABELLED, np.uint8)
+    volume[3] = scribbles()
+    painted = read_painted(write(tmp_path / f"labels.{kind}", volume), stack)
+    assert painted.slices.tolist() == [3]
+
+
+def test_read_painted__finds_slices_by_their_depth(stack, tmp_path):
+    write(tmp_path / "mark_z60nm.tif", scribbles())
+    assert read_painted(tmp_path, stack).slices.tolist() == [3]
+    write(tmp_path / "mark_z47nm.tif", scribbles())
+    with pytest.raises(ConventionError, match="depth of 47 nm; the nearest slice, 2, lies at 40"):
+        read_painted(tmp_path, stack)
+
+
+def test_read_painted__takes_zero_for_not_labelled_where_that_is_stated(stack, tmp_path):
+    layer = scribbles(first=1)
+    layer[layer == UNLABELLED] = 0
+    write(tmp_path / "slice_1.tif", layer)
+    with pytest.raises(ConventionError, match="values 0, 1, 2 and not 255: state what is not"):
+        read_painted(tmp_path, stack)
+    stated = read_painted(tmp_path, stack, unlabelled=0)
+    np.testing.assert_array_equal(stated.classes[0], scribbles())
+
+
+def test_read_painted__takes_zeros_and_ones_for_pore_and_solid(stack, tmp_path):
+    write(tmp_path / "slice_1.tif", np.eye(*SHAPE[1:], dtype=np.uint8))
+    np.testing.assert_array_equal(read_painted(tmp_path, stack).classes[0], np.eye(*SHAPE[1:]))
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "message"),
+    [
+        (
+            "slice_1.tif",
+            scribbles()[:-1],
+            r"shape \(7, 10\); the images of the stack have \(8, 10\)",
+        ),
+        ("slice_6.tif", scribbles(), "painted for slice 6; the stack has slices 0 to 5"),
+        ("slice_1.tif", np.where(scribbles() == 1, 0, scribbles()), "hold pore only: paint some"),
+        ("slice_1.tif", np.where(scribbles() == 1, 77, scribbles()), "the unknown value 77"),
+        ("slice.tif", scribbles(), "must hold its number"),
+        ("slice_1.npy", scribbles() + 0.5, "painted values must be whole numbers"),
+        ("slice_1.tif", np.zeros((4, *SHAPE[1:]), np.uint8), "holds 4 slices; it must hold all 6"),
+        ("slice_1.png", np.zeros((*SHAPE[1:], 3), np.uint8), "is a picture in colours"),
+    ],
+)
+def test_read_painted__refuses_what_does_not_fit(stack, tmp_path, name, image, message):
+    write(tmp_path / name, image.astype(image.dtype if name.endswith("npy") else np.uint8))
+    with pytest.raises(ConventionError, match=message):
+        read_painted(tmp_path, stack)
+
+
+def test_read_painted__refuses_a_slice_that_is_painted_twice(stack, tmp_path):
+    write(tmp_path / "slice_1.tif", scribbles())
+    write(tmp_path / "slice_001.png", scribbles())
+    with pytest.raises(ConventionError, match=r"slice 1 is painted twice: in slice_001\.png"):
+        read_painted(tmp_path, stack)
+
+
+def test_read_painted__says_that_there_is_nothing(stack, tmp_path):
+    with pytest.raises(StackReadError, match="nothing is painted"):
+        read_painted(tmp_path, stack)
+    with pytest.raises(StackReadError, match="do not exist"):
+        read_painted(tmp_path / "none", stack)
+    (tmp_path / "slice_1.tif").write_bytes(b"no image")
+    with pytest.raises(StackReadError, match="cannot be read"):
+        read_painted(tmp_path, stack)
+
+
+def test_read_painted__reads_meanings_off_a_sheet(stack, tmp_path):
+    Sheet.of(stack, "mine", ("pore", "solid", "curtain")).write(tmp_path)
+    (tmp_path / "labels").mkdir()
+    layer = scribbles(first=1)
+    layer[layer == UNLABELLED], layer[7, 7] = 0, 3
+    write(tmp_path / "labels" / "slice_0.tif", layer)
+    painted = read_painted(tmp_path, stack)
+    assert painted.names == ("pore", "solid", "curtain")
+    assert painted.classes[0, 7, 7] == 2
+
+
+def test_read_painted__refuses_the_sheet_of_a_stack_of_another_size(stack, tmp_path):
+    Sheet.of(stack, "mine").write(tmp_path)
+    with pytest.raises(
+        ConventionError, match=r"of another stack, mine: .* \[6, 8, 10\], .* \[5, 8"
+    ):
+        read_painted(tmp_path, stack.isel(z=slice(1, None)))
+
+
+def test_drawn__takes_rare_classes_too_and_the_same_pixels_each_time(stack, tmp_path):
+    volume = np.zeros(SHAPE, np.uint8)
+    volume[:, 0, 0] = 1
+    painted = read_painted(write(tmp_path / "v.npy", volume), stack)
+    pixels, classes = painted.drawn(60, seed=1)
+    assert classes.shape == (6, 10)
+    assert (classes == 1).sum(axis=1).tolist() == [1] * 6
+    np.testing.assert_array_equal(painted.drawn(60, seed=1)[0], pixels)
+    np.testing.assert_array_equal(volume.reshape(6, -1)[np.arange(6)[:, None], pixels], classes)

@@ -1,0 +1,94 @@
+"""Slices to paint: cut, noted, and chosen where a result is in doubt."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+import xarray as xr
+
+from fibdask import open_stack, save_stack
+from fibdask.conventions import ConventionError, StackReadError, build_stack
+from fibdask.pieces.labels import Sheet
+from fibdask.run.cli import main
+from fibdask.run.labelling import cut_slices, most_doubted
+
+SHAPE = (20, 24, 70)
+
+
+@pytest.fixture
+def store(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 60000, (2, *SHAPE), np.uint16)
+    stack = build_stack(
+        {"intensity": grey},
+        z=5.0 * np.arange(SHAPE[0]),
+        pixel_size=(5, 5),
+        nominal_thickness=5,
+        voltage=np.array([1.0, 2.5]),
+    )
+    return save_stack(stack, tmp_path / "stack.zarr", pyramid=False)
+
+
+def slices(chosen):
+    return [one.slice for one in chosen]
+
+
+def test_cut_slices__writes_images_and_a_sheet_and_may_go_on(store, tmp_path):
+    out = tmp_path / "paint"
+    assert slices(cut_slices(store, out, slices=2)) == [5, 15]
+    assert slices(cut_slices(store, out, slices=3, how="start")) == [0, 1, 2]
+    grey = open_stack(store)["intensity"].values
+    np.testing.assert_array_equal(tifffile.imread(out / "images/slice_0015_2.5kV.tif"), grey[1, 15])
+    sheet = Sheet.read(out)
+    assert [one.slice for one in sheet.slices] == [5, 15, 0, 1, 2]
+    assert (sheet.unlabelled, sheet.slices[0].z, sheet.slices[0].how) == (0, 25.0, "spread")
+
+
+def test_cut_slices__refuses_more_than_there_are_and_another_stack(store, tmp_path):
+    with pytest.raises(ConventionError, match="slices must be 1 to 20, those that are not cut"):
+        cut_slices(store, tmp_path / "paint", slices=21)
+    cut_slices(store, tmp_path / "paint", slices=1)
+    part = save_stack(open_stack(store).isel(y=slice(0, 9)), tmp_path / "part.zarr", pyramid=False)
+    with pytest.raises(ConventionError, match=r"of another stack, stack\.zarr"):
+        cut_slices(part, tmp_path / "paint", slices=1)
+
+
+def test_most_doubted__prefers_doubt_and_keeps_away_from_what_is_painted():
+    probability = np.full(SHAPE, 0.99)
+    probability[3:6], probability[16, :, 64:] = 0.7, 0.5
+    z = ("z", 5.0 * np.arange(SHAPE[0]))
+    volume = xr.DataArray(probability, dims=("z", "y", "x"), coords={"z": z})
+    free = np.ones(SHAPE[0], bool)
+    first, second = most_doubted(volume, np.array([], int), free, 2)
+    assert first.slice in (3, 4, 5)
+    assert first.doubt == pytest.approx(0.3)
+    assert (second.slice, second.block) == (16, "0:24, 64:70")
+    assert first.gain > second.gain > 0
+    free[4] = False
+    assert slices(most_doubted(volume, np.array([4]), free, 1)) == [16]
+
+
+def test_cut_slices__looks_at_the_probabilities_of_a_result(store, tmp_path):
+    with pytest.raises(StackReadError, match="holds no probability"):
+        cut_slices(store, tmp_path / "paint", slices=1, how="uncertain")
+    stack = open_stack(store)
+    probability = np.zeros(SHAPE, np.float32)
+    probability[7] = 0.6
+    result = stack.drop_dims("voltage").assign(solid_probability=(("z", "y", "x"), probability))
+    path = save_stack(result, tmp_path / "result.zarr", pyramid=False)
+    chosen = cut_slices(store, tmp_path / "paint", slices=1, how="uncertain", result=path)
+    assert slices(chosen) == [7]
+    part = save_stack(result.isel(z=slice(0, 9)), tmp_path / "part.zarr", pyramid=False)
+    with pytest.raises(ConventionError, match="is not the result of"):
+        cut_slices(store, tmp_path / "paint", slices=1, how="uncertain", result=part)
+
+
+def test_labels__says_how_to_paint_and_what_to_do_then(store, tmp_path, capsys):
+    out = str(tmp_path / "paint")
+    main(["labels", str(store), out, "--slices", "2", "--classes", "pore,solid,frame"])
+    text = capsys.readouterr().out
+    assert "2 slices to paint" in text
+    assert "paint 1 pore, 2 solid, 3 frame; 0 is what is not painted" in text
+    assert f'[segment] method = "random_forest", labels = "{out}"' in text
+    main(["labels", str(store), out, "--slices", "1", "--json"])
+    assert json.loads(capsys.readouterr().out)["slices"][0]["doubt"] is None
