@@ -154,7 +154,7 @@ def make_model(
     tell
         As for `Training.run`.
     """
-    if _is_made(folder, training, {"name": name, "licence": licence}):
+    if is_made(folder, training, {"name": name, "licence": licence}):
         return open_model(folder)
     network = training.run(tell)
     folded = deepcopy(network).fold()
@@ -164,15 +164,14 @@ def make_model(
         **judged.card,
         "seconds_per_megavoxel": _pace(folded, judged.card["temperature"], judged.window),
         "licence": licence,
-        "training": _told(training) | judge.told(),
+        "training": told_training(training) | judge.told(),
     }
     write_model(folder, network, card, _corner(judged.window))
     return open_model(folder)
 
 
-def _is_made(
-    folder: Path, training: Training[Any, WindowNetwork], described: dict[str, str]
-) -> bool:
+def is_made(folder: Path, training: Training[Any, Any], described: dict[str, str]) -> bool:
+    """Tell whether a folder holds what a training makes, described as it shall be."""
     try:
         card = open_model(folder).card
     except ConventionError:
@@ -181,7 +180,7 @@ def _is_made(
     return made == training.fingerprint and described.items() <= card.items()
 
 
-def _told(training: Training[Any, WindowNetwork]) -> dict[str, Any]:
+def told_training(training: Training[Any, Any]) -> dict[str, Any]:
     """Return what a card says of how its weights were made."""
     return {
         "fingerprint": training.fingerprint,

@@ -17,7 +17,10 @@ import pandas as pd
 from ..blocks import fingerprint
 from ..conventions import ConventionError
 from ..pieces.devices import chosen_device
+from ..pieces.validity import SIMULATION
 from ..pieces.windows import SliceWindow
+from ..simulate.images.layers import Layers
+from .image_predicting import ImagePredictor
 from .predicting import NetworkPredictor, told_if_missing
 
 if TYPE_CHECKING:
@@ -102,6 +105,30 @@ class Model:
             found,
         )
 
+    def image_predictor(self) -> ImagePredictor:
+        """Return what simulations are given of a model of images.
+
+        Raises
+        ------
+        ConventionError
+            If torch is not installed, or there is no such device.
+        """
+        with told_if_missing():
+            from .networks import has_gpu
+        architecture = self.card["architecture"]
+        layers = architecture["layers"]
+        return ImagePredictor(
+            str(self.folder),
+            self.fingerprint,
+            Layers(tuple(layers["edges"]), layers["filled"]),
+            self.card["halo"],
+            architecture["margin"],
+            self.card["stride"],
+            tuple(architecture["widths"]),
+            architecture["detail"],
+            chosen_device(self.device, has_gpu),
+        )
+
 
 def open_model(name_or_path: str | Path) -> Model:
     """Read a model's card, and check that the weights are those that it speaks of.
@@ -145,7 +172,8 @@ def load_model(name_or_path: str | Path) -> Model:
         predict what they did when they were trained.
     """
     model = open_model(name_or_path)
-    model.predictor().load()
+    simulates = model.card["task"] == SIMULATION
+    (model.image_predictor() if simulates else model.predictor()).load()
     return model
 
 
@@ -161,22 +189,29 @@ def list_models() -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns name, task, voltages in kV, pixel_size and thickness of slices in nm (least and
-        most), electrons_per_pixel, misplaced (% of voxels of unseen simulated images), licence.
+        most), electrons_per_pixel, misplaced (% of voxels of unseen simulated images; NaN of a
+        model that makes images), licence.
     """
     rows = [
         {
             "name": model.name,
             "task": model.card["task"],
-            "voltages": ", ".join(f"{v:g}" for v in model.card["voltages"]) or "any",
+            "voltages": _voltages(model.card),
             "pixel_size": _range(model.card["pixel_size"]),
             "thickness": _range(model.card["thickness"]),
             "electrons_per_pixel": _range(model.card["electrons_per_pixel"]),
-            "misplaced": model.card["errors"]["misplaced"],
+            "misplaced": model.card["errors"].get("misplaced", np.nan),
             "licence": model.card["licence"],
         }
         for model in shipped_models()
     ]
     return pd.DataFrame(rows)
+
+
+def _voltages(card: Mapping[str, Any]) -> str:
+    if card["task"] == SIMULATION:
+        return _range(card["voltages"])
+    return ", ".join(f"{v:g}" for v in card["voltages"]) or "any"
 
 
 def _range(ends: list[float] | None) -> str:

@@ -14,7 +14,8 @@ from ..conventions import ConventionError
 from ..pieces.windows import SliceWindow
 
 TORCH_IS_MISSING = "networks need torch, which is not installed; install fibdask[learn]"
-_LIBRARIES = 224 * 2**20  # bytes that torch takes of a process, and keeps
+LIBRARIES = 224 * 2**20
+"""Bytes that torch takes of a process, and keeps."""
 
 if TYPE_CHECKING:
     from ..pieces.devices import Device
@@ -71,8 +72,8 @@ class NetworkPredictor:
         head = images + 6 * self.widths[0] // 4 + 4 * self.detail
         features = 4 * pixels * (max(trunk, head) + planes)
         if self.device == "gpu":
-            return _LIBRARIES + 4 * pixels * (images + planes), features
-        return _LIBRARIES + features, 0
+            return LIBRARIES + 4 * pixels * (images + planes), features
+        return LIBRARIES + features, 0
 
     def load(self) -> "LoadedNetwork":
         """Return the network, which each process reads and tests once."""

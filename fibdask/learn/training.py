@@ -11,12 +11,13 @@ from functools import partial
 from itertools import count
 from math import cos, inf, pi
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..blocks import fingerprint, locked
@@ -37,13 +38,20 @@ _PROGRESS = ("fingerprint", "step", "steps", "losses", "looks", "seconds")
 class Numbered(Protocol):
     """Samples by their number, each made of that and a seed alone."""
 
-    def __getitem__(self, number: int) -> Sample:
+    def __getitem__(self, number: int) -> Any:
         """Return a sample."""
 
 
+class Learnt(Protocol):
+    """Samples put together, that a network learns from in a step."""
+
+    def loss(self, network: Any) -> torch.Tensor:
+        """Return how wrong a network is."""
+
+
 Drawn = TypeVar("Drawn", bound=Numbered)
-Learner = TypeVar("Learner", bound=Network)
-Built = TypeVar("Built", bound=Network, covariant=True)
+Learner = TypeVar("Learner", bound=nn.Module)
+Built = TypeVar("Built", bound=nn.Module, covariant=True)
 
 
 class Design(Protocol[Built]):
@@ -148,6 +156,12 @@ class Batch:
         logits: torch.Tensor = network(*each, self.offsets.flatten())
         return logits.reshape(*self.offsets.shape, *logits.shape[1:])
 
+    def loss(self, network: Network) -> torch.Tensor:
+        """Return that of what the network says of all planes."""
+        with autocast(self.truth.device):
+            logits = self.logits(network)
+        return phase_loss(logits.float(), self.truth)
+
 
 class Training(Generic[Drawn, Learner]):
     """A network that learns, and all that is needed to take it up again.
@@ -164,6 +178,8 @@ class Training(Generic[Drawn, Learner]):
         Where its state is kept.
     unseen
         What it does not learn from, but is looked at with; needed for a `plateau`.
+    gather
+        Puts samples together on a device.
     device
         Of torch.
     saved_every
@@ -177,6 +193,7 @@ class Training(Generic[Drawn, Learner]):
         schedule: Schedule,
         folder: Path,
         unseen: Numbered | None = None,
+        gather: Callable[[list[Any], torch.device], Learnt] = Batch.of,
         device: str = "cpu",
         saved_every: float = 120.0,
     ) -> None:
@@ -184,7 +201,7 @@ class Training(Generic[Drawn, Learner]):
             msg = "decline 'plateau' needs unseen samples"
             raise ConventionError(msg)
         self.samples, self.schedule, self.folder = samples, schedule, folder
-        self.unseen = unseen
+        self.unseen, self._gather = unseen, gather
         self.device = torch.device(device)
         self.fingerprint = fingerprint(architecture, samples, schedule, unseen, self.device.type)
         with torch.random.fork_rng(devices=[]):
@@ -253,7 +270,7 @@ class Training(Generic[Drawn, Learner]):
         pace = self.seconds / (_PACE - 1)
         return max(int(60 * self.schedule.minutes / pace), _PACE + 1)
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[Learnt]:
         """Iterate over batches from the present step on; the next ones are made meanwhile."""
         ahead = _AHEAD.get(self.device.type, 1)
         with ThreadPoolExecutor(ahead) as pool:
@@ -265,19 +282,17 @@ class Training(Generic[Drawn, Learner]):
                 waiting.append(pool.submit(make, next(numbers)))
                 yield batch
 
-    def _batch(self, step: int, samples: Numbered) -> Batch:
+    def _batch(self, step: int, samples: Numbered) -> Learnt:
         size = self.schedule.batch
         drawn = [samples[step * size + number] for number in range(size)]
-        return Batch.of(drawn, self.device)
+        return self._gather(drawn, self.device)
 
-    def _learn(self, batch: Batch) -> float:
+    def _learn(self, batch: Learnt) -> float:
         rate = self.schedule.rate(self.step, self.steps or 10**6, self.looks)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
-        with autocast(self.device):
-            logits = batch.logits(self.network)
-        loss = phase_loss(logits.float(), batch.truth)
+        loss = batch.loss(self.network)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
@@ -291,12 +306,8 @@ class Training(Generic[Drawn, Learner]):
         if self.unseen is None:
             return
         self.averaged.eval()
-        losses = []
-        for number in range(_LOOKED_AT):
-            batch = self._batch(number, self.unseen)
-            with autocast(self.device):
-                logits = batch.logits(self.averaged)
-            losses.append(float(phase_loss(logits.float(), batch.truth)))
+        batches = (self._batch(number, self.unseen) for number in range(_LOOKED_AT))
+        losses = [float(batch.loss(self.averaged)) for batch in batches]
         self.looks.append(float(np.mean(losses)))
         if min(self.looks) == self.looks[-1]:
             self.best.load_state_dict(self.averaged.state_dict())

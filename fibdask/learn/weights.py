@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import nn
 
 from ..blocks import put_file
 from ..conventions import ConventionError, DeviceLostError, MemoryBudgetError
@@ -58,7 +60,7 @@ class LoadedNetwork:
         network = read_network(folder, model.card)
         loaded = cls(network.fold(), float(model.card["temperature"]))
         loaded.test(folder / TEST_PAIR)
-        loaded.network.to(_own_device(device), getattr(torch, precision))
+        loaded.network.to(own_device(device), getattr(torch, precision))
         return loaded
 
     @torch.inference_mode()
@@ -70,7 +72,7 @@ class LoadedNetwork:
         offsets: np.ndarray,
     ) -> np.ndarray:
         """Return probabilities (plane, y, x); see `NetworkPredictor`."""
-        with _one_thread(), _errors_of_cuda():
+        with one_thread(), errors_of_cuda():
             weight = next(self.network.parameters())
             place = partial(torch.as_tensor, device=weight.device, dtype=torch.float32)
             shown = place(np.ascontiguousarray(images))[None].to(weight.dtype)
@@ -108,7 +110,7 @@ class LoadedNetwork:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Compute in this thread alone: blocks run side by side, and bits do not depend on cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -118,7 +120,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _own_device(device: Device) -> torch.device:
+def own_device(device: Device) -> torch.device:
     """Return a device of this process.
 
     Raises
@@ -136,7 +138,7 @@ def _own_device(device: Device) -> torch.device:
 
 
 @contextmanager
-def _errors_of_cuda() -> Iterator[None]:
+def errors_of_cuda() -> Iterator[None]:
     """Tell a full memory, after which one may go on, from other errors, after which not."""
     try:
         yield
@@ -169,7 +171,7 @@ def read_network(folder: Path, card: Mapping[str, Any]) -> WindowNetwork:
 def write_model(
     folder: Path, network: WindowNetwork, card: Mapping[str, Any], sample: Sample
 ) -> None:
-    """Write a model; the card, which makes it one, comes last.
+    """Write a model with a sample that tests it.
 
     Parameters
     ----------
@@ -180,6 +182,34 @@ def write_model(
     sample
         That tests it.
     """
+    architecture = network.architecture
+    told = dict(card) | {
+        "architecture": architecture.as_card(),
+        "halo": architecture.halo,
+        "stride": architecture.stride,
+    }
+    folded = deepcopy(network).cpu().fold()
+    loaded = LoadedNetwork(folded, float(told["temperature"]))
+    given = {name: getattr(sample, name) for name in ("images", "present", "distances", "offsets")}
+    write_files(folder, network, told, given | {"probability": loaded.predict(*given.values())})
+
+
+def write_files(
+    folder: Path, network: nn.Module, card: Mapping[str, Any], pair: Mapping[str, np.ndarray]
+) -> None:
+    """Write the files of a model; the card, which makes it one, comes last.
+
+    Parameters
+    ----------
+    folder
+        Which may hold an earlier one.
+    network
+        Whose weights are written.
+    card
+        All but the hash of the weights.
+    pair
+        That tests it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
     state = {
@@ -187,19 +217,7 @@ def write_model(
     }
     weights: bytes = save(state)
     put_file(folder / WEIGHTS, weights)
-    architecture = network.architecture
-    told = dict(card) | {
-        "architecture": architecture.as_card(),
-        "halo": architecture.halo,
-        "stride": architecture.stride,
-        "sha256": sha256(weights).hexdigest(),
-    }
-    loaded = LoadedNetwork(
-        read_network(folder, told).fold(),
-        float(told["temperature"]),
-    )
-    given = {name: getattr(sample, name) for name in ("images", "present", "distances", "offsets")}
-    pair = given | {"probability": loaded.predict(*given.values())}
     tensors = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in pair.items()}
     put_file(folder / TEST_PAIR, save(tensors))
+    told = dict(card) | {"sha256": sha256(weights).hexdigest()}
     put_file(folder / CARD, (json.dumps(told, indent=1) + "\n").encode())

@@ -4,7 +4,7 @@ Stages do not import `learn`, which is imported when a network is asked for.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -119,6 +119,40 @@ def find_phase_model(model: str, thickness: float, device: str = AUTO) -> Model:
     """
     misfits = partial(validity.phase_misfits, thickness=thickness)
     return _found(model, device, validity.PHASES, misfits, "these planes")
+
+
+def find_image_model(
+    model: str,
+    *,
+    voltages: Sequence[float],
+    pixel_size: tuple[float, float],
+    materials: Mapping[str, str],
+    device: str = AUTO,
+) -> Any:
+    """Return a model that simulates images, as `find_model` does.
+
+    Parameters
+    ----------
+    model
+        Name, path, or `auto`.
+    voltages, pixel_size, materials
+        Of the images, as of `simulation_misfits`.
+    device
+        Where it predicts.
+
+    Raises
+    ------
+    ConventionError
+        If there is no such model or device, it was not trained for such images, or torch is
+        missing.
+    """
+    misfits = partial(
+        validity.simulation_misfits,
+        voltages=voltages,
+        pixel_size=pixel_size,
+        materials=materials,
+    )
+    return _found(model, device, validity.SIMULATION, misfits, "these images")
 
 
 def check_network_options(method: str, options: Mapping[str, str]) -> None:
@@ -255,4 +289,10 @@ def _fitting(models: list[Model], misfits: Misfits, what: str) -> Model:
         told = "; ".join(f"{name} {misfit}" for name, misfit in unfit.items())
         msg = f"no model that ships fits {what}: {told or 'none ships'}"
         raise ConventionError(msg)
-    return min(fitting, key=lambda m: (len(m.card["voltages"]), m.card["errors"]["misplaced"]))
+    return min(fitting, key=lambda m: (len(m.card["voltages"]), _error_of(m.card)))
+
+
+def _error_of(card: Card) -> float:
+    """Return by which error models are chosen."""
+    errors = card["errors"]
+    return float(errors["rms"] if card["task"] == validity.SIMULATION else errors["misplaced"])

@@ -12,12 +12,15 @@ from .windows import PIXEL
 
 IMAGES, PHASES = "windows", "phases"
 """Tasks of models: what they are shown."""
+SIMULATION = "simulation"
+"""Task of models that make images."""
 _SAME_VOLTAGE = 0.05  # relative
 _ROUNDING = 1e-6  # relative, of lengths
 _SIMULATED = ("electrons_per_pixel", "materials")
 _IN_PLANE = ("y", "x")
 _OTHER = 2.0  # times less solid, or less pore, than is known
 _UNSURE = "it may err more than its card says"
+_INSTEAD = "use the model 'monte_carlo'"
 
 Card = Mapping[str, Any]
 Ends = tuple[float, float]
@@ -168,6 +171,51 @@ def phase_misfits(card: Card, thickness: float) -> Iterator[str]:
             f"was trained on slices {_range((ends[0], ends[1]))} pixels thick on average; these "
             f"are {thickness:.3g}: use the method 'distance', or train a model for them"
         )
+
+
+def simulation_misfits(
+    card: Card,
+    voltages: Sequence[float],
+    pixel_size: tuple[float, float],
+    materials: Mapping[str, str],
+) -> Iterator[str]:
+    """Iterate over what of a simulation lies outside what a model was trained for.
+
+    Parameters
+    ----------
+    card
+        Whose materials are lists for each phase.
+    voltages
+        In kV.
+    pixel_size
+        Along y and x in nm.
+    materials
+        Of `pore` and `solid`.
+    """
+    if card["task"] != SIMULATION:
+        yield f"is for {card['task']}, not for simulating images"
+        return
+    for voltage in voltages:
+        if not _inside(voltage, card["voltages"]):
+            yield f"was trained for {_range(card['voltages'])} kV; got {voltage:g} kV: {_INSTEAD}"
+    if not all(_inside(size, card["pixel_size"]) for size in pixel_size):
+        found = " and ".join(f"{size:g}" for size in dict.fromkeys(pixel_size))
+        known = _range(card["pixel_size"])
+        yield (
+            f"was trained on pixels of {known} nm; those of the structure are {found} nm: "
+            f"{_INSTEAD}"
+        )
+    if (aspect := max(pixel_size) / min(pixel_size)) > card["aspect"] * (1 + _ROUNDING):
+        yield (
+            f"was trained on pixels up to {card['aspect']:g} times as long as wide; those of the "
+            f"structure are {aspect:.3g} times: {_INSTEAD}"
+        )
+    for phase, known in card["materials"].items():
+        if materials[phase] not in known:
+            yield (
+                f"was trained for a {phase} of {', '.join(known)}; got {materials[phase]}: "
+                f"{_INSTEAD}"
+            )
 
 
 def _same(known: Sequence[float], shown: Sequence[float]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..pieces.validity import SIMULATION
 from .figures.plots import embedded
 from .figures.training import loss_curve, picture_row
 from .markup import Section, picture, table
@@ -45,13 +46,15 @@ def write_training_report(
     looks
         Losses on unseen data, by the step after which it was looked at.
     example
-        A window that tests it: `images` (voltage, slot, y, x), `distances` (slot) of slices and
-        `offsets` (plane) of planes from the window's slice in nm, and the `probability`
-        (plane, y, x) of solid on these.
+        A window that tests it. Of a network that simulates: `shown` (layer, y, x), the share of
+        solid in layers, and the backscatter `coefficient` (y, x); of others `images` (voltage,
+        slot, y, x), `distances` (slot) of slices and `offsets` (plane) of planes from the window's
+        slice in nm, and the `probability` (plane, y, x) of solid on these.
     """
+    simulates = card["task"] == SIMULATION
     made = [
-        _errors_section(card),
-        _example_section(card, example),
+        _image_errors_section(card) if simulates else _errors_section(card),
+        _image_example_section(example) if simulates else _example_section(card, example),
         _learning_section(card, np.asarray(losses, float), looks),
         _ranges_section(card),
     ]
@@ -73,6 +76,35 @@ def _errors_section(card: Mapping[str, Any]) -> Section:
     ]
     body = table(head, rows, numbers=(1, 2, 3, 4))
     return Section("errors", "Errors on what it has not seen", body)
+
+
+def _image_errors_section(card: Mapping[str, Any]) -> Section:
+    errors = card["errors"]
+    head = ("Images", "Number", "Root mean square", "mean of solid", "mean of pores")
+    rows = [
+        (
+            _image_condition(row),
+            number(row["images"], ".0f"),
+            *(_percent(row[key]) for key in ("rms", "solid", "pore")),
+        )
+        for row in errors["conditions"]
+    ]
+    body = table(head, rows, numbers=(1, 2, 3, 4))
+    return Section("errors", "Errors on what it has not seen, of the contrast of the bulks", body)
+
+
+def _image_condition(row: Mapping[str, Any]) -> str:
+    if materials := row["materials"]:
+        return f"{materials['solid']} in {materials['pore']}"
+    return f"{_told(row['voltages'])} kV"
+
+
+def _image_example_section(example: Mapping[str, np.ndarray]) -> Section:
+    layers, coefficient = example["shown"][:-1], example["coefficient"]
+    shown = [("solid at the face", layers[0]), ("half a contrast deep", layers[len(layers) // 2])]
+    figure = embedded(picture_row([*shown, ("share that comes back", coefficient)]), "webp")
+    caption = "What is below a face, and the share of electrons that it scatters back."
+    return Section("example", "Example", picture(figure, "What it says.", caption))
 
 
 def _condition(row: Mapping[str, Any]) -> str:
@@ -119,7 +151,11 @@ def _ranges_section(card: Mapping[str, Any]) -> Section:
 def _told(value: Any) -> str:
     """Return a range, a list or a table in words."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {of}" for name, of in value.items())
+        return ", ".join(f"{name}: {_named(of)}" for name, of in value.items())
     if len(value) == 2 and value[0] == value[1]:
         return f"{value[0]:g}"
     return (" to " if len(value) == 2 else ", ").join(f"{one:g}" for one in value)
+
+
+def _named(value: Any) -> str:
+    return " or ".join(value) if isinstance(value, list) else str(value)

@@ -3,9 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..pieces.validity import SIMULATION
 from .shown import one_line
 
-_TASKS = {"windows": "images of slices", "phases": "phases with gaps between them"}
+_TASKS = {
+    "windows": "images of slices",
+    "phases": "phases with gaps between them",
+    "simulation": "structures, which it images",
+}
 
 
 def format_card(card: Mapping[str, Any]) -> str:
@@ -31,6 +36,9 @@ def format_result(parameters: Mapping[str, Any]) -> str:
 def judged(card: Mapping[str, Any]) -> Iterator[str]:
     """Iterate over the errors of a model, a line each."""
     errors = card["errors"]
+    if card["task"] == SIMULATION:
+        yield from _judged_images(errors)
+        return
     if "conditions" not in errors:
         wrong = f"{errors['misplaced']:.3g} % of voxels wrong"
         yield f"{wrong}, {errors['between']:.3g} % in gaps" if "between" in errors else wrong
@@ -44,12 +52,28 @@ def judged(card: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _judged_images(errors: Mapping[str, Any]) -> Iterator[str]:
+    """Iterate over the errors of a model that simulates."""
+    for row in (errors, *errors["conditions"]):
+        named = row.get("materials")
+        shown = f"{named['solid']} in {named['pore']}" if named else "all images"
+        if not named and "voltages" in row:
+            shown = f"{_range(row['voltages'])} kV"
+        yield (
+            f"{shown}: {row['rms']:.3g} % of the contrast root mean square, "
+            f"{row['solid']:+.2g} % on average in solid, {row['pore']:+.2g} % in pores"
+        )
+
+
 def _known(card: Mapping[str, Any]) -> Iterator[str]:
     """Iterate over what a model was trained for."""
-    if card["voltages"]:
+    if card["task"] == SIMULATION:
+        yield f"voltages: {_range(card['voltages'])} kV"
+    elif card["voltages"]:
         yield f"voltages: {', '.join(f'{v:g}' for v in card['voltages'])} kV"
     if materials := card["materials"]:
-        yield f"materials: {materials['solid']} in {materials['pore']}"
+        solid, pore = (_either(materials[phase]) for phase in ("solid", "pore"))
+        yield f"materials: {solid} in {pore}"
     for key, name, unit in (
         ("pixel_size", "pixels", " nm"),
         ("thickness", "mean thickness of slices", " nm"),
@@ -73,6 +97,10 @@ def _made(card: Mapping[str, Any]) -> Iterator[str]:
         made = f"{training['steps']} steps in {training['seconds']} s"
         yield f"training: {made} ({training['device']})"
     yield f"licence: {card['licence']}"
+
+
+def _either(names: str | Sequence[str]) -> str:
+    return names if isinstance(names, str) else " or ".join(names)
 
 
 def _range(ends: Sequence[float]) -> str:

@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -18,6 +20,7 @@ from ..learn.models import CARD, Model
 from ..learn.phases import PhaseSamples, PhaseVariation, Structure, check_structures
 from ..learn.predicting import TORCH_IS_MISSING
 from ..learn.samples import Samples, Variation
+from ..pieces.validity import IMAGES, PHASES, SIMULATION
 from ..pieces.windows import SliceWindow
 from ..report import write_training_report
 from .disk import told_if_full
@@ -27,6 +30,7 @@ from .recipe.reading import parse_recipe
 from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
 from .shown import one_line, shown
+from .training_images import pair_options, train_images
 
 if TYPE_CHECKING:
     from ..learn.making import Judge
@@ -146,7 +150,7 @@ def train(
     output_path: str | Path | None = None,
     quiet: bool = True,
 ) -> Path:
-    """Train a network of windows of slices, judge it by stacks that it has not seen, and write it.
+    """Train a network, judge it by what it has not seen, and write it.
 
     A training that was interrupted is taken up where it was; one that is done is not done again.
 
@@ -154,7 +158,8 @@ def train(
     ----------
     recipe
         Path of a TOML file, whose relative paths are relative to it, or its content: tables
-        `[data]` or `[structures]`, `[network]`, `[samples]`, `[training]` and `[output]`.
+        `[data]`, `[structures]` or `[pairs]`, `[network]`, `[samples]` (not with `[pairs]`),
+        `[training]` and `[output]`.
     minutes
         Of training, instead of the recipe's.
     output_path
@@ -177,15 +182,27 @@ def train(
     read = read_training(recipe, minutes=minutes, output_path=output_path)
     folder = read.folder
     _check_folder(folder)
+    shown = partial(telling, quiet=quiet)
+    with told_if_full(folder):
+        if "pairs" in read.tables:
+            made, training = train_images(read.tables, folder, folder / _STATE, shown)
+        else:
+            made, training = _train_windows(read, shown)
+        _report(made, training)
+    return folder
+
+
+def _train_windows(
+    read: "TrainingRecipe", shown: Callable[[str], Any]
+) -> tuple[Model, "Training[Any, Any]"]:
+    """Train a network of windows of slices."""
     training, judge = _prepared(read)
     from ..learn.making import make_model
 
-    with told_if_full(folder), telling(quiet=quiet) as tell:
-        output = read.tables["output"]
-        described = {"name": output["name"], "licence": output["licence"]}
-        made = make_model(folder, training, judge, **described, tell=tell)
-        _report(made, training)
-        return folder
+    output = read.tables["output"]
+    described = {"name": output["name"], "licence": output["licence"]}
+    with shown("training") as tell:
+        return make_model(read.folder, training, judge, **described, tell=tell), training
 
 
 @dataclass(frozen=True)
@@ -201,12 +218,12 @@ class TrainingRecipe:
 
 
 def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
-    """Return the keys of each table, for networks of images or of phases.
+    """Return the keys of each table, for networks of windows, of phases, or that simulate.
 
     Parameters
     ----------
     task
-        `windows` of images, or `phases`.
+        `windows` of images, `phases`, or `simulation`.
 
     Raises
     ------
@@ -214,10 +231,16 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
         If torch is not installed.
     """
     try:
+        from ..learn.image_networks import ImageArchitecture
         from ..learn.networks import Architecture
         from ..learn.training import Schedule
     except ImportError:
         raise RecipeError(TORCH_IS_MISSING) from None
+    last = {"training": options_of(Schedule), "output": options_of(model_options)}
+    if task == SIMULATION:
+        network = options_of(ImageArchitecture)
+        del network["layers"]  # which no text states
+        return {"pairs": options_of(pair_options), "network": network} | last
     network = options_of(Architecture)
     del network["voltages"]  # those of the data
     phases = task == "phases"
@@ -226,12 +249,14 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
         if phases
         else {"data": options_of(data_options)}
     )
-    return first | {
-        "network": network,
-        "samples": options_of(PhaseVariation if phases else Variation, sample_options),
-        "training": options_of(Schedule),
-        "output": options_of(model_options),
-    }
+    return (
+        first
+        | {
+            "network": network,
+            "samples": options_of(PhaseVariation if phases else Variation, sample_options),
+        }
+        | last
+    )
 
 
 def read_training(
@@ -245,7 +270,9 @@ def read_training(
     if isinstance(recipe, str | Path):
         folder, stem = Path(recipe).parent, Path(recipe).stem
         recipe = parse_recipe(Path(recipe))
-    known = training_tables("phases" if "structures" in recipe else "windows")
+    tasks = {"structures": PHASES, "pairs": SIMULATION}
+    task = next((task for table, task in tasks.items() if table in recipe), IMAGES)
+    known = training_tables(task)
     check_structure(recipe, known)
     given = {name: dict(recipe.get(name, {})) for name in known}
     if minutes is not None:
@@ -265,7 +292,7 @@ def read_training(
     return TrainingRecipe(tables)
 
 
-def _report(model: Model, training: "Training[Any, WindowNetwork]") -> None:
+def _report(model: Model, training: "Training[Any, Any]") -> None:
     """Write the page of a model that has been trained just now; an earlier one stays."""
     if training.losses:
         every = training.schedule.look_every
@@ -351,26 +378,27 @@ def _varied(
 
 
 @contextlib.contextmanager
-def telling(*, quiet: bool) -> Iterator[Callable[[int, int, float], None]]:
-    """Show how far a training is: a bar in a terminal, lines now and then elsewhere."""
+def telling(what: str = "training", *, quiet: bool) -> Iterator[Callable[[int, int, float], None]]:
+    """Show how far something is: a bar in a terminal, lines now and then elsewhere."""
     if quiet:
         yield lambda *_figures: None
     elif not sys.stdout.isatty():
-        yield _Lines()
+        yield _Lines(what)
     else:
-        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn())
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
         note = TextColumn("loss {task.fields[loss]:.4f}")
         with Progress(*columns, note, TimeRemainingColumn()) as bars:
-            bar = bars.add_task("training", total=None, loss=float("nan"))
+            bar = bars.add_task(what, total=None, loss=float("nan"))
             yield lambda step, steps, loss: bars.update(
                 bar, completed=step, total=steps or None, loss=loss
             )
 
 
 class _Lines:
-    """Writes a line of how far a training is, now and then."""
+    """Writes a line of how far something is, now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self._what = "step" if what == "training" else what
         self._begun: tuple[int, float] | None = None
         self._written = 0.0
 
@@ -387,5 +415,6 @@ class _Lines:
         if step > first and steps:
             minutes = (now - begun) / (step - first) * (steps - step) / 60
             left = f", {minutes:.1f} minutes left"
-        sys.stdout.write(f"step {step} of {steps or 'unknown'}, loss {loss:.4f}{left}\n")
+        known = "" if isnan(loss) else f", loss {loss:.4f}"
+        sys.stdout.write(f"{self._what} {step} of {steps or 'unknown'}{known}{left}\n")
         sys.stdout.flush()

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from ..conventions import ConventionError, check_not_negative, check_seed, finish_stack, require
+from ..pieces.models import AUTO
 from .artefacts.blur import blur_edges
 from .artefacts.brightness import add_brightness_drift, scale_brightness
 from .artefacts.curtaining import add_curtaining
@@ -57,7 +58,7 @@ def simulate_structure(
     return finish_stack(phase.to_dataset(name="phase").assign_attrs(history))
 
 
-# Twenty-six arguments: the keys of a recipe's table, which is flat so that a user can read it.
+# Twenty-eight arguments: the keys of a recipe's table, which is flat so that a user can read it.
 def simulate_stack(
     stack: xr.Dataset | None = None,
     *,
@@ -70,6 +71,7 @@ def simulate_stack(
     unmilled: float = 0.0,
     voltage: tuple[float, ...] | float = (1.0, 2.0, 4.0),
     model: str = "monte_carlo",
+    network: str = AUTO,
     electrons_per_pixel: float | None = 100.0,
     gaussian_std: float = GAUSSIAN_STD,
     materials: dict[str, str] | None = None,
@@ -104,7 +106,9 @@ def simulate_stack(
         show what is below them too; without it the structure goes on as its last plane.
     voltage
         Accelerating voltages in kV, increasing.
-    model, electrons_per_pixel, gaussian_std, detector, elastic, beam_diameter, dtype, device
+    model, network, electrons_per_pixel, gaussian_std, detector, elastic, beam_diameter
+        As for `simulate_images`.
+    dtype, device
         As for `simulate_images`.
     materials
         Of `pore` and `solid`; by default epoxy and gold.
@@ -154,6 +158,7 @@ def simulate_stack(
         slices=slices,
         voltage=voltage,
         model=model,
+        network=network,
         electrons_per_pixel=electrons_per_pixel,
         gaussian_std=gaussian_std,
         materials=materials or EPOXY_GOLD,

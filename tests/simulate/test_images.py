@@ -140,7 +140,7 @@ def test_simulate_images__is_two_tasks_a_block_at_most():
     [
         ("voltage", [2.0, 1.0], "voltage must be strictly increasing; position 1 has 1 kV"),
         ("voltage", 0.0, "voltage must be > 0 kV; position 0 has 0 kV"),
-        ("model", "mott", "model must be one of analytic, monte_carlo; got 'mott'"),
+        ("model", "mott", "model must be one of analytic, learned, monte_carlo; got 'mott'"),
         ("materials", {"pore": "epoxy", "solid": "Xx"}, "solid must be one of Au, .*; got 'Xx'"),
         ("materials", {"pore": "vacuum", "solid": "Au"}, "epoxy, PMMA, .*; got 'vacuum'"),
         ("materials", {"solid": "Au"}, "those of pore and solid; got solid"),

@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ...pieces.validity import IMAGES, PHASES, SIMULATION
 from .. import stages
 from ..cluster.jobs import Jobs
 from ..cluster.profiles import BATCH, cluster_keys
@@ -62,13 +63,16 @@ def recipe_reference() -> str:
 
 def training_reference() -> str:
     """Return the page of trainings."""
-    images, phases = training_tables(), training_tables("phases")
+    images, phases, pairs = map(training_tables, (IMAGES, PHASES, SIMULATION))
     tables = [
         ("[data]", images["data"]),
         ("[structures]", phases["structures"]),
+        ("[pairs]", pairs["pairs"]),
         ("[samples]` with `[data]", images["samples"]),
         ("[samples]` with `[structures]", phases["samples"]),
-        *((f"[{name}]", images[name]) for name in ("network", "training", "output")),
+        ("[network]", images["network"]),
+        ("[network]` with `[pairs]", pairs["network"]),
+        *((f"[{name}]", images[name]) for name in ("training", "output")),
     ]
     parts = (
         _table(f"## `{name}`", dict.fromkeys(key.function for key in keys.values()), keys)

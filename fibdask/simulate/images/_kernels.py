@@ -1,4 +1,4 @@
-"""Compiled loops of images: what shines through, and noise.
+"""Compiled loops of images: what shines through, what lies in layers, and noise.
 
 No `fastmath`: sums keep their order, so a pixel has the same bits whatever block it is made in.
 """
@@ -58,6 +58,29 @@ def look_up_depth(first_solid, surface, signals, out):
     for y in range(n_y):
         for x in range(n_x):
             out[y, x] = signals[min(first_solid[y, x] - surface, last)]
+
+
+@compiled(nogil=True)
+def add_planes(phase, weights, shares):
+    """Add the solid of planes to the layers that they lie in.
+
+    Parameters
+    ----------
+    phase
+        Uint8 (plane, y, x).
+    weights
+        Share of each layer that lies in each plane, float32 (plane, layer).
+    shares
+        Of solid in each layer, float32 (layer, y, x), added to.
+    """
+    planes, n_y, n_x = phase.shape
+    for plane in range(planes):
+        for layer in range(weights.shape[1]):
+            weight = weights[plane, layer]
+            if weight > 0:
+                for y in range(n_y):
+                    for x in range(n_x):
+                        shares[layer, y, x] += weight if phase[plane, y, x] != 0 else weight * 0
 
 
 @compiled(nogil=True)

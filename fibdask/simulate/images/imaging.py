@@ -26,6 +26,7 @@ from ...conventions import (
     validate_stack,
 )
 from ...pieces.devices import chosen_device
+from ...pieces.models import AUTO
 from ...pieces.planes import block_of, pick_planes
 from ..electrons.attenuation import (
     ATOMIC_NUMBERS,
@@ -40,6 +41,7 @@ from ..electrons.materials import Material
 from ..electrons.transport import CUTOFF_EV, Losses, VoxelLengths
 from ..structures.building import split_history
 from ._functions_analytic import AnalyticImages
+from ._functions_learned import LearnedImages
 from ._functions_monte_carlo import (
     Materials,
     Microscope,
@@ -47,6 +49,7 @@ from ._functions_monte_carlo import (
     label_materials,
     tile_block,
 )
+from .learned import learned_images
 from .noise import FULL_SCALE, Noise, make_noise
 
 EPOXY_GOLD: Mapping[str, str] = MappingProxyType({"pore": "epoxy", "solid": "Au"})
@@ -55,19 +58,20 @@ WHITE = 0.6
 """Backscatter coefficient that is shown white: above gold's at any voltage."""
 _ELECTRONS_PER_PA_US = 6.241509  # in a picoampere times a microsecond
 _PLACE_TOLERANCE = 1e-6  # nm
-_MODELS = ("analytic", "monte_carlo")
+_MODELS = ("analytic", "learned", "monte_carlo")
 _FINEST_PART = 4  # of the least distance of uneven planes, in which the others are measured
 _PART_TOLERANCE = 0.01
 
-Images = AnalyticImages | MonteCarloImages
+Images = AnalyticImages | LearnedImages | MonteCarloImages
 
 
-# Nineteen arguments: public; the block functions below take them as records.
+# Twenty arguments: public; the block functions below take them as records.
 def simulate_images(
     phase: xr.DataArray,
     *,
     voltage: float | Sequence[float],
     model: str = "monte_carlo",
+    network: str = AUTO,
     slices: xr.Dataset | Sequence[float] | None = None,
     electrons_per_pixel: float | None = 100.0,
     beam_current: float | None = None,
@@ -98,22 +102,28 @@ def simulate_images(
     voltage
         Accelerating voltages in kV, increasing.
     model
-        `monte_carlo`: each electron is followed. `analytic`, faster by far: contrast falls
+        `monte_carlo`: each electron is followed. `learned`: a network that has learnt from that
+        says how many electrons come back on average, in seconds. `analytic`: contrast falls
         exponentially with the depth of the first solid. Arguments from `acceptance_angle` to
-        `cutoff_ev`, and other materials than named for `analytic`, are for `monte_carlo` only.
+        `cutoff_ev`, and other materials than named for the others, are for `monte_carlo` only.
+    network
+        For `learned`: `auto`, the best one that ships for these voltages, pixels and materials,
+        or the name or folder of another; see `list_models`.
     slices
         Faces that are imaged: z in nm, or a stack of `mimic_milling`, of planes of the structure.
         Each shows the structure below it at full resolution. By default all planes.
     electrons_per_pixel
         Electrons of the beam on each pixel, whose back-scattered share is counted; None for
-        images without Poisson noise, which Monte Carlo cannot make.
+        images without Poisson noise, as they are on average, which Monte Carlo cannot make.
     beam_current, dwell_time
         In pA and µs; where given, their product is the charge on each pixel.
     gaussian_std
         Standard deviation of Gaussian noise added to that, relative to white.
     materials
         Of `pore` and `solid`: for `analytic` epoxy or PMMA, and Au, Ag, Cu, Si, Al, C, epoxy or
-        PMMA. For Monte Carlo any names or a `Material`, of the phases or of labels 0, 1, ….
+        PMMA; for `learned` those of the network's card: epoxy, PMMA or vacuum, and Au, Ag or Cu
+        with the one that ships. For Monte Carlo any names or a `Material`, of the phases or of
+        labels 0, 1, ….
     detector
         `tld`: through the lens, all back-scattered electrons; `icd`: in the column, only those
         that lost less than a tenth of their energy.
@@ -138,8 +148,9 @@ def simulate_images(
     dtype
         Of the images: uint8, uint16 or float32 (1 is white).
     device
-        Where electrons fly: `gpu`, `cpu`, or `auto`, a GPU where this process has one. Images of
-        both agree within their statistics, not bit for bit; so they have other fingerprints.
+        Where electrons fly or a network predicts: `gpu`, `cpu`, or `auto`, a GPU where this
+        process has one. Images of both agree within their statistics, not bit for bit; so they
+        have other fingerprints.
 
     Returns
     -------
@@ -151,7 +162,8 @@ def simulate_images(
     Raises
     ------
     ConventionError
-        If the structure is no phase, or an argument is out of range.
+        If the structure is no phase, an argument is out of range or not for the model, or
+        torch is needed and not installed.
 
     Notes
     -----
@@ -172,12 +184,17 @@ def simulate_images(
     structure is mirrored; below its last plane it goes on as that. Planes of uneven z are cut anew
     below each face, at steps of the least of their distances or a half, third or fourth of it,
     whichever fits all. Where a material is vacuum, electrons are given up 1 µm below the face.
+
+    The network of `learned` is shown how much solid is in layers below each pixel and around it,
+    and says the mean image of all electrons through the lens, without tilt, by a beam as thin as
+    a point, with Mott's cross-sections; anything else is refused. Counts about that are Poisson-
+    distributed, as they are by Monte Carlo. It is shown the structure's mirror image only a few
+    pixels beyond the sides. Its card tells how much it errs.
     """
     check_choice("model", model, _MODELS)
     check_choice("dtype", dtype, FULL_SCALE)
     kilovolts = np.atleast_1d(np.asarray(voltage, np.float64))
-    analytic = model == "analytic"
-    (check_materials if analytic else label_materials)(materials)
+    (check_materials if model == "analytic" else label_materials)(materials)
     is_phase = set(materials) == set(EPOXY_GOLD)
     phase = _checked_structure(phase, kilovolts, is_phase=is_phase)
     electrons = _dose(electrons_per_pixel, beam_current, dwell_time)
@@ -196,14 +213,21 @@ def simulate_images(
     )
     faces = phase["z"].values, _find_planes(phase["z"].values, slices), kilovolts
     images: Images
-    if analytic:
+    told: dict[str, Any] = {}
+    if model == "analytic":
         images = _analytic_images(faces, check_materials(materials), seen, noise, dtype)
         block = (1, *block_of(pick_planes(phase.data, images.planes)))
+    elif model == "learned":
+        images, told = learned_images(
+            phase, faces, materials, microscope, network, device, noise, dtype
+        )
+        block = (1, 1, *images.tile)
     else:
         size, image = _voxel_size(phase), (phase.sizes["y"], phase.sizes["x"])
         named = label_materials(materials)
         at = chosen_device(device, cuda_available)
         images = MonteCarloImages(*faces, size, image, named, microscope, noise, dtype, at)
+        told = asdict(microscope) | {"device": at}
         block = tile_block(*images.image)
     truth = _truth_name(phase, is_phase=is_phase)
     stack = _imaged_stack(phase, images, block, truth, _nominal_thickness(phase, slices))
@@ -216,9 +240,8 @@ def simulate_images(
         "materials": _plain_materials(materials),
         "detector": detector,
         "seed": seed,
+        **told,
     }
-    if isinstance(images, MonteCarloImages):
-        parameters |= asdict(microscope) | {"device": images.device}
     token = blocks.fingerprint(blocks.array_token(phase.data))
     return record_step(stack, "simulate_images", parameters, token)
 

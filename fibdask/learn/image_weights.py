@@ -1,0 +1,139 @@
+"""Weights of the network of images on the disk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..conventions import ConventionError
+from ..pieces.devices import Device
+from .image_networks import ImageArchitecture, ImageNetwork
+from .image_samples import ImageSample
+from .models import TEST_PAIR, WEIGHTS, open_model
+from .weights import errors_of_cuda, one_thread, own_device, write_files
+
+_TOLERANCE = 1e-4  # of tested coefficients: processors round in different orders
+
+
+@dataclass(frozen=True)
+class LoadedImages:
+    """A network of images ready to predict, in this process."""
+
+    network: ImageNetwork
+
+    @classmethod
+    def read(cls, folder: Path, fingerprint: str, device: Device) -> "LoadedImages":
+        """Read a model, and test it on the processor.
+
+        Raises
+        ------
+        ConventionError
+            If it is not the model of the fingerprint, or does not predict what it should, or this
+            process has no such device.
+        """
+        model = open_model(folder)
+        if model.fingerprint != fingerprint:
+            msg = f"the model {folder} has changed since it was chosen; choose it again"
+            raise ConventionError(msg)
+        loaded = cls(read_images_network(folder, model.card))
+        loaded.test(folder / TEST_PAIR)
+        loaded.network.to(own_device(device))
+        return loaded
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        shown: np.ndarray,
+        voltage: float,
+        pixel_size: tuple[float, float],
+        materials: tuple[str, str],
+    ) -> np.ndarray:
+        """Return coefficients (y, x); see `ImagePredictor`."""
+        with one_thread(), errors_of_cuda():
+            network = self.network
+            device = network.bulk.device
+            at = torch.tensor([voltage], dtype=torch.float32, device=device)
+            size = torch.tensor([pixel_size], dtype=torch.float32, device=device)
+            given = torch.from_numpy(np.ascontiguousarray(shown))[None].to(device)
+            given = given.contiguous(memory_format=torch.channels_last)
+            share = network(given, network.describe(at, size, [materials]))[0]
+            pore, solid = network.bulks(at, [materials])
+            found: np.ndarray = torch.lerp(pore, solid, share).clamp_(0, 1).cpu().numpy()
+            return found
+
+    def test(self, pair: Path) -> None:
+        """Compare with what was predicted when the network was trained.
+
+        Raises
+        ------
+        ConventionError
+            If the pair cannot be read, or another coefficient is found.
+        """
+        try:
+            tensors = {name: value.numpy() for name, value in load_file(pair).items()}
+            sizes = tensors["pixel_size"].tolist()
+            materials = [bytes(tensors[name]).decode() for name in ("pore", "solid")]
+            found = self.predict(
+                tensors["shown"],
+                tensors["voltage"].item(),
+                (sizes[0], sizes[1]),
+                (materials[0], materials[1]),
+            )
+            error = float(np.abs(found - tensors["coefficient"]).max())
+        except (OSError, KeyError, SafetensorError, RuntimeError, ValueError) as fault:
+            msg = f"the model cannot be tested by {pair}: {fault}"
+            raise ConventionError(msg) from None
+        if not error <= _TOLERANCE:
+            msg = (
+                "the model does not predict what it should: backscatter coefficients of "
+                f"{pair} differ by {error:.2g}, at most {_TOLERANCE:g} is rounding; it is damaged, "
+                f"or torch {torch.__version__} computes something else on this processor"
+            )
+            raise ConventionError(msg)
+
+
+def read_images_network(folder: Path, card: Mapping[str, Any]) -> ImageNetwork:
+    """Read the weights of a model, ready to predict.
+
+    Raises
+    ------
+    ConventionError
+        If they are not those of the architecture on its card.
+    """
+    try:
+        network = ImageArchitecture.of_card(card["architecture"]).build()
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError, TypeError, KeyError) as error:
+        msg = f"the weights do not fit the card of the model {folder}: {error}"
+        raise ConventionError(msg) from None
+    network.eval().requires_grad_(requires_grad=False)
+    return network
+
+
+def write_images_model(
+    folder: Path, network: ImageNetwork, card: Mapping[str, Any], sample: ImageSample
+) -> None:
+    """Write a model with a sample that tests it; see `write_model`."""
+    loaded = LoadedImages(network)
+    found = loaded.predict(sample.shown, sample.voltage, sample.pixel_size, sample.materials)
+    pore, solid = (np.frombuffer(name.encode(), np.uint8) for name in sample.materials)
+    pair = {
+        "shown": sample.shown,
+        "voltage": np.float64(sample.voltage),
+        "pixel_size": np.array(sample.pixel_size),
+        "pore": pore,
+        "solid": solid,
+        "coefficient": found,
+    }
+    architecture = network.architecture
+    told = dict(card) | {
+        "architecture": architecture.as_card(),
+        "halo": architecture.halo,
+        "stride": architecture.stride,
+    }
+    write_files(folder, network, told, {name: np.array(v) for name, v in pair.items()})
