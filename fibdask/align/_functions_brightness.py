@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import blocks
+from ..pieces._kernels.grey import integer_counts
 from ..pieces.functions import InPlace
 from ._kernels import brightness as kernels
 
@@ -40,13 +41,10 @@ class TileCounts(InPlace):
     def compute(self, region: blocks.Region, codes: np.ndarray) -> np.ndarray:
         """Return the counts of a block, slice by slice."""
         counts = np.zeros((self.slices, kernels.GREY_BINS), np.int64)
-        for k in np.flatnonzero(self.measured[region[1]]):
-            counts[k] = np.bincount(codes[0, k].ravel(), minlength=kernels.GREY_BINS)
+        measured = self.measured[region[1]]
+        for k in range(len(measured)):
+            integer_counts(codes[:, k : k + 1], measured[k : k + 1], counts[k])
         return counts.ravel()
-
-    def working_bytes(self, region: blocks.Region) -> int:
-        """Return the bytes of one slice, contiguous and as the whole numbers that are counted."""
-        return 9 * blocks.voxels(region[2:])
 
 
 @dataclass(frozen=True, eq=False)

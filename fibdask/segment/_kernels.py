@@ -71,19 +71,25 @@ def nearest_is_last(image, centres, phase):
     `image` (voltage, z, y, x), `centres` (class, voltage) float64; a tie goes to the others.
     """
     classes, voltages = centres.shape
+    columns = image.shape[3]
+    # Row by row, so that all of one step are done at once, in lanes.
+    squares, nearest_other = np.empty(columns), np.empty(columns)
     for z in range(image.shape[1]):
         for y in range(image.shape[2]):
-            for x in range(image.shape[3]):
-                nearest_other = np.inf
-                squares = 0.0
-                for k in range(classes):
-                    squares = 0.0
-                    for v in range(voltages):
-                        squares += (image[v, z, y, x] - centres[k, v]) ** 2
-                    # The last centre's own distance stays in `squares` when the loop has ended.
-                    if k < classes - 1:
-                        nearest_other = min(nearest_other, squares)
-                phase[z, y, x] = squares < nearest_other
+            nearest_other[:] = np.inf
+            for k in range(classes):
+                squares[:] = 0.0
+                for v in range(voltages):
+                    row, centre = image[v, z, y], centres[k, v]
+                    for x in range(columns):
+                        squares[x] += (row[x] - centre) ** 2
+                # The last centre's own distances stay in `squares` when the loop has ended.
+                if k < classes - 1:
+                    for x in range(columns):
+                        nearest_other[x] = min(nearest_other[x], squares[x])
+            solid = phase[z, y]
+            for x in range(columns):
+                solid[x] = squares[x] < nearest_other[x]
 
 
 def otsu_split(grey: np.ndarray, counts: np.ndarray) -> int:

@@ -5,9 +5,14 @@ distance inpainting → statistics, and holds the promise measured ≤ forecast 
 the images are shifted, striped and of uneven brightness, and are aligned, rid of curtains,
 equalised and put at the depth that they show first; the forecast is held for four times the
 pixels, too. With --network a network reconstructs the volume, with two workers of 2 GiB.
+
+With --before RUN.JSON, a copy of the summary that such a run of another version has left in its
+folder, the time of every stage is told as a ratio to that run's. Only runs on a machine that is
+equally busy can be compared: let the versions take turns.
 """
 
 import argparse
+import json
 import shutil
 import time
 from pathlib import Path
@@ -68,8 +73,8 @@ def check_forecast(table: dict[str, Any], memory: int) -> None:
     assert max(row["task_bytes"] for row in plan["stages"]) <= memory
 
 
-def main() -> None:
-    """Run the benchmark and print its table."""
+def parse_options() -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slices", type=int, default=500)
     parser.add_argument("--pixels", type=int, default=2048)
@@ -77,7 +82,14 @@ def main() -> None:
     chosen.add_argument("--repair", action="store_true")
     chosen.add_argument("--network", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path("fibdask-scale"))
-    options = parser.parse_args()
+    parser.add_argument("--before", type=Path, help="run.json of the run to compare with")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    options = parse_options()
+    before = json.loads(options.before.read_text()) if options.before else None
     name = "repair" if options.repair else "plain"
     store = options.folder / f"{name}.zarr"
     out = options.folder / ("network" if options.network else name)
@@ -99,7 +111,24 @@ def main() -> None:
         started = time.monotonic()
         run_recipe(table, client=client, quiet=False)
         seconds = time.monotonic() - started
-    report(RunFolder(out).read(), open_stack(store)["intensity"].nbytes, seconds, tasks, memory)
+    summary = RunFolder(out).read()
+    report(summary, open_stack(store)["intensity"].nbytes, seconds, tasks, memory)
+    if before is not None:
+        compare(stage_seconds(before), stage_seconds(summary))
+
+
+def stage_seconds(summary: dict[str, Any]) -> dict[str, float]:
+    """Return the time of every stage, and of all together."""
+    seconds = {stage["name"]: stage["seconds"] for stage in summary["stages"]}
+    return seconds | {"all stages": sum(seconds.values())}
+
+
+def compare(before: dict[str, float], now: dict[str, float]) -> None:
+    """Print the times of both runs, and their ratio, stage by stage."""
+    print(f"{'stage':<22} {'before':>9} {'now':>9} {'ratio':>7}")
+    for name in filter(now.__contains__, before):
+        ratio = now[name] / max(before[name], 1e-3)
+        print(f"{name:<22} {before[name]:>7.1f} s {now[name]:>7.1f} s {ratio:>7.2f}")
 
 
 def report(summary: dict, nbytes: int, seconds: float, tasks: int, memory: int) -> None:

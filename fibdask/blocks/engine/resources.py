@@ -1,7 +1,5 @@
 """What a worker has, and what of it its process takes: asked for before anything is planned."""
 
-import contextlib
-import ctypes
 import gc
 import os
 import platform
@@ -23,6 +21,7 @@ import psutil
 
 from ...conventions import BlocksFailedError, ConventionError, FibdaskWarning
 from .schedule import is_inherited
+from .writing import give_back_memory
 
 PROCESS_BYTES = 480 * 2**20
 """A worker process with all libraries loaded and its kernels compiled, between blocks.
@@ -204,8 +203,7 @@ def _measure_worker() -> Process:
 
 def _own_bytes() -> int:
     """Return the memory of this process without what is free in it."""
-    with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back_memory()
     return int(psutil.Process().memory_info().rss)
 
 

@@ -2,11 +2,15 @@
 
 from typing import Any
 
-_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(16 * 2**20)}
-"""Bytes from which memory is asked of the system anew each time, and that may stay free meanwhile.
+_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(16 * 2**20),
+}
+"""What the C library keeps of freed memory: arrays below 4 MiB are made in the same place again.
 
-By what Dask sets, the many arrays below 4 MiB of a block are mapped and filled with zeros again and
-again, which takes a third of a worker's time. Larger ones have huge pages, which are quick.
+By what Dask sets, all of them are mapped and filled with zeros again and again, which takes a third
+of a worker's time. Larger ones have huge pages, which are quick. Every thread would keep its own.
 """
 
 _SETTINGS: dict[str, Any] = {
