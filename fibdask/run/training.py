@@ -27,6 +27,7 @@ from .recipe.reading import parse_recipe
 from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
 from .shown import one_line, shown
+from .training_labels import LABELS, labelled_tables, prepared_labels, resolve_labels
 
 if TYPE_CHECKING:
     from ..learn.making import Judge
@@ -154,7 +155,8 @@ def train(
     ----------
     recipe
         Path of a TOML file, whose relative paths are relative to it, or its content: tables
-        `[data]` or `[structures]`, `[network]`, `[samples]`, `[training]` and `[output]`.
+        `[data]`, `[labels]` or `[structures]`, `[network]`, `[samples]`, `[training]` and
+        `[output]`.
     minutes
         Of training, instead of the recipe's.
     output_path
@@ -206,7 +208,7 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
     Parameters
     ----------
     task
-        `windows` of images, or `phases`.
+        `windows` of images, `phases`, or painted `labels`.
 
     Raises
     ------
@@ -220,6 +222,10 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
         raise RecipeError(TORCH_IS_MISSING) from None
     network = options_of(Architecture)
     del network["voltages"]  # those of the data
+    if task == LABELS:
+        return labelled_tables(network, options_of(Schedule)) | {
+            "output": options_of(model_options)
+        }
     phases = task == "phases"
     first = (
         {"structures": options_of(structure_options)}
@@ -245,13 +251,15 @@ def read_training(
     if isinstance(recipe, str | Path):
         folder, stem = Path(recipe).parent, Path(recipe).stem
         recipe = parse_recipe(Path(recipe))
-    known = training_tables("phases" if "structures" in recipe else "windows")
+    known = training_tables(_task(recipe))
     check_structure(recipe, known)
     given = {name: dict(recipe.get(name, {})) for name in known}
     if minutes is not None:
         given["training"] |= {"minutes": minutes, "steps": None}
     tables = {name: checked_table(name, given[name], known[name]) for name in known}
     output = tables["output"]
+    if "labels" in tables:
+        resolve_labels(tables["labels"], folder)
     for key, folders in tables.get("data", {}).items():
         tables["data"][key] = [str(folder / path) for path in folders]
     path = output_path or folder / (output["path"] or f"{stem}-model")
@@ -263,6 +271,13 @@ def read_training(
         msg = f"[output] {rule}; got {shown(output['name'])}"
         raise RecipeError(msg)
     return TrainingRecipe(tables)
+
+
+def _task(recipe: Mapping[str, Any]) -> str:
+    """Return what a recipe trains a network of."""
+    if LABELS in recipe:
+        return LABELS
+    return "phases" if "structures" in recipe else "windows"
 
 
 def _report(model: Model, training: "Training[Any, WindowNetwork]") -> None:
@@ -293,6 +308,8 @@ def _prepared(read: TrainingRecipe) -> tuple["Training[Any, WindowNetwork]", "Ju
     from ..learn.training import Schedule, Training, best_device
 
     tables = read.tables
+    if "labels" in tables:
+        return prepared_labels(tables, read.folder / _STATE)
     with blamed_on("training"):
         schedule = Schedule(**tables["training"])
     samples, judge = _of_phases(tables) if "structures" in tables else _of_images(tables)
