@@ -16,6 +16,7 @@ from .. import stages
 from ..cluster.jobs import Jobs
 from ..cluster.profiles import BATCH, cluster_keys
 from ..training import training_tables
+from ..training_labels import LABELS
 from .profiles import profile_functions
 from .tables import Key, keys_of, options_of, tables
 
@@ -63,10 +64,13 @@ def recipe_reference() -> str:
 def training_reference() -> str:
     """Return the page of trainings."""
     images, phases = training_tables(), training_tables("phases")
+    labels = training_tables(LABELS)
     tables = [
         ("[data]", images["data"]),
+        ("[labels]", labels["labels"]),
         ("[structures]", phases["structures"]),
         ("[samples]` with `[data]", images["samples"]),
+        ("[samples]` with `[labels]", labels["samples"]),
         ("[samples]` with `[structures]", phases["samples"]),
         *((f"[{name}]", images[name]) for name in ("network", "training", "output")),
     ]
