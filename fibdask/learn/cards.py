@@ -5,7 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
+from ..conventions import axis_spacing, measured_slices
 from .data import SimulatedStack
 from .samples import QUANTILES, Samples, Variation
 
@@ -43,6 +45,27 @@ def ranges(stacks: Sequence[SimulatedStack], variation: Variation) -> dict[str, 
         "electrons_per_pixel": electrons,
         "solid_fraction": _rounded(*_span(float(stack.truth.mean()) for stack in stacks)),
         "ligament_size": _rounded(*_span(sizes)) if sizes else None,
+        "grey": {"quantiles": list(QUANTILES)},
+    }
+
+
+def near_ranges(stack: xr.Dataset) -> dict[str, Any]:
+    """Return what stacks must be like for a network that has learnt from slices of this one.
+
+    Of what is in them nothing is known but that.
+    """
+    z = stack["z"].values[measured_slices(stack)]
+    gaps = np.diff(z) if len(z) > 1 else np.ones(1)
+    sizes = [axis_spacing(stack, axis) for axis in ("y", "x")]
+    return {
+        "voltages": [float(v) for v in stack["voltage"].values],
+        "pixel_size": _rounded(min(sizes) * (1 - _PIXELS), max(sizes) * (1 + _PIXELS)),
+        "thickness": _rounded(gaps.mean() * _THINNER, gaps.mean() * _THICKER),
+        "gap": _rounded(*_span(map(float, gaps))),
+        "materials": {},
+        "electrons_per_pixel": None,
+        "solid_fraction": None,
+        "ligament_size": None,
         "grey": {"quantiles": list(QUANTILES)},
     }
 

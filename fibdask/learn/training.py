@@ -386,7 +386,13 @@ def best_device() -> str:
 
 
 def phase_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Return cross-entropy and Dice loss of logits and truth (batch, plane, y, x)."""
+    """Return cross-entropy and Dice loss of logits and truth (batch, plane, y, x).
+
+    Where the truth is NaN it is not known, and counts nowhere.
+    """
+    known = truth.isfinite()
+    if not known.all():
+        logits, truth = logits[known], truth[known]
     entropy = binary_cross_entropy_with_logits(logits, truth)
     solid = logits.sigmoid()
     both, sum_of = (solid * truth).sum(), solid.sum() + truth.sum()

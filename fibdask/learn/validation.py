@@ -166,7 +166,7 @@ class Validation:
 
 @torch.inference_mode()
 def validate(network: WindowNetwork, windows: Iterable[Sample]) -> Validation:
-    """Let a network predict windows."""
+    """Let a network predict windows; where their truth is NaN, it is not known."""
     network.eval()
     device = next(network.parameters()).device
     wrong, voxels = np.zeros(2, np.int64), np.zeros(2, np.int64)
@@ -174,12 +174,14 @@ def validate(network: WindowNetwork, windows: Iterable[Sample]) -> Validation:
     for window in windows:
         batch = Batch.of([window], device)
         said, there = batch.logits(network)[0].cpu(), batch.truth[0].cpu()
-        mistaken = ((said > 0) != (there > 0.5)).sum((1, 2)).numpy()
+        known = there.isfinite()
+        mistaken = (((said > 0) != (there > 0.5)) & known).sum((1, 2)).numpy()
         between = (window.offsets > 0).astype(int)  # 0 of a slice
         np.add.at(wrong, between, mistaken)
-        np.add.at(voxels, between, there[0].numel())
-        logits.append(said[:, ::_THINNED, ::_THINNED].flatten())
-        truth.append(there[:, ::_THINNED, ::_THINNED].flatten())
+        np.add.at(voxels, between, known.sum((1, 2)).numpy())
+        thinned = known[:, ::_THINNED, ::_THINNED]
+        logits.append(said[:, ::_THINNED, ::_THINNED][thinned])
+        truth.append(there[:, ::_THINNED, ::_THINNED][thinned])
     return Validation(wrong, voxels, logits, truth)
 
 

@@ -111,7 +111,8 @@ def _condition(row: Mapping[str, Any]) -> str:
     if "voltages" not in row:
         return "phases of the measured planes"
     voltages = ", ".join(f"{voltage:g}" for voltage in row["voltages"])
-    return f"{voltages} kV, {row['electrons_per_pixel']:g} electrons a pixel"
+    electrons = row["electrons_per_pixel"]  # not known of painted slices
+    return f"{voltages} kV" + (f", {electrons:g} electrons a pixel" if electrons else "")
 
 
 def _percent(value: float | None) -> str:

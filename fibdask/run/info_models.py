@@ -45,10 +45,11 @@ def judged(card: Mapping[str, Any]) -> Iterator[str]:
     for row in errors.get("conditions", []):
         voltages = ", ".join(f"{v:g}" for v in row["voltages"])
         between = "none" if row["between"] is None else f"{row['between']:.3g} %"
+        electrons = row["electrons_per_pixel"]  # not known of painted slices
+        shown = f", {electrons:g} electrons a pixel" if electrons else ""
         yield (
-            f"{voltages} kV, {row['electrons_per_pixel']:g} electrons a pixel: "
-            f"{row['misplaced']:.3g} % of voxels wrong, {row['on_slices']:.3g} % on slices, "
-            f"{between} between them"
+            f"{voltages} kV{shown}: {row['misplaced']:.3g} % of voxels wrong, "
+            f"{row['on_slices']:.3g} % on slices, {between} between them"
         )
 
 

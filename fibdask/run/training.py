@@ -31,6 +31,7 @@ from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
 from .shown import one_line, shown
 from .training_images import pair_options, train_images
+from .training_labels import LABELS, labelled_tables, prepared_labels, resolve_labels
 
 if TYPE_CHECKING:
     from ..learn.making import Judge
@@ -158,8 +159,8 @@ def train(
     ----------
     recipe
         Path of a TOML file, whose relative paths are relative to it, or its content: tables
-        `[data]`, `[structures]` or `[pairs]`, `[network]`, `[samples]` (not with `[pairs]`),
-        `[training]` and `[output]`.
+        `[data]`, `[labels]`, `[structures]` or `[pairs]`, `[network]`, `[samples]` (not with
+        `[pairs]`), `[training]` and `[output]`.
     minutes
         Of training, instead of the recipe's.
     output_path
@@ -223,7 +224,7 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
     Parameters
     ----------
     task
-        `windows` of images, `phases`, or `simulation`.
+        `windows` of images, `phases`, painted `labels`, or `simulation`.
 
     Raises
     ------
@@ -236,13 +237,16 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
         from ..learn.training import Schedule
     except ImportError:
         raise RecipeError(TORCH_IS_MISSING) from None
-    last = {"training": options_of(Schedule), "output": options_of(model_options)}
+    schedule, output = options_of(Schedule), {"output": options_of(model_options)}
+    last = {"training": schedule} | output
     if task == SIMULATION:
         network = options_of(ImageArchitecture)
         del network["layers"]  # which no text states
         return {"pairs": options_of(pair_options), "network": network} | last
     network = options_of(Architecture)
     del network["voltages"]  # those of the data
+    if task == LABELS:
+        return labelled_tables(network, schedule) | output
     phases = task == "phases"
     first = (
         {"structures": options_of(structure_options)}
@@ -270,15 +274,15 @@ def read_training(
     if isinstance(recipe, str | Path):
         folder, stem = Path(recipe).parent, Path(recipe).stem
         recipe = parse_recipe(Path(recipe))
-    tasks = {"structures": PHASES, "pairs": SIMULATION}
-    task = next((task for table, task in tasks.items() if table in recipe), IMAGES)
-    known = training_tables(task)
+    known = training_tables(_task(recipe))
     check_structure(recipe, known)
     given = {name: dict(recipe.get(name, {})) for name in known}
     if minutes is not None:
         given["training"] |= {"minutes": minutes, "steps": None}
     tables = {name: checked_table(name, given[name], known[name]) for name in known}
     output = tables["output"]
+    if "labels" in tables:
+        resolve_labels(tables["labels"], folder)
     for key, folders in tables.get("data", {}).items():
         tables["data"][key] = [str(folder / path) for path in folders]
     path = output_path or folder / (output["path"] or f"{stem}-model")
@@ -290,6 +294,12 @@ def read_training(
         msg = f"[output] {rule}; got {shown(output['name'])}"
         raise RecipeError(msg)
     return TrainingRecipe(tables)
+
+
+def _task(recipe: Mapping[str, Any]) -> str:
+    """Return what a recipe trains a network of."""
+    tasks = {LABELS: LABELS, "structures": PHASES, "pairs": SIMULATION}
+    return next((task for table, task in tasks.items() if table in recipe), IMAGES)
 
 
 def _report(model: Model, training: "Training[Any, Any]") -> None:
@@ -320,6 +330,8 @@ def _prepared(read: TrainingRecipe) -> tuple["Training[Any, WindowNetwork]", "Ju
     from ..learn.training import Schedule, Training, best_device
 
     tables = read.tables
+    if "labels" in tables:
+        return prepared_labels(tables, read.folder / _STATE)
     with blamed_on("training"):
         schedule = Schedule(**tables["training"])
     samples, judge = _of_phases(tables) if "structures" in tables else _of_images(tables)

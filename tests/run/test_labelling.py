@@ -83,6 +83,37 @@ def test_cut_slices__looks_at_the_probabilities_of_a_result(store, tmp_path):
         cut_slices(store, tmp_path / "paint", slices=1, how="uncertain", result=part)
 
 
+RECIPE = """
+[input]
+path = "stack.zarr"
+[segment]
+method = "random_forest"
+labels = "paint"
+[output]
+report = false
+"""
+
+
+def test_run__segments_by_what_is_painted_and_makes_it_anew_where_that_changes(
+    store, tmp_path, capsys
+):
+    (tmp_path / "forest.toml").write_text(RECIPE)
+    out = tmp_path / "paint"
+    bright = open_stack(store)["intensity"].values[0] > 30000
+    [chosen] = cut_slices(store, out, slices=1)
+    blocks = []
+    for painted in (bright, bright, ~bright):
+        file = out / f"labels/slice_{chosen.slice:04}.tif"
+        tifffile.imwrite(file, painted[chosen.slice].astype(np.uint8) + 1)
+        main(["run", str(tmp_path / "forest.toml"), "--quiet"])
+        summary = json.loads((tmp_path / "forest-out/run.json").read_text())
+        blocks.append(sum(stage["blocks_run"] for stage in summary["stages"]))
+        phase = open_stack(tmp_path / "forest-out/segment.zarr")["phase"].values
+        assert (phase == painted).mean() > 0.95
+    assert blocks[1] == 0
+    assert blocks[2] > 0
+
+
 def test_labels__says_how_to_paint_and_what_to_do_then(store, tmp_path, capsys):
     out = str(tmp_path / "paint")
     main(["labels", str(store), out, "--slices", "2", "--classes", "pore,solid,frame"])

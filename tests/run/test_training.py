@@ -269,8 +269,9 @@ def test_training_reference__is_what_the_page_says():
     page = (Path(fibdask.__file__).parents[1] / "docs" / "training.md").read_text()
     assert page == training_reference(), "write it: make docs"
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
-    images, phases = training_tables(), training_tables("phases")
-    keys = [*images.values(), phases["structures"], phases["samples"]]
+    images, phases, labels = map(training_tables, ("windows", "phases", "labels"))
+    keys = [*images.values()]
+    keys += [labels["labels"], labels["samples"], phases["structures"], phases["samples"]]
     assert len(rows) == sum(map(len, keys))
     assert all(len(meaning) > 4 and kind[0] != "<" for _, kind, _, meaning in rows)
 

@@ -17,6 +17,7 @@ from .. import stages
 from ..cluster.jobs import Jobs
 from ..cluster.profiles import BATCH, cluster_keys
 from ..training import training_tables
+from ..training_labels import LABELS
 from .profiles import profile_functions
 from .tables import Key, keys_of, options_of, tables
 
@@ -63,12 +64,14 @@ def recipe_reference() -> str:
 
 def training_reference() -> str:
     """Return the page of trainings."""
-    images, phases, pairs = map(training_tables, (IMAGES, PHASES, SIMULATION))
+    images, phases, pairs, labels = map(training_tables, (IMAGES, PHASES, SIMULATION, LABELS))
     tables = [
         ("[data]", images["data"]),
+        ("[labels]", labels["labels"]),
         ("[structures]", phases["structures"]),
         ("[pairs]", pairs["pairs"]),
         ("[samples]` with `[data]", images["samples"]),
+        ("[samples]` with `[labels]", labels["samples"]),
         ("[samples]` with `[structures]", phases["samples"]),
         ("[network]", images["network"]),
         ("[network]` with `[pairs]", pairs["network"]),

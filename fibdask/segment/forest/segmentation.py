@@ -153,6 +153,7 @@ def fit_forest(
     unlabelled: int | None = None,
     scales: Sequence[float] | None = None,
     seed: int = 0,
+    only: Sequence[int] | None = None,
 ) -> Forest:
     """Grow a forest on painted slices of a stack, to keep it; looks at these slices at once.
 
@@ -164,6 +165,8 @@ def fit_forest(
         As of `segment_phases`.
     seed
         Of which painted pixels are taken.
+    only
+        Numbers of the painted slices that are used; by default all.
 
     Returns
     -------
@@ -179,6 +182,8 @@ def fit_forest(
     """
     stack = require(stack, "intensity")
     painted = painted_of(stack, labels, unlabelled)
+    if only is not None:
+        painted = painted.of_slices(np.flatnonzero(np.isin(painted.slices, only))).check()
     whole = {axis: slice(0, stack.sizes[axis]) for axis in AXES}
     shown = Shown(stack, without_filled(stack, whole), scales)
     packed = np.asarray(grown(shown, painted, Growth(seed=seed)).compute())

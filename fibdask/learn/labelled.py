@@ -1,0 +1,370 @@
+"""Samples and judges of painted slices: networks learn from a few slices of the stack itself.
+
+What is not painted counts neither in the loss nor in errors.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..blocks import fingerprint
+from ..conventions import (
+    AXES,
+    ConventionError,
+    check_not_negative,
+    measured_slices,
+    recorded_steps,
+)
+from ..pieces.grey import CountedGrey, grey_ranges, range_values, without_filled
+from ..pieces.labels import UNLABELLED, Painted
+from ..pieces.windows import NO_SLICE, SliceWindow
+from ..segment import segment_phases
+from .cards import near_ranges
+from .making import Judged
+from .networks import WindowNetwork
+from .samples import QUANTILES, Drawing, Sample
+from .validation import validate
+
+APART = 2
+"""Slices that lie at least between what is learnt from and what is judged by."""
+_JUDGED = 5  # one of so many painted slices is judged by
+_SURE = 0.9  # probability from which on what a forest says is learnt from
+
+
+@dataclass(frozen=True)
+class LabelVariation:
+    """What differs between samples of the same painted slices.
+
+    Attributes
+    ----------
+    gaussian_std
+        Most Gaussian noise, relative to the range of grey values.
+    drift
+        Standard deviation of gain and of offset between slices, relative to the range.
+    tilted
+        Whether the beam was tilted about x: then samples are mirrored along x only.
+    """
+
+    gaussian_std: float = 0.05
+    drift: float = 0.05
+    tilted: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("gaussian_std", "drift"):
+            check_not_negative(name, getattr(self, name))
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledStack:
+    """The windows of painted slices of a stack, and what is painted.
+
+    Attributes
+    ----------
+    images
+        Normalised grey values, float32 (slice, voltage, slot, y, x); 0 where there is none.
+    distances
+        Of the slots from the window's slice in nm, float32 (slice, slot); NaN where there is none.
+    truth
+        1 where solid is painted, 0 where pore, NaN elsewhere, float32 (slice, y, x).
+    slices
+        Numbers of the slices.
+    card
+        What stacks must be like for a network that has learnt from these.
+    told
+        What a card says of the data.
+    """
+
+    images: np.ndarray
+    distances: np.ndarray
+    truth: np.ndarray
+    slices: np.ndarray
+    card: dict[str, Any]
+    told: dict[str, Any]
+
+    @classmethod
+    def of(cls, stack: xr.Dataset, painted: Painted, window: SliceWindow) -> "LabelledStack":
+        """Read the windows of painted slices.
+
+        Raises
+        ------
+        ConventionError
+            If more than two classes are painted.
+        """
+        if len(painted.names) != 2:
+            msg = (
+                f"networks tell two classes apart; {len(painted.names)} are painted: "
+                f"{', '.join(painted.names)}; a forest tells more (method 'random_forest')"
+            )
+            raise ConventionError(msg)
+        known = np.flatnonzero(measured_slices(stack))
+        z = stack["z"].values[known]
+        ranges = _grey_ranges(stack)
+        shown = [
+            _window(stack, window, int(np.searchsorted(known, k)), known, ranges)
+            for k in painted.slices
+        ]
+        places = np.searchsorted(known, painted.slices)
+        distances = np.stack([window.distances(int(i), z) for i in places])
+        blank = painted.classes == UNLABELLED
+        truth = np.where(blank, np.nan, painted.classes).astype(np.float32)
+        told = {
+            "slices": painted.slices.tolist(),
+            "painted_pixels": int((~blank).sum()),
+            "classes": list(painted.names),
+            "labels_fingerprint": fingerprint(painted.slices, painted.classes),
+            "steps": recorded_steps(stack),
+        }
+        return cls(
+            np.stack(shown),
+            distances.astype(np.float32),
+            truth,
+            painted.slices,
+            near_ranges(stack),
+            told,
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all that networks see of it."""
+        return fingerprint(self.images, self.distances, self.truth)
+
+    @cached_property
+    def pixels(self) -> list[np.ndarray]:
+        """Numbers of the painted pixels of each slice."""
+        return [np.flatnonzero(np.isfinite(truth)) for truth in self.truth]
+
+    def __len__(self) -> int:
+        """Return the number of painted slices."""
+        return len(self.slices)
+
+    def sample(self, k: int, part: tuple[slice, slice]) -> Sample:
+        """Return a part (y, x) of the window of a painted slice."""
+        images = self.images[k][..., *part]
+        present = np.ones(len(images), np.float32)
+        truth = self.truth[k][np.newaxis, *part]
+        return Sample(images, present, self.distances[k], np.zeros(1, np.float32), truth)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSamples(Drawing):
+    """Samples of painted slices, around painted pixels.
+
+    Attributes
+    ----------
+    stack
+        Where they come from, each slice as often as any other.
+    variation
+        What differs.
+    """
+
+    stack: LabelledStack
+    variation: LabelVariation
+
+    def __getitem__(self, number: int) -> Sample:
+        """Return a sample."""
+        rng = self.rng(number)
+        k = int(rng.integers(len(self.stack)))
+        sample = self.stack.sample(k, self._around(k, rng))
+        images = self._varied(sample.images, rng)
+        truth = sample.truth
+        axes = (-1,) if self.variation.tilted else (-2, -1)
+        for axis in axes:
+            if rng.random() < 0.5:
+                images, truth = np.flip(images, axis), np.flip(truth, axis)
+        if not self.variation.tilted and rng.random() < 0.5:
+            images, truth = images.swapaxes(-1, -2), truth.swapaxes(-1, -2)
+        images, truth = np.ascontiguousarray(images), np.ascontiguousarray(truth)
+        return replace(sample, images=images, truth=truth)
+
+    def _around(self, k: int, rng: np.random.Generator) -> tuple[slice, slice]:
+        """Draw a part of an image that holds a painted pixel."""
+        shape = self.stack.truth.shape[1:]
+        pixel = np.unravel_index(int(rng.choice(self.stack.pixels[k])), shape)
+        parts = []
+        for place, n in zip(pixel, shape, strict=True):
+            first = int(place) - int(rng.integers(self.crop))
+            start = min(max(first, 0), n - self.crop)
+            parts.append(slice(start, start + self.crop))
+        return parts[0], parts[1]
+
+    def _varied(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return images (voltage, slot, y, x) of other noise and brightness."""
+        voltages, slots = images.shape[:2]
+        gain, offset = self.variation.drift * rng.standard_normal(
+            (2, voltages, slots, 1, 1), np.float32
+        )
+        noise = np.float32(self.variation.gaussian_std * rng.random() * (rng.random() < 0.5))
+        # Images that do not exist stay 0.
+        exist = images.any(axis=(2, 3), keepdims=True)
+        varied = images * (1 + gain) + offset * exist
+        if noise:
+            varied += noise * exist * rng.standard_normal(images.shape, np.float32)
+        return np.asarray(varied, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelJudge:
+    """Judges networks by painted slices that they have not learnt from.
+
+    Attributes
+    ----------
+    samples
+        That they learn from.
+    unseen
+        Painted slices of the same stack.
+    stride
+        Of windows, along y and x.
+    """
+
+    samples: LabelSamples
+    unseen: LabelledStack
+    stride: int
+
+    def __call__(self, network: WindowNetwork) -> Judged:
+        """Judge a network by whole slices."""
+        found = validate(network, self._windows())
+        temperature = found.temperature()
+        row = {
+            "voltages": self.unseen.card["voltages"],
+            "electrons_per_pixel": None,
+            "misplaced": round(found.misplaced, 4),
+            "on_slices": round(found.on_slices, 4),
+            "between": None,
+            "calibration_error": round(found.calibration_error(temperature), 4),
+        }
+        known = {name: value for name, value in row.items() if value is not None}
+        errors = known | {"conditions": [row]}
+        card = {
+            "task": "windows",
+            **self.samples.stack.card,
+            "temperature": temperature,
+            "errors": errors,
+        }
+        return Judged(card, next(self._windows()))
+
+    def drawn(self) -> LabelSamples:
+        """Return samples of the unseen slices, as they are."""
+        variation = LabelVariation(0.0, 0.0, self.samples.variation.tilted)
+        return replace(self.samples, stack=self.unseen, variation=variation)
+
+    def told(self) -> dict[str, Any]:
+        """Return which slices were painted, and how samples are drawn of them."""
+        samples = self.samples
+        drawn = {"crop": samples.crop, "planes": samples.planes, "seed": samples.seed}
+        return {
+            "data": [samples.stack.told],
+            "validation": [self.unseen.told],
+            "samples": vars(samples.variation) | drawn,
+        }
+
+    def _windows(self) -> Iterator[Sample]:
+        y, x = (slice(0, n // self.stride * self.stride) for n in self.unseen.truth.shape[1:])
+        return (self.unseen.sample(k, (y, x)) for k in range(len(self.unseen)))
+
+
+def parted(painted: Painted, judged: Sequence[int] | None = None) -> tuple[Painted, Painted]:
+    """Return what is learnt from, and what networks are judged by.
+
+    Parameters
+    ----------
+    painted
+        Slices.
+    judged
+        Numbers of those that are judged by; by default one of five, evenly, if enough of the
+        others lie more than `APART` slices away from them, or else the last ones.
+
+    Raises
+    ------
+    ConventionError
+        If nothing is left on one side.
+    """
+    count = len(painted.slices)
+    some = max(count // _JUDGED, 1)
+    if judged is not None:
+        missing = sorted(set(judged) - set(painted.slices.tolist()))
+        if missing or not judged:
+            msg = f"validation must name painted slices; got {list(judged)}"
+            raise ConventionError(msg)
+        held = np.isin(painted.slices, judged)
+    else:
+        held = np.zeros(count, bool)
+        held[((2 * np.arange(some) + 1) * count) // (2 * some)] = True
+        if _learnt(painted, held).sum() < count // 2:
+            held = np.arange(count) >= count - some
+    learnt = _learnt(painted, held)
+    if not learnt.any() or not held.any():
+        msg = (
+            "a network learns from painted slices and is judged by others that lie more than "
+            f"{APART} slices away; got slices {painted.slices.tolist()}: paint some more"
+        )
+        raise ConventionError(msg)
+    return painted.of_slices(np.flatnonzero(learnt)), painted.of_slices(np.flatnonzero(held))
+
+
+def taught(
+    stack: xr.Dataset, painted: Painted, forest: str, count: int, *, away_from: Painted
+) -> Painted:
+    """Return slices that a forest has labelled where it is sure, and what is painted by hand.
+
+    Parameters
+    ----------
+    stack
+        Of the images.
+    painted
+        By hand, which holds where it differs.
+    forest
+        Folder of the forest.
+    count
+        Of slices, evenly over the depth.
+    away_from
+        Slices that the network is judged by, whose neighbours are left out.
+    """
+    found = segment_phases(stack, method="random_forest", model=forest)["solid_probability"]
+    known = np.flatnonzero(measured_slices(stack))
+    even = known[((2 * np.arange(count) + 1) * len(known)) // (2 * count)]
+    even = even[np.abs(even[:, np.newaxis] - away_from.slices).min(axis=1) > APART]
+    numbers = np.union1d(even, painted.slices)
+    # One computation, in which what the forest needs of the whole stack is counted once.
+    parts = [found.isel(z=slice(int(k), int(k) + 1)) for k in numbers]
+    probability = xr.concat(parts, "z").values
+    classes = np.full(probability.shape, UNLABELLED, np.uint8)
+    classes[probability >= _SURE], classes[probability <= 1 - _SURE] = 1, 0
+    by_hand = np.searchsorted(numbers, painted.slices)
+    classes[by_hand] = np.where(painted.classes == UNLABELLED, classes[by_hand], painted.classes)
+    probes = np.full((len(numbers), len(painted.probes[0]), 0), np.nan)
+    return replace(painted, slices=numbers, classes=classes, probes=probes)
+
+
+def _learnt(painted: Painted, held: np.ndarray) -> np.ndarray:
+    """Return which slices lie far enough from those that are judged by."""
+    apart = np.abs(painted.slices[:, np.newaxis] - painted.slices[held]).min(axis=1, initial=10**9)
+    return np.asarray(apart > APART)
+
+
+def _grey_ranges(stack: xr.Dataset) -> np.ndarray:
+    """Return the grey values (voltage, 2) of a stack that are shown as 0 and 1."""
+    whole = {axis: slice(0, stack.sizes[axis]) for axis in AXES}
+    region = tuple(without_filled(stack, whole).values())
+    used = slice(0, stack.sizes["voltage"])
+    counted = CountedGrey.of(stack["intensity"].data, measured_slices(stack), used, region)
+    return range_values(*(np.asarray(r.compute()) for r in grey_ranges(counted, QUANTILES)))
+
+
+def _window(
+    stack: xr.Dataset, window: SliceWindow, i: int, known: np.ndarray, ranges: np.ndarray
+) -> np.ndarray:
+    """Return the normalised images (voltage, slot, y, x) of the window of a slice."""
+    slots = window.slices(i, len(known))
+    there = np.flatnonzero(slots != NO_SLICE)
+    first, last = known[slots[there[0]]], known[slots[there[-1]]]
+    grey = stack["intensity"].isel(z=slice(int(first), int(last) + 1)).values
+    shown = np.zeros((len(grey), len(slots), *grey.shape[2:]), np.float32)
+    for slot in there:
+        for v, ends in enumerate(ranges):
+            low, high = ends
+            shown[v, slot] = (grey[v, known[slots[slot]] - first] - low) / (high - low)
+    return shown

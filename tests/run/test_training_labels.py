@@ -1,0 +1,139 @@
+"""Trainings by painted slices, and what comes of them."""
+
+import numpy as np
+import pytest
+import tifffile
+from scipy.ndimage import gaussian_filter
+
+pytest.importorskip("torch")
+
+import torch
+
+from fibdask import RecipeError, load_model, open_stack, save_stack, segment_phases, train
+from fibdask.conventions import build_stack
+from fibdask.learn.labelled import LabelledStack, LabelSamples, LabelVariation, parted
+from fibdask.learn.models import CARD
+from fibdask.learn.training import phase_loss
+from fibdask.pieces.labels import UNLABELLED, Painted, read_painted
+from fibdask.pieces.windows import SliceWindow
+from fibdask.run.info_models import format_card
+from fibdask.run.training import read_training
+
+SHAPE = (24, 40, 48)
+SLICES = (2, 8, 14, 20)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a stack, and scribbles in four of its slices."""
+    folder = tmp_path_factory.mktemp("labels")
+    truth = gaussian_filter(np.random.default_rng(1).standard_normal(SHAPE), (1, 3, 3)) > 0
+    grey = (90 + 90 * truth + 9 * np.random.default_rng(2).standard_normal(SHAPE)).astype(np.uint8)
+    stack = build_stack(
+        {"intensity": grey[np.newaxis]},
+        z=10.0 * np.arange(SHAPE[0]),
+        pixel_size=(5, 5),
+        nominal_thickness=10,
+        voltage=np.array([2.0]),
+    )
+    save_stack(stack, folder / "stack.zarr", pyramid=False)
+    (folder / "paint").mkdir()
+    for k in SLICES:
+        painted = truth[k].astype(np.uint8)
+        painted[::2] = UNLABELLED
+        tifffile.imwrite(folder / f"paint/slice_{k:04}.tif", painted)
+    return folder
+
+
+def recipe(folder, name, **labels):
+    return {
+        "labels": {"stack": str(folder / "stack.zarr"), "path": str(folder / "paint")} | labels,
+        "network": {"above": 2, "below": 2, "widths": [8, 8, 8], "detail": 6},
+        "samples": {"crop": 32},
+        "training": {"steps": 30, "batch": 2, "look_every": 5},
+        "output": {"path": str(folder / name), "name": name},
+    }
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return train(recipe(folder, "tiny"))
+
+
+@pytest.mark.filterwarnings("ignore:model tiny expects")  # what it has learnt in a second
+def test_train__makes_a_model_of_painted_slices_that_segments(folder, model):
+    card = load_model(model).card
+    assert card["training"]["data"][0]["slices"] == [2, 8, 20]
+    assert card["training"]["validation"][0]["slices"] == [14]
+    assert card["errors"]["misplaced"] < 45
+    assert card["voltages"] == [2.0]
+    assert "2 kV: " in format_card(dict(card))
+    assert (model / "report.html").is_file()
+    stack = open_stack(folder / "stack.zarr")
+    found = segment_phases(stack, method="network", model=str(model))
+    assert found["phase"].values.shape == SHAPE
+
+
+def test_train__is_done_once_and_goes_on_to_the_same_weights(folder, model):
+    before = (model / CARD).read_bytes()
+    train(recipe(folder, "tiny"))
+    assert (model / CARD).read_bytes() == before
+    again = train(recipe(folder, "again"))
+    assert load_model(again).card["sha256"] == load_model(model).card["sha256"]
+
+
+def test_train__learns_from_what_a_forest_says_and_from_the_weights_of_a_model(folder, model):
+    given = recipe(folder, "taught", teacher="forest", taught=6, begin=str(model))
+    card = load_model(train(given)).card
+    learnt = card["training"]["data"][0]["slices"]
+    assert set(learnt) > {2, 8, 20}
+    assert all(abs(k - 14) > 2 for k in learnt)
+    assert card["architecture"] == load_model(model).card["architecture"]
+
+
+def test_read_training__stops_early_unless_it_says_else(folder):
+    assert read_training(recipe(folder, "x")).tables["training"]["decline"] == "plateau"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"validation": [3]}, r"validation must name painted slices; got \[3\]"),
+        ({"validation": list(SLICES)}, "a network learns from painted slices and is judged by"),
+        ({"begin": "slices-1-2-4kv"}, "a model is a folder, or one of those"),
+    ],
+)
+def test_train__refuses_what_it_cannot_learn_from(folder, change, message):
+    with pytest.raises(RecipeError, match=message):
+        train(recipe(folder, "refused", **change))
+
+
+def test_parted__judges_by_no_neighbour():
+    first = Painted(
+        np.arange(10), np.zeros((10, 1, 1), np.uint8), ("a", "b"), (), np.zeros((10, 1))
+    )
+    learnt, judged = parted(first)
+    assert np.abs(learnt.slices[:, np.newaxis] - judged.slices).min() > 2
+    assert len(learnt.slices) >= 5
+
+
+def test_phase_loss__counts_what_is_known_alone():
+    logits, truth = torch.randn(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
+    truth[:, :, 2:] = torch.nan
+    known = phase_loss(logits[:, :, :2], truth[:, :, :2])
+    torch.testing.assert_close(phase_loss(logits, truth), known)
+
+
+def test_samples__hold_painted_pixels_and_the_same_ones_each_time(folder):
+    stack = open_stack(folder / "stack.zarr")
+    painted = read_painted(folder / "paint", stack)
+    window = SliceWindow(2, 1)
+    labelled = LabelledStack.of(stack, painted, window)
+    drawn = {"window": window, "crop": 16, "planes": 1, "seed": 3}
+    samples = LabelSamples(labelled, LabelVariation(), **drawn)
+    for number in range(8):
+        assert np.isfinite(samples[number].truth).any()
+        np.testing.assert_array_equal(samples[number].images, samples[number].images)
+    low, high = np.quantile(stack["intensity"].values, (0.01, 0.99))
+    own = (stack["intensity"].values[0, SLICES[1]] - low) / (high - low)
+    np.testing.assert_allclose(labelled.images[1, 0, 1], own, atol=0.03)
