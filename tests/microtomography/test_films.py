@@ -53,8 +53,8 @@ def test_simulate_films__goes_on_where_it_was_and_serves_other_materials(tmp_pat
     simulate_films(path, layers=layers, electrons=500, **options)
     assert path.read_bytes() == written
     maps = thickness(np.array([[[0.0, 10.0, 30.0]]]), ["Cu"])
-    signals = layer_signals(maps, beam_energy_kev=[4.0, 6.0, 9.0], substrate="C", table=path)
-    found = estimate_layers(signals, layers=layers, substrate="C", table=path, noise=0.01)
+    signals = layer_signals(maps, beam_energy_kev=[4.0, 6.0, 9.0], substrate="C", table=str(path))
+    found = estimate_layers(signals, layers=layers, substrate="C", table=str(path), noise=0.01)
     assert np.abs(found["thickness"].values - maps.values).max() < 3
     with pytest.raises(ConventionError, match="table of other films"):
         simulate_films(path, layers=[("Cu", 20.0)], electrons=500, **options)

@@ -104,6 +104,9 @@ def _resolve_paths(
     for name, table in content.items():
         if name != SIMULATE and isinstance(table.get("model"), str):
             table["model"] = _resolve_model(table["model"], folder)
+    films = content.get("layers", {})
+    if isinstance(films.get("table"), str):
+        films["table"] = str(folder / films["table"])
     kind = content["cluster"].get("kind")
     profile = content["cluster"].get("profile", kind)
     if kind in PROFILED and isinstance(profile, str):
