@@ -25,6 +25,7 @@ from .learn import load_model as load_model
 from .microtomography import estimate_layers as estimate_layers
 from .microtomography import layer_labels as layer_labels
 from .microtomography import layer_signals as layer_signals
+from .microtomography import measure_signals as measure_signals
 from .microtomography import simulate_films as simulate_films
 from .reconstruct import reconstruct_volume as reconstruct_volume
 from .run.cluster import local_cluster as local_cluster

@@ -82,6 +82,7 @@ class StackAccessor:
     gap_distance = _of_stack(inpaint.gap_distance)
     layer_labels = _of_stack(microtomography.layer_labels)
     layer_signals = _of_stack(microtomography.layer_signals)
+    measure_signals = _of_stack(microtomography.measure_signals)
     estimate_layers = _of_stack(microtomography.estimate_layers)
     save_stack = _of_stack(io.save_stack)
     validate_stack = _of_stack(conventions.validate_stack)

@@ -11,6 +11,7 @@ import xarray as xr
 
 import fibdask
 from fibdask.accessor import StackAccessor
+from tests.microtomography.helpers import patches
 
 SHIFTS = xr.Dataset({name: ("z", [3.0] * 7) for name in ("shift_y", "shift_x")})
 OF_STACKS = {
@@ -54,7 +55,10 @@ ESTIMATES = {
     "patch_statistics": {"patch": 16, "max_lag": 3},
 }
 NETWORKS = {"reconstruct_volume": {"spacing": 4.0}}
-METHODS = [name for name in vars(StackAccessor) if not name.startswith("_")]
+OF_LAYERS = ("estimate_layers", "layer_labels", "layer_signals")
+METHODS = [
+    name for name in vars(StackAccessor) if not name.startswith("_") and name not in OF_LAYERS
+]
 
 
 @pytest.fixture
@@ -82,7 +86,8 @@ def test_fib__a_phase_that_is_true_or_false_measures_alike(regular, name):
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("select", [{"z": 3}, {"z": slice(0)}, {"voltage": 0}])
 def test_fib__says_what_is_wrong_with_a_selection(stack, tmp_path, name, select):
-    given = OF_STACKS | OF_PHASES | NETWORKS | {"save_stack": {"path": tmp_path / "s.zarr"}}
+    given = OF_STACKS | OF_PHASES | NETWORKS | {"measure_signals": {"substrate": {}}}
+    given |= {"save_stack": {"path": tmp_path / "s.zarr"}}
     selected = stack.assign(true_phase=stack["phase"]).isel(select).fib
     with pytest.raises(fibdask.ConventionError, match=r"must stay a dimension|must not be empty"):
         getattr(selected, name)(**given.get(name, ESTIMATES.get(name, {})))
@@ -118,8 +123,8 @@ def test_fib__saves_and_validates(stack, tmp_path):
     assert fibdask.open_stack(path)["phase"].equals(stack["phase"])
 
 
-def test_fib__offers_every_function_of_a_stack_or_phase(stack):
-    first = {"stack", "phase"}
+def test_fib__offers_every_function_of_a_stack_a_phase_or_layers(stack):
+    first = {"stack", "phase", "thickness", "signals"}  # the last two of layered samples
     for name in fibdask.__all__:
         code = getattr(getattr(fibdask, name), "__code__", None)
         takes_stack = code is not None and code.co_varnames[:1] and code.co_varnames[0] in first
@@ -238,3 +243,10 @@ def test_provenance__of_shifts_tells_the_images():
 
 def last_step(result):
     return json.loads(result.attrs["provenance"][-1])
+
+
+@pytest.mark.parametrize("name", OF_LAYERS)
+def test_fib__methods_of_layered_samples_equal_the_functions(name):
+    sample = patches(1, shape=(3, 4)).to_dataset(name="thickness")
+    sample["signal"] = fibdask.layer_signals(sample)
+    assert getattr(sample.fib, name)().equals(getattr(fibdask, name)(sample))

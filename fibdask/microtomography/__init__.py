@@ -2,6 +2,7 @@
 
 from .estimation import estimate_layers
 from .films import simulate_films
+from .images import measure_signals
 from .signals import layer_labels, layer_signals
 
-__all__ = ["estimate_layers", "layer_labels", "layer_signals", "simulate_films"]
+__all__ = ["estimate_layers", "layer_labels", "layer_signals", "measure_signals", "simulate_films"]

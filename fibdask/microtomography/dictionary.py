@@ -7,7 +7,7 @@ Gaussian of the same width at all energies, up to the square of the share.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import log, pi, sqrt
+from math import log
 
 import numpy as np
 
@@ -16,10 +16,10 @@ from ._kernels import fitting as kernels
 from .forward import Forward, modelled
 
 _NODES = {1: 241, 2: 81, 3: 29}  # thicknesses of a layer, by the number of layers
-_COARSE = {1: 61, 2: 15, 3: 8}
+_COARSE = {1: 61, 2: 21, 3: 8}
 _HARDLY = 1e-9  # nm, of a layer that is there: models may change abruptly where it is not
 _LEAST_SHARE = 2e-4  # of noise: smaller differences are those of the dictionary
-_TRUST = 1e-12
+_TRUST = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Pattern:
     table
         Values, float32 (layer 1, layer 2, layer 3, energy); of absent layers one node.
     coarse, nodes
-        Some of them (node, energy), and their places (node, layer).
+        Some of them (node, energy), and their places (node, layer), −1 of absent layers.
     """
 
     present: np.ndarray
@@ -45,18 +45,15 @@ class Pattern:
         """Return places (pixel, layer) that fit best, and their sums of squares (pixel)."""
         places = np.empty((len(observed), kernels.LAYERS))
         squares = np.empty(len(observed))
-        least = np.zeros(kernels.LAYERS)
-        kernels.fit_pixels(
-            observed, self.table, self.coarse, self.nodes, least, ridge, places, squares
-        )
+        kernels.fit_pixels(observed, self.table, self.coarse, self.nodes, ridge, places, squares)
         return places, squares
 
-    def errors(self, places: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        """Return standard errors of places (pixel, layer)."""
-        out = np.empty_like(places)
+    def errors(self, places: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return standard errors of places (pixel, layer), and how much is as likely (pixel)."""
+        out, shares = np.empty_like(places), np.empty(len(places))
         inside = np.where(self.present, places, 0.0)
-        kernels.standard_errors(inside, self.table, variance, np.zeros(kernels.LAYERS), out)
-        return out
+        kernels.standard_errors(inside, self.table, variance, out, shares)
+        return out, shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +155,7 @@ class Dictionary:
         nodes = np.stack([a.ravel() for a in np.meshgrid(*few, indexing="ij")], axis=1)
         coarse = np.ascontiguousarray(table[tuple(nodes.T)])
         whole = np.array([*present, *(False for _ in lacking)])
-        return Pattern(whole, table, coarse, nodes.astype(np.float64))
+        return Pattern(whole, table, coarse, np.where(whole, nodes, -1.0))
 
     def observed(self, signals: np.ndarray, noise: float = 0.0) -> np.ndarray:
         """Return signals (energy, …) as the dictionary holds them, float32 (pixel, energy).
@@ -226,26 +223,23 @@ def most_likely(dictionary: Dictionary, seen: Observed, absent: float) -> Fitted
     Notes
     -----
     Each pattern of layers is fitted, and that of the most evidence is taken: of its likelihood,
-    times the share of the prior range of each layer that is as likely, √(2π) times its error, at
-    most 1 (Laplace). The error of a fit follows from the Fisher information and the even prior;
-    that of the thickness from those of all patterns, and how far their fits are from it, by their
-    evidence.
+    times the share of the prior range that is as likely (Laplace), at most 1. The error of a fit
+    follows from the Fisher information and the even prior; that of the thickness from those of all
+    patterns, and how far their fits are from it, by their evidence.
     """
-    patterns = [pattern for pattern, _ in _possible(dictionary, absent)]
-    fits = [pattern.fit(seen.values, np.zeros(kernels.LAYERS)) for pattern in patterns]
-    places = np.array([np.where(p.present, f[0], 0.0) for p, f in zip(patterns, fits, strict=True)])
-    errors = np.array(
-        [pattern.errors(fit[0], seen.variance) for pattern, fit in zip(patterns, fits, strict=True)]
-    )
-    evidence = np.empty(places.shape[:2])
-    for k, (pattern, beforehand) in enumerate(_possible(dictionary, absent)):
-        spans = np.array(pattern.table.shape[:-1])[pattern.present] - 1
-        shares = np.clip(sqrt(2 * pi) * errors[k][:, pattern.present] / spans, _TRUST, 1)
-        evidence[k] = beforehand - fits[k][1] / (2 * seen.variance) + np.log(shares).sum(axis=1)
+    places, errors, evidence = [], [], []
+    for pattern, beforehand in _possible(dictionary, absent):
+        found, squares = pattern.fit(seen.values, np.zeros(kernels.LAYERS))
+        error, shares = pattern.errors(found, seen.variance)
+        places.append(np.where(pattern.present, found, 0.0))
+        errors.append(error)
+        likelihood = -squares / (2 * seen.variance)
+        evidence.append(beforehand + likelihood + np.log(np.maximum(shares, _TRUST)))
     best = np.argmax(np.nan_to_num(evidence, nan=-np.inf), axis=0)
-    taken = np.take_along_axis(places, best[np.newaxis, :, np.newaxis], axis=0)[0]
-    shares = np.exp(evidence - evidence.max(axis=0))[..., np.newaxis]
-    variance = (shares * (errors**2 + (places - taken) ** 2)).sum(axis=0) / shares.sum(axis=0)
+    taken = np.choose(best[:, np.newaxis], places)
+    weights = np.exp(evidence - np.max(evidence, axis=0))[..., np.newaxis]
+    squared = np.square(errors) + np.square(np.array(places) - taken)
+    variance = (weights * squared).sum(axis=0) / weights.sum(axis=0)
     layers = len(dictionary.most)
     nanometres = [part[:, :layers] * dictionary.steps for part in (taken, np.sqrt(variance))]
     return Fitted(*(np.ascontiguousarray(part.T, np.float32) for part in nanometres))

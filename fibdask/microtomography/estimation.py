@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -41,7 +40,7 @@ def estimate_layers(
     forward: ForwardName = "monte_carlo",
     layers: Sequence[tuple[str, float]] = ALUMINIUM_ON_GOLD,
     substrate: str = "Si",
-    table: str | Path | None = None,
+    table: str | None = None,
     noise: float = 0.02,
     absent: float = 0.5,
     smoothing: float = 0.0,
@@ -59,12 +58,14 @@ def estimate_layers(
     method
         `likelihood`: what is most likely to show such signals, pixel by pixel; `tikhonov`: least
         squares with a regularisation, pixel by pixel, the source's baseline.
-    forward, table
-        Model of the signals, as of `layer_signals`.
+    forward
+        Model of the signals: `monte_carlo`, `analytic` or `report2022`, see `layer_signals`.
     layers
         Material and largest thickness in nm of each layer, from the surface down.
     substrate
         Material below them.
+    table
+        Of `monte_carlo`: a file of `simulate_films`; by default the one that ships.
     noise
         Standard deviation of the signals relative to themselves.
     absent

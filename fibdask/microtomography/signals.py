@@ -12,7 +12,6 @@ from ..blocks import (
     BLOCK_BYTES,
     INNER_CHUNK,
     array_token,
-    default_block,
     fingerprint,
     fit_block,
     map_blocks,
@@ -44,7 +43,7 @@ def layer_signals(
     beam_energy_kev: Sequence[float] = BEAM_ENERGIES,
     forward: ForwardName = "monte_carlo",
     substrate: str | None = None,
-    table: str | Path | None = None,
+    table: str | None = None,
     noise: float = 0.0,
     seed: int | None = None,
 ) -> xr.DataArray:
@@ -195,7 +194,7 @@ def layer_labels(
         (thickness.data,),
         shape=shape,
         dtype=np.uint8,
-        block=default_block(shape, 1),
+        block=maps_block(thickness.data, shape, planes),
     )
     below = str(thickness.attrs.get("substrate", "Si"))
     attrs = {

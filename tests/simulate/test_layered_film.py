@@ -145,3 +145,45 @@ def test_layered_film__can_be_imaged_by_its_attributes():
 def test_layered_film__refuses_wrong_arguments(argument, value, message):
     with pytest.raises(ConventionError, match=message):
         layered_film(SHAPE, **{"seed": 0, argument: value})
+
+
+def test_layered_film__in_terraces_has_as_many_and_as_much_bare():
+    film = layered_film(
+        (1, 500, 500), voxel_size=40, layers=[("Al", 0, 150)], relief="terraced", terraces=6,
+        bare=0.3, seed=0,
+    )  # fmt: skip
+    thickness = film["layer_thickness"].values
+    np.testing.assert_allclose(np.unique(thickness), np.arange(7) * 25.0, rtol=1e-6)
+    shares = np.bincount(np.rint(thickness / 25).astype(int).ravel()) / thickness.size
+    np.testing.assert_allclose(shares, [0.3, *[0.7 / 6] * 6], atol=0.03)
+
+
+def test_layered_film__sharp_has_vertical_walls_of_three_heights():
+    film = layered_film(
+        (1, 300, 300), layers=[("Al", 0, 150)], relief="sharp", feature_size=500, bare=0.4, seed=1
+    )
+    thickness = film["layer_thickness"].values
+    np.testing.assert_allclose(np.unique(thickness), [0, 50, 100, 150], rtol=1e-6)
+    cells = thickness[0].reshape(6, 50, 6, 50).max(axis=(1, 3))
+    assert 0.2 < (cells == 0).mean() < 0.6
+
+
+@pytest.mark.parametrize("relief", ["terraced", "sharp"])
+def test_layered_film__of_any_relief_does_not_depend_on_blocks(relief):
+    options = {"layers": THREE, "relief": relief, "seed": 4}
+    whole, cut = (layered_film(SHAPE, **options, chunks=c) for c in ("auto", (14, 11, 19)))
+    np.testing.assert_array_equal(whole["material"], cut["material"])
+    np.testing.assert_array_equal(whole["layer_thickness"], cut["layer_thickness"])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"relief": "rough"}, "relief must be one of smooth, terraced, sharp"),
+        ({"relief": "sharp", "bare": 1.0}, "less than 1; got 1.0"),
+        ({"relief": "terraced", "terraces": 0}, "whole number > 0; got 0"),
+    ],
+)
+def test_layered_film__refuses_an_unknown_relief(options, told):
+    with pytest.raises(ConventionError, match=told):
+        layered_film((4, 10, 10), seed=0, **options)

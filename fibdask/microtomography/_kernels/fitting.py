@@ -18,7 +18,7 @@ _SETTLED = 1e-4  # of a node's distance
 _FIRST_DAMPING = 1e-3
 _MOST_DAMPING = 1e6
 _TINY = 1e-30
-_ROOT_12 = math.sqrt(12)
+_PRIOR = 0.01  # weight of the even prior, 12 of one that counts, so that matrices can be inverted
 _ROOT_2 = math.sqrt(2)
 
 
@@ -76,8 +76,8 @@ def interpolate(table, place, weight, slope, value, slopes):
 
 
 @compiled(nogil=True)
-def nearest_nodes(observed, coarse, nodes, place):
-    """Fill in the coarse node (layer) whose values differ least from what is observed (energy).
+def nearest_nodes(observed, coarse, nodes, place, inner):
+    """Find the coarse nodes whose values differ least from what is observed (energy).
 
     Parameters
     ----------
@@ -86,11 +86,12 @@ def nearest_nodes(observed, coarse, nodes, place):
     coarse
         Values at some nodes, float32 (node, energy).
     nodes
-        Their places, float64 (node, layer).
-    place
-        Float64 (layer), overwritten.
+        Their places, float64 (node, layer), those of layers that are not there −1.
+    place, inner
+        The nearest of all, and of those at which all layers are thicker than nothing, float64
+        (layer), overwritten.
     """
-    least, best = np.inf, 0
+    least, least_inner, best, best_inner = np.inf, np.inf, 0, -1
     for k in range(len(coarse)):
         row = coarse[k]
         square = np.float32(0)
@@ -99,7 +100,11 @@ def nearest_nodes(observed, coarse, nodes, place):
             square += difference * difference
         if square < least:
             least, best = float(square), k
-    place[:] = nodes[best]
+        if square < least_inner and nodes[k].all():
+            least_inner, best_inner = float(square), k
+    for i in range(LAYERS):
+        place[i] = max(nodes[best, i], 0.0)
+        inner[i] = max(nodes[best_inner, i], 0.0)
 
 
 @compiled(nogil=True, inline="always")
@@ -147,11 +152,44 @@ def _normal(observed, value, slopes, place, ridge, matrix, right):
 
 
 @compiled(nogil=True)
-def fit_pixels(observed, table, coarse, nodes, least, ridge, out, squares):
+def _improve(observed, table, ridge, place, room):
+    """Improve a place by damped steps, kept within the table, and return its sum of squares."""
+    weight, slope, value, slopes, matrix, right, new_matrix, new_right, step, tried = room
+    free = np.empty(LAYERS, np.bool_)
+    interpolate(table, place, weight, slope, value, slopes)
+    square = _normal(observed, value, slopes, place, ridge, matrix, right)
+    damping = _FIRST_DAMPING
+    for _ in range(_STEPS):
+        for i in range(LAYERS):
+            stuck = (place[i] <= 0 and right[i] <= 0) or (
+                place[i] >= table.shape[i] - 1 and right[i] >= 0
+            )
+            free[i] = table.shape[i] > 1 and not stuck
+        _solve(matrix, right, free, damping, step)
+        moved = 0.0
+        for i in range(LAYERS):
+            tried[i] = min(max(place[i] + step[i], 0.0), float(table.shape[i] - 1))
+            moved = max(moved, abs(tried[i] - place[i]))
+        if moved < _SETTLED or damping > _MOST_DAMPING:
+            break
+        interpolate(table, tried, weight, slope, value, slopes)
+        new = _normal(observed, value, slopes, tried, ridge, new_matrix, new_right)
+        if new < square:
+            square, damping = new, damping / 8
+            place[:] = tried
+            matrix[:] = new_matrix
+            right[:] = new_right
+        else:
+            damping *= 8
+    return square
+
+
+@compiled(nogil=True)
+def fit_pixels(observed, table, coarse, nodes, ridge, out, squares):
     """Fit the places in a table whose values come nearest to what is observed.
 
-    The best of some coarse nodes is improved by Levenberg's and Marquardt's damped steps, kept
-    within the table.
+    The best of some coarse nodes is improved by the steps of Levenberg and Marquardt; where it
+    lacks a layer, the best one that has all of them is, too, and the better one taken.
 
     Parameters
     ----------
@@ -161,8 +199,6 @@ def fit_pixels(observed, table, coarse, nodes, least, ridge, out, squares):
         Float32 (layer 1, layer 2, layer 3, energy).
     coarse, nodes
         As of `nearest_nodes`.
-    least
-        Least place of each layer, in nodes, float64 (layer).
     ridge
         Factor of the square of each place that is added to the squares of differences.
     out
@@ -171,51 +207,39 @@ def fit_pixels(observed, table, coarse, nodes, least, ridge, out, squares):
         Sums of squares, float64 (pixel), overwritten.
     """
     energies = observed.shape[1]
-    value, slopes = np.empty(energies), np.empty((LAYERS, energies))
-    weight, slope = np.empty((LAYERS, 4)), np.empty((LAYERS, 4))
-    matrix, right = np.empty((LAYERS, LAYERS)), np.empty(LAYERS)
-    new_matrix, new_right = np.empty((LAYERS, LAYERS)), np.empty(LAYERS)
-    step, place, tried = np.empty(LAYERS), np.empty(LAYERS), np.empty(LAYERS)
-    free = np.empty(LAYERS, np.bool_)
+    room = (
+        np.empty((LAYERS, 4)),
+        np.empty((LAYERS, 4)),
+        np.empty(energies),
+        np.empty((LAYERS, energies)),
+        np.empty((LAYERS, LAYERS)),
+        np.empty(LAYERS),
+        np.empty((LAYERS, LAYERS)),
+        np.empty(LAYERS),
+        np.empty(LAYERS),
+        np.empty(LAYERS),
+    )
+    place, inner = np.empty(LAYERS), np.empty(LAYERS)
     for pixel in range(len(observed)):
-        signal = observed[pixel]
-        if np.isnan(signal.sum()):
+        if np.isnan(observed[pixel].sum()):
             out[pixel] = np.nan
             squares[pixel] = np.nan
             continue
-        nearest_nodes(signal, coarse, nodes, place)
-        interpolate(table, place, weight, slope, value, slopes)
-        square = _normal(signal, value, slopes, place, ridge, matrix, right)
-        damping = _FIRST_DAMPING
-        for _ in range(_STEPS):
-            for i in range(LAYERS):
-                stuck = (place[i] <= least[i] and right[i] <= 0) or (
-                    place[i] >= table.shape[i] - 1 and right[i] >= 0
-                )
-                free[i] = table.shape[i] > 1 and not stuck
-            _solve(matrix, right, free, damping, step)
-            moved = 0.0
-            for i in range(LAYERS):
-                highest = float(table.shape[i] - 1)
-                tried[i] = min(max(place[i] + step[i], least[i]), highest)
-                moved = max(moved, abs(tried[i] - place[i]))
-            if moved < _SETTLED or damping > _MOST_DAMPING:
-                break
-            interpolate(table, tried, weight, slope, value, slopes)
-            new = _normal(signal, value, slopes, tried, ridge, new_matrix, new_right)
-            if new < square:
-                square, damping = new, damping / 8
-                place[:] = tried
-                matrix[:] = new_matrix
-                right[:] = new_right
-            else:
-                damping *= 8
+        nearest_nodes(observed[pixel], coarse, nodes, place, inner)
+        apart = 0.0
+        for i in range(LAYERS):
+            apart = max(apart, abs(place[i] - inner[i]))
+        squares[pixel] = _improve(observed[pixel], table, ridge, place, room)
         out[pixel] = place
-        squares[pixel] = square
+        if apart > 0:
+            square = _improve(observed[pixel], table, ridge, inner, room)
+            if square < squares[pixel]:
+                squares[pixel] = square
+                out[pixel] = inner
 
 
 @compiled(nogil=True)
-def standard_errors(places, table, variance, least, out):
+def standard_errors(places, table, variance, out, shares):
     """Fill in standard errors of fitted places, as of a Gaussian that the table cuts off.
 
     That of the whole table, evenly, is the error of what signals say nothing of.
@@ -228,10 +252,11 @@ def standard_errors(places, table, variance, least, out):
         As of `fit_pixels`.
     variance
         Of what was observed at each energy, float64 (pixel).
-    least
-        Least place of each layer.
     out
         In nodes, float64 (pixel, layer), overwritten.
+    shares
+        How much of the table is as likely as the fitted place, if that were a Gaussian: its volume,
+        √(2π)^n √det of the covariance, in that of the table, float64 (pixel), overwritten.
     """
     energies = table.shape[3]
     value, slopes = np.empty(energies), np.empty((LAYERS, energies))
@@ -244,16 +269,18 @@ def standard_errors(places, table, variance, least, out):
     for pixel in range(len(places)):
         if np.isnan(places[pixel, 0]):
             out[pixel] = np.nan
+            shares[pixel] = np.nan
             continue
         interpolate(table, places[pixel], weight, slope, value, slopes)
         _normal(value, value, slopes, places[pixel], none, matrix, right)
         for i in range(LAYERS):
-            span = table.shape[i] - 1 - least[i]
+            span = table.shape[i] - 1
             if not free[i]:
                 out[pixel, i] = 0.0
                 continue
             # A prior as wide as the table, so that what is not known at all has an error.
-            matrix[i, i] += variance[pixel] * 12 / (span * span) * _FIRST_DAMPING
+            matrix[i, i] += variance[pixel] * _PRIOR / (span * span)
+        shares[pixel] = min(_share(matrix, free, variance[pixel], table.shape), 1.0)
         for i in range(LAYERS):
             if free[i]:
                 right[:] = 0
@@ -261,23 +288,39 @@ def standard_errors(places, table, variance, least, out):
                 _solve(matrix, right, free, 0.0, column)
                 wide = math.sqrt(variance[pixel] * max(column[i], 0.0))
                 out[pixel, i] = _cut_off(
-                    wide, places[pixel, i] - least[i], table.shape[i] - 1 - places[pixel, i]
+                    wide, places[pixel, i], table.shape[i] - 1 - places[pixel, i]
                 )
 
 
 @compiled(nogil=True)
+def _share(matrix, free, variance, shape):
+    """Return the volume of a Gaussian of an information matrix, in that of a table."""
+    n = len(free)
+    a = matrix.copy()
+    share = 1.0
+    for i in range(n):
+        if not free[i]:
+            continue
+        share *= math.sqrt(2 * math.pi * variance / max(a[i, i], _TINY)) / (shape[i] - 1)
+        for j in range(i + 1, n):
+            part = a[j, i] / a[i, i]
+            for k in range(i, n):
+                a[j, k] -= part * a[i, k]
+    return share
+
+
+@compiled(nogil=True)
 def _cut_off(std, below, above):
-    """Return the standard deviation of a Gaussian that is cut off below and above its middle.
+    """Return the root mean square distance from its middle of a Gaussian that is cut off.
 
     A fit keeps to the table as the Gaussian does: what it says is never farther off.
     """
     if std > 10 * (below + above):
-        return (below + above) / _ROOT_12
+        return math.sqrt((below**3 + above**3) / (3 * (below + above)))
     if std < _TINY:
         return std
     a, b = -below / std, above / std
     share = 0.5 * (math.erf(b / _ROOT_2) - math.erf(a / _ROOT_2))
     at_a = math.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
     at_b = math.exp(-0.5 * b * b) / math.sqrt(2 * math.pi)
-    # About the fitted place, not about the mean of what is left.
     return std * math.sqrt(max(1 + (a * at_a - b * at_b) / share, 0.0))

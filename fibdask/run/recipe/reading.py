@@ -108,6 +108,9 @@ def _resolve_paths(
             table["model"] = _resolve_model(table["model"], folder)
     if isinstance(labels := content.get("segment", {}).get("labels"), str):
         content["segment"]["labels"] = str((folder / labels).absolute())
+    films = content.get("layers", {})
+    if isinstance(films.get("table"), str):
+        films["table"] = str(folder / films["table"])
     kind = content["cluster"].get("kind")
     profile = content["cluster"].get("profile", kind)
     if kind in PROFILED and isinstance(profile, str):

@@ -1,0 +1,120 @@
+"""Signals of real images: grey values relative to those of the bare substrate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from ..blocks import Region, map_blocks, voxels
+from ..conventions import (
+    SIGNAL_DIMS,
+    ConventionError,
+    Intervals,
+    check_not_negative,
+    check_positive,
+    chosen_region,
+    finish_layers,
+    layer_attributes,
+    record_step,
+    require,
+)
+from .signals import input_of, maps_block
+
+
+@dataclass(frozen=True)
+class RelativeGrey:
+    """Block function: signals (energy, y, x) of grey values (voltage, z, y, x) of one slice.
+
+    Attributes
+    ----------
+    black
+        Grey value without electrons.
+    levels
+        Grey values of a signal of 1, above black, by energy.
+    """
+
+    black: float
+    levels: tuple[float, ...]
+
+    def needs(self, region: Region) -> tuple[Region, ...]:
+        """Return the block of the slice."""
+        return ((region[0], slice(0, 1), *region[1:]),)
+
+    def compute(self, region: Region, grey: np.ndarray) -> np.ndarray:
+        """Return the signals of a block; what is below black is 0."""
+        levels = np.array(self.levels[region[0]], np.float32)[:, np.newaxis, np.newaxis]
+        above = np.maximum(grey[:, 0].astype(np.float32) - np.float32(self.black), 0)
+        return np.asarray(above / levels)
+
+    def working_bytes(self, region: Region) -> int:
+        """Grey values as float32, twice."""
+        return 8 * voxels(region)
+
+
+def measure_signals(
+    stack: xr.Dataset,
+    *,
+    substrate: Intervals,
+    black_level: float = 0.0,
+    substrate_signal: float = 1.0,
+) -> xr.Dataset:
+    """Return images at several voltages as signals of a layered sample.
+
+    The grey values of the bare substrate are looked at; all else is lazy.
+
+    Parameters
+    ----------
+    stack
+        Images of one surface at several accelerating voltages, in register: `intensity`
+        (voltage, z, y, x) of one slice, linear in the electrons that are counted.
+    substrate
+        Where nothing lies on the substrate, by axis: `{"y": (10, 60), "x": (0, 80)}`.
+    black_level
+        Grey value without electrons.
+    substrate_signal
+        Signal of the bare substrate: 1 for `forward="monte_carlo"`, 0.49 of silicon for the others.
+
+    Returns
+    -------
+    xarray.Dataset
+        `signal` (energy, y, x), float32, 0 where it is darker than black.
+
+    Raises
+    ------
+    ConventionError
+        If the stack has several slices, the region does not lie in it, or the substrate is not
+        brighter than black.
+    """
+    stack = require(stack, "intensity")
+    if stack.sizes["z"] != 1:
+        msg = f"signals are of one surface, a stack of one slice; got {stack.sizes['z']} slices"
+        raise ConventionError(msg)
+    black = check_not_negative("black_level", black_level)
+    bare = check_positive("substrate_signal", substrate_signal)
+    whole = {axis: (0, stack.sizes[axis]) for axis in ("y", "x")}
+    region = chosen_region(stack, substrate, whole, name="substrate")
+    energies = stack["voltage"].values
+    grey = stack["intensity"].isel(region).mean(["z", "y", "x"], dtype="float64").values - black
+    for energy, level in zip(energies, grey, strict=True):
+        if not level > 0:
+            msg = (
+                f"the substrate must be brighter than the black level of {black:g}; at "
+                f"{energy:g} kV it is {level + black:g}"
+            )
+            raise ConventionError(msg)
+    intensity = stack["intensity"].data
+    shape = (len(energies), *intensity.shape[2:])
+    data = map_blocks(
+        RelativeGrey(black, tuple(float(level / bare) for level in grey)),
+        (intensity,),
+        shape=shape,
+        dtype=np.float32,
+        block=maps_block(intensity, shape, 4 * len(energies)),
+    )
+    coords = {"energy": ("energy", energies, layer_attributes("energy"))}
+    signal = (SIGNAL_DIMS, data, layer_attributes("signal"))
+    sample = xr.Dataset({"signal": signal}, coords).assign_coords(y=stack["y"], x=stack["x"])
+    told = {"substrate": dict(substrate), "black_level": black_level,
+            "substrate_signal": substrate_signal}  # fmt: skip
+    sample.attrs = {k: v for k, v in stack.attrs.items() if k == "provenance"}
+    return record_step(finish_layers(sample), "measure_signals", told, input_of(stack["intensity"]))

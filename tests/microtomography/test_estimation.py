@@ -1,0 +1,110 @@
+"""Thicknesses from signals: right without noise, honest with it, whatever the blocks."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from fibdask.conventions import ConventionError, FibdaskWarning
+from fibdask.microtomography import estimate_layers, layer_signals
+from tests.microtomography.helpers import LAYERS, patches, thickness
+
+
+def estimated(maps, forward, noise=0.0, seed=2, **options):
+    signals = layer_signals(maps, forward=forward, noise=noise, seed=seed)
+    given = {"forward": forward, "layers": LAYERS, "noise": noise} | options
+    return estimate_layers(signals, **given).compute(scheduler="sync")
+
+
+@pytest.mark.parametrize(("forward", "off"), [("analytic", 0.5), ("report2022", 0.5)])
+def test_estimate_layers__finds_what_is_there_without_noise(forward, off):
+    maps = patches(3)
+    found = estimated(maps, forward)["thickness"]
+    apart = np.abs(found - maps).values
+    assert apart[0].max() < off
+    assert apart[1].max() < off / 10
+
+
+def test_estimate_layers__is_unbiased_by_the_table_s_own_signals():
+    maps = patches(3)
+    apart = (estimated(maps, "monte_carlo")["thickness"] - maps).values
+    assert np.abs(apart.mean(axis=(1, 2))).max() < 0.5
+    assert np.median(np.abs(apart), axis=(1, 2)).max() < 0.2
+
+
+def test_estimate_layers__two_thirds_of_layers_lie_within_their_errors():
+    maps = patches(5, shape=(60, 60))
+    found = estimated(maps, "analytic", 0.02)
+    inside = (np.abs(found["thickness"] - maps) <= found["thickness_error"]).values
+    shares = [inside[k][maps.values[k] > 0].mean() for k in (0, 1)]
+    np.testing.assert_allclose(shares, 0.68, atol=0.08)
+    assert float(found["misfit"].mean()) == pytest.approx(1, abs=0.1)
+
+
+def test_estimate_layers__says_that_it_cannot_see_below_a_thick_layer():
+    maps = thickness(np.array([[[150.0]], [[12.0]]]))
+    signals = layer_signals(maps, beam_energy_kev=[2.0, 2.5], forward="analytic")
+    found = estimate_layers(signals, forward="analytic", absent=0.0)["thickness_error"].values
+    assert 0.9 * 15 / np.sqrt(12) < found[1, 0, 0] <= 15 / np.sqrt(3)
+
+
+def test_estimate_layers__smooths_within_patches_and_not_across_them():
+    maps = patches(7, patch=16, shape=(48, 48))
+    alone, together = (
+        np.abs(estimated(maps, "analytic", 0.02, smoothing=radius)["thickness"] - maps).mean()
+        for radius in (0, 9)
+    )
+    assert float(together) < float(alone) / 4
+
+
+@pytest.mark.parametrize("smoothing", [0, 3])
+@pytest.mark.parametrize("method", ["likelihood", "tikhonov"])
+def test_estimate_layers__does_not_depend_on_chunks(method, smoothing):
+    signals = layer_signals(patches(9, 5, (30, 35)), forward="analytic", noise=0.02, seed=1)
+    options = {"method": method, "forward": "analytic", "smoothing": smoothing}
+    whole, cut = (
+        estimate_layers(s.compute().chunk(chunks), **options).compute(scheduler="sync")
+        for s, chunks in ((signals, {}), (signals, {"y": 11, "x": 8}))
+    )
+    xr.testing.assert_equal(whole, cut)
+
+
+def test_estimate_layers__knows_nothing_where_there_are_no_data():
+    signals = layer_signals(patches(1, shape=(4, 4)), forward="analytic").compute()
+    signals[:, 0, 0], signals[:, 1, 1] = np.nan, 0
+    found = estimate_layers(signals, forward="analytic").compute()
+    for name in ("thickness", "thickness_error", "misfit"):
+        known = np.isfinite(found[name].values.reshape(-1, 4, 4))
+        assert not known[:, [0, 1], [0, 1]].any()
+        assert known.sum() == known.size - 2 * len(known)
+    assert (found["label"].values[:, 0, 0] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"method": "guess"}, "method must be one of likelihood, tikhonov"),
+        ({"absent": 1.0}, "from 0 to less than 1; got 1.0"),
+        ({"smoothing": 100}, "at most 32 pixels; got 100"),
+        ({"layers": [("Al", 500.0), ("Au", 15.0)]}, "knows Al up to 200 nm; got 500"),
+        ({"layers": [("Cu", 20.0)]}, "simulate_films"),
+        ({"layers": []}, "at least one"),
+        ({"table": "films.npz", "forward": "analytic"}, "monte_carlo"),
+    ],
+)
+def test_estimate_layers__refuses_what_it_does_not_know(options, told):
+    signals = layer_signals(patches(1, shape=(2, 2)))
+    with pytest.raises(ConventionError, match=told):
+        estimate_layers(signals, **options)
+
+
+def test_estimate_layers__refuses_negative_signals_by_their_place():
+    signals = layer_signals(patches(1, shape=(2, 3))).compute()
+    signals[3, 1, 2] = -0.5
+    with pytest.raises(ConventionError, match=r"\(energy, y, x\) = \(3, 1, 2\) has -0.5"):
+        estimate_layers(signals)
+
+
+def test_estimate_layers__tells_of_signals_of_another_model():
+    signals = layer_signals(patches(1, shape=(2, 2)), forward="analytic")
+    with pytest.warns(FibdaskWarning, match="made with forward 'analytic', and are read with 'mon"):
+        estimate_layers(signals)
