@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY := PASSIVE
+unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes
 
 .PHONY: install demo picture test test-jit check docs examples models scale chaos bench-%
 install: $(STAMP)

@@ -14,6 +14,7 @@ from . import (
     io,
     microtomography,
     reconstruct,
+    report,
     segment,
     simulate,
     statistics,
@@ -49,7 +50,8 @@ def _of_phase(function: Callable[Concatenate[xr.DataArray, P], R]) -> _Method[P,
 class StackAccessor:
     """Stages and statistics of a stack, or of a layered sample.
 
-    Statistics measure `phase`; `segmentation_errors` compares it with `true_phase`.
+    Statistics measure `phase`; `segmentation_errors` compares it with `true_phase`. As the last
+    line of a notebook's cell it shows what the stack is, with parts of three slices.
     Type checkers take `stack.fib` for anything, as xarray lets them: in code that is to be checked,
     `StackAccessor(stack)` is the same, with the types of the functions.
 
@@ -87,6 +89,10 @@ class StackAccessor:
     save_stack = _of_stack(io.save_stack)
     validate_stack = _of_stack(conventions.validate_stack)
 
+    plot_slices = _of_stack(report.plot_slices)
+    plot_thickness = _of_stack(report.plot_thickness)
+    plot_correlations = _of_phase(report.plot_correlations)
+
     add_brightness_drift = _of_stack(simulate.add_brightness_drift)
     add_curtaining = _of_stack(simulate.add_curtaining)
     add_noise = _of_stack(simulate.add_noise)
@@ -118,6 +124,10 @@ class StackAccessor:
         """Compare `phase` with `true_phase`."""
         stack = require(self._stack, "phase", "true_phase")
         return statistics.segmentation_errors(stack["phase"], stack["true_phase"])
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: sizes, depths, provenance, and glimpses of three slices."""
+        return report.stack_html(self._stack)
 
     if not TYPE_CHECKING:  # a type checker is to refuse what is not there
 

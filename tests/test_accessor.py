@@ -50,6 +50,7 @@ OF_PHASES = {
     "specific_surface_area": {},
     "two_point_correlation": {"max_lag": 3},
 }
+PLOTS = {"plot_correlations": {"max_lag": 3}}
 ESTIMATES = {
     "estimate_slice_thickness": {"method": "images"},
     "patch_statistics": {"patch": 16, "max_lag": 3},
@@ -86,7 +87,7 @@ def test_fib__a_phase_that_is_true_or_false_measures_alike(regular, name):
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("select", [{"z": 3}, {"z": slice(0)}, {"voltage": 0}])
 def test_fib__says_what_is_wrong_with_a_selection(stack, tmp_path, name, select):
-    given = OF_STACKS | OF_PHASES | NETWORKS | {"measure_signals": {"substrate": {}}}
+    given = OF_STACKS | OF_PHASES | NETWORKS | PLOTS | {"measure_signals": {"substrate": {}}}
     given |= {"save_stack": {"path": tmp_path / "s.zarr"}}
     selected = stack.assign(true_phase=stack["phase"]).isel(select).fib
     with pytest.raises(fibdask.ConventionError, match=r"must stay a dimension|must not be empty"):

@@ -38,9 +38,16 @@ def run(name, folder, **paths):
 # Recipes
 
 
-def test_ligaments__figures(tmp_path):
-    stack, statistics, report = run("ligaments.toml", tmp_path, input_path=images("ligaments"))
-    slices = fibdask.open_stack(tmp_path / "segment.zarr")["phase"]
+@pytest.fixture(scope="module")
+def ligaments(tmp_path_factory):
+    """Folder, last stack, statistics and report of the first example."""
+    folder = tmp_path_factory.mktemp("ligaments")
+    return folder, *run("ligaments.toml", folder, input_path=images("ligaments"))
+
+
+def test_ligaments__figures(ligaments):
+    folder, stack, statistics, report = ligaments
+    slices = fibdask.open_stack(folder / "segment.zarr")["phase"]
     assert float(slices.mean()) == pytest.approx(0.334, abs=5e-4)
     assert float(statistics["solid_fraction"]) == pytest.approx(0.334, abs=2e-3)
     assert np.diff(stack["z"]) == pytest.approx(40)
@@ -107,11 +114,10 @@ def notebook():
     return script("notebook.py")
 
 
-def test_notebook__gives_what_the_recipe_gives(tmp_path, monkeypatch):
-    folder = images("ligaments")
+def test_notebook__gives_what_the_recipe_gives(ligaments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = notebook()(str(folder))
-    _, expected, _ = run("ligaments.toml", tmp_path / "out", input_path=folder)
+    found = notebook()(str(images("ligaments")))
+    _, _, expected, _ = ligaments
     assert float(found["solid_fraction"]) == float(expected["solid_fraction"])
     shorter = expected["lineal_path"].isel(lag=slice(33)).values
     assert np.array_equal(found["lineal_path"].values, shorter)

@@ -3,7 +3,7 @@
 `engine` is what makes and writes them; what others may use of it is offered here.
 """
 
-from .engine.arrays import BlockArray, from_source, origin
+from .engine.arrays import BlockArray, disk_bytes, from_source, origin
 from .engine.execute import (
     array_token,
     count_blocks,
@@ -94,6 +94,7 @@ __all__ = [
     "counts_target",
     "current_client",
     "default_block",
+    "disk_bytes",
     "even_part",
     "fingerprint",
     "fit_block",

@@ -1,7 +1,20 @@
-"""Reports of a run, a simulation or a training: one HTML page each that needs nothing else."""
+"""Reports of a run, a simulation or a training: one HTML page each that needs nothing else.
 
+Single figures of them, and what notebooks show of a stack, too.
+"""
+
+from .display import stack_html
+from .drawing import plot_correlations, plot_slices, plot_thickness
 from .page import write_report
 from .simulation import write_simulation_report
 from .training import write_training_report
 
-__all__ = ["write_report", "write_simulation_report", "write_training_report"]
+__all__ = [
+    "plot_correlations",
+    "plot_slices",
+    "plot_thickness",
+    "stack_html",
+    "write_report",
+    "write_simulation_report",
+    "write_training_report",
+]

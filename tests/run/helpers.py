@@ -1,6 +1,5 @@
 """Run the command line in processes of their own, as a user does."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+
+from fibdask.run.folder import RunFolder
 
 RECIPE = """
 title = "small"
@@ -33,6 +34,7 @@ workers = 2
 memory = "2 GiB"
 [output]
 path = "out"
+report = false
 """
 SLICES = """
 [input]
@@ -86,8 +88,7 @@ def fibdask(*arguments, cwd=None, code=0):
 
 def status(out):
     """Return the stages of the last run by name."""
-    text, _ = fibdask("status", out, "--json")
-    return {stage["name"]: stage for stage in json.loads(text)["stages"]}
+    return {stage["name"]: stage for stage in RunFolder(Path(out)).read()["stages"]}
 
 
 def stored_bytes(out):

@@ -30,32 +30,37 @@ def write_input_recipe(tmp_path, *, keys="slice_thickness = 10", stages=""):
     return path
 
 
-def assert_refused(tmp_path, message, *more, code=1, arguments=()):
+@pytest.fixture
+def assert_refused(call, tmp_path):
     """Check that a run is refused with these words and that nothing is stored."""
-    _, err = fibdask("run", tmp_path / "recipe.toml", *arguments, "--quiet", code=code)
-    for words in (message, *more):
-        assert words in err
-    assert not list((tmp_path / "out").glob("*.zarr"))
+
+    def check(*words, code=1, arguments=()):
+        _, err = call("run", tmp_path / "recipe.toml", *arguments, "--quiet", code=code)
+        for word in words:
+            assert word in err
+        assert not list((tmp_path / "out").glob("*.zarr"))
+
+    return check
 
 
-def test_run__empty_folder(tmp_path):
+def test_run__empty_folder(assert_refused, tmp_path):
     (tmp_path / "images").mkdir()
     write_input_recipe(tmp_path)
-    assert_refused(tmp_path, "holds no images")
+    assert_refused("holds no images")
 
 
-def test_run__slices_of_different_shape(tmp_path):
+def test_run__slices_of_different_shape(assert_refused, tmp_path):
     write_slices(tmp_path / "images")
     Image.fromarray(np.zeros((30, 44), np.uint8)).save(tmp_path / "images" / "slice_002.png")
     write_input_recipe(tmp_path)
-    assert_refused(tmp_path, "slice_002.png", "30", "40")
+    assert_refused("slice_002.png", "30", "40")
 
 
-def test_run__slices_of_different_dtype(tmp_path):
+def test_run__slices_of_different_dtype(assert_refused, tmp_path):
     write_slices(tmp_path / "images")
     Image.fromarray(np.zeros((40, 44), np.uint16)).save(tmp_path / "images" / "slice_002.png")
     write_input_recipe(tmp_path)
-    assert_refused(tmp_path, "slice_002.png", "uint16", "uint8")
+    assert_refused("slice_002.png", "uint16", "uint8")
 
 
 def test_run__unreadable_slice_is_a_failed_block_that_names_it(tmp_path):
@@ -78,67 +83,65 @@ def test_run__unreadable_slice_is_a_failed_block_that_names_it(tmp_path):
         ("z_furlong\n0\n10\n20\n30\n40\n", "furlong"),
     ],
 )
-def test_run__bad_table_of_depths(tmp_path, table, message):
+def test_run__bad_table_of_depths(assert_refused, tmp_path, table, message):
     write_slices(tmp_path / "images")
     (tmp_path / "z.csv").write_text(table)
     write_input_recipe(tmp_path, keys='z = "z.csv"')
-    assert_refused(tmp_path, message)
+    assert_refused(message)
 
 
-def test_run__unknown_recipe_key_names_the_nearest(tmp_path):
+def test_run__unknown_recipe_key_names_the_nearest(assert_refused, tmp_path):
     write_slices(tmp_path / "images")
     write_input_recipe(tmp_path, stages="clases = 3\n")
-    assert_refused(tmp_path, "unknown key 'clases' in [segment]; did you mean 'classes'?", code=2)
+    assert_refused("unknown key 'clases' in [segment]; did you mean 'classes'?", code=2)
 
 
-def test_run__unknown_table_names_the_nearest(tmp_path):
+def test_run__unknown_table_names_the_nearest(assert_refused, tmp_path):
     write_input_recipe(tmp_path, stages="[inpant]\n")
-    assert_refused(tmp_path, "unknown table [inpant]; did you mean 'inpaint'?", code=2)
+    assert_refused("unknown table [inpant]; did you mean 'inpaint'?", code=2)
 
 
-def test_run__wrong_value_names_key_and_value(tmp_path):
+def test_run__wrong_value_names_key_and_value(assert_refused, tmp_path):
     write_input_recipe(tmp_path, stages='classes = "many"\n')
-    assert_refused(tmp_path, "[segment] classes = 'many'", code=2)
+    assert_refused("[segment] classes = 'many'", code=2)
 
 
-def test_run__recipe_that_is_no_toml(tmp_path):
+def test_run__recipe_that_is_no_toml(assert_refused, tmp_path):
     (tmp_path / "recipe.toml").write_text("[input\n")
-    assert_refused(tmp_path, "is not valid TOML", code=2)
+    assert_refused("is not valid TOML", code=2)
 
 
-def test_run__output_path_that_is_something_else(tmp_path):
+def test_run__output_path_that_is_something_else(assert_refused, tmp_path):
     write_slices(tmp_path / "images")
     write_input_recipe(tmp_path)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("precious")
-    assert_refused(tmp_path, "exists and is not the folder of a run")
+    assert_refused("exists and is not the folder of a run")
     assert (tmp_path / "out" / "thesis.tex").read_text() == "precious"
 
 
-def test_run__memory_budget_too_small(tmp_path):
+def test_run__memory_budget_too_small(assert_refused, tmp_path):
     recipe = write_recipe(tmp_path)
     recipe.write_text(recipe.read_text().replace('"2 GiB"', '"300 MiB"'))
-    assert_refused(tmp_path, "the worker has 300.0 MiB")
+    assert_refused("the worker has 300.0 MiB")
 
 
-def test_run__corrupt_store(tmp_path, stack):
+def test_run__corrupt_store(assert_refused, tmp_path, stack):
     path = save_stack(stack, tmp_path / "images")
     (path / "intensity" / "zarr.json").write_text("{}")
     (tmp_path / "recipe.toml").write_text(
         '[input]\npath = "images"\n[segment]\nmethod = "otsu"\n[output]\npath = "out"\n'
     )
-    assert_refused(tmp_path, "intensity/zarr.json is not what was written")
+    assert_refused("intensity/zarr.json is not what was written")
 
 
-def test_run__no_scheduler_answers(tmp_path):
+def test_run__no_scheduler_answers(assert_refused, tmp_path):
     write_recipe(tmp_path)
-    assert_refused(
-        tmp_path, "no Dask scheduler answers", code=2, arguments=("--scheduler", "nonsense")
-    )
+    assert_refused("no Dask scheduler answers", code=2, arguments=("--scheduler", "nonsense"))
 
 
-def test_run__wrong_usage_exits_with_two(tmp_path):
-    _, err = fibdask("run", code=2)
+def test_run__wrong_usage_exits_with_two(call):
+    _, err = call("run", code=2)
     assert "RECIPE" in err
 
 

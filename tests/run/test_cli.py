@@ -19,7 +19,6 @@ from fibdask import open_stack, run_recipe, save_stack
 from fibdask.blocks import locked
 from fibdask.conventions import record_step
 from fibdask.learn.models import shipped_models
-from fibdask.run.cli import main
 from fibdask.run.folder.figures import MEASURED
 from fibdask.run.recipe import read_recipe
 from fibdask.run.runner import Pipeline
@@ -61,23 +60,6 @@ STAGE_KEYS = {
     "failures",
 }
 SPEED_KEYS = {*MEASURED, "blocks_retried", "waiting_seconds", "blocks_elsewhere"}
-
-
-@pytest.fixture
-def call(capsys):
-    """Call a command in this process; returns what it printed, and its errors."""
-
-    def run(*arguments, code=0):
-        found = 0
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            found = end.code
-        out, err = capsys.readouterr()
-        assert found == code, out + err
-        return out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -596,13 +578,17 @@ def test_fibdask__is_a_module_too(monkeypatch, capsys):
     assert "version" in capsys.readouterr().out
 
 
-@pytest.fixture
-def small_demo(scheduler, monkeypatch, tmp_path):
+@pytest.fixture(params=[True])
+def small_demo(request, scheduler, monkeypatch, tmp_path):
     """The demo with a small stack, and a model for it; returns its folder."""
     tables = tomllib.loads(RECIPE) | {"cluster": {"scheduler": scheduler}}
+    tables["output"]["report"] = request.param
     monkeypatch.setattr("fibdask.run.recipe.parse_recipe", lambda _: tables)
     offer(monkeypatch, MixModel(CARD | {"pixel_size": [2.0, 6.0], "gap": [1.0, 40.0]}))
     return tmp_path / "shown"
+
+
+without_reports = pytest.mark.parametrize("small_demo", [False], indirect=True, ids=[""])
 
 
 def blocks_run(folder):
@@ -624,6 +610,7 @@ def test_demo__holds_a_network_against_thresholds_on_the_same_images(call, small
         assert "misplaced in planes between slices" in (folder / "report.html").read_text()
 
 
+@without_reports
 def test_demo__is_drawn_for_the_readme(call, small_demo, tmp_path):
     call("demo", "--out", small_demo, "--quiet")
     script = Path(__file__).parents[2] / "docs" / "picture.py"
@@ -633,6 +620,7 @@ def test_demo__is_drawn_for_the_readme(call, small_demo, tmp_path):
         assert (np.abs(shown.astype(int) - colour).max(axis=2) < 4).mean() > 0.001
 
 
+@without_reports
 def test_demo__is_not_made_twice_unless_it_is_to_be_fresh(call, small_demo):
     call("demo", "--out", small_demo, "--quiet")
     out, _ = call("demo", "--out", small_demo)
@@ -652,6 +640,7 @@ def test_demo__without_torch_says_what_is_missing(call, small_demo, monkeypatch)
     assert out.splitlines()[-1] == f"report: {small_demo / 'classical' / 'report.html'}"
 
 
+@without_reports
 def test_demo__refuses_the_folder_of_another_recipe(call, small_demo, recipe):
     run_recipe(read_recipe(recipe, output_path=small_demo / "network"))
     _, err = call("demo", "--out", small_demo, "--quiet", code=2)

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
+from fibdask.blocks import Execution
 from fibdask.conventions import (
     ConventionError,
     MemoryBudgetError,
@@ -16,6 +17,7 @@ from fibdask.conventions import (
     record_step,
 )
 from fibdask.io import open_stack, save_stack
+from fibdask.io.store import write_stack
 from fibdask.run.exporting import counts_beside, measure_stack
 from fibdask.run.folder import measuring
 from fibdask.run.folder.progress import RunMonitor
@@ -37,6 +39,16 @@ def stored(folder, volume, spacing=5.0, **coords):
     return save_stack(stack, folder / "phase.zarr")
 
 
+def stored_in_blocks(folder, **coords):
+    """Store a phase in several blocks, which workers are to share; return where."""
+    volume = noise((6, 200, 300))
+    given = {"z": 5.0 * np.arange(6), "pixel_size": (5, 5), "nominal_thickness": 5.0}
+    stack = build_stack({"phase": volume}, **given).assign_coords(coords)
+    path = folder / "blocks.zarr"
+    write_stack(stack, path, Execution(block_bytes=2**18), name="phase")
+    return path
+
+
 def no_workers():
     raise AssertionError("workers were started")
 
@@ -51,10 +63,10 @@ def test_measure_stack__is_refused_before_workers_are_started(tmp_path):
         measure_stack(tmp_path / "uneven.zarr", max_lag=3, connect=no_workers)
 
 
-def test_measure_stack__gives_what_the_functions_give(tmp_path):
+def test_measure_stack__gives_what_the_functions_give_and_starts_no_workers_for_a_block(tmp_path):
     volume = noise((12, 20, 24), 0.6)
     path = stored(tmp_path, volume)
-    found = measure_stack(path, max_lag=4)
+    found = measure_stack(path, max_lag=4, connect=no_workers)
     phase = build_stack(
         {"phase": volume}, z=5.0 * np.arange(12), pixel_size=(5, 5), nominal_thickness=5
     )["phase"]
@@ -99,11 +111,11 @@ class Client:
 
 
 def test_measure_stack__that_fits_no_worker_is_refused_with_the_largest_need(tmp_path):
-    path = stored(tmp_path, noise((6, 40, 50)))
+    path = stored_in_blocks(tmp_path)
     with pytest.raises(MemoryBudgetError, match=r"^connectivity needs [\d.]+ [MG]iB in"):
         measure_stack(path, max_lag=2, connect=lambda: nullcontext(Client()))
     measured = ("z", np.arange(6) > 0, attributes("measured"))
-    gaps = stored(tmp_path / "gaps", noise((6, 40, 50)), measured=measured)
+    gaps = stored_in_blocks(tmp_path / "gaps", measured=measured)
     with pytest.raises(MemoryBudgetError, match=r"^statistics needs [\d.]+ [MG]iB in"):
         measure_stack(gaps, max_lag=2, connect=lambda: nullcontext(Client()))
 

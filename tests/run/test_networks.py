@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*planes lie between slices")
 
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
-    """Simulated images, and a model for their voltages."""
+    """Simulated images, and a model for their voltages; no report."""
     offer(monkeypatch, MixModel(CARD | {"pixel_size": [2.0, 6.0]}))
     return {
         "simulate": {
@@ -34,8 +34,14 @@ def recipe(tmp_path, monkeypatch):
         },
         "reconstruct": {"spacing": 5},
         "statistics": {"max_lag": 4},
-        "output": {"path": str(tmp_path / "out")},
+        "output": {"path": str(tmp_path / "out"), "report": False},
     }
+
+
+@pytest.fixture
+def reported(recipe):
+    """The recipe, with a report."""
+    return recipe | {"output": recipe["output"] | {"report": True}}
 
 
 def ran(folder):
@@ -43,9 +49,9 @@ def ran(folder):
     return {stage["name"]: stage["blocks_run"] for stage in stages}
 
 
-def test_reconstruct__is_planned_run_measured_reported_and_resumed(recipe, tmp_path):
-    planned = [row["name"] for row in plan_recipe(recipe)["stages"]]
-    volume = run_recipe(recipe)
+def test_reconstruct__is_planned_run_measured_reported_and_resumed(reported, tmp_path):
+    planned = [row["name"] for row in plan_recipe(reported)["stages"]]
+    volume = run_recipe(reported)
     images = fibdask.open_stack(tmp_path / "out" / "simulate.zarr")
     expected = fibdask.reconstruct_volume(images, spacing=5)
     for name in ("phase", "solid_probability"):
@@ -63,7 +69,7 @@ def test_reconstruct__is_planned_run_measured_reported_and_resumed(recipe, tmp_p
     assert "misplaced in planes between slices" in report
     assert "Model mix" in report.split('<section id="network">')[1]
     assert list(ran(tmp_path)) == list(dict.fromkeys(planned))
-    run_recipe(recipe)
+    run_recipe(reported)
     assert not any(ran(tmp_path).values())
 
 
@@ -101,11 +107,11 @@ def test_plan__counts_what_the_predictor_takes_for_the_probability_alone(recipe,
     assert after["phase"] == before["phase"]  # made of the stored probability
 
 
-def test_segment__by_a_network_in_a_recipe(recipe, tmp_path):
-    del recipe["reconstruct"]
+def test_segment__by_a_network_in_a_recipe(reported, tmp_path):
+    del reported["reconstruct"]
     segment = {"method": "network", "disagreement": True}
-    recipe |= {"segment": segment, "reposition": {"spacing": 5}, "inpaint": {}}
-    volume = run_recipe(recipe)
+    reported |= {"segment": segment, "reposition": {"spacing": 5}, "inpaint": {}}
+    volume = run_recipe(reported)
     images = fibdask.open_stack(tmp_path / "out" / "simulate.zarr")
     slices = fibdask.open_stack(tmp_path / "out" / "segment.zarr")
     expected = fibdask.segment_phases(images, **segment)
@@ -163,11 +169,11 @@ DOUBTFUL = {
 
 
 def test_reconstruct__says_in_log_and_report_that_the_network_does_not_know_such_images(
-    recipe, tmp_path, monkeypatch
+    reported, tmp_path, monkeypatch
 ):
     offer(monkeypatch, MixModel(CARD | DOUBTFUL))
     with pytest.warns(FibdaskWarning, match="model mix expects"):
-        run_recipe(recipe)
+        run_recipe(reported)
     log = (tmp_path / "out" / "fibdask.log").read_text()
     assert log.count("WARNING model mix expects") == 1
     assert "The model expects" in (tmp_path / "out" / "report.html").read_text()

@@ -11,11 +11,24 @@ import psutil
 import pytest
 import zarr
 
-from fibdask import run_recipe
+from fibdask import local_cluster, run_recipe
+from fibdask.run.cli import main
 from tests.io.naive import grey_volume, write_slices
 from tests.run.helpers import fibdask, kill_tree, start, status, stored_bytes, write_recipe
 
 pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def again():
+    """Run a recipe by two workers, processes that serve all runs."""
+    with local_cluster(workers=2, memory="2 GiB") as client:
+        address = client.scheduler.address
+
+        def run(recipe, *options):
+            main(["run", str(recipe), *options, "--quiet", "--scheduler", address])
+
+        yield run
 
 
 @pytest.fixture(scope="module")
@@ -36,45 +49,47 @@ def blocks_run(folder):
     return {name: stage["blocks_run"] for name, stage in status(folder / "out").items()}
 
 
-def test_run__second_time_executes_no_block(copy):
+def test_run__second_time_executes_no_block(again, copy):
     assert all(blocks_run(copy).values())
-    fibdask("run", copy / "recipe.toml", "--quiet")
+    again(copy / "recipe.toml")
     assert not any(blocks_run(copy).values())
 
 
-def test_run__a_copy_with_new_times_executes_no_block_until_voxels_are_edited(finished, tmp_path):
+def test_run__a_copy_with_new_times_executes_no_block_until_voxels_are_edited(
+    again, finished, tmp_path
+):
     shutil.copytree(finished, tmp_path / "copy", copy_function=shutil.copy)
     recipe = tmp_path / "copy" / "recipe.toml"
-    fibdask("run", recipe, "--quiet")
+    again(recipe)
     assert not any(blocks_run(tmp_path / "copy").values())
     phase = tmp_path / "copy" / "out" / "segment.zarr" / "phase"
     before = (phase / "c" / "0" / "0" / "0").stat().st_size
     segmented = zarr.open_array(phase, mode="r+")
     segmented[0, 0, 0] = 1 - segmented[0, 0, 0]
     resized = (phase / "c" / "0" / "0" / "0").stat().st_size != before
-    fibdask("run", recipe, "--quiet")
+    again(recipe)
     ran = {name for name, count in blocks_run(tmp_path / "copy").items() if count}
     # A shard of another size is taken for torn, and made anew; one that is whole is believed.
     assert ran == ({"segment"} if resized else {"reposition", "inpaint", "statistics"})
 
 
-def test_run__changed_inpainting_recomputes_it_and_the_statistics_only(copy):
-    fibdask("run", write_recipe(copy, inpaint="nearest"), "--quiet")
+def test_run__changed_inpainting_recomputes_it_and_the_statistics_only(again, copy):
+    again(write_recipe(copy, inpaint="nearest"))
     ran = {name for name, count in blocks_run(copy).items() if count}
     assert ran == {"inpaint", "statistics"}
 
 
-def test_run__truncated_shard_is_repaired(copy, finished):
+def test_run__truncated_shard_is_repaired(again, copy, finished):
     shard = sorted(f for f in copy.glob("out/segment.zarr/phase/c/**/*") if f.is_file())[2]
     shard.write_bytes(shard.read_bytes()[:50])
-    fibdask("run", copy / "recipe.toml", "--quiet")
+    again(copy / "recipe.toml")
     ran = {name: count for name, count in blocks_run(copy).items() if count}
     assert ran["segment"] == 1
     assert stored_bytes(copy / "out") == stored_bytes(finished / "out")
 
 
-def test_run__fresh_makes_everything_anew(copy, finished):
-    fibdask("run", copy / "recipe.toml", "--fresh", "--quiet")
+def test_run__fresh_makes_everything_anew(again, copy, finished):
+    again(copy / "recipe.toml", "--fresh")
     assert all(blocks_run(copy).values())
     assert stored_bytes(copy / "out") == stored_bytes(finished / "out")
 
@@ -98,7 +113,7 @@ def test_run__another_sample_of_equal_names_sizes_and_times_is_made_anew(tmp_pat
 
 
 @pytest.mark.slow
-def test_run__killed_at_random_moments_ends_byte_identical(finished, tmp_path):
+def test_run__killed_at_random_moments_ends_byte_identical(again, finished, tmp_path):
     recipe, chance = write_recipe(tmp_path), random.Random(11)
     for _ in range(3):
         process = start("run", recipe, "--quiet")
@@ -107,7 +122,7 @@ def test_run__killed_at_random_moments_ends_byte_identical(finished, tmp_path):
         if process.poll() is None:
             kill_tree(process)
         process.communicate()
-    fibdask("run", recipe, "--quiet")
+    again(recipe)
     assert stored_bytes(tmp_path / "out") == stored_bytes(finished / "out")
 
 
@@ -127,7 +142,7 @@ def test_run__survives_a_killed_worker(finished, tmp_path):
 
 
 def wait_for(path, process):
-    for _ in range(600):
+    for _ in range(2400):
         if path.exists() or process.poll() is not None:
             return
         time.sleep(0.05)

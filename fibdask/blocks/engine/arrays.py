@@ -93,6 +93,12 @@ def origin(array: Any) -> Source | Reduction | None:
     return layer.origin if isinstance(layer, LazyLayer) else None
 
 
+def disk_bytes(array: Any) -> int | None:
+    """Return the bytes of the files that an array is read from, or None if it is not from files."""
+    source = origin(array)
+    return source.disk_bytes if isinstance(source, Source) else None
+
+
 def from_source(source: Source, inputs: Sequence[BlockArray] = ()) -> BlockArray:
     """Return the Dask array of a source: one task a block.
 

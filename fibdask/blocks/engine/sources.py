@@ -56,6 +56,11 @@ class Source(ABC):
         return fit_block(self.block, most // self.dtype.itemsize)
 
     @property
+    def disk_bytes(self) -> int | None:
+        """Bytes of the files that hold this array; None if it is made of others."""
+        return None
+
+    @property
     def reductions(self) -> tuple["Reduction", ...]:
         """Reductions whose results `read` needs among its values."""
         return ()
@@ -221,6 +226,11 @@ class Window(Source):
         """Fingerprint of the source and the place."""
         places = [(s.start, s.stop) for s in self.region]
         return fingerprint("window", places, self.dropped, self.source.token)
+
+    @property
+    def disk_bytes(self) -> int | None:
+        """Bytes of the files of the source."""
+        return self.source.disk_bytes
 
     @property
     def reductions(self) -> tuple[Reduction, ...]:

@@ -66,6 +66,11 @@ class StoredArray(Source):
             return self.stored_token
         return fingerprint(self.stored_token, self.scale)
 
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of the shards, with what is kept beside them."""
+        return sum(file.stat().st_size for file in Path(self.path).rglob("*") if file.is_file())
+
     def task_bytes(self, region: Region) -> int:
         """Return the bytes of the result and of what is read and decoded beside it."""
         touched = prod(

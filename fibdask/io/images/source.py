@@ -87,6 +87,11 @@ class ImageSource(Source):
         """Fingerprint of the files and of the options."""
         return self.identity
 
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of the files of all slices."""
+        return sum(Path(file).stat().st_size for files in self.files for file in files)
+
     def read(self, region: Region, values: Values) -> np.ndarray:
         """Read a region; only the slices in it are opened."""
         block = np.empty(lengths(region), self.dtype)

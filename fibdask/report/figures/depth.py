@@ -10,20 +10,20 @@ from matplotlib.figure import Figure
 
 from ...conventions import OUTLIER_SCORE, thickness_outliers
 from ..words import uniform
-from .plots import ACCENT, ALARM, INK, plot_axes
+from .plots import ACCENT, ALARM, INK, constrained, plot_axes
 
 # Told apart by colour-blind readers, and by their dashes in grey.
 CURVE_STYLES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 _LOST, _REFERENCE = "#8a929e", "#E69F00"
 
 
-def depth_trace(stack: xr.Dataset) -> Figure:
+def depth_trace(stack: xr.Dataset, figure: Figure | None = None) -> Figure:
     """Plot depth and thickness against the slice number, and the thickness histogram."""
     z, thickness = stack["z"].values, stack["slice_thickness"].values
     if len(thickness) > 1:
         thickness = thickness[:-1]  # that of the last slice is nominal
     slices = np.arange(len(z))
-    figure = Figure(figsize=(9.6, 4.4), layout="constrained")
+    figure = constrained(figure, 9.6, 4.4)
     grid = figure.add_gridspec(2, 2, width_ratios=(4, 1), height_ratios=(1, 1.5))
     depth = plot_axes(figure, grid[0, 0], "", "depth z (µm)")
     depth.tick_params(labelbottom=False)
@@ -36,13 +36,15 @@ def depth_trace(stack: xr.Dataset) -> Figure:
     return figure
 
 
-def thickness_trace(estimate: xr.Dataset, sources: dict[str, np.ndarray]) -> Figure:
+def thickness_trace(
+    estimate: xr.Dataset, sources: dict[str, np.ndarray], figure: Figure | None = None
+) -> Figure:
     """Plot estimated thickness with its standard error, and histograms of all sources.
 
     `sources` are thicknesses (z) by name, that of the estimate first, then a second one if any.
     """
     (_, thickness), *others = sources.items()
-    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+    figure = constrained(figure, 9.6, 3.4)
     grid = figure.add_gridspec(1, 2, width_ratios=(3, 1))
     trace = plot_axes(figure, grid[0], "slice", "slice thickness (nm)")
     for name, values in others:

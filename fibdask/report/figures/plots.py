@@ -33,13 +33,27 @@ def embedded(figure: Figure, kind: str) -> str:
     return f"data:{media};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def orthogonal_views(pictures: Planes, where: Geometry) -> Figure:
+def sized(figure: Figure | None, width: float, height: float) -> Figure:
+    """Return a figure of this size in inches: that given, or one of its own."""
+    figure = Figure() if figure is None else figure
+    figure.set_size_inches(width, height)
+    return figure
+
+
+def constrained(figure: Figure | None, width: float, height: float) -> Figure:
+    """Return a figure as `sized` does, which makes room for all labels."""
+    figure = sized(figure, width, height)
+    figure.set_layout_engine("constrained")
+    return figure
+
+
+def orthogonal_views(pictures: Planes, where: Geometry, figure: Figure | None = None) -> Figure:
     """Show xy with yz to its right and xz below it, in true proportions, with a scale bar."""
     x, y, z = (where.length(axis) for axis in "xyz")
     gutter = _GUTTER * (max(x, y) + z)
     width, height = x + gutter + z, y + gutter + z
     inches = 5.2 / max(width, height)
-    figure = Figure(figsize=(width * inches, height * inches))
+    figure = sized(figure, width * inches, height * inches)
     boxes = {"xy": (0, z + gutter, x, y), "yz": (x + gutter, z + gutter, z, y), "xz": (0, 0, x, z)}
     for view, (left, bottom, wide, high) in boxes.items():
         picture = pictures[view]
@@ -127,9 +141,11 @@ def fraction_profile(
     return figure
 
 
-def correlation_curves(statistics: xr.Dataset, names: dict[str, str]) -> Figure:
-    """Plot functions of distance along x, y and z side by side."""
-    figure = Figure(figsize=(9.6, 3.7), layout="constrained")
+def correlation_curves(
+    statistics: xr.Dataset, names: dict[str, str], figure: Figure | None = None
+) -> Figure:
+    """Plot functions of distance along x, y and z side by side, with their intervals as bands."""
+    figure = constrained(figure, 9.6, 3.7)
     grid = figure.add_gridspec(1, len(names))
     for number, (name, label) in enumerate(names.items()):
         axes = plot_axes(figure, grid[number], "distance r (nm)", label)

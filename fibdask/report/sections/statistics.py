@@ -28,7 +28,7 @@ _ACCURACY = {
     "misplaced_solid": ("misplaced solid (MGP)", " %"),
     "mean_dice": ("mean Dice score (MDS)", ""),
 }
-_CURVES = {"two_point_correlation": "S₂(r)", "lineal_path": "L(r)"}
+CURVES = {"two_point_correlation": "S₂(r)", "lineal_path": "L(r)"}
 
 
 def profile_section(stages: Mapping[str, xr.Dataset], statistics: xr.Dataset) -> Section | None:
@@ -57,7 +57,7 @@ def profile_section(stages: Mapping[str, xr.Dataset], statistics: xr.Dataset) ->
 def statistics_section(statistics: xr.Dataset) -> Section | None:
     """Plot the two-point correlation and the lineal path, and list the numbers."""
     body = []
-    curves = {name: label for name, label in _CURVES.items() if name in statistics}
+    curves = {name: label for name, label in CURVES.items() if name in statistics}
     errors = isotropy(statistics)
     if curves:
         caption = "Probability that both ends of a segment (S₂), or all of it (L), lie in solid."

@@ -1,0 +1,173 @@
+"""Plots of stacks, for notebooks and scripts: the figures of the report, one at a time."""
+
+from io import BytesIO
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from ..conventions import (
+    PHASES,
+    ConventionError,
+    known_planes,
+    require,
+    thickness_outliers,
+    volume_names,
+)
+from ..statistics import phase_statistics
+from .figures import slices
+from .figures.depth import depth_trace, thickness_trace
+from .figures.plots import correlation_curves, orthogonal_views
+from .sections.statistics import CURVES
+
+
+class _Shown(Figure):
+    """A figure that is no part of pyplot, and that notebooks show all the same."""
+
+    def _repr_png_(self) -> bytes:
+        stream = BytesIO()
+        self.savefig(stream, format="png", dpi=110)
+        return stream.getvalue()
+
+
+def plot_slices(
+    stack: xr.Dataset,
+    *,
+    variable: str | None = None,
+    voltage: float | None = None,
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw the middle planes of a volume across z, y and x, each slice at its depth.
+
+    Three planes of the volume are read. Planes without data are drawn in colour.
+
+    Parameters
+    ----------
+    stack
+        A stack.
+    variable
+        Name of the volume; by default the images, or else the phase.
+    voltage
+        Of the images, in kV; by default the lowest.
+    figure
+        What to draw into, such as `pyplot.figure()`; by default a new figure, which notebooks
+        show and `savefig` writes.
+
+    Returns
+    -------
+    Figure
+        Of Matplotlib.
+
+    Raises
+    ------
+    ConventionError
+        If there is no such volume or voltage.
+    """
+    stack = require(stack)
+    volume = _volume(stack, variable, voltage)
+    known = known_planes(volume)
+    where = slices.geometry(stack, known)
+    planes = slices.read_planes({"": volume}, where)[""]
+    if volume.name in PHASES:
+        pictures = slices.label_pictures(planes, [slices.PORE, slices.SOLID], where, ~known)
+    else:
+        pictures = slices.grey_pictures(planes, where, ~known)
+    return orthogonal_views(pictures, where, _Shown() if figure is None else figure)
+
+
+def _volume(stack: xr.Dataset, variable: str | None, voltage: float | None) -> xr.DataArray:
+    """Return the volume (z, y, x) that is meant."""
+    volumes = volume_names(stack)
+    name = variable or next(iter(volumes), None)
+    if name not in volumes:
+        msg = f"variable must be a volume of the stack, {', '.join(volumes) or 'none'}; got {name}"
+        raise ConventionError(msg)
+    volume = stack[name]
+    if "voltage" not in volume.dims:
+        return volume
+    known = stack["voltage"].values
+    wanted = known[0] if voltage is None else voltage
+    if wanted not in known:
+        told = ", ".join(f"{value:g}" for value in known)
+        msg = f"voltage must be one of the stack, {told} kV; got {voltage!r}"
+        raise ConventionError(msg)
+    return volume.sel(voltage=wanted)
+
+
+def plot_thickness(
+    stack: xr.Dataset, *, estimate: xr.DataArray | None = None, figure: Figure | None = None
+) -> Figure:
+    """Draw depth and thickness of the slices, or an estimate with its standard errors.
+
+    Parameters
+    ----------
+    stack
+        A stack.
+    estimate
+        What `estimate_slice_thickness` has found of it (z) in nm: it is drawn with a band of one
+        standard error, its outliers, and the slices that are lost, beside that of the stack.
+    figure
+        As of `plot_slices`.
+
+    Returns
+    -------
+    Figure
+        Of Matplotlib.
+
+    Raises
+    ------
+    ConventionError
+        If the estimate is of other slices.
+    """
+    stack = require(stack)
+    figure = _Shown() if figure is None else figure
+    if estimate is None:
+        return depth_trace(stack, figure)
+    if estimate.shape != (stack.sizes["z"],):
+        msg = f"estimate must be of {stack.sizes['z']} slices (z); found {estimate.shape}"
+        raise ConventionError(msg)
+    found = estimate.rename("thickness").reset_coords()
+    found = found.assign(outlier=("z", thickness_outliers(estimate.values)))
+    if missing := {"standard_error", "lost"} - set(found):
+        msg = f"estimate must be what estimate_slice_thickness returns; it has no {min(missing)}"
+        raise ConventionError(msg)
+    sources = {"estimated": estimate.values, "of the stack": stack["slice_thickness"].values}
+    return thickness_trace(found, sources, figure)
+
+
+def plot_correlations(
+    phase: xr.DataArray,
+    *,
+    max_lag: int,
+    confidence: float = 0.95,
+    seed: int = 0,
+    figure: Figure | None = None,
+) -> Figure:
+    """Measure and draw the two-point correlation and the lineal path, with their error bars.
+
+    The phase is read once; use `phase_statistics` where the numbers are wanted too.
+
+    Parameters
+    ----------
+    phase
+        Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm, with evenly spaced slices.
+    max_lag
+        Longest segment, in voxels between its ends.
+    confidence, seed
+        Of the intervals, as of `phase_statistics`.
+    figure
+        As of `plot_slices`.
+
+    Returns
+    -------
+    Figure
+        Of Matplotlib; bands are the confidence intervals.
+
+    Raises
+    ------
+    ConventionError
+        If the phase cannot be measured.
+    """
+    statistics = phase_statistics(phase, max_lag=max_lag, confidence=confidence, seed=seed)
+    names = [*CURVES, *(f"{name}_interval" for name in CURVES), "solid_fraction"]
+    found = statistics[names].compute()
+    return correlation_curves(found, CURVES, _Shown() if figure is None else figure)
