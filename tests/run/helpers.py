@@ -1,5 +1,6 @@
 """Run the command line in processes of their own, as a user does."""
 
+import json
 import os
 import signal
 import subprocess
