@@ -23,6 +23,7 @@ from .io import save_stack as save_stack
 from .learn import list_models as list_models
 from .learn import load_model as load_model
 from .reconstruct import reconstruct_volume as reconstruct_volume
+from .run.adapting import adapt_model as adapt_model
 from .run.cluster import local_cluster as local_cluster
 from .run.runner import run_recipe as run_recipe
 from .run.training import train as train

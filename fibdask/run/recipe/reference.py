@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import stages
+from ..adapting import adaptation_tables
 from ..cluster.jobs import Jobs
 from ..cluster.profiles import BATCH, cluster_keys
 from ..training import training_tables
@@ -62,13 +63,15 @@ def recipe_reference() -> str:
 
 def training_reference() -> str:
     """Return the page of trainings."""
-    images, phases = training_tables(), training_tables("phases")
+    images, phases, adapt = training_tables(), training_tables("phases"), adaptation_tables()
     tables = [
         ("[data]", images["data"]),
         ("[structures]", phases["structures"]),
         ("[samples]` with `[data]", images["samples"]),
         ("[samples]` with `[structures]", phases["samples"]),
         *((f"[{name}]", images[name]) for name in ("network", "training", "output")),
+        ("[adapt]", adapt["adapt"]),
+        ("[output]` with `[adapt]", adapt["output"]),
     ]
     parts = (
         _table(f"## `{name}`", dict.fromkeys(key.function for key in keys.values()), keys)
