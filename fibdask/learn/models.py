@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .networks import Precision
 
 WEIGHTS, CARD, TEST_PAIR = "weights.safetensors", "card.json", "test_pair.safetensors"
+GREY_MAP = "grey_map"
+"""Key of a card: what normalised grey values become before the network sees them (voltage)."""
 _NEEDED = {
     "name", "task", "voltages", "pixel_size", "thickness", "gap", "materials",
     "electrons_per_pixel", "architecture", "halo", "stride", "temperature", "errors", "licence",
@@ -61,7 +63,8 @@ class Model:
     def fingerprint(self) -> str:
         """Hash of the weights, and of what they are used with."""
         parts = ("sha256", "architecture", "temperature")
-        return fingerprint(*(self.card[part] for part in parts))
+        adapted = (self.card[GREY_MAP],) if GREY_MAP in self.card else ()
+        return fingerprint(*(self.card[part] for part in parts), *adapted)
 
     def example(self) -> dict[str, np.ndarray]:
         """Return the window that tests it, and the probability that it finds (plane, y, x)."""

@@ -19,6 +19,7 @@ from torch import nn
 from ..blocks import put_file
 from ..conventions import ConventionError, DeviceLostError, MemoryBudgetError
 from ..pieces.devices import Device
+from .greymaps import GreyMap, grey_maps, mapped_images
 from .models import CARD, TEST_PAIR, WEIGHTS, open_model
 from .networks import Architecture, Network, Precision, WindowNetwork, has_gpu
 from .samples import Sample
@@ -36,10 +37,13 @@ class LoadedNetwork:
         Folded, on the device and in the precision that it predicts in.
     temperature
         That logits are divided by, so that probabilities are frequencies.
+    grey_map
+        What grey values of each voltage become before the network sees them; none if as they are.
     """
 
     network: Network
     temperature: float
+    grey_map: tuple[GreyMap, ...] = ()
 
     @classmethod
     def read(
@@ -58,7 +62,8 @@ class LoadedNetwork:
             msg = f"the model {folder} has changed since it was chosen; choose it again"
             raise ConventionError(msg)
         network = read_network(folder, model.card)
-        loaded = cls(network.fold(), float(model.card["temperature"]))
+        maps = grey_maps(model.card)
+        loaded = cls(network.fold(), float(model.card["temperature"]), maps)
         loaded.test(folder / TEST_PAIR)
         loaded.network.to(own_device(device), getattr(torch, precision))
         return loaded
@@ -73,6 +78,8 @@ class LoadedNetwork:
     ) -> np.ndarray:
         """Return probabilities (plane, y, x); see `NetworkPredictor`."""
         with one_thread(), errors_of_cuda():
+            if self.grey_map:
+                images = mapped_images(images, self.grey_map, present, distances)
             weight = next(self.network.parameters())
             place = partial(torch.as_tensor, device=weight.device, dtype=torch.float32)
             shown = place(np.ascontiguousarray(images))[None].to(weight.dtype)
@@ -189,7 +196,7 @@ def write_model(
         "stride": architecture.stride,
     }
     folded = deepcopy(network).cpu().fold()
-    loaded = LoadedNetwork(folded, float(told["temperature"]))
+    loaded = LoadedNetwork(folded, float(told["temperature"]), grey_maps(told))
     given = {name: getattr(sample, name) for name in ("images", "present", "distances", "offsets")}
     write_files(folder, network, told, given | {"probability": loaded.predict(*given.values())})
 

@@ -34,7 +34,7 @@ from .windows import (
 AUTO = "auto"
 _TOLD = (
     "task", "voltages", "pixel_size", "thickness", "gap", "electrons_per_pixel", "materials",
-    "solid_fraction", "ligament_size", "licence",
+    "solid_fraction", "ligament_size", "licence", "adapted",
 )  # fmt: skip
 """What of a card goes with each result, so that it can be judged where the model is not."""
 

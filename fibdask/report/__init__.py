@@ -1,8 +1,9 @@
-"""Reports of a run, a simulation or a training: one HTML page each that needs nothing else.
+"""Reports of runs, simulations, trainings, adaptations: one HTML page each, and nothing else.
 
 Single figures of them, and what notebooks show of a stack, too.
 """
 
+from .adaptation import write_adaptation_report
 from .display import stack_html
 from .drawing import plot_correlations, plot_slices, plot_thickness
 from .page import write_report
@@ -14,6 +15,7 @@ __all__ = [
     "plot_slices",
     "plot_thickness",
     "stack_html",
+    "write_adaptation_report",
     "write_report",
     "write_simulation_report",
     "write_training_report",

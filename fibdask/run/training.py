@@ -23,6 +23,7 @@ from ..learn.samples import Samples, Variation
 from ..pieces.validity import IMAGES, PHASES, SIMULATION
 from ..pieces.windows import SliceWindow
 from ..report import write_training_report
+from .adapting import adapted, read_adaptation
 from .disk import told_if_full
 from .folder.run_folder import REPORT
 from .recipe.checking import check_output, check_paths, check_structure, checked_table
@@ -154,13 +155,14 @@ def train(
     """Train a network, judge it by what it has not seen, and write it.
 
     A training that was interrupted is taken up where it was; one that is done is not done again.
+    With a table `[adapt]`, a model is fitted to a stack instead, see `adapt_model`.
 
     Parameters
     ----------
     recipe
         Path of a TOML file, whose relative paths are relative to it, or its content: tables
         `[data]`, `[labels]`, `[structures]` or `[pairs]`, `[network]`, `[samples]` (not with
-        `[pairs]`), `[training]` and `[output]`.
+        `[pairs]`), `[training]` and `[output]`; or `[adapt]` and `[output]`.
     minutes
         Of training, instead of the recipe's.
     output_path
@@ -171,7 +173,7 @@ def train(
     Returns
     -------
     Path
-        Of the model: a folder that `load_model` reads.
+        Of the model: a folder that `load_model` reads; of an adaptation, the one that was chosen.
 
     Raises
     ------
@@ -180,6 +182,8 @@ def train(
     StackReadError
         If data cannot be read, or the output is something else than a model.
     """
+    if (adaptation := read_adaptation(recipe, output_path=output_path)) is not None:
+        return adapted(adaptation, minutes=minutes)
     read = read_training(recipe, minutes=minutes, output_path=output_path)
     folder = read.folder
     _check_folder(folder)

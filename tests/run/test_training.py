@@ -16,6 +16,7 @@ import fibdask
 from fibdask import RecipeError, StackReadError, load_model, run_recipe, train
 from fibdask.learn.models import CARD, WEIGHTS
 from fibdask.learn.predicting import TORCH_IS_MISSING
+from fibdask.run.adapting import adaptation_tables, read_adaptation
 from fibdask.run.cli import main
 from fibdask.run.recipe import read_recipe
 from fibdask.run.recipe.reference import training_reference
@@ -261,17 +262,21 @@ def test_page_of_networks__shows_recipes_that_are_read():
     page = (Path(fibdask.__file__).parents[1] / "docs" / "networks.md").read_text()
     images, *trainings = map(tomllib.loads, re.findall(r"```toml\n(.*?)```", page, re.DOTALL))
     assert read_recipe(images).tables["simulate"]["unmilled"] == 100
+    *trainings, adaptation = trainings
     first = [next(iter(read_training(content).tables)) for content in trainings]
     assert first == ["data", "structures"]
+    assert read_adaptation(adaptation)["adapt"]["method"] == "statistics"
 
 
 def test_training_reference__is_what_the_page_says():
     page = (Path(fibdask.__file__).parents[1] / "docs" / "training.md").read_text()
     assert page == training_reference(), "write it: make docs"
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
-    images, phases, labels = map(training_tables, ("windows", "phases", "labels"))
-    keys = [*images.values()]
-    keys += [labels["labels"], labels["samples"], phases["structures"], phases["samples"]]
+    tasks = ("windows", "phases", "labels", "simulation")
+    images, phases, labels, pairs = map(training_tables, tasks)
+    keys = [*images.values(), phases["structures"], phases["samples"]]
+    keys += [labels["labels"], labels["samples"], pairs["pairs"], pairs["network"]]
+    keys += adaptation_tables().values()
     assert len(rows) == sum(map(len, keys))
     assert all(len(meaning) > 4 and kind[0] != "<" for _, kind, _, meaning in rows)
 

@@ -1,5 +1,7 @@
 """Commands of networks: train one, list those that ship."""
 
+from pathlib import Path
+
 import click
 
 from .options import options, say, show
@@ -10,18 +12,23 @@ from .options import options, say, show
 @click.option("--minutes", type=float, help="Of training instead of the recipe's.")
 @options("out", "json", "quiet")
 def train(recipe: str, minutes: float | None, out: str | None, as_json: bool, quiet: bool) -> None:
-    """Train a network as RECIPE says.
+    """Train a network as RECIPE says, or adapt one.
 
-    An interrupted training is taken up where it was.
+    An interrupted training is taken up where it was. With a table [adapt], a model is fitted to a
+    stack without labels; where none is better, that model itself is named.
     """
     from ...learn.models import open_model
+    from ..adapting import read_adaptation
+    from ..folder.run_folder import REPORT
     from ..info_models import judged
     from ..training import train as train_network
 
+    adaptation = read_adaptation(recipe, output_path=out)
     folder = train_network(recipe, minutes=minutes, output_path=out, quiet=quiet or as_json)
     card = dict(open_model(folder).card)
     show({"path": str(folder), **card}, "\n".join(judged(card)), as_json=as_json, quiet=quiet)
-    say(f"report: {folder / 'report.html'}", quiet=quiet or as_json)
+    told = folder if adaptation is None else Path(adaptation["output"]["path"])
+    say(f"report: {told / REPORT}", quiet=quiet or as_json)
     say(f"model: {folder}", quiet=quiet or as_json)
 
 

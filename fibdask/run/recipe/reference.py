@@ -14,6 +14,7 @@ from typing import Any
 
 from ...pieces.validity import IMAGES, PHASES, SIMULATION
 from .. import stages
+from ..adapting import adaptation_tables
 from ..cluster.jobs import Jobs
 from ..cluster.profiles import BATCH, cluster_keys
 from ..training import training_tables
@@ -65,6 +66,7 @@ def recipe_reference() -> str:
 def training_reference() -> str:
     """Return the page of trainings."""
     images, phases, pairs, labels = map(training_tables, (IMAGES, PHASES, SIMULATION, LABELS))
+    adapt = adaptation_tables()
     tables = [
         ("[data]", images["data"]),
         ("[labels]", labels["labels"]),
@@ -76,6 +78,8 @@ def training_reference() -> str:
         ("[network]", images["network"]),
         ("[network]` with `[pairs]", pairs["network"]),
         *((f"[{name}]", images[name]) for name in ("training", "output")),
+        ("[adapt]", adapt["adapt"]),
+        ("[output]` with `[adapt]", adapt["output"]),
     ]
     parts = (
         _table(f"## `{name}`", dict.fromkeys(key.function for key in keys.values()), keys)

@@ -1,0 +1,1 @@
+"""Models fitted to a stack without labels; torch is imported where one is."""

@@ -1,0 +1,151 @@
+"""Self-training: a network learns what its own voltages and mirrored images agree on.
+
+Each window is predicted from all voltages, from pairs of them and mirrored; the mean of what is
+said is what the network learns to say of the same images, spoilt and with voltages missing. Where
+they disagree, the mean is near one half, and teaches little. The first layers learn, which know
+grey values; what shapes are like is left (Lee et al., Surgical fine-tuning, arXiv 2210.11466).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import nn
+
+from ..networks import Architecture, Convolution, WindowNetwork
+from ..samples import Drawing, Sample
+from .fitting import probability
+from .target import Target
+
+FIRST = ("trunk.gather", "trunk.stem", "trunk.condition", "trunk.down_half", "head.detail")
+"""Parts that see grey values, which learn."""
+_NOISE = 0.05  # most Gaussian noise that is added, of the range of grey values
+_BLUR = 0.5  # most, in pixels
+_GAIN = 0.03  # standard deviation of gain and offset of each slice
+_ALL = 0.6  # share of the samples that show all voltages
+_TOGETHER = 0.85  # weight of what all voltages say
+
+
+def agreed(network: WindowNetwork, target: Target, temperature: float) -> np.ndarray:
+    """Return the probability of solid (z, plane, y, x), float32, that views agree on."""
+    folded, voltages = network, len(target.images)
+    pairs = [np.isin(np.arange(voltages), pair) for pair in combinations(range(voltages), 2)]
+    said = []
+    for sample in target.samples():
+        whole = np.ones(voltages, bool)
+        mirrored = [_mirrored(sample, axes) for axes in ((), (-1,), (-2,), (-1, -2))]
+        together = np.mean(
+            [
+                np.flip(probability(folded, one, whole, temperature), axes)
+                for one, axes in zip(mirrored, ((), (-1,), (-2,), (-1, -2)), strict=True)
+            ],
+            axis=0,
+        )
+        if voltages > 2:
+            some = [probability(folded, sample, pair, temperature) for pair in pairs]
+            together = _TOGETHER * together + (1 - _TOGETHER) * np.mean(some, axis=0)
+        said.append(_sharpened(together))
+    return np.asarray(said, np.float32)
+
+
+def _sharpened(probability: np.ndarray) -> np.ndarray:
+    """Return probabilities nearer to 0 and 1: means of views are less sure than each of them."""
+    sure, other = probability**2, (1 - probability) ** 2
+    return np.asarray(sure / (sure + other))
+
+
+def _mirrored(sample: Sample, axes: tuple[int, ...]) -> Sample:
+    images = np.ascontiguousarray(np.flip(sample.images, axes)) if axes else sample.images
+    return Sample(images, sample.present, sample.distances, sample.offsets, sample.truth)
+
+
+@dataclass(frozen=True, eq=False)
+class AgreedSamples(Drawing):
+    """Samples of a target with what views agreed on as their truth.
+
+    Attributes
+    ----------
+    target
+        Its images.
+    truth
+        As of `agreed`.
+    """
+
+    target: Target
+    truth: np.ndarray
+
+    def __getitem__(self, number: int) -> Sample:
+        """Return a sample."""
+        rng = self.rng(number)
+        i = int(rng.integers(len(self.target)))
+        whole = self.target.sample(i)
+        y, x = self.part(whole.images.shape[-2:], rng)
+        images = self._spoilt(whole.images[:, :, y, x], whole.distances, rng)
+        truth = self.truth[i][:, y, x]
+        present = self._present(len(images), rng)
+        images *= present[:, None, None, None]
+        for axis in (-2, -1):
+            if rng.random() < 0.5:
+                images, truth = np.flip(images, axis), np.flip(truth, axis)
+        return Sample(
+            np.ascontiguousarray(images),
+            present.astype(np.float32),
+            whole.distances,
+            whole.offsets,
+            np.ascontiguousarray(truth),
+        )
+
+    def _spoilt(
+        self, images: np.ndarray, distances: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        noise, blur = _NOISE * rng.random(), _BLUR * rng.random() * (rng.random() < 0.5)
+        spoilt = images + np.float32(noise) * rng.standard_normal(images.shape, np.float32)
+        if blur:
+            spoilt = gaussian_filter(spoilt, (0, 0, blur, blur), truncate=3)
+        gain, offset = _GAIN * rng.standard_normal((2, *images.shape[:2], 1, 1), np.float32)
+        spoilt = spoilt * (1 + gain) + offset
+        spoilt[:, ~np.isfinite(distances)] = 0
+        return np.asarray(spoilt, np.float32)
+
+    def _present(self, voltages: int, rng: np.random.Generator) -> np.ndarray:
+        if rng.random() < _ALL or voltages == 1:
+            return np.ones(voltages, bool)
+        present = rng.random(voltages) < 0.5
+        return present if present.any() else ~present
+
+
+class Steady(nn.BatchNorm2d):
+    """A batch norm whose statistics stay while a network learns from spoilt images."""
+
+    def train(self, mode: bool = True) -> "Steady":
+        """Stay as in prediction."""
+        super().train(mode=False)
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Descendant:
+    """A network that begins as another one, of which only the first layers learn."""
+
+    architecture: Architecture
+    weights: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, parent: WindowNetwork) -> "Descendant":
+        """Return what begins as a network."""
+        state = parent.state_dict().items()
+        return cls(parent.architecture, {name: value.numpy().copy() for name, value in state})
+
+    def build(self) -> WindowNetwork:
+        """Return the network with the weights of its parent."""
+        network = self.architecture.build()
+        for part in network.modules():
+            if isinstance(part, Convolution):
+                part.norm = Steady(part.convolution.out_channels)
+        network.load_state_dict({k: torch.from_numpy(v) for k, v in self.weights.items()})
+        for name, weight in network.named_parameters():
+            weight.requires_grad_(name.startswith(FIRST))
+        return network

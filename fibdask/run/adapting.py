@@ -1,0 +1,248 @@
+"""Adapt a model to a stack without labels: candidates, the choice, the model and its page."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import xarray as xr
+from pydantic import NonNegativeInt, PositiveInt
+
+from ..blocks import array_token, fingerprint, put_file
+from ..conventions import (
+    VERSION,
+    ConventionError,
+    RecipeError,
+    check_choice,
+    check_seed,
+    recorded_steps,
+)
+from ..io import open_stack
+from ..learn.adaptation.target import Target
+from ..learn.models import CARD, Model, open_model
+from ..learn.predicting import told_if_missing
+from ..report import write_adaptation_report
+from .disk import told_if_full
+from .folder.run_folder import REPORT
+from .recipe.checking import check_output, check_paths, check_structure, checked_table
+from .recipe.reading import parse_recipe
+from .recipe.record import blamed_on
+from .recipe.tables import Key, options_of
+
+if TYPE_CHECKING:
+    from ..learn.adaptation.candidates import Candidate
+
+METHODS = ("statistics", "self_training")
+RECORD = "adaptation.json"
+"""What candidates scored, in the folder of an adaptation, whatever was chosen."""
+STATE = "state"
+PARENT = "parent"
+"""Name of the candidate that is the given model."""
+_CLEAR = 0.05  # share of the parent's score that another must be lower by
+
+
+def adapt_model(
+    model: str | Path | Model,
+    stack: xr.Dataset,
+    *,
+    method: str = "statistics",
+    path: str | Path | None = None,
+    steps: int = 200,
+    seed: int = 0,
+) -> Path:
+    """Fit a model to images without labels, and choose by a score whether that is better.
+
+    Computes: it reads grey values of the whole stack, and the middle of it, up to 32 slices of
+    192 x 192 pixels.
+
+    Parameters
+    ----------
+    model
+        Name of one that ships, the folder of another, or a loaded one; of images at all voltages
+        that the stack must have.
+    stack
+        Stack with `intensity` (voltage, z, y, x) that the model fits without resampling, of at
+        least as many measured slices as it is shown at once.
+    method
+        `statistics`: candidates are the model with means and variances of its batch norms
+        estimated anew on the stack, wholly or in part, with a bent scale of grey values, and with
+        both. `self_training`: the best of these also learns what its
+        voltages and mirrored images agree on, the first layers alone; minutes.
+    path
+        Folder of the adapted model and the report; by default named after the model, with
+        `-adapted`.
+    steps
+        Of self-training, which goes on where it was after an interruption.
+    seed
+        Of what is random in it.
+
+    Returns
+    -------
+    Path
+        Of the model that was chosen: `path`, or the folder of the given model, where no candidate
+        scores at least 5 % better. `path` holds `report.html` and `adaptation.json` either way.
+
+    Raises
+    ------
+    ConventionError
+        If the model is not for such a stack, images are constant or NaN, an argument is out of
+        range, the folder is in use, or torch is not installed.
+
+    Notes
+    -----
+    The score adds up voxels in %: expected to be wrong by the network's own probabilities; half
+    of those that it takes for another phase in one voltage alone; those that the given model was
+    sure of, and it contradicts; and how much more or less neighbouring slices have in common than
+    isotropy lets them, as they do where something shines through. It is no error: it ranks
+    candidates, and cannot tell what all of them get wrong alike.
+    """
+    check_choice("method", method, METHODS)
+    given = model if isinstance(model, Model) else open_model(model)
+    if steps < 1:
+        msg = f"steps must be at least 1; got {steps}"
+        raise ConventionError(msg)
+    target = Target.of(given, stack)
+    folder = Path(path) if path is not None else Path(f"{given.name}-adapted")
+    key = fingerprint(given.fingerprint, target.fingerprint, method, steps, check_seed(seed))
+    if (done := _earlier(folder, key, given)) is not None:
+        return done
+    with told_if_missing():
+        from ..learn.adaptation.candidates import Fitting
+    fitting = Fitting(given, target, folder / STATE, steps=steps, seed=seed)
+    found = fitting.candidates(self_training=method == "self_training")
+    chosen = best(found)
+    told = {
+        "fingerprint": key,
+        "method": method,
+        "seed": seed,
+        "parent": {"name": given.name, "fingerprint": given.fingerprint},
+        "chosen": chosen.name,
+        "candidates": {one.name: one.score.told() for one in found},
+        "versions": {"fibdask": VERSION},
+    }
+    stack_told = {
+        "fingerprint": array_token(stack["intensity"].data),
+        "steps": [dict(step) for step in recorded_steps(stack)],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD).unlink(missing_ok=True)
+    if chosen is not found[0]:
+        fitting.write(folder, chosen, told)
+    pictures = fitting.pictures(found[0], chosen)
+    write_adaptation_report(folder / REPORT, told=told, pictures=pictures)
+    record = json.dumps(told | {"stack": stack_told}, indent=1)
+    put_file(folder / RECORD, f"{record}\n".encode())
+    return folder.absolute() if chosen is not found[0] else given.folder
+
+
+def best(found: list["Candidate"]) -> "Candidate":
+    """Return the candidate of the lowest score; the first unless that is clearly lower than its."""
+    least = min(found, key=lambda one: one.score.total)
+    return least if least.score.total < (1 - _CLEAR) * found[0].score.total else found[0]
+
+
+def _earlier(folder: Path, key: str, parent: Model) -> Path | None:
+    """Return what an adaptation of the same has chosen; refuse a folder of something else."""
+    record = folder / RECORD
+    if not record.is_file():
+        if folder.exists() and any(one.name != STATE for one in folder.iterdir()):
+            msg = f"{folder} exists and is not the folder of an adaptation; choose another path"
+            raise ConventionError(msg)
+        return None
+    told: Mapping[str, Any] = json.loads(record.read_text())
+    if told["fingerprint"] != key:
+        msg = (
+            f"{folder} holds another adaptation, of other images, another model or other options; "
+            "remove it, or choose another path"
+        )
+        raise ConventionError(msg)
+    return parent.folder if told["chosen"] == PARENT else folder.absolute()
+
+
+def adapt_options(
+    *,
+    model: str,
+    stack: str,
+    method: Literal["statistics", "self_training"] = "statistics",
+    steps: PositiveInt = 200,
+    seed: NonNegativeInt = 0,
+) -> dict[str, Any]:
+    """Which model is fitted to which stack, and how; see `adapt_model`.
+
+    Parameters
+    ----------
+    model
+        Name of one that ships, or the folder of another.
+    stack
+        Store with the images.
+    method
+        `statistics` or `self_training`.
+    steps
+        Of self-training.
+    seed
+        Of what is random in it.
+    """
+    return {"model": model, "stack": stack, "method": method, "steps": steps, "seed": seed}
+
+
+def adapted_output(*, path: str | None = None) -> dict[str, Any]:
+    """Where the adapted model and its report go.
+
+    Parameters
+    ----------
+    path
+        Folder; by default it is named after the recipe, and lies beside it.
+    """
+    return {"path": path}
+
+
+def adaptation_tables() -> dict[str, dict[str, Key]]:
+    """Return the keys of the tables of an adaptation."""
+    return {"adapt": options_of(adapt_options), "output": options_of(adapted_output)}
+
+
+def read_adaptation(
+    recipe: str | Path | Mapping[str, Any], *, output_path: str | Path | None = None
+) -> dict[str, dict[str, Any]] | None:
+    """Read and check the recipe of an adaptation; None of one without [adapt].
+
+    Raises
+    ------
+    RecipeError
+        If it is wrong.
+    """
+    folder, stem = Path(), "model"
+    if isinstance(recipe, str | Path):
+        folder, stem = Path(recipe).parent, Path(recipe).stem
+        recipe = parse_recipe(Path(recipe))
+    if "adapt" not in recipe:
+        return None
+    known = adaptation_tables()
+    check_structure(recipe, known)
+    tables = {name: checked_table(name, recipe.get(name, {}), known[name]) for name in known}
+    table = tables["adapt"]
+    check_paths(table["model"], table["stack"])
+    table["stack"] = str(folder / table["stack"])
+    if (folder / table["model"]).is_dir():
+        table["model"] = str((folder / table["model"]).absolute())
+    path = output_path or folder / (tables["output"]["path"] or f"{stem}-model")
+    tables["output"]["path"] = str(path)
+    check_output(str(path))
+    return tables
+
+
+def adapted(tables: Mapping[str, Mapping[str, Any]], *, minutes: float | None) -> Path:
+    """Adapt a model as a recipe says, and return the folder of the one that was chosen.
+
+    Raises
+    ------
+    RecipeError
+        If the model is not for the stack, or minutes are asked for.
+    """
+    if minutes is not None:
+        msg = "an adaptation takes steps, not minutes: set [adapt] steps"
+        raise RecipeError(msg)
+    options = dict(tables["adapt"])
+    stack, path = open_stack(options.pop("stack")), Path(tables["output"]["path"])
+    with blamed_on("adapt"), told_if_full(path):
+        return adapt_model(options.pop("model"), stack, path=path, **options)

@@ -1,0 +1,160 @@
+"""Models adapted to a stack: chosen, written, refused, and taken up again."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from fibdask import (
+    ConventionError,
+    RecipeError,
+    adapt_model,
+    load_model,
+    save_stack,
+    segment_phases,
+    train,
+)
+from fibdask.conventions import build_stack
+from fibdask.learn.adaptation import candidates
+from fibdask.learn.networks import Architecture
+from fibdask.learn.validation import Condition, Windows
+from fibdask.learn.weights import write_model
+from fibdask.run import adapting
+from fibdask.run.cli import main
+from tests.learn.helpers import small_stack
+from tests.learn.test_weights import NEEDED
+
+TINY = Architecture(2, above=2, below=2, widths=(4, 4, 4), detail=6)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    torch.manual_seed(0)
+    sample = Windows(small_stack(), TINY, Condition((1.0, 2.0), 50.0), 0)[3]
+    write_model(folder, TINY.build(), NEEDED, sample)
+    return folder
+
+
+def images(slices=9, pixel=2.5, voltages=(1.0, 2.0), size=64):
+    rng = np.random.default_rng(3)
+    intensity = rng.integers(0, 256, (len(voltages), slices, size, size), dtype=np.uint8)
+    return build_stack(
+        {"intensity": intensity},
+        z=10.0 * np.arange(slices),
+        pixel_size=(pixel, pixel),
+        nominal_thickness=10.0,
+        voltage=np.array(voltages),
+    )
+
+
+@pytest.fixture
+def clearly(monkeypatch):
+    """Let a candidate score clearly better than the parent, whatever it says."""
+    plain = candidates.Fitting.candidates
+
+    def better(self, **options):
+        found = plain(self, **options)
+        object.__setattr__(found[-1].score, "total", 0.1 * found[0].score.total)
+        return found
+
+    monkeypatch.setattr(candidates.Fitting, "candidates", better)
+
+
+def test_adapt_model__writes_a_model_with_its_parent(model, tmp_path, clearly):
+    path = adapt_model(model, images(), path=tmp_path / "fitted")
+    adapted = load_model(path)
+    told = adapted.card["adapted"]
+    assert told["parent"] == {"name": "tiny", "fingerprint": load_model(model).fingerprint}
+    assert told["chosen"].startswith("contrast 1.7")
+    assert len(adapted.card["grey_map"]) == 2
+    assert adapted.fingerprint != load_model(model).fingerprint
+    page = (path / "report.html").read_text()
+    assert "(chosen)" in page
+    stack = segment_phases(images(), method="network", model=str(path)).compute()
+    assert "adapted" in stack.attrs["provenance"][-1]
+
+
+def test_adapt_model__returns_the_parent_where_nothing_is_better(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapting, "_CLEAR", 0.99)
+    assert adapt_model(model, images(), path=tmp_path / "fitted") == model
+    assert "the given model stays" in (tmp_path / "fitted/report.html").read_text()
+    assert json.loads((tmp_path / "fitted/adaptation.json").read_text())["chosen"] == "parent"
+
+
+def test_adapt_model__is_done_once(model, tmp_path, clearly, monkeypatch):
+    path = adapt_model(model, images(), path=tmp_path / "fitted")
+    monkeypatch.setattr(candidates.Fitting, "candidates", None)
+    assert adapt_model(model, images(), path=tmp_path / "fitted") == path
+    with pytest.raises(ConventionError, match="holds another adaptation"):
+        adapt_model(model, images(slices=10), path=tmp_path / "fitted")
+
+
+def test_adapt_model__trains_itself_and_goes_on_where_it_was(model, tmp_path, clearly):
+    options = {"method": "self_training", "steps": 3, "seed": 1}
+    path = adapt_model(model, images(), path=tmp_path / "fitted", **options)
+    assert load_model(path).card["adapted"]["chosen"].endswith("self-trained")
+    (path / "adaptation.json").unlink()
+    for name in ("card.json", "weights.safetensors", "test_pair.safetensors", "report.html"):
+        (path / name).unlink()
+    again = adapt_model(model, images(), path=path, **options)
+    assert load_model(again).card["adapted"]["chosen"].endswith("self-trained")
+
+
+@pytest.mark.parametrize(
+    ("stack", "rule"),
+    [
+        (lambda: images(pixel=8.0), r"was trained on pixels of 2 to 3 nm; .* 8 nm along y"),
+        (lambda: images(voltages=(1.0,)), "by what its voltages agree on, 1, 2 kV; .* has 1"),
+        (lambda: images(slices=3), "is shown 4 slices at once, .* the stack has 3"),
+        (lambda: images(size=40), "at least 64 pixels along y; images have 40"),
+        (lambda: images() * 0 + 7, "must differ in brightness"),
+    ],
+)
+def test_adapt_model__refuses_what_it_cannot_be_fitted_to(model, tmp_path, stack, rule):
+    with pytest.raises(ConventionError, match=rule):
+        adapt_model(model, stack(), path=tmp_path / "fitted")
+    assert not (tmp_path / "fitted").exists()
+
+
+def test_adapt_model__refuses_images_that_are_not_finite(model, tmp_path):
+    stack = images()
+    grey = stack["intensity"].values.astype(np.float32)
+    grey[1, 4, 5, 6] = np.nan
+    stack = stack.assign(intensity=(stack["intensity"].dims, grey, stack["intensity"].attrs))
+    with pytest.raises(ConventionError, match="intensity must be finite; slice 4"):
+        adapt_model(model, stack, path=tmp_path / "fitted")
+
+
+def test_adapt_model__refuses_a_method_and_a_folder_of_something_else(model, tmp_path):
+    with pytest.raises(ConventionError, match="method must be"):
+        adapt_model(model, images(), method="translation")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConventionError, match="is not the folder of an adaptation"):
+        adapt_model(model, images(), path=tmp_path)
+
+
+def test_train__adapts_a_model_as_a_recipe_says(model, tmp_path, clearly, capsys):
+    save_stack(images(), tmp_path / "slices.zarr")
+    recipe = tmp_path / "fit.toml"
+    recipe.write_text(f'[adapt]\nmodel = "{model}"\nstack = "slices.zarr"\n')
+    assert train(recipe) == tmp_path / "fit-model"
+    main(["train", str(recipe)])
+    assert f"report: {tmp_path / 'fit-model' / 'report.html'}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("table", "rule"),
+    [
+        ({"model": "tiny"}, r"\[adapt\] needs the key stack"),
+        ({"model": "tiny", "stack": "s", "methd": "x"}, "did you mean 'method'"),
+        ({"model": "tiny", "stack": "s", "method": "translation"}, r"\[adapt\] method"),
+    ],
+)
+def test_train__refuses_a_wrong_adaptation(table, rule):
+    with pytest.raises(RecipeError, match=rule):
+        train({"adapt": table})
