@@ -133,8 +133,8 @@ class Target:
 
     def whole_blocks(self, finished: Mapping[int, Shard], numbers: Iterable[int]) -> set[int]:
         """Return those of some blocks that are recorded and whose shard files have their size."""
-        sizes = {n: finished[n].size for n in numbers if n in finished}
-        return {n for n, size in sizes.items() if size and self._state(n).size == size}
+        sizes = ((n, finished[n].size) for n in numbers if n in finished)
+        return {n for n, size in sizes if size and self._state(n).size == size}
 
     def _state(self, number: int) -> Shard:
         return file_state(self.shard_file(self.grid.position(number)))
