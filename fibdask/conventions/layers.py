@@ -158,5 +158,6 @@ def require_layers(sample: xr.Dataset | xr.DataArray, name: str) -> xr.DataArray
         found = ", ".join(map(str, getattr(sample, "data_vars", ()))) or type(sample).__name__
         msg = f"a layered sample with {name} {_told(_DIMS[name])} is needed; found {found}"
         raise ConventionError(msg)
-    alone = sample[[name]].drop_vars([str(c) for c in sample.coords if c not in _DIMS[name]])
-    return finish_layers(alone)[name]
+    alone = sample[[name]]
+    spare = [str(c) for c in alone.coords if c not in _DIMS[name]]
+    return finish_layers(alone.drop_vars(spare))[name]

@@ -139,7 +139,8 @@ def estimate_layers(
     told = {"method": method, "forward": forward, "layers": [list(layer) for layer in layers],
             "substrate": substrate, "noise": noise, "voxel_size": voxel_size}  # fmt: skip
     sample = finish_layers(sample.assign(label=labels))
-    sample.attrs = {k: v for k, v in signal.attrs.items() if k == "provenance"} | sample.attrs
+    for history in (signal.attrs, signals.attrs):
+        sample.attrs |= {k: v for k, v in history.items() if k == "provenance"}
     return record_step(sample, "estimate_layers", told | own, input_of(signal))
 
 

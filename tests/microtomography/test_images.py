@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fibdask.conventions import ConventionError, build_stack
+from fibdask.conventions import ConventionError, build_stack, recorded_steps
 from fibdask.microtomography import estimate_layers, layer_signals, measure_signals
 from tests.microtomography.helpers import thickness
 
@@ -31,8 +31,11 @@ def test_measure_signals__of_images_lead_to_the_layers_that_were_imaged():
     maps = film()
     stack = images(layer_signals(maps, forward="monte_carlo"), gain=9000.0)
     sample = measure_signals(stack, substrate={"x": (0, 4)}, black_level=100)
-    found = estimate_layers(sample, noise=0.001)["thickness"].values
-    assert np.abs(found - maps.values).max(axis=(1, 2)) == pytest.approx([0, 0], abs=1)
+    found = estimate_layers(sample, noise=0.001)
+    apart = np.abs(found["thickness"].values - maps.values)
+    assert apart.max(axis=(1, 2)) == pytest.approx([0, 0], abs=1)
+    steps = [record["step"] for record in recorded_steps(found)]
+    assert steps == ["measure_signals", "estimate_layers"]
 
 
 @pytest.mark.parametrize(
