@@ -530,7 +530,7 @@ def test_status__tells_a_running_run_from_a_killed_one(call, finished):
 
 def test_fibdask__help_names_every_command(call):
     out, _ = call("--help")
-    commands = "check demo export import info plan report run simulate statistics status"
+    commands = "check demo export import info init plan report run simulate statistics status"
     for command in commands.split():
         assert f"\n  {command} " in out
         assert call(command, "--help")[0].startswith("Usage: ")

@@ -15,10 +15,33 @@ from ..shown import lines, one_line
 from . import demo, labels, models, recipes, runs, stacks
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(VERSION, prog_name="fibdask")
-def cli() -> None:
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    no_args_is_help=True,
+)
+@click.option("--version", is_flag=True, help="Tell the version.")
+@click.option("--verbose", is_flag=True, help="With --version: of all that is used, too.")
+@click.pass_context
+def cli(context: click.Context, version: bool, verbose: bool) -> None:
     """Make trustworthy 3D microstructures of FIB-SEM stacks that are larger than memory."""
+    if version:
+        _tell_version(verbose=verbose)
+        context.exit()
+    if verbose:
+        msg = "--verbose belongs to --version"
+        raise click.UsageError(msg)
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def _tell_version(*, verbose: bool) -> None:
+    if not verbose:
+        click.echo(f"fibdask, version {VERSION}")
+        return
+    from ..versions import version_lines
+
+    click.echo("\n".join(version_lines()))
 
 
 _MODULES = (runs, demo, recipes, stacks, labels, models)

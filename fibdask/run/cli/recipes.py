@@ -1,9 +1,33 @@
-"""Commands of recipes: what they need, before anything is made."""
+"""Commands of recipes: a first one, and what they need, before anything is made."""
+
+from pathlib import Path
 
 import click
 
 from ...conventions import RecipeError
-from .options import options, show
+from .options import options, say, show
+
+
+@click.command()
+@click.argument("source", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), default="recipe.toml", show_default=True)
+@click.option("--detector", help="Detector of a file that holds several.")
+@click.option("--dataset", help="Dataset of an HDF5 file that holds several.")
+@options("quiet")
+def init(
+    source: tuple[str, ...], out: Path, detector: str | None, dataset: str | None, quiet: bool
+) -> None:
+    """Write a recipe for the images of SOURCE.
+
+    A folder, a quoted glob or a file for each voltage, or a store. What headers tell is noted in
+    it; nothing is asked.
+    """
+    from ..proposing import write_recipe
+
+    needed = write_recipe(source, out, detector=detector, dataset=dataset)
+    say(f"recipe: {out}", quiet=quiet)
+    for key in needed:
+        say(f"needed: {key}, which nothing tells: fill in its line", quiet=quiet)
 
 
 @click.command()
@@ -56,4 +80,4 @@ def plan(
     show(forecast, format_plan(forecast), as_json=as_json, quiet=quiet)
 
 
-COMMANDS = (check, plan)
+COMMANDS = (init, check, plan)

@@ -4,6 +4,7 @@ A table is checked against the signature of its function, so a recipe knows exac
 function knows, and the resolved recipe states every default.
 """
 
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,6 +72,9 @@ def parse_recipe(path: Path) -> Mapping[str, Any]:
     RecipeError
         If it is none.
     """
+    if path.is_dir():
+        msg = f"{path} is a folder, not a recipe: {_whose(path)}"
+        raise RecipeError(msg)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -80,6 +84,13 @@ def parse_recipe(path: Path) -> Mapping[str, Any]:
     except ValueError as error:
         msg = f"recipe {path} is not valid TOML: {error}"
     raise RecipeError(msg)
+
+
+def _whose(folder: Path) -> str:
+    """Say which recipe is meant by a folder: that of the run in it, or one for its images."""
+    if (recipe := folder / "recipe.toml").is_file():
+        return f"{recipe} is that of the run in it"
+    return f"`fibdask init {shlex.quote(str(folder))}` writes one for the images in it"
 
 
 def _resolve_paths(

@@ -1,0 +1,118 @@
+"""`fibdask init`: a recipe that tells what headers tell, and names what they do not."""
+
+import tomllib
+
+import numpy as np
+import pytest
+import tifffile
+
+from fibdask import RecipeError, StackReadError, save_stack
+from fibdask.run.planner import check_recipe
+from fibdask.run.proposing import propose_recipe, write_recipe
+from fibdask.run.recipe import read_recipe
+from fibdask.run.versions import version_lines
+
+FEI = (
+    "[Beam]\r\nHV=2000\r\nBeam=EBeam\r\n[EBeam]\r\nHV=2000\r\n[Scan]\r\nPixelWidth=4e-9\r\n"
+    "PixelHeight=4e-9\r\n[Image]\r\nResolutionX=44\r\nResolutionY=32\r\n"
+)
+
+
+def write_slices(folder, *, header=None, name="slice_{}", count=5, shape=(40, 44)):
+    """Write slices, with what the microscope would have written to them."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    tags = [] if header is None else [(34682, "s", 0, header, True)]
+    for number in range(count):
+        image = rng.integers(0, 256, shape, dtype=np.uint8)
+        tifffile.imwrite(
+            folder / f"{name.format(10 * number)}.tif", image, extratags=tags, metadata=None
+        )
+    return folder
+
+
+def tables(text):
+    return tomllib.loads(text)
+
+
+def test_write_recipe__of_images_whose_headers_tell_all_can_be_run(call, tmp_path):
+    write_slices(tmp_path / "slices", header=FEI, name="z_{}nm")
+    out, _ = call("init", tmp_path / "slices", "--out", tmp_path / "recipe.toml")
+    assert out == f"recipe: {tmp_path / 'recipe.toml'}\n"
+    text = (tmp_path / "recipe.toml").read_text()
+    assert "# voltage = 2 " in text
+    assert "# pixel_size = [4, 4]" in text
+    assert "names of the files, 0 to 40 nm" in text
+    assert tables(text)["input"] == {"path": "slices", "crop": {"y": [0, 32]}}
+    assert tables(text)["title"] == "slices"
+    check_recipe(tmp_path / "recipe.toml")
+
+
+def test_write_recipe__what_no_header_tells_is_named_not_made_up(call, tmp_path):
+    write_slices(tmp_path / "slices")
+    out, _ = call("init", tmp_path / "slices", "--out", tmp_path / "mine.toml")
+    keys = ["voltage", "pixel_size", "slice_thickness", "spacing"]
+    assert [line.split(",")[0] for line in out.splitlines()[1:]] == [f"needed: {k}" for k in keys]
+    text = (tmp_path / "mine.toml").read_text()
+    assert text.count("NEEDED") == len(keys)
+    assert set(tables(text)["input"]) == {"path"}
+    with pytest.raises(RecipeError, match=r"\[reposition\].*spacing"):
+        read_recipe(tmp_path / "mine.toml")
+
+
+def test_write_recipe__of_several_voltages_finds_each(tmp_path):
+    for name, kilovolts in (("low", 1000), ("high", 2500)):
+        write_slices(tmp_path / name, header=FEI.replace("HV=2000", f"HV={kilovolts}"))
+    sources = [str(tmp_path / name) for name in ("high", "low")]
+    text, needed = propose_recipe(sources, tmp_path / "recipe.toml")
+    assert tables(text)["input"]["voltages"] == {"1": "low", "2.5": "high"}
+    assert needed == ["slice_thickness"]
+    with pytest.raises(RecipeError, match=r"headers of .*high tell 2\.5"):
+        propose_recipe([sources[0]] * 2, tmp_path / "recipe.toml")
+
+
+def test_propose_recipe__of_a_store_needs_nothing(stack, tmp_path):
+    path = save_stack(stack.drop_vars("phase"), tmp_path / "gold.zarr")
+    text, needed = propose_recipe([str(path)], tmp_path / "recipe.toml")
+    (tmp_path / "recipe.toml").write_text(text)
+    assert not needed
+    assert tables(text)["reposition"]["spacing"] == 4
+    check_recipe(tmp_path / "recipe.toml")
+
+
+def test_propose_recipe__forges_no_line(tmp_path):
+    folder = write_slices(tmp_path / 'a"\n[output]\npath = "b')
+    text, _ = propose_recipe([str(folder)], tmp_path / "recipe.toml")
+    assert tables(text)["input"]["path"] == folder.name
+    assert tables(text)["output"]["path"] == "recipe-out"
+
+
+def test_write_recipe__overwrites_nothing_and_needs_images(tmp_path):
+    (tmp_path / "recipe.toml").write_text("mine")
+    with pytest.raises(RecipeError, match=r"recipe\.toml exists"):
+        write_recipe([str(tmp_path)], tmp_path / "recipe.toml")
+    with pytest.raises(StackReadError, match="no images"):
+        write_recipe([str(tmp_path)], tmp_path / "other.toml")
+    assert (tmp_path / "recipe.toml").read_text() == "mine"
+    assert not (tmp_path / "other.toml").exists()
+
+
+def test_run__of_a_folder_says_how_to_get_a_recipe(call, tmp_path):
+    write_slices(tmp_path / "my slices")
+    _, err = call("run", tmp_path / "my slices", code=2)
+    assert f"`fibdask init '{tmp_path / 'my slices'}'` writes one for the images in it" in err
+    (tmp_path / "my slices" / "recipe.toml").touch()
+    assert "recipe.toml is that of the run in it" in call("run", tmp_path / "my slices", code=2)[1]
+
+
+# What a report of a fault needs
+
+
+def test_fibdask__version_tells_more_when_asked(call):
+    out, _ = call("--version", "--verbose")
+    assert out.splitlines() == list(version_lines())
+    told = dict(line.split(" ", 1) for line in out.splitlines())
+    assert told["dask"].split(".")[0].isdigit()
+    assert told["dask-cuda"] == "is not installed"
+    assert {"GPU:", "Python", "processors:"} <= set(told)
+    assert "--verbose belongs to --version" in call("--verbose", "plan", "x", code=2)[1]
