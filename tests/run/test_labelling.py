@@ -89,8 +89,6 @@ path = "stack.zarr"
 [segment]
 method = "random_forest"
 labels = "paint"
-[output]
-report = false
 """
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -183,6 +184,20 @@ def test_trees__say_what_scikit_learn_says(classes):
     ).fit(shown, labels)
     expected = reference.predict_proba(shown)[:, 1 if classes == 2 else 0 :]
     np.testing.assert_allclose(trees.probabilities(shown.T.copy()), expected, atol=1e-5)
+
+
+def test_features__take_no_more_memory_than_they_foresee():
+    image = np.random.default_rng(0).integers(0, 255, (1, 24, 90, 80), np.uint8)
+    z, region = 10.0 * np.arange(24), (slice(4, 20), slice(20, 84), slice(0, 64))
+    features = Features.of([10.0, 20.0, 40.0], (10.0, 10.0), z, np.ones(24, bool), image.shape)
+    read, ends = image[(slice(None), *features.needs(region))], np.array([[0.0, 255.0]])
+    next(features.planes(read, region, ends))  # compiles
+    tracemalloc.start()
+    planes = sum(1 for _ in features.planes(read, region, ends))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert planes == 16
+    assert 0.5 * features.working_bytes(region) < peak <= features.working_bytes(region)
 
 
 def test_features__are_those_of_naive_filters():

@@ -96,8 +96,9 @@ def _introduced(told: _Told) -> str:
     text = f"Model {told.record['model']}, {told.card.get('licence', 'of no known licence')}."
     if "misplaced" not in errors:
         return text
-    text += " On simulated data that it had not seen"
-    if "electrons_per_pixel" in errors:
+    simulated = told.card.get("electrons_per_pixel")  # not known of painted slices
+    text += f" On {'simulated data' if simulated else 'painted slices'} that it had not seen"
+    if errors.get("electrons_per_pixel"):
         text += f", at {errors['electrons_per_pixel']:g} electrons a pixel"
     text += f", {errors['misplaced']:.3g} % of voxels were wrong"
     parts = {"on_slices": "on slices", "between": "between them"}

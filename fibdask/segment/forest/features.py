@@ -121,9 +121,10 @@ class Features:
         y, x = lengths(region[1:])
         padded = (y + 2 * self.halo[0]) * (x + 2 * self.halo[1])
         span = self.slices[:, :, region[0]]
+        # Of each scale, all slices from that above a plane to that below it are kept.
         kept = int((span.max(axis=(1, 3)) - span.min(axis=(1, 3))).max(axis=1).sum())
-        smoothed = self.voltages * (kept + 3 * len(self.sigmas))
-        return 4 * (padded * (self.voltages + 8) + y * x * (smoothed + self.count + 8))
+        smoothed = self.voltages * (kept + 2 * len(self.sigmas)) * (y + 2) * (x + 2)
+        return 4 * (padded * (self.voltages + 12) + smoothed + y * x * (self.count + 8))
 
     def planes(
         self, image: np.ndarray, region: Region, ranges: np.ndarray
@@ -150,7 +151,7 @@ class Features:
                 continue
             for smoothed, part in zip(images, parts, strict=True):
                 self._make(smoothed, k, part)
-                smoothed.forget(int(self.slices[:, 0, k].min()))
+                smoothed.forget(self.slices[:, 0, k].min(axis=1))
             yield k - region[0].start, made
 
     def _make(self, smoothed: "_Smoothed", k: int, made: np.ndarray) -> None:
@@ -217,16 +218,14 @@ class _Smoothed:
     def at(self, k: int, i: int) -> np.ndarray:
         """Return a slice at a scale, with one pixel beside on each side."""
         if (k, i) not in self._known:
-            padded = self.padded(k)
-            # All scales of a slice are wanted sooner or later, and it is padded once.
-            for scale in range(len(self._features.taps)):
-                self._known.setdefault((k, scale), self._filtered(padded, scale, beside=1))
+            self._known[k, i] = self._filtered(self.padded(k), i, beside=1)
         return self._known[k, i]
 
-    def forget(self, before: int) -> None:
-        """Let go of slices that no later plane looks at."""
-        for key in [key for key in self._known if key[0] < before]:
-            del self._known[key]
+    def forget(self, before: np.ndarray) -> None:
+        """Let go of slices before the first that later planes look at, by scale."""
+        for k, i in [*self._known]:
+            if k < before[i]:
+                del self._known[k, i]
 
     def products(self, k: int) -> np.ndarray:
         """Return products of gradients of the finest scale (3, y, x), as far as tensors look."""
