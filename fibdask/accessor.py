@@ -77,6 +77,7 @@ class StackAccessor:
     apply_slice_thickness = _of_stack(thickness.apply_slice_thickness)
     reconstruct_volume = _of_stack(reconstruct.reconstruct_volume)
     segment_phases = _of_stack(segment.segment_phases)
+    fit_forest = _of_stack(segment.fit_forest)
     reposition_slices = _of_stack(thickness.reposition_slices)
     inpaint_gaps = _of_stack(inpaint.inpaint_gaps)
     measure_imaging = _of_stack(imaging.measure_imaging)

@@ -162,7 +162,7 @@ def test_plan_recipe__memory_is_an_amount(memory):
 
 
 def test_read_recipe__folder_is_no_recipe(tmp_path):
-    with pytest.raises(RecipeError, match="cannot be read: Is a directory"):
+    with pytest.raises(RecipeError, match="is a folder, not a recipe: `fibdask init"):
         read_recipe(tmp_path)
 
 

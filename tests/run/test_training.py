@@ -264,7 +264,7 @@ def test_page_of_networks__shows_recipes_that_are_read():
     assert read_recipe(images).tables["simulate"]["unmilled"] == 100
     *trainings, adaptation = trainings
     first = [next(iter(read_training(content).tables)) for content in trainings]
-    assert first == ["data", "structures"]
+    assert first == ["data", "structures", "pairs"]
     assert read_adaptation(adaptation)["adapt"]["method"] == "statistics"
 
 
