@@ -79,6 +79,12 @@ def test_adapt_model__writes_a_model_with_its_parent(model, tmp_path, clearly):
     assert "adapted" in stack.attrs["provenance"][-1]
 
 
+def test_info__tells_what_a_model_was_adapted_from(model, tmp_path, clearly, capsys):
+    path = adapt_model(model, images(), path=tmp_path / "fitted")
+    main(["info", str(path)])
+    assert "adapted from tiny without labels (contrast 1.7" in capsys.readouterr().out
+
+
 def test_adapt_model__returns_the_parent_where_nothing_is_better(model, tmp_path, monkeypatch):
     monkeypatch.setattr(adapting, "_CLEAR", 0.99)
     assert adapt_model(model, images(), path=tmp_path / "fitted") == model
