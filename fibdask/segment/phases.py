@@ -194,8 +194,7 @@ def segment_phases(
     elif method == _FOREST:
         forest = None if model == AUTO else model
         images = Shown(stack.isel(voltage=used), chosen, scales)
-        painted = whole_stack.isel(voltage=used)
-        made, told = segment_by_forest(images, painted, labels, unlabelled, forest)
+        made, told = segment_by_forest(images, whole_stack, used, labels, unlabelled, forest)
         parameters, volumes = parameters | told, {**made}
     else:
         phase = _by_grey_values(stack, used, region, method, classes, threshold)

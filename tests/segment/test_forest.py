@@ -129,8 +129,9 @@ def test_segment_phases__refuses_labels_of_another_stack(stack, truth, tmp_path)
     [chosen] = cut_slices(tmp_path / "one.zarr", tmp_path / "paint", slices=1)
     tifffile.imwrite(tmp_path / "paint/labels/slice_7.tif", truth[chosen.slice] + 1)
     given = {"method": "random_forest", "labels": str(tmp_path / "paint")}
-    found = segment_phases(open_stack(tmp_path / "one.zarr"), **given)
-    assert found["phase"].values.any()
+    for options in ({}, {"voltage": 3.0}, {"data_bar": 4}):
+        found = segment_phases(open_stack(tmp_path / "one.zarr"), **given, **options)
+        assert found["phase"].values.any()
     with pytest.raises(
         ConventionError, match=r"are of another stack: grey values of slice 7 .*corr"
     ):

@@ -36,12 +36,15 @@ class Painted:
     colours: tuple[str, ...]
     probes: np.ndarray
 
-    def cropped(self, rows: int) -> "Painted":
-        """Return what is painted in the first rows; probes say nothing of these."""
-        if rows == self.classes.shape[1]:
-            return self
-        nothing = np.full((*self.probes.shape[:2], 0), np.nan)
-        return replace(self, classes=self.classes[:, :rows], probes=nothing)
+    def shown(self, voltages: slice, rows: int) -> "Painted":
+        """Return what is painted in the first rows, with probes of some voltages.
+
+        Probes lie on whole images; where rows are left out, there are none.
+        """
+        probes = self.probes[:, voltages]
+        if rows < self.classes.shape[1]:
+            probes = probes[..., :0]
+        return replace(self, classes=self.classes[:, :rows], probes=probes)
 
     def of_slices(self, chosen: Sequence[int] | np.ndarray) -> "Painted":
         """Return what is painted in some of the slices, by their place."""

@@ -63,28 +63,28 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
     sheet = Sheet.read(path) if (path / SHEET).is_file() else None
     if sheet:
         sheet.check_stack(stack, path)
-    images = dict(sorted(_by_slice(path, sheet, stack)))
+    stated = unlabelled if unlabelled is not None else sheet.unlabelled if sheet else None
+    slices = (one for one in _by_slice(path, sheet, stack) if _is_painted(one[1], stated))
+    images = dict(sorted(slices, key=lambda one: one[0]))
     if not images:
         msg = f"nothing is painted in {path / PAINTED if sheet else path}"
         raise StackReadError(msg)
-    stated = unlabelled if unlabelled is not None else sheet.unlabelled if sheet else None
     values = np.stack([*images.values()])
     classes = _classes(values, stated, len(sheet.classes) if sheet else None, path)
-    known = (classes != UNLABELLED).any(axis=(1, 2))
-    slices = np.array([*images], np.int64)
+    numbers = np.array([*images], np.int64)
     count = len(sheet.classes) if sheet else _count(classes)
     voltages = stack.sizes["voltage"]
     probes = (
-        sheet.probes(slices, voltages, path) if sheet else np.full((len(slices), voltages, 0), 0.0)
+        sheet.probes(numbers, voltages, path) if sheet else np.zeros((len(numbers), voltages, 0))
     )
     painted = Painted(
-        slices,
+        numbers,
         classes,
         sheet.classes if sheet else _names(count),
         sheet.colours if sheet else default_colours(count),
         probes,
     )
-    return painted.of_slices(np.flatnonzero(known)).check()
+    return painted.check()
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,12 @@ def _by_slice(
             yield number, one
 
 
+def _is_painted(image: np.ndarray, stated: int | None) -> bool:
+    """Tell whether a slice holds anything that may be a class."""
+    known = image != UNLABELLED
+    return bool((known & (image != 0) if stated == 0 else known).any())
+
+
 def _numbers_of(file: Path, count: int, sheet: Sheet | None, slices: int) -> list[int]:
     """Return which slices a painted volume is of."""
     if count == slices:
@@ -185,7 +191,7 @@ def _read(file: Path) -> np.ndarray:
             with Image.open(file) as image:
                 return np.asarray(image)
         if kind == ".npy":
-            return np.asarray(np.load(file, allow_pickle=False))
+            return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
         if file.is_dir():
             return _zarr(file)
     except Exception as error:  # of any kind, for damaged files

@@ -202,7 +202,12 @@ def fit_forest(
 
 
 def segment_by_forest(
-    shown: Shown, whole: xr.Dataset, labels: str | None, unlabelled: int | None, model: str | None
+    shown: Shown,
+    whole: xr.Dataset,
+    used: slice,
+    labels: str | None,
+    unlabelled: int | None,
+    model: str | None,
 ) -> tuple[Volumes, dict[str, Any]]:
     """Return volumes of a stack, lazily, and what provenance tells of them.
 
@@ -212,6 +217,8 @@ def segment_by_forest(
         The images.
     whole
         The stack that was painted, which may have more rows.
+    used
+        Which of its voltages the images are.
     labels, unlabelled
         What is painted, and the value of what is not.
     model
@@ -225,7 +232,7 @@ def segment_by_forest(
         kept = KeptForest(str(Path(model).absolute()), forest.card["sha256"])
         told: dict[str, Any] = {"model": str(model), "model_fingerprint": kept.fingerprint}
         return _volumes(shown, names, colours, kept, []), told
-    painted = painted_of(whole, str(labels), unlabelled).cropped(shown.image.shape[2])
+    painted = painted_of(whole, str(labels), unlabelled).shown(used, shown.image.shape[2])
     packed = grown(shown, painted.check(), Growth())
     told = {
         "labels": str(labels),
