@@ -168,8 +168,8 @@ def doubted(stack: xr.Dataset, folder: Path, labels: str) -> None:
     first = places(5, "distributed")
     grown = fit_forest(stack, labels=labels).save(folder / "forest")
     found = segment_phases(stack, method="random_forest", model=str(grown))
-    # Every tenth slice tells where doubts are; those that are judged by are not painted.
-    looked = np.arange(0, SLICES, 10)
+    # Every 20th slice tells where doubts are; those that are judged by are not painted.
+    looked = np.arange(0, SLICES, 20)
     planes = xr.concat(
         [found["solid_probability"].isel(z=slice(k, k + 1)) for k in looked], "z"
     ).compute()
