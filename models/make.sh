@@ -17,4 +17,8 @@ for recipe in windows.toml phases.toml simulation.toml; do
         install -m 644 "$made/$file" "../fibdask/learn/models/$name/$file"
     done
 done
+echo "simulating films"
+python -c 'import fibdask
+fibdask.simulate_films("films.npz", layers=[("Al", 200), ("Au", 20)], substrate="Si")'
+install -m 644 films.npz ../fibdask/microtomography/data/aluminium_gold_silicon.npz
 fibdask models

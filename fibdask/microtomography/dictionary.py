@@ -33,7 +33,7 @@ class Pattern:
     table
         Values, float32 (layer 1, layer 2, layer 3, energy); of absent layers one node.
     coarse, nodes
-        Some of them (node, energy), and their places (node, layer), −1 of absent layers.
+        Some of them (energy, node), and their places (node, layer), −1 of absent layers.
     """
 
     present: np.ndarray
@@ -153,7 +153,7 @@ class Dictionary:
         few = [np.unique(np.rint(np.linspace(0, n - 1, _COARSE[layers])).astype(int))
                for n in table.shape[:-1]]  # fmt: skip
         nodes = np.stack([a.ravel() for a in np.meshgrid(*few, indexing="ij")], axis=1)
-        coarse = np.ascontiguousarray(table[tuple(nodes.T)])
+        coarse = np.ascontiguousarray(table[tuple(nodes.T)].T)
         whole = np.array([*present, *(False for _ in lacking)])
         return Pattern(whole, table, coarse, np.where(whole, nodes, -1.0))
 

@@ -76,7 +76,7 @@ def interpolate(table, place, weight, slope, value, slopes):
 
 
 @compiled(nogil=True)
-def nearest_nodes(observed, coarse, nodes, place, inner):
+def nearest_nodes(observed, coarse, nodes, squares, place, inner):
     """Find the coarse nodes whose values differ least from what is observed (energy).
 
     Parameters
@@ -84,24 +84,27 @@ def nearest_nodes(observed, coarse, nodes, place, inner):
     observed
         Float32 (energy).
     coarse
-        Values at some nodes, float32 (node, energy).
+        Values at some nodes, float32 (energy, node).
     nodes
         Their places, float64 (node, layer), those of layers that are not there −1.
+    squares
+        Room for how far nodes are, float32 (node).
     place, inner
         The nearest of all, and of those at which all layers are thicker than nothing, float64
         (layer), overwritten.
     """
     least, least_inner, best, best_inner = np.inf, np.inf, 0, -1
-    for k in range(len(coarse)):
-        row = coarse[k]
-        square = np.float32(0)
-        for e in range(len(observed)):
-            difference = observed[e] - row[e]
-            square += difference * difference
-        if square < least:
-            least, best = float(square), k
-        if square < least_inner and nodes[k].all():
-            least_inner, best_inner = float(square), k
+    squares[:] = np.float32(0)
+    for e in range(len(observed)):  # outside: sums of nodes beside each other make vectors
+        row = coarse[e]
+        for k in range(len(squares)):
+            difference = observed[e] - row[k]
+            squares[k] += difference * difference
+    for k in range(len(squares)):
+        if squares[k] < least:
+            least, best = float(squares[k]), k
+        if squares[k] < least_inner and nodes[k].all():
+            least_inner, best_inner = float(squares[k]), k
     for i in range(LAYERS):
         place[i] = max(nodes[best, i], 0.0)
         inner[i] = max(nodes[best_inner, i], 0.0)
@@ -220,12 +223,13 @@ def fit_pixels(observed, table, coarse, nodes, ridge, out, squares):
         np.empty(LAYERS),
     )
     place, inner = np.empty(LAYERS), np.empty(LAYERS)
+    nearness = np.empty(len(nodes), np.float32)
     for pixel in range(len(observed)):
         if np.isnan(observed[pixel].sum()):
             out[pixel] = np.nan
             squares[pixel] = np.nan
             continue
-        nearest_nodes(observed[pixel], coarse, nodes, place, inner)
+        nearest_nodes(observed[pixel], coarse, nodes, nearness, place, inner)
         apart = 0.0
         for i in range(LAYERS):
             apart = max(apart, abs(place[i] - inner[i]))
