@@ -17,7 +17,7 @@ from fibdask.blocks.engine import resources
 from fibdask.conventions import FibdaskWarning, build_stack
 from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import read_recipe
-from tests.run.helpers import fibdask, kill_tree, start, stored_bytes
+from tests.run.helpers import kill_tree, start, stored_bytes
 from tests.run.test_resume import wait_for
 from tests.thickness.naive import render_ruler
 
@@ -234,13 +234,13 @@ def test_run__lost_slices_are_refused_by_default(blank, tmp_path):
         run_recipe(tables)
 
 
-def test_report__is_written_again_with_what_was_estimated(copy):
+def test_report__is_written_again_with_what_was_estimated(call, copy):
     page = copy / "report.html"
     run_recipe(recipe(copy, output={"path": str(copy)}))
     sections = re.findall(r'<section id="(\w+)">', page.read_text(encoding="utf-8"))
     assert {"alignment", "depth"} <= set(sections)
     page.unlink()
-    fibdask("report", copy, "--quiet")
+    call("report", copy, "--quiet")
     assert re.findall(r'<section id="(\w+)">', page.read_text(encoding="utf-8")) == sections
 
 
