@@ -7,11 +7,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import dask
 import pytest
 
 from fibdask import RecipeError
 from fibdask.run.cluster import PROFILED, named_security, planned_worker
-from fibdask.run.cluster.environment import worker_environment
+from fibdask.run.cluster.environment import WORKER_CONFIG, worker_environment
 from fibdask.run.cluster.jobs import Jobs, clock, clock_seconds
 from fibdask.run.cluster.lsf import parse_bjobs
 from fibdask.run.cluster.pbs import parse_qstat
@@ -204,6 +205,14 @@ def test_worker_environment__limits_the_threads_of_libraries():
     environment = {**worker_environment(1), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "1"]
+
+
+def test_worker_environment__says_of_memory_what_local_workers_are_told():
+    told = {k: v for k, v in worker_environment(1).items() if k.startswith("MALLOC_")}
+    with dask.config.set(WORKER_CONFIG):
+        local = dict(dask.config.get("distributed.nanny.pre-spawn-environ"))
+    assert len(told) == 3
+    assert told.items() <= local.items()
 
 
 QSTAT = """Job Id: 12.server
