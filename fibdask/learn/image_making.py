@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from ..pieces.validity import SIMULATION
-from .bulks import bulk_coefficients
 from .image_networks import STRIDE, ImageArchitecture, ImageNetwork
 from .image_samples import ImageBatch, ImageSample, ImageSamples, image_sample
 from .image_weights import LoadedImages, write_images_model
@@ -25,7 +24,7 @@ BANDS = (0.8, 1.5, 3.0, 5.0)
 _TESTED = 6 * STRIDE  # pixels along y and x of the window that tests a model when it is loaded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BulkDesign:
     """A network of images that knows how bright bulks are before it learns.
 
@@ -33,20 +32,17 @@ class BulkDesign:
     ----------
     architecture
         Of the network.
-    electrons
-        By which each coefficient of a bulk is found.
-    seed
-        Of them.
+    bulk
+        As `bulk_coefficients` returns it.
     """
 
     architecture: ImageArchitecture
-    electrons: int
-    seed: int
+    bulk: np.ndarray
 
     def build(self) -> ImageNetwork:
         """Return the network with its first weights."""
         network = self.architecture.build()
-        network.bulk.copy_(torch.from_numpy(bulk_coefficients(self.electrons, self.seed)))
+        network.bulk.copy_(torch.from_numpy(self.bulk))
         return network
 
 
@@ -67,7 +63,9 @@ class ImageErrors:
     pore: float
 
     @classmethod
-    def of(cls, network: ImageNetwork, images: Sequence[ImageSample], electrons: float) -> Any:
+    def of(
+        cls, network: ImageNetwork, images: Sequence[ImageSample], electrons: float
+    ) -> "ImageErrors":
         """Judge a network by images of as many electrons on a pixel."""
         squares, ends = [], []
         for sample in images:

@@ -163,12 +163,11 @@ class Column(nn.Module):
         density = softplus(self.density(known))
         count = density.shape[1]
         above = shown.new_ones(count, count).triu()  # which layers hide what is below each
-        hiding = pad(
-            density[:, :, None] * above, (0, 0, 0, 1)
-        )  # the last of what is shown does not
+        # Of what is shown the last, which is no layer, hides nothing.
+        hidden = pad(-density[:, :, None] * above, (0, 0, 0, 1))
         batch, _, y, x = shown.shape
         shares = shown.permute(0, 2, 3, 1).reshape(batch, y * x, count + 1)
-        left = torch.exp(-torch.bmm(shares, hiding))
+        left = torch.bmm(shares, hidden).exp()
         visible = self.visibility(known)
         steps = pad(visible, (0, 1)).diff()
         brightness = visible[:, :1] + torch.bmm(left, steps[:, :, None])[:, :, 0]

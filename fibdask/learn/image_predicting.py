@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ImagePredictor:
+class NetworkImagePredictor:
     """A network of images; what is pickled of it is this, and no weights.
 
     Attributes
@@ -89,7 +89,7 @@ class ImagePredictor:
         return self.load().predict(shown, voltage, pixel_size, materials)
 
 
-def _load(predictor: ImagePredictor) -> "LoadedImages":
+def _load(predictor: NetworkImagePredictor) -> "LoadedImages":
     with told_if_missing():
         from .image_weights import LoadedImages
     return LoadedImages.read(Path(predictor.folder), predictor.model, predictor.device)

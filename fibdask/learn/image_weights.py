@@ -53,7 +53,7 @@ class LoadedImages:
         pixel_size: tuple[float, float],
         materials: tuple[str, str],
     ) -> np.ndarray:
-        """Return coefficients (y, x); see `ImagePredictor`."""
+        """Return coefficients (y, x); see `NetworkImagePredictor`."""
         with one_thread(), errors_of_cuda():
             network = self.network
             device = network.bulk.device

@@ -20,7 +20,7 @@ from ..pieces.devices import chosen_device
 from ..pieces.validity import SIMULATION
 from ..pieces.windows import SliceWindow
 from ..simulate.images.layers import Layers
-from .image_predicting import ImagePredictor
+from .image_predicting import NetworkImagePredictor
 from .predicting import NetworkPredictor, told_if_missing
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Model:
             found,
         )
 
-    def image_predictor(self) -> ImagePredictor:
+    def image_predictor(self) -> NetworkImagePredictor:
         """Return what simulations are given of a model of images.
 
         Raises
@@ -120,7 +120,7 @@ class Model:
             from .networks import has_gpu
         architecture = self.card["architecture"]
         layers = architecture["layers"]
-        return ImagePredictor(
+        return NetworkImagePredictor(
             str(self.folder),
             self.fingerprint,
             Layers(tuple(layers["edges"]), layers["filled"]),

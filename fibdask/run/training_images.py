@@ -85,6 +85,7 @@ def train_images(
     telling
         Returns a context, by the name of what is done, whose value takes its progress.
     """
+    from ..learn.bulks import stored_coefficients
     from ..learn.image_making import BulkDesign, make_images_model
     from ..learn.image_networks import STRIDE, ImageArchitecture
     from ..learn.image_samples import ImageBatch, ImageSamples
@@ -113,7 +114,8 @@ def train_images(
         architecture.margin,
         schedule.seed,
     )
-    design = BulkDesign(architecture, given["bulk_electrons"], given["seed"])
+    bulk = stored_coefficients(state, given["bulk_electrons"], given["seed"])
+    design = BulkDesign(architecture, bulk)
     device = best_device()
     training = Training(design, samples, schedule, state, gather=ImageBatch.of, device=device)
     data = {"data": asdict(learnt.scenes), "validation": asdict(unseen.scenes)}

@@ -610,6 +610,11 @@ def test_demo__holds_a_network_against_thresholds_on_the_same_images(call, small
         assert "misplaced in planes between slices" in (folder / "report.html").read_text()
 
 
+def test_demo__fast_asks_for_a_network_that_simulates(call, small_demo):
+    _, err = call("demo", "--fast", "--out", small_demo, code=2)
+    assert "no model that ships fits these images" in err
+
+
 @without_reports
 def test_demo__is_drawn_for_the_readme(call, small_demo, tmp_path):
     call("demo", "--out", small_demo, "--quiet")

@@ -20,17 +20,19 @@ _HEAD = ("misplaced %", "on slices", "between", "solid fraction", "true", "secon
 
 @click.command()
 @click.option("--out", type=click.Path(), default="fibdask-demo", show_default=True)
+@click.option("--fast", is_flag=True, help="Let a network make the images, not Monte Carlo.")
 @options("fresh", "quiet")
-def demo(out: str, fresh: bool, quiet: bool) -> None:
+def demo(out: str, fast: bool, fresh: bool, quiet: bool) -> None:
     """Run everything on a small simulated stack and report.
 
     OUT/classical holds what k-means and interpolation make of it, OUT/network what a network makes
-    of the same images. At last both are held against the truth.
+    of the same images. At last both are held against the truth. Images are simulated by Monte
+    Carlo; with --fast by a network, which needs the extra `learn`.
     """
     from ...learn.predicting import TORCH_IS_MISSING
     from ..runner import Pipeline
 
-    classical, network = _recipes(Path(out))
+    classical, network = _recipes(Path(out), fast=fast)
     learned = all(find_spec(name) for name in ("torch", "safetensors"))
     runs = [Pipeline(classical, resume=not fresh, quiet=quiet)]
     with client_of(classical, None, {}, quiet=quiet) as client:
@@ -48,13 +50,15 @@ def demo(out: str, fresh: bool, quiet: bool) -> None:
         tell(run, quiet=quiet)
 
 
-def _recipes(out: Path) -> tuple["Recipe", "Recipe"]:
+def _recipes(out: Path, *, fast: bool) -> tuple["Recipe", "Recipe"]:
     """Return the recipe of the demo, and one with a network in the place of its stages."""
     from ..recipe import parse_recipe, read_recipe
     from ..stages import STAGES
 
     with as_file(files("fibdask.run.cli") / "demo.toml") as path:
         tables = parse_recipe(path)
+    if fast:
+        tables["simulate"]["model"] = "learned"
     (stage,) = (stage for stage in STAGES if stage.name == "reconstruct")
     others = {name: table for name, table in tables.items() if name not in stage.instead_of}
     others[stage.name] = {"spacing": tables["reposition"]["spacing"]}
