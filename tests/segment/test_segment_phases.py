@@ -423,7 +423,10 @@ def test_segment_phases__labels_the_phase():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "snake"}, "must be one of kmeans, otsu, threshold, network; got 'snake'"),
+        (
+            {"method": "snake"},
+            "must be one of kmeans, otsu, threshold, network, random_forest; got 'snake'",
+        ),
         ({"classes": 1}, "at least 2; got 1"),
         ({"method": "threshold"}, "got None with 'threshold'"),
         ({"method": "otsu", "threshold": 5}, "got 5 with 'otsu'"),
