@@ -262,15 +262,16 @@ def test_page_of_networks__shows_recipes_that_are_read():
     images, *trainings = map(tomllib.loads, re.findall(r"```toml\n(.*?)```", page, re.DOTALL))
     assert read_recipe(images).tables["simulate"]["unmilled"] == 100
     first = [next(iter(read_training(content).tables)) for content in trainings]
-    assert first == ["data", "structures"]
+    assert first == ["data", "structures", "pairs"]
 
 
 def test_training_reference__is_what_the_page_says():
     page = (Path(fibdask.__file__).parents[1] / "docs" / "training.md").read_text()
     assert page == training_reference(), "write it: make docs"
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
-    images, phases = training_tables(), training_tables("phases")
+    images, phases, pairs = map(training_tables, ("windows", "phases", "simulation"))
     keys = [*images.values(), phases["structures"], phases["samples"]]
+    keys += [pairs["pairs"], pairs["network"]]
     assert len(rows) == sum(map(len, keys))
     assert all(len(meaning) > 4 and kind[0] != "<" for _, kind, _, meaning in rows)
 
