@@ -51,7 +51,7 @@ def write_training_report(
         slot, y, x), `distances` (slot) of slices and `offsets` (plane) of planes from the window's
         slice in nm, and the `probability` (plane, y, x) of solid on these.
     """
-    simulates = card["task"] == SIMULATION
+    simulates = card.get("task") == SIMULATION
     made = [
         _image_errors_section(card) if simulates else _errors_section(card),
         _image_example_section(example) if simulates else _example_section(card, example),

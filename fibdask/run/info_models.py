@@ -36,7 +36,7 @@ def format_result(parameters: Mapping[str, Any]) -> str:
 def judged(card: Mapping[str, Any]) -> Iterator[str]:
     """Iterate over the errors of a model, a line each."""
     errors = card["errors"]
-    if card["task"] == SIMULATION:
+    if card.get("task") == SIMULATION:
         yield from _judged_images(errors)
         return
     if "conditions" not in errors:
@@ -68,7 +68,7 @@ def _judged_images(errors: Mapping[str, Any]) -> Iterator[str]:
 
 def _known(card: Mapping[str, Any]) -> Iterator[str]:
     """Iterate over what a model was trained for."""
-    if card["task"] == SIMULATION:
+    if card.get("task") == SIMULATION:
         yield f"voltages: {_range(card['voltages'])} kV"
     elif card["voltages"]:
         yield f"voltages: {', '.join(f'{v:g}' for v in card['voltages'])} kV"

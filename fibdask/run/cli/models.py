@@ -40,7 +40,8 @@ def models(as_json: bool, quiet: bool) -> None:
 
     table = list_models()
     text = table.to_string(index=False) if len(table) else "no models ship with this fibdask"
-    show({"models": table.to_dict("records")}, text, as_json=as_json, quiet=quiet)
+    known = table.astype(object).where(table.notna(), None)  # JSON has no NaN
+    show({"models": known.to_dict("records")}, text, as_json=as_json, quiet=quiet)
 
 
 COMMANDS = (train, models)
