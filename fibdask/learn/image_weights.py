@@ -15,7 +15,7 @@ from ..pieces.devices import Device
 from .image_networks import ImageArchitecture, ImageNetwork
 from .image_samples import ImageSample
 from .models import TEST_PAIR, WEIGHTS, open_model
-from .weights import errors_of_cuda, one_thread, own_device, write_files
+from .weights import compare, errors_of_cuda, one_thread, own_device, write_files
 
 _TOLERANCE = 1e-4  # of tested coefficients: processors round in different orders
 
@@ -74,27 +74,20 @@ class LoadedImages:
         ConventionError
             If the pair cannot be read, or another coefficient is found.
         """
-        try:
-            tensors = {name: value.numpy() for name, value in load_file(pair).items()}
-            sizes = tensors["pixel_size"].tolist()
-            materials = [bytes(tensors[name]).decode() for name in ("pore", "solid")]
-            found = self.predict(
-                tensors["shown"],
-                tensors["voltage"].item(),
-                (sizes[0], sizes[1]),
-                (materials[0], materials[1]),
-            )
-            error = float(np.abs(found - tensors["coefficient"]).max())
-        except (OSError, KeyError, SafetensorError, RuntimeError, ValueError) as fault:
-            msg = f"the model cannot be tested by {pair}: {fault}"
-            raise ConventionError(msg) from None
-        if not error <= _TOLERANCE:
-            msg = (
-                "the model does not predict what it should: backscatter coefficients of "
-                f"{pair} differ by {error:.2g}, at most {_TOLERANCE:g} is rounding; it is damaged, "
-                f"or torch {torch.__version__} computes something else on this processor"
-            )
-            raise ConventionError(msg)
+        compare(
+            pair,
+            "coefficient",
+            self._predicted,
+            tolerance=_TOLERANCE,
+            told="backscatter coefficients",
+        )
+
+    def _predicted(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return coefficients (y, x) of the arrays of a test pair."""
+        sizes = tensors["pixel_size"].tolist()
+        pore, solid = (bytes(tensors[name]).decode() for name in ("pore", "solid"))
+        shape = (sizes[0], sizes[1])
+        return self.predict(tensors["shown"], tensors["voltage"].item(), shape, (pore, solid))
 
 
 def read_images_network(folder: Path, card: Mapping[str, Any]) -> ImageNetwork:

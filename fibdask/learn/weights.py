@@ -1,7 +1,7 @@
 """Weights on the disk: written with a card and a pair of data that tests them, and read again."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -99,21 +99,57 @@ class LoadedNetwork:
         ConventionError
             If the pair cannot be read, or another probability is found.
         """
-        try:
-            tensors = {name: value.numpy() for name, value in load_file(pair).items()}
-            names = ("images", "present", "distances", "offsets")
-            found = self.predict(*(tensors[name] for name in names))
-            error = float(np.abs(found - tensors["probability"]).max())
-        except (OSError, KeyError, SafetensorError, RuntimeError, ValueError) as fault:
-            msg = f"the model cannot be tested by {pair}: {fault}"
-            raise ConventionError(msg) from None
-        if not error <= _TOLERANCE:
-            msg = (
-                f"the model does not predict what it should: probabilities of {pair} differ by "
-                f"{error:.2g}, at most {_TOLERANCE:g} is rounding; it is damaged, or torch "
-                f"{torch.__version__} computes something else on this processor"
-            )
-            raise ConventionError(msg)
+        names = ("images", "present", "distances", "offsets")
+        compare(
+            pair,
+            "probability",
+            lambda tensors: self.predict(*(tensors[name] for name in names)),
+            tolerance=_TOLERANCE,
+            told="probabilities",
+        )
+
+
+def compare(
+    pair: Path,
+    expected: str,
+    predict: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+    *,
+    tolerance: float,
+    told: str,
+) -> None:
+    """Compare what a model predicts with what it did when it was trained.
+
+    Parameters
+    ----------
+    pair
+        File of arrays: what is shown to it, and what it predicted.
+    expected
+        Name of the latter.
+    predict
+        Returns what is predicted now, of the arrays by name.
+    tolerance
+        Of rounding.
+    told
+        What these values are.
+
+    Raises
+    ------
+    ConventionError
+        If the pair cannot be read, or something else is predicted.
+    """
+    try:
+        tensors = {name: value.numpy() for name, value in load_file(pair).items()}
+        error = float(np.abs(predict(tensors) - tensors[expected]).max())
+    except (OSError, KeyError, SafetensorError, RuntimeError, ValueError) as fault:
+        msg = f"the model cannot be tested by {pair}: {fault}"
+        raise ConventionError(msg) from None
+    if not error <= tolerance:
+        msg = (
+            f"the model does not predict what it should: {told} of {pair} differ by {error:.2g}, "
+            f"at most {tolerance:g} is rounding; it is damaged, or torch {torch.__version__} "
+            "computes something else on this processor"
+        )
+        raise ConventionError(msg)
 
 
 @contextmanager
