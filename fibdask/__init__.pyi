@@ -31,6 +31,7 @@ from .reconstruct import reconstruct_volume as reconstruct_volume
 from .report import plot_correlations as plot_correlations
 from .report import plot_slices as plot_slices
 from .report import plot_thickness as plot_thickness
+from .report import view as view
 from .run.adapting import adapt_model as adapt_model
 from .run.cluster import local_cluster as local_cluster
 from .run.runner import run_recipe as run_recipe

@@ -93,6 +93,7 @@ class StackAccessor:
     plot_slices = _of_stack(report.plot_slices)
     plot_thickness = _of_stack(report.plot_thickness)
     plot_correlations = _of_phase(report.plot_correlations)
+    view = _of_stack(report.view)
 
     add_brightness_drift = _of_stack(simulate.add_brightness_drift)
     add_curtaining = _of_stack(simulate.add_curtaining)

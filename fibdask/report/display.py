@@ -1,6 +1,7 @@
 """How notebooks show a stack: what it is, what it was made by, and glimpses of three slices."""
 
 import base64
+from collections.abc import Iterable
 from html import escape
 from io import BytesIO
 from typing import Any
@@ -61,7 +62,7 @@ def _voxel(volume: xr.DataArray) -> Any:
     return volume.isel({dim: slice(1) for dim in volume.dims}).data
 
 
-def _readable(volume: xr.DataArray) -> bool:
+def readable(volume: xr.DataArray) -> bool:
     """Tell whether nothing of a volume has to be computed."""
     voxel = _voxel(volume)
     return isinstance(voxel, np.ndarray) or disk_bytes(voxel) is not None
@@ -81,15 +82,13 @@ def _short(value: Any) -> str:
 
 def _glimpses(stack: xr.Dataset) -> str:
     """Return the middle of the first, the middle and the last slice, of what can be read."""
-    volume = next(filter(_readable, (stack[name] for name in volume_names(stack))), None)
+    volume = next(filter(readable, (stack[name] for name in volume_names(stack))), None)
     if volume is None:
         return ""
     if "voltage" in volume.dims:
         volume = volume.isel(voltage=0)
-    known = np.flatnonzero(measured_slices(stack))
-    chosen = dict.fromkeys(int(known[k]) for k in (0, len(known) // 2, -1)) if len(known) else {}
     try:
-        parts = {k: _part(volume, k) for k in chosen}
+        parts = middle_parts(volume, measured_slices(stack))
     except (FibdaskError, OSError) as error:  # what else is known of the stack is still wanted
         return f"<p>{escape(str(error))}</p>"
     return "".join(
@@ -98,6 +97,13 @@ def _glimpses(stack: xr.Dataset) -> str:
         "</figcaption></figure>"
         for k, source in zip(parts, _pictures(list(parts.values())), strict=True)
     )
+
+
+def middle_parts(volume: xr.DataArray, known: np.ndarray) -> dict[int, np.ndarray]:
+    """Read the middle of the first, the middle and the last of the `known` slices (z, bool)."""
+    numbers = np.flatnonzero(known)
+    chosen = [int(numbers[k]) for k in (0, len(numbers) // 2, -1)] if len(numbers) else []
+    return {k: _part(volume, k) for k in dict.fromkeys(chosen)}
 
 
 def _part(volume: xr.DataArray, k: int) -> np.ndarray:
@@ -109,11 +115,18 @@ def _part(volume: xr.DataArray, k: int) -> np.ndarray:
     return volume.isel(place).to_numpy().astype(np.float32)
 
 
+def contrast(parts: Iterable[np.ndarray]) -> tuple[float, float]:
+    """Return the values that are shown black and white: quantiles of 0.5 and 99.5 %, or 1 apart."""
+    finite = [part[np.isfinite(part)] for part in parts]
+    values = np.concatenate([np.zeros(0), *finite])
+    low, high = np.quantile(values, (0.005, 0.995)) if values.size else (0.0, 1.0)
+    return float(low), float(high if high > low else low + 1)
+
+
 def _pictures(parts: list[np.ndarray]) -> list[str]:
     """Return parts (y, x) as addresses of images, all of one contrast."""
-    values = np.concatenate([part[np.isfinite(part)] for part in parts] or [np.zeros(0)])
-    low, high = np.quantile(values, (0.005, 0.995)) if values.size else (0.0, 1.0)
-    span = float(high - low) or 1.0
+    low, high = contrast(parts)
+    span = high - low
     sources = []
     for part in parts:
         grey = np.rint(255 * np.clip((np.nan_to_num(part) - low) / span, 0, 1)).astype(np.uint8)

@@ -1,7 +1,8 @@
-"""Commands of stacks: import, describe, measure and export them."""
+"""Commands of stacks: import, describe, measure, export and view them."""
 
 import sys
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import click
@@ -164,4 +165,28 @@ def export(
         say(f"statistics: {write_statistics(results, Path(csv_path))}", quiet=quiet)
 
 
-COMMANDS = (import_, info, measure, statistics, export)
+@click.command()
+@click.argument("stack", type=click.Path())
+@click.option("--no-wait", is_flag=True, help="Only tell what would be shown.")
+@options("json", "quiet")
+def view(stack: str, no_wait: bool, as_json: bool, quiet: bool) -> None:
+    """Look through STACK in a browser: a store, or a run's folder.
+
+    The link that is printed leads to a page of this machine, which is served until Ctrl-C.
+    """
+    from ..viewing import view_path
+
+    page = view_path(stack)
+    text = f"layers: {', '.join(page.layers)}\n{page.link}"
+    show({"link": page.link, "layers": page.layers}, text, as_json=as_json, quiet=quiet)
+    try:
+        if not no_wait:
+            say("Ctrl-C ends the page", quiet=quiet or as_json)
+            Event().wait()
+    except KeyboardInterrupt:  # how it is meant to end
+        pass
+    finally:
+        page.close()
+
+
+COMMANDS = (import_, info, measure, statistics, export, view)

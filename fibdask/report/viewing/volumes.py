@@ -1,0 +1,155 @@
+"""What a viewer is served of a volume: voxels of an even grid, read when they are asked for.
+
+Viewers know voxels of one size only. Where slices lie unevenly, planes of a finer even grid each
+show the slice that is nearest: so a slice is as thick as it is, and nothing is averaged.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ...blocks import StoredArray, from_source, open_stored, origin
+from ...conventions import (
+    AXES,
+    PHASES,
+    FibdaskWarning,
+    StackReadError,
+    is_regular,
+    known_spacing,
+)
+from ...io.pyramid import LEVEL_NAME
+
+_PLANES = 4  # that show the thinnest of uneven slices
+_FINEST = 0.05  # distance of such planes, as a share of the mean thickness
+
+
+@dataclass(frozen=True, eq=False)
+class EvenGrid:
+    """Voxels that a volume is shown on.
+
+    Attributes
+    ----------
+    planes
+        Number of the slice that each plane (z) shows, int64, increasing.
+    spacing
+        Lengths of a voxel along z, y and x in nm.
+    start
+        Centre of the first voxel (z, y, x) in nm.
+    """
+
+    planes: np.ndarray
+    spacing: tuple[float, ...]
+    start: tuple[float, ...]
+
+
+def even_grid(stack: xr.Dataset) -> EvenGrid:
+    """Return the grid that the volumes of a stack are shown on.
+
+    Warns
+    -----
+    FibdaskWarning
+        If slices are so thin beside the others that planes leave them out.
+    """
+    z = stack["z"].values
+    if is_regular(stack):
+        planes, step = np.arange(len(z)), known_spacing(stack, "z")
+    else:
+        planes, step = _nearest_slices(z, float(stack["slice_thickness"].values[-1]))
+    spacing = (step, known_spacing(stack, "y"), known_spacing(stack, "x"))
+    return EvenGrid(planes, spacing, tuple(float(stack[axis].values[0]) for axis in AXES))
+
+
+def _nearest_slices(z: np.ndarray, last_thickness: float) -> tuple[np.ndarray, float]:
+    """Return the slice nearest to each plane of an even grid, and the grid's spacing, in nm."""
+    thickness = np.diff(z)
+    step = float(max(thickness.min() / _PLANES, _FINEST * thickness.mean()))
+    depths = z[0] + step * np.arange(int((z[-1] + last_thickness / 2 - z[0]) / step) + 1)
+    planes = np.searchsorted((z[1:] + z[:-1]) / 2, depths, side="right")
+    hidden = np.setdiff1d(np.arange(len(z)), planes)
+    if len(hidden):
+        msg = (
+            f"slices are shown by planes {step:.3g} nm apart, {_FINEST:g} of their mean thickness; "
+            f"{len(hidden)} of {len(z)} slices are so thin that none shows them, the first is "
+            f"slice {hidden[0]}"
+        )
+        warnings.warn(msg, FibdaskWarning, stacklevel=2)
+    return planes, step
+
+
+@dataclass(frozen=True, eq=False)
+class ShownVolume:
+    """A volume, or one voltage of it, as an array (z, y, x) that is read by intervals.
+
+    Attributes
+    ----------
+    volume
+        What is read, lazily: dimensions z, y, x.
+    planes
+        Number of the slice that each plane shows.
+    dtype
+        Type of the voxels that are given.
+    """
+
+    volume: xr.Variable
+    planes: np.ndarray
+    dtype: np.dtype[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of planes, rows and columns."""
+        return (len(self.planes), *self.volume.shape[1:])
+
+    def __getitem__(self, region: tuple[slice, ...]) -> np.ndarray:
+        """Read a region: its slices once each, however many planes show them."""
+        picked = self.planes[region[0]]
+        if not len(picked):
+            return np.empty((0, *self.volume[region].shape[1:]), self.dtype)
+        first = picked[0]
+        read = self.volume[(slice(first, picked[-1] + 1), *region[1:])].to_numpy()
+        return np.asarray(read[picked - first], self.dtype)
+
+
+def shown_volumes(
+    volume: xr.DataArray, grid: EvenGrid, *, labels: bool, voltage: int | None = None
+) -> list[ShownVolume]:
+    """Return a volume as it is served, finest first: with the levels of its store's pyramid."""
+    dtype = _shown_type(volume.dtype, labels)
+    levels = [volume.variable, *_coarser(volume)]
+    if voltage is not None:
+        levels = [level[voltage] for level in levels]
+    planes = [grid.planes, *(np.arange(level.shape[0]) for level in levels[1:])]
+    return [ShownVolume(v, p, dtype) for v, p in zip(levels, planes, strict=True)]
+
+
+def _shown_type(dtype: np.dtype[Any], labels: bool) -> np.dtype[Any]:
+    """Return the type that voxels are served as: viewers know neither bool, int64 nor float64."""
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    if dtype.kind == "f" or (dtype.itemsize == 8 and not labels):
+        return np.dtype(np.float32)
+    return np.dtype(np.uint64) if dtype.itemsize == 8 else dtype
+
+
+def _coarser(volume: xr.DataArray) -> Sequence[xr.Variable]:
+    """Return the coarser levels of a volume that is stored whole, beside a pyramid."""
+    source = origin(volume.variable.data) if volume.chunks is not None else None
+    if not isinstance(source, StoredArray):
+        return []
+    found: list[xr.Variable] = []
+    path = Path(source.path)
+    for number in count(1):
+        try:
+            folder = path.parent / LEVEL_NAME.format(number) / path.name
+            level = open_stored(folder, phase=path.name in PHASES)
+        except StackReadError:  # there is none, or it was not finished
+            break
+        if level.shape[-3:] != tuple(-(-n // 2**number) for n in source.shape[-3:]):
+            break
+        found.append(xr.Variable(volume.dims, from_source(level)))
+    return found

@@ -1,0 +1,78 @@
+"""`fibdask view`: what there is to look at in a store or a run, and how the page ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+import fibdask
+from fibdask.run.cli import main
+from fibdask.run.viewing import viewed_volumes
+
+RECIPE = """
+[input]
+path = "uneven.zarr"
+[segment]
+method = "threshold"
+threshold = 120
+voltage = 1.0
+[reposition]
+spacing = 4.0
+[output]
+path = "out"
+"""
+needs_neuroglancer = pytest.mark.skipif(
+    find_spec("neuroglancer") is None, reason="neuroglancer is not installed"
+)
+
+
+def test_viewed_volumes__of_a_store_are_all_of_it(stack, tmp_path):
+    path = fibdask.save_stack(stack, tmp_path / "a.zarr")
+    assert list(viewed_volumes(path)) == ["intensity", "phase"]
+
+
+def test_viewed_volumes__of_a_run_are_those_of_the_last_stages(stack, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fibdask.save_stack(stack.drop_vars("phase"), "uneven.zarr")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE)
+    fibdask.run_recipe(recipe)
+    found = viewed_volumes(tmp_path / "out")
+    last = fibdask.open_stack(tmp_path / "out" / "reposition.zarr")
+    assert np.array_equal(found["phase"]["z"], last["z"])
+    assert found["phase"]["phase"].identical(last["phase"])
+
+
+def test_view__names_what_is_no_stack(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["view", str(tmp_path)])
+    assert ended.value.code == 1
+    assert "is no store of a stack" in capsys.readouterr().err
+
+
+@needs_neuroglancer
+def test_view__tells_link_and_layers(stack, tmp_path, capsys):
+    path = fibdask.save_stack(stack, tmp_path / "a.zarr")
+    main(["view", str(path), "--no-wait", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["layers"] == ["1 kV", "2 kV", "phase"]
+    assert told["link"].startswith("http://127.0.0.1:")
+
+
+@needs_neuroglancer
+def test_view__is_served_until_it_is_told_to_end(stack, tmp_path):
+    path = fibdask.save_stack(stack, tmp_path / "a.zarr")
+    command = [sys.executable, "-m", "fibdask.run.cli", "view", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+        layers, link, hint = (process.stdout.readline().strip() for _ in range(3))
+        with urllib.request.urlopen(link) as page:
+            assert b"neuroglancer" in page.read().lower()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    assert (layers, hint) == ("layers: 1 kV, 2 kV, phase", "Ctrl-C ends the page")
