@@ -22,6 +22,7 @@ from ..io import open_stack
 from .folder.measuring import measure_phase
 from .folder.results import final_stack, reopen
 from .folder.run_folder import SUMMARY, RunFolder
+from .surfaces import SURFACES, write_stl
 from .volumes import WRITERS, write_tiff
 from .walk import phase_of
 
@@ -97,6 +98,25 @@ def export_images(path: str | Path, out: Path, *, voltage: float | None = None) 
         raise ConventionError(msg)
     images = stack["intensity"].isel(voltage=voltage_index(stack, voltage))
     return _export_volume(path, images, out)
+
+
+def export_surface(path: str | Path, out: Path) -> Path:
+    """Write the surface between solid and pore as triangles, as STL or PLY; see `triangles`.
+
+    Raises
+    ------
+    RecipeError
+        If the name is that of another format.
+    ConventionError
+        As `export_phase`.
+    StackReadError
+        If the phase cannot be read, scikit-image is not there, or the file cannot be written.
+    """
+    check_suffix(out, tuple(SURFACES))
+    phase = find_phase(path)["phase"]
+    _check_planes(path, phase)
+    writer = SURFACES.get(out.suffix.lower(), write_stl)
+    return _write_whole(out, lambda temporary: writer(phase, temporary))
 
 
 def _export_volume(path: str | Path, volume: xr.DataArray, out: Path) -> Path:

@@ -97,7 +97,7 @@ class _Moments:
 
 
 def _mrc_header(volume: xr.DataArray, stored: np.dtype[Any], moments: _Moments) -> bytes:
-    size, first = _spacing(volume), _first(volume)
+    size, first = voxel_size(volume), first_voxel(volume)
     lengths = volume.shape[::-1]
     cell = [10 * step * n for step, n in zip(size[::-1], lengths, strict=True)]
     header = bytearray(1024)
@@ -119,7 +119,7 @@ def write_nrrd(volume: xr.DataArray, out: Path) -> None:
     ----------
     G. Kindlmann, "Definition of NRRD file format", https://teem.sourceforge.net/nrrd/format.html
     """
-    z, y, x = _spacing(volume)
+    z, y, x = voxel_size(volume)
     header = (
         "NRRD0004\n"
         f"type: {_NRRD_TYPES[volume.dtype.name]}\n"
@@ -127,7 +127,7 @@ def write_nrrd(volume: xr.DataArray, out: Path) -> None:
         "space dimension: 3\n"
         f"sizes: {' '.join(map(str, volume.shape[::-1]))}\n"
         f"space directions: ({x!r},0,0) (0,{y!r},0) (0,0,{z!r})\n"
-        f"space origin: ({','.join(map(repr, _first(volume)[::-1]))})\n"
+        f"space origin: ({','.join(map(repr, first_voxel(volume)[::-1]))})\n"
         'space units: "nm" "nm" "nm"\n'
         "kinds: domain domain domain\n"
         'labels: "x" "y" "z"\n'
@@ -147,8 +147,8 @@ def write_vti(volume: xr.DataArray, out: Path) -> None:
     ----------
     VTK documentation, "VTK XML formats", https://docs.vtk.org/en/latest/vtk_file_formats
     """
-    spacing = _spacing(volume)
-    corner = [place - step / 2 for place, step in zip(_first(volume), spacing, strict=True)]
+    spacing = voxel_size(volume)
+    corner = [place - step / 2 for place, step in zip(first_voxel(volume), spacing, strict=True)]
     extent = " ".join(f"0 {n}" for n in volume.shape[::-1])
     header = (
         '<?xml version="1.0"?>\n'
@@ -217,7 +217,7 @@ def _is_phase(volume: xr.DataArray) -> bool:
     return volume.name in PHASES
 
 
-def _spacing(volume: xr.DataArray) -> tuple[float, float, float]:
+def voxel_size(volume: xr.DataArray) -> tuple[float, float, float]:
     """Return the size of a voxel (z, y, x) in nm; a format that tells it needs it."""
     z, y, x = (axis_spacing(volume, axis) for axis in "zyx")
     for axis, step in zip("zyx", (z, y, x), strict=True):
@@ -227,7 +227,7 @@ def _spacing(volume: xr.DataArray) -> tuple[float, float, float]:
     return z, y, x
 
 
-def _first(volume: xr.DataArray) -> tuple[float, float, float]:
+def first_voxel(volume: xr.DataArray) -> tuple[float, float, float]:
     """Return where the first voxel lies (z, y, x) in nm."""
     z, y, x = (float(volume[axis][0]) for axis in "zyx")
     return z, y, x
