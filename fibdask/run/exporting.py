@@ -1,37 +1,33 @@
-"""Write results for other programs: phase as TIFF, statistics as CSV."""
+"""Write results for other programs: files of voxels, and statistics as CSV."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import tifffile
 import xarray as xr
 
 from ..conventions import (
+    PHASES,
     ConventionError,
     FibdaskError,
     RecipeError,
     StackReadError,
-    axis_spacing,
     is_regular,
     known_planes,
+    voltage_index,
 )
 from ..io import open_stack
 from .folder.measuring import measure_phase
 from .folder.results import final_stack, reopen
 from .folder.run_folder import SUMMARY, RunFolder
+from .surfaces import SURFACES, write_stl
+from .volumes import WRITERS, write_tiff
 from .walk import phase_of
 
 DEFAULT_LAG = 128
 """Voxels up to which statistics of a stack are measured, where nothing else is said."""
-
-_SLICES = 32  # planes held in memory at a time,
-_HELD_BYTES = 2**28  # but no more than this
-_LARGEST_TIFF = 2**32 - 2**25  # bytes: its offsets have 32 bits
-_PAGE_BYTES = 1024  # of a page's header, at most
 
 
 def find_phase(path: str | Path) -> xr.Dataset:
@@ -42,43 +38,113 @@ def find_phase(path: str | Path) -> xr.Dataset:
     StackReadError
         If there is no phase, or the run has not finished.
     """
-    path = Path(path)
-    is_run = (path / SUMMARY).is_file()
-    stack = final_stack(RunFolder(path)) if is_run else open_stack(path)
+    stack = _find_stack(path)
     if "phase" not in stack:
         msg = f"{path} holds no phase; segment it first"
         raise StackReadError(msg)
     return stack
 
 
-def export_phase(path: str | Path, out: Path) -> Path:
-    """Write the phase as a multipage TIFF (0 pore, 255 solid) with its spacing in nm.
+def _find_stack(path: str | Path) -> xr.Dataset:
+    """Open a store, or the stack after the last stage in a run's folder."""
+    path = Path(path)
+    is_run = (path / SUMMARY).is_file()
+    return final_stack(RunFolder(path)) if is_run else open_stack(path)
 
-    The spacing is told as ImageJ tells it; files above 4 GiB are BigTIFF, one page a plane.
+
+def export_phase(path: str | Path, out: Path) -> Path:
+    """Write the phase as a file of voxels, in the format that its suffix tells.
+
+    Solid is 255 in a TIFF, 1 in other formats; pore is 0.
 
     Raises
     ------
     RecipeError
         If the name is that of another format.
     ConventionError
-        If planes hold no data, or lie unevenly: a TIFF can say neither.
+        If planes hold no data, or lie unevenly: no format can say either.
     StackReadError
         If the phase cannot be read or the file not be written.
     """
-    check_suffix(out, (".tif", ".tiff"))
-    stack = find_phase(path)
-    _check_planes(path, stack)
+    check_suffix(out, tuple(WRITERS))
+    return _export_volume(path, find_phase(path)["phase"], out)
+
+
+def export_images(path: str | Path, out: Path, *, voltage: float | None = None) -> Path:
+    """Write the images of one voltage as a file of voxels, in the format that its suffix tells.
+
+    Parameters
+    ----------
+    voltage
+        In kV; needed where there are several.
+
+    Raises
+    ------
+    RecipeError
+        If the name is that of another format.
+    ConventionError
+        If there is no such voltage; and as `export_phase`.
+    StackReadError
+        If the images cannot be read or the file not be written.
+    """
+    check_suffix(out, tuple(WRITERS))
+    stack = _find_stack(path)
+    if "intensity" not in stack:
+        msg = f"{path} holds no images"
+        raise StackReadError(msg)
+    if voltage is None and stack.sizes["voltage"] > 1:
+        known = ", ".join(f"{kv:g}" for kv in stack["voltage"].values)
+        msg = f"{path} holds images at {known} kV, a file those of one: give --voltage"
+        raise ConventionError(msg)
+    images = stack["intensity"].isel(voltage=voltage_index(stack, voltage))
+    return _export_volume(path, images, out)
+
+
+def export_surface(path: str | Path, out: Path) -> Path:
+    """Write the surface between solid and pore as triangles, as STL or PLY; see `triangles`.
+
+    Raises
+    ------
+    RecipeError
+        If the name is that of another format.
+    ConventionError
+        As `export_phase`.
+    StackReadError
+        If the phase cannot be read, scikit-image is not there, or the file cannot be written.
+    """
+    check_suffix(out, tuple(SURFACES))
+    phase = find_phase(path)["phase"]
+    _check_planes(path, phase)
+    writer = SURFACES.get(out.suffix.lower(), write_stl)
+    return _write_whole(out, lambda temporary: writer(phase, temporary))
+
+
+def _export_volume(path: str | Path, volume: xr.DataArray, out: Path) -> Path:
+    _check_planes(path, volume)
+    writer = WRITERS.get(out.suffix.lower(), write_tiff)
+    return _write_whole(out, lambda temporary: writer(volume, temporary))
+
+
+def _write_whole(out: Path, write: Callable[[Path], None]) -> Path:
+    """Write a file beside its place, and put it there once it is whole.
+
+    Raises
+    ------
+    StackReadError
+        If it cannot be written.
+    """
     temporary = out.with_name(out.name + ".partial")
     try:
-        write_tiff(stack["phase"], temporary)
+        write(temporary)
         temporary.replace(out)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         if isinstance(error, FibdaskError):
             raise
         msg = f"{out} cannot be written: {error.strerror or error}"
         raise StackReadError(msg) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return out
 
 
@@ -97,51 +163,24 @@ def check_suffix(out: Path, suffixes: tuple[str, ...]) -> None:
         raise RecipeError(msg)
 
 
-def _check_planes(path: str | Path, stack: xr.Dataset) -> None:
-    """Refuse planes that a TIFF would tell as something that they are not."""
-    if not is_regular(stack):
-        thickness = stack["slice_thickness"].values
+def _check_planes(path: str | Path, volume: xr.DataArray) -> None:
+    """Refuse planes that a file of voxels would tell as something that they are not."""
+    if not is_regular(volume):
+        thickness = volume["slice_thickness"].values
         msg = (
-            f"the phase of {path} lies at uneven depths, {thickness.min():.4g} to "
-            f"{thickness.max():.4g} nm apart; a TIFF holds one spacing: reposition the slices first"
+            f"the {volume.name} of {path} lies at uneven depths, {thickness.min():.4g} to "
+            f"{thickness.max():.4g} nm apart; a file of voxels holds one spacing: reposition the "
+            "slices first"
         )
         raise ConventionError(msg)
-    gaps = ~known_planes(stack["phase"])
+    gaps = ~known_planes(volume)
     if gaps.any():
+        shown = "pore" if volume.name in PHASES else "black"
         msg = (
             f"{gaps.sum()} of {gaps.size} planes of {path} hold no data, the first is plane "
-            f"{int(gaps.argmax())}; a TIFF would show them as pore: inpaint the gaps first"
+            f"{int(gaps.argmax())}; a file would show them as {shown}: inpaint the gaps first"
         )
         raise ConventionError(msg)
-
-
-def write_tiff(phase: xr.DataArray, out: Path, *, largest: int = _LARGEST_TIFF) -> None:
-    """Write a phase (z, y, x) on regular axes, as BigTIFF if it needs more than `largest` bytes."""
-    big = phase.size + _PAGE_BYTES * phase.sizes["z"] > largest
-    spacing = axis_spacing(phase, "z")
-    told: dict[str, Any] = {"axes": "ZYX", "spacing": spacing, "unit": "nm"}
-    if big:  # ImageJ's own files end at 4 GiB for all other readers
-        slices = phase.sizes["z"]
-        text = f"ImageJ=1.54f\nimages={slices}\nslices={slices}\nunit=nm\nspacing={spacing}\n"
-    with tifffile.TiffWriter(out, imagej=not big, bigtiff=big) as writer:
-        writer.write(
-            _planes(phase),
-            shape=phase.shape,
-            dtype="uint8",
-            photometric="minisblack",
-            resolution=(1 / axis_spacing(phase, "x"), 1 / axis_spacing(phase, "y")),
-            resolutionunit="none",  # that of the description
-            description=text if big else None,
-            metadata=None if big else told,
-        )
-
-
-def _planes(phase: xr.DataArray) -> Iterator[np.ndarray]:
-    plane = phase.sizes["y"] * phase.sizes["x"]
-    step = max(min(_SLICES, _HELD_BYTES // plane), 1)
-    for start in range(0, phase.sizes["z"], step):
-        for image in phase.isel(z=slice(start, start + step)).values:
-            yield np.where(image == 1, np.uint8(255), np.uint8(0))
 
 
 def measure_stack(path: str | Path, *, max_lag: int, **options: Any) -> xr.Dataset:

@@ -500,7 +500,10 @@ def test_export__statistics_of_a_stack_are_computed(call, finished, tmp_path):
 
 
 def test_export__says_what_is_wrong(call, finished, tmp_path):
-    assert "--phase OUT.tif or --statistics OUT.csv" in call("export", finished, code=2)[1]
+    _, err = call("export", finished, code=2)
+    assert "--phase OUT.tif, --image OUT.tif, --surface OUT.stl or --stat" in err
+    _, err = call("export", finished, "--phase", tmp_path / "x.tif", "--voltage", 1, code=2)
+    assert "--voltage is of --image OUT.tif, which is not given" in err
     for option, name in (("--phase", "x.png"), ("--statistics", "x.tif")):
         _, err = call("export", finished, option, tmp_path / name, code=2)
         assert f"{name} cannot be written as {name[1:]}; the format is " in err

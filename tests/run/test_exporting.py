@@ -27,8 +27,8 @@ from fibdask.run.exporting import (
     export_phase,
     stored_statistics,
     write_statistics,
-    write_tiff,
 )
+from fibdask.run.volumes import write_tiff
 from tests.run.test_ownership import recipe, write_sample
 
 
@@ -112,8 +112,8 @@ def test_check_suffix__takes_what_promises_nothing_else(tmp_path, name):
 
 def test_write_tiff__memory_does_not_grow_with_depth(tmp_path):
     peaks = []
-    for planes in (64, 256):
-        phase = xr.DataArray(da.zeros((planes, 256, 256), "uint8", chunks=(32, 128, 256)))
+    for planes in (128, 512):
+        phase = xr.DataArray(da.zeros((planes, 256, 256), dtype="uint8", chunks=(32, 128, 256)))
         phase = phase.rename(dict(zip(phase.dims, "zyx", strict=True)))
         phase = phase.assign_coords({axis: 5.0 * np.arange(phase.sizes[axis]) for axis in "zyx"})
         tracemalloc.start()

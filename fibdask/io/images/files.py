@@ -21,6 +21,7 @@ VOLUME_FORMATS = {
     ".npy": ".npy",
     ".mrc": "MRC",
     ".rec": "MRC",
+    ".nrrd": "NRRD",
     ".h5": "HDF5",
     ".hdf5": "HDF5",
     ".hdf": "HDF5",

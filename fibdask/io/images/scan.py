@@ -14,6 +14,7 @@ from .formats import Decoder, Layout, reading
 from .hdf5 import Hdf5
 from .headers import Conflict, Header, Sourced, agree, complete, make_header, show
 from .janelia import Dat
+from .nrrd import Nrrd
 from .pillow import Pillow
 from .tiff import Tiff
 from .vendor import atlas_header
@@ -146,7 +147,13 @@ def _decoder(name: str, options: Options) -> Decoder:
         raise ConventionError(msg)
     if name == "HDF5":
         return Hdf5(options.dataset)
-    decoders: dict[str, Decoder] = {"TIFF": Tiff(), "PNG": Pillow(), "BMP": Pillow(), "MRC": Mrc()}
+    decoders: dict[str, Decoder] = {
+        "TIFF": Tiff(),
+        "PNG": Pillow(),
+        "BMP": Pillow(),
+        "MRC": Mrc(),
+        "NRRD": Nrrd(),
+    }
     return decoders.get(name, Npy())
 
 

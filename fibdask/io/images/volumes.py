@@ -35,7 +35,7 @@ class Npy:
     def inspect(self, path: Path) -> Layout:
         """Read the header."""
         array = _map_npy(path)
-        surplus = _surplus(path, array.offset + array.nbytes)
+        surplus = surplus_bytes(path, array.offset + array.nbytes)
         header = Header(conflicts=(surplus,) if surplus else ())
         layout = volume_layout(array.shape, array.dtype, array[:1].nbytes, header)
         if not _is_fortran(array):
@@ -57,7 +57,7 @@ class Npy:
             yield narrowed(frame[rows, columns])
 
 
-def _surplus(path: Path, expected: int) -> Conflict | None:
+def surplus_bytes(path: Path, expected: int) -> Conflict | None:
     """Tell of bytes after the pixels: a header may leave out slices."""
     surplus = path.stat().st_size - expected
     if surplus <= 0:
@@ -99,7 +99,7 @@ class Mrc:
         start, shape, dtype = _mrc_pixels(header)
         settings = _mrc_settings(header, _mrc_sections(path))
         expected = start + prod(shape) * dtype.itemsize
-        if surplus := _surplus(path, expected):
+        if surplus := surplus_bytes(path, expected):
             settings = replace(settings, conflicts=(*settings.conflicts, surplus))
         layout = volume_layout(shape, dtype, prod(shape[-2:]) * dtype.itemsize, settings)
         if path.stat().st_size < expected:

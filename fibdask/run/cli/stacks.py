@@ -138,28 +138,60 @@ def measure(stack: str, as_json: bool, quiet: bool) -> None:
 
 @click.command()
 @click.argument("stack", type=click.Path())
-@click.option("--phase", "phase_path", type=click.Path(), help="TIFF to write the phase to.")
+@click.option("--phase", "phase_path", type=click.Path(), help="File to write the phase to.")
+@click.option("--image", "image_path", type=click.Path(), help="File to write the images to.")
+@click.option("--voltage", type=float, help="Of the images, in kV; needed if there are several.")
+@click.option(
+    "--surface", "mesh_path", type=click.Path(), help="STL or PLY of the solid's surface."
+)
 @click.option("--statistics", "csv_path", type=click.Path(), help="CSV to write statistics to.")
 @click.option("--max-lag", type=click.IntRange(min=1), help="Voxels; by default the run's, or 128.")
 @options("quiet")
 def export(
-    stack: str, phase_path: str | None, csv_path: str | None, max_lag: int | None, quiet: bool
+    stack: str,
+    phase_path: str | None,
+    image_path: str | None,
+    voltage: float | None,
+    mesh_path: str | None,
+    csv_path: str | None,
+    max_lag: int | None,
+    quiet: bool,
 ) -> None:
-    """Write the phase as TIFF, or the statistics as CSV.
+    """Write phase, images, surface or statistics to files.
 
-    STACK is a store, or a run's folder.
+    STACK is a store, or a run's folder. The suffix of a file of voxels tells its format: .tif,
+    .mrc, .nrrd, .vti (VTK), or .npy, which tells no size of a voxel. Solid is 255 in .tif, else 1.
+    A surface, .stl or .ply, is closed where solid ends at a side of the volume; lengths are in nm.
     """
-    from ..exporting import counts_beside, export_phase, stored_statistics, write_statistics
+    from ..exporting import (
+        counts_beside,
+        export_images,
+        export_phase,
+        export_surface,
+        stored_statistics,
+        write_statistics,
+    )
 
-    if not phase_path and not csv_path:
-        msg = "export needs --phase OUT.tif or --statistics OUT.csv"
+    if not (phase_path or image_path or mesh_path or csv_path):
+        msg = (
+            "export needs --phase OUT.tif, --image OUT.tif, --surface OUT.stl or "
+            "--statistics OUT.csv"
+        )
         raise RecipeError(msg)
     if max_lag and not csv_path:
         msg = "--max-lag is of --statistics OUT.csv, which is not given"
         raise RecipeError(msg)
+    if voltage is not None and not image_path:
+        msg = "--voltage is of --image OUT.tif, which is not given"
+        raise RecipeError(msg)
     counts = counts_beside(Path(csv_path)) if csv_path else None
     if phase_path:
         say(f"phase: {export_phase(stack, Path(phase_path))}", quiet=quiet)
+    if image_path:
+        out = export_images(stack, Path(image_path), voltage=voltage)
+        say(f"images: {out}", quiet=quiet)
+    if mesh_path:
+        say(f"surface: {export_surface(stack, Path(mesh_path))}", quiet=quiet)
     if csv_path:
         results = stored_statistics(stack, max_lag=max_lag, counts=counts)
         say(f"statistics: {write_statistics(results, Path(csv_path))}", quiet=quiet)
