@@ -1,22 +1,26 @@
 """What there is to look at in a store, or in the folder of a run."""
 
+import warnings
 from pathlib import Path
 
 import xarray as xr
 
-from ..conventions import StackReadError, volume_names
+from ..conventions import VOLUMES, FibdaskError, FibdaskWarning, StackReadError, volume_names
 from ..io import open_stack
 from ..report.viewing import StackView, view_volumes
 from .folder.results import reopen
 from .folder.run_folder import SUMMARY, RunFolder
+from .recipe import read_recipe
 from .stages import STRUCTURE
+from .walk import first_stack
 
 
 def view_path(path: str | Path) -> StackView:
     """Serve a page to look through a store, or the folder of a run; see `view`.
 
     Of a run each volume is that of the last stage that stored it, at the depths of that stage:
-    images beside the phase of the regular volume that was made of them.
+    images beside the phase of the regular volume that was made of them. Where no stage stored
+    images, they are those that the run has read.
 
     Raises
     ------
@@ -24,6 +28,11 @@ def view_path(path: str | Path) -> StackView:
         If there is neither, or the run has stored no stack yet.
     ConventionError
         See `view`.
+
+    Warns
+    -----
+    FibdaskWarning
+        If the images that the run has read are not to be had; else see `view`.
     """
     return view_volumes(viewed_volumes(Path(path)))
 
@@ -33,12 +42,26 @@ def viewed_volumes(path: Path) -> dict[str, xr.Dataset]:
     if not (path / SUMMARY).is_file():
         stack = open_stack(path)
         return dict.fromkeys(volume_names(stack), stack)
-    stacks = reopen(RunFolder(path))[0]
+    folder = RunFolder(path)
+    stacks = reopen(folder)[0]
     # A structure has no place in the images that are made of it.
     made = [stack for name, stack in stacks.items() if name != STRUCTURE] or list(stacks.values())
     if not made:
         msg = f"the run in {path} has stored no stack (yet); view the stack that it reads"
         raise StackReadError(msg)
+    if not any("intensity" in stack for stack in made):
+        made = [*_input_images(folder), *made]
     last = {name: stack for stack in made for name in volume_names(stack)}
-    # The last stage comes first: the middle of its volume is looked at.
-    return {name: last[name] for stack in reversed(made) for name in volume_names(stack)}
+    return {name: last[name] for name in (*VOLUMES, *sorted(last)) if name in last}
+
+
+def _input_images(folder: RunFolder) -> list[xr.Dataset]:
+    """Return the images that a run has read, if they are still there."""
+    try:
+        recipe = read_recipe(folder.path / "recipe.toml")
+        images = first_stack(recipe) if "input" in recipe.tables else None
+    except FibdaskError as error:
+        msg = f"the images that the run read are not shown: {error}"
+        warnings.warn(msg, FibdaskWarning, stacklevel=4)
+        return []
+    return [images[["intensity"]]] if images is not None and "intensity" in images else []

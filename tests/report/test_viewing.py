@@ -193,6 +193,20 @@ def test_view__takes_coarse_voxels_from_the_pyramid(regular, viewed, tmp_path):
 
 
 @needs_neuroglancer
+def test_view__tells_what_cannot_be_read(regular, viewed, tmp_path):
+    viewer = viewed(regular[["phase"]]).viewer
+    (served,) = viewer.volume_manager.volumes.values()
+    for shard in (tmp_path / "a.zarr" / "phase" / "c").rglob("0"):
+        if shard.is_file():
+            shard.unlink()
+    with (
+        pytest.warns(fibdask.FibdaskWarning, match="this shard was written and is gone"),
+        pytest.raises(ValueError, match="phase cannot be read"),
+    ):
+        served.get_encoded_subvolume("npz", np.zeros(3, int), np.full(3, 4), "1,1,1")
+
+
+@needs_neuroglancer
 def test_view__tells_which_planes_are_not_measured(regular, viewed):
     boxes = layer(viewed(regular), "not measured")["annotations"]
     told = [box["description"] for box in boxes]

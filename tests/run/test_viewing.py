@@ -44,9 +44,15 @@ def test_viewed_volumes__of_a_run_are_those_of_the_last_stages(stack, tmp_path, 
     recipe.write_text(RECIPE)
     fibdask.run_recipe(recipe)
     found = viewed_volumes(tmp_path / "out")
+    assert list(found) == ["intensity", "phase"]
     last = fibdask.open_stack(tmp_path / "out" / "reposition.zarr")
     assert np.array_equal(found["phase"]["z"], last["z"])
     assert found["phase"]["phase"].identical(last["phase"])
+    # No stage stored images: they are those that were read.
+    assert found["intensity"]["intensity"].identical(stack["intensity"])
+    (tmp_path / "uneven.zarr").rename("elsewhere.zarr")
+    with pytest.warns(fibdask.FibdaskWarning, match=r"are not shown: .*uneven\.zarr"):
+        assert list(viewed_volumes(tmp_path / "out")) == ["phase"]
 
 
 def test_view__names_what_is_no_stack(tmp_path, capsys):

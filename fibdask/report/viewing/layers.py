@@ -1,5 +1,6 @@
 """Layers of neuroglancer: volumes at their places in nm, with contrast and colours."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -8,7 +9,15 @@ import neuroglancer
 import numpy as np
 import xarray as xr
 
-from ...conventions import AXES, PHASES, PROBABILITIES, is_label, measured_slices
+from ...conventions import (
+    AXES,
+    PHASES,
+    PROBABILITIES,
+    FibdaskError,
+    FibdaskWarning,
+    is_label,
+    measured_slices,
+)
 from ..display import contrast, middle_parts
 from .volumes import EvenGrid, ShownVolume, even_grid, shown_volumes
 
@@ -33,7 +42,20 @@ class ServedVolume(neuroglancer.LocalVolume):  # type: ignore[misc]
     def get_encoded_subvolume(
         self, data_format: str, start: np.ndarray, end: np.ndarray, scale_key: str
     ) -> Any:
-        """Return voxels of a region, each made of as many as `scale_key` says along each axis."""
+        """Return voxels of a region, each made of as many as `scale_key` says along each axis.
+
+        Raises
+        ------
+        ValueError
+            If they cannot be read: the page is refused them, and the person is told why.
+        """
+        try:
+            return self._encoded(data_format, start, end, scale_key)
+        except FibdaskError as error:
+            warnings.warn(str(error), FibdaskWarning, stacklevel=2)
+            raise ValueError(str(error)) from error
+
+    def _encoded(self, data_format: str, start: Any, end: Any, scale_key: str) -> Any:
         factors = [int(factor) for factor in scale_key.split(",")]
         number = min(min(factors).bit_length() - 1, len(self.coarser))
         if number < 1 or any(factor % 2**number for factor in factors):
