@@ -35,8 +35,32 @@ _ATTRIBUTES = "attributes"
 
 
 def is_store(path: Path) -> bool:
-    """Tell whether there is a Zarr group or array, of format 3 or 2."""
-    return any((path / name).is_file() for name in (_ROOT, ".zgroup", ".zarray"))
+    """Tell whether there is a Zarr group or array, of format 3 or 2, that is no plain image."""
+    there = any((path / name).is_file() for name in (_ROOT, ".zgroup", ".zarray"))
+    return there and not ome_image(path)
+
+
+def ome_image(path: Path) -> list[dict[str, Any]]:
+    """Return what OME-Zarr tells of the images in a folder, those of a stack of ours aside."""
+    for file in ome_files(path):
+        try:
+            found = json.loads(file.read_bytes())
+        except (OSError, ValueError, RecursionError):  # said by whoever reads it next
+            continue
+        attrs = _part(found, "attributes") if file.name == _ROOT else {"ome": found}
+        images = _part(_part(attrs, "ome"), "multiscales")
+        if isinstance(images, list) and WRITER not in attrs:
+            return images
+    return []
+
+
+def _part(found: Any, name: str) -> Any:
+    return found.get(name) if isinstance(found, dict) else None
+
+
+def ome_files(path: Path) -> tuple[Path, Path]:
+    """Return the files that may describe an image of OME-Zarr: of version 0.5, and of 0.4."""
+    return path / _ROOT, path / ".zattrs"
 
 
 def root_attributes(path: Path) -> dict[str, Any]:

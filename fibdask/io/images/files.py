@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ...conventions import StackReadError
+from ..metadata import ome_files, ome_image
 from .names import Column, choose, contradiction, is_doubtful, other_count, read_columns
 
 SLICE_FORMATS = {
@@ -97,6 +98,8 @@ def format_of(file: Path) -> str:
     StackReadError
         If it is none that can be read.
     """
+    if file in ome_files(file.parent):
+        return "OME-Zarr"
     known = SLICE_FORMATS | VOLUME_FORMATS
     extension = file.suffix.casefold()
     if extension not in known:
@@ -118,6 +121,8 @@ def _list_files(source: Paths) -> list[Path]:
             raise StackReadError(msg)
         return files
     path = Path(source)
+    if ome_image(path):
+        return [file for file in ome_files(path) if file.is_file()][:1]
     if path.is_dir():
         return _images_in(path)
     if path.is_file():

@@ -69,7 +69,7 @@ class Hdf5:
             if data.ndim == 2:
                 yield data[rows, columns]
                 return
-            for layer in _layers(chosen, data.chunks[0] if data.chunks else 1):
+            for layer in layers(chosen, data.chunks[0] if data.chunks else 1):
                 yield from data[layer, rows, columns]
 
     def _find(self, file: Any) -> "_Volume":
@@ -262,7 +262,7 @@ def _chunk(lengths: tuple[int, ...] | None) -> tuple[int, int, int] | None:
     return (*depth, 1)[0], height, width
 
 
-def _layers(chosen: range, depth: int) -> Iterator[slice]:
+def layers(chosen: range, depth: int) -> Iterator[slice]:
     """Cut slices where layers of chunks end, so that each of these is decoded once."""
     start = chosen.start
     while start < chosen.stop:

@@ -13,6 +13,7 @@ _LARGEST_TILT = 90.0
 _NANOMETRES = {
     "fm": 1e-6,
     "pm": 1e-3,
+    "picometer": 1e-3,
     "å": 0.1,
     "angstrom": 0.1,
     "nm": 1.0,
@@ -24,9 +25,11 @@ _NANOMETRES = {
     "micrometer": 1e3,
     "micrometre": 1e3,
     "mm": 1e6,
+    "millimeter": 1e6,
     "cm": 1e7,
     "inch": 2.54e7,
     "m": 1e9,
+    "meter": 1e9,
 }
 
 

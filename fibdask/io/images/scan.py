@@ -15,6 +15,7 @@ from .hdf5 import Hdf5
 from .headers import Conflict, Header, Sourced, agree, complete, make_header, show
 from .janelia import Dat
 from .nrrd import Nrrd
+from .ome_zarr import OmeZarr
 from .pillow import Pillow
 from .tiff import Tiff
 from .vendor import atlas_header
@@ -153,6 +154,7 @@ def _decoder(name: str, options: Options) -> Decoder:
         "BMP": Pillow(),
         "MRC": Mrc(),
         "NRRD": Nrrd(),
+        "OME-Zarr": OmeZarr(),
     }
     return decoders.get(name, Npy())
 

@@ -1,0 +1,150 @@
+"""Decoder of images in OME-Zarr, versions 0.4 and 0.5: their finest level."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from ..guards import refuse_code
+from ..metadata import ome_image
+from .formats import Layout, narrowed, volume_layout
+from .hdf5 import layers
+from .headers import Conflict, Header, make_header, nanometres, pair, positive, unknown_unit
+
+_METADATA = re.compile(r"\.?z(arr|array|attrs|group|metadata)(\.json)?")
+_SIZES = {"z": "slice_thickness_nm", "y": "pixel_size_nm", "x": "pixel_size_nm"}
+
+
+@dataclass(frozen=True)
+class OmeZarr:
+    """OME-Zarr, named by the file that holds the metadata of its image.
+
+    References
+    ----------
+    J. Moore et al., "OME-Zarr: a cloud-optimized bioimaging file format with international
+    community support", Histochem. Cell Biol. 160, 223-251 (2023).
+    """
+
+    def inspect(self, path: Path) -> Layout:
+        """Read axes, scales and shape; no chunk is read."""
+        image = _Image(path.parent)
+        array, shape = image.array, image.shape
+        chunk = tuple(image.array.chunks[k] for k in image.places)
+        files = _chunk_files(image.folder)
+        header = image.header()
+        if unwritten := _unwritten(array, len(files)):
+            header = replace(header, conflicts=(*header.conflicts, unwritten))
+        held = 2 * prod(chunk) * array.dtype.itemsize  # decoded beside its encoded bytes
+        layout = volume_layout(shape, array.dtype, held, header)
+        *depth, height, width = chunk
+        return replace(layout, chunk=((*depth, 1)[0], height, width), beside=files)
+
+    def frames(
+        self, path: Path, chosen: range, rows: slice, columns: slice
+    ) -> Iterator[np.ndarray]:
+        """Yield frames; each layer of chunks is decoded once."""
+        image = _Image(path.parent)
+        if len(image.shape) == 2:
+            yield narrowed(image.read(rows, columns))
+            return
+        for layer in layers(chosen, image.array.chunks[image.places[0]]):
+            yield from map(narrowed, image.read(layer, rows, columns))
+
+
+class _Image:
+    """The finest level of an image without its axes of length one, in the order z, y, x."""
+
+    def __init__(self, folder: Path) -> None:
+        told = ome_image(folder)
+        if len(told) != 1:
+            msg = f"it holds {len(told)} images; give the folder of one"
+            raise ValueError(msg)
+        self.level, self.all_levels = told[0]["datasets"][0], told[0]
+        self.folder = (folder / self.level["path"]).resolve()
+        if not self.folder.is_relative_to(folder.resolve()):
+            msg = f"its pixels lie in {self.folder}, outside its folder"
+            raise ValueError(msg)
+        refuse_code(self.folder)
+        array = zarr.open(self.folder, mode="r")
+        if not isinstance(array, zarr.Array):
+            msg = f"its level {self.level['path']} is no array"
+            raise ValueError(msg)
+        self.array = array
+        self.axes: Sequence[Mapping[str, Any]] = told[0]["axes"]
+        self.places = _places(self.axes, array.shape)
+        self.shape = tuple(array.shape[k] for k in self.places)
+
+    def read(self, *region: slice) -> np.ndarray:
+        whole: list[slice | int] = [0] * self.array.ndim
+        for k, part in zip(self.places, region, strict=True):
+            whole[k] = part
+        values = np.asarray(self.array[tuple(whole)])
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+    def header(self) -> Header:
+        """Return the sizes of voxels whose unit is told."""
+        factors = np.ones(len(self.axes))
+        for where in (self.level, self.all_levels):
+            for transformation in where.get("coordinateTransformations", ()):
+                if transformation["type"] == "scale":
+                    factors = factors * np.asarray(transformation["scale"], np.float64)
+        sizes: dict[str, float | None] = {"z": None}
+        conflicts = []
+        for k in self.places:
+            name, unit = self.axes[k]["name"], self.axes[k].get("unit")
+            origin = f"OME-Zarr scale of {name}"
+            factor = nanometres(unit) if isinstance(unit, str) else None
+            sizes[name] = positive(factors[k], factor) if factor else None
+            if unit is None:
+                conflicts.append(Conflict(_SIZES[name], f"{origin} is not taken: it has no unit"))
+            elif factor is None:
+                conflicts.append(unknown_unit(_SIZES[name], str(unit), origin))
+        return make_header(
+            {
+                "pixel_size_nm": (pair(sizes["y"], sizes["x"]), "OME-Zarr scale of y, x"),
+                "slice_thickness_nm": (sizes["z"], "OME-Zarr scale of z"),
+            },
+            conflicts,
+        )
+
+
+def _places(axes: Sequence[Mapping[str, Any]], shape: tuple[int, ...]) -> list[int]:
+    """Return the places of z, y and x; other axes must have length one."""
+    names = [axis["name"] for axis in axes]
+    places = [k for k, name in enumerate(names) if name in ("z", "y", "x")]
+    ordered = "".join(names[k] for k in places) in ("zyx", "yx")
+    others = len(names) == len(shape) and all(
+        n == 1 for k, n in enumerate(shape) if k not in places
+    )
+    if not ordered or not others:
+        msg = (
+            f"its axes are {', '.join(map(str, names))} of lengths {', '.join(map(str, shape))}; a "
+            "stack has z, y, x in this order, other axes of length one: save one of its channels "
+            "and times"
+        )
+        raise ValueError(msg)
+    return places
+
+
+def _chunk_files(folder: Path) -> tuple[Path, ...]:
+    """Return the files of all chunks that were written."""
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    return tuple(file for file in files if not _METADATA.fullmatch(file.name))
+
+
+def _unwritten(array: Any, written: int) -> Conflict | None:
+    """Tell of chunks that were never written: they read as one value."""
+    stored = array.shards or array.chunks
+    expected = prod(-(-n // length) for n, length in zip(array.shape, stored, strict=True))
+    if written >= expected:
+        return None
+    text = (
+        f"it has parts without data, which read as {array.fill_value}: {written} of {expected} "
+        "chunks were written"
+    )
+    return Conflict("intensity", text)
