@@ -14,6 +14,7 @@ from .volumes import batches, first_voxel, voxel_size
 
 _MOST_TRIANGLES = 2**32 - 1  # that STL can count
 _MOST_VERTICES = 2**31 - 1  # that PLY can number
+_SLAB_VOXELS = 2**23  # at a time, of which marching cubes make float32
 _HEAD = 256  # bytes of a PLY header, filled up, for its numbers are known at the end
 _STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _PLY_TRIANGLE = np.dtype([("count", "u1"), ("vertices", "<i4", 3)])
@@ -69,7 +70,7 @@ def _slabs(phase: xr.DataArray) -> Iterator[np.ndarray]:
     """Yield slabs of a phase with pore all around, each beginning with the last plane before."""
     around = ((0, 0), (1, 1), (1, 1))
     last = np.zeros((1, phase.sizes["y"] + 2, phase.sizes["x"] + 2), np.uint8)
-    for part in batches(phase):
+    for part in batches(phase, most=_SLAB_VOXELS):
         slab = np.concatenate([last, np.pad(part, around)])
         yield slab
         last = slab[-1:].copy()

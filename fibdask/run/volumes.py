@@ -188,10 +188,10 @@ WRITERS: dict[str, Callable[[xr.DataArray, Path], None]] = {
 """By the suffix of a file."""
 
 
-def batches(volume: xr.DataArray) -> Iterator[np.ndarray]:
-    """Yield a volume in parts (z, y, x) of a few planes; a phase is 0 or 1."""
+def batches(volume: xr.DataArray, *, most: int = _HELD_BYTES) -> Iterator[np.ndarray]:
+    """Yield a volume in parts (z, y, x) of a few planes, `most` bytes or one; a phase is 0 or 1."""
     plane = volume.sizes["y"] * volume.sizes["x"] * volume.dtype.itemsize
-    step = max(min(_SLICES, _HELD_BYTES // plane), 1)
+    step = max(min(_SLICES, most // plane), 1)
     for start in range(0, volume.sizes["z"], step):
         part = volume.isel(z=slice(start, start + step)).values
         yield (part == 1).view(np.uint8) if _is_phase(volume) else part

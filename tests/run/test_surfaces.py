@@ -1,5 +1,7 @@
 """Surfaces of a phase: closed, of the right volume, the same however they are cut into slabs."""
 
+import tracemalloc
+
 import meshio
 import numpy as np
 import pytest
@@ -108,6 +110,17 @@ def test_write_surface__solid_alone_is_closed_beyond_its_voxels(tmp_path, suffix
     assert points.min(axis=0) == pytest.approx([10 - 2.5, -3, 100 - 2])
     assert points.max(axis=0) == pytest.approx([10 + 22.5, 21, 100 + 10])
     assert 0.7 < volume(points, corners) / (60 * SPACING.prod()) < 1
+
+
+def test_write_stl__memory_does_not_grow_with_depth(tmp_path):
+    peaks = []
+    for balls in (2, 6):
+        phase = make_phase(np.concatenate([ball()] * balls))
+        tracemalloc.start()
+        SURFACES[".stl"](phase, tmp_path / "a.stl")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 def test_export_surface__needs_even_depths(tmp_path):

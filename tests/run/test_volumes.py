@@ -11,7 +11,14 @@ import pytest
 import tifffile
 import xarray as xr
 
-from fibdask import ConventionError, RecipeError, StackReadError, levelled_wave, save_stack
+from fibdask import (
+    ConventionError,
+    RecipeError,
+    StackReadError,
+    levelled_wave,
+    read_images,
+    save_stack,
+)
 from fibdask.conventions import build_stack
 from fibdask.run.exporting import export_images, export_phase
 from fibdask.run.volumes import WRITERS, write_mrc, write_nrrd, write_vti
@@ -114,6 +121,16 @@ def test_export_images__every_format_holds_the_grey_values_of_one_voltage(tmp_pa
         assert np.array_equal(values, images["intensity"][1])
     assert [values.dtype for values in found[1:]] == [dtype] * 4
     assert found[0].dtype == {"uint8": "uint16"}.get(dtype, dtype)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".mrc", ".nrrd"])
+def test_export_images__can_be_imported_again(tmp_path, suffix):
+    images = grey("uint16")
+    store = save_stack(images, tmp_path / "images.zarr")
+    again = read_images(export_images(store, tmp_path / f"a{suffix}", voltage=1), voltage=1)
+    assert np.array_equal(again["intensity"], images["intensity"][:1])
+    for axis, spacing in {"z": 10, "y": 6, "x": 5}.items():
+        assert np.diff(again[axis]) == pytest.approx(spacing)
 
 
 def test_export_images__says_what_is_wrong(stored, tmp_path):
