@@ -64,8 +64,11 @@ def write_recipe(folder, *, size=128, inpaint="distance", extra=""):
 
 
 def write_slices(folder):
-    """Write noisy images, and the recipe of a run on them, which a cluster is to make."""
-    values = np.random.default_rng(5).integers(0, 255, (24, 300, 400), dtype=np.uint8)
+    """Write noisy images, and the recipe of a run on them, which a cluster is to make.
+
+    They take long enough for it to be disturbed between its first block and its last.
+    """
+    values = np.random.default_rng(5).integers(0, 255, (24, 900, 1200), dtype=np.uint8)
     np.save(folder / "slices.npy", values)
     (folder / "recipe.toml").write_text(SLICES)
     return folder
