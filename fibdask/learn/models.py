@@ -20,8 +20,8 @@ from ..pieces.devices import chosen_device
 from ..pieces.validity import SIMULATION
 from ..pieces.windows import SliceWindow
 from ..simulate.images.layers import Layers
-from .image_predicting import NetworkImagePredictor
 from .predicting import NetworkPredictor, told_if_missing
+from .simulation.predicting import NetworkImagePredictor
 
 if TYPE_CHECKING:
     from .networks import Precision

@@ -19,11 +19,11 @@ from ..conventions import (
     voltage_index,
 )
 from ..io import open_stack
+from .exporting_surfaces import SURFACES, write_stl
+from .exporting_volumes import WRITERS, write_tiff
 from .folder.measuring import measure_phase
 from .folder.results import final_stack, reopen
 from .folder.run_folder import SUMMARY, RunFolder
-from .surfaces import SURFACES, write_stl
-from .volumes import WRITERS, write_tiff
 from .walk import phase_of
 
 DEFAULT_LAG = 128

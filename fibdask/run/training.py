@@ -236,8 +236,8 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
         If torch is not installed.
     """
     try:
-        from ..learn.image_networks import ImageArchitecture
         from ..learn.networks import Architecture
+        from ..learn.simulation.networks import ImageArchitecture
         from ..learn.training import Schedule
     except ImportError:
         raise RecipeError(TORCH_IS_MISSING) from None

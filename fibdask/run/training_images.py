@@ -9,12 +9,12 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from ..conventions import RecipeError
 from ..learn.models import Model
-from ..learn.pairs import PairStore, Scenes
+from ..learn.simulation.pairs import PairStore, Scenes
 from .recipe.record import blamed_on
 
 if TYPE_CHECKING:
-    from ..learn.image_networks import ImageNetwork
-    from ..learn.image_samples import ImageSamples
+    from ..learn.simulation.networks import ImageNetwork
+    from ..learn.simulation.samples import ImageSamples
     from ..learn.training import Training
 
 Tables = Mapping[str, Mapping[str, Any]]
@@ -85,10 +85,10 @@ def train_images(
     telling
         Returns a context, by the name of what is done, whose value takes its progress.
     """
-    from ..learn.bulks import stored_coefficients
-    from ..learn.image_making import BulkDesign, make_images_model
-    from ..learn.image_networks import STRIDE, ImageArchitecture
-    from ..learn.image_samples import ImageBatch, ImageSamples
+    from ..learn.simulation.bulks import stored_coefficients
+    from ..learn.simulation.making import BulkDesign, make_images_model
+    from ..learn.simulation.networks import STRIDE, ImageArchitecture
+    from ..learn.simulation.samples import ImageBatch, ImageSamples
     from ..learn.training import Schedule, Training, best_device
 
     given = tables["pairs"]

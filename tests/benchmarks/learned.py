@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from fibdask import hierarchical_levelled_wave, levelled_wave, load_model, simulate_images
-from fibdask.learn.published_images import (
+from fibdask.learn.simulation.published import (
     BuriedTable,
     buried_coefficients,
     buried_phase,

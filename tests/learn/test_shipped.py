@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import fibdask
-from fibdask.learn.image_networks import ImageArchitecture
 from fibdask.learn.models import CARD, TEST_PAIR, WEIGHTS, shipped_models
 from fibdask.learn.networks import Architecture
-from fibdask.learn.published_images import buried_phase
+from fibdask.learn.simulation.networks import ImageArchitecture
+from fibdask.learn.simulation.published import buried_phase
 from fibdask.pieces.validity import SIMULATION
 from fibdask.simulate import backscatter_coefficient
 from fibdask.simulate.images.imaging import WHITE

@@ -28,7 +28,7 @@ from fibdask.run.exporting import (
     stored_statistics,
     write_statistics,
 )
-from fibdask.run.volumes import write_tiff
+from fibdask.run.exporting_volumes import write_tiff
 from tests.run.test_ownership import recipe, write_sample
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ..conventions import StackReadError
 from ..io.images.formats import optional
-from .volumes import batches, first_voxel, voxel_size
+from .exporting_volumes import batches, first_voxel, voxel_size
 
 _MOST_TRIANGLES = 2**32 - 1  # that STL can count
 _MOST_VERTICES = 2**31 - 1  # that PLY can number

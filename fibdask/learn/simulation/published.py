@@ -17,10 +17,10 @@ import torch
 import xarray as xr
 from torch import nn
 
-from ..conventions import AXES, attributes
-from ..simulate import simulate_images
-from ..simulate.electrons.materials import MATERIALS
-from ..simulate.images.imaging import WHITE
+from ...conventions import AXES, attributes
+from ...simulate import simulate_images
+from ...simulate.electrons.materials import MATERIALS
+from ...simulate.images.imaging import WHITE
 
 DEPTHS = np.arange(0.0, 200.0, 10.0)
 """Thicknesses of epoxy in nm, as published."""

@@ -11,7 +11,7 @@ from fibdask import ConventionError, save_stack
 from fibdask.conventions import build_stack
 from fibdask.run import volumes
 from fibdask.run.exporting import export_surface
-from fibdask.run.surfaces import SURFACES
+from fibdask.run.exporting_surfaces import SURFACES
 
 SPACING = np.array([4.0, 6.0, 5.0])  # z, y, x
 

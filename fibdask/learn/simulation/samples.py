@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..simulate.images.layers import mirrored, show_layers, window_of
-from .image_networks import STRIDE, ImageNetwork
+from ...simulate.images.layers import mirrored, show_layers, window_of
+from ..training import autocast
+from .networks import STRIDE, ImageNetwork
 from .pairs import Pairs
-from .training import autocast
 
 _STEPS = 255.0  # of shares, as pairs hold them
 

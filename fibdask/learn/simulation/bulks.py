@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..blocks import put_file
-from ..simulate import backscatter_coefficient
+from ...blocks import put_file
+from ...simulate import backscatter_coefficient
 from .pairs import PORES, SOLIDS, VOLTAGES
 
 MATERIALS = (*PORES, *SOLIDS)

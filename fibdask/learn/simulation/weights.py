@@ -10,12 +10,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..conventions import ConventionError
-from ..pieces.devices import Device
-from .image_networks import ImageArchitecture, ImageNetwork
-from .image_samples import ImageSample
-from .models import TEST_PAIR, WEIGHTS, open_model
-from .weights import compare, errors_of_cuda, one_thread, own_device, write_files
+from ...conventions import ConventionError
+from ...pieces.devices import Device
+from ..models import TEST_PAIR, WEIGHTS, open_model
+from ..weights import compare, errors_of_cuda, one_thread, own_device, write_files
+from .networks import ImageArchitecture, ImageNetwork
+from .samples import ImageSample
 
 _TOLERANCE = 1e-4  # of tested coefficients: processors round in different orders
 

@@ -12,12 +12,12 @@ import torch
 
 import fibdask
 from fibdask.conventions import ConventionError, RecipeError
-from fibdask.learn.bulks import GRID, MATERIALS
-from fibdask.learn.image_making import ImageErrors
-from fibdask.learn.image_networks import ImageArchitecture
-from fibdask.learn.image_samples import ImageBatch, ImageSamples, image_sample
 from fibdask.learn.models import CARD, TEST_PAIR
-from fibdask.learn.pairs import PairStore, Scenes
+from fibdask.learn.simulation.bulks import GRID, MATERIALS
+from fibdask.learn.simulation.making import ImageErrors
+from fibdask.learn.simulation.networks import ImageArchitecture
+from fibdask.learn.simulation.pairs import PairStore, Scenes
+from fibdask.learn.simulation.samples import ImageBatch, ImageSamples, image_sample
 from fibdask.simulate import levelled_wave, simulate_images
 from fibdask.simulate.images.layers import Layers
 from tests.learn.helpers import without_torch

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..blocks import fingerprint, load_once
-from ..simulate.images.layers import Layers
-from .predicting import LIBRARIES, told_if_missing
+from ...blocks import fingerprint, load_once
+from ...simulate.images.layers import Layers
+from ..predicting import LIBRARIES, told_if_missing
 
 if TYPE_CHECKING:
-    from ..pieces.devices import Device
-    from .image_weights import LoadedImages
+    from ...pieces.devices import Device
+    from .weights import LoadedImages
 
 
 @dataclass(frozen=True)
@@ -91,5 +91,5 @@ class NetworkImagePredictor:
 
 def _load(predictor: NetworkImagePredictor) -> "LoadedImages":
     with told_if_missing():
-        from .image_weights import LoadedImages
+        from .weights import LoadedImages
     return LoadedImages.read(Path(predictor.folder), predictor.model, predictor.device)

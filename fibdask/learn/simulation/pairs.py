@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ..blocks import locked, put_file
-from ..conventions import AXES, ConventionError, attributes
-from ..simulate import hierarchical_levelled_wave, levelled_wave, random_pores, simulate_images
-from ..simulate.images.imaging import WHITE
-from ..simulate.images.layers import Layers, fill_layers, half_contrast_depth
+from ...blocks import locked, put_file
+from ...conventions import AXES, ConventionError, attributes
+from ...simulate import hierarchical_levelled_wave, levelled_wave, random_pores, simulate_images
+from ...simulate.images.imaging import WHITE
+from ...simulate.images.layers import Layers, fill_layers, half_contrast_depth
 
 SOLIDS, PORES = ("Au", "Ag", "Cu"), ("epoxy", "PMMA", "vacuum")
 VOLTAGES = 0.8, 5.0

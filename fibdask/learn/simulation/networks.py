@@ -22,8 +22,8 @@ from torch.nn.functional import (
     softplus,
 )
 
-from ..conventions import ConventionError
-from ..simulate.images.layers import Layers, half_contrast_depth
+from ...conventions import ConventionError
+from ...simulate.images.layers import Layers, half_contrast_depth
 from .bulks import GRID, MATERIALS
 from .pairs import PORES, SOLIDS
 

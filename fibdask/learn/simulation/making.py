@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..pieces.validity import SIMULATION
-from .image_networks import STRIDE, ImageArchitecture, ImageNetwork
-from .image_samples import ImageBatch, ImageSample, ImageSamples, image_sample
-from .image_weights import LoadedImages, write_images_model
-from .making import is_made, told_training
-from .models import Model, open_model
+from ...pieces.validity import SIMULATION
+from ..making import is_made, told_training
+from ..models import Model, open_model
+from ..training import Training
+from .networks import STRIDE, ImageArchitecture, ImageNetwork
 from .pairs import ASPECT, PIXELS, PORES, SOLIDS, VOLTAGES, Pairs, PairStore
-from .training import Training
+from .samples import ImageBatch, ImageSample, ImageSamples, image_sample
+from .weights import LoadedImages, write_images_model
 
 BANDS = (0.8, 1.5, 3.0, 5.0)
 """Voltages in kV between which errors are told apart."""

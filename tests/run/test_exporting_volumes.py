@@ -21,7 +21,7 @@ from fibdask import (
 )
 from fibdask.conventions import build_stack
 from fibdask.run.exporting import export_images, export_phase
-from fibdask.run.volumes import WRITERS, write_mrc, write_nrrd, write_vti
+from fibdask.run.exporting_volumes import WRITERS, write_mrc, write_nrrd, write_vti
 
 SPACING = (4.0, 6.0, 5.5)  # z, y, x
 TYPES = {"UInt8": "u1", "UInt16": "<u2", "Float32": "<f4"}
