@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from .. import blocks
-from ..conventions import ConventionError, covered_region, measured_slices, require
-from ..pieces.grey import ByVoltage, FloatCounts, FloatRange, GreyCodes
+from ..conventions import require
+from ..pieces.grey import ByVoltage, FloatCounts, FloatRange, GreyCodes, measured_part
 from ..pieces.volumes import with_intensity
 from ._functions_brightness import (
     FUNCTIONS,
@@ -72,8 +72,7 @@ def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Datase
     """
     stack = require(stack, "intensity")
     intensity = stack["intensity"]
-    measured, window = measured_slices(stack), tuple(covered_region(stack).values())
-    _check_counted(measured, blocks.lengths(window))
+    window, measured = measured_part(stack, "brightness", _LEAST_PIXELS)
     places = tuple(
         places_along(n)[part] for n, part in zip(intensity.shape[2:], window, strict=True)
     )
@@ -87,18 +86,6 @@ def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Datase
         ("equalize_brightness", {"shading": shading}),
         parameters=[corrections, *grey_range],
     )
-
-
-def _check_counted(measured: np.ndarray, sizes: tuple[int, ...]) -> None:
-    if min(sizes) < _LEAST_PIXELS:
-        msg = (
-            f"brightness is measured in images of at least {_LEAST_PIXELS} pixels along y and x "
-            f"that every slice covers; these have {sizes[0]} x {sizes[1]}"
-        )
-        raise ConventionError(msg)
-    if not measured.any():
-        msg = f"brightness is that of measured slices; none of {len(measured)} is measured"
-        raise ConventionError(msg)
 
 
 def _float_range(intensity: Any, measured: np.ndarray, start: tuple[int, ...]) -> list[Any]:

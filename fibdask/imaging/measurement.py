@@ -12,12 +12,10 @@ from ..align._kernels.brightness import GREY_BINS, GREY_BITS
 from ..conventions import (
     ConventionError,
     check_spacing,
-    covered_region,
-    measured_slices,
     require,
     value_range,
 )
-from ..pieces.grey import ByVoltage, FloatCounts, FloatRange, GreyCodes
+from ..pieces.grey import ByVoltage, FloatCounts, FloatRange, GreyCodes, measured_part
 from . import _estimates as estimates
 from . import _kernels as kernels
 from ._drifts import HALVES, QUANTITIES, Drifts, spread
@@ -93,8 +91,7 @@ def measure_imaging(
     compare with the error, and with some hundredths of the contrast.
     """
     stack = require(stack, "intensity")
-    window, measured = tuple(covered_region(stack).values()), measured_slices(stack)
-    _check_counted(measured, blocks.lengths(window))
+    window, measured = measured_part(stack, "imaging", _LEAST_PIXELS)
     image = stack["intensity"].data
     lazy = xr.Dataset(
         {
@@ -104,18 +101,6 @@ def measure_imaging(
         }
     )
     return _told(stack, compute(lazy))
-
-
-def _check_counted(measured: np.ndarray, sizes: tuple[int, ...]) -> None:
-    if min(sizes) < _LEAST_PIXELS:
-        msg = (
-            f"imaging is measured in images of at least {_LEAST_PIXELS} pixels along y and x "
-            f"that every slice covers; these have {sizes[0]} x {sizes[1]}"
-        )
-        raise ConventionError(msg)
-    if not measured.any():
-        msg = f"imaging is that of measured slices; none of {len(measured)} is measured"
-        raise ConventionError(msg)
 
 
 def _tiles(window: tuple[slice, ...]) -> tuple[blocks.Region, ...]:

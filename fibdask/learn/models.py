@@ -155,6 +155,21 @@ def open_model(name_or_path: str | Path) -> Model:
     return Model(folder, card)
 
 
+def open_chosen(folder: Path, chosen: str) -> Model:
+    """Read a model that was chosen before, as `open_model` does.
+
+    Raises
+    ------
+    ConventionError
+        If it is no longer the one of that fingerprint.
+    """
+    model = open_model(folder)
+    if model.fingerprint != chosen:
+        msg = f"the model {folder} has changed since it was chosen; choose it again"
+        raise ConventionError(msg)
+    return model
+
+
 def load_model(name_or_path: str | Path) -> Model:
     """Return a model that has been tested to predict what its card's pair of data says.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,10 +20,11 @@ from ..blocks import put_file
 from ..conventions import ConventionError, DeviceLostError, MemoryBudgetError
 from ..pieces.devices import Device
 from .greymaps import GreyMap, grey_maps, mapped_images
-from .models import CARD, TEST_PAIR, WEIGHTS, open_model
+from .models import CARD, TEST_PAIR, WEIGHTS, open_chosen
 from .networks import Architecture, Network, Precision, WindowNetwork, has_gpu
 from .samples import Sample
 
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 _TOLERANCE = 1e-3  # of tested probabilities: processors round in different orders
 
 
@@ -57,13 +58,9 @@ class LoadedNetwork:
             If it is not the model of the fingerprint, or does not predict what it should, or this
             process has no such device.
         """
-        model = open_model(folder)
-        if model.fingerprint != fingerprint:
-            msg = f"the model {folder} has changed since it was chosen; choose it again"
-            raise ConventionError(msg)
-        network = read_network(folder, model.card)
-        maps = grey_maps(model.card)
-        loaded = cls(network.fold(), float(model.card["temperature"]), maps)
+        card = open_chosen(folder, fingerprint).card
+        network = read_network(folder, card).fold()
+        loaded = cls(network, float(card["temperature"]), grey_maps(card))
         loaded.test(folder / TEST_PAIR)
         loaded.network.to(own_device(device), getattr(torch, precision))
         return loaded
@@ -202,8 +199,26 @@ def read_network(folder: Path, card: Mapping[str, Any]) -> WindowNetwork:
     ConventionError
         If they are not those of the architecture on its card.
     """
+    return with_weights(folder, lambda: WindowNetwork(Architecture.of_card(card["architecture"])))
+
+
+def with_weights(folder: Path, build: Callable[[], AnyNetwork]) -> AnyNetwork:
+    """Return a network with the weights of a model.
+
+    Parameters
+    ----------
+    folder
+        Of the model.
+    build
+        Returns the network with its first weights, as the card describes it.
+
+    Raises
+    ------
+    ConventionError
+        If they do not fit it, or the card describes none.
+    """
     try:
-        network = WindowNetwork(Architecture.of_card(card["architecture"]))
+        network = build()
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError, TypeError, KeyError) as error:
         msg = f"the weights do not fit the card of the model {folder}: {error}"

@@ -288,6 +288,37 @@ def without_filled(stack: xr.Dataset, region: dict[str, slice]) -> dict[str, sli
     return region
 
 
+def measured_part(stack: xr.Dataset, what: str, least: int) -> tuple[tuple[slice, ...], np.ndarray]:
+    """Return the part (y, x) of images that every slice covers, and which slices are measured.
+
+    Parameters
+    ----------
+    stack
+        Stack with images.
+    what
+        Is measured in them.
+    least
+        Pixels along y and x that this needs.
+
+    Raises
+    ------
+    ConventionError
+        If the part is smaller, or no slice is measured.
+    """
+    part, measured = tuple(covered_region(stack).values()), measured_slices(stack)
+    y, x = lengths(part)
+    if min(y, x) < least:
+        msg = (
+            f"{what} is measured in images of at least {least} pixels along y and x that every "
+            f"slice covers; these have {y} x {x}"
+        )
+        raise ConventionError(msg)
+    if not measured.any():
+        msg = f"{what} is that of measured slices; none of {len(measured)} is measured"
+        raise ConventionError(msg)
+    return part, measured
+
+
 @dataclass(frozen=True)
 class GreyQuantiles:
     """Finish counts (voltage, grey) with quantiles (voltage, 2), which are grey values themselves.

@@ -11,6 +11,7 @@ from ..conventions import (
     known_planes,
     require,
     thickness_outliers,
+    voltage_index,
     volume_names,
 )
 from ..statistics import phase_statistics
@@ -84,13 +85,7 @@ def _volume(stack: xr.Dataset, variable: str | None, voltage: float | None) -> x
     volume = stack[name]
     if "voltage" not in volume.dims:
         return volume
-    known = stack["voltage"].values
-    wanted = known[0] if voltage is None else voltage
-    if wanted not in known:
-        told = ", ".join(f"{value:g}" for value in known)
-        msg = f"voltage must be one of the stack, {told} kV; got {voltage!r}"
-        raise ConventionError(msg)
-    return volume.sel(voltage=wanted)
+    return volume.isel(voltage=voltage_index(stack, voltage))
 
 
 def plot_thickness(

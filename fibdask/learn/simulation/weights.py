@@ -7,13 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from ...conventions import ConventionError
 from ...pieces.devices import Device
-from ..models import TEST_PAIR, WEIGHTS, open_model
-from ..weights import compare, errors_of_cuda, one_thread, own_device, write_files
+from ..models import TEST_PAIR, open_chosen
+from ..weights import compare, errors_of_cuda, one_thread, own_device, with_weights, write_files
 from .networks import ImageArchitecture, ImageNetwork
 from .samples import ImageSample
 
@@ -36,11 +33,7 @@ class LoadedImages:
             If it is not the model of the fingerprint, or does not predict what it should, or this
             process has no such device.
         """
-        model = open_model(folder)
-        if model.fingerprint != fingerprint:
-            msg = f"the model {folder} has changed since it was chosen; choose it again"
-            raise ConventionError(msg)
-        loaded = cls(read_images_network(folder, model.card))
+        loaded = cls(read_images_network(folder, open_chosen(folder, fingerprint).card))
         loaded.test(folder / TEST_PAIR)
         loaded.network.to(own_device(device))
         return loaded
@@ -98,12 +91,7 @@ def read_images_network(folder: Path, card: Mapping[str, Any]) -> ImageNetwork:
     ConventionError
         If they are not those of the architecture on its card.
     """
-    try:
-        network = ImageArchitecture.of_card(card["architecture"]).build()
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError, TypeError, KeyError) as error:
-        msg = f"the weights do not fit the card of the model {folder}: {error}"
-        raise ConventionError(msg) from None
+    network = with_weights(folder, lambda: ImageArchitecture.of_card(card["architecture"]).build())
     network.eval().requires_grad_(requires_grad=False)
     return network
 
