@@ -153,6 +153,16 @@ def test_train__adapts_a_model_as_a_recipe_says(model, tmp_path, clearly, capsys
     assert f"report: {tmp_path / 'fit-model' / 'report.html'}" in capsys.readouterr().out
 
 
+def test_train__says_that_the_given_model_stays(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(adapting, "_CLEAR", 0.99)
+    save_stack(images(), tmp_path / "slices.zarr")
+    recipe = tmp_path / "fit.toml"
+    recipe.write_text(f'[adapt]\nmodel = "{model}"\nstack = "slices.zarr"\n')
+    main(["train", str(recipe), "--quiet"])
+    main(["train", str(recipe)])
+    assert "no candidate scores clearly better on this stack" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("table", "rule"),
     [

@@ -28,6 +28,9 @@ def train(recipe: str, minutes: float | None, out: str | None, as_json: bool, qu
     card = dict(open_model(folder).card)
     show({"path": str(folder), **card}, "\n".join(judged(card)), as_json=as_json, quiet=quiet)
     told = folder if adaptation is None else Path(adaptation["output"]["path"])
+    if told.absolute() != folder.absolute():
+        text = "no candidate scores clearly better on this stack: the given model stays"
+        say(text, quiet=quiet or as_json)
     say(f"report: {told / REPORT}", quiet=quiet or as_json)
     say(f"model: {folder}", quiet=quiet or as_json)
 
@@ -39,7 +42,11 @@ def models(as_json: bool, quiet: bool) -> None:
     from ...learn import list_models
 
     table = list_models()
-    text = table.to_string(index=False) if len(table) else "no models ship with this fibdask"
+    text = (
+        table.to_string(index=False, na_rep="-")
+        if len(table)
+        else "no models ship with this fibdask"
+    )
     known = table.astype(object).where(table.notna(), None)  # JSON has no NaN
     show({"models": known.to_dict("records")}, text, as_json=as_json, quiet=quiet)
 
