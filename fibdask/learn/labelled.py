@@ -26,7 +26,7 @@ from ..segment import segment_phases
 from .cards import near_ranges
 from .making import Judged
 from .networks import WindowNetwork
-from .samples import QUANTILES, Drawing, Sample
+from .samples import QUANTILES, Drawing, Sample, oriented
 from .validation import validate
 
 APART = 2
@@ -170,14 +170,9 @@ class LabelSamples(Drawing):
         k = int(rng.integers(len(self.stack)))
         sample = self.stack.sample(k, self._around(k, rng))
         images = self._varied(sample.images, rng)
-        truth = sample.truth
-        axes = (-1,) if self.variation.tilted else (-2, -1)
-        for axis in axes:
-            if rng.random() < 0.5:
-                images, truth = np.flip(images, axis), np.flip(truth, axis)
-        if not self.variation.tilted and rng.random() < 0.5:
-            images, truth = images.swapaxes(-1, -2), truth.swapaxes(-1, -2)
-        images, truth = np.ascontiguousarray(images), np.ascontiguousarray(truth)
+        tilted = self.variation.tilted
+        mirrored = (-1,) if tilted else (-2, -1)
+        images, truth = oriented(images, sample.truth, rng, mirrored=mirrored, swapped=not tilted)
         return replace(sample, images=images, truth=truth)
 
     def _around(self, k: int, rng: np.random.Generator) -> tuple[slice, slice]:

@@ -161,17 +161,13 @@ class Samples(Drawing):
         present = self._present(len(stack.voltage), rng)
         images = draw_images(stack, slices, part, present, self.variation, rng)
         truth = stack.truth[planes][:, *part]
-        for axis in (-2, -1):
-            if rng.random() < 0.5:
-                images, truth = np.flip(images, axis), np.flip(truth, axis)
-        if rng.random() < 0.5:
-            images, truth = images.swapaxes(-1, -2), truth.swapaxes(-1, -2)
+        images, truth = oriented(images, truth, rng)
         return Sample(
-            np.ascontiguousarray(images),
+            images,
             present.astype(np.float32),
             distances.astype(np.float32),
             (stack.depths[planes] - stack.z[kept[i]]).astype(np.float32),
-            np.ascontiguousarray(truth, np.float32),
+            truth.astype(np.float32),
         )
 
     def _kept(self, stack: SimulatedStack, rng: np.random.Generator) -> np.ndarray:
@@ -196,6 +192,31 @@ class Samples(Drawing):
             return np.asarray(np.arange(voltages) == rng.integers(voltages))
         present = rng.random(voltages) < 0.5
         return present if present.any() else ~present
+
+
+def oriented(
+    images: np.ndarray,
+    truth: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    mirrored: tuple[int, ...] = (-2, -1),
+    swapped: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return images and truth (…, y, x) in one of the orientations that they may have.
+
+    Parameters
+    ----------
+    mirrored
+        Axes that may be mirrored: a tilted beam lets x alone.
+    swapped
+        Whether y and x may be swapped.
+    """
+    for axis in mirrored:
+        if rng.random() < 0.5:
+            images, truth = np.flip(images, axis), np.flip(truth, axis)
+    if swapped and rng.random() < 0.5:
+        images, truth = images.swapaxes(-1, -2), truth.swapaxes(-1, -2)
+    return np.ascontiguousarray(images), np.ascontiguousarray(truth)
 
 
 def draw_images(

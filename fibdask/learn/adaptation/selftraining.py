@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from ..networks import Architecture, Convolution, WindowNetwork
-from ..samples import Drawing, Sample
+from ..samples import Drawing, Sample, oriented
 from .fitting import probability
 from .target import Target
 
@@ -87,16 +87,8 @@ class AgreedSamples(Drawing):
         truth = self.truth[i][:, y, x]
         present = self._present(len(images), rng)
         images *= present[:, None, None, None]
-        for axis in (-2, -1):
-            if rng.random() < 0.5:
-                images, truth = np.flip(images, axis), np.flip(truth, axis)
-        return Sample(
-            np.ascontiguousarray(images),
-            present.astype(np.float32),
-            whole.distances,
-            whole.offsets,
-            np.ascontiguousarray(truth),
-        )
+        images, truth = oriented(images, truth, rng, swapped=False)
+        return Sample(images, present.astype(np.float32), whole.distances, whole.offsets, truth)
 
     def _spoilt(
         self, images: np.ndarray, distances: np.ndarray, rng: np.random.Generator
