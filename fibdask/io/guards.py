@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from ..blocks import Reduction, Source, StoredArray, Target, origin
 from ..conventions import ConventionError, StackReadError, recorded_steps
 from .metadata import UNFINISHED, WRITER, root_attributes
 
-_RUNNING_CODECS = ("pickle", "dill", "cloudpickle")
 _TAKEN_NAME = re.compile(r"\..*|.*/.*|zarr\.json|labels|scale\d+")
 
 
@@ -71,42 +70,6 @@ def refuse_links(folder: Path, *, depth: int = 3) -> None:
             raise StackReadError(msg)
         if depth > 1 and child.is_dir():
             refuse_links(child, depth=depth - 1)
-
-
-def refuse_code(path: Path) -> None:
-    """Refuse a store whose codecs run what they read, as those of Python objects do.
-
-    Raises
-    ------
-    StackReadError
-        Naming the array's metadata and the codec.
-    """
-    for name in (".zarray", "zarr.json"):
-        for file in [path / name, *path.glob(f"*/{name}")]:
-            for codec in _codecs(file):
-                if codec.rsplit(".", 1)[-1] in _RUNNING_CODECS:
-                    msg = f"{file} is not read: its codec {codec!r} may run code of the file"
-                    raise StackReadError(msg)
-
-
-def _codecs(file: Path) -> list[str]:
-    """Return the names of all codecs in the metadata of an array, nested ones too."""
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):  # said by whoever reads it next
-        return []
-    return list(_names(found))
-
-
-def _names(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        yield from (value[key] for key in ("id", "name") if isinstance(value.get(key), str))
-        for key, part in value.items():
-            if key != "attributes":
-                yield from _names(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _names(part)
 
 
 def check_inputs(arrays: Sequence[tuple[Target, Any]], path: Path, complete: set[Path]) -> None:

@@ -18,7 +18,7 @@ from ..conventions import (
     finish_stack,
     recognise_inpainted,
 )
-from .guards import refuse_code
+from ..pieces.codecs import refuse_code
 from .metadata import STORE_ATTRS, check_store, is_store
 from .paths import local_path
 

@@ -1,5 +1,7 @@
 """Painted slices: read as they come, and refused where they do not fit their stack."""
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
@@ -151,3 +153,29 @@ def test_drawn__takes_rare_classes_too_and_the_same_pixels_each_time(stack, tmp_
     assert (classes == 1).sum(axis=1).tolist() == [1] * 6
     np.testing.assert_array_equal(painted.drawn(60, seed=1)[0], pixels)
     np.testing.assert_array_equal(volume.reshape(6, -1)[np.arange(6)[:, None], pixels], classes)
+
+
+def test_read_painted__refuses_codecs_that_run_code(stack, tmp_path):
+    array = {
+        "zarr_format": 2,
+        "shape": SHAPE,
+        "chunks": SHAPE,
+        "dtype": "|O",
+        "compressor": None,
+        "fill_value": None,
+        "order": "C",
+        "filters": [{"id": "pickle"}],
+    }
+    (tmp_path / "labels.zarr").mkdir()
+    (tmp_path / "labels.zarr" / ".zarray").write_text(json.dumps(array))
+    with pytest.raises(StackReadError, match="its codec 'pickle' may run code"):
+        read_painted(tmp_path / "labels.zarr", stack)
+
+
+def test_read_painted__refuses_a_hostile_size_before_it_takes_memory(stack, tmp_path):
+    with (tmp_path / "slice_1.npy").open("wb") as file:
+        told = {"descr": "|u1", "fortran_order": False, "shape": (2**20, 2**20)}
+        np.lib.format.write_array_header_1_0(file, told)
+        file.truncate(file.tell() + 2**40)
+    with pytest.raises(ConventionError, match="more pixels than the stack"):
+        read_painted(tmp_path, stack)

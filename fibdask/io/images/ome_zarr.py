@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..guards import refuse_code
+from ...pieces.codecs import refuse_code
 from ..metadata import ome_image
 from .formats import Layout, narrowed, volume_layout
 from .hdf5 import layers

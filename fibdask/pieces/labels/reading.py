@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import xarray as xr
 import zarr
 from PIL import Image
 
-from ...conventions import ConventionError, StackReadError
+from ...conventions import AXES, ConventionError, FibdaskError, StackReadError
+from ..codecs import refuse_code
 from .painted import MOST_CLASSES, UNLABELLED, Painted
 from .sheet import SHEET, Sheet, check_unlabelled, default_colours
 
@@ -23,6 +25,7 @@ _KINDS = (*_TIFF, *_PIXELS, ".npy", ".zarr")
 _DEPTH = re.compile(r"z[=_ ]?(\d+(?:\.\d+)?) ?nm", re.IGNORECASE)
 _NUMBER = re.compile(r"slice[-_ ]?(\d+)", re.IGNORECASE)
 _DIGITS = re.compile(r"\d+")
+_COLOURS = 4  # numbers of a pixel in a picture, which is refused by what it is
 _NEAR = 0.01  # of the distance of slices, within which a depth is that of a slice
 
 
@@ -131,9 +134,10 @@ def _by_slice(
     """Iterate over numbers of slices and what is painted in them (y, x), as it is stored."""
     seen: dict[int, str] = {}
     plane = stack.sizes["y"], stack.sizes["x"]
+    most = max(prod(stack.sizes[axis] for axis in AXES), _COLOURS * prod(plane))
     place = _Place(stack["z"].values)
     for file in _files(path / PAINTED if sheet else path):
-        image = _whole_numbers(_read(file), file)
+        image = _whole_numbers(_read(file, most), file)
         if image.ndim == 3 and len(image) == 1:
             image = image[0]
         if image.shape[-2:] != plane or image.ndim not in (2, 3):
@@ -181,19 +185,26 @@ def _files(path: Path) -> list[Path]:
     return [file for file in sorted(path.iterdir()) if file.suffix.lower() in _KINDS]
 
 
-def _read(file: Path) -> np.ndarray:
-    """Return what a file holds."""
+def _read(file: Path, most: int) -> np.ndarray:
+    """Return what a file holds, which is so many numbers at most."""
     kind = file.suffix.lower()
     try:
         if kind in _TIFF:
-            return np.asarray(tifffile.imread(file))
+            with tifffile.TiffFile(file) as tiff:
+                _check_size(tiff.series[0].shape, most, file)
+                return np.asarray(tiff.asarray())
         if kind in _PIXELS:
             with Image.open(file) as image:
+                _check_size(image.size[::-1], most, file)
                 return np.asarray(image)
         if kind == ".npy":
-            return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+            values = np.load(file, mmap_mode="r", allow_pickle=False)
+            _check_size(values.shape, most, file)
+            return np.asarray(values)
         if file.is_dir():
-            return _zarr(file)
+            return _zarr(file, most)
+    except FibdaskError:
+        raise
     except Exception as error:  # of any kind, for damaged files
         msg = f"painted slice {file} cannot be read: {error}"
         raise StackReadError(msg) from error
@@ -201,12 +212,25 @@ def _read(file: Path) -> np.ndarray:
     raise StackReadError(msg)
 
 
-def _zarr(path: Path) -> np.ndarray:
+def _check_size(shape: tuple[int, ...], most: int, file: Path) -> None:
+    """Refuse a file before memory is taken for more than the stack has."""
+    if prod(shape) > most:
+        msg = f"{file} has the shape {shape}, more pixels than the stack: paint its slices"
+        raise ConventionError(msg)
+
+
+def _zarr(path: Path, most: int) -> np.ndarray:
     """Return a Zarr array, or that of the finest level of a pyramid."""
+    refuse_code(path)
     found: Any = zarr.open(path, mode="r")
     while isinstance(found, zarr.Group):
         names = sorted(found.keys())
-        found = found[names[0]] if names else np.empty(0)
+        if not names:
+            return np.empty(0)
+        path /= names[0]
+        refuse_code(path)
+        found = found[names[0]]
+    _check_size(found.shape, most, path)
     return np.asarray(found[...])
 
 
