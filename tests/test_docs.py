@@ -1,6 +1,7 @@
 """Pages are true: links, names and messages are there, and blocks print what stands below them."""
 
 import ast
+import json
 import re
 from functools import cache
 from itertools import chain
@@ -95,6 +96,21 @@ def test_command_reference__tells_what_every_option_means(name):
 def test_citation__is_of_this_version():
     text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {fibdask.__version__}\n" in text
+
+
+def test_validation__has_the_figures_of_the_card():
+    card = Path(fibdask.__file__).parent / "learn" / "models" / "gold-windows" / "card.json"
+    rows = [
+        (one["voltages"], one["electrons_per_pixel"], one["on_slices"], one["between"])
+        for one in json.loads(card.read_text())["errors"]["conditions"]
+    ]
+    row = re.compile(r"^\| (\d.*) kV \| (\d+) \| (.*) % \| (.*) % \|$", re.MULTILINE)
+    written = row.findall(page("validation"))
+    assert len(written) == 5
+    for voltages, electrons, *errors in written:
+        known = [float(kv) for kv in re.findall(r"\d", voltages)]
+        (told,) = (one for one in rows if one[:2] == (known, float(electrons)))
+        assert errors == [f"{error:.2f}" for error in told[2:]]
 
 
 # Messages
