@@ -145,6 +145,15 @@ def test_troubleshooting__quotes_messages_of_the_code(text):
     assert any(pattern.search(message) for message in messages())
 
 
+ERRORS = [name for name in fibdask.__all__ if name.endswith("Error")]
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors__name_a_page_and_a_heading_that_are_there(name):
+    path, _, heading = getattr(fibdask, name).page.partition("#")
+    assert heading in {"", *headings(ROOT / path)}
+
+
 # Blocks
 
 
