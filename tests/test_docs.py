@@ -3,6 +3,9 @@
 import ast
 import json
 import re
+import shlex
+import textwrap
+import tomllib
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -91,6 +94,49 @@ def test_command_reference__tells_what_every_option_means(name):
     rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line[:3] == "| `"]
     assert len(rows) >= 1
     assert all(len(row) == 2 and row[1][0] != "[" for row in rows), rows
+
+
+def code(language):
+    """Return the blocks of all pages in a language."""
+    fence = re.compile(rf"```{language}\n(.*?)```", re.DOTALL)
+    texts = (path.read_text(encoding="utf-8") for path in PAGES)
+    return [textwrap.dedent(block) for text in texts for block in fence.findall(text)]
+
+
+def test_pages__name_commands_and_options_that_are_there():
+    lines = "\n".join(code("sh")).replace("\\\n", " ").splitlines()
+    calls = [shlex.split(line, comments=True) for line in lines if line.startswith("fibdask ")]
+    assert len(calls) > 50
+    for _, name, *arguments in calls:
+        if name[0] == "-":
+            continue
+        known = {option for one in cli.commands[name].params for option in one.opts}
+        known |= {option for one in cli.commands[name].params for option in one.secondary_opts}
+        used = {argument for argument in arguments if argument.startswith("--")}
+        assert used <= known, (name, used - known)
+
+
+def keys():
+    """Return the keys of all tables of recipes and trainings, and those of profiles."""
+    found = {}
+    for part in re.split("^## ", page("recipes") + page("training"), flags=re.MULTILINE):
+        names = re.findall(r"^`\[(\w+)\]`", part)
+        rows = re.findall(r"^\| `(\w+)` ", part, re.MULTILINE)
+        found |= {name: found.get(name, set()) | {*rows} for name in names}
+    return found, {"gpu", *re.findall(r"^\| `(\w+)` ", page("profiles"), re.MULTILINE)}
+
+
+def test_pages__name_tables_and_keys_that_are_there():
+    tables, profiles = keys()
+    recipes = [tomllib.loads(block) for block in code("toml")]
+    assert len(recipes) > 15
+    for recipe in recipes:
+        if {name for name, value in recipe.items() if not isinstance(value, dict)} - {"title"}:
+            assert {*recipe} <= profiles
+            continue
+        for name, table in recipe.items():
+            known = tables.get(name, profiles if name == "gpu" else {})
+            assert name == "title" or {*table} <= {*known}, (name, table)
 
 
 def test_citation__is_of_this_version():
