@@ -47,9 +47,9 @@ def find_phase(path: str | Path) -> xr.Dataset:
 
 def _find_stack(path: str | Path) -> xr.Dataset:
     """Open a store, or the stack after the last stage in a run's folder."""
-    path = Path(path)
-    is_run = (path / SUMMARY).is_file()
-    return final_stack(RunFolder(path)) if is_run else open_stack(path)
+    folder = Path(path)
+    is_run = (folder / SUMMARY).is_file()
+    return final_stack(RunFolder(folder)) if is_run else open_stack(path)
 
 
 def export_phase(path: str | Path, out: Path) -> Path:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import tomli_w
 
+from ..blocks import is_address
 from ..conventions import RecipeError, StackReadError, axis_spacing
 from ..io import open_stack
 from ..io.images.scan import Options, Part, scan
 from ..io.metadata import is_store
+from ..io.paths import read_place
 from .shown import one_line
 
 _MAX_LAG = 64  # voxels
@@ -71,7 +73,7 @@ def propose_recipe(
         If several sources do not tell their voltages.
     """
     head = _HEAD.format(title=_text(_title(sources[0])))
-    if len(sources) == 1 and is_store(Path(sources[0])):
+    if len(sources) == 1 and is_store(read_place(sources[0])):
         return head + _of_store(sources[0], out), []
     parts = [scan(source, Options(detector, dataset)) for source in sources]
     lines, needed = _input(sources, parts, out)
@@ -189,7 +191,9 @@ def _number(value: object) -> str:
 
 
 def _path(source: str, out: Path) -> str:
-    """Return a path relative to the recipe, as TOML writes a text."""
+    """Return a path relative to the recipe, or an address, as TOML writes a text."""
+    if is_address(source):
+        return _text(source)
     return _text(os.path.relpath(Path(source).expanduser(), out.absolute().parent))
 
 

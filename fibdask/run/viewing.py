@@ -34,15 +34,15 @@ def view_path(path: str | Path) -> StackView:
     FibdaskWarning
         If the images that the run has read are not to be had; else see `view`.
     """
-    return view_volumes(viewed_volumes(Path(path)))
+    return view_volumes(viewed_volumes(path))
 
 
-def viewed_volumes(path: Path) -> dict[str, xr.Dataset]:
+def viewed_volumes(path: str | Path) -> dict[str, xr.Dataset]:
     """Return the volumes to look at by their names, each with its stack, in the table's order."""
-    if not (path / SUMMARY).is_file():
+    if not (Path(path) / SUMMARY).is_file():
         stack = open_stack(path)
         return dict.fromkeys(volume_names(stack), stack)
-    folder = RunFolder(path)
+    folder = RunFolder(Path(path))
     stacks = reopen(folder)[0]
     # A structure has no place in the images that are made of it.
     made = [stack for name, stack in stacks.items() if name != STRUCTURE] or list(stacks.values())

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,7 +141,7 @@ def _coarser(volume: xr.DataArray) -> Sequence[xr.Variable]:
     if not isinstance(source, StoredArray):
         return []
     found: list[xr.Variable] = []
-    path = Path(source.path)
+    path = source.place
     for number in count(1):
         try:
             folder = path.parent / LEVEL_NAME.format(number) / path.name

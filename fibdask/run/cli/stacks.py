@@ -64,6 +64,36 @@ def import_(source: tuple[str, ...], out: str, fresh: bool, quiet: bool, **image
 
 
 @click.command()
+@click.argument("source", type=click.Path())
+@click.argument("destination", type=click.Path())
+@click.option(
+    "--remote",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="How a server is reached: endpoint, region, anonymous=true, plain_http=true.",
+)
+@options("quiet")
+def copy(source: str, destination: str, remote: tuple[str, ...], quiet: bool) -> None:
+    """Copy a store to a server, s3://BUCKET/NAME, or one of a server into a folder.
+
+    An interrupted copy is taken up where it was. Credentials are read from the environment:
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
+    """
+    from ..copying import copy_store
+    from ..telling import telling
+
+    with telling("file", quiet=quiet) as tell:
+        place = copy_store(source, destination, remote=_remote_options(remote), tell=tell)
+    say(f"stack: {place}", quiet=quiet)
+
+
+def _remote_options(given: tuple[str, ...]) -> dict[str, str | bool]:
+    pairs = [option.partition("=") for option in given]
+    truth: dict[str, bool] = {"true": True, "false": False}
+    return {key: truth.get(value, value) for key, _, value in pairs}
+
+
+@click.command()
 @click.argument("stack", type=click.Path())
 @options("json", "quiet")
 def info(stack: str, as_json: bool, quiet: bool) -> None:
@@ -131,8 +161,10 @@ def measure(stack: str, as_json: bool, quiet: bool) -> None:
     from ...imaging import measure_imaging
     from ...io import open_stack
     from ..info import format_imaging, imaging_record
+    from ..telling import computing
 
-    found = measure_imaging(open_stack(stack))
+    with computing("measuring", quiet=quiet or as_json or not sys.stdout.isatty()):
+        found = measure_imaging(open_stack(stack))
     show(imaging_record(found), format_imaging(found), as_json=as_json, quiet=quiet)
 
 
@@ -221,4 +253,4 @@ def view(stack: str, no_wait: bool, as_json: bool, quiet: bool) -> None:
         page.close()
 
 
-COMMANDS = (import_, info, measure, statistics, export, view)
+COMMANDS = (import_, copy, info, measure, statistics, export, view)
