@@ -31,6 +31,7 @@ class StackBackend(BackendEntrypoint):
         detector: str | int | None = None,
         crop: Any = None,
         dataset: str | None = None,
+        channel: Any = None,
     ) -> xr.Dataset:
         """Open a stack.
 
@@ -40,7 +41,7 @@ class StackBackend(BackendEntrypoint):
             Folder of a store, or images as of `read_images`.
         drop_variables
             Names that are left out.
-        voltage, pixel_size, slice_thickness, z, detector, crop, dataset
+        voltage, pixel_size, slice_thickness, z, detector, crop, dataset, channel
             Of images, as of `read_images`.
 
         Raises
@@ -58,6 +59,7 @@ class StackBackend(BackendEntrypoint):
             "detector": detector,
             "crop": crop,
             "dataset": dataset,
+            "channel": channel,
         }
         if _is_store(filename_or_obj):
             given = [name for name, value in images.items() if value is not None]

@@ -14,6 +14,7 @@ def import_images(
     out: Path,
     *,
     voltages: tuple[float, ...],
+    channels: tuple[str, ...] = (),
     resume: bool = True,
     **options: Any,
 ) -> Path:
@@ -30,12 +31,21 @@ def import_images(
             "(quote a glob, so that the shell does not expand it)"
         )
         raise RecipeError(msg)
-    if len(sources) == 1 and len(voltages) > 1:
+    if len(sources) == 1 and len(voltages) > 1 and len(channels) < 2:
         msg = f"one source needs one --voltage; got {len(voltages)}"
+        raise RecipeError(msg)
+    if len(channels) > 1 and len(channels) != len(voltages):
+        msg = f"{len(channels)} --channel need as many --voltage; got {len(voltages)}"
         raise RecipeError(msg)
     given = {key: value for key, value in options.items() if value is not None}
     if (place := given.get("detector", "")).isdecimal():
         given["detector"] = int(place)
+    if channels:
+        places = [int(name) if name.isdecimal() else name for name in channels]
+        several = dict(zip(voltages, places, strict=False))
+        given["channel"] = several if len(channels) > 1 else places[0]
+    if len(sources) == 1 and len(channels) > 1:
+        sources *= len(channels)
     if len(sources) == 1:
         voltage = voltages[0] if voltages else None
         stack = read_images(sources[0], voltage=voltage, **given)

@@ -44,6 +44,12 @@ def _crop(
 @click.option("--detector", help="Detector of a file that holds several.")
 @click.option("--dataset", help="Dataset of an HDF5 file that holds several.")
 @click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    help="Name or position, from 0, in files that hold several; one for all, or for each voltage.",
+)
+@click.option(
     "--crop",
     multiple=True,
     type=(click.Choice(["y", "x"]), int, int),
