@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from ..blocks import Monitor
 from ..conventions import RecipeError
-from ..io import read_images, save_stack
+from ..io import read_images
+from ..io.store import save_watched
 from .disk import told_if_full
 from .recipe.sources import by_voltage
 
@@ -16,9 +18,10 @@ def import_images(
     voltages: tuple[float, ...],
     channels: tuple[str, ...] = (),
     resume: bool = True,
+    monitor: Monitor | None = None,
     **options: Any,
 ) -> Path:
-    """Read images of one or several voltages and save them as a stack.
+    """Read images of one or several voltages and save them as a stack; `monitor` is told of it.
 
     Raises
     ------
@@ -52,4 +55,4 @@ def import_images(
     else:
         stack = read_images(by_voltage([*zip(voltages, sources, strict=True)]), **given)
     with told_if_full(out.absolute().parent):
-        return save_stack(stack, out, resume=resume)
+        return save_watched(stack, out, monitor or Monitor(), resume=resume)

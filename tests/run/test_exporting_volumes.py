@@ -20,8 +20,8 @@ from fibdask import (
     save_stack,
 )
 from fibdask.conventions import build_stack
-from fibdask.run.exporting import export_images, export_phase
-from fibdask.run.exporting_volumes import WRITERS, write_mrc, write_nrrd, write_vti
+from fibdask.run.exporting import CHANNELS, WRITERS, export_images, export_phase
+from fibdask.run.exporting_volumes import write_mrc, write_nrrd, write_vti
 
 SPACING = (4.0, 6.0, 5.5)  # z, y, x
 TYPES = {"UInt8": "u1", "UInt16": "<u2", "Float32": "<f4"}
@@ -43,13 +43,13 @@ def stored(wave, tmp_path_factory):
     return save_stack(wave.to_dataset(name="phase"), path)
 
 
-def grey(dtype, count=2):
+def grey(dtype, count=2, shape=(3, 8, 9)):
     """Return a stack of random images at some voltages."""
     rng = np.random.default_rng(0)
-    values = rng.integers(0, 250, (count, 3, 8, 9)).astype(dtype)
+    values = rng.integers(0, 250, (count, *shape)).astype(dtype)
     return build_stack(
         {"intensity": values},
-        z=10.0 * np.arange(3),
+        z=10.0 * np.arange(shape[0]),
         pixel_size=(6.0, 5.0),
         nominal_thickness=10.0,
         voltage=np.arange(1.0, count + 1),
@@ -111,7 +111,7 @@ def test_write_npy__numpy_reads_it(wave, stored, tmp_path):
 def test_export_images__every_format_holds_the_grey_values_of_one_voltage(tmp_path, dtype):
     images = grey(dtype)
     store = save_stack(images, tmp_path / "images.zarr")
-    paths = {suffix: tmp_path / f"a{suffix}" for suffix in WRITERS}
+    paths = {suffix: tmp_path / f"a{suffix}" for suffix in WRITERS if suffix not in CHANNELS}
     for path in paths.values():
         export_images(store, path, voltage=2)
     with mrcfile.open(paths[".mrc"]) as mrc:

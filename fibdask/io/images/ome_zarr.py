@@ -104,8 +104,7 @@ class _Image:
         self.axes: Sequence[Mapping[str, Any]] = told[0]["axes"]
         self.places = _places(self.axes, array.shape)
         self.shape = tuple(array.shape[k] for k in self.places)
-        names = [axis["name"] for axis in self.axes]
-        self._along = names.index("c") if "c" in names else None
+        self._along = next((k for k, axis in enumerate(self.axes) if _is_channel(axis)), None)
         count = 1 if self._along is None else array.shape[self._along]
         self.channels = _labels(attrs, count)
         self._chosen = 0
@@ -151,13 +150,17 @@ class _Image:
         )
 
 
+def _is_channel(axis: Mapping[str, Any]) -> bool:
+    return axis["name"] == "c" or axis.get("type") == "channel"
+
+
 def _places(axes: Sequence[Mapping[str, Any]], shape: tuple[int, ...]) -> list[int]:
     """Return the places of z, y and x; other axes than channels must have length one."""
     names = [axis["name"] for axis in axes]
     places = [k for k, name in enumerate(names) if name in ("z", "y", "x")]
     ordered = "".join(names[k] for k in places) in ("zyx", "yx")
     others = len(names) == len(shape) and all(
-        n == 1 for k, n in enumerate(shape) if k not in places and names[k] != "c"
+        n == 1 for k, n in enumerate(shape) if k not in places and not _is_channel(axes[k])
     )
     if not ordered or not others:
         msg = (
