@@ -27,6 +27,7 @@ from .exporting_volumes import (
     SILENT,
     Writer,
     write_mrc,
+    write_nifti,
     write_npy,
     write_nrrd,
     write_tiff,
@@ -50,6 +51,7 @@ WRITERS: dict[str, Writer] = {
     ".tiff": write_tiff,
     ".mrc": write_mrc,
     ".nrrd": write_nrrd,
+    ".nii": write_nifti,
     ".vti": write_vti,
     ".npy": write_npy,
 } | CHANNELS

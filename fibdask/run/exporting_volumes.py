@@ -22,6 +22,9 @@ _PAGE_BYTES = 1024  # of a page's header, at most
 _MRC_MODES = {"int8": 0, "float32": 2, "uint16": 6}
 _MRC_VERSION = 20141
 _NRRD_TYPES = {"uint8": "uint8", "uint16": "uint16", "float32": "float"}
+_NIFTI_TYPES = {"uint8": 2, "float32": 16, "uint16": 512}
+_LONGEST_FIRST_NIFTI = 2**15 - 1  # voxels along an axis: its header has 16 bits for them
+_MICROMETRES = 3  # NIfTI knows no shorter unit
 _VTK_TYPES = {"uint8": "UInt8", "uint16": "UInt16", "float32": "Float32"}
 
 
@@ -148,6 +151,40 @@ def write_nrrd(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> No
     )
     with out.open("wb") as file:
         file.write(header.encode())
+        _write_planes(volume, file, monitor)
+
+
+def write_nifti(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
+    """Write a NIfTI-1 file, or NIfTI-2 where that is too small for its sides; lengths in µm.
+
+    References
+    ----------
+    R. W. Cox et al., "A (sort of) new image data format standard: NIfTI-1", 10th Annual Meeting of
+    the Organization for Human Brain Mapping (2004); https://nifti.nimh.nih.gov
+    """
+    size, first = (np.array(told(volume)[::-1]) / 1e3 for told in (voxel_size, first_voxel))
+    dims, code = (3, *volume.shape[::-1], 1, 1, 1, 1), _NIFTI_TYPES[volume.dtype.name]
+    steps, bits = (1, *size, 1, 1, 1, 1), 8 * volume.dtype.itemsize
+    affine = np.column_stack([np.diag(size), first]).ravel()
+    header = bytearray(352 if max(volume.shape) <= _LONGEST_FIRST_NIFTI else 544)
+    if len(header) == 352:
+        struct.pack_into("<i", header, 0, 348)
+        struct.pack_into("<8h", header, 40, *dims)
+        struct.pack_into("<2h", header, 70, code, bits)
+        struct.pack_into("<8f3f", header, 76, *steps, 352, 1, 0)
+        struct.pack_into("<B", header, 123, _MICROMETRES)
+        struct.pack_into("<2h", header, 252, 0, 1)  # axes: those of the voxels, from the first one
+        struct.pack_into("<12f", header, 280, *affine)
+        struct.pack_into("<4s", header, 344, b"n+1")
+    else:
+        struct.pack_into("<i8s2h", header, 0, 540, b"n+2\0\r\n\x1a\n", code, bits)
+        struct.pack_into("<8q", header, 16, *dims)
+        struct.pack_into("<8dq2d", header, 104, *steps, 544, 1, 0)
+        struct.pack_into("<2i", header, 344, 0, 1)
+        struct.pack_into("<12d", header, 400, *affine)
+        struct.pack_into("<i", header, 500, _MICROMETRES)
+    with out.open("wb") as file:
+        file.write(header)
         _write_planes(volume, file, monitor)
 
 

@@ -55,7 +55,7 @@ def read_images(
     ----------
     source
         A folder or glob pattern of TIFF, PNG, BMP or Janelia `.dat` slices, a list of such files,
-        or one file: multipage, ImageJ or OME TIFF, `.npy`, MRC, NRRD, HDF5; or an image of
+        or one file: multipage, ImageJ or OME TIFF, `.npy`, MRC, NRRD, NIfTI, HDF5; or an image of
         OME-Zarr. Several voltages are given as {voltage in kV: source}, with the same slices in
         each. Slices are in the order of the number in their names that counts them, else of a
         depth with its unit, as in z_0.02um, or of a date with its time; where these contradict one

@@ -15,6 +15,7 @@ from .formats import Decoder, Layout, WithChannels, reading
 from .hdf5 import Hdf5
 from .headers import Conflict, Header, Sourced, agree, complete, make_header, show
 from .janelia import Dat
+from .nifti import Nifti
 from .nrrd import Nrrd
 from .ome_zarr import OmeZarr
 from .pillow import Pillow
@@ -212,6 +213,7 @@ def _decoder(name: str, options: Options) -> Decoder:
         "BMP": Pillow(),
         "MRC": Mrc(),
         "NRRD": Nrrd(),
+        "NIfTI": Nifti(),
         "OME-Zarr": OmeZarr(channel),
     }
     return decoders.get(name, Npy())
