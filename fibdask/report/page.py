@@ -12,6 +12,7 @@ import xarray as xr
 from ..conventions import is_layered
 from .markup import Section
 from .sections.depth import alignment_section, depth_section
+from .sections.labels import labels_section
 from .sections.layers import layers_section
 from .sections.network import network_section
 from .sections.overview import overview_section
@@ -68,7 +69,9 @@ def write_report(
         What was estimated of the slices, by stage: for `align`, as `estimate_shifts` returns it;
         for `thickness`, what `estimate_slice_thickness` returns as a dataset, with the variable
         `thickness` (z) in nm, and `reference_thickness` (z) in nm if there is a second source,
-        with its name in the attribute `source`.
+        with its name in the attribute `source`; for `segment` by painted slices, what
+        `learning_curve` returns, with `expected_misplaced` (plane) in %, or, in the attribute
+        `reason`, why there is none.
     titles
         What stages are called, by stage name; by default the name.
 
@@ -87,6 +90,7 @@ def write_report(
         layers_section(layered),
         slices_section(stacks, titles or {}),
         network_section(stacks, numbers),
+        labels_section(stacks, found),
         alignment_section(found),
         depth_section(stacks, found),
         profile_section(stacks, numbers),
