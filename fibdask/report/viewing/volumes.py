@@ -5,7 +5,7 @@ show the slice that is nearest: so a slice is as thick as it is, and nothing is 
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -18,15 +18,23 @@ from ...blocks import StoredArray, from_source, open_stored, origin
 from ...conventions import (
     AXES,
     PHASES,
+    VOLUMES,
     FibdaskWarning,
     StackReadError,
     is_regular,
     known_spacing,
+    volume_names,
 )
 from ...io.pyramid import LEVEL_NAME
 
 _PLANES = 4  # that show the thinnest of uneven slices
 _FINEST = 0.05  # distance of such planes, as a share of the mean thickness
+
+
+def last_volumes(stacks: Iterable[xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Return the volumes of stacks by name, in the table's order: each of the last that has it."""
+    last = {name: stack for stack in stacks for name in volume_names(stack)}
+    return {name: last[name] for name in (*VOLUMES, *sorted(last)) if name in last}
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +128,7 @@ def shown_volumes(
 ) -> list[ShownVolume]:
     """Return a volume as it is served, finest first: with the levels of its store's pyramid."""
     dtype = _shown_type(volume.dtype, labels)
-    levels = [volume.variable, *_coarser(volume)]
+    levels = [volume.variable, *coarser_levels(volume)]
     if voltage is not None:
         levels = [level[voltage] for level in levels]
     planes = [grid.planes, *(np.arange(level.shape[0]) for level in levels[1:])]
@@ -136,7 +144,7 @@ def _shown_type(dtype: np.dtype[Any], labels: bool) -> np.dtype[Any]:
     return np.dtype(np.uint64) if dtype.itemsize == 8 else dtype
 
 
-def _coarser(volume: xr.DataArray) -> Sequence[xr.Variable]:
+def coarser_levels(volume: xr.DataArray) -> Sequence[xr.Variable]:
     """Return the coarser levels of a volume that is stored whole, beside a pyramid."""
     source = origin(volume.variable.data) if volume.chunks is not None else None
     if not isinstance(source, StoredArray):
