@@ -158,7 +158,7 @@ def test_look_section__says_what_is_left_out(stack, monkeypatch):
 def test_look_section__escapes_names(stack):
     name = '"><script>alert(1)</script>'
     odd = stack[["phase"]].rename(phase=name)
-    odd[name].attrs |= {"flag_values": [0, 1], "flag_meanings": "<b> &c", "flag_colors": "red #fff"}
+    odd[name].attrs |= {"flag_values": [0, 1], "flag_meanings": "<b> &c", "flag_colors": "#fff no"}
     text = look_section({"import": odd}).html()
     assert "<script" not in text
     assert "<b>" not in text.replace("<b>100 nm</b>", "").replace("<b>50 nm</b>", "")

@@ -1,7 +1,7 @@
 """The section to look through the result: planes across each axis that sliders move."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.colors import to_rgb
+from matplotlib.colors import is_color_like, to_rgb
 
 from ...conventions import (
     AXES,
     PHASES,
     PROBABILITIES,
     FibdaskError,
-    is_label,
     known_planes,
     require,
 )
@@ -27,7 +26,8 @@ from ..figures.plots import scale_bar_length
 from ..figures.sampled import Bins, SampledVolume, sampled_volume
 from ..figures.sprites import Colour, Sprite, class_sprite, grey_sprite, share_sprite
 from ..markup import Section, colour_legend, paragraph
-from ..viewing import last_volumes
+from ..viewing import last_volumes, named_volumes
+from ..viewing.volumes import NamedVolume
 from .slices import is_placed
 
 _BYTES = 5 * 2**18  # of all pictures, which base64 makes a third longer
@@ -36,28 +36,11 @@ _WIDTH = 44  # of both on the screen, in letters' heights, where they are no hig
 _VIEWS = ("xy", "zy", "xz")  # to the right, down
 # Of classes whose labels tell none, apart for colour-blind readers: Okabe and Ito, 2008.
 _COLOURS = ("#999999", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+_CLASSES = 24  # that a legend names; of more, colours come again
 _ABOUT = (
     "Sliders move the planes: by the mouse, or by the arrow keys once one is chosen; a click into "
     "a plane moves the two others there. These are small copies; fibdask view shows every voxel."
 )
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What shall be shown: a volume of a stack, or the one of a voltage."""
-
-    title: str
-    name: str
-    stack: xr.Dataset
-    voltage: int | None = None
-
-    @property
-    def label(self) -> bool:
-        return is_label(self.name, self.stack[self.name])
-
-    @property
-    def smooth(self) -> bool:
-        return self.label or self.name in PROBABILITIES
 
 
 @dataclass(frozen=True)
@@ -82,12 +65,11 @@ class _Layer:
 
 def look_section(stages: Mapping[str, xr.Dataset]) -> Section | None:
     """Show small copies of the volumes, each as the last stage left it, at their depths."""
-    wanted = list(_wanted(last_volumes(stages.values())))
+    wanted, left = _shown(stages)
     made: dict[int, _Layer] = {}
-    left: list[str] = []
     bytes_left = _BYTES
     # What is smooth comes first: it needs little, and leaves the rest to noise.
-    order = sorted(range(len(wanted)), key=lambda number: not wanted[number].smooth)
+    order = sorted(range(len(wanted)), key=lambda number: not _is_smooth(wanted[number]))
     for done, number in enumerate(order):
         room = _Room(len(wanted), bytes_left // (len(wanted) - done))
         layer = _made(wanted[number], room)
@@ -109,60 +91,65 @@ def _script() -> str:
     return package.joinpath("look.js").read_text(encoding="utf-8")
 
 
-def _wanted(volumes: Mapping[str, xr.Dataset]) -> Iterator[_Wanted]:
-    """Iterate over what can be shown."""
-    for name, stack in volumes.items():
-        if not readable(stack[name]):
-            continue
-        checked = require(stack)
-        if "voltage" not in stack[name].dims:
-            yield _Wanted(name.replace("_", " "), name, checked)
-        else:
-            for number, voltage in enumerate(stack["voltage"].values):
-                title = f"{voltage:g} kV"
-                yield _Wanted(
-                    title if name == "intensity" else f"{name} {title}", name, checked, number
-                )
+def _shown(stages: Mapping[str, xr.Dataset]) -> tuple[list[NamedVolume], list[str]]:
+    """Return what can be shown, of which nothing has to be computed, and why others cannot."""
+    stacks, left = {}, []
+    for name, stack in last_volumes(stages.values()).items():
+        try:
+            if readable(stack[name]):
+                stacks[name] = require(stack)
+        except FibdaskError as error:  # a page about a failed run is still wanted
+            left.append(_unreadable(name, error))
+    return list(named_volumes(stacks)), left
 
 
-def _made(wanted: _Wanted, room: _Room) -> _Layer | str:
+def _unreadable(name: str, error: Exception) -> str:
+    return f"{name} could not be read: {error}"
+
+
+def _is_smooth(volume: NamedVolume) -> bool:
+    return volume.is_label or volume.name in PROBABILITIES
+
+
+def _made(volume: NamedVolume, room: _Room) -> _Layer | str:
     """Read and picture a volume, or say why it is left out."""
     try:
         found = sampled_volume(
-            wanted.stack,
-            wanted.name,
-            voltage=wanted.voltage,
-            average=not wanted.label or wanted.name in PHASES,
+            volume.stack,
+            volume.name,
+            voltage=volume.voltage,
+            average=not volume.is_label or volume.name in PHASES,
             share=room.share,
         )
-    except (FibdaskError, OSError) as error:  # a page about a failed run is still wanted
-        return f"{wanted.title} could not be read: {error}"
+    except (FibdaskError, OSError) as error:
+        return _unreadable(volume.title, error)
     if found is None:
-        return f"{wanted.title} is too large to be read for this: save it with a pyramid first."
-    placed = is_placed(wanted.stack)
+        return f"{volume.title} is too large to be read for this: save it with a pyramid first."
+    placed = is_placed(volume.stack)
     known = np.ones(len(found.bins["z"]), bool)
     if placed:
-        known = _known(wanted.stack[wanted.name], found.bins["z"])
-    legend, note, sprite = _picture(wanted, found.values, known, room)
+        known = _known(volume.stack[volume.name], found.bins["z"])
+    legend, note, sprite = _picture(volume, found.values, known, room)
     if not known.all() or not np.isfinite(found.values).all():
         legend = [*legend, (slices.GAP, "no data")]
     noun = "plane" if placed else "slice"
-    note = f"{wanted.title}: {note}{_sampling(wanted.stack, found, noun)}."
-    return _Layer(wanted.title, note, sprite, found.bins, noun, tuple(legend))
+    title = volume.title.replace("_", " ")
+    note = f"{title}: {note}{_sampling(volume.stack, found, noun)}."
+    return _Layer(title, note, sprite, found.bins, noun, tuple(legend))
 
 
 def _picture(
-    wanted: _Wanted, values: np.ndarray, known: np.ndarray, room: _Room
+    volume: NamedVolume, values: np.ndarray, known: np.ndarray, room: _Room
 ) -> tuple[list[tuple[Colour, str]], str, Sprite]:
     """Return what colours mean, what grey means, and the picture."""
-    if wanted.name in PHASES:
+    if volume.name in PHASES:
         colours = slices.PORE, slices.SOLID
         sprite = share_sprite(values, colours, known, room.most)
         return list(zip(colours, ("pore", "solid"), strict=True)), "", sprite
-    if wanted.label:
-        legend, sprite = _classes(wanted.stack[wanted.name], values, known, room)
+    if volume.is_label:
+        legend, sprite = _classes(volume, values, known, room)
         return legend, "", sprite
-    limits = (0.0, 1.0) if wanted.name in PROBABILITIES else contrast([values[known]])
+    limits = (0.0, 1.0) if volume.name in PROBABILITIES else contrast([values[known]])
     note = f"black is {limits[0]:.4g}, white {limits[1]:.4g}; "
     return [], note, grey_sprite(values, limits, known, room.most)
 
@@ -175,34 +162,31 @@ def _known(volume: xr.DataArray, bins: Bins) -> np.ndarray:
 
 def _sampling(stack: xr.Dataset, found: SampledVolume, noun: str) -> str:
     """Say of how many voxels those are made that are shown."""
-    planes, total = len(found.bins["z"]), stack.sizes["z"]
-    first, last = found.bins["z"].numbers[0]
-    text = f"{planes} of {total} {noun}s" if planes < total else f"all {total} {noun}s"
-    if last > first:
-        text = f"all {total} {noun}s, {last - first + 1} averaged"
+    numbers, total = found.bins["z"].numbers, stack.sizes["z"]
+    covered = int((numbers[:, 1] - numbers[:, 0] + 1).sum())
+    text = f"{covered} of {total} {noun}s" if covered < total else f"all {total} {noun}s"
+    if covered > len(numbers):
+        text += f", {numbers[0, 1] - numbers[0, 0] + 1} averaged"
     first, last = found.bins["x"].numbers[0]
     size = last - first + 1
     return f"{text}, pixels averaged over {size} × {size}" if size > 1 else text
 
 
 def _classes(
-    volume: xr.DataArray, values: np.ndarray, known: np.ndarray, room: _Room
+    volume: NamedVolume, values: np.ndarray, known: np.ndarray, room: _Room
 ) -> tuple[list[tuple[Colour, str]], Sprite]:
     """Picture labels in the colours that their attributes tell, or else in ours."""
-    attrs = volume.attrs
+    attrs, given = volume.stack[volume.name].attrs, volume.class_colours()
     told = [int(value) for value in np.atleast_1d(attrs.get("flag_values", []))]
     names = dict(zip(told, str(attrs.get("flag_meanings", "")).split(), strict=False))
-    given = dict(zip(told, str(attrs.get("flag_colors", "")).split(), strict=False))
     present, numbers = np.unique(values.astype(np.int64), return_inverse=True)
-    colours = [
-        to_rgb(given.get(int(value), _COLOURS[k % len(_COLOURS)]))
-        for k, value in enumerate(present)
-    ]
-    legend = [
-        (colour, names.get(int(value), str(value)))
-        for colour, value in zip(colours, present, strict=True)
-    ]
-    return legend, class_sprite(numbers.reshape(values.shape), colours, known, room.most)
+    colours, legend = [], []
+    for k, value in enumerate(map(int, present)):
+        colour = given.get(value, "")
+        colours.append(to_rgb(colour if is_color_like(colour) else _COLOURS[k % len(_COLOURS)]))
+        legend.append((colours[-1], names.get(value, str(value))))
+    sprite = class_sprite(numbers.reshape(values.shape), colours, known, room.most)
+    return legend if len(legend) <= _CLASSES else [], sprite
 
 
 def _explorer(layers: list[_Layer]) -> str:
