@@ -10,7 +10,13 @@ from .options import options, say, show
 
 @click.command()
 @click.argument("source", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), default="recipe.toml", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="recipe.toml",
+    show_default=True,
+    help="File to write.",
+)
 @click.option("--detector", help="Detector of a file that holds several.")
 @click.option("--dataset", help="Dataset of an HDF5 file that holds several.")
 @click.option("--channel", help="Channel, by name or position from 0, of files with several.")

@@ -129,7 +129,13 @@ def info(stack: str, as_json: bool, quiet: bool) -> None:
 
 @click.command()
 @click.argument("stack", type=click.Path())
-@click.option("--max-lag", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option(
+    "--max-lag",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="Of correlations, in voxels.",
+)
 @click.option(
     "--csv",
     "csv_path",
