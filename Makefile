@@ -7,7 +7,8 @@ DOCS_STAMP := $(VENV)/.docs-installed
 export OMP_WAIT_POLICY := PASSIVE
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes
 
-.PHONY: install demo picture test test-jit check docs examples models scale chaos bench-%
+.PHONY: install demo picture test test-jit check docs examples models package package-test scale chaos
+.PHONY: bench-%
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -54,6 +55,18 @@ examples: install
 # All models that ship, from nothing; MINUTES= of each training instead of its recipe's.
 models: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" MINUTES="$(MINUTES)" sh models/make.sh
+
+# Wheel and source, checked; in clean environments of each Python by package-test: some ten minutes.
+TOOLS := .package/tools
+package:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet -c constraints.txt build py-rattler-build twine uv
+	rm -rf dist build
+	$(TOOLS)/bin/python -m build --outdir dist
+	$(TOOLS)/bin/twine check --strict dist/*
+
+package-test: package
+	$(TOOLS)/bin/python -m tests.packages dist .package
 
 scale: install
 	$(BIN)/python -m tests.benchmarks.scale

@@ -23,7 +23,9 @@ from .engine.journal import Part, has_record
 from .engine.locks import TakenError, is_locked, locked
 from .engine.making import Execution
 from .engine.monitor import BlockFailure, Monitor, SlowBlock, StageReport, Work
+from .engine.places import Access, Place, RemotePath, is_address, remote_path
 from .engine.reading import note_read
+from .engine.remote import object_states, put_object, store_of
 from .engine.resources import GPU, PROCESS_BYTES, Resources, own_resources, worker_resources
 from .engine.schedule import current_client
 from .engine.shards import put_file
@@ -64,6 +66,7 @@ __all__ = [
     "GPU",
     "INNER_CHUNK",
     "PROCESS_BYTES",
+    "Access",
     "BlockArray",
     "BlockFailure",
     "BlockFunction",
@@ -74,9 +77,11 @@ __all__ = [
     "GroupedBlocks",
     "Monitor",
     "Part",
+    "Place",
     "Predictor",
     "Reduction",
     "Region",
+    "RemotePath",
     "Resources",
     "SlowBlock",
     "Source",
@@ -106,6 +111,7 @@ __all__ = [
     "grow",
     "has_record",
     "inner_chunks",
+    "is_address",
     "is_complete",
     "is_derived",
     "is_locked",
@@ -117,17 +123,21 @@ __all__ = [
     "made_of",
     "map_blocks",
     "note_read",
+    "object_states",
     "open_stored",
     "origin",
     "overlap",
     "own_resources",
     "put_file",
+    "put_object",
     "reduce_blocks",
     "reduction_forecast",
+    "remote_path",
     "revised",
     "shift",
     "skip_array",
     "storage_grid",
+    "store_of",
     "tell",
     "tile_window",
     "touched_tiles",

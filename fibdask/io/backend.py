@@ -1,6 +1,6 @@
 """`xarray.open_dataset(path, engine="fibdask")`: stacks opened as users of xarray know it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from ..conventions import ConventionError
 from .images import read_images
 from .metadata import is_store
 from .opening import open_stack
-from .paths import local_path
+from .paths import read_place
 
 
 class StackBackend(BackendEntrypoint):
@@ -31,6 +31,8 @@ class StackBackend(BackendEntrypoint):
         detector: str | int | None = None,
         crop: Any = None,
         dataset: str | None = None,
+        remote: Mapping[str, Any] | None = None,
+        channel: Any = None,
     ) -> xr.Dataset:
         """Open a stack.
 
@@ -40,8 +42,10 @@ class StackBackend(BackendEntrypoint):
             Folder of a store, or images as of `read_images`.
         drop_variables
             Names that are left out.
-        voltage, pixel_size, slice_thickness, z, detector, crop, dataset
+        voltage, pixel_size, slice_thickness, z, detector, crop, dataset, channel
             Of images, as of `read_images`.
+        remote
+            How the server of an address is reached, as of `open_stack`.
 
         Raises
         ------
@@ -58,17 +62,18 @@ class StackBackend(BackendEntrypoint):
             "detector": detector,
             "crop": crop,
             "dataset": dataset,
+            "channel": channel,
         }
-        if _is_store(filename_or_obj):
+        if _is_store(filename_or_obj, remote):
             given = [name for name, value in images.items() if value is not None]
             if given:
                 msg = f"{filename_or_obj} is a store, which tells its own {given[0]}; leave it out"
                 raise ConventionError(msg)
-            stack = open_stack(filename_or_obj)
+            stack = open_stack(filename_or_obj, remote=remote)
         else:
             stack = read_images(filename_or_obj, **images)
         return stack.drop_vars(drop_variables or ())
 
 
-def _is_store(source: Any) -> bool:
-    return isinstance(source, str | Path) and is_store(local_path(source))
+def _is_store(source: Any, remote: Mapping[str, Any] | None) -> bool:
+    return isinstance(source, str | Path) and is_store(read_place(source, remote))

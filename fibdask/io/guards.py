@@ -94,8 +94,9 @@ def _inputs_below(array: Any, path: Path) -> list[Path]:
     """Return the stored arrays below a path that an array reads, as far as can be known."""
     source = origin(array)
     if source is not None:
-        leaves = [Path(stored.path).resolve() for stored in _stored_leaves(source)]
-        return [leaf for leaf in leaves if leaf.is_relative_to(path.resolve())]
+        leaves = [stored.place for stored in _stored_leaves(source)]
+        folders = [leaf.resolve() for leaf in leaves if isinstance(leaf, Path)]
+        return [folder for folder in folders if folder.is_relative_to(path.resolve())]
     if isinstance(array, np.ndarray) or not path.exists():
         return []
     return [place for place in _places_in(array) if place.is_relative_to(path.resolve())]
@@ -112,8 +113,8 @@ class _PlaceFinder(cloudpickle.Pickler):  # type: ignore[misc]
         """Look at an object; it is pickled as ever, but for voxels, which name no store."""
         if isinstance(value, LocalStore):
             self.places.append(Path(value.root).resolve())
-        elif isinstance(value, StoredArray):
-            self.places.append(Path(value.path).resolve())
+        elif isinstance(value, StoredArray) and isinstance(value.place, Path):
+            self.places.append(value.place.resolve())
         return "voxels" if isinstance(value, np.ndarray) and value.dtype != object else None
 
 

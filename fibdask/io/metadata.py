@@ -9,13 +9,13 @@ import shutil
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import xarray as xr
 import zarr
 from zarr.storage import MemoryStore
 
-from ..blocks import has_record, put_file
+from ..blocks import Place, RemotePath, has_record, put_file, store_of
 from ..conventions import (
     VARIABLES,
     VERSION,
@@ -26,6 +26,7 @@ from ..conventions import (
     plain_value,
 )
 
+AnyPlace = TypeVar("AnyPlace", Path, RemotePath, Place)
 UNFINISHED = "unfinished"
 WRITER = "fibdask_version"
 CHECKSUMS = "checksums"
@@ -34,36 +35,44 @@ _ROOT = "zarr.json"
 _ATTRIBUTES = "attributes"
 
 
-def is_store(path: Path) -> bool:
+def is_store(path: Place) -> bool:
     """Tell whether there is a Zarr group or array, of format 3 or 2, that is no plain image."""
     there = any((path / name).is_file() for name in (_ROOT, ".zgroup", ".zarray"))
     return there and not ome_image(path)
 
 
-def ome_image(path: Path) -> list[dict[str, Any]]:
+def ome_image(path: Place) -> list[dict[str, Any]]:
     """Return what OME-Zarr tells of the images in a folder, those of a stack of ours aside."""
+    images: list[dict[str, Any]] = ome_attributes(path).get("multiscales", [])
+    return images
+
+
+def ome_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of OME-Zarr in a folder with images that are no stack of ours."""
     for file in ome_files(path):
         try:
             found = json.loads(file.read_bytes())
+        except StackReadError:  # of a server that does not answer
+            raise
         except (OSError, ValueError, RecursionError):  # said by whoever reads it next
             continue
         attrs = _part(found, "attributes") if file.name == _ROOT else {"ome": found}
-        images = _part(_part(attrs, "ome"), "multiscales")
-        if isinstance(images, list) and WRITER not in attrs:
-            return images
-    return []
+        ome = _part(attrs, "ome")
+        if isinstance(_part(ome, "multiscales"), list) and WRITER not in attrs:
+            return dict(ome)
+    return {}
 
 
 def _part(found: Any, name: str) -> Any:
     return found.get(name) if isinstance(found, dict) else None
 
 
-def ome_files(path: Path) -> tuple[Path, Path]:
+def ome_files(path: AnyPlace) -> tuple[AnyPlace, AnyPlace]:
     """Return the files that may describe an image of OME-Zarr: of version 0.5, and of 0.4."""
     return path / _ROOT, path / ".zattrs"
 
 
-def root_attributes(path: Path) -> dict[str, Any]:
+def root_attributes(path: Place) -> dict[str, Any]:
     """Return the attributes of a store, whatever else is in it.
 
     Raises
@@ -72,7 +81,7 @@ def root_attributes(path: Path) -> dict[str, Any]:
         If there is no Zarr group.
     """
     try:
-        return dict(zarr.open_group(path, mode="r", use_consolidated=False).attrs)
+        return dict(zarr.open_group(store_of(path), mode="r", use_consolidated=False).attrs)
     except Exception as error:  # zarr raises many kinds for damaged metadata
         msg = f"{path} cannot be read as a Zarr store: {error}"
         raise StackReadError(msg) from error
@@ -162,9 +171,11 @@ def _remove_others(folder: Path, kept: set[Path]) -> None:
             file.unlink()
 
 
-def _content(file: Path) -> bytes | None:
+def _content(file: Place) -> bytes | None:
     try:
         return file.read_bytes()
+    except StackReadError:  # of a server that does not answer
+        raise
     except OSError:
         return None
 
@@ -203,11 +214,11 @@ def _seal(path: Path, attrs: dict[str, Any], names: Iterable[str]) -> None:
         group.attrs.put(attrs)
 
 
-def _checksum(file: Path) -> int:
+def _checksum(file: Place) -> int:
     return zlib.crc32(_content(file) or b"")
 
 
-def check_store(path: Path) -> None:
+def check_store(path: Place) -> None:
     """Check that a store is finished, and that all beside its shards is what was written.
 
     Raises

@@ -1,13 +1,14 @@
 """Open stacks of Zarr stores, lazily."""
 
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ..blocks import from_source, open_stored
+from ..blocks import Place, RemotePath, from_source, open_stored, store_of
 from ..conventions import (
     PHASES,
     ConventionError,
@@ -20,19 +21,24 @@ from ..conventions import (
 )
 from ..pieces.codecs import refuse_code
 from .metadata import STORE_ATTRS, check_store, is_store
-from .paths import local_path
+from .paths import read_place
 
 PROBABILITY_ATTRS = {"scale_factor": 1 / 255}
 _FILLS = ("_FillValue", "missing_value")
 
 
-def open_stack(path: str | Path) -> xr.Dataset:
+def open_stack(path: str | Path, *, remote: Mapping[str, Any] | None = None) -> xr.Dataset:
     """Open a stored stack lazily.
 
     Parameters
     ----------
     path
-        Folder of a Zarr store that holds a stack.
+        Folder of a Zarr store that holds a stack, or its address on a server, `s3://…` or
+        `https://…`, which needs the extra `remote`.
+    remote
+        How that server is reached: `endpoint` (address of a server of S3 other than Amazon's),
+        `region`, `anonymous` (True asks without credentials), `plain_http` (True takes one that
+        does not encrypt). Credentials are read from the environment, as AWS names them.
 
     Returns
     -------
@@ -42,22 +48,23 @@ def open_stack(path: str | Path) -> xr.Dataset:
     Raises
     ------
     StackReadError
-        If there is no readable Zarr store, its writing was not finished, or it is damaged.
+        If there is no readable Zarr store, its writing was not finished, it is damaged, or its
+        server does not give it.
     ConventionError
-        If what it holds is not a stack.
+        If what it holds is not a stack, or the address or `remote` breaks a rule.
     """
-    path = local_path(path)
-    if not path.exists():
-        msg = f"{path} does not exist"
+    place = read_place(path, remote)
+    if isinstance(place, Path) and not place.exists():
+        msg = f"{place} does not exist"
         raise StackReadError(msg)
-    if not is_store(path):
-        msg = f"{path} is no store of a stack; images are read by read_images or fibdask import"
+    if not is_store(place):
+        msg = f"{place} is no store of a stack; images are read by read_images or fibdask import"
         raise StackReadError(msg)
-    check_store(path)
-    return with_arrays(open_dataset(path), path)
+    check_store(place)
+    return with_arrays(open_dataset(place), place)
 
 
-def with_arrays(stack: xr.Dataset, path: Path) -> xr.Dataset:
+def with_arrays(stack: xr.Dataset, path: Place) -> xr.Dataset:
     """Put the stored volumes and maps into a dataset of a store, to be read by coordinates."""
     for name in array_names(stack):
         stored = open_stored(path / name, phase=name in PHASES)
@@ -72,20 +79,23 @@ def with_arrays(stack: xr.Dataset, path: Path) -> xr.Dataset:
     return recognise_inpainted(finish_stack(stack))
 
 
-def open_dataset(path: Path) -> xr.Dataset:
+def open_dataset(path: Place) -> xr.Dataset:
     """Open a store with xarray, whatever it holds."""
     refuse_code(path)
     try:
         with warnings.catch_warnings():
             # What a killed write of metadata leaves is no part of the store.
             warnings.filterwarnings("ignore", message=r"Object at .*\.partial is not recognized")
+            store = store_of(path)
             stack: xr.Dataset = xr.open_zarr(
-                path,
+                store,
                 consolidated=False,
                 chunks=None,
                 mask_and_scale=False,
                 use_zarr_fill_value_as_mask=False,  # of chunks that were not stored
             )
+            if isinstance(path, RemotePath):  # now, for once
+                stack = _with_small_ones(stack)
     except Exception as error:  # zarr and xarray raise many kinds for a damaged store
         msg = f"{path} cannot be read as a Zarr store: {error}"
         raise StackReadError(msg) from error
@@ -101,7 +111,13 @@ def open_dataset(path: Path) -> xr.Dataset:
     ).drop_encoding()
 
 
-def _check_packing(path: Path, name: Hashable, variable: xr.Variable, *, scaled: bool) -> None:
+def _with_small_ones(stack: xr.Dataset) -> xr.Dataset:
+    """Read what is small into memory."""
+    large = array_names(stack)
+    return stack.assign({n: v.load() for n, v in stack.variables.items() if n not in large})
+
+
+def _check_packing(path: Place, name: Hashable, variable: xr.Variable, *, scaled: bool) -> None:
     """Refuse values that are not what is stored: only the factor of `scaled` ones is applied."""
     told = [("add_offset", 0)] if scaled else [("add_offset", 0), ("scale_factor", 1)]
     found = [

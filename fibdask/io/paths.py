@@ -1,10 +1,36 @@
 """Paths of stores as users give them: what is none is told before anything is read or made."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
+from ..blocks import Access, Place, is_address, remote_path
 from ..conventions import ConventionError, StackReadError
+
+
+def read_place(path: str | Path, remote: Mapping[str, Any] | None = None) -> Place:
+    """Return where a store lies that is to be read.
+
+    Parameters
+    ----------
+    remote
+        How the server of an address is reached: `endpoint`, `region`, `anonymous`, `plain_http`.
+
+    Raises
+    ------
+    ConventionError
+        If it is neither a path nor an address that can be read, or `remote` does not fit it.
+    StackReadError
+        If the machine refuses it.
+    """
+    if isinstance(path, str) and is_address(path):
+        return remote_path(path, Access.of(remote or {}))
+    if remote:
+        msg = f"remote is of addresses, s3://… or https://…; got the path {str(path)!r}"
+        raise ConventionError(msg)
+    return local_path(path)
 
 
 def local_path(path: str | Path) -> Path:
@@ -21,7 +47,10 @@ def local_path(path: str | Path) -> Path:
         msg = f"path must be that of a folder, such as 'gold.zarr'; got {path!r}"
         raise ConventionError(msg)
     if "://" in str(path):
-        msg = f"path must be that of a folder on this machine, not an address; got {path!r}"
+        msg = (
+            f"path must be that of a folder on this machine, not an address; got {path!r}: what is "
+            "finished is put on a server by `fibdask copy`"
+        )
         raise ConventionError(msg)
     try:
         local = Path(path).expanduser()

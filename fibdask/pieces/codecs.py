@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from ..blocks import Place
 from ..conventions import StackReadError
 
 _RUNNING_CODECS = ("pickle", "dill", "cloudpickle")
 
 
-def refuse_code(path: Path) -> None:
+def refuse_code(path: Place) -> None:
     """Refuse a store whose codecs run what they read, as those of Python objects do.
 
     Raises
@@ -26,10 +26,12 @@ def refuse_code(path: Path) -> None:
                     raise StackReadError(msg)
 
 
-def _codecs(file: Path) -> list[str]:
+def _codecs(file: Place) -> list[str]:
     """Return the names of all codecs in the metadata of an array, nested ones too."""
     try:
         found = json.loads(file.read_bytes())
+    except StackReadError:  # of a server that does not answer
+        raise
     except (OSError, ValueError, RecursionError):  # said by whoever reads it next
         return []
     return list(_names(found))

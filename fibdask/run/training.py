@@ -1,18 +1,13 @@
 """Train a network as a recipe says: from simulated stacks to a model with its card."""
 
-import contextlib
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..conventions import ConventionError, RecipeError, StackReadError
 from ..learn.data import SimulatedStack, check_data
@@ -31,6 +26,7 @@ from .recipe.reading import parse_recipe
 from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
 from .shown import one_line, shown
+from .telling import telling
 from .training_images import pair_options, train_images
 from .training_labels import LABELS, labelled_tables, prepared_labels, resolve_labels
 
@@ -40,7 +36,6 @@ if TYPE_CHECKING:
     from ..learn.training import Training
 
 _STATE = "state"
-_LINE_EVERY = 30.0  # seconds, where there is no terminal
 _Folders = Annotated[list[str], Field(min_length=1)]
 _Levels = Annotated[list[list[float]], Field(min_length=1)]
 Varied = TypeVar("Varied", Variation, PhaseVariation)
@@ -391,46 +386,3 @@ def _varied(
     with blamed_on("samples"):
         drawn = {name: options.pop(name) for name in options_of(sample_options)}
         return kind(**options), drawn
-
-
-@contextlib.contextmanager
-def telling(what: str = "training", *, quiet: bool) -> Iterator[Callable[[int, int, float], None]]:
-    """Show how far something is: a bar in a terminal, lines now and then elsewhere."""
-    if quiet:
-        yield lambda *_figures: None
-    elif not sys.stdout.isatty():
-        yield _Lines(what)
-    else:
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
-        note = TextColumn("loss {task.fields[loss]:.4f}")
-        with Progress(*columns, note, TimeRemainingColumn()) as bars:
-            bar = bars.add_task(what, total=None, loss=float("nan"))
-            yield lambda step, steps, loss: bars.update(
-                bar, completed=step, total=steps or None, loss=loss
-            )
-
-
-class _Lines:
-    """Writes a line of how far something is, now and then."""
-
-    def __init__(self, what: str) -> None:
-        self._what = "step" if what == "training" else what
-        self._begun: tuple[int, float] | None = None
-        self._written = 0.0
-
-    def __call__(self, step: int, steps: int, loss: float) -> None:
-        """Take the figures of a step."""
-        now = time.monotonic()
-        if self._begun is None:
-            self._begun = step, now
-        if now - self._written < _LINE_EVERY and step != steps:
-            return
-        self._written = now
-        first, begun = self._begun
-        left = ""
-        if step > first and steps:
-            minutes = (now - begun) / (step - first) * (steps - step) / 60
-            left = f", {minutes:.1f} minutes left"
-        known = "" if isnan(loss) else f", loss {loss:.4f}"
-        sys.stdout.write(f"{self._what} {step} of {steps or 'unknown'}{known}{left}\n")
-        sys.stdout.flush()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import xarray as xr
 
-from ..conventions import VOLUMES, FibdaskError, FibdaskWarning, StackReadError, volume_names
+from ..conventions import FibdaskError, FibdaskWarning, StackReadError, volume_names
 from ..io import open_stack
-from ..report.viewing import StackView, view_volumes
+from ..report.viewing import StackView, last_volumes, view_volumes
 from .folder.results import reopen
 from .folder.run_folder import SUMMARY, RunFolder
 from .recipe import read_recipe
@@ -34,15 +34,15 @@ def view_path(path: str | Path) -> StackView:
     FibdaskWarning
         If the images that the run has read are not to be had; else see `view`.
     """
-    return view_volumes(viewed_volumes(Path(path)))
+    return view_volumes(viewed_volumes(path))
 
 
-def viewed_volumes(path: Path) -> dict[str, xr.Dataset]:
+def viewed_volumes(path: str | Path) -> dict[str, xr.Dataset]:
     """Return the volumes to look at by their names, each with its stack, in the table's order."""
-    if not (path / SUMMARY).is_file():
+    if not (Path(path) / SUMMARY).is_file():
         stack = open_stack(path)
         return dict.fromkeys(volume_names(stack), stack)
-    folder = RunFolder(path)
+    folder = RunFolder(Path(path))
     stacks = reopen(folder)[0]
     # A structure has no place in the images that are made of it.
     made = [stack for name, stack in stacks.items() if name != STRUCTURE] or list(stacks.values())
@@ -51,8 +51,7 @@ def viewed_volumes(path: Path) -> dict[str, xr.Dataset]:
         raise StackReadError(msg)
     if not any("intensity" in stack for stack in made):
         made = [*_input_images(folder), *made]
-    last = {name: stack for stack in made for name in volume_names(stack)}
-    return {name: last[name] for name in (*VOLUMES, *sorted(last)) if name in last}
+    return last_volumes(made)
 
 
 def _input_images(folder: RunFolder) -> list[xr.Dataset]:

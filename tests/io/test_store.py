@@ -175,8 +175,8 @@ def test_open_stack__refuses_what_is_missing_or_no_store(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(StackReadError, match="is no store of a stack; images are read by"):
         open_stack(tmp_path / "empty")
-    with pytest.raises(ConventionError, match="not an address; got 'https://a/b'"):
-        open_stack("https://a/b")
+    with pytest.raises(ConventionError, match=r"an address is s3://.*; got 'ftp://a/b'"):
+        open_stack("ftp://a/b")
 
 
 def test_open_stack__refuses_corrupt_metadata(stack, tmp_path):

@@ -97,9 +97,9 @@ def test_write_recipe__overwrites_nothing_and_needs_images(tmp_path):
     assert not (tmp_path / "other.toml").exists()
 
 
-def test_run__of_a_folder_says_how_to_get_a_recipe(call, tmp_path):
+def test_check__of_a_folder_says_how_to_get_a_recipe(call, tmp_path):
     write_slices(tmp_path / "my slices")
-    _, err = call("run", tmp_path / "my slices", code=2)
+    _, err = call("check", tmp_path / "my slices", code=2)
     assert f"`fibdask init '{tmp_path / 'my slices'}'` writes one for the images in it" in err
     (tmp_path / "my slices" / "recipe.toml").touch()
     assert "recipe.toml is that of the run in it" in call("run", tmp_path / "my slices", code=2)[1]
@@ -116,3 +116,21 @@ def test_fibdask__version_tells_more_when_asked(call):
     assert told["dask-cuda"] == "is not installed"
     assert {"GPU:", "Python", "processors:"} <= set(told)
     assert "--verbose belongs to --version" in call("--verbose", "plan", "x", code=2)[1]
+
+
+def test_run__of_images_proposes_a_recipe_that_is_that_of_init(call, tmp_path):
+    slices = write_slices(tmp_path / "slices", header=FEI, name="z_{}nm")
+    out, told = call("run", slices, code=2)
+    assert tables(out)["input"]["path"].endswith("slices")
+    assert f"write it by `fibdask init {slices}`, and run it by `fibdask run recipe.toml`" in told
+
+
+def test_run__of_images_names_what_the_recipe_still_needs(call, tmp_path):
+    slices = write_slices(tmp_path / "slices")
+    _, told = call("run", slices, code=2)
+    assert "then fill in voltage and pixel_size and" in told
+
+
+def test_run__of_a_folder_without_images_says_so(call, tmp_path):
+    _, told = call("run", tmp_path, code=2)
+    assert f"{tmp_path} is no recipe, and none can be proposed for it: " in told

@@ -140,7 +140,7 @@ def is_derived(array: Any) -> bool:
 def is_complete(array: Any, target: Target) -> bool:
     """Tell whether the target holds every block of this array already."""
     source = origin(array)
-    if isinstance(source, StoredArray) and Path(source.path).resolve() == target.path.resolve():
+    if isinstance(source, StoredArray) and source.place.resolve() == target.path.resolve():
         return True
     record = target.finished(_resume_token(array))
     numbers = range(target.grid.size)

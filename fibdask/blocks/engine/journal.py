@@ -24,6 +24,7 @@ from typing import IO, Any, TypeGuard
 from ...conventions import ConventionError, StackReadError
 from ..regions import Grid
 from .locks import is_locked, locked, taken, unwritable
+from .places import Place
 from .shards import Shard, Shards, put_file
 
 FILE_NAME, JOURNAL = "array.json", "journal"
@@ -140,7 +141,7 @@ def read_record(folder: Path) -> Record | None:
     return replace(begun, finished=finished)
 
 
-def read_begun(folder: Path) -> Record | None:
+def read_begun(folder: Place) -> Record | None:
     """Read what is being written into an array's folder, and nothing of what is finished.
 
     Raises
@@ -196,9 +197,11 @@ def check_complete(folder: Path) -> None:
         raise StackReadError(msg)
 
 
-def _header(folder: Path) -> dict[str, Any]:
+def _header(folder: Place) -> dict[str, Any]:
     try:
         return _parse((folder / FILE_NAME).read_bytes())
+    except StackReadError:  # of a server that does not answer
+        raise
     except OSError:  # a folder in its place, for one
         return {}
 
@@ -226,7 +229,7 @@ def _old_record(folder: Path) -> Record:
     )
 
 
-def _damaged(path: Path) -> StackReadError:
+def _damaged(path: Place) -> StackReadError:
     msg = f"{path} is damaged: it does not say what was written; run again to make it anew"
     return StackReadError(msg)
 

@@ -1,7 +1,7 @@
 """Arrays in Zarr, read by coordinates."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -17,7 +17,10 @@ from ..regions import BLOCK_BYTES, Grid, Region, lengths, within
 from .bounded import bounded
 from .fingerprints import fingerprint
 from .journal import Record, read_record
+from .places import Access, Place, RemotePath, located
 from .reading import note_read
+from .remote import store_of
+from .remote_arrays import remote_content
 from .shards import METADATA, Shard, file_state, metadata_checksum, seal
 from .sources import Source, Values
 
@@ -32,7 +35,7 @@ class StoredArray(Source):
     Attributes
     ----------
     path
-        Folder of the array.
+        Folder of the array, or its address.
     chunk
         What is read and decoded at once.
     scale
@@ -45,6 +48,10 @@ class StoredArray(Source):
         Numbers of the recorded shards that hold nothing but zeros and were not stored.
     rounded
         Whether values had to be rounded to the stored integers.
+    access
+        How the server of an address is reached; None of a folder.
+    remote_bytes
+        Bytes of the objects on a server.
     """
 
     path: str
@@ -58,6 +65,13 @@ class StoredArray(Source):
     recorded: bool = False
     unstored: tuple[int, ...] = ()
     rounded: bool = True
+    access: Access | None = None
+    remote_bytes: int = 0
+
+    @property
+    def place(self) -> Place:
+        """Where the array lies."""
+        return located(self.path, self.access)
 
     @property
     def token(self) -> str:
@@ -69,6 +83,8 @@ class StoredArray(Source):
     @property
     def disk_bytes(self) -> int:
         """Bytes of the shards, with what is kept beside them."""
+        if self.access is not None:
+            return self.remote_bytes
         return sum(file.stat().st_size for file in Path(self.path).rglob("*") if file.is_file())
 
     def task_bytes(self, region: Region) -> int:
@@ -119,20 +135,31 @@ class StoredArray(Source):
     def _shard(self, part: Region) -> np.ndarray:
         """Read a part of one shard."""
         try:
-            states = tuple(file_state(Path(self.path, name)) for name in _METADATA)
-            data = np.asarray(_opened(self.path, states)[part])
+            data = np.asarray(_opened(self.place, self._metadata_states())[part])
         except Exception as error:  # zarr raises many kinds for a damaged array
             raise self._unreadable(part, error) from error
-        self._check_shard(part)
+        self._check_shard(part, data)
         return data
 
-    def _check_shard(self, part: Region) -> None:
+    def _metadata_states(self) -> tuple[Shard, ...]:
+        """Return what tells the files of metadata; those on a server are taken to stay."""
+        if self.access is not None:
+            return ()
+        return tuple(file_state(Path(self.path, name)) for name in _METADATA)
+
+    def _check_shard(self, part: Region, data: np.ndarray) -> None:
         """Refuse zeros that Zarr reads where a shard was lost; looked at after it was read."""
-        if not self.recorded or file_state(self._shard_file(part)).size:
+        if not self.recorded or self._is_there(self._shard_file(part), data):
             return
         position = self._position(part)
         if int(np.ravel_multi_index(position, self.grid.counts)) not in self.unstored:
             raise self._unreadable(part, "this shard was written and is gone; run again to make it")
+
+    @staticmethod
+    def _is_there(file: Place, data: np.ndarray) -> bool:
+        if isinstance(file, RemotePath):
+            return bool(data.any()) or file.is_file()  # a server is only asked where it must be
+        return bool(file_state(file).size)
 
     def _unreadable(self, part: Region, reason: object) -> StackReadError:
         place = ", ".join(f"{s.start}:{s.stop}" for s in part)
@@ -142,20 +169,20 @@ class StoredArray(Source):
     def _position(self, part: Region) -> tuple[int, ...]:
         return tuple(s.start // b for s, b in zip(part, self.block, strict=True))
 
-    def _shard_file(self, part: Region) -> Path:
-        return Path(self.path).joinpath("c", *map(str, self._position(part)))
+    def _shard_file(self, part: Region) -> Place:
+        return self.place.joinpath("c", *map(str, self._position(part)))
 
 
 @lru_cache(16)
-def _opened(path: str, _metadata: tuple[Shard, ...]) -> "zarr.Array[Any]":
+def _opened(place: Place, _metadata: tuple[Shard, ...]) -> "zarr.Array[Any]":
     """Open an array for reading, once for as long as its metadata are the same files.
 
     Blocks are read from few arrays at a time, each in many parts.
     """
-    return bounded(zarr.open_array(store=path, mode="r"))
+    return bounded(zarr.open_array(store=store_of(place), mode="r"))
 
 
-def open_stored(path: Path, *, phase: bool = False) -> StoredArray:
+def open_stored(path: Place, *, phase: bool = False) -> StoredArray:
     """Open an array of a store for reading by coordinates; a `phase` holds only 0 and 1.
 
     Raises
@@ -165,13 +192,25 @@ def open_stored(path: Path, *, phase: bool = False) -> StoredArray:
     """
     path = path.absolute()  # workers have other working folders
     try:
-        array = zarr.open_array(store=path, mode="r")
+        array = zarr.open_array(store=store_of(path), mode="r")
     except Exception as error:
         msg = f"{path} cannot be read as a Zarr array: {error}"
         raise StackReadError(msg) from error
-    record = read_record(path)
-    token = None if record is None else _written_token(path, array, record)
-    finished = {} if record is None else record.finished
+    if isinstance(path, RemotePath):
+        token, size, recorded = remote_content(path, array)
+        stored = _described(path, array, token, recorded=recorded)
+        stored = replace(stored, access=path.access, remote_bytes=size)
+    else:
+        record = read_record(path)
+        token = _foreign_token(path) if record is None else _written_token(path, array, record)
+        stored = _described(path, array, token, recorded=record is not None)
+        finished = {} if record is None else record.finished
+        stored = replace(stored, unstored=tuple(n for n, s in finished.items() if not s.size))
+    return replace(stored, checked=phase and not stored.recorded)
+
+
+def _described(path: Place, array: "zarr.Array[Any]", token: str, *, recorded: bool) -> StoredArray:
+    """Return a stored array as its metadata tell of it."""
     scale = array.attrs.get("scale_factor")
     return StoredArray(
         str(path),
@@ -179,11 +218,9 @@ def open_stored(path: Path, *, phase: bool = False) -> StoredArray:
         np.dtype(np.float32) if scale is not None else np.dtype(array.dtype),
         tuple(array.shards) if array.shards else _grouped_chunks(array),
         tuple(array.chunks),
-        token or _foreign_token(path),
+        token,
         float(str(scale)) if scale is not None else None,
-        checked=phase and record is None,
-        recorded=record is not None,
-        unstored=tuple(number for number, shard in finished.items() if not shard.size),
+        recorded=recorded,
     )
 
 

@@ -1,5 +1,6 @@
 """Commands of runs: make one, simulate, say what it did, report it."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...conventions import RecipeError
+from ...conventions import FibdaskError, RecipeError
 from ..shown import printable
 from .options import client_of, options, say, show
 
@@ -33,18 +34,52 @@ def run(
     quiet: bool,
     **how: Any,
 ) -> None:
-    """Run RECIPE; an interrupted run is taken up where it was."""
+    """Run RECIPE; an interrupted run is taken up where it was.
+
+    Of images, or a store, in place of a recipe, one is proposed.
+    """
     from ..recipe import read_recipe
 
     workers = {"--scheduler": scheduler, "--cluster": cluster, "--part": part}
     if len(given := [name for name, value in workers.items() if value]) > 1:
         msg = f"{' and '.join(given)} exclude each other; give one"
         raise RecipeError(msg)
+    _propose_for_images(recipe, quiet=quiet)
     read = read_recipe(recipe, input_path=input_path, output_path=out, cluster=cluster)
     if part:
         _run_part(read, fresh, part, quiet, how)
     else:
         _run(read, fresh, scheduler, quiet, how)
+
+
+def _propose_for_images(source: str, *, quiet: bool) -> None:
+    """Show a recipe for images or a store that are given in place of one, and end.
+
+    Raises
+    ------
+    RecipeError
+        If there are such: saying how the recipe is written.
+    """
+    from ...blocks import is_address
+    from ...io.images.files import SLICE_FORMATS, VOLUME_FORMATS
+    from ..proposing import propose_recipe
+
+    is_image = Path(source).suffix.casefold() in SLICE_FORMATS | VOLUME_FORMATS
+    is_run = (Path(source) / "recipe.toml").is_file()
+    if is_run or not (is_image or Path(source).is_dir() or is_address(source)):
+        return
+    try:
+        text, needed = propose_recipe([source], Path("recipe.toml"))
+    except FibdaskError as error:
+        msg = f"{source} is no recipe, and none can be proposed for it: {error}"
+        raise RecipeError(msg) from None
+    say(text, quiet=quiet)
+    also = f", then fill in {' and '.join(needed)}" if needed else ""
+    msg = (
+        f"{source} is no recipe; above is one for it: write it by `fibdask init "
+        f"{shlex.quote(source)}`{also}, and run it by `fibdask run recipe.toml`"
+    )
+    raise RecipeError(msg)
 
 
 def _run_part(recipe: Any, fresh: bool, part: str, quiet: bool, how: Mapping[str, Any]) -> None:

@@ -44,6 +44,12 @@ def _crop(
 @click.option("--detector", help="Detector of a file that holds several.")
 @click.option("--dataset", help="Dataset of an HDF5 file that holds several.")
 @click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    help="Name or position, from 0, in files that hold several; one for all, or for each voltage.",
+)
+@click.option(
     "--crop",
     multiple=True,
     type=(click.Choice(["y", "x"]), int, int),
@@ -57,10 +63,42 @@ def import_(source: tuple[str, ...], out: str, fresh: bool, quiet: bool, **image
 
     SOURCE is a folder, a quoted glob or a file; one for each voltage.
     """
+    from ..folder.progress import command_monitor
     from ..importing import import_images
 
-    path = import_images(source, Path(out), resume=not fresh, **images)
+    shown = command_monitor(quiet=quiet)
+    path = import_images(source, Path(out), resume=not fresh, monitor=shown, **images)
     say(f"stack: {path}", quiet=quiet)
+
+
+@click.command()
+@click.argument("source", type=click.Path())
+@click.argument("destination", type=click.Path())
+@click.option(
+    "--remote",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="How a server is reached: endpoint, region, anonymous=true, plain_http=true.",
+)
+@options("quiet")
+def copy(source: str, destination: str, remote: tuple[str, ...], quiet: bool) -> None:
+    """Copy a store to a server, s3://BUCKET/NAME, or one of a server into a folder.
+
+    An interrupted copy is taken up where it was. Credentials are read from the environment:
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
+    """
+    from ..copying import copy_store
+    from ..telling import telling
+
+    with telling("file", quiet=quiet) as tell:
+        place = copy_store(source, destination, remote=_remote_options(remote), tell=tell)
+    say(f"stack: {place}", quiet=quiet)
+
+
+def _remote_options(given: tuple[str, ...]) -> dict[str, str | bool]:
+    pairs = [option.partition("=") for option in given]
+    truth: dict[str, bool] = {"true": True, "false": False}
+    return {key: truth.get(value, value) for key, _, value in pairs}
 
 
 @click.command()
@@ -137,8 +175,10 @@ def measure(stack: str, as_json: bool, quiet: bool) -> None:
     from ...imaging import measure_imaging
     from ...io import open_stack
     from ..info import format_imaging, imaging_record
+    from ..telling import computing
 
-    found = measure_imaging(open_stack(stack))
+    with computing("measuring", quiet=quiet or as_json or not sys.stdout.isatty()):
+        found = measure_imaging(open_stack(stack))
     show(imaging_record(found), format_imaging(found), as_json=as_json, quiet=quiet)
 
 
@@ -146,7 +186,7 @@ def measure(stack: str, as_json: bool, quiet: bool) -> None:
 @click.argument("stack", type=click.Path())
 @click.option("--phase", "phase_path", type=click.Path(), help="File to write the phase to.")
 @click.option("--image", "image_path", type=click.Path(), help="File to write the images to.")
-@click.option("--voltage", type=float, help="Of the images, in kV; needed if there are several.")
+@click.option("--voltage", type=float, help="Of the images, in kV.")
 @click.option(
     "--surface", "mesh_path", type=click.Path(), help="STL or PLY of the solid's surface."
 )
@@ -166,7 +206,8 @@ def export(
     """Write phase, images, surface or statistics to files.
 
     STACK is a store, or a run's folder. The suffix of a file of voxels tells its format: .tif,
-    .mrc, .nrrd, .vti (VTK), or .npy, which tells no size of a voxel. Solid is 255 in .tif, else 1.
+    .ome.tif, .zarr (OME-Zarr), .mrc, .nrrd, .nii, .vti (VTK), or .npy, which tells no size of a voxel.
+    Solid is 255 in TIFF, else 1. OME-TIFF and OME-Zarr hold all voltages, or that told.
     A surface, .stl or .ply, is closed where solid ends at a side of the volume; lengths are in nm.
     """
     from ..exporting import (
@@ -177,6 +218,7 @@ def export(
         stored_statistics,
         write_statistics,
     )
+    from ..folder.progress import command_monitor
 
     if not (phase_path or image_path or mesh_path or csv_path):
         msg = (
@@ -191,13 +233,14 @@ def export(
         msg = "--voltage is of --image OUT.tif, which is not given"
         raise RecipeError(msg)
     counts = counts_beside(Path(csv_path)) if csv_path else None
+    shown = command_monitor(quiet=quiet)
     if phase_path:
-        say(f"phase: {export_phase(stack, Path(phase_path))}", quiet=quiet)
+        say(f"phase: {export_phase(stack, Path(phase_path), monitor=shown)}", quiet=quiet)
     if image_path:
-        out = export_images(stack, Path(image_path), voltage=voltage)
+        out = export_images(stack, Path(image_path), voltage=voltage, monitor=shown)
         say(f"images: {out}", quiet=quiet)
     if mesh_path:
-        say(f"surface: {export_surface(stack, Path(mesh_path))}", quiet=quiet)
+        say(f"surface: {export_surface(stack, Path(mesh_path), monitor=shown)}", quiet=quiet)
     if csv_path:
         results = stored_statistics(stack, max_lag=max_lag, counts=counts)
         say(f"statistics: {write_statistics(results, Path(csv_path))}", quiet=quiet)
@@ -227,4 +270,4 @@ def view(stack: str, no_wait: bool, as_json: bool, quiet: bool) -> None:
         page.close()
 
 
-COMMANDS = (import_, info, measure, statistics, export, view)
+COMMANDS = (import_, copy, info, measure, statistics, export, view)

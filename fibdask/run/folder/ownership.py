@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...blocks import is_address
 from ...conventions import RecipeError, StackReadError
 from ..recipe import Recipe
 from ..shown import one_line, shown
@@ -125,12 +126,10 @@ def replaced_input(folder: RunFolder, recipe: Recipe) -> str:
     earlier = earlier_run(folder)
     if earlier is None or earlier.recipe is None or not earlier.stores:
         return ""
-    before, now = (
-        [path.resolve() for path in input_paths(known)] for known in (earlier.recipe, recipe)
-    )
-    if before == now:
+    now = input_paths(recipe)
+    if _resolved(input_paths(earlier.recipe)) == _resolved(now):
         return ""
-    inputs = " and ".join(str(path) for path in now)
+    inputs = " and ".join(str(path) for path in _resolved(now))
     return one_line(f"{folder.path} holds {earlier}; results of {inputs} replace them")
 
 
@@ -156,15 +155,19 @@ def remove_earlier(folder: RunFolder, recipe: Recipe) -> str:
     return one_line(f"{folder.path} held {earlier}; removed: {names}{kept}")
 
 
-def input_paths(recipe: Recipe) -> list[Path]:
-    """Return the paths that a recipe reads."""
+def input_paths(recipe: Recipe) -> list[Path | str]:
+    """Return the paths and addresses that a recipe reads."""
     table = recipe.tables.get("input", {})
     paths = [table["path"]] if table.get("path") else list((table.get("voltages") or {}).values())
-    return [Path(str(path)) for path in paths]
+    return [path if is_address(path) else Path(str(path)) for path in paths]
+
+
+def _resolved(paths: Iterable[Path | str]) -> list[Path | str]:
+    return [path.resolve() if isinstance(path, Path) else path for path in paths]
 
 
 def _read_stores(folder: RunFolder, stores: Iterable[str], recipe: Recipe) -> list[str]:
     """Return the stores of a folder that a recipe reads, or reads a part of."""
-    inputs = [path.resolve() for path in input_paths(recipe)]
+    inputs = [path for path in _resolved(input_paths(recipe)) if isinstance(path, Path)]
     places = {name: folder.store(name).resolve() for name in stores}
     return [name for name, place in places.items() if any(p.is_relative_to(place) for p in inputs)]

@@ -10,7 +10,8 @@ from unicodedata import category
 
 from pydantic import ValidationError
 
-from ...conventions import RecipeError
+from ...blocks import Access, is_address
+from ...conventions import ConventionError, RecipeError
 from ...io.metadata import is_store
 from ...simulate import simulate_structure
 from .. import stages
@@ -49,6 +50,7 @@ def checked(content: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
     table = found.get("input", {})
     check_paths(table.get("path"), table.get("z"), *(table.get("voltages") or {}).values())
     check_paths(found["cluster"]["certificates"])
+    _check_remote(table)
     check_output(found["output"]["path"])
     cluster_options(**found["cluster"])
     _check_variables(found)
@@ -95,12 +97,27 @@ def check_paths(*paths: Any) -> None:
 def check_output(output: str) -> None:
     """Refuse a folder for results that cannot be one, or lies where it may not."""
     check_paths(output)
+    if is_address(output):
+        msg = (
+            f"output path must be a folder of this machine, whose locks and files a run needs to "
+            f"be resumed; got {output}: run into a folder, then `fibdask copy` its stores there"
+        )
+        raise RecipeError(msg)
     if (store := _store_around(output)) is not None:
         msg = (
             f"output path {output} lies inside the store {store}, and would become a part of it; "
             "choose a folder beside it"
         )
         raise RecipeError(msg)
+
+
+def _check_remote(table: Mapping[str, Any]) -> None:
+    """Refuse options of a server that are none, before a recipe is kept anywhere."""
+    try:
+        Access.of(table.get("remote") or {})
+    except ConventionError as error:
+        msg = f"[input] {error}"
+        raise RecipeError(msg) from None
 
 
 def _store_around(path: str) -> Path | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...blocks import is_address
 from ...conventions import RecipeError
 from ..cluster import PROFILED
 from ..shown import one_line
@@ -105,10 +106,11 @@ def _resolve_paths(
         table.pop("voltages", None)
         table["path"] = str(input_path)
     elif isinstance(table.get("path"), str):
-        table["path"] = str(folder / table["path"])
+        table["path"] = _beside(folder, table["path"])
     if isinstance(table.get("z"), str):
         table["z"] = str(folder / table["z"])
-    if isinstance(like := content.get(SIMULATE, {}).get("like"), str):
+    like = content.get(SIMULATE, {}).get("like")
+    if isinstance(like, str) and not is_address(like):
         content[SIMULATE]["like"] = str((folder / like).absolute())
     if isinstance(content["cluster"].get("certificates"), str):
         content["cluster"]["certificates"] = str(folder / content["cluster"]["certificates"])
@@ -129,7 +131,7 @@ def _resolve_paths(
     if output_path is not None:
         content["output"]["path"] = str(output_path)
     elif isinstance(content["output"].get("path"), str):
-        content["output"]["path"] = str(folder / content["output"]["path"])
+        content["output"]["path"] = _beside(folder, content["output"]["path"])
 
 
 def _resolve_model(model: str, folder: Path) -> str:
@@ -151,4 +153,9 @@ def _resolve_voltages(voltages: Mapping[str, Any], folder: Path) -> dict[str, st
             whole = f"{key}.{next(iter(path), '')}"
             msg = f'[input.voltages] a key with a point must be quoted: "{whole}" = …'
             raise RecipeError(msg)
-    return {key: str(folder / str(path)) for key, path in voltages.items()}
+    return {key: _beside(folder, str(path)) for key, path in voltages.items()}
+
+
+def _beside(folder: Path, path: str) -> str:
+    """Return a path relative to the recipe; addresses are relative to nothing."""
+    return path if is_address(path) else str(folder / path)

@@ -8,6 +8,7 @@ from typing import Any
 
 import tomli_w
 
+from ...blocks import is_address
 from ...conventions import ConventionError, RecipeError
 from .tables import tables
 
@@ -44,11 +45,15 @@ def _absolute(table: Mapping[str, Any]) -> dict[str, Any]:
     """Return a table with absolute paths: of its input and depths, or of its output."""
     keys = ("path", "z", "certificates")
     paths = {key: table[key] for key in keys if isinstance(table.get(key), str)}
-    absolute: dict[str, Any] = {key: str(Path(path).absolute()) for key, path in paths.items()}
+    absolute: dict[str, Any] = {key: _whole(path) for key, path in paths.items()}
     if table.get("voltages"):
         given = table["voltages"].items()
-        absolute["voltages"] = {kv: str(Path(path).absolute()) for kv, path in given}
+        absolute["voltages"] = {kv: _whole(path) for kv, path in given}
     return {**table, **absolute}
+
+
+def _whole(path: str) -> str:
+    return path if is_address(path) else str(Path(path).absolute())
 
 
 def _without_none(value: Any) -> Any:

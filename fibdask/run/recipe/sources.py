@@ -1,7 +1,6 @@
 """The input of a recipe: a stored stack, or images."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -9,6 +8,7 @@ import xarray as xr
 from ...conventions import RecipeError
 from ...io import open_stack, read_images
 from ...io.metadata import is_store
+from ...io.paths import read_place
 
 
 def read_input(
@@ -21,8 +21,10 @@ def read_input(
     z: str | list[float] | None = None,
     detector: str | int | None = None,
     dataset: str | None = None,
+    channel: str | int | dict[str, str | int] | None = None,
     crop: dict[str, tuple[int, int]] | None = None,
     assumed: list[str] | None = None,
+    remote: dict[str, str | bool] | None = None,
 ) -> xr.Dataset:
     """Open a stored stack, or read images as `read_images` does.
 
@@ -31,7 +33,8 @@ def read_input(
     Parameters
     ----------
     path
-        A store, or images: a folder, a file, or a pattern such as "slices/*.tif".
+        A store, or images: a folder, a file, or a pattern such as "slices/*.tif". A store may also
+        be the address of one on a server: "s3://bucket/gold.zarr", "https://…".
     voltages
         Where there are several: a table of accelerating voltages in kV and sources of images.
     voltage
@@ -46,10 +49,17 @@ def read_input(
         Name or number of the detector, of a file that holds several.
     dataset
         Of an HDF5 file that holds several.
+    channel
+        Name or position, from 0, of a channel of files that hold several; where these are several
+        voltages, a table of kV = channel.
     crop
         Pixels to keep, by axis: `x = [100, 900]`.
     assumed
         Names of the keys whose values nobody measured; the report marks them.
+    remote
+        How the server of an address is reached: `endpoint` (of S3 other than Amazon's), `region`,
+        `anonymous = true` (no credentials), `plain_http = true` (it may be one that does not
+        encrypt). Credentials are read from the environment.
     """
     if (path is None) == (voltages is None):
         msg = "[input] needs either path or voltages (a table of kV = source)"
@@ -61,6 +71,7 @@ def read_input(
         "z": z,
         "detector": detector,
         "dataset": dataset,
+        "channel": _channels(channel),
         "crop": crop,
     }
     given = {key: value for key, value in options.items() if value is not None}
@@ -68,11 +79,11 @@ def read_input(
         if key not in given:
             msg = f"[input] assumed names {key!r}, which is not set; set are {', '.join(given)}"
             raise RecipeError(msg)
-    if path is not None and is_store(Path(path)):
+    if path is not None and is_store(read_place(path, remote)):
         if given:
             msg = f"[input] {', '.join(given)}: not used for the stored stack {path}; remove"
             raise RecipeError(msg)
-        return open_stack(path)
+        return open_stack(path, remote=remote)
     source: Any = path
     if voltages is not None:
         source = by_voltage([(_kilovolts(key), value) for key, value in voltages.items()])
@@ -90,9 +101,16 @@ def by_voltage(pairs: Sequence[tuple[float, str]]) -> dict[float, str]:
     return sources
 
 
+def _channels(channel: str | int | dict[str, str | int] | None) -> Any:
+    """Return channels by voltage in kV, or one for all."""
+    if isinstance(channel, dict):
+        return {_kilovolts(key): value for key, value in channel.items()}
+    return channel
+
+
 def _kilovolts(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        msg = f"[input.voltages] keys are accelerating voltages in kV; got {text!r}"
+        msg = f"keys of voltages and channel are accelerating voltages in kV; got {text!r}"
         raise RecipeError(msg) from None
