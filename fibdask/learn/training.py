@@ -72,7 +72,8 @@ class Schedule:
     Attributes
     ----------
     minutes
-        Of training; the number of steps follows from the pace of the first ones.
+        Of training; the number of steps follows from the pace of the first ones, so on a busy
+        machine it is better to give `steps`.
     steps
         Their number instead, where it is given.
     batch
