@@ -104,10 +104,21 @@ def test_schedule__rises_to_its_rate_and_falls_to_nothing():
     assert rates[-1] < 1e-3
 
 
+def test_schedule__of_more_steps_begins_alike_where_the_rate_falls_late():
+    schedule = Schedule(learning_rate=1.0, decline="late")
+    short, long = (
+        np.array([schedule.rate(step, steps) for step in range(steps)]) for steps in (3000, 4000)
+    )
+    np.testing.assert_array_equal(short[:2100], long[:2100])
+    assert (long[200:2800] == 1).all()
+    np.testing.assert_allclose(np.diff(short[2101:]), -1 / 900)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 9, 10])
 def test_schedule__knows_a_rate_for_few_steps(steps):
-    rates = [Schedule(learning_rate=1.0).rate(step, steps) for step in range(steps)]
-    assert all(0 < rate <= 1 for rate in rates)
+    for decline in ("cosine", "late"):
+        schedule = Schedule(learning_rate=1.0, decline=decline)
+        assert all(0 < schedule.rate(step, steps) <= 1 for step in range(steps))
 
 
 @pytest.mark.parametrize(
