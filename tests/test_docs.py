@@ -16,6 +16,7 @@ import pytest
 import fibdask
 from docs import pages
 from fibdask.run.cli import cli
+from fibdask.run.cli.pages import page_of
 from fibdask.run.cli.reference import command_reference
 
 ROOT = Path(__file__).parents[1]
@@ -196,7 +197,7 @@ ERRORS = [name for name in fibdask.__all__ if name.endswith("Error")]
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_errors__name_a_page_and_a_heading_that_are_there(name):
-    path, _, heading = getattr(fibdask, name).page.partition("#")
+    path, _, heading = page_of(getattr(fibdask, name)).partition("#")
     assert heading in {"", *headings(ROOT / path)}
 
 

@@ -14,15 +14,7 @@ Messages say what is wrong, the value found, the rule, and where:
 
 
 class FibdaskError(Exception):
-    """Base of all errors that fibdask raises on purpose.
-
-    Attributes
-    ----------
-    page
-        Where the documentation says what to do about it.
-    """
-
-    page = "docs/troubleshooting.md"
+    """Base of all errors that fibdask raises on purpose."""
 
 
 class ConventionError(FibdaskError, ValueError):
@@ -32,31 +24,21 @@ class ConventionError(FibdaskError, ValueError):
 class StackReadError(FibdaskError, OSError):
     """Images, tables or a store cannot be read or written."""
 
-    page = f"{FibdaskError.page}#reading-images"
-
 
 class RecipeError(FibdaskError, ValueError):
     """A recipe has a wrong key, value or structure."""
-
-    page = f"{FibdaskError.page}#recipes"
 
 
 class MemoryBudgetError(FibdaskError, MemoryError):
     """A plan does not fit the memory of the workers."""
 
-    page = f"{FibdaskError.page}#memory-disks-and-interruptions"
-
 
 class BlocksFailedError(FibdaskError, RuntimeError):
     """Blocks failed; their places and causes are named, what had finished stays usable."""
 
-    page = f"{FibdaskError.page}#memory-disks-and-interruptions"
-
 
 class DeviceLostError(FibdaskError, RuntimeError):
     """A GPU has failed: this process cannot use it any more, a new one may."""
-
-    page = "docs/gpu.md#when-it-goes-wrong"
 
 
 class FibdaskWarning(UserWarning):

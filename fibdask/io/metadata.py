@@ -47,7 +47,7 @@ def ome_image(path: Place) -> list[dict[str, Any]]:
     return images
 
 
-def ome_attributes(path: Path) -> dict[str, Any]:
+def ome_attributes(path: Place) -> dict[str, Any]:
     """Return the attributes of OME-Zarr in a folder with images that are no stack of ours."""
     for file in ome_files(path):
         try:

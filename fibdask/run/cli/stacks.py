@@ -206,8 +206,8 @@ def export(
     """Write phase, images, surface or statistics to files.
 
     STACK is a store, or a run's folder. The suffix of a file of voxels tells its format: .tif,
-    .ome.tif, .zarr (OME-Zarr), .mrc, .nrrd, .nii, .vti (VTK), or .npy, which tells no size of a
-    voxel. Solid is 255 in TIFF, else 1. OME-TIFF and OME-Zarr hold all voltages, or that told.
+    .ome.tif, .zarr (OME-Zarr), .mrc, .nrrd, .nii, .vti (VTK), or .npy, which tells no size of
+    voxels. Solid is 255 in TIFF, else 1. OME-TIFF and OME-Zarr hold all voltages, or that told.
     A surface, .stl or .ply, is closed where solid ends at a side of the volume; lengths are in nm.
     """
     from ..exporting import (
