@@ -65,7 +65,7 @@ def text_of(tmp_path, stages, *, titles=None, **estimates):
     given = {"statistics": None, "summary": {}, "titles": titles}
     write_report(path, stages=stages, estimates=estimates, **given)
     text = path.read_text(encoding="utf-8")
-    return re.sub(r"(?<=;base64,)[^\"]+", "", text)  # in which any short word may occur
+    return re.sub(r"<script.*?</script>|(?<=;base64,)[^\"]+", "", text, flags=re.DOTALL)
 
 
 @pytest.fixture
