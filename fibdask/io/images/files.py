@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from ...blocks import is_address
 from ...conventions import StackReadError
 from ..metadata import ome_files, ome_image
 from .names import Column, choose, contradiction, is_doubtful, other_count, read_columns
@@ -120,6 +121,12 @@ def _list_files(source: Paths) -> list[Path]:
             msg = f"{lost[0]} is not a file" if lost else "the list of files is empty"
             raise StackReadError(msg)
         return files
+    if is_address(source):
+        msg = (
+            f"{source} is no store of a stack, and images are not read from servers: download them, "
+            "or import them where they lie and put the store there by `fibdask copy`"
+        )
+        raise StackReadError(msg)
     path = Path(source)
     if ome_image(path):
         return [file for file in ome_files(path) if file.is_file()][:1]
