@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs-installed
 export OMP_WAIT_POLICY := PASSIVE
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes
 
@@ -35,10 +36,18 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: install
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet --prefer-binary --no-build-isolation -c constraints.txt -e ".[docs]"
+	touch $(DOCS_STAMP)
+
+# The site, whose source is the root: links between pages are those that hold there.
+docs: $(DOCS_STAMP)
 	$(BIN)/python -m fibdask.run.recipe.reference > docs/recipes.md
 	$(BIN)/python -m fibdask.run.recipe.reference training > docs/training.md
 	$(BIN)/python -m fibdask.run.recipe.reference profiles > docs/profiles.md
+	$(BIN)/python -m fibdask.run.cli.reference > docs/commands.md
+	$(BIN)/python docs/pages.py
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs . docs/_build/html
 
 examples: install
 	$(BIN)/python -m pytest tests/test_examples.py -v

@@ -37,6 +37,7 @@ from .run.cluster import local_cluster as local_cluster
 from .run.runner import run_recipe as run_recipe
 from .run.training import train as train
 from .segment import fit_forest as fit_forest
+from .segment import learning_curve as learning_curve
 from .segment import segment_phases as segment_phases
 from .simulate import Material as Material
 from .simulate import add_brightness_drift as add_brightness_drift

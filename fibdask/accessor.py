@@ -78,6 +78,7 @@ class StackAccessor:
     reconstruct_volume = _of_stack(reconstruct.reconstruct_volume)
     segment_phases = _of_stack(segment.segment_phases)
     fit_forest = _of_stack(segment.fit_forest)
+    learning_curve = _of_stack(segment.learning_curve)
     reposition_slices = _of_stack(thickness.reposition_slices)
     inpaint_gaps = _of_stack(inpaint.inpaint_gaps)
     measure_imaging = _of_stack(imaging.measure_imaging)

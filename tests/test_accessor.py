@@ -88,7 +88,8 @@ def test_fib__a_phase_that_is_true_or_false_measures_alike(regular, name):
 @pytest.mark.parametrize("select", [{"z": 3}, {"z": slice(0)}, {"voltage": 0}])
 def test_fib__says_what_is_wrong_with_a_selection(stack, tmp_path, name, select):
     given = OF_STACKS | OF_PHASES | NETWORKS | PLOTS | {"measure_signals": {"substrate": {}}}
-    given |= {"fit_forest": {"labels": "painted"}, "save_stack": {"path": tmp_path / "s.zarr"}}
+    given |= {name: {"labels": "painted"} for name in ("fit_forest", "learning_curve")}
+    given |= {"save_stack": {"path": tmp_path / "s.zarr"}}
     selected = stack.assign(true_phase=stack["phase"]).isel(select).fib
     with pytest.raises(fibdask.ConventionError, match=r"must stay a dimension|must not be empty"):
         getattr(selected, name)(**given.get(name, ESTIMATES.get(name, {})))

@@ -59,4 +59,4 @@ def test_recipe__bounds_what_the_extras_need():
 def test_all__is_every_extra_but_those_that_fix_versions_and_those_of_tests():
     extras = settings()["optional-dependencies"]
     names = re.fullmatch(r"fibdask\[(.*)\]", extras["all"][0])[1].split(",")
-    assert set(extras) - set(names) == {"all", "crosscheck", "cuda", "gpu", "test"}
+    assert set(extras) - set(names) == {"all", "crosscheck", "cuda", "docs", "gpu", "test"}

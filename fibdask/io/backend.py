@@ -32,6 +32,7 @@ class StackBackend(BackendEntrypoint):
         crop: Any = None,
         dataset: str | None = None,
         remote: Mapping[str, Any] | None = None,
+        channel: Any = None,
     ) -> xr.Dataset:
         """Open a stack.
 
@@ -41,7 +42,7 @@ class StackBackend(BackendEntrypoint):
             Folder of a store, or images as of `read_images`.
         drop_variables
             Names that are left out.
-        voltage, pixel_size, slice_thickness, z, detector, crop, dataset
+        voltage, pixel_size, slice_thickness, z, detector, crop, dataset, channel
             Of images, as of `read_images`.
         remote
             How the server of an address is reached, as of `open_stack`.
@@ -61,6 +62,7 @@ class StackBackend(BackendEntrypoint):
             "detector": detector,
             "crop": crop,
             "dataset": dataset,
+            "channel": channel,
         }
         if _is_store(filename_or_obj, remote):
             given = [name for name, value in images.items() if value is not None]

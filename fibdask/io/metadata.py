@@ -43,6 +43,12 @@ def is_store(path: Place) -> bool:
 
 def ome_image(path: Place) -> list[dict[str, Any]]:
     """Return what OME-Zarr tells of the images in a folder, those of a stack of ours aside."""
+    images: list[dict[str, Any]] = ome_attributes(path).get("multiscales", [])
+    return images
+
+
+def ome_attributes(path: Place) -> dict[str, Any]:
+    """Return the attributes of OME-Zarr in a folder with images that are no stack of ours."""
     for file in ome_files(path):
         try:
             found = json.loads(file.read_bytes())
@@ -51,10 +57,10 @@ def ome_image(path: Place) -> list[dict[str, Any]]:
         except (OSError, ValueError, RecursionError):  # said by whoever reads it next
             continue
         attrs = _part(found, "attributes") if file.name == _ROOT else {"ome": found}
-        images = _part(_part(attrs, "ome"), "multiscales")
-        if isinstance(images, list) and WRITER not in attrs:
-            return images
-    return []
+        ome = _part(attrs, "ome")
+        if isinstance(_part(ome, "multiscales"), list) and WRITER not in attrs:
+            return dict(ome)
+    return {}
 
 
 def _part(found: Any, name: str) -> Any:

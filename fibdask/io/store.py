@@ -16,6 +16,7 @@ import xarray as xr
 from ..blocks import (
     BLOCK_BYTES,
     Execution,
+    Monitor,
     Source,
     StageReport,
     check_budget,
@@ -91,10 +92,23 @@ def save_stack(
         If the path is something else than a stack, cannot be made, or is being written by
         another process.
     """
+    return save_watched(stack, path, Monitor(), resume=resume, pyramid=pyramid)
+
+
+def save_watched(
+    stack: xr.Dataset,
+    path: str | Path,
+    monitor: Monitor,
+    *,
+    resume: bool = True,
+    pyramid: bool | None = None,
+) -> Path:
+    """Save a stack as `save_stack` does, and tell a monitor of the progress."""
     path = new_path(path).absolute()
     counts = path.with_name(f".{path.name}.counts")
     client = current_client()
-    execution = Execution(client, worker_resources(client, folder=counts), resume=resume)
+    resources = worker_resources(client, folder=counts)
+    execution = Execution(client, resources, resume=resume, monitor=monitor)
     reports = write_stack(stack, path, execution, pyramid=pyramid, same_sample=resume)
     raise_failures(reports)
     shutil.rmtree(counts, ignore_errors=True)

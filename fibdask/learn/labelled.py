@@ -20,7 +20,7 @@ from ..conventions import (
     recorded_steps,
 )
 from ..pieces.grey import CountedGrey, grey_ranges, range_values, without_filled
-from ..pieces.labels import UNLABELLED, Painted
+from ..pieces.labels import APART, UNLABELLED, Painted
 from ..pieces.windows import NO_SLICE, SliceWindow
 from ..segment import segment_phases
 from .cards import near_ranges
@@ -29,8 +29,6 @@ from .networks import WindowNetwork
 from .samples import QUANTILES, Drawing, Sample, oriented
 from .validation import validate
 
-APART = 2
-"""Slices that lie at least between what is learnt from and what is judged by."""
 _JUDGED = 5  # one of so many painted slices is judged by
 _SURE = 0.9  # probability from which on what a forest says is learnt from
 

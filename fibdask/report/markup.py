@@ -7,12 +7,16 @@ from html import escape
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page: its anchor, title and HTML; `alarm` draws attention to it."""
+    """A section of the page: its anchor, title and HTML.
+
+    `alarm` draws attention to it; `script` is run once the page is there.
+    """
 
     anchor: str
     title: str
     body: str
     alarm: bool = False
+    script: str = ""
 
     def html(self) -> str:
         """Return the section."""

@@ -1,5 +1,7 @@
 """The page: sections put into a template and written to one file."""
 
+import base64
+import hashlib
 from collections.abc import Iterable, Mapping
 from html import escape
 from importlib.resources import files
@@ -12,7 +14,9 @@ import xarray as xr
 from ..conventions import is_layered
 from .markup import Section
 from .sections.depth import alignment_section, depth_section
+from .sections.labels import labels_section
 from .sections.layers import layers_section
+from .sections.look import look_section
 from .sections.network import network_section
 from .sections.overview import overview_section
 from .sections.run import (
@@ -36,7 +40,9 @@ def write_report(
 ) -> Path:
     """Write the report of a run: one HTML page that works from disk without a network.
 
-    Of the stacks only three planes are read for each stage. What is absent is left out.
+    Of each stage three planes are read. Of the last volumes, small copies are made to look
+    through, for which `READ_BYTES` of `figures.sampled` are decoded at most, however large they
+    are. What is absent is left out.
 
     Parameters
     ----------
@@ -68,7 +74,9 @@ def write_report(
         What was estimated of the slices, by stage: for `align`, as `estimate_shifts` returns it;
         for `thickness`, what `estimate_slice_thickness` returns as a dataset, with the variable
         `thickness` (z) in nm, and `reference_thickness` (z) in nm if there is a second source,
-        with its name in the attribute `source`.
+        with its name in the attribute `source`; for `segment` by painted slices, what
+        `learning_curve` returns, with `expected_misplaced` (plane) in %, or, in the attribute
+        `reason`, why there is none.
     titles
         What stages are called, by stage name; by default the name.
 
@@ -84,9 +92,11 @@ def write_report(
     made = [
         overview_section(stacks, numbers, summary),
         failures_section(summary),
+        look_section(stacks),
         layers_section(layered),
         slices_section(stacks, titles or {}),
         network_section(stacks, numbers),
+        labels_section(stacks, found),
         alignment_section(found),
         depth_section(stacks, found),
         profile_section(stacks, numbers),
@@ -102,9 +112,13 @@ def write_report(
 def write_page(
     path: str | Path, summary: Mapping[str, Any], made: Iterable[Section | None]
 ) -> Path:
-    """Put sections, those that are not None, into the template and write it to one file."""
+    """Put sections, those that are not None, into the template and write it to one file.
+
+    The page runs no scripts but those of the sections, whatever it holds.
+    """
     path = Path(path)
     shown = [section for section in made if section is not None]
+    scripts = dict.fromkeys(section.script for section in shown if section.script)
     package = files(__package__ or "fibdask.report") / "templates"
     template = Template(package.joinpath("page.html").read_text(encoding="utf-8"))
     known = [str(summary[key]) for key in ("created",) if summary.get(key)]
@@ -116,11 +130,19 @@ def write_page(
         navigation="\n".join(section.link() for section in shown),
         notes=_notes(summary),
         sections="\n".join(section.html() for section in shown),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+        allowed=" ".join(map(_digest, scripts)) or "'none'",
     )
     temporary = path.with_name(f".{path.name}.partial")
     temporary.write_text(page, encoding="utf-8")
     temporary.replace(path)
     return path
+
+
+def _digest(script: str) -> str:
+    """Return what tells a browser that it may run a script."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
 
 
 def _notes(summary: Mapping[str, Any]) -> str:

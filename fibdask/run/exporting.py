@@ -1,6 +1,7 @@
 """Write results for other programs: files of voxels, and statistics as CSV."""
 
 import contextlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from ..blocks import Monitor
 from ..conventions import (
     PHASES,
     ConventionError,
@@ -19,12 +21,41 @@ from ..conventions import (
     voltage_index,
 )
 from ..io import open_stack
+from .exporting_ome import write_ome_tiff, write_ome_zarr
 from .exporting_surfaces import SURFACES, write_stl
-from .exporting_volumes import WRITERS, write_tiff
+from .exporting_volumes import (
+    SILENT,
+    Writer,
+    write_mrc,
+    write_nifti,
+    write_npy,
+    write_nrrd,
+    write_tiff,
+    write_vti,
+)
 from .folder.measuring import measure_phase
 from .folder.results import final_stack, reopen
 from .folder.run_folder import SUMMARY, RunFolder
 from .walk import phase_of
+
+CHANNELS: dict[str, Writer] = {
+    ".ome.tif": write_ome_tiff,
+    ".ome.tiff": write_ome_tiff,
+    ".ome.zarr": write_ome_zarr,
+    ".zarr": write_ome_zarr,
+}
+"""Writers of volumes that may have several voltages, by the suffix of a file."""
+
+WRITERS: dict[str, Writer] = {
+    ".tif": write_tiff,
+    ".tiff": write_tiff,
+    ".mrc": write_mrc,
+    ".nrrd": write_nrrd,
+    ".nii": write_nifti,
+    ".vti": write_vti,
+    ".npy": write_npy,
+} | CHANNELS
+"""Writers of volumes, by the suffix of a file."""
 
 DEFAULT_LAG = 128
 """Voxels up to which statistics of a stack are measured, where nothing else is said."""
@@ -52,10 +83,15 @@ def _find_stack(path: str | Path) -> xr.Dataset:
     return final_stack(RunFolder(folder)) if is_run else open_stack(path)
 
 
-def export_phase(path: str | Path, out: Path) -> Path:
+def export_phase(path: str | Path, out: Path, *, monitor: Monitor = SILENT) -> Path:
     """Write the phase as a file of voxels, in the format that its suffix tells.
 
-    Solid is 255 in a TIFF, 1 in other formats; pore is 0.
+    Solid is 255 in a TIFF, 1 in other formats; pore is 0. OME-Zarr is a folder, which must be new.
+
+    Parameters
+    ----------
+    monitor
+        Is told the progress.
 
     Raises
     ------
@@ -67,16 +103,21 @@ def export_phase(path: str | Path, out: Path) -> Path:
         If the phase cannot be read or the file not be written.
     """
     check_suffix(out, tuple(WRITERS))
-    return _export_volume(path, find_phase(path)["phase"], out)
+    return _export_volume(path, find_phase(path)["phase"], out, monitor)
 
 
-def export_images(path: str | Path, out: Path, *, voltage: float | None = None) -> Path:
-    """Write the images of one voltage as a file of voxels, in the format that its suffix tells.
+def export_images(
+    path: str | Path, out: Path, *, voltage: float | None = None, monitor: Monitor = SILENT
+) -> Path:
+    """Write images as a file of voxels, in the format that its suffix tells.
 
     Parameters
     ----------
     voltage
-        In kV; needed where there are several.
+        In kV; needed where there are several, but for OME-TIFF and OME-Zarr, whose channels are
+        all voltages where none is told.
+    monitor
+        Is told the progress.
 
     Raises
     ------
@@ -92,16 +133,27 @@ def export_images(path: str | Path, out: Path, *, voltage: float | None = None) 
     if "intensity" not in stack:
         msg = f"{path} holds no images"
         raise StackReadError(msg)
-    if voltage is None and stack.sizes["voltage"] > 1:
+    images, channels = stack["intensity"], promised(out) in CHANNELS
+    if voltage is None and stack.sizes["voltage"] > 1 and not channels:
         known = ", ".join(f"{kv:g}" for kv in stack["voltage"].values)
-        msg = f"{path} holds images at {known} kV, a file those of one: give --voltage"
+        msg = (
+            f"{path} holds images at {known} kV, a file those of one: give --voltage, or write "
+            f"{' or '.join(CHANNELS)}"
+        )
         raise ConventionError(msg)
-    images = stack["intensity"].isel(voltage=voltage_index(stack, voltage))
-    return _export_volume(path, images, out)
+    if voltage is not None or not channels:
+        place = voltage_index(stack, voltage)
+        images = images.isel(voltage=[place] if channels else place)
+    return _export_volume(path, images, out, monitor)
 
 
-def export_surface(path: str | Path, out: Path) -> Path:
+def export_surface(path: str | Path, out: Path, *, monitor: Monitor = SILENT) -> Path:
     """Write the surface between solid and pore as triangles, as STL or PLY; see `triangles`.
+
+    Parameters
+    ----------
+    monitor
+        Is told the progress.
 
     Raises
     ------
@@ -115,25 +167,29 @@ def export_surface(path: str | Path, out: Path) -> Path:
     check_suffix(out, tuple(SURFACES))
     phase = find_phase(path)["phase"]
     _check_planes(path, phase)
-    writer = SURFACES.get(out.suffix.lower(), write_stl)
-    return _write_whole(out, lambda temporary: writer(phase, temporary))
+    writer = SURFACES.get(promised(out), write_stl)
+    return _write_whole(out, lambda temporary: writer(phase, temporary, monitor))
 
 
-def _export_volume(path: str | Path, volume: xr.DataArray, out: Path) -> Path:
+def _export_volume(path: str | Path, volume: xr.DataArray, out: Path, monitor: Monitor) -> Path:
     _check_planes(path, volume)
-    writer = WRITERS.get(out.suffix.lower(), write_tiff)
-    return _write_whole(out, lambda temporary: writer(volume, temporary))
+    writer = WRITERS.get(promised(out), write_tiff)
+    return _write_whole(out, lambda temporary: writer(volume, temporary, monitor))
 
 
 def _write_whole(out: Path, write: Callable[[Path], None]) -> Path:
-    """Write a file beside its place, and put it there once it is whole.
+    """Write a file, or a folder, beside its place, and put it there once it is whole.
 
     Raises
     ------
     StackReadError
-        If it cannot be written.
+        If it cannot be written, or there is a folder, whose content would be lost.
     """
+    if out.is_dir():
+        msg = f"{out} cannot be written: there is a folder of this name; remove it first"
+        raise StackReadError(msg)
     temporary = out.with_name(out.name + ".partial")
+    _remove(temporary)
     try:
         write(temporary)
         temporary.replace(out)
@@ -143,9 +199,14 @@ def _write_whole(out: Path, write: Callable[[Path], None]) -> Path:
         msg = f"{out} cannot be written: {error.strerror or error}"
         raise StackReadError(msg) from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        _remove(temporary)
     return out
+
+
+def _remove(temporary: Path) -> None:
+    """Remove what an export has left that did not end."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
 
 
 def check_suffix(out: Path, suffixes: tuple[str, ...]) -> None:
@@ -156,11 +217,16 @@ def check_suffix(out: Path, suffixes: tuple[str, ...]) -> None:
     RecipeError
         Naming the formats.
     """
-    parts = [suffix.lower() for suffix in out.suffixes[-2:]]
-    promised = "".join(parts) if parts[:1] == [".ome"] else "".join(parts[-1:])
-    if promised and promised not in suffixes:
-        msg = f"{out} cannot be written as {promised}; the format is {' or '.join(suffixes)}"
+    suffix = promised(out)
+    if suffix and suffix not in suffixes:
+        msg = f"{out} cannot be written as {suffix}; the format is {' or '.join(suffixes)}"
         raise RecipeError(msg)
+
+
+def promised(out: Path) -> str:
+    """Return the suffix of a file, which tells its format: .ome.tif is one."""
+    parts = [suffix.lower() for suffix in out.suffixes[-2:]]
+    return "".join(parts) if parts[:1] == [".ome"] else "".join(parts[-1:])
 
 
 def _check_planes(path: str | Path, volume: xr.DataArray) -> None:

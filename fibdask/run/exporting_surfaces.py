@@ -2,15 +2,16 @@
 
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from ..blocks import Monitor
 from ..conventions import StackReadError
 from ..io.images.formats import optional
-from .exporting_volumes import batches, first_voxel, voxel_size
+from .exporting_volumes import SILENT, Writer, batches, first_voxel, voxel_size
 
 _MOST_TRIANGLES = 2**32 - 1  # that STL can count
 _MOST_VERTICES = 2**31 - 1  # that PLY can number
@@ -23,7 +24,7 @@ Piece = tuple[np.ndarray, np.ndarray]
 """Vertices (vertex, z y x) in voxels, and triangles (triangle, corner) of all vertices so far."""
 
 
-def triangles(phase: xr.DataArray) -> Iterator[Piece]:
+def triangles(phase: xr.DataArray, monitor: Monitor = SILENT) -> Iterator[Piece]:
     """Yield the surface between solid and pore: new vertices, and triangles, of each slab.
 
     Marching cubes, with pore all around: solid that ends at a side of the volume is closed half a
@@ -39,7 +40,7 @@ def triangles(phase: xr.DataArray) -> Iterator[Piece]:
     find = optional("skimage.measure").marching_cubes
     shared, numbers = np.empty(0, np.int64), np.empty(0, np.int64)
     total, depth = 0, -1
-    for slab in _slabs(phase):
+    for slab in _slabs(phase, monitor):
         if slab.min() == slab.max():
             shared, depth = shared[:0], depth + len(slab) - 1
             continue
@@ -66,18 +67,18 @@ def _keys(vertices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return places
 
 
-def _slabs(phase: xr.DataArray) -> Iterator[np.ndarray]:
+def _slabs(phase: xr.DataArray, monitor: Monitor) -> Iterator[np.ndarray]:
     """Yield slabs of a phase with pore all around, each beginning with the last plane before."""
     around = ((0, 0), (1, 1), (1, 1))
     last = np.zeros((1, phase.sizes["y"] + 2, phase.sizes["x"] + 2), np.uint8)
-    for part in batches(phase, most=_SLAB_VOXELS):
+    for part in batches(phase, monitor, most=_SLAB_VOXELS):
         slab = np.concatenate([last, np.pad(part, around)])
         yield slab
         last = slab[-1:].copy()
     yield np.concatenate([last, np.zeros_like(last)])
 
 
-def write_stl(phase: xr.DataArray, out: Path) -> None:
+def write_stl(phase: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
     """Write the surface of a phase as binary STL, lengths in nm.
 
     Raises
@@ -89,7 +90,7 @@ def write_stl(phase: xr.DataArray, out: Path) -> None:
     kept = np.empty((0, 3), "<f4")
     with out.open("wb") as file:
         file.write(struct.pack("<80sI", b"fibdask: surface of the phase, lengths in nm", 0))
-        for vertices, corners in triangles(phase):
+        for vertices, corners in triangles(phase, monitor):
             # Corners are vertices of this slab, or of the last one, on the plane that they share.
             new = _places(phase, vertices)
             records = np.zeros(len(corners), _STL_TRIANGLE)
@@ -103,7 +104,7 @@ def write_stl(phase: xr.DataArray, out: Path) -> None:
         file.write(struct.pack("<I", count))
 
 
-def write_ply(phase: xr.DataArray, out: Path) -> None:
+def write_ply(phase: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
     """Write the surface of a phase as binary PLY, lengths in nm.
 
     Raises
@@ -116,7 +117,7 @@ def write_ply(phase: xr.DataArray, out: Path) -> None:
     try:
         with out.open("wb") as file, beside.open("w+b") as triangle_file:
             file.write(bytes(_HEAD))
-            for vertices, corners in triangles(phase):
+            for vertices, corners in triangles(phase, monitor):
                 file.write(_places(phase, vertices).data)
                 records = np.full(len(corners), 3, _PLY_TRIANGLE)
                 records["vertices"] = corners
@@ -161,5 +162,5 @@ def _check_count(count: int, most: int, of: str) -> None:
         raise StackReadError(msg)
 
 
-SURFACES: dict[str, Callable[[xr.DataArray, Path], None]] = {".stl": write_stl, ".ply": write_ply}
+SURFACES: dict[str, Writer] = {".stl": write_stl, ".ply": write_ply}
 """Writers by the suffix of a file."""

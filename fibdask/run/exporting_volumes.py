@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -9,25 +10,32 @@ import numpy as np
 import tifffile
 import xarray as xr
 
+from ..blocks import Monitor
 from ..conventions import PHASES, ConventionError, axis_spacing
+from .folder.progress import watched
 
+SILENT = Monitor()
 _SLICES = 32  # planes held in memory at a time,
 _HELD_BYTES = 2**28  # but no more than this
-_LARGEST_TIFF = 2**32 - 2**25  # bytes: its offsets have 32 bits
+LARGEST_TIFF = 2**32 - 2**25  # bytes: its offsets have 32 bits
 _PAGE_BYTES = 1024  # of a page's header, at most
 _MRC_MODES = {"int8": 0, "float32": 2, "uint16": 6}
 _MRC_VERSION = 20141
 _NRRD_TYPES = {"uint8": "uint8", "uint16": "uint16", "float32": "float"}
+_NIFTI_TYPES = {"uint8": 2, "float32": 16, "uint16": 512}
+_LONGEST_FIRST_NIFTI = 2**15 - 1  # voxels along an axis: its header has 16 bits for them
+_MICROMETRES = 3  # NIfTI knows no shorter unit
 _VTK_TYPES = {"uint8": "UInt8", "uint16": "UInt16", "float32": "Float32"}
 
 
-def write_tiff(volume: xr.DataArray, out: Path, *, largest: int = _LARGEST_TIFF) -> None:
+def write_tiff(
+    volume: xr.DataArray, out: Path, monitor: Monitor = SILENT, *, largest: int = LARGEST_TIFF
+) -> None:
     """Write a volume on regular axes, as BigTIFF if it needs more than `largest` bytes.
 
     Solid is 255. The spacing is told as ImageJ tells it.
     """
-    needed = volume.size * volume.dtype.itemsize + _PAGE_BYTES * volume.sizes["z"]
-    big = needed > largest
+    big = tiff_bytes(volume) > largest
     spacing = axis_spacing(volume, "z")
     told: dict[str, Any] = {"axes": "ZYX", "spacing": spacing, "unit": "nm"}
     if big:  # ImageJ's own files end at 4 GiB for all other readers
@@ -35,7 +43,7 @@ def write_tiff(volume: xr.DataArray, out: Path, *, largest: int = _LARGEST_TIFF)
         text = f"ImageJ=1.54f\nimages={slices}\nslices={slices}\nunit=nm\nspacing={spacing}\n"
     with tifffile.TiffWriter(out, imagej=not big, bigtiff=big) as writer:
         writer.write(
-            _planes(volume, solid=255),
+            planes(volume, monitor, solid=255),
             shape=volume.shape,
             dtype=volume.dtype,
             photometric="minisblack",
@@ -46,7 +54,13 @@ def write_tiff(volume: xr.DataArray, out: Path, *, largest: int = _LARGEST_TIFF)
         )
 
 
-def write_mrc(volume: xr.DataArray, out: Path) -> None:
+def tiff_bytes(volume: xr.DataArray) -> int:
+    """Return the size of a TIFF file of a volume, at most."""
+    pages = volume.size // (volume.sizes["y"] * volume.sizes["x"])
+    return volume.size * volume.dtype.itemsize + _PAGE_BYTES * pages
+
+
+def write_mrc(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
     """Write an MRC file, lengths in Å.
 
     Bytes of MRC are signed: a phase, 0 and 1, fits them; grey values of 8 bits are stored in 16.
@@ -62,7 +76,7 @@ def write_mrc(volume: xr.DataArray, out: Path) -> None:
     moments = _Moments()
     with out.open("wb") as file:
         file.write(_mrc_header(volume, stored, moments))
-        for plane in _planes(volume):
+        for plane in planes(volume, monitor):
             moments.add(plane)
             file.write(_little(plane.astype(stored)))
         file.seek(0)
@@ -112,7 +126,7 @@ def _mrc_header(volume: xr.DataArray, stored: np.dtype[Any], moments: _Moments) 
     return bytes(header)
 
 
-def write_nrrd(volume: xr.DataArray, out: Path) -> None:
+def write_nrrd(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
     """Write a NRRD file, lengths in nm, values not compressed.
 
     References
@@ -137,10 +151,44 @@ def write_nrrd(volume: xr.DataArray, out: Path) -> None:
     )
     with out.open("wb") as file:
         file.write(header.encode())
-        _write_planes(volume, file)
+        _write_planes(volume, file, monitor)
 
 
-def write_vti(volume: xr.DataArray, out: Path) -> None:
+def write_nifti(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
+    """Write a NIfTI-1 file, or NIfTI-2 where that is too small for its sides; lengths in µm.
+
+    References
+    ----------
+    R. W. Cox et al., "A (sort of) new image data format standard: NIfTI-1", 10th Annual Meeting of
+    the Organization for Human Brain Mapping (2004); https://nifti.nimh.nih.gov
+    """
+    size, first = (np.array(told(volume)[::-1]) / 1e3 for told in (voxel_size, first_voxel))
+    dims, code = (3, *volume.shape[::-1], 1, 1, 1, 1), _NIFTI_TYPES[volume.dtype.name]
+    steps, bits = (1, *size, 1, 1, 1, 1), 8 * volume.dtype.itemsize
+    affine = np.column_stack([np.diag(size), first]).ravel()
+    header = bytearray(352 if max(volume.shape) <= _LONGEST_FIRST_NIFTI else 544)
+    if len(header) == 352:
+        struct.pack_into("<i", header, 0, 348)
+        struct.pack_into("<8h", header, 40, *dims)
+        struct.pack_into("<2h", header, 70, code, bits)
+        struct.pack_into("<8f3f", header, 76, *steps, 352, 1, 0)
+        struct.pack_into("<B", header, 123, _MICROMETRES)
+        struct.pack_into("<2h", header, 252, 0, 1)  # axes: those of the voxels, from the first one
+        struct.pack_into("<12f", header, 280, *affine)
+        struct.pack_into("<4s", header, 344, b"n+1")
+    else:
+        struct.pack_into("<i8s2h", header, 0, 540, b"n+2\0\r\n\x1a\n", code, bits)
+        struct.pack_into("<8q", header, 16, *dims)
+        struct.pack_into("<8dq2d", header, 104, *steps, 544, 1, 0)
+        struct.pack_into("<2i", header, 344, 0, 1)
+        struct.pack_into("<12d", header, 400, *affine)
+        struct.pack_into("<i", header, 500, _MICROMETRES)
+    with out.open("wb") as file:
+        file.write(header)
+        _write_planes(volume, file, monitor)
+
+
+def write_vti(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
     """Write an image of VTK: voxels are cells around their coordinates, lengths in nm.
 
     References
@@ -165,46 +213,54 @@ def write_vti(volume: xr.DataArray, out: Path) -> None:
     )
     with out.open("wb") as file:
         file.write(header.encode() + struct.pack("<Q", volume.size * volume.dtype.itemsize))
-        _write_planes(volume, file)
+        _write_planes(volume, file, monitor)
         file.write(b"\n</AppendedData>\n</VTKFile>\n")
 
 
-def write_npy(volume: xr.DataArray, out: Path) -> None:
+def write_npy(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
     """Write a NumPy file (z, y, x), which tells no size of a voxel."""
     told = {"descr": volume.dtype.newbyteorder("<").str, "fortran_order": False}
     with out.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, told | {"shape": volume.shape})
-        _write_planes(volume, file)
+        _write_planes(volume, file, monitor)
 
 
-WRITERS: dict[str, Callable[[xr.DataArray, Path], None]] = {
-    ".tif": write_tiff,
-    ".tiff": write_tiff,
-    ".mrc": write_mrc,
-    ".nrrd": write_nrrd,
-    ".vti": write_vti,
-    ".npy": write_npy,
-}
-"""By the suffix of a file."""
+Writer = Callable[[xr.DataArray, Path, Monitor], None]
 
 
-def batches(volume: xr.DataArray, *, most: int = _HELD_BYTES) -> Iterator[np.ndarray]:
-    """Yield a volume in parts (z, y, x) of a few planes, `most` bytes or one; a phase is 0 or 1."""
+def batches(
+    volume: xr.DataArray, monitor: Monitor = SILENT, *, most: int = _HELD_BYTES
+) -> Iterator[np.ndarray]:
+    """Yield a volume in parts (z, y, x) of a few planes, `most` bytes or one; a phase is 0 or 1.
+
+    Of several voltages, one comes after another.
+    """
     plane = volume.sizes["y"] * volume.sizes["x"] * volume.dtype.itemsize
     step = max(min(_SLICES, most // plane), 1)
-    for start in range(0, volume.sizes["z"], step):
-        part = volume.isel(z=slice(start, start + step)).values
-        yield (part == 1).view(np.uint8) if _is_phase(volume) else part
+    starts = range(0, volume.sizes["z"], step)
+    channels = [volume] if volume.ndim == 3 else list(volume)
+    parts = product(channels, starts)
+    count = len(channels) * len(starts)
+    for channel, start in watched(parts, count, str(volume.name), monitor):
+        yield plain_values(volume, channel.isel(z=slice(start, start + step)).values)
 
 
-def _planes(volume: xr.DataArray, *, solid: int = 1) -> Iterator[np.ndarray]:
-    for part in batches(volume):
+def plain_values(volume: xr.DataArray, part: np.ndarray) -> np.ndarray:
+    """Return values of a volume as they are written: those of a phase are 0 or 1."""
+    return (part == 1).view(np.uint8) if _is_phase(volume) else part
+
+
+def planes(
+    volume: xr.DataArray, monitor: Monitor = SILENT, *, solid: int = 1
+) -> Iterator[np.ndarray]:
+    """Yield the planes (y, x) of a volume; where it is a phase, solid has this value."""
+    for part in batches(volume, monitor):
         for plane in part:
             yield plane * np.uint8(solid) if _is_phase(volume) else plane
 
 
-def _write_planes(volume: xr.DataArray, file: BinaryIO) -> None:
-    for plane in _planes(volume):
+def _write_planes(volume: xr.DataArray, file: BinaryIO, monitor: Monitor) -> None:
+    for plane in planes(volume, monitor):
         file.write(_little(plane))
 
 

@@ -17,7 +17,7 @@ from ..conventions import (
     require,
 )
 from ..io import open_stack
-from ..pieces.labels import SHEET, CutSlice, Sheet, probed
+from ..pieces.labels import SHEET, CutSlice, Sheet, most_gained, probed
 from ..pieces.labels.reading import PAINTED
 from .folder.results import final_stack
 from .folder.run_folder import SUMMARY, RunFolder
@@ -136,31 +136,16 @@ def most_doubted(
     count
         How many.
 
-    Notes
-    -----
-    A painted slice is taken to tell of others by w = exp(−(Δz/ℓ)²), where ℓ is half the depth that
-    each would have if all lay evenly. The gain of a slice is Σ doubt · max(w − w₀, 0) / Σ doubt
-    over all slices, w₀ being the largest w of those painted or chosen before: the next one is,
-    of those with the largest gain or up to a tenth less, the one that is doubted most.
+    See Also
+    --------
+    fibdask.pieces.labels.most_gained
     """
     doubted = _doubt(probability)
     doubt = doubted.mean(("y", "x")).values.astype(np.float64)
-    z = probability["z"].values
-    span = (z[-1] - z[0]) / max(len(z) - 1, 1) * len(z)
-    reach = span / (2 * (len(cut) + count))
-    told = np.exp(-(((z[:, np.newaxis] - z) / reach) ** 2))
-    known = told[cut].max(axis=0, initial=0.0)
-    chosen: list[Chosen] = []
-    free = free.copy()
-    total = max(float(doubt.sum()), np.finfo(float).tiny)
-    for _ in range(count):
-        gains = np.maximum(told - known, 0) @ doubt / total
-        near = free & (gains >= 0.9 * gains[free].max())
-        k = int(np.argmax(np.where(near, doubt, -1.0)))
-        known, free[k] = np.maximum(known, told[k]), False
-        block = _worst_block(doubted.isel(z=k).values)
-        chosen.append(Chosen(k, float(doubt[k]), float(gains[k]), block))
-    return chosen
+    return [
+        Chosen(k, float(doubt[k]), gain, _worst_block(doubted.isel(z=k).values))
+        for k, gain in most_gained(doubt, probability["z"].values, cut, free, count)
+    ]
 
 
 def format_chosen(chosen: Sequence[Chosen], out: str | Path) -> str:
@@ -210,7 +195,9 @@ def _probability(stack: xr.Dataset, path: str | Path, result: str | Path | None)
 
 
 def _doubt(probability: xr.DataArray) -> xr.DataArray:
-    """Return the probability that each voxel is wrong."""
+    """Return the probability that each voxel is wrong; the likeliest label is what is said."""
+    if probability.name == _DOUBTED[1]:
+        return 1 - probability
     return probability.where(probability < 0.5, 1 - probability)
 
 

@@ -39,7 +39,7 @@ from .info import table
 from .looking import look_at_input
 from .recipe import Recipe, read_profile, read_recipe
 from .shown import one_line
-from .stages import MEASUREMENT, SIMULATE, STATISTICS, Stage
+from .stages import ERRORS, MEASUREMENT, SIMULATE, STATISTICS, Stage
 from .walk import Visitor, first_stack, not_kept, walk
 
 
@@ -187,6 +187,10 @@ class Planner(Visitor):
         if last and self._pyramid and is_regular(stack):
             self.rows += _level_rows(name, stack, kept, self._block_bytes)
         return stack
+
+    def judge(self, stage: Stage, lazy: xr.Dataset) -> None:
+        """Note what is counted beside a stage."""
+        self.rows += reduction_rows(f"{stage.name} {ERRORS}", reductions_of(lazy))
 
     def measure(self, lazy: xr.Dataset) -> None:
         """Note what is counted."""

@@ -9,7 +9,7 @@ import tomli_w
 from ..blocks import is_address
 from ..conventions import RecipeError, StackReadError, axis_spacing
 from ..io import open_stack
-from ..io.images.scan import Options, Part, scan
+from ..io.images.scan import Options, Part, scan_voltages
 from ..io.metadata import is_store
 from ..io.paths import read_place
 from .shown import one_line
@@ -50,6 +50,7 @@ def propose_recipe(
     *,
     detector: str | None = None,
     dataset: str | None = None,
+    channel: str | None = None,
 ) -> tuple[str, list[str]]:
     """Return a recipe (TOML, with comments) for images, and the keys that it still needs.
 
@@ -62,7 +63,7 @@ def propose_recipe(
         A folder, pattern or file for each voltage, or a store.
     out
         Where the recipe is to lie: its paths are relative to that.
-    detector, dataset
+    detector, dataset, channel
         Of files that hold several, as of `read_images`.
 
     Raises
@@ -75,9 +76,11 @@ def propose_recipe(
     head = _HEAD.format(title=_text(_title(sources[0])))
     if len(sources) == 1 and is_store(read_place(sources[0])):
         return head + _of_store(sources[0], out), []
-    parts = [scan(source, Options(detector, dataset)) for source in sources]
+    place = int(channel) if channel and channel.isdecimal() else channel
+    options = Options(detector, dataset, place)
+    parts = [part for source in sources for _, part in scan_voltages(source, None, options)]
     lines, needed = _input(sources, parts, out)
-    given = {"detector": detector, "dataset": dataset}
+    given = {"detector": detector, "dataset": dataset, "channel": place}
     lines += [f"{key} = {_text(value)}" for key, value in given.items() if value is not None]
     size = None if "pixel_size" in needed else parts[0].header.pixel_size_nm
     needed += [] if size else ["spacing"]
@@ -120,6 +123,9 @@ def _input(sources: Sequence[str], parts: Sequence[Part], out: Path) -> tuple[li
     if len(parts) == 1:
         lines.append(f"path = {_path(sources[0], out)}")
         lines.append(_told(first, "voltage_kv", "voltage", "kV", needed))
+    elif len(sources) == 1:
+        told = ", ".join(f"{part.header.voltage_kv:g}" for part in parts)
+        lines += [f"path = {_path(sources[0], out)}", f"# its channels are those of {told} kV"]
     else:
         table = ", ".join(
             f'"{kilovolts}" = {_path(source, out)}'
@@ -197,8 +203,8 @@ def _path(source: str, out: Path) -> str:
     return _text(os.path.relpath(Path(source).expanduser(), out.absolute().parent))
 
 
-def _text(value: str) -> str:
-    """Return a text as TOML writes it."""
+def _text(value: str | int) -> str:
+    """Return a text, or a number, as TOML writes it."""
     return tomli_w.dumps({"key": value}).removeprefix("key = ").strip()
 
 
@@ -208,6 +214,7 @@ def write_recipe(
     *,
     detector: str | None = None,
     dataset: str | None = None,
+    channel: str | None = None,
 ) -> list[str]:
     """Write a recipe as `propose_recipe` makes it; return the keys that it still needs.
 
@@ -221,7 +228,7 @@ def write_recipe(
     if out.exists():
         msg = f"{out} exists; name another file, or remove it"
         raise RecipeError(msg)
-    text, needed = propose_recipe(sources, out, detector=detector, dataset=dataset)
+    text, needed = propose_recipe(sources, out, detector=detector, dataset=dataset, channel=channel)
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:

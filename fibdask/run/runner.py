@@ -29,12 +29,12 @@ from .estimates import Estimate, options_of
 from .folder.ownership import check_owner, remove_earlier, replaced_input
 from .folder.part_folder import PartFolder
 from .folder.progress import LOGGER, RunMonitor, log_event, log_file, warnings_logged
-from .folder.results import compute_results, reopen, report_run, store_results
+from .folder.results import compute_once, compute_results, reopen, report_run, store_results
 from .folder.run_folder import COUNTS, RunFolder
 from .planner import check_plan, plan_stages
 from .recipe import Recipe, read_recipe
 from .shown import one_line
-from .stages import MEASUREMENT, STATISTICS, Stage, asks_network, estimate_store
+from .stages import ERRORS, MEASUREMENT, STATISTICS, Stage, asks_network, estimate_store
 from .walk import Visitor, first_stack, not_kept, walk
 
 _LATER_KERNELS = 64 * 2**20  # bytes of a process, of stages after one whose libraries stay in it
@@ -242,6 +242,13 @@ class Pipeline(Visitor):
         part = _part(report)
         same = [known for known in self._reports if _part(known) == part]
         self.folder.update(self.folder.merge(f"{self._stage}{part}", same), now=now)
+
+    def judge(self, stage: Stage, lazy: xr.Dataset) -> None:
+        """Compute how wrong a stage may be, unless that is known, and store it."""
+        self._stage, self._reports = f"{stage.name} {ERRORS}", []
+        store = estimate_store(stage)
+        found = compute_once(lazy, self.execution, self.folder, store)
+        self.estimates[stage.name] = store_results(found, self.folder, store)
 
     def measure(self, lazy: xr.Dataset) -> None:
         """Compute the statistics, each reduction once, and store them."""

@@ -19,8 +19,10 @@ from ..segment import segment_phases
 from ..simulate import simulate_stack
 from ..thickness import apply_slice_thickness, reposition_slices
 from .estimates import DEPTHS, SHIFTS, Estimate, room_for_slices
+from .judging import judged_labels
 
 Keeps = Literal["everything", "results", "nothing"]
+Judge = Callable[[xr.Dataset, xr.Dataset, Mapping[str, Any]], xr.Dataset | None]
 
 
 def _nothing(_table: Mapping[str, Any]) -> tuple[str, ...]:
@@ -68,6 +70,9 @@ class Stage:
     asks_network
         Function of the table that tells whether a network is asked, whose libraries then stay in
         the workers.
+    judge
+        Function (stack before, what is stored of it, table) that returns lazily, for the report,
+        how wrong the result may be; None if nothing tells.
     foreseen
         Function (stack, table) that returns the largest stack that the stage may be given, for
         planning where the depths of slices are not measured yet.
@@ -82,6 +87,7 @@ class Stage:
     before: Callable[[Mapping[str, Any]], tuple[str, ...]] = _nothing
     instead_of: tuple[str, ...] = ()
     asks_network: Callable[[Mapping[str, Any]], bool] = _by_method
+    judge: Judge | None = None
     foreseen: Callable[[xr.Dataset, Mapping[str, Any]], xr.Dataset] | None = None
 
     @property
@@ -111,7 +117,7 @@ STAGES = (
         instead_of=("segment", "reposition", "inpaint"),
         asks_network=_always,
     ),
-    Stage("segment", segment_phases, "Segmentation", makes="phase"),
+    Stage("segment", segment_phases, "Segmentation", makes="phase", judge=judged_labels),
     Stage("reposition", reposition_slices, "Slices at their depth", foreseen=room_for_slices),
     Stage("inpaint", inpaint_gaps, "Gaps filled"),
     Stage("layers", estimate_layers, "Layers of the sample", keeps="everything"),
@@ -125,6 +131,8 @@ IMPORT, STRUCTURE = "import", "structure"
 STATISTICS = "statistics"
 MEASUREMENT = "measurement"
 """What is measured of slices for an estimate, as a part of its stage."""
+ERRORS = "errors"
+"""What tells how wrong a stage may be, as a part of it."""
 
 
 def asks_network(name: str, table: Mapping[str, Any]) -> bool:
@@ -150,12 +158,12 @@ def stack_stores() -> tuple[str, ...]:
 
 
 def estimate_stores() -> dict[str, str]:
-    """Return the names of the stores that hold the numbers of estimates, by stage."""
-    return {stage.name: estimate_store(stage) for stage in STAGES if stage.estimate}
+    """Return the names of the stores that hold numbers beside stacks, by stage."""
+    return {stage.name: estimate_store(stage) for stage in STAGES if stage.estimate or stage.judge}
 
 
 def estimate_store(stage: Stage) -> str:
-    """Return the name of the store that holds the numbers of a stage's estimate."""
+    """Return the name of the store that holds what is estimated for a stage, or of its errors."""
     return f"{stage.name}-estimate"
 
 

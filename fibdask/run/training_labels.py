@@ -54,8 +54,9 @@ def label_options(
     taught
         Number of slices that the forest labels.
     begin
-        Model whose weights the training begins with, by name or folder: it must see the voltages
-        of the stack, and says itself what `[network]` else does.
+        Model whose weights the training begins with, by name or folder, such as one that ships;
+        it says itself what `[network]` else does. Voltages that the stack has not are left out;
+        one that the model has not begins as the nearest.
     """
     return {
         "stack": stack,

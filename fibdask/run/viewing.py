@@ -5,9 +5,9 @@ from pathlib import Path
 
 import xarray as xr
 
-from ..conventions import VOLUMES, FibdaskError, FibdaskWarning, StackReadError, volume_names
+from ..conventions import FibdaskError, FibdaskWarning, StackReadError, volume_names
 from ..io import open_stack
-from ..report.viewing import StackView, view_volumes
+from ..report.viewing import StackView, last_volumes, view_volumes
 from .folder.results import reopen
 from .folder.run_folder import SUMMARY, RunFolder
 from .recipe import read_recipe
@@ -51,8 +51,7 @@ def viewed_volumes(path: str | Path) -> dict[str, xr.Dataset]:
         raise StackReadError(msg)
     if not any("intensity" in stack for stack in made):
         made = [*_input_images(folder), *made]
-    last = {name: stack for stack in made for name in volume_names(stack)}
-    return {name: last[name] for name in (*VOLUMES, *sorted(last)) if name in last}
+    return last_volumes(made)
 
 
 def _input_images(folder: RunFolder) -> list[xr.Dataset]:

@@ -47,6 +47,10 @@ class Visitor(ABC):
         """Return the stack whose `kept` volumes are read from the store `name`."""
 
     @abstractmethod
+    def judge(self, stage: Stage, lazy: xr.Dataset) -> None:
+        """Take numbers that tell how wrong a stage may be, lazily."""
+
+    @abstractmethod
     def measure(self, lazy: xr.Dataset) -> None:
         """Take the statistics of the last stack, lazily."""
 
@@ -66,11 +70,16 @@ def walk(recipe: Recipe, source: xr.Dataset, visitor: Visitor) -> xr.Dataset:
         stack = visitor.keep(first, stack, volume_names(stack), last=last == first)
     visitor.stacks[first] = stack
     for stage in stages:
+        before = stack
         with blamed_on(stage.name):
-            stack = visitor.call(stage, stack, recipe.tables[stage.name])
+            stack = visitor.call(stage, before, recipe.tables[stage.name])
         if stage.name == last or stage.keeps != "nothing":
             kept = kept_variables(recipe, stack, stage)
             stack = visitor.keep(stage.name, stack, kept, last=stage.name == last)
+            if stage.judge and recipe.tables["output"]["report"]:
+                lazy = stage.judge(before, stack[kept], recipe.tables[stage.name])
+                if lazy is not None:
+                    visitor.judge(stage, lazy)
         visitor.stacks[stage.name] = stack
     if STATISTICS in recipe.tables:
         visitor.measure(_statistics(recipe, list(visitor.stacks.values())))

@@ -106,18 +106,18 @@ def simulate_stack(
         show what is below them too; without it the structure goes on as its last plane.
     voltage
         Accelerating voltages in kV, increasing.
-    model, network, electrons_per_pixel, gaussian_std, detector, elastic, beam_diameter
-        As for `simulate_images`.
-    dtype, device
+    model, network, electrons_per_pixel, gaussian_std
         As for `simulate_images`.
     materials
         Of `pore` and `solid`; by default epoxy and gold.
+    detector, elastic, beam_diameter, dtype, device
+        As for `simulate_images`.
     blur_width
         As for `blur_edges`, in nm; 0 for none.
-    shift_std
-        Step of the random walk of `add_shifts` in nm; 0 for none.
     contrast, brightness
         As for `scale_brightness`; 1 and 0 leave grey values as they are.
+    shift_std
+        Step of the random walk of `add_shifts` in nm; 0 for none.
     gain_std, offset_std, gradient_std
         As for `add_brightness_drift`; 0 for none.
     curtaining

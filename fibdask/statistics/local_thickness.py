@@ -63,7 +63,7 @@ def local_thickness(
     Notes
     -----
     With the distance R(c) in nm from the centre of a voxel c to that of the nearest voxel of the
-    other phase [1]_,
+    other phase [1]_, ::
 
         T(p) = 2 max { R(c) : |p - c| < R(c) }, with R at most max_thickness / 2.
 

@@ -10,6 +10,7 @@ pytest.importorskip("torch")
 import torch
 
 from fibdask.conventions import ConventionError
+from fibdask.learn.begun import of_channels
 from fibdask.learn.networks import Architecture, WindowNetwork
 from fibdask.learn.weights import LoadedNetwork
 
@@ -128,3 +129,15 @@ def test_architecture__is_what_its_card_says():
 def test_architecture__is_within_bounds(given, told):
     with pytest.raises(ConventionError, match=told):
         Architecture(3, **given)
+
+
+@pytest.mark.parametrize("channels", [(1,), (2, 0)])
+def test_of_channels__says_of_some_voltages_what_the_whole_says_of_them_alone(channels):
+    whole = _trained(Architecture(3, above=2, below=2, widths=(4, 4, 6), detail=8))
+    part = of_channels(whole, channels).eval()
+    shown, distances = torch.rand(1, len(channels), 4, 16, 16), torch.tensor(DISTANCES)[None]
+    images, present = torch.zeros(1, 3, 4, 16, 16), torch.zeros(1, 3)
+    images[:, channels], present[:, channels] = shown, 1.0
+    expected = whole(*whole.look(images), present, distances, torch.tensor([5.0]))
+    found = _logits(part, shown, distances, 5.0)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

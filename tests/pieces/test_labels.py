@@ -2,13 +2,14 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
 import zarr
 from PIL import Image
 
-from fibdask.conventions import ConventionError, StackReadError, build_stack
+from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError, build_stack
 from fibdask.pieces.labels import UNLABELLED, Sheet, read_painted
 
 SHAPE = (6, 8, 10)
@@ -85,6 +86,80 @@ def test_read_painted__takes_zeros_and_ones_for_pore_and_solid(stack, tmp_path):
     np.testing.assert_array_equal(read_painted(tmp_path, stack).classes[0], np.eye(*SHAPE[1:]))
 
 
+def test_read_painted__refuses_masks_and_says_what_makes_labels_of_them(stack, tmp_path):
+    mask = 255 * np.eye(*SHAPE[1:], dtype=np.uint8)
+    write(tmp_path / "slice_1.tif", mask)
+    with pytest.raises(ConventionError, match=r"or, if it is a mask, divide it by 255 \(Fiji"):
+        read_painted(tmp_path, stack)
+    with pytest.raises(ConventionError, match="hold pore only: paint some solid"):
+        read_painted(tmp_path, stack, unlabelled=255)
+    write(tmp_path / "slice_1.tif", mask // 255)
+    np.testing.assert_array_equal(read_painted(tmp_path, stack).classes[0], np.eye(*SHAPE[1:]))
+
+
+def test_read_painted__says_where_masks_lie_among_scribbles(stack, tmp_path):
+    mask = 255 * np.eye(*SHAPE[1:], dtype=np.uint8)
+    write(tmp_path / "slice_1.tif", mask)
+    with pytest.raises(StackReadError, match=r"slice 1 holds 0 and 255 alone.*add 1 \(Fiji"):
+        read_painted(tmp_path, stack, unlabelled=0)
+    write(tmp_path / "slice_4.tif", scribbles())
+    with pytest.warns(FibdaskWarning, match="slice 1 of .* 255 is taken for not labelled: if it"):
+        assert len(read_painted(tmp_path, stack).slices) == 2
+    assert len(read_painted(tmp_path, stack, unlabelled=255).slices) == 2
+
+
+def layer(kind=np.uint8):
+    """What programs say that count classes from 1, and 0 is not labelled."""
+    painted = scribbles(first=1)
+    return np.where(painted == UNLABELLED, 0, painted).astype(kind)
+
+
+def ilastik(path, image, axes, name="exported_data"):
+    """Write a file as ilastik exports it."""
+    tags = {"axes": [{"key": axis, "typeFlags": 2} for axis in axes]}
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset(name, data=image, chunks=True, compression="gzip")
+        data.attrs["axistags"] = json.dumps(tags)
+
+
+@pytest.mark.parametrize(("axes", "order"), [("tzyxc", (0, 1, 2)), ("xyzc", (2, 1, 0))])
+def test_read_painted__takes_volumes_of_ilastik_by_their_axes(stack, tmp_path, axes, order):
+    volume = np.zeros(SHAPE, np.uint8)
+    volume[3] = layer()
+    image = volume.transpose(order)[..., np.newaxis]
+    ilastik(tmp_path / "x.h5", image[np.newaxis] if axes[0] == "t" else image, axes)
+    painted = read_painted(tmp_path / "x.h5", stack, unlabelled=0)
+    assert painted.slices.tolist() == [3]
+    np.testing.assert_array_equal(painted.classes[0], scribbles())
+
+
+@pytest.mark.parametrize("kind", ["h5", "npy", "tif"])
+def test_read_painted__takes_slices_of_ilastik_and_layers_of_napari(stack, tmp_path, kind):
+    path, image = tmp_path / f"slice_0004_Labels.{kind}", layer(np.int64)
+    if kind == "h5":
+        ilastik(path, image[..., np.newaxis], "yxc")
+    else:
+        write(path, image[..., np.newaxis] if kind == "npy" else image)
+    painted = read_painted(tmp_path, stack, unlabelled=0)
+    np.testing.assert_array_equal(painted.classes[0], scribbles())
+    assert painted.slices.tolist() == [4]
+
+
+def test_read_painted__refuses_probabilities_of_ilastik(stack, tmp_path):
+    ilastik(tmp_path / "slice_1.h5", np.zeros((*SHAPE[1:], 2), np.float32), "yxc")
+    with pytest.raises(ConventionError, match="along c 2, as probabilities do: export labels"):
+        read_painted(tmp_path, stack)
+
+
+def test_read_painted__says_which_files_it_does_not_read(stack, tmp_path):
+    write(tmp_path / "slice_1.tif", scribbles())
+    (tmp_path / "RoiSet.zip").write_bytes(b"")
+    with pytest.warns(FibdaskWarning, match=r"RoiSet\.zip is not read .* Create Mask"):
+        assert len(read_painted(tmp_path, stack).slices) == 1
+    with pytest.raises(StackReadError, match=r"RoiSet\.zip is not read .* Create Mask"):
+        read_painted(tmp_path / "RoiSet.zip", stack)
+
+
 @pytest.mark.parametrize(
     ("name", "image", "message"),
     [
@@ -94,7 +169,7 @@ def test_read_painted__takes_zeros_and_ones_for_pore_and_solid(stack, tmp_path):
             r"shape \(7, 10\); the images of the stack have \(8, 10\)",
         ),
         ("slice_6.tif", scribbles(), "painted for slice 6; the stack has slices 0 to 5"),
-        ("slice_1.tif", np.where(scribbles() == 1, 0, scribbles()), "hold pore only: paint some"),
+        ("slice_1.tif", np.where(scribbles() == 1, 0, scribbles()), "hold pore only; paint some"),
         ("slice_1.tif", np.where(scribbles() == 1, 77, scribbles()), "the unknown value 77"),
         ("slice.tif", scribbles(), "must hold its number"),
         ("slice_1.npy", scribbles() + 0.5, "painted values must be whole numbers"),

@@ -1,8 +1,6 @@
 """The page as a whole: it needs nothing else, shows what it is given, and opens in a browser."""
 
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,13 +11,13 @@ from fibdask.conventions import build_stack, record_step
 from fibdask.report import write_report
 from fibdask.statistics import phase_statistics
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+from ..browser import needs_chromium
+
 CURVES = ["two_point_correlation", "lineal_path"]
 Z = np.array([0.0, 9, 21, 30, 38, 52])
 SECTIONS = [
     "overview",
+    "look",
     "slices",
     "depth",
     "profile",
@@ -126,8 +124,14 @@ def test_write_report__loads_nothing_from_elsewhere(page):
     assert {re.match(r"data:image/(webp|svg\+xml);base64,|#", s) is not None for s in sources} == {
         True
     }
-    assert "http" not in re.sub(r'"data:[^"]+"', "", text)
-    assert not re.search(r"<(script|link|iframe)|@import", text)
+    assert "://" not in re.sub(r'"data:[^"]+"', "", text)
+    assert not re.search(r"<(link|iframe)|<script [^>]|@import", text)
+    allowed = re.search('Content-Security-Policy" content="([^"]+)"', text)[1]
+    assert re.fullmatch(
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        "script-src 'sha256-[A-Za-z0-9+/]{43}='",
+        allowed,
+    )
 
 
 def test_write_report__is_well_formed(page):
@@ -136,7 +140,7 @@ def test_write_report__is_well_formed(page):
     class Balance(HTMLParser):
         def handle_starttag(self, tag, attrs):
             assert tag != "img" or dict(attrs)["alt"]
-            if tag not in ("meta", "img"):
+            if tag not in ("meta", "img", "input"):
                 open_tags.append(tag)
 
         def handle_endtag(self, tag):
@@ -272,38 +276,22 @@ def test_write_report__takes_thin_stacks(tmp_path, shape):
 # In a browser
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found")
-def test_write_report__opens_in_a_browser_without_network(page, tmp_path):
-    probe = "<script>document.title = [...document.images].map(i => i.naturalWidth).join()</script>"
-    copy = tmp_path / "probe.html"
-    copy.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{probe}</body>"))
-    dom = in_chromium(tmp_path, "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", copy)
-    widths = [int(w) for w in re.search(r"<title>([\d,]+)</title>", dom).group(1).split(",")]
-    assert len(widths) == 13
-    assert min(widths) > 300
+@needs_chromium
+def test_write_report__opens_in_a_browser_without_network(page, browser):
+    browser.open(page.as_uri())
+    assert browser.run("location.protocol") == "file:"
+    pictures = browser.run("[...document.images].map((image) => image.naturalWidth)")
+    assert len(pictures) == 13 + 4  # and those that the sliders draw from
+    assert min(pictures[4:]) > 300
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found")
-def test_write_report__is_drawn_in_light_colours_with_pictures(page, tmp_path):
-    from PIL import Image
-
-    shot = tmp_path / "shot.png"
-    in_chromium(tmp_path, "--window-size=1280,3000", f"--screenshot={shot}", page)
-    drawn = np.asarray(Image.open(shot).convert("RGB"))
+@needs_chromium
+def test_write_report__is_drawn_in_light_colours_with_pictures(page, browser):
+    drawn = browser.open(page.as_uri(), 1280, 3000).picture()
     assert drawn.shape[:2] == (3000, 1280)
     assert np.median(drawn) > 240
     near_solid = np.abs(drawn.astype(int) - (41, 56, 84)).max(axis=2) < 12
     assert near_solid.mean() > 0.005
-
-
-def in_chromium(folder, *arguments):
-    *options, path = arguments
-    command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--no-first-run",
-        f"--user-data-dir={folder / 'profile'}", *options, path.as_uri(),
-    ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 def test_write_report__says_what_one_slice_does_not_tell(tmp_path, one_slice):

@@ -22,9 +22,14 @@ from fibdask import (
     run_recipe,
     save_stack,
 )
+from fibdask.blocks import Monitor
+from fibdask.run import exporting_volumes
 from fibdask.run.exporting import (
+    SURFACES,
+    WRITERS,
     check_suffix,
     export_phase,
+    export_surface,
     stored_statistics,
     write_statistics,
 )
@@ -96,7 +101,7 @@ def test_export_phase__gaps_made_after_filling_are_refused(uneven, tmp_path):
         export_phase(save_stack(again, tmp_path / "again.zarr"), tmp_path / "phase.tif")
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.ome.tif", "a.OME.TIFF", "a.zarr", "a.tif.gz"])
+@pytest.mark.parametrize("name", ["a.png", "a.ome.png", "a.OME.MRC", "a.n5", "a.tif.gz"])
 def test_export_phase__name_of_another_format_is_refused(uneven, tmp_path, name):
     with pytest.raises(
         RecipeError, match=r"cannot be written as \..*; the format is .tif or .tiff"
@@ -121,6 +126,26 @@ def test_write_tiff__memory_does_not_grow_with_depth(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
+
+
+class Told(Monitor):
+    """Notes how far a work is whenever it is told."""
+
+    def __init__(self):
+        self.steps = []
+
+    def advanced(self, report):
+        self.steps.append((report.name, report.blocks_run, report.blocks))
+
+
+@pytest.mark.parametrize("suffix", [*WRITERS, *SURFACES])
+def test_export__tells_how_far_it_is_in_every_format(wave, tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(exporting_volumes, "_SLICES", 3)
+    store = save_stack(wave.to_dataset(name="phase"), tmp_path / "phase.zarr")
+    told, export = Told(), export_surface if suffix in SURFACES else export_phase
+    export(store, tmp_path / f"a{suffix}", monitor=told)
+    count = 1 if suffix.endswith("zarr") else 3
+    assert told.steps == [("phase", k + 1, count) for k in range(count)]
 
 
 # Statistics as CSV

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import dask.array as da
 import mrcfile
+import nibabel
 import nrrd
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ from fibdask import (
     save_stack,
 )
 from fibdask.conventions import build_stack
-from fibdask.run.exporting import export_images, export_phase
-from fibdask.run.exporting_volumes import WRITERS, write_mrc, write_nrrd, write_vti
+from fibdask.run import exporting_volumes
+from fibdask.run.exporting import CHANNELS, WRITERS, export_images, export_phase
+from fibdask.run.exporting_volumes import write_mrc, write_nrrd, write_vti
 
 SPACING = (4.0, 6.0, 5.5)  # z, y, x
 TYPES = {"UInt8": "u1", "UInt16": "<u2", "Float32": "<f4"}
@@ -43,13 +45,13 @@ def stored(wave, tmp_path_factory):
     return save_stack(wave.to_dataset(name="phase"), path)
 
 
-def grey(dtype, count=2):
+def grey(dtype, count=2, shape=(3, 8, 9)):
     """Return a stack of random images at some voltages."""
     rng = np.random.default_rng(0)
-    values = rng.integers(0, 250, (count, 3, 8, 9)).astype(dtype)
+    values = rng.integers(0, 250, (count, *shape)).astype(dtype)
     return build_stack(
         {"intensity": values},
-        z=10.0 * np.arange(3),
+        z=10.0 * np.arange(shape[0]),
         pixel_size=(6.0, 5.0),
         nominal_thickness=10.0,
         voltage=np.arange(1.0, count + 1),
@@ -95,6 +97,19 @@ def test_write_nrrd__pynrrd_reads_it(wave, stored, tmp_path):
     assert header["labels"] == ["x", "y", "z"]
 
 
+@pytest.mark.parametrize("longest", [2**15 - 1, 10])
+def test_write_nifti__nibabel_reads_it(wave, tmp_path, monkeypatch, longest):
+    monkeypatch.setattr(exporting_volumes, "_LONGEST_FIRST_NIFTI", longest)
+    exporting_volumes.write_nifti(wave, tmp_path / "a.nii")
+    image = nibabel.load(tmp_path / "a.nii")
+    assert type(image).__name__ == ("Nifti2Image" if longest == 10 else "Nifti1Image")
+    assert np.array_equal(np.asarray(image.dataobj).transpose(), wave)
+    assert image.header.get_xyzt_units()[0] == "micron"
+    steps = np.array(SPACING[::-1]) / 1e3
+    assert np.allclose(image.header.get_zooms(), steps, rtol=1e-6)
+    assert np.allclose(image.affine[:3], np.column_stack([np.diag(steps), [0.011, 0, 0.1]]))
+
+
 def test_write_vti__voxels_are_cells_around_their_coordinates(wave, stored, tmp_path):
     values, origin, spacing, name = read_vti(export_phase(stored, tmp_path / "a.vti"))
     assert np.array_equal(values, wave)
@@ -111,19 +126,20 @@ def test_write_npy__numpy_reads_it(wave, stored, tmp_path):
 def test_export_images__every_format_holds_the_grey_values_of_one_voltage(tmp_path, dtype):
     images = grey(dtype)
     store = save_stack(images, tmp_path / "images.zarr")
-    paths = {suffix: tmp_path / f"a{suffix}" for suffix in WRITERS}
+    paths = {suffix: tmp_path / f"a{suffix}" for suffix in WRITERS if suffix not in CHANNELS}
     for path in paths.values():
         export_images(store, path, voltage=2)
     with mrcfile.open(paths[".mrc"]) as mrc:
         found = [mrc.data.copy(), nrrd.read(str(paths[".nrrd"]), index_order="C")[0]]
+    found += [np.asarray(nibabel.load(paths[".nii"]).dataobj).transpose()]
     found += [read_vti(paths[".vti"])[0], np.load(paths[".npy"]), tifffile.imread(paths[".tif"])]
     for values in found:
         assert np.array_equal(values, images["intensity"][1])
-    assert [values.dtype for values in found[1:]] == [dtype] * 4
+    assert [values.dtype for values in found[1:]] == [dtype] * 5
     assert found[0].dtype == {"uint8": "uint16"}.get(dtype, dtype)
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".mrc", ".nrrd"])
+@pytest.mark.parametrize("suffix", [".tif", ".mrc", ".nrrd", ".nii"])
 def test_export_images__can_be_imported_again(tmp_path, suffix):
     images = grey("uint16")
     store = save_stack(images, tmp_path / "images.zarr")
@@ -141,8 +157,8 @@ def test_export_images__says_what_is_wrong(stored, tmp_path):
         export_images(store, tmp_path / "a.nrrd")
     with pytest.raises(ConventionError, match="voltage must be one of the stack, 1, 2 kV; got 3"):
         export_images(store, tmp_path / "a.nrrd", voltage=3)
-    with pytest.raises(RecipeError, match=r"cannot be written as \.nii"):
-        export_images(store, tmp_path / "a.nii", voltage=1)
+    with pytest.raises(RecipeError, match=r"cannot be written as \.am"):
+        export_images(store, tmp_path / "a.am", voltage=1)
     assert [path.name for path in tmp_path.iterdir()] == ["images.zarr"]
 
 

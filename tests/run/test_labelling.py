@@ -12,6 +12,7 @@ from fibdask.conventions import ConventionError, StackReadError, build_stack
 from fibdask.pieces.labels import Sheet
 from fibdask.run.cli import main
 from fibdask.run.labelling import cut_slices, most_doubted
+from fibdask.segment.forest.curve import CrossValidation
 
 SHAPE = (20, 24, 70)
 
@@ -93,16 +94,21 @@ labels = "paint"
 
 
 def test_run__segments_by_what_is_painted_and_makes_it_anew_where_that_changes(
-    store, tmp_path, capsys
+    store, tmp_path, capsys, monkeypatch
 ):
     (tmp_path / "forest.toml").write_text(RECIPE)
     out = tmp_path / "paint"
     bright = open_stack(store)["intensity"].values[0] > 30000
-    [chosen] = cut_slices(store, out, slices=1)
-    blocks = []
+    chosen = slices(cut_slices(store, out, slices=2))
+    blocks, judged = [], []
+    validate = CrossValidation.__call__
+    monkeypatch.setattr(
+        CrossValidation, "__call__", lambda *given: judged.append(1) or validate(*given)
+    )
     for painted in (bright, bright, ~bright):
-        file = out / f"labels/slice_{chosen.slice:04}.tif"
-        tifffile.imwrite(file, painted[chosen.slice].astype(np.uint8) + 1)
+        for k in chosen:
+            file = out / f"labels/slice_{k:04}.tif"
+            tifffile.imwrite(file, painted[k].astype(np.uint8) + 1)
         main(["run", str(tmp_path / "forest.toml"), "--quiet"])
         summary = json.loads((tmp_path / "forest-out/run.json").read_text())
         blocks.append(sum(stage["blocks_run"] for stage in summary["stages"]))
@@ -110,6 +116,10 @@ def test_run__segments_by_what_is_painted_and_makes_it_anew_where_that_changes(
         assert (phase == painted).mean() > 0.95
     assert blocks[1] == 0
     assert blocks[2] > 0
+    assert len(judged) == 2  # of the same labels once
+    page = (tmp_path / "forest-out/report.html").read_text()
+    assert "2 painted slices of pore, solid: 5, 15." in page
+    assert "Next slice to paint" in page
 
 
 def test_labels__says_how_to_paint_and_what_to_do_then(store, tmp_path, capsys):

@@ -8,16 +8,20 @@ from scipy.ndimage import gaussian_filter
 pytest.importorskip("torch")
 
 import torch
+import xarray as xr
 
 from fibdask import RecipeError, load_model, open_stack, save_stack, segment_phases, train
-from fibdask.conventions import build_stack
+from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
+from fibdask.learn.begun import Begun
 from fibdask.learn.labelled import LabelledStack, LabelSamples, LabelVariation, parted
 from fibdask.learn.models import CARD
+from fibdask.learn.networks import Architecture
 from fibdask.learn.training import phase_loss
 from fibdask.pieces.labels import UNLABELLED, Painted, read_painted
 from fibdask.pieces.windows import SliceWindow
 from fibdask.run.info_models import format_card
 from fibdask.run.training import read_training
+from fibdask.run.training_labels import prepared_labels
 
 SHAPE = (24, 40, 48)
 SLICES = (2, 8, 14, 20)
@@ -89,6 +93,19 @@ def test_train__learns_from_what_a_forest_says_and_from_the_weights_of_a_model(f
     assert set(learnt) > {2, 8, 20}
     assert all(abs(k - 14) > 2 for k in learnt)
     assert card["architecture"] == load_model(model).card["architecture"]
+
+
+def test_train__begins_with_some_voltages_of_a_model_that_ships(folder):
+    tables = read_training(recipe(folder, "tuned", begin="gold-windows")).tables
+    training, _ = prepared_labels(tables, folder / "state")
+    assert training.network.architecture == Architecture(voltages=1)
+    stack = open_stack(folder / "stack.zarr")
+    other = stack.assign_coords(voltage=("voltage", [3.0], stack["voltage"].attrs))
+    with pytest.warns(FibdaskWarning, match="the training begins with 3 kV as 4 kV"):
+        Begun.of("gold-windows", other)
+    three = xr.concat([stack.assign_coords(voltage=[v]) for v in (1.0, 2.0, 2.1)], "voltage")
+    with pytest.raises(ConventionError, match="begins as another one of the model; gold-windows"):
+        Begun.of("gold-windows", three)
 
 
 def test_read_training__stops_early_unless_it_says_else(folder):

@@ -10,11 +10,13 @@ import tifffile
 from scipy.ndimage import gaussian_filter
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from fibdask import fit_forest, open_stack, save_stack, segment_phases
+from fibdask import fit_forest, learning_curve, open_stack, save_stack, segment_phases
+from fibdask.blocks import origin
 from fibdask.conventions import ConventionError, build_stack
-from fibdask.pieces.labels import Sheet
+from fibdask.pieces.labels import Sheet, read_painted
 from fibdask.run.labelling import cut_slices
 from fibdask.segment.forest import segmentation
+from fibdask.segment.forest.curve import _folds, _shares
 from fibdask.segment.forest.features import Features
 from fibdask.segment.forest.trees import Growth, Trees
 
@@ -223,3 +225,66 @@ def test_features__are_those_of_naive_filters():
     np.testing.assert_allclose(made[18], smooth(3, 2), atol=1e-5)
     np.testing.assert_allclose(made[-1], fine - smooth(2, 2), atol=1e-5)
     assert len(made) == features.count == 22
+
+
+APART = (1, 5, 9, 13)
+
+
+@pytest.fixture(scope="module")
+def scribbles(truth, tmp_path_factory):
+    """Four slices of which every other row is painted, and in the second of them only solid."""
+    folder = tmp_path_factory.mktemp("scribbles")
+    for k in APART:
+        painted = np.where(np.arange(SHAPE[1])[:, np.newaxis] % 2, truth[k], 255)
+        if k == APART[1]:
+            painted = np.where(truth[k] == 1, painted, 255)
+        tifffile.imwrite(folder / f"slice_{k:04}.tif", painted.astype(np.uint8))
+    return str(folder)
+
+
+def test_learning_curve__judges_slices_by_forests_of_others(stack, truth, scribbles, tmp_path):
+    found = learning_curve(stack, labels=scribbles).compute()
+    assert found["learnt"].values.tolist() == [1, 2, 3]
+    assert found["judged"].values.tolist() == list(APART)
+    for k, others in ((1, [5, 9, 13]), (13, [1, 5, 9])):
+        forest = fit_forest(stack, labels=scribbles, only=others).save(tmp_path / str(k))
+        said = segment_phases(stack, method="random_forest", model=str(forest))["phase"][k]
+        wrong = 100 * (said.values != truth[k])[1::2].mean()
+        assert float(found["misplaced"].sel(learnt=3, judged=k)) == pytest.approx(wrong)
+
+
+def test_learning_curve__falls_and_knows_nothing_of_what_shows_one_class(stack, scribbles):
+    misplaced = learning_curve(stack, labels=scribbles)["misplaced"].compute()
+    unknown = misplaced.isnull().sel(learnt=1)
+    assert unknown["judged"].values[unknown.values].tolist() == [9, 13]
+    known = misplaced.dropna("judged")
+    assert float(known[-1].mean()) < float(known[0].mean())
+
+
+def test_learning_curve__never_learns_from_neighbours_of_what_it_judges():
+    for slices in (np.arange(20), 30 * np.arange(20), np.array([0, 1, 2, 40, 41, 80])):
+        for fold in _folds(slices):
+            apart = np.abs(slices[fold.judged][:, np.newaxis] - slices[fold.others])
+            assert apart.min() > 2
+            assert len(fold.learnt(1)) == 1
+    with pytest.raises(ConventionError, match=r"painted are \[4, 5\]: paint another"):
+        _folds(np.array([4, 5]))
+
+
+def test_learning_curve__looks_at_painted_pixels_once_with_the_segmentation(
+    stack, scribbles, tmp_path
+):
+    stack = open_stack(save_stack(stack, tmp_path / "stack.zarr", pyramid=False))
+    segmented = segment_phases(stack, method="random_forest", labels=scribbles)
+    curve = origin(learning_curve(stack, labels=scribbles)["misplaced"].data)
+    made = origin(segmented["solid_probability"].data)
+    assert curve.partials.token in [grown.partials.token for grown in made.reductions]
+
+
+def test_shares__weigh_rare_classes_as_they_are_painted(stack, tmp_path):
+    volume = np.zeros(SHAPE, np.uint8)
+    volume[:, 0, 0] = 1
+    np.save(tmp_path / "labels.npy", volume)
+    painted = read_painted(tmp_path / "labels.npy", stack)
+    pixels = SHAPE[1] * SHAPE[2]
+    np.testing.assert_allclose(_shares(painted)[:, 1], 1 / pixels)

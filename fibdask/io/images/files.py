@@ -24,6 +24,9 @@ VOLUME_FORMATS = {
     ".mrc": "MRC",
     ".rec": "MRC",
     ".nrrd": "NRRD",
+    ".nhdr": "NRRD",
+    ".nii": "NIfTI",
+    ".nii.gz": "NIfTI",
     ".h5": "HDF5",
     ".hdf5": "HDF5",
     ".hdf": "HDF5",
@@ -102,11 +105,17 @@ def format_of(file: Path) -> str:
     if file in ome_files(file.parent):
         return "OME-Zarr"
     known = SLICE_FORMATS | VOLUME_FORMATS
-    extension = file.suffix.casefold()
+    extension = _extension(file)
     if extension not in known:
         msg = f"{file} has the extension {extension or '(none)'}; readable are {', '.join(known)}"
         raise StackReadError(msg)
     return known[extension]
+
+
+def _extension(file: Path) -> str:
+    """Return what a name ends in; that of a compressed file has two parts."""
+    name = file.name.casefold()
+    return next((two for two in (".nii.gz",) if name.endswith(two)), file.suffix.casefold())
 
 
 def _name(source: Paths) -> str:
@@ -144,7 +153,7 @@ def _list_files(source: Paths) -> list[Path]:
         msg = f"no file matches {source}"
         raise StackReadError(msg)
     known = SLICE_FORMATS | VOLUME_FORMATS
-    return [file for file in files if file.suffix.casefold() in known] or files
+    return [file for file in files if _extension(file) in known] or files
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -74,6 +74,14 @@ class Decoder(Protocol):
         self, path: Path, chosen: range, rows: slice, columns: slice
     ) -> Iterator[np.ndarray]:
         """Yield the grey values (rows, columns) of the chosen frames in order."""
+
+
+@runtime_checkable
+class WithChannels(Protocol):
+    """A decoder of files that may hold several channels."""
+
+    def channels(self, path: Path) -> tuple[str, ...]:
+        """Return the names of the channels of a file, empty where none is told."""
 
 
 @contextmanager

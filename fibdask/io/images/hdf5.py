@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .channels import Channel, find_channel
 from .formats import Layout, check_held, narrowed, optional, volume_layout
 from .headers import (
     Conflict,
@@ -42,9 +43,19 @@ class Hdf5:
     ----------
     dataset
         Its name, or None for the only one with three dimensions, those of length one aside.
+    channel
+        Position along a declared axis of channels; None if there is only one.
     """
 
     dataset: str | None = None
+    channel: Channel = None
+
+    revision = 2
+
+    def channels(self, path: Path) -> tuple[str, ...]:
+        """Return a name, which is empty, for each channel."""
+        with optional("h5py").File(path, "r") as file:
+            return _channels(self._stored(file))
 
     def inspect(self, path: Path) -> Layout:
         """Read shape, type and attributes of the dataset."""
@@ -54,7 +65,7 @@ class Hdf5:
             doubts = _grey_conflicts(data.stored)
             sizes = replace(sizes, conflicts=(*sizes.conflicts, *doubts))
             # a chunk is decoded beside its encoded bytes
-            held = 2 * prod(data.chunks) if data.chunks else prod(data.shape[-2:])
+            held = 2 * prod(data.stored.chunks) if data.chunks else prod(data.shape[-2:])
             layout = volume_layout(data.shape, data.dtype, held * data.dtype.itemsize, sizes)
             _check_stored(data.stored, path)
             beside = _files_beside(data.stored, path)
@@ -73,13 +84,18 @@ class Hdf5:
                 yield from data[layer, rows, columns]
 
     def _find(self, file: Any) -> "_Volume":
+        data = self._stored(file)
+        return _Volume(data, find_channel(_channels(data), self.channel))
+
+    def _stored(self, file: Any) -> Any:
+        """Return the dataset that is meant."""
         found = _datasets(file)
         shapes = ", ".join(f"{name} {item.shape}" for name, item in found.items()) or "none"
         if self.dataset is not None:
             if self.dataset.strip("/") not in found:
                 msg = f"it has no dataset {self.dataset!r}; it holds {shapes}"
                 raise ValueError(msg)
-            return _Volume(found[self.dataset.strip("/")])
+            return found[self.dataset.strip("/")]
         volumes = [item for item in found.values() if item.ndim == 3]
         volumes = volumes or [item for item in found.values() if item.ndim > 3]
         if len(volumes) != 1:
@@ -88,14 +104,15 @@ class Hdf5:
                 f"choose one of its datasets with dataset: {shapes}"
             )
             raise ValueError(msg)
-        return _Volume(volumes[0])
+        return volumes[0]
 
 
 class _Volume:
-    """A dataset without its axes of length one, in the order z, y, x."""
+    """One channel of a dataset without its axes of length one, in the order z, y, x."""
 
-    def __init__(self, stored: Any) -> None:
+    def __init__(self, stored: Any, channel: int) -> None:
         self.stored = stored
+        self._along, self._channel = _channel_axis(stored), channel
         self.places = _volume_axes(stored)
         self.shape = tuple(stored.shape[k] for k in self.places)
         self.chunks = stored.chunks and tuple(stored.chunks[k] for k in self.places)
@@ -103,6 +120,8 @@ class _Volume:
 
     def __getitem__(self, region: tuple[slice, ...]) -> np.ndarray:
         whole: list[slice | int] = [0] * self.stored.ndim
+        if self._along is not None:
+            whole[self._along] = self._channel
         for k, part in zip(self.places, region, strict=True):
             whole[k] = part
         return narrowed(np.asarray(self.stored[tuple(whole)]).view(self.dtype))
@@ -148,12 +167,27 @@ def _volume_axes(data: Any) -> list[int]:
         return places
     places = [k for k, axis in enumerate(declared) if axis in "zyx"]
     if "".join(declared[k] for k in places) not in ("zyx", "yx") or any(
-        n > 1 for k, n in enumerate(shape) if k not in places
+        n > 1 for k, n in enumerate(shape) if k not in places and declared[k] != "c"
     ):
         axes = ", ".join(f"{axis} {n}" for axis, n in zip(declared, shape, strict=True))
-        msg = f"its axes are {axes}; a stack has z, y, x in this order, other axes of length one"
+        msg = (
+            f"its axes are {axes}; a stack has z, y, x in this order, perhaps channels (c), other "
+            "axes of length one"
+        )
         raise ValueError(msg)
     return places
+
+
+def _channel_axis(data: Any) -> int | None:
+    """Return the place of an axis that the dataset declares to be that of channels."""
+    declared = _declared_axes(data) or ""
+    return declared.index("c") if "c" in declared else None
+
+
+def _channels(data: Any) -> tuple[str, ...]:
+    """Return a name, which HDF5 does not tell, for each channel."""
+    along = _channel_axis(data)
+    return ("",) * (1 if along is None else data.shape[along])
 
 
 def _declared_axes(data: Any) -> str | None:

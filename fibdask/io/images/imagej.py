@@ -102,6 +102,17 @@ def ome_header(text: str) -> Header:
     return header
 
 
+def ome_channels(text: str) -> tuple[str, ...]:
+    """Return the names of the channels of the first image that OME-XML describes."""
+    try:
+        root = ElementTree.fromstring(text, forbid_dtd=True)
+    except Exception:  # said by whoever reads its sizes
+        return ()
+    pixels = root.find(".//{*}Pixels")
+    found = () if pixels is None else pixels.iterfind("{*}Channel")
+    return tuple(channel.get("Name", "") for channel in found)
+
+
 def _other_files(root: Any) -> tuple[Conflict, ...]:
     """Say of slices that lie in other files."""
     names = {uuid.get("FileName") for uuid in root.iterfind(".//{*}TiffData/{*}UUID")}

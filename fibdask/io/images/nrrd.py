@@ -1,21 +1,20 @@
-"""Decoder of NRRD files, raw or compressed by gzip."""
+"""Decoder of NRRD files, raw or compressed by gzip, and of raw files with a header beside."""
 
-import gzip
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import prod
+from os.path import normpath
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from .formats import Layout, check_held, narrowed, volume_layout
+from .formats import Layout
 from .headers import Conflict, Header, make_header, nanometres, pair, positive, unknown_unit
-from .volumes import surplus_bytes
+from .raw import RawValues
 
 _LONGEST_HEADER = 2**20  # bytes
-_MOST_ENCODED = 1032  # bytes in one, by gzip
 _SKEWED = 1e-3  # cosine of the angle between two axes
 _TYPES = {
     "int8": ("int8", "int8_t", "signed char"),
@@ -37,7 +36,7 @@ _SIZES = ("slice_thickness_nm", "pixel_size_nm")
 
 @dataclass(frozen=True)
 class Nrrd:
-    """NRRD files with header and values in one; x runs fastest.
+    """NRRD files, or headers of files of values beside them; x runs fastest.
 
     Compressed ones are decompressed from their beginning for every block.
 
@@ -46,45 +45,55 @@ class Nrrd:
     G. Kindlmann, "Definition of NRRD file format", https://teem.sourceforge.net/nrrd/format.html
     """
 
+    revision = 2
+
     def inspect(self, path: Path) -> Layout:
         """Read the header; sizes of voxels count where it tells their unit."""
-        fields, start = _read_header(path)
-        shape, dtype = _shape(fields), _dtype(fields)
+        fields, values = _find_values(path)
         header = _lengths(fields)
-        expected = prod(shape) * dtype.itemsize
-        size = path.stat().st_size - start
-        if _is_compressed(fields):
-            check_held(expected, size, _MOST_ENCODED)
-        elif size < expected:
-            msg = f"it is cut off: {start + expected} bytes are expected, {start + size} are there"
-            raise ValueError(msg)
-        elif surplus := surplus_bytes(path, start + expected):
+        layout = values.layout(header)
+        surplus = None if _is_compressed(fields) else values.surplus()
+        if surplus:
             header = replace(header, conflicts=(*header.conflicts, surplus))
-        return volume_layout(shape, dtype, 2 * prod(shape[-2:]) * dtype.itemsize, header)
+        beside = (values.path,) if values.path != path else ()
+        return replace(layout, headers=(header,), beside=beside)
 
     def frames(
         self, path: Path, chosen: range, rows: slice, columns: slice
     ) -> Iterator[np.ndarray]:
         """Yield frames, one in memory at a time."""
-        fields, start = _read_header(path)
-        plane, dtype = _shape(fields)[-2:], _dtype(fields)
-        step = prod(plane) * dtype.itemsize
-        with path.open("rb") as file:
-            file.seek(start)
-            values = gzip.GzipFile(fileobj=file) if _is_compressed(fields) else file
-            before = 0 if _is_compressed(fields) else start
-            for k in chosen:
-                values.seek(before + k * step)
-                frame = np.frombuffer(_read(values, step), dtype).reshape(plane)[rows, columns]
-                yield narrowed(frame.astype(dtype.newbyteorder("="), copy=False))
+        yield from _find_values(path)[1].frames(chosen, rows, columns)
 
 
-def _read(values: BinaryIO | gzip.GzipFile, count: int) -> bytes:
-    found = values.read(count)
-    if len(found) < count:
-        msg = f"it is cut off: a slice of {count} bytes has {len(found)}"
+def _find_values(path: Path) -> tuple[Mapping[str, str], RawValues]:
+    """Return the fields of the header, and where the values lie."""
+    fields, start = _read_header(path)
+    shape, dtype = _shape(fields), _dtype(fields)
+    file = path
+    if "data file" in fields:
+        file, start = _file_beside(path, fields["data file"]), 0
+    skipped = int(fields.get("byte skip", "0"))
+    if _is_compressed(fields):
+        return fields, RawValues(file, shape, dtype, max(skipped, 0), start)
+    if skipped == -1:
+        start = max(file.stat().st_size - prod(shape) * dtype.itemsize, 0)
+    return fields, RawValues(file, shape, dtype, start + max(skipped, 0))
+
+
+def _file_beside(path: Path, name: str) -> Path:
+    """Return the file of values that a header names, in its folder or below."""
+    if name.startswith("LIST") or "%" in name:
+        msg = f"its values lie in several files, {name}; save them as one"
         raise ValueError(msg)
-    return found
+    folder = path.absolute().parent
+    file = folder / name
+    if not Path(normpath(file)).is_relative_to(folder):
+        msg = f"its values lie in {file}, outside its folder"
+        raise ValueError(msg)
+    if not file.is_file():
+        msg = f"its values lie in {file}, which is absent"
+        raise ValueError(msg)
+    return file
 
 
 def _read_header(path: Path) -> tuple[Mapping[str, str], int]:
@@ -95,10 +104,11 @@ def _read_header(path: Path) -> tuple[Mapping[str, str], int]:
         msg = "it is no NRRD file: it does not begin with NRRD000"
         raise ValueError(msg)
     ends = {raw.find(end) + len(end) for end in (b"\n\n", b"\r\n\r\n") if end in raw}
-    if not ends:
+    if not ends and (len(raw) == _LONGEST_HEADER or b"\ndata file:" not in raw.lower()):
         msg = "its header has no end, which is an empty line"
         raise ValueError(msg)
-    lines = raw[: min(ends)].decode("utf-8", "replace").splitlines()[1:]
+    start = min(ends, default=len(raw))
+    lines = raw[:start].decode("utf-8", "replace").splitlines()[1:]
     told = [line.split(": ", 1) for line in lines if ": " in line and line[0] != "#"]
     fields = {
         _ALIASES.get(name.casefold(), name.casefold()): value.strip()
@@ -106,22 +116,21 @@ def _read_header(path: Path) -> tuple[Mapping[str, str], int]:
         if ":=" not in name  # words of the program that wrote it
     }
     _check_fields(fields)
-    return fields, min(ends)
+    return fields, start
 
 
 def _check_fields(fields: Mapping[str, str]) -> None:
-    """Refuse values that lie elsewhere, and axes that are not x, y and z."""
+    """Refuse values that are placed in other ways, and axes that are not x, y and z."""
     lacking = [name for name in ("type", "dimension", "sizes", "encoding") if name not in fields]
     if lacking:
         msg = f"its header lacks {' and '.join(lacking)}"
         raise ValueError(msg)
-    if "data file" in fields:
-        msg = f"its values lie in another file, {fields['data file']}; save both as one"
+    if fields.get("line skip", "0") != "0":
+        msg = f"its line skip is {fields['line skip']}; save it without"
         raise ValueError(msg)
-    for name in ("byte skip", "line skip"):
-        if fields.get(name, "0") != "0":
-            msg = f"its {name} is {fields[name]}; save it without"
-            raise ValueError(msg)
+    if int(fields.get("byte skip", "0")) < (0 if _is_compressed(fields) else -1):
+        msg = f"its byte skip is {fields['byte skip']}; expected a number of bytes"
+        raise ValueError(msg)
     kinds = fields.get("kinds", "").split()
     if strange := [kind for kind in kinds if kind.casefold() not in _SPATIAL_KINDS]:
         msg = f"an axis of it is of the kind {strange[0]}; a stack has x, y and z"

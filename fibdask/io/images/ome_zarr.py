@@ -11,10 +11,20 @@ import numpy as np
 import zarr
 
 from ...pieces.codecs import refuse_code
-from ..metadata import ome_image
+from ..metadata import ome_attributes
+from .channels import Channel, channel_header, find_channel
 from .formats import Layout, narrowed, volume_layout
 from .hdf5 import layers
-from .headers import Conflict, Header, make_header, nanometres, pair, positive, unknown_unit
+from .headers import (
+    Conflict,
+    Header,
+    complete,
+    make_header,
+    nanometres,
+    pair,
+    positive,
+    unknown_unit,
+)
 
 _METADATA = re.compile(r"\.?z(arr|array|attrs|group|metadata)(\.json)?")
 _SIZES = {"z": "slice_thickness_nm", "y": "pixel_size_nm", "x": "pixel_size_nm"}
@@ -24,22 +34,36 @@ _SIZES = {"z": "slice_thickness_nm", "y": "pixel_size_nm", "x": "pixel_size_nm"}
 class OmeZarr:
     """OME-Zarr, named by the file that holds the metadata of its image.
 
+    Attributes
+    ----------
+    channel
+        Name or position of the one that is read; None if there is only one.
+
     References
     ----------
     J. Moore et al., "OME-Zarr: a cloud-optimized bioimaging file format with international
     community support", Histochem. Cell Biol. 160, 223-251 (2023).
     """
 
+    channel: Channel = None
+
+    revision = 2
+
+    def channels(self, path: Path) -> tuple[str, ...]:
+        """Return the names of the channels, empty where there is none."""
+        return _Image(path.parent).channels
+
     def inspect(self, path: Path) -> Layout:
         """Read axes, scales and shape; no chunk is read."""
         image = _Image(path.parent)
+        name = image.channels[image.choose(self.channel)]
         array, shape = image.array, image.shape
         chunk = tuple(image.array.chunks[k] for k in image.places)
         files = _chunk_files(image.folder)
-        header = image.header()
+        header = complete(image.header(), channel_header(name, "OME-Zarr channel"))
         if unwritten := _unwritten(array, len(files)):
             header = replace(header, conflicts=(*header.conflicts, unwritten))
-        held = 2 * prod(chunk) * array.dtype.itemsize  # decoded beside its encoded bytes
+        held = 2 * prod(array.chunks) * array.dtype.itemsize  # decoded beside its encoded bytes
         layout = volume_layout(shape, array.dtype, held, header)
         *depth, height, width = chunk
         return replace(layout, chunk=((*depth, 1)[0], height, width), beside=files)
@@ -49,6 +73,7 @@ class OmeZarr:
     ) -> Iterator[np.ndarray]:
         """Yield frames; each layer of chunks is decoded once."""
         image = _Image(path.parent)
+        image.choose(self.channel)
         if len(image.shape) == 2:
             yield narrowed(image.read(rows, columns))
             return
@@ -57,10 +82,11 @@ class OmeZarr:
 
 
 class _Image:
-    """The finest level of an image without its axes of length one, in the order z, y, x."""
+    """The finest level of one channel without its axes of length one, in the order z, y, x."""
 
     def __init__(self, folder: Path) -> None:
-        told = ome_image(folder)
+        attrs = ome_attributes(folder)
+        told = attrs.get("multiscales", [])
         if len(told) != 1:
             msg = f"it holds {len(told)} images; give the folder of one"
             raise ValueError(msg)
@@ -78,9 +104,20 @@ class _Image:
         self.axes: Sequence[Mapping[str, Any]] = told[0]["axes"]
         self.places = _places(self.axes, array.shape)
         self.shape = tuple(array.shape[k] for k in self.places)
+        self._along = next((k for k, axis in enumerate(self.axes) if _is_channel(axis)), None)
+        count = 1 if self._along is None else array.shape[self._along]
+        self.channels = _labels(attrs, count)
+        self._chosen = 0
+
+    def choose(self, channel: Channel) -> int:
+        """Set which channel is read, and return its position."""
+        self._chosen = find_channel(self.channels, channel)
+        return self._chosen
 
     def read(self, *region: slice) -> np.ndarray:
         whole: list[slice | int] = [0] * self.array.ndim
+        if self._along is not None:
+            whole[self._along] = self._chosen
         for k, part in zip(self.places, region, strict=True):
             whole[k] = part
         values = np.asarray(self.array[tuple(whole)])
@@ -113,22 +150,33 @@ class _Image:
         )
 
 
+def _is_channel(axis: Mapping[str, Any]) -> bool:
+    return axis["name"] == "c" or axis.get("type") == "channel"
+
+
 def _places(axes: Sequence[Mapping[str, Any]], shape: tuple[int, ...]) -> list[int]:
-    """Return the places of z, y and x; other axes must have length one."""
+    """Return the places of z, y and x; other axes than channels must have length one."""
     names = [axis["name"] for axis in axes]
     places = [k for k, name in enumerate(names) if name in ("z", "y", "x")]
     ordered = "".join(names[k] for k in places) in ("zyx", "yx")
     others = len(names) == len(shape) and all(
-        n == 1 for k, n in enumerate(shape) if k not in places
+        n == 1 for k, n in enumerate(shape) if k not in places and not _is_channel(axes[k])
     )
     if not ordered or not others:
         msg = (
             f"its axes are {', '.join(map(str, names))} of lengths {', '.join(map(str, shape))}; a "
-            "stack has z, y, x in this order, other axes of length one: save one of its channels "
-            "and times"
+            "stack has z, y, x in this order, perhaps channels (c), other axes of length one"
         )
         raise ValueError(msg)
     return places
+
+
+def _labels(attrs: Mapping[str, Any], count: int) -> tuple[str, ...]:
+    """Return the names of the channels, where as many are told as there are."""
+    told = attrs.get("omero", {}).get("channels", [])
+    if len(told) != count:
+        return ("",) * count
+    return tuple(str(channel.get("label", "")) for channel in told)
 
 
 def _chunk_files(folder: Path) -> tuple[Path, ...]:

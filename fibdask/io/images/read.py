@@ -19,6 +19,7 @@ from ...conventions import (
     plain_number,
     record_step,
 )
+from .channels import Channel
 from .depth import Depths, ThicknessArgument, ZArgument, find_depths, names_against
 from .files import Paths
 from .headers import Sourced, agree, positive, show
@@ -41,6 +42,7 @@ def read_images(
     detector: str | int | None = None,
     crop: Crop = None,
     dataset: str | None = None,
+    channel: Channel | Mapping[float, Channel] = None,
 ) -> xr.Dataset:
     """Read raw images into a stack.
 
@@ -53,7 +55,7 @@ def read_images(
     ----------
     source
         A folder or glob pattern of TIFF, PNG, BMP or Janelia `.dat` slices, a list of such files,
-        or one file: multipage, ImageJ or OME TIFF, `.npy`, MRC, NRRD, HDF5; or an image of
+        or one file: multipage, ImageJ or OME TIFF, `.npy`, MRC, NRRD, NIfTI, HDF5; or an image of
         OME-Zarr. Several voltages are given as {voltage in kV: source}, with the same slices in
         each. Slices are in the order of the number in their names that counts them, else of a
         depth with its unit, as in z_0.02um, or of a date with its time; where these contradict one
@@ -75,6 +77,10 @@ def read_images(
         burnt-in data bar. y and x begin at 0 after the cut.
     dataset
         Name of the dataset in an HDF5 file; needed if it holds several volumes.
+    channel
+        Name or position, from 0, of the channel of a TIFF, OME-Zarr or HDF5 file that holds
+        several: one for all voltages, or {voltage in kV: channel}. Where nothing is told, neither
+        a voltage, and the names of all channels are voltages, such as "1.5 kV", all are read.
 
     Returns
     -------
@@ -97,7 +103,7 @@ def read_images(
         tell of a tilt that was not corrected; of voltages and lengths that suggest another unit;
         and of images with a data bar.
     """
-    scanned = scan_voltages(source, voltage, Options(detector, dataset))
+    scanned = scan_voltages(source, voltage, Options(detector, dataset, channel))
     parts = [part for _, part in scanned]
     window = _window(crop, parts[0])
     voltages = [_voltage(given, part) for given, part in scanned]
@@ -125,9 +131,14 @@ def read_images(
         "slice_thickness": slice_thickness if isinstance(slice_thickness, int | float) else None,
         "detector": detector,
         "dataset": dataset,
+        "channel": channel if isinstance(channel, int | str | None) else _by_voltage(channel),
         "crop": {axis: [kept.start, kept.stop] for axis, kept in zip("yx", window, strict=True)},
     }
     return record_step(stack, "read_images", parameters, images.token)
+
+
+def _by_voltage(channels: Mapping[float, Channel]) -> dict[str, Channel]:
+    return {str(voltage): channel for voltage, channel in channels.items()}
 
 
 def _voltage(given: float | None, part: Part) -> Sourced:
@@ -207,7 +218,7 @@ def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
     bounds = [(kept.start, kept.stop) for kept in window]
     chunks = [part.layout.chunk for part in parts if part.layout.chunk is not None]
     return ImageSource(
-        decoder=parts[0].decoder,
+        decoders=tuple(part.decoder for part in parts),
         files=tuple(tuple(str(f.absolute()) for f in part.series.files) for part in parts),
         shape=shape,
         dtype=dtype,
@@ -216,7 +227,7 @@ def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
         scratch=max(part.layout.scratch for part in parts),
         chunk=tuple(map(max, zip(*chunks, strict=True))) if chunks else None,
         raw=layout.dtype.itemsize,
-        identity=fingerprint("images", parts[0].decoder, contents, bounds),
+        identity=fingerprint("images", [part.decoder for part in parts], contents, bounds),
     )
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from ...conventions import ConventionError, StackReadError
+from .channels import Channel, named_voltages
 from .depth import Slices
 from .files import Paths, Series, find_series, format_of, missing_numbers
-from .formats import Decoder, Layout, reading
+from .formats import Decoder, Layout, WithChannels, reading
 from .hdf5 import Hdf5
 from .headers import Conflict, Header, Sourced, agree, complete, make_header, show
 from .janelia import Dat
+from .nifti import Nifti
 from .nrrd import Nrrd
 from .ome_zarr import OmeZarr
 from .pillow import Pillow
@@ -30,14 +32,43 @@ _ALIKE = (
     "detector",
     "beam",
 )  # what all slices should share
+_WITH_CHANNELS = ("TIFF", "OME-Zarr", "HDF5")
 
 
 @dataclass(frozen=True)
 class Options:
-    """How files are decoded: the detector of `.dat` files, the dataset of HDF5 files."""
+    """How files are decoded.
+
+    Attributes
+    ----------
+    detector
+        Of `.dat` files.
+    dataset
+        Of HDF5 files.
+    channel
+        Of other files that hold several; one for all voltages, or one for each.
+    """
 
     detector: str | int | None = None
     dataset: str | None = None
+    channel: Channel | Mapping[float, Channel] = None
+
+    def of(self, voltage: float) -> "Options":
+        """Return the options of one of several voltages in kV.
+
+        Raises
+        ------
+        ConventionError
+            If no channel is told for it.
+        """
+        if not isinstance(self.channel, Mapping):
+            return self
+        channels = {_kilovolts(key): channel for key, channel in self.channel.items()}
+        if voltage not in channels:
+            known = ", ".join(f"{key:g}" for key in channels)
+            msg = f"channel is told for {known} kV; {voltage:g} kV needs one too"
+            raise ConventionError(msg)
+        return replace(self, channel=channels[voltage])
 
 
 @dataclass(frozen=True)
@@ -109,9 +140,20 @@ def scan(source: Paths, options: Options) -> Part:
 def scan_voltages(
     source: Paths | Mapping[float, Paths], voltage: float | None, options: Options
 ) -> list[tuple[float | None, Part]]:
-    """Scan the files of every voltage, sorted by voltage; None where it was not given."""
+    """Scan the files of every voltage, sorted by voltage; None where it was not given.
+
+    The channels of one source are voltages where their names tell these.
+    """
     if not isinstance(source, Mapping):
-        return [(None if voltage is None else _kilovolts(voltage), scan(source, options))]
+        if isinstance(options.channel, Mapping):
+            msg = "channel by voltage needs a source by voltage: {kV: source}, equal ones too"
+            raise ConventionError(msg)
+        told = named_voltages(_channels(source, options)) if voltage is None else {}
+        if not told:
+            return [(None if voltage is None else _kilovolts(voltage), scan(source, options))]
+        parts = [(key, scan(source, replace(options, channel=told[key]))) for key in sorted(told)]
+        _check_all_alike(parts)
+        return [(None, part) for _, part in parts]
     if voltage is not None:
         msg = f"voltages are the keys of source ({', '.join(map(str, source))}); got {voltage} too"
         raise ConventionError(msg)
@@ -119,11 +161,23 @@ def scan_voltages(
         msg = "source must hold at least one voltage; got an empty mapping"
         raise StackReadError(msg)
     parts = [
-        (_kilovolts(key), scan(source[key], options)) for key in sorted(source, key=_kilovolts)
+        (kilovolts := _kilovolts(key), scan(source[key], options.of(kilovolts)))
+        for key in sorted(source, key=_kilovolts)
     ]
-    for number, part in parts[1:]:
-        _check_alike(*parts[0], number, part)
+    _check_all_alike(parts)
     return list(parts)
+
+
+def _channels(source: Paths, options: Options) -> tuple[str, ...]:
+    """Return the names of the channels from which none was chosen."""
+    if options.channel is not None:
+        return ()
+    file = find_series(source).files[0]
+    decoder = _decoder(format_of(file), options)
+    if not isinstance(decoder, WithChannels):
+        return ()
+    with reading(str(file)):
+        return decoder.channels(file)
 
 
 def _kilovolts(voltage: Any) -> float:
@@ -141,20 +195,26 @@ def _decoder(name: str, options: Options) -> Decoder:
     if options.dataset is not None and name != "HDF5":
         msg = f"dataset is for HDF5 files; got {options.dataset!r} with {name}"
         raise ConventionError(msg)
+    if options.channel is not None and name not in _WITH_CHANNELS:
+        known = ", ".join(_WITH_CHANNELS)
+        msg = f"channel is for files of {known}; got {options.channel!r} with {name}"
+        raise ConventionError(msg)
+    channel = None if isinstance(options.channel, Mapping) else options.channel
     if name == "Janelia .dat":
         return Dat(options.detector)
     if isinstance(options.detector, int):
         msg = f"detector must be a name for {name}, which holds one; got {options.detector}"
         raise ConventionError(msg)
     if name == "HDF5":
-        return Hdf5(options.dataset)
+        return Hdf5(options.dataset, channel)
     decoders: dict[str, Decoder] = {
-        "TIFF": Tiff(),
+        "TIFF": Tiff(channel),
         "PNG": Pillow(),
         "BMP": Pillow(),
         "MRC": Mrc(),
         "NRRD": Nrrd(),
-        "OME-Zarr": OmeZarr(),
+        "NIfTI": Nifti(),
+        "OME-Zarr": OmeZarr(channel),
     }
     return decoders.get(name, Npy())
 
@@ -249,13 +309,18 @@ def _variation(headers: Sequence[tuple[str, Header]]) -> dict[str, tuple[Sourced
     return found
 
 
+def _check_all_alike(parts: Sequence[tuple[float, Part]]) -> None:
+    for voltage, part in parts[1:]:
+        _check_alike(*parts[0], voltage, part)
+
+
 def _check_alike(voltage: float | None, first: Part, other_voltage: float, other: Part) -> None:
-    """Require the same slices, shape and type at every voltage, and other files."""
+    """Require the same slices, shape and type at every voltage, and other files or channels."""
     paths, others = ({file.resolve() for file in part.series.files} for part in (first, other))
-    if paths & others and voltage != other_voltage:
+    if paths & others and voltage != other_voltage and first.decoder == other.decoder:
         msg = (
-            f"all voltages must have their own files; {voltage:g} kV and {other_voltage:g} kV are "
-            f"both read from {other.name}"
+            f"all voltages must have their own files or channels; {voltage:g} kV and "
+            f"{other_voltage:g} kV are both read from {other.name}"
         )
         raise StackReadError(msg)
     for name, mine, theirs in (

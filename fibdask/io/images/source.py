@@ -36,8 +36,8 @@ class ImageSource(Source):
 
     Attributes
     ----------
-    decoder
-        Reads the files.
+    decoders
+        By voltage, what reads its files.
     files
         By voltage, one file for each slice, or one that holds all of them.
     corner
@@ -54,7 +54,7 @@ class ImageSource(Source):
         Fingerprint of the files and options.
     """
 
-    decoder: Decoder
+    decoders: tuple[Decoder, ...]
     files: tuple[tuple[str, ...], ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -90,14 +90,15 @@ class ImageSource(Source):
     @property
     def disk_bytes(self) -> int:
         """Bytes of the files of all slices."""
-        return sum(Path(file).stat().st_size for files in self.files for file in files)
+        return sum(Path(file).stat().st_size for file in {f for files in self.files for f in files})
 
     def read(self, region: Region, values: Values) -> np.ndarray:
         """Read a region; only the slices in it are opened."""
         block = np.empty(lengths(region), self.dtype)
         voltages, *place = region
-        for planes, files in zip(block, self.files[voltages], strict=True):
-            for plane, frame in zip(planes, self._frames(files, *place), strict=True):
+        parts = zip(block, self.decoders[voltages], self.files[voltages], strict=True)
+        for planes, decoder, files in parts:
+            for plane, frame in zip(planes, self._frames(decoder, files, *place), strict=True):
                 if self.added:
                     np.add(frame, self.added, out=plane, dtype=np.int32, casting="unsafe")
                 else:
@@ -114,17 +115,22 @@ class ImageSource(Source):
         return self.nbytes(region) + held
 
     def _frames(
-        self, files: tuple[str, ...], slices: slice, rows: slice, columns: slice
+        self,
+        decoder: Decoder,
+        files: tuple[str, ...],
+        slices: slice,
+        rows: slice,
+        columns: slice,
     ) -> Iterator[np.ndarray]:
         window = shift(rows, self.corner[0]), shift(columns, self.corner[1])
         places = range(slices.start, slices.stop)
         if len(files) == 1:
             names: Iterator[str] = repeat(files[0])
-            frames = self.decoder.frames(Path(files[0]), places, *window)
+            frames = decoder.frames(Path(files[0]), places, *window)
         else:
             names = iter(files[slices])
             frames = chain.from_iterable(
-                self.decoder.frames(Path(file), range(1), *window) for file in files[slices]
+                decoder.frames(Path(file), range(1), *window) for file in files[slices]
             )
         for k, name in zip(places, names, strict=False):
             with reading(f"slice {k} ({name})"):

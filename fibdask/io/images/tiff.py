@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
+from tifffile import PHOTOMETRIC, TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
+from .channels import Channel, channel_header, find_channel
 from .formats import Layout, check_held, narrowed, to_grey
-from .headers import Conflict, Header
+from .headers import Conflict, Header, complete
+from .imagej import ome_channels
 from .vendor import page_header, tiff_header
 
 _FRAME_AXES = "ZIQ"  # axes of a TIFF series that may count slices: depth, and pages of no meaning
@@ -26,27 +28,46 @@ _MOST_ENCODED = 8 * 2**15  # by Zstandard, the densest that TIFF knows
 
 @dataclass(frozen=True)
 class Tiff:
-    """TIFF: single frames, multipage, and ImageJ stacks that are contiguous after one page."""
+    """TIFF: single frames, multipage, and ImageJ stacks that are contiguous after one page.
+
+    Attributes
+    ----------
+    channel
+        Name or position of the one that is read; None if there is only one.
+    """
+
+    channel: Channel = None
+
+    revision = 2
+
+    def channels(self, path: Path) -> tuple[str, ...]:
+        """Return the names of the channels, empty where there is none."""
+        with _open_tiff(path) as tif:
+            return _channel_names(tif)
 
     def inspect(self, path: Path) -> Layout:
         """Read tags; refuse what is cut off or has no grey values."""
         with _open_tiff(path) as tif:
-            frames = _tiff_frames(tif)
+            names = _channel_names(tif)
+            chosen = find_channel(names, self.channel)
+            frames = _tiff_frames(tif, chosen)
             page = frames[0][0].keyframe
             _check_pages(frames)
-            _check_complete(tif, frames)
+            _check_complete(tif, frames, len(names) * len(frames))
             sizes = _tiff_sizes(frames[0][0])
             height, width = sizes["Y"], sizes["X"]
             dtype = np.dtype(page.dtype or "V").newbyteorder("=")
             scratch = 4 * height * width * page.samplesperpixel * dtype.itemsize
-            return Layout(len(frames), height, width, dtype, scratch, _tiff_headers(tif, frames))
+            first, *others = _tiff_headers(tif, frames, chosen)
+            first = complete(first, channel_header(names[chosen], "OME channel"))
+            return Layout(len(frames), height, width, dtype, scratch, (first, *others))
 
     def frames(
         self, path: Path, chosen: range, rows: slice, columns: slice
     ) -> Iterator[np.ndarray]:
         """Yield frames; contiguous ones are read by rows, others are decoded whole."""
         with _open_tiff(path) as tif:
-            frames = _tiff_frames(tif)
+            frames = _tiff_frames(tif, find_channel(_channel_names(tif), self.channel))
             for k in chosen:
                 series, i = frames[k]
                 frame = _tiff_frame(tif, series, i)[..., rows, columns]
@@ -61,8 +82,25 @@ def _open_tiff(path: Path) -> TiffFile:
     return TiffFile(path, _multifile=False)
 
 
-def _tiff_frames(tif: TiffFile) -> list[_Frame]:
-    """Return the frames of a file as places in its series; reduced copies are left aside.
+def _tiff_frames(tif: TiffFile, channel: int) -> list[_Frame]:
+    """Return the frames of a channel as places in the series of a file."""
+    found = _whole_series(tif)
+    return [(series, i) for series in found for i in _places(series)[channel]]
+
+
+def _channel_names(tif: TiffFile) -> tuple[str, ...]:
+    """Return the names of the channels, as many as all series have; empty where none is told."""
+    counts = {len(_places(series)) for series in _whole_series(tif)}
+    if len(counts) > 1:
+        msg = f"its images have {' and '.join(map(str, sorted(counts)))} channels; save one of them"
+        raise ValueError(msg)
+    count = counts.pop()
+    told = ome_channels(tif.ome_metadata) if tif.ome_metadata else ()
+    return told if len(told) == count else ("",) * count
+
+
+def _whole_series(tif: TiffFile) -> list[TiffPageSeries]:
+    """Return the series of a file, of one shape and type; reduced copies are left aside.
 
     Programs that append pages one by one make a series of each.
     """
@@ -80,13 +118,13 @@ def _tiff_frames(tif: TiffFile) -> list[_Frame]:
             )
             raise ValueError(msg)
     _check_held(found, tif.filehandle.size)
-    return [(series, i) for series in found for i in range(_frame_count(series))]
+    return found
 
 
 def _check_held(found: list[TiffPageSeries], size: int) -> None:
     """Refuse more slices and pixels than a file of this size holds, before any is listed."""
     check_held(sum(prod(series.shape) for series in found), size, _MOST_ENCODED)
-    count = sum(map(_frame_count, found))
+    count = sum(prod(_outer_sizes(series).values()) for series in found)
     if count > size:
         msg = f"its header is damaged: it tells {count} slices, which {size} bytes cannot hold"
         raise ValueError(msg)
@@ -96,25 +134,35 @@ def _tiff_sizes(series: TiffPageSeries) -> dict[str, int]:
     return dict(zip(series.axes, series.shape, strict=True))
 
 
-def _frame_count(series: TiffPageSeries) -> int:
-    """Return the length of the one axis beside y and x."""
+def _outer_sizes(series: TiffPageSeries) -> dict[str, int]:
+    """Return the lengths of the axes beside y and x: one of slices, and one of channels."""
     sizes = _tiff_sizes(series)
     others = {axis: n for axis, n in sizes.items() if axis not in "YXS" and n > 1}
     order = "".join(axis for axis in sizes if axis in "YX" or axis in others)
     page = series.keyframe
     if (
-        len(others) > 1
-        or set(others) - set(_FRAME_AXES)
+        len(set(others) - {"C"}) > 1
+        or set(others) - {*_FRAME_AXES, "C"}
         or not order.endswith("YX")
         or (page.imagelength, page.imagewidth) != (sizes["Y"], sizes["X"])
     ):
         axes = ", ".join(f"{axis} {n}" for axis, n in sizes.items())
         msg = (
-            f"its axes are {axes}; a stack has one axis of slices (Z) before Y and X, and channels "
-            "(C) or times (T) are none: save one of them, or name the axis Z if it is depth"
+            f"its axes are {axes}; a stack has one axis of slices (Z) before Y and X, perhaps one "
+            "of channels (C), and times (T) are none: save one of them, or name the axis Z if it "
+            "is depth"
         )
         raise ValueError(msg)
-    return next(iter(others.values()), 1)
+    return others
+
+
+def _places(series: TiffPageSeries) -> np.ndarray:
+    """Return where frames lie in a series (channel, slice)."""
+    others = _outer_sizes(series)
+    places = np.arange(prod(others.values())).reshape(tuple(others.values()))
+    if "C" in others:
+        return np.moveaxis(places, list(others).index("C"), 0).reshape(others["C"], -1)
+    return places.reshape(1, -1)
 
 
 def _check_pages(frames: list[_Frame]) -> None:
@@ -132,13 +180,13 @@ def _check_pages(frames: list[_Frame]) -> None:
         raise ValueError(msg)
 
 
-def _tiff_headers(tif: TiffFile, frames: list[_Frame]) -> tuple[Header, ...]:
+def _tiff_headers(tif: TiffFile, frames: list[_Frame], channel: int) -> tuple[Header, ...]:
     """Read the header of every page; that of the file goes with the first one."""
     pages = [_tiff_page(tif, *frame) for frame in frames]
-    first = tiff_header(tif)
+    first = tiff_header(tif, pages[0] if channel else tif.pages.first)
     series = dict.fromkeys(series for series, _ in frames)
     if 1 < len(series) < len(frames):
-        counts = " and ".join(str(_frame_count(one)) for one in series)
+        counts = " and ".join(str(_places(one).shape[1]) for one in series)
         text = f"it holds {len(series)} images, of {counts} slices, which are taken as one stack"
         first = replace(first, conflicts=(*first.conflicts, Conflict("series", text)))
     if all(page is pages[0] for page in pages):
@@ -155,12 +203,15 @@ def _tiff_page(tif: TiffFile, series: TiffPageSeries, i: int) -> TiffPage:
     return cast(TiffPage, whole)
 
 
-def _check_complete(tif: TiffFile, frames: list[_Frame]) -> None:
-    """Refuse files that end early, for tifffile reads what is left as a shorter stack."""
+def _check_complete(tif: TiffFile, frames: list[_Frame], count: int) -> None:
+    """Refuse files that end early, for tifffile reads what is left as a shorter stack.
+
+    `count` are the frames of all channels.
+    """
     size = tif.filehandle.size
-    described = (tif.imagej_metadata or {}).get("images", len(frames))
-    if described != len(frames) or _next_page(tif) != 0:
-        msg = f"it is cut off, or its list of pages is broken: {len(frames)} slices were found"
+    described = (tif.imagej_metadata or {}).get("images", count)
+    if described != count or _next_page(tif) != 0:
+        msg = f"it is cut off, or its list of pages is broken: {count} slices were found"
         raise ValueError(msg)
     for series in dict.fromkeys(series for series, _ in frames):
         strips = [(series.dataoffset or 0, series.nbytes)]
@@ -194,19 +245,24 @@ def _tiff_frame(tif: TiffFile, series: TiffPageSeries, i: int) -> np.ndarray:
     page = series.keyframe
     if page.samplesperpixel > 1 and "S" not in series.axes:
         # tifffile stores a volume of three or four slices as the channels of one page
-        volume = np.asarray(series.asarray(maxworkers=1))
-        return np.asarray(volume[i])
+        number, sample = divmod(i, page.samplesperpixel)
+        frames = np.asarray(_own_page(series, number).asarray(maxworkers=1))
+        return np.asarray(frames[sample])
     if series.dataoffset is not None and page.samplesperpixel == 1:
         dtype = np.dtype(page.dtype or "V").newbyteorder(tif.byteorder)
         return np.memmap(
             tif.filehandle.path, dtype, "r", series.dataoffset + i * page.nbytes, page.shape
         )
-    own = series.pages[i]
-    if own is None:
-        msg = f"page {i} is missing"
-        raise ValueError(msg)
-    frame = np.asarray(own.asarray(maxworkers=1))
+    frame = np.asarray(_own_page(series, i).asarray(maxworkers=1))
     return np.moveaxis(frame, -1, 0) if page.axes.endswith("S") else frame
+
+
+def _own_page(series: TiffPageSeries, number: int) -> TiffPage | TiffFrame:
+    page = series.pages[number]
+    if page is None:
+        msg = f"page {number} is missing"
+        raise ValueError(msg)
+    return page
 
 
 def _tiff_palette(colormap: np.ndarray | None) -> np.ndarray | None:

@@ -44,9 +44,8 @@ _TO_NM = 1e9
 _TO_MM = 1e3
 
 
-def tiff_header(tif: TiffFile) -> Header:
-    """Read whatever header a TIFF file carries; an empty one if it is of no known kind."""
-    page = tif.pages.first
+def tiff_header(tif: TiffFile, page: TiffPage) -> Header:
+    """Read whatever header a TIFF file and a page carry; an empty one if of no known kind."""
     header = page_header(page)
     if tif.ome_metadata:
         header = complete(header, ome_header(tif.ome_metadata))

@@ -21,6 +21,7 @@ from .headers import (
     positive,
     sourced,
 )
+from .raw import surplus_bytes
 
 _MRC_HEADER = 1024  # bytes
 _COMPRESSED = (b"\x1f\x8b", b"BZ")
@@ -55,15 +56,6 @@ class Npy:
             array = _map_npy(path)
             frame = array if array.ndim == 2 else array[k]
             yield narrowed(frame[rows, columns])
-
-
-def surplus_bytes(path: Path, expected: int) -> Conflict | None:
-    """Tell of bytes after the pixels: a header may leave out slices."""
-    surplus = path.stat().st_size - expected
-    if surplus <= 0:
-        return None
-    text = f"it has {surplus} bytes after the pixels that its header tells; they are not read"
-    return Conflict("size", text)
 
 
 def _map_npy(path: Path) -> Any:

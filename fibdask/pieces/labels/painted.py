@@ -9,6 +9,8 @@ from ...conventions import ConventionError
 
 UNLABELLED = 255
 """Value of pixels that nothing is said of."""
+APART = 2
+"""Slices that lie at least between what is learnt from and what is judged by."""
 MOST_CLASSES = 32
 COLOURS = ("#000000", "#d55e00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#cc79a7", "#e69f00")
 """Of classes that have been given none."""

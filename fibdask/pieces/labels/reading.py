@@ -1,27 +1,22 @@
 """Painted slices as they come: files for each slice or a whole stack, from any painting program."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tifffile
 import xarray as xr
-import zarr
-from PIL import Image
 
-from ...conventions import AXES, ConventionError, FibdaskError, StackReadError
-from ..codecs import refuse_code
+from ...conventions import AXES, ConventionError, FibdaskWarning, StackReadError
+from .files import label_files, read_file
 from .painted import MOST_CLASSES, UNLABELLED, Painted
 from .sheet import SHEET, Sheet, check_unlabelled, default_colours
 
 PAINTED = "labels"
 """Folder beside a sheet that holds what is painted."""
-_TIFF, _PIXELS = (".tif", ".tiff"), (".png", ".bmp")
-_KINDS = (*_TIFF, *_PIXELS, ".npy", ".zarr")
 _DEPTH = re.compile(r"z[=_ ]?(\d+(?:\.\d+)?) ?nm", re.IGNORECASE)
 _NUMBER = re.compile(r"slice[-_ ]?(\d+)", re.IGNORECASE)
 _DIGITS = re.compile(r"\d+")
@@ -36,9 +31,9 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
     ----------
     path
         Folder that `fibdask labels` made, whose `labels` holds what is painted; or a folder of
-        one TIFF, PNG, BMP or NPY a slice, whose name holds the number of the slice (the one after
-        "slice", or else the last one), or its depth ("z470nm"); or one file or Zarr array (z, y,
-        x) of all slices of the stack, or of one slice by its name.
+        one TIFF, PNG, BMP, HDF5 or NPY a slice, whose name holds the number of the slice (the one
+        after "slice", or else the last one), or its depth ("z470nm"); or one file or Zarr array
+        (z, y, x) of all slices of the stack, or of one slice by its name.
     stack
         That was painted.
     unlabelled
@@ -59,6 +54,12 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
     ConventionError
         If the labels do not fit the stack, hold an unknown value, one class only, or what is
         not painted must be stated.
+
+    Warns
+    -----
+    FibdaskWarning
+        If a slice holds 0 and 255 alone, as masks of Fiji do, since 255 is taken for what is not
+        labelled, unless that is stated; and if files are not read.
     """
     path = Path(path)
     if unlabelled is not None:
@@ -67,12 +68,10 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
     if sheet:
         sheet.check_stack(stack, path)
     stated = unlabelled if unlabelled is not None else sheet.unlabelled if sheet else None
-    slices = (one for one in _by_slice(path, sheet, stack) if _is_painted(one[1], stated))
-    images = dict(sorted(slices, key=lambda one: one[0]))
-    if not images:
-        msg = f"nothing is painted in {path / PAINTED if sheet else path}"
-        raise StackReadError(msg)
+    images, masks = _images(path, sheet, stack, stated)
     values = np.stack([*images.values()])
+    if masks:
+        _check_masks(values, masks[0], stated, path)
     classes = _classes(values, stated, len(sheet.classes) if sheet else None, path)
     numbers = np.array([*images], np.int64)
     count = len(sheet.classes) if sheet else _count(classes)
@@ -88,6 +87,56 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
         probes,
     )
     return painted.check()
+
+
+def _images(
+    path: Path, sheet: Sheet | None, stack: xr.Dataset, stated: int | None
+) -> tuple[dict[int, np.ndarray], list[int]]:
+    """Return what is painted (y, x) by the number of the slice, and which slices are masks.
+
+    Raises
+    ------
+    StackReadError
+        If nothing is painted.
+    """
+    images, masks = {}, []
+    for number, image in _by_slice(path, sheet, stack):
+        if _is_mask(image):
+            masks.append(number)
+        if _is_painted(image, stated):
+            images[number] = image
+    if not images:
+        msg = f"nothing is painted in {path / PAINTED if sheet else path}"
+        if masks:
+            msg += f": slice {masks[0]} holds 0 and 255 alone, both of which are not labelled"
+            msg += f": if it is a mask, {_of_mask(stated)}"
+        raise StackReadError(msg)
+    return dict(sorted(images.items())), masks
+
+
+def _check_masks(values: np.ndarray, mask: int, stated: int | None, path: Path) -> None:
+    """Refuse painted values (slice, y, x) that may all be masks, and warn if some may be.
+
+    What is taken for not labelled because that is stated is no mask.
+    """
+    if stated == UNLABELLED:
+        return
+    of_mask = f"if it is a mask, {_of_mask(stated)}"
+    if stated is None and not (values % UNLABELLED).any():
+        msg = (
+            f"labels in {path} hold 0 and 255 alone: with 255 for not labelled, they hold pore "
+            f"only; paint some solid, or, {of_mask}"
+        )
+        raise ConventionError(msg)
+    text = f"slice {mask} of {path} holds 0 and 255 alone, and 255 is taken for not labelled: "
+    warnings.warn(text + of_mask, FibdaskWarning, stacklevel=3)
+
+
+def _of_mask(stated: int | None) -> str:
+    """Say what makes labels of a mask."""
+    if stated == 0:
+        return "divide it by 255 and add 1 (Fiji: Process > Math), then 1 is pore and 2 solid"
+    return "divide it by 255 (Fiji: Process > Math), then 0 is pore and 1 solid"
 
 
 @dataclass(frozen=True)
@@ -136,8 +185,8 @@ def _by_slice(
     plane = stack.sizes["y"], stack.sizes["x"]
     most = max(prod(stack.sizes[axis] for axis in AXES), _COLOURS * prod(plane))
     place = _Place(stack["z"].values)
-    for file in _files(path / PAINTED if sheet else path):
-        image = _whole_numbers(_read(file, most), file)
+    for file in label_files(path / PAINTED if sheet else path):
+        image = read_file(file, most)
         if image.ndim == 3 and len(image) == 1:
             image = image[0]
         if image.shape[-2:] != plane or image.ndim not in (2, 3):
@@ -158,6 +207,12 @@ def _by_slice(
             yield number, one
 
 
+def _is_mask(image: np.ndarray) -> bool:
+    """Tell whether a slice holds 0 and 255, and nothing else, as masks of Fiji do."""
+    solid = image == UNLABELLED
+    return bool(solid.any() and not solid.all() and (solid | (image == 0)).all())
+
+
 def _is_painted(image: np.ndarray, stated: int | None) -> bool:
     """Tell whether a slice holds anything that may be a class."""
     known = image != UNLABELLED
@@ -173,79 +228,6 @@ def _numbers_of(file: Path, count: int, sheet: Sheet | None, slices: int) -> lis
     cut = f", or the {len(sheet.slices)} that were cut" if sheet else ""
     msg = f"{file} holds {count} slices; it must hold all {slices} of the stack{cut}"
     raise ConventionError(msg)
-
-
-def _files(path: Path) -> list[Path]:
-    """Return the files of painted slices."""
-    if path.is_file() or path.suffix == ".zarr" or (path / "zarr.json").is_file():
-        return [path]
-    if not path.is_dir():
-        msg = f"labels {path} do not exist"
-        raise StackReadError(msg)
-    return [file for file in sorted(path.iterdir()) if file.suffix.lower() in _KINDS]
-
-
-def _read(file: Path, most: int) -> np.ndarray:
-    """Return what a file holds, which is so many numbers at most."""
-    kind = file.suffix.lower()
-    try:
-        if kind in _TIFF:
-            with tifffile.TiffFile(file) as tiff:
-                _check_size(tiff.series[0].shape, most, file)
-                return np.asarray(tiff.asarray())
-        if kind in _PIXELS:
-            with Image.open(file) as image:
-                _check_size(image.size[::-1], most, file)
-                return np.asarray(image)
-        if kind == ".npy":
-            values = np.load(file, mmap_mode="r", allow_pickle=False)
-            _check_size(values.shape, most, file)
-            return np.asarray(values)
-        if file.is_dir():
-            return _zarr(file, most)
-    except FibdaskError:
-        raise
-    except Exception as error:  # of any kind, for damaged files
-        msg = f"painted slice {file} cannot be read: {error}"
-        raise StackReadError(msg) from error
-    msg = f"painted slices are {', '.join(_KINDS)}; got {file}"
-    raise StackReadError(msg)
-
-
-def _check_size(shape: tuple[int, ...], most: int, file: Path) -> None:
-    """Refuse a file before memory is taken for more than the stack has."""
-    if prod(shape) > most:
-        msg = f"{file} has the shape {shape}, more pixels than the stack: paint its slices"
-        raise ConventionError(msg)
-
-
-def _zarr(path: Path, most: int) -> np.ndarray:
-    """Return a Zarr array, or that of the finest level of a pyramid."""
-    refuse_code(path)
-    found: Any = zarr.open(path, mode="r")
-    while isinstance(found, zarr.Group):
-        names = sorted(found.keys())
-        if not names:
-            return np.empty(0)
-        path /= names[0]
-        refuse_code(path)
-        found = found[names[0]]
-    _check_size(found.shape, most, path)
-    return np.asarray(found[...])
-
-
-def _whole_numbers(image: np.ndarray, file: Path) -> np.ndarray:
-    """Return painted values as integers, which they must be, without axes of length one."""
-    image = image.squeeze() if image.ndim > 3 else image
-    if image.ndim == 3 and image.shape[-1] in (3, 4) and image.shape[0] not in (3, 4):
-        msg = f"{file} is a picture in colours; painted slices hold one number a pixel"
-        raise ConventionError(msg)
-    if image.dtype.kind in "iub":
-        return image
-    if image.dtype.kind != "f" or not (np.isfinite(image) & (image == np.rint(image))).all():
-        msg = f"painted values must be whole numbers; {file} holds others"
-        raise ConventionError(msg)
-    return image.astype(np.int64)
 
 
 def _classes(values: np.ndarray, stated: int | None, count: int | None, path: Path) -> np.ndarray:

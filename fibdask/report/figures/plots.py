@@ -28,7 +28,7 @@ def embedded(figure: Figure, kind: str) -> str:
         figure.savefig(stream, format="svg", metadata=metadata, transparent=True)
     else:
         # Noise makes PNG of them ten times as large.
-        figure.savefig(stream, format="webp", dpi=160, pil_kwargs={"quality": 90})
+        figure.savefig(stream, format="webp", dpi=160, pil_kwargs={"quality": 80})
     media = {"svg": "image/svg+xml", "webp": "image/webp"}[kind]
     return f"data:{media};base64,{base64.b64encode(stream.getvalue()).decode()}"
 

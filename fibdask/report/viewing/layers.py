@@ -11,17 +11,19 @@ import xarray as xr
 
 from ...conventions import (
     AXES,
-    PHASES,
-    PROBABILITIES,
     FibdaskError,
     FibdaskWarning,
-    is_label,
     measured_slices,
 )
-from ..display import contrast, middle_parts
-from .volumes import EvenGrid, ShownVolume, even_grid, shown_volumes
+from .volumes import (
+    EvenGrid,
+    NamedVolume,
+    ShownVolume,
+    even_grid,
+    named_volumes,
+    shown_volumes,
+)
 
-_COLOURS = {"phase": "#57b5e8", "true_phase": "#e66b0d"}
 _PIXELS = 330  # of the screen, that the longer edge of a slice is drawn on at first
 _AVERAGED = 64  # voxels of a level that one on the screen is made of, at most
 
@@ -90,24 +92,15 @@ class Layers:
 
     def _images(self) -> Iterator[tuple[str, Any, bool]]:
         """Iterate over names and layers of images, and whether they are seen at first: one is."""
-        visible = True
-        for name, stack in self.stacks.items():
-            if is_label(name, stack[name]):
-                continue
-            if "voltage" not in stack[name].dims:
-                yield name, self._image(name, None), visible
-            else:
-                for number, voltage in enumerate(stack["voltage"].values):
-                    of_images = f"{voltage:g} kV"
-                    title = of_images if name == "intensity" else f"{name} {of_images}"
-                    yield title, self._image(name, number), visible and not number
-            visible = False
+        images = [volume for volume in named_volumes(self.stacks) if not volume.is_label]
+        for number, volume in enumerate(images):
+            yield volume.title, self._image(volume), not number
 
     def _labels(self) -> Iterator[tuple[str, Any, bool]]:
         """Iterate over phases and other labels in the same way."""
-        names = [name for name, stack in self.stacks.items() if is_label(name, stack[name])]
-        for number, name in enumerate(names):
-            yield name, self._segmentation(name), not number
+        labels = [volume for volume in named_volumes(self.stacks) if volume.is_label]
+        for number, volume in enumerate(labels):
+            yield volume.title, self._segmentation(volume), not number
 
     def _gaps(self) -> Iterator[tuple[str, Any, bool]]:
         """Iterate over layers of planes that are not measured, of each stack with such planes.
@@ -118,26 +111,19 @@ class Layers:
         for number, stack in enumerate(incomplete):
             yield f"not measured{f' {number + 1}' if number else ''}", self._boxes(stack), False
 
-    def _image(self, name: str, voltage: int | None) -> Any:
-        stack = self.stacks[name]
-        low, high = 0.0, 1.0
-        if name not in PROBABILITIES:
-            one = stack[name] if voltage is None else stack[name].isel(voltage=voltage)
-            low, high = contrast(middle_parts(one, measured_slices(stack)).values())
+    def _image(self, volume: NamedVolume) -> Any:
         return neuroglancer.ImageLayer(
-            source=self._source(name, "image", voltage),
-            shader_controls={"normalized": {"range": [low, high]}},
+            source=self._source(volume.name, "image", volume.voltage),
+            shader_controls={"normalized": {"range": list(volume.grey_limits())}},
             opacity=1.0,
         )
 
-    def _segmentation(self, name: str) -> Any:
-        attrs = self.stacks[name][name].attrs
-        values = [int(value) for value in np.atleast_1d(attrs.get("flag_values", []))]
-        colours = dict(zip(values, str(attrs.get("flag_colors", "")).split(), strict=False))
+    def _segmentation(self, volume: NamedVolume) -> Any:
+        colours = volume.class_colours()
         return neuroglancer.SegmentationLayer(
-            source=self._source(name, "segmentation"),
-            segment_colors={1: _COLOURS[name]} if name in PHASES else colours,
-            hide_segment_zero=name in PHASES or 0 not in values,  # pores are left clear
+            source=self._source(volume.name, "segmentation"),
+            segment_colors=colours,
+            hide_segment_zero=0 not in colours,  # pores are left clear
             selected_alpha=0.35,
         )
 

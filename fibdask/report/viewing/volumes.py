@@ -5,9 +5,10 @@ show the slice that is nearest: so a slice is as thick as it is, and nothing is 
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,83 @@ from ...blocks import StoredArray, from_source, open_stored, origin
 from ...conventions import (
     AXES,
     PHASES,
+    PROBABILITIES,
+    VOLUMES,
     FibdaskWarning,
     StackReadError,
+    is_label,
     is_regular,
     known_spacing,
+    measured_slices,
+    volume_names,
 )
 from ...io.pyramid import LEVEL_NAME
+from ..display import contrast, middle_parts
 
+SOLID_COLOURS = {"phase": "#57b5e8", "true_phase": "#e66b0d"}
 _PLANES = 4  # that show the thinnest of uneven slices
 _FINEST = 0.05  # distance of such planes, as a share of the mean thickness
+
+
+def last_volumes(stacks: Iterable[xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Return the volumes of stacks by name, in the table's order: each of the last that has it."""
+    last = {name: stack for stack in stacks for name in volume_names(stack)}
+    return {name: last[name] for name in (*VOLUMES, *sorted(last)) if name in last}
+
+
+@dataclass(frozen=True, eq=False)
+class NamedVolume:
+    """A volume of a stack, or what one voltage of it shows, as viewers list them.
+
+    Attributes
+    ----------
+    title
+        "2 kV" of images, else the name.
+    name
+        Of the variable.
+    stack
+        Stack that holds it.
+    voltage
+        Number of the voltage, or None for a volume (z, y, x).
+    """
+
+    title: str
+    name: str
+    stack: xr.Dataset
+    voltage: int | None = None
+
+    @property
+    def is_label(self) -> bool:
+        """Whether voxels are labels."""
+        return is_label(self.name, self.stack[self.name])
+
+    def class_colours(self) -> dict[int, str]:
+        """Return the colours of labels, those that are told: of phases, that of the solid."""
+        if self.name in SOLID_COLOURS:
+            return {1: SOLID_COLOURS[self.name]}
+        attrs = self.stack[self.name].attrs
+        values = [int(value) for value in np.atleast_1d(attrs.get("flag_values", []))]
+        return dict(zip(values, str(attrs.get("flag_colors", "")).split(), strict=False))
+
+    def grey_limits(self) -> tuple[float, float]:
+        """Return what is shown black and white: by parts of three slices, or 0 and 1 of shares."""
+        if self.name in PROBABILITIES:
+            return 0.0, 1.0
+        volume = self.stack[self.name]
+        volume = volume if self.voltage is None else volume.isel(voltage=self.voltage)
+        return contrast(middle_parts(volume, measured_slices(self.stack)).values())
+
+
+def named_volumes(stacks: Mapping[str, xr.Dataset]) -> Iterator[NamedVolume]:
+    """Iterate over volumes of stacks by name, each voltage by itself."""
+    for name, stack in stacks.items():
+        if "voltage" not in stack[name].dims:
+            yield NamedVolume(name, name, stack)
+            continue
+        for number, voltage in enumerate(stack["voltage"].values):
+            title = f"{voltage:g} kV"
+            title = title if name == "intensity" else f"{name} {title}"
+            yield NamedVolume(title, name, stack, number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +173,30 @@ class ShownVolume:
         """Number of planes, rows and columns."""
         return (len(self.planes), *self.volume.shape[1:])
 
-    def __getitem__(self, region: tuple[slice, ...]) -> np.ndarray:
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.volume.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of voxels."""
+        return prod(self.shape)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
         """Read a region: its slices once each, however many planes show them."""
-        picked = self.planes[region[0]]
+        depth, *rest = index if isinstance(index, tuple) else (index,)
+        picked = np.atleast_1d(self.planes[depth])
         if not len(picked):
-            return np.empty((0, *self.volume[region].shape[1:]), self.dtype)
+            return np.empty((0, *self.volume[(slice(0), *rest)].shape[1:]), self.dtype)
         first = picked[0]
-        read = self.volume[(slice(first, picked[-1] + 1), *region[1:])].to_numpy()
-        return np.asarray(read[picked - first], self.dtype)
+        read = self.volume[(slice(first, picked[-1] + 1), *rest)].to_numpy()
+        shown = np.asarray(read[picked - first], self.dtype)
+        return shown if isinstance(depth, slice) else shown[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Read all of it."""
+        return np.asarray(self[:], dtype)
 
 
 def shown_volumes(
@@ -119,7 +204,7 @@ def shown_volumes(
 ) -> list[ShownVolume]:
     """Return a volume as it is served, finest first: with the levels of its store's pyramid."""
     dtype = _shown_type(volume.dtype, labels)
-    levels = [volume.variable, *_coarser(volume)]
+    levels = [volume.variable, *coarser_levels(volume)]
     if voltage is not None:
         levels = [level[voltage] for level in levels]
     planes = [grid.planes, *(np.arange(level.shape[0]) for level in levels[1:])]
@@ -135,7 +220,7 @@ def _shown_type(dtype: np.dtype[Any], labels: bool) -> np.dtype[Any]:
     return np.dtype(np.uint64) if dtype.itemsize == 8 else dtype
 
 
-def _coarser(volume: xr.DataArray) -> Sequence[xr.Variable]:
+def coarser_levels(volume: xr.DataArray) -> Sequence[xr.Variable]:
     """Return the coarser levels of a volume that is stored whole, beside a pyramid."""
     source = origin(volume.variable.data) if volume.chunks is not None else None
     if not isinstance(source, StoredArray):

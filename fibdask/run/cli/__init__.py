@@ -13,6 +13,7 @@ import click
 from ...conventions import VERSION, BlocksFailedError, FibdaskError, FibdaskWarning, RecipeError
 from ..shown import lines, one_line
 from . import demo, labels, models, recipes, runs, stacks
+from .pages import page_of
 
 
 @click.group(
@@ -90,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except FibdaskError as error:
         text = lines(error) if isinstance(error, BlocksFailedError) else one_line(error)
-        click.echo(f"error: {text}", err=True)
+        click.echo(f"error: {text} ({page_of(type(error))})", err=True)
         sys.exit(2 if isinstance(error, RecipeError) else 1)
     except (OSError, MemoryError) as error:  # a full disk, a folder that may not be written
         short = "this machine has not enough memory"

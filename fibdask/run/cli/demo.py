@@ -19,7 +19,9 @@ _HEAD = ("misplaced %", "on slices", "between", "solid fraction", "true", "secon
 
 
 @click.command()
-@click.option("--out", type=click.Path(), default="fibdask-demo", show_default=True)
+@click.option(
+    "--out", type=click.Path(), default="fibdask-demo", show_default=True, help="Output folder."
+)
 @click.option("--fast", is_flag=True, help="Let a network make the images, not Monte Carlo.")
 @options("fresh", "quiet")
 def demo(out: str, fast: bool, fresh: bool, quiet: bool) -> None:

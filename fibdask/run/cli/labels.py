@@ -8,7 +8,9 @@ from .options import options, show
 @click.command()
 @click.argument("stack", type=click.Path())
 @click.argument("out", type=click.Path())
-@click.option("--slices", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option(
+    "--slices", type=click.IntRange(min=1), default=5, show_default=True, help="How many."
+)
 @click.option(
     "--how",
     type=click.Choice(["spread", "start", "uncertain"]),

@@ -10,13 +10,18 @@ from .options import options, say, show
 
 @click.command()
 @click.argument("source", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), default="recipe.toml", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="recipe.toml",
+    show_default=True,
+    help="File to write.",
+)
 @click.option("--detector", help="Detector of a file that holds several.")
 @click.option("--dataset", help="Dataset of an HDF5 file that holds several.")
+@click.option("--channel", help="Channel, by name or position from 0, of files with several.")
 @options("quiet")
-def init(
-    source: tuple[str, ...], out: Path, detector: str | None, dataset: str | None, quiet: bool
-) -> None:
+def init(source: tuple[str, ...], out: Path, quiet: bool, **choice: str | None) -> None:
     """Write a recipe for the images of SOURCE.
 
     A folder, a quoted glob or a file for each voltage, or a store. What headers tell is noted in
@@ -24,7 +29,7 @@ def init(
     """
     from ..proposing import write_recipe
 
-    needed = write_recipe(source, out, detector=detector, dataset=dataset)
+    needed = write_recipe(source, out, **choice)
     say(f"recipe: {out}", quiet=quiet)
     for key in needed:
         say(f"needed: {key}, which nothing tells: fill in its line", quiet=quiet)

@@ -44,6 +44,12 @@ def _crop(
 @click.option("--detector", help="Detector of a file that holds several.")
 @click.option("--dataset", help="Dataset of an HDF5 file that holds several.")
 @click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    help="Name or position, from 0, in files that hold several; one for all, or for each voltage.",
+)
+@click.option(
     "--crop",
     multiple=True,
     type=(click.Choice(["y", "x"]), int, int),
@@ -57,9 +63,11 @@ def import_(source: tuple[str, ...], out: str, fresh: bool, quiet: bool, **image
 
     SOURCE is a folder, a quoted glob or a file; one for each voltage.
     """
+    from ..folder.progress import command_monitor
     from ..importing import import_images
 
-    path = import_images(source, Path(out), resume=not fresh, **images)
+    shown = command_monitor(quiet=quiet)
+    path = import_images(source, Path(out), resume=not fresh, monitor=shown, **images)
     say(f"stack: {path}", quiet=quiet)
 
 
@@ -121,7 +129,13 @@ def info(stack: str, as_json: bool, quiet: bool) -> None:
 
 @click.command()
 @click.argument("stack", type=click.Path())
-@click.option("--max-lag", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option(
+    "--max-lag",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="Of correlations, in voxels.",
+)
 @click.option(
     "--csv",
     "csv_path",
@@ -172,7 +186,7 @@ def measure(stack: str, as_json: bool, quiet: bool) -> None:
 @click.argument("stack", type=click.Path())
 @click.option("--phase", "phase_path", type=click.Path(), help="File to write the phase to.")
 @click.option("--image", "image_path", type=click.Path(), help="File to write the images to.")
-@click.option("--voltage", type=float, help="Of the images, in kV; needed if there are several.")
+@click.option("--voltage", type=float, help="Of the images, in kV.")
 @click.option(
     "--surface", "mesh_path", type=click.Path(), help="STL or PLY of the solid's surface."
 )
@@ -192,7 +206,8 @@ def export(
     """Write phase, images, surface or statistics to files.
 
     STACK is a store, or a run's folder. The suffix of a file of voxels tells its format: .tif,
-    .mrc, .nrrd, .vti (VTK), or .npy, which tells no size of a voxel. Solid is 255 in .tif, else 1.
+    .ome.tif, .zarr (OME-Zarr), .mrc, .nrrd, .nii, .vti (VTK), or .npy, which tells no size of
+    voxels. Solid is 255 in TIFF, else 1. OME-TIFF and OME-Zarr hold all voltages, or that told.
     A surface, .stl or .ply, is closed where solid ends at a side of the volume; lengths are in nm.
     """
     from ..exporting import (
@@ -203,6 +218,7 @@ def export(
         stored_statistics,
         write_statistics,
     )
+    from ..folder.progress import command_monitor
 
     if not (phase_path or image_path or mesh_path or csv_path):
         msg = (
@@ -217,13 +233,14 @@ def export(
         msg = "--voltage is of --image OUT.tif, which is not given"
         raise RecipeError(msg)
     counts = counts_beside(Path(csv_path)) if csv_path else None
+    shown = command_monitor(quiet=quiet)
     if phase_path:
-        say(f"phase: {export_phase(stack, Path(phase_path))}", quiet=quiet)
+        say(f"phase: {export_phase(stack, Path(phase_path), monitor=shown)}", quiet=quiet)
     if image_path:
-        out = export_images(stack, Path(image_path), voltage=voltage)
+        out = export_images(stack, Path(image_path), voltage=voltage, monitor=shown)
         say(f"images: {out}", quiet=quiet)
     if mesh_path:
-        say(f"surface: {export_surface(stack, Path(mesh_path))}", quiet=quiet)
+        say(f"surface: {export_surface(stack, Path(mesh_path), monitor=shown)}", quiet=quiet)
     if csv_path:
         results = stored_statistics(stack, max_lag=max_lag, counts=counts)
         say(f"statistics: {write_statistics(results, Path(csv_path))}", quiet=quiet)

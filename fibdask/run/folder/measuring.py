@@ -31,7 +31,7 @@ from ...statistics.connectivity import connectivity_forecast
 from ..disk import told_if_full
 from ..planner import reduction_rows, reductions_of
 from ..stages import STATISTICS
-from .progress import RunMonitor
+from .progress import command_monitor
 from .results import compute_results
 
 _CONNECTIVITY = ("connected_fraction", "percolates")
@@ -81,7 +81,7 @@ def measure_phase(
         client = client or current_client()
         resources = worker_resources(client, folder=folder)
         check_budget(largest["name"], largest["task_bytes"], resources)
-        monitor = RunMonitor(_nobody, quiet=quiet)
+        monitor = command_monitor(quiet=quiet)
         monitor.say(
             f"forecast: {sum(row['blocks'] for row in rows)} blocks, largest process "
             f"{format_bytes(resources.process_peak(largest['task_bytes']))} ({largest['name']})"
@@ -128,7 +128,3 @@ def _connectivity(
     execution.monitor.advanced(report)
     execution.monitor.finished(report)
     return {str(name): found[name] for name in found.data_vars}
-
-
-def _nobody(report: StageReport, *, now: bool) -> None:
-    """Take figures that nobody asked for."""

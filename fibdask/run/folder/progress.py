@@ -3,13 +3,14 @@
 import contextlib
 import json
 import logging
+import resource
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +27,7 @@ from ...conventions import FibdaskWarning
 from ..shown import one_line
 from .figures import figures
 
+Piece = TypeVar("Piece")
 LOGGER = logging.getLogger("fibdask")
 
 
@@ -124,6 +126,39 @@ class RunMonitor(Monitor):
         done += report.blocks_elsewhere
         note = f"{report.blocks_skipped} skipped, {report.blocks_failed} failed{_elsewhere(report)}"
         self._bars.update(self._bar, completed=done, note=note)
+
+
+def command_monitor(*, quiet: bool) -> RunMonitor:
+    """Return what shows the progress of a command that has no folder for a log of it."""
+    return RunMonitor(_nobody, quiet=quiet)
+
+
+def _nobody(report: StageReport, *, now: bool) -> None:
+    """Take figures that nobody asked for."""
+
+
+def watched(pieces: Iterable[Piece], count: int, name: str, monitor: Monitor) -> Iterator[Piece]:
+    """Yield pieces of a work that this process does in order, and tell how far it is.
+
+    Parameters
+    ----------
+    count
+        Of the pieces.
+    name
+        Of the work.
+    """
+    report = StageReport(name, count)
+    monitor.started(report)
+    try:
+        for piece in pieces:
+            yield piece
+            report.blocks_run += 1
+            report.look_at_clock()
+            monitor.advanced(report)
+    finally:
+        report.look_at_clock()
+        report.peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        monitor.finished(report)
 
 
 def _counts(report: StageReport) -> dict[str, Any]:

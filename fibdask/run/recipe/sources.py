@@ -21,6 +21,7 @@ def read_input(
     z: str | list[float] | None = None,
     detector: str | int | None = None,
     dataset: str | None = None,
+    channel: str | int | dict[str, str | int] | None = None,
     crop: dict[str, tuple[int, int]] | None = None,
     assumed: list[str] | None = None,
     remote: dict[str, str | bool] | None = None,
@@ -48,6 +49,9 @@ def read_input(
         Name or number of the detector, of a file that holds several.
     dataset
         Of an HDF5 file that holds several.
+    channel
+        Name or position, from 0, of a channel of files that hold several; where these are several
+        voltages, a table of kV = channel.
     crop
         Pixels to keep, by axis: `x = [100, 900]`.
     assumed
@@ -67,6 +71,7 @@ def read_input(
         "z": z,
         "detector": detector,
         "dataset": dataset,
+        "channel": _channels(channel),
         "crop": crop,
     }
     given = {key: value for key, value in options.items() if value is not None}
@@ -96,9 +101,16 @@ def by_voltage(pairs: Sequence[tuple[float, str]]) -> dict[float, str]:
     return sources
 
 
+def _channels(channel: str | int | dict[str, str | int] | None) -> Any:
+    """Return channels by voltage in kV, or one for all."""
+    if isinstance(channel, dict):
+        return {_kilovolts(key): value for key, value in channel.items()}
+    return channel
+
+
 def _kilovolts(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        msg = f"[input.voltages] keys are accelerating voltages in kV; got {text!r}"
+        msg = f"keys of voltages and channel are accelerating voltages in kV; got {text!r}"
         raise RecipeError(msg) from None

@@ -162,6 +162,12 @@ def _check_probes(images: np.ndarray, probes: np.ndarray, number: int) -> None:
     )
 
 
+def samples_of(counts: np.ndarray, shape: tuple[int, ...], features: int) -> np.ndarray:
+    """Return what `PaintedFeatures` has packed (slice, integer), (slice, sample, feature)."""
+    packed = np.ascontiguousarray(counts).view(np.float32).reshape(*shape, -1)
+    return packed[..., :features]
+
+
 @dataclass(frozen=True, eq=False)
 class GrowTrees:
     """Finish `PaintedFeatures` (slice, integer) with trees (tree, node, column).
@@ -183,12 +189,13 @@ class GrowTrees:
     classes: int
     features: int
 
+    revision = 2
+
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """Return the packed nodes."""
-        shape = (*self.painted.shape, -1)
-        samples = np.ascontiguousarray(counts).view(np.float32).reshape(shape)
+        samples = samples_of(counts, self.painted.shape, self.features)
         known = self.painted != UNLABELLED
-        shown = np.ascontiguousarray(samples[known][:, : self.features])
+        shown = np.ascontiguousarray(samples[known])
         return self.growth.grow(shown, self.painted[known], self.classes)
 
 

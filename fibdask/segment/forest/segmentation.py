@@ -133,17 +133,27 @@ def grown(shown: Shown, painted: Painted, growth: Growth) -> Any:
         If scikit-learn is not installed.
     """
     scikit_learn("sklearn")  # now, rather than when all else is done
-    pixels, classes = painted.drawn(SAMPLES, growth.seed)
-    tile = shown.block[1:]
+    function, grid = painted_features(shown, painted, growth)
+    _, classes = painted.drawn(SAMPLES, growth.seed)
     count = len(painted.names)
     return reduce_blocks(
-        PaintedFeatures(shown.features, painted.slices, pixels, painted.probes, tile),
+        function,
         (shown.image,),
-        grid=PaintedSlices(painted.slices, shown.features.shape),
+        grid=grid,
         finish=GrowTrees(growth, classes, count, shown.features.count),
         shape=growth.shape(count),
         parameters=shown.ranges,
     )
+
+
+def painted_features(
+    shown: Shown, painted: Painted, growth: Growth
+) -> tuple[PaintedFeatures, PaintedSlices]:
+    """Return what features of painted pixels are made by, and of which blocks."""
+    pixels, _ = painted.drawn(SAMPLES, growth.seed)
+    tile = shown.block[1:]
+    made = PaintedFeatures(shown.features, painted.slices, pixels, painted.probes, tile)
+    return made, PaintedSlices(painted.slices, shown.features.shape)
 
 
 def fit_forest(

@@ -51,6 +51,11 @@ def backscatter_coefficient(
     cutoff_ev
         Energy in eV at which electrons are given up.
 
+    Returns
+    -------
+    float
+        From 0 to 1.
+
     Raises
     ------
     ConventionError

@@ -14,7 +14,7 @@ AVOGADRO = 602.214076  # per mole, in g/cm³ → atoms/nm³
 class Material:
     """A homogeneous material.
 
-    Attributes
+    Parameters
     ----------
     name
         What it is called.
@@ -55,6 +55,20 @@ class Material:
         cls, name: str, fractions: Mapping[str, float], *, density: float
     ) -> "Material":
         """Return a material of given shares of the mass, in any unit.
+
+        Parameters
+        ----------
+        name
+            What it is called.
+        fractions
+            Shares of the mass by symbol of the element.
+        density
+            In g/cm³.
+
+        Returns
+        -------
+        Material
+            Its composition in numbers of atoms.
 
         Raises
         ------

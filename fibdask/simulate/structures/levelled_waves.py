@@ -64,7 +64,7 @@ def levelled_wave(
     Notes
     -----
     Solid is where f(r) = √(2/N) Σ cos(k_i·r + φ_i) > t, with t = Φ⁻¹(1 − solid_fraction),
-    |k_i| = 2π/λ and phases uniform. Directions are uniform on the sphere; they are drawn as
+    ``|k_i| = 2π/λ`` and phases uniform. Directions are uniform on the sphere; they are drawn as
     orthogonal triples, so that the curvature of the covariance at its origin, and with it the
     surface area, is the same along all axes in every realisation.
 

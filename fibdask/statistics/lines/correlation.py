@@ -92,7 +92,7 @@ def two_point_correlation(
 
     so that the solid, the pore and twice the cross correlation add up to 1.
 
-    The interval is S2 ± the `confidence` quantile of |S2* - S2|, S2* being counted over
+    The interval is S2 ± the `confidence` quantile of ``|S2* - S2|``, S2* being counted over
     subvolumes drawn with replacement; pairs belong to the subvolume of their first end. It tells
     the scatter from part to part of the volume, and is too narrow if features are as large as
     the subvolumes.

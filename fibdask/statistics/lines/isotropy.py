@@ -67,9 +67,9 @@ def isotropy_errors(
     Notes
     -----
     e_L2 = ½ Σ_{a∈{x,y}} 2 ‖f^a - f^z‖ / (‖f^a‖ + ‖f^z‖) for a function f of the distance, and
-    e_D = ½ (|D_xz - D_xy| + |D_yz - D_xy|) / D_xy, where D_ij is the mean of the ligament
+    e_D = ½ (``|D_xz - D_xy| + |D_yz - D_xy|``) / D_xy, where D_ij is the mean of the ligament
     diameters along i and j. Their noise floors are 2 ‖f^x - f^y‖ / (‖f^x‖ + ‖f^y‖) and
-    ½ |D_x - D_y| / D_xy, the size of each of the two differences in e_D.
+    ``½ |D_x - D_y| / D_xy``, the size of each of the two differences in e_D.
 
     Functions are compared at distances in nm that are multiples of the coarsest voxel size, up
     to the largest that all axes reach within the volume, the mask and `max_lag`; along finer axes

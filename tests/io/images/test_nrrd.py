@@ -79,8 +79,11 @@ def test_nrrd__lengths_without_a_unit_are_asked_for(tmp_path, header, message):
         (b"sizes: 6 5 4", b"sizes: 6 5", "it tells dimension 3 and sizes 6 5"),
         (b"sizes: 6 5 4", b"sizes: 6 5 -4", "it tells dimension 3 and sizes 6 5 -4"),
         (b"sizes: 6 5 4", b"sizes: 6 5 999999999", "damaged|cut off"),
-        (b"encoding: raw", b"encoding: raw\ndata file: a.raw", "lie in another file, a.raw"),
-        (b"encoding: raw", b"encoding: raw\nbyteskip: 8", "its byte skip is 8"),
+        (b"encoding: raw", b"encoding: raw\ndata file: a.raw", "a.raw, which is absent"),
+        (b"encoding: raw", b"encoding: raw\ndata file: ../a.raw", "outside its folder"),
+        (b"encoding: raw", b"encoding: raw\ndata file: LIST", "lie in several files, LIST"),
+        (b"encoding: raw", b"encoding: raw\nbyteskip: -2", "its byte skip is -2"),
+        (b"encoding: raw", b"encoding: raw\nlineskip: 8", "its line skip is 8"),
         (b"encoding: raw", b"encoding: raw\nkinds: vector domain domain", "of the kind vector"),
         (b"encoding: raw", b'encoding: raw\nlabels: "z" "y" "x"', "in the order z, y, x; expected"),
         (b"encoding: raw\n", b"", "its header lacks encoding"),
@@ -119,3 +122,29 @@ def test_nrrd__small_files_that_claim_much_are_refused(tmp_path):
     altered(path, b"sizes: 6 5 4", b"sizes: 6 5 999999")
     with pytest.raises(StackReadError, match=r"which .* bytes cannot hold"):
         read_images(path, **GIVEN)
+
+
+@pytest.mark.parametrize("encoding", ["raw", "gzip"])
+def test_nrrd__values_beside_a_header_are_read(tmp_path, encoding):
+    path = write(tmp_path / "a.nhdr", encoding=encoding, **SPACINGS)
+    assert len(list(tmp_path.iterdir())) == 2
+    stack = read_images(path, voltage=1.0)
+    np.testing.assert_array_equal(stack["intensity"][0], VOLUME)
+    assert float(stack["z"][1]) == 10
+
+
+@pytest.mark.parametrize(("skipped", "before"), [(7, 7), (-1, 3), (0, 0)])
+def test_nrrd__a_header_of_some_lines_tells_what_a_raw_file_holds(tmp_path, skipped, before):
+    (tmp_path / "a.raw").write_bytes(bytes(before) + VOLUME.astype(">u2").tobytes())
+    header = (
+        "NRRD0004\ntype: uint16\ndimension: 3\nsizes: 6 5 4\nspacings: 4 5 10\n"
+        f'units: "nm" "nm" "nm"\nendian: big\nencoding: raw\nbyte skip: {skipped}\n'
+        "data file: a.raw\n"
+    )
+    (tmp_path / "a.nhdr").write_text(header)
+    before = read_images(tmp_path / "a.nhdr", voltage=1.0)
+    np.testing.assert_array_equal(before["intensity"][0], VOLUME)
+    content = (tmp_path / "a.raw").read_bytes()
+    (tmp_path / "a.raw").write_bytes(content[:-1] + b"?")
+    after = read_images(tmp_path / "a.nhdr", voltage=1.0)
+    assert after["intensity"].data.name != before["intensity"].data.name

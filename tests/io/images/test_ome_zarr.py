@@ -84,9 +84,9 @@ def test_ome_zarr__scales_without_a_length_are_asked_for(tmp_path, units, messag
         read_images(write(tmp_path / "a.zarr", units=units), voltage=1.0)
 
 
-def test_ome_zarr__several_channels_are_refused(tmp_path):
-    path = write(tmp_path / "a.zarr", np.stack([VOLUME, VOLUME]), axes="czyx")
-    text = "its axes are c, z, y, x of lengths 2, 4, 5, 6; a stack has z, y, x"
+def test_ome_zarr__several_times_are_refused(tmp_path):
+    path = write(tmp_path / "a.zarr", np.stack([VOLUME, VOLUME]), axes="tzyx")
+    text = "its axes are t, z, y, x of lengths 2, 4, 5, 6; a stack has z, y, x"
     with pytest.raises(StackReadError, match=text):
         read_images(path, voltage=1.0)
 

@@ -162,7 +162,7 @@ def test_hdf5__a_single_slice_behind_singletons_stays_one(tmp_path):
         ((6, 5, 4), {"axes": "xyz"}),
         ((4, 5, 6), {"axes": "tyx"}),
         ((4, 5, 6), {"labels": "yzx"}),
-        ((2, 2, 5, 6), {"axes": "czyx"}),
+        ((2, 2, 5, 6), {"axes": "tzyx"}),
         ((2, 2, 5, 6), {}),
         ((6, 5, 4), {"labels": ["width", "height", "depth"]}),
         ((6, 5, 4), {"labels": ["x_nm", "y_nm", "z_nm"]}),
