@@ -17,15 +17,22 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("python3.11", "python3.12", "python3.13")
 RESOLUTIONS = {"newest": "highest", "lowest": "lowest-direct"}
-EXTRAS = ("cluster", "hpc", "io", "labels", "remote", "view")  # learn: torch is one version, large
-TEST_TOOLS = ("hypothesis", "meshio", "pynrrd", "pytest", "pytest-timeout")
+EXTRAS = ("cluster", "hpc", "io", "labels", "remote", "view")  # without torch, which is large
+TEST_TOOLS = (
+    "flask",
+    "flask-cors",
+    "hypothesis",
+    "meshio",
+    "moto[s3]",
+    "ome-zarr-models",
+    "pynrrd",
+)
+TEST_TOOLS += ("pytest", "pytest-timeout")
 WHEELS = ("--only-binary", ":all:", "--no-binary", "atomicwrites")  # which has no wheel
 LARGEST_WHEEL = 40 * 10**6  # bytes
 QUICK = (
     "tests/conventions",
-    "tests/blocks/test_bounded.py",
     "tests/blocks/test_targets.py",
-    "tests/inpaint/test_inpaint_gaps.py",
     "tests/io/test_store.py",
     "tests/io/test_remote.py",
     "tests/io/images/test_formats.py",

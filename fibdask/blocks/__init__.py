@@ -23,9 +23,10 @@ from .engine.journal import Part, has_record
 from .engine.locks import TakenError, is_locked, locked
 from .engine.making import Execution
 from .engine.monitor import BlockFailure, Monitor, SlowBlock, StageReport, Work
-from .engine.places import Access, Place, RemotePath, is_address, remote_path
+from .engine.places import Access, Place, RemotePath, is_address, located, remote_path
 from .engine.reading import note_read
 from .engine.remote import object_states, put_object, store_of
+from .engine.remote_arrays import remote_identity
 from .engine.resources import GPU, PROCESS_BYTES, Resources, own_resources, worker_resources
 from .engine.schedule import current_client
 from .engine.shards import put_file
@@ -119,6 +120,7 @@ __all__ = [
     "least_memory",
     "lengths",
     "load_once",
+    "located",
     "locked",
     "made_of",
     "map_blocks",
@@ -132,6 +134,7 @@ __all__ = [
     "put_object",
     "reduce_blocks",
     "reduction_forecast",
+    "remote_identity",
     "remote_path",
     "revised",
     "shift",

@@ -31,8 +31,8 @@ class StackBackend(BackendEntrypoint):
         detector: str | int | None = None,
         crop: Any = None,
         dataset: str | None = None,
-        remote: Mapping[str, Any] | None = None,
         channel: Any = None,
+        remote: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
         """Open a stack.
 
@@ -71,7 +71,7 @@ class StackBackend(BackendEntrypoint):
                 raise ConventionError(msg)
             stack = open_stack(filename_or_obj, remote=remote)
         else:
-            stack = read_images(filename_or_obj, **images)
+            stack = read_images(filename_or_obj, **images, remote=remote)
         return stack.drop_vars(drop_variables or ())
 
 

@@ -6,7 +6,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+import zarr
 
 import fibdask
 from fibdask.blocks import origin
@@ -199,6 +201,48 @@ def test_credentials__stay_out_of_copies_of_a_stack(address, endpoint):
     assert SECRET.encode() not in cloudpickle.dumps(opened)
     assert SECRET.encode() not in cloudpickle.dumps(remote.store_of(remote.RemotePath(address)))
     assert SECRET not in json.dumps(opened.attrs)
+
+
+def write_ome_zarr(folder, zarr_format):
+    """Write an image of OME-Zarr, and return its voxels."""
+    voxels = np.random.default_rng(3).integers(0, 256, (5, 40, 36), dtype=np.uint8)
+    scale = [{"type": "scale", "scale": [10.0, 4.0, 4.0]}]
+    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+    images = [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}]
+    if zarr_format == 2:
+        attributes = {"multiscales": [images[0] | {"version": "0.4"}]}
+    else:
+        attributes = {"ome": {"version": "0.5", "multiscales": images}}
+    group = zarr.create_group(folder, zarr_format=zarr_format, attributes=attributes)
+    array = group.create_array("0", shape=voxels.shape, dtype="u1", chunks=(2, 16, 16))
+    array[...] = voxels
+    return voxels
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_read_images__of_ome_zarr_on_servers(endpoint, tmp_path, zarr_format):
+    voxels = write_ome_zarr(tmp_path / "image.zarr", zarr_format)
+    bucket = remote.client(f"s3://{BUCKET}", remote.Access(endpoint=endpoint))
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            bucket.put(f"ome{zarr_format}/{file.relative_to(tmp_path)}", file.read_bytes())
+    address, options = f"s3://{BUCKET}/ome{zarr_format}/image.zarr", {"endpoint": endpoint}
+    opened = fibdask.read_images(address, voltage=2, remote=options)
+    assert (opened["intensity"].values[0] == voxels).all()
+    assert opened["z"].values.tolist() == [0, 10, 20, 30, 40]
+    assert opened["intensity"][:, 1:4, 3:20].values.tolist() == [voxels[1:4, 3:20].tolist()]
+    with file_server(tmp_path) as files:
+        opened = fibdask.read_images(f"{files}/image.zarr", voltage=2)
+        assert (opened["intensity"].values[0] == voxels).all()
+    tokens = [origin(opened["intensity"].data).token]
+    bucket.put(f"ome{zarr_format}/image.zarr/0/{'0.0.0' if zarr_format == 2 else 'c/0/0/0'}", b"")
+    opened = fibdask.read_images(address, voltage=2, remote=options)
+    assert origin(opened["intensity"].data).token not in tokens
+
+
+def test_read_images__of_other_images_on_servers_says_what_to_do(endpoint):
+    with pytest.raises(StackReadError, match="others are not read from servers: download them"):
+        fibdask.read_images(f"s3://{BUCKET}/slices", remote={"endpoint": endpoint})
 
 
 def test_open_stack__without_the_extra_names_it():

@@ -112,6 +112,11 @@ class RemotePath:
 
     resolve = absolute
 
+    def is_relative_to(self, other: "RemotePath") -> bool:
+        """Tell whether it lies below another place."""
+        below = self.address.startswith(f"{other.address}/")
+        return below and ".." not in self.address.split("/")
+
     def is_file(self) -> bool:
         """Ask the server whether there is such an object."""
         from .remote import is_object

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
+import zarr
+
 from ...conventions import FibdaskWarning, StackReadError
 from ..regions import Grid
 from .fingerprints import fingerprint
 from .journal import Record, read_begun
 from .places import RemotePath
-from .remote import object_states
+from .remote import object_states, store_of
 from .shards import METADATA, checksum
 
 _METADATA = (METADATA, ".zarray", ".zattrs")
@@ -39,6 +41,20 @@ def remote_content(path: RemotePath, array: Any) -> tuple[str, int, bool]:
     shards = sorted((name, states[name]) for name in names if name in states)
     _check_written(path, array, record, len(shards))
     return fingerprint(record.fingerprint, shards), size, True
+
+
+def remote_identity(place: RemotePath) -> str:
+    """Return what changes when an object does, or an array below a place.
+
+    Raises
+    ------
+    StackReadError
+        If the server does not tell.
+    """
+    states = object_states(place.parent, [place.name])
+    if states:
+        return fingerprint(place.address, sorted(states.items()))
+    return remote_content(place, zarr.open_array(store=store_of(place), mode="r"))[0]
 
 
 def _states(path: RemotePath, array: Any) -> States:

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
-from ...conventions import StackReadError
+from ...blocks import Access, is_address, remote_path
+from ...conventions import ConventionError, StackReadError
 from ..metadata import ome_files, ome_image
 from .names import Column, choose, contradiction, is_doubtful, other_count, read_columns
 
@@ -67,7 +69,7 @@ class Series:
         return self.files[0].parent
 
 
-def find_series(source: Paths) -> Series:
+def find_series(source: Paths, access: Access | None = None) -> Series:
     """Find the files of a folder, a glob pattern, a list, or a single file.
 
     In folders and patterns, hidden files and files that are no images are ignored.
@@ -78,7 +80,7 @@ def find_series(source: Paths) -> Series:
         If there are none, if they are not one series in one format, or if numbers in their names
         contradict one another; a list then keeps its order.
     """
-    files = _list_files(source)
+    files = _list_files(source, access)
     formats = sorted({format_of(file) for file in files})
     if len(formats) > 1:
         msg = (
@@ -117,11 +119,36 @@ def _extension(file: Path) -> str:
     return next((two for two in (".nii.gz",) if name.endswith(two)), file.suffix.casefold())
 
 
+def _remote_image(address: str, access: Access) -> Path:
+    """Return the file that describes an image of OME-Zarr on a server.
+
+    Raises
+    ------
+    StackReadError
+        If there is none: other images are not read from servers.
+    """
+    place = remote_path(address, access)
+    if ome_image(place):
+        # Of a place, decoders of OME-Zarr ask what paths have as well.
+        return cast("Path", next(file for file in ome_files(place) if file.is_file()))
+    msg = (
+        f"{address} is no store of a stack and no image of OME-Zarr, and others are not read from "
+        "servers: download them, or import them where they lie and put the store there by "
+        "`fibdask copy`"
+    )
+    raise StackReadError(msg)
+
+
 def _name(source: Paths) -> str:
     return str(source) if isinstance(source, str | Path) else "the list of files"
 
 
-def _list_files(source: Paths) -> list[Path]:
+def _list_files(source: Paths, access: Access | None) -> list[Path]:
+    if isinstance(source, str) and is_address(source):
+        return [_remote_image(source, access or Access())]
+    if access is not None:
+        msg = f"remote is of addresses, s3://… or https://…; got {_name(source)}"
+        raise ConventionError(msg)
     if not isinstance(source, str | Path):
         files = [Path(file) for file in source]
         lost = [file for file in files if not file.is_file()]

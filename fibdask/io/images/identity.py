@@ -5,23 +5,28 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
+from ...blocks import Place, RemotePath, remote_identity
+
 _PIECE = 4096  # bytes
 _STRIDE = 64 * 2**20  # bytes of a file from one piece to the next, at most
 _MOST = 64  # pieces of a file
 
 
-def identify(files: Iterable[Path]) -> str:
+def identify(files: Iterable[Place]) -> str:
     """Return a hash of what changes when the content of files does.
 
     That is, of each file: its resolved path, its inode, the times of its last change (of content,
     and of anything), its size, and pieces of its content, the first and the last ones among them.
     Names, sizes and times alone are equal for the slices of two samples that an archive was
     unpacked to; whoever sets a time cannot set that of the change. Copied or moved files are
-    others. 10,000 files take about a second on a local disk.
+    others. 10,000 files take about a second on a local disk. On servers, the tags of objects tell.
     """
     folders: dict[Path, Path] = {}
     total = blake2b(digest_size=16)
     for file in files:
+        if isinstance(file, RemotePath):
+            total.update(remote_identity(file).encode())
+            continue
         folder = folders.setdefault(file.parent, file.parent.resolve())
         place = (folder / file.name).resolve() if file.is_symlink() else folder / file.name
         total.update(repr((str(place), *_facts(file))).encode())

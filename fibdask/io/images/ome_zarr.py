@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from ...blocks import Place, RemotePath, object_states, store_of
 from ...pieces.codecs import refuse_code
 from ..metadata import ome_attributes
 from .channels import Channel, channel_header, find_channel
@@ -59,9 +61,9 @@ class OmeZarr:
         name = image.channels[image.choose(self.channel)]
         array, shape = image.array, image.shape
         chunk = tuple(image.array.chunks[k] for k in image.places)
-        files = _chunk_files(image.folder)
+        files, written = _chunk_files(image.folder)
         header = complete(image.header(), channel_header(name, "OME-Zarr channel"))
-        if unwritten := _unwritten(array, len(files)):
+        if unwritten := _unwritten(array, written):
             header = replace(header, conflicts=(*header.conflicts, unwritten))
         held = 2 * prod(array.chunks) * array.dtype.itemsize  # decoded beside its encoded bytes
         layout = volume_layout(shape, array.dtype, held, header)
@@ -72,8 +74,7 @@ class OmeZarr:
         self, path: Path, chosen: range, rows: slice, columns: slice
     ) -> Iterator[np.ndarray]:
         """Yield frames; each layer of chunks is decoded once."""
-        image = _Image(path.parent)
-        image.choose(self.channel)
+        image = _opened(path.parent, self.channel)
         if len(image.shape) == 2:
             yield narrowed(image.read(rows, columns))
             return
@@ -81,22 +82,38 @@ class OmeZarr:
             yield from map(narrowed, image.read(layer, rows, columns))
 
 
+def _opened(folder: Place, channel: Channel) -> "_Image":
+    """Open an image to read a channel; one on a server once, because that takes many requests."""
+    if isinstance(folder, RemotePath):
+        return _opened_once(folder, channel)
+    image = _Image(folder)
+    image.choose(channel)
+    return image
+
+
+@lru_cache(4)
+def _opened_once(folder: RemotePath, channel: Channel) -> "_Image":
+    image = _Image(folder)
+    image.choose(channel)
+    return image
+
+
 class _Image:
     """The finest level of one channel without its axes of length one, in the order z, y, x."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         attrs = ome_attributes(folder)
         told = attrs.get("multiscales", [])
         if len(told) != 1:
             msg = f"it holds {len(told)} images; give the folder of one"
             raise ValueError(msg)
         self.level, self.all_levels = told[0]["datasets"][0], told[0]
-        self.folder = (folder / self.level["path"]).resolve()
+        self.folder: Any = (folder / self.level["path"]).resolve()
         if not self.folder.is_relative_to(folder.resolve()):
             msg = f"its pixels lie in {self.folder}, outside its folder"
             raise ValueError(msg)
         refuse_code(self.folder)
-        array = zarr.open(self.folder, mode="r")
+        array = zarr.open(store_of(self.folder), mode="r")
         if not isinstance(array, zarr.Array):
             msg = f"its level {self.level['path']} is no array"
             raise ValueError(msg)
@@ -179,17 +196,26 @@ def _labels(attrs: Mapping[str, Any], count: int) -> tuple[str, ...]:
     return tuple(str(channel.get("label", "")) for channel in told)
 
 
-def _chunk_files(folder: Path) -> tuple[Path, ...]:
-    """Return the files of all chunks that were written."""
+def _chunk_files(folder: Any) -> tuple[tuple[Any, ...], int | None]:
+    """Return the files of all chunks that were written, and their number.
+
+    On a server they are one place, and their number is known where it lists what it has.
+    """
+    if isinstance(folder, RemotePath):
+        listed = folder.address.startswith("s3://")
+        names = object_states(folder, None) if listed else ()
+        chunks = [name for name in names if not _METADATA.fullmatch(name.rpartition("/")[2])]
+        return (folder,), len(chunks) if listed else None
     files = (file for file in sorted(folder.rglob("*")) if file.is_file())
-    return tuple(file for file in files if not _METADATA.fullmatch(file.name))
+    chosen = tuple(file for file in files if not _METADATA.fullmatch(file.name))
+    return chosen, len(chosen)
 
 
-def _unwritten(array: Any, written: int) -> Conflict | None:
+def _unwritten(array: Any, written: int | None) -> Conflict | None:
     """Tell of chunks that were never written: they read as one value."""
     stored = array.shards or array.chunks
     expected = prod(-(-n // length) for n, length in zip(array.shape, stored, strict=True))
-    if written >= expected:
+    if written is None or written >= expected:
         return None
     text = (
         f"it has parts without data, which read as {array.fill_value}: {written} of {expected} "

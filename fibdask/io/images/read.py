@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ...blocks import fingerprint, from_source
+from ...blocks import Access, Place, RemotePath, fingerprint, from_source
 from ...conventions import (
     ConventionError,
     FibdaskWarning,
@@ -43,6 +43,7 @@ def read_images(
     crop: Crop = None,
     dataset: str | None = None,
     channel: Channel | Mapping[float, Channel] = None,
+    remote: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Read raw images into a stack.
 
@@ -81,6 +82,9 @@ def read_images(
         Name or position, from 0, of the channel of a TIFF, OME-Zarr or HDF5 file that holds
         several: one for all voltages, or {voltage in kV: channel}. Where nothing is told, neither
         a voltage, and the names of all channels are voltages, such as "1.5 kV", all are read.
+    remote
+        How the server of an address is reached, as of `open_stack`. On servers, `s3://…` and
+        `https://…`, images are those of OME-Zarr.
 
     Returns
     -------
@@ -103,7 +107,8 @@ def read_images(
         tell of a tilt that was not corrected; of voltages and lengths that suggest another unit;
         and of images with a data bar.
     """
-    scanned = scan_voltages(source, voltage, Options(detector, dataset, channel))
+    access = Access.of(remote) if remote else None
+    scanned = scan_voltages(source, voltage, Options(detector, dataset, channel, access))
     parts = [part for _, part in scanned]
     window = _window(crop, parts[0])
     voltages = [_voltage(given, part) for given, part in scanned]
@@ -215,6 +220,7 @@ def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
         columns.stop - columns.start,
     )
     contents = [identify((*part.series.files, *part.layout.beside)) for part in parts]
+    files: list[Place] = [file for part in parts for file in part.series.files]
     bounds = [(kept.start, kept.stop) for kept in window]
     chunks = [part.layout.chunk for part in parts if part.layout.chunk is not None]
     return ImageSource(
@@ -228,6 +234,7 @@ def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
         chunk=tuple(map(max, zip(*chunks, strict=True))) if chunks else None,
         raw=layout.dtype.itemsize,
         identity=fingerprint("images", [part.decoder for part in parts], contents, bounds),
+        access=next((f.access for f in files if isinstance(f, RemotePath)), None),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...blocks import Access, Place, RemotePath
 from ...conventions import ConventionError, StackReadError
 from .channels import Channel, named_voltages
 from .depth import Slices
@@ -47,11 +48,14 @@ class Options:
         Of HDF5 files.
     channel
         Of other files that hold several; one for all voltages, or one for each.
+    access
+        How the server of an address is reached, if something was told.
     """
 
     detector: str | int | None = None
     dataset: str | None = None
     channel: Channel | Mapping[float, Channel] = None
+    access: Access | None = None
 
     def of(self, voltage: float) -> "Options":
         """Return the options of one of several voltages in kV.
@@ -117,7 +121,7 @@ def scan(source: Paths, options: Options) -> Part:
     StackReadError
         If a header cannot be read, or slices differ in shape or type.
     """
-    series = find_series(source)
+    series = find_series(source, options.access)
     decoder = _decoder(format_of(series.files[0]), options)
     layouts = []
     for k, file in enumerate(series.files):
@@ -172,7 +176,7 @@ def _channels(source: Paths, options: Options) -> tuple[str, ...]:
     """Return the names of the channels from which none was chosen."""
     if options.channel is not None:
         return ()
-    file = find_series(source).files[0]
+    file = find_series(source, options.access).files[0]
     decoder = _decoder(format_of(file), options)
     if not isinstance(decoder, WithChannels):
         return ()
@@ -232,8 +236,10 @@ def _labelled(header: Header, decoder: Decoder, options: Options) -> Header:
     return replace(complete(given, header), conflicts=conflicts)
 
 
-def _job_files(folder: Path) -> list[Path]:
+def _job_files(folder: Place) -> list[Path]:
     """Return the ATLAS 3D jobs beside the images, or beside the folder of their detector."""
+    if isinstance(folder, RemotePath):
+        return []
     places = (folder, folder.absolute().parent)
     return next((jobs for place in places if (jobs := sorted(place.glob("*.a3d-setup")))), [])
 

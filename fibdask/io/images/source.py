@@ -12,11 +12,14 @@ import numpy as np
 from ...blocks import (
     BLOCK_BYTES,
     INNER_CHUNK,
+    Access,
     Region,
     Source,
     Values,
     fit_block,
+    is_address,
     lengths,
+    located,
     note_read,
     shift,
 )
@@ -52,6 +55,8 @@ class ImageSource(Source):
         Bytes of a grey value in the files.
     identity
         Fingerprint of the files and options.
+    access
+        How the server is reached of those files that are addresses.
     """
 
     decoders: tuple[Decoder, ...]
@@ -64,6 +69,7 @@ class ImageSource(Source):
     chunk: tuple[int, ...] | None
     raw: int
     identity: str
+    access: Access | None = None
 
     @property
     def block(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -89,8 +95,9 @@ class ImageSource(Source):
 
     @property
     def disk_bytes(self) -> int:
-        """Bytes of the files of all slices."""
-        return sum(Path(file).stat().st_size for file in {f for files in self.files for f in files})
+        """Bytes of the files of all slices, those of this machine."""
+        files = {file for files in self.files for file in files if not is_address(file)}
+        return sum(Path(file).stat().st_size for file in files)
 
     def read(self, region: Region, values: Values) -> np.ndarray:
         """Read a region; only the slices in it are opened."""
@@ -114,6 +121,9 @@ class ImageSource(Source):
             held += min(depth, 2 * self.chunk[0]) * height * width * self.raw  # two layers
         return self.nbytes(region) + held
 
+    def _place(self, file: str) -> Any:
+        return located(file, self.access if is_address(file) else None)
+
     def _frames(
         self,
         decoder: Decoder,
@@ -126,7 +136,7 @@ class ImageSource(Source):
         places = range(slices.start, slices.stop)
         if len(files) == 1:
             names: Iterator[str] = repeat(files[0])
-            frames = decoder.frames(Path(files[0]), places, *window)
+            frames = decoder.frames(self._place(files[0]), places, *window)
         else:
             names = iter(files[slices])
             frames = chain.from_iterable(

@@ -33,8 +33,8 @@ def read_input(
     Parameters
     ----------
     path
-        A store, or images: a folder, a file, or a pattern such as "slices/*.tif". A store may also
-        be the address of one on a server: "s3://bucket/gold.zarr", "https://…".
+        A store, or images: a folder, a file, or a pattern such as "slices/*.tif". A store or
+        an image of OME-Zarr may also lie on a server: "s3://bucket/gold.zarr", "https://…".
     voltages
         Where there are several: a table of accelerating voltages in kV and sources of images.
     voltage
@@ -87,7 +87,7 @@ def read_input(
     source: Any = path
     if voltages is not None:
         source = by_voltage([(_kilovolts(key), value) for key, value in voltages.items()])
-    return read_images(source, **given)
+    return read_images(source, **given, remote=remote)
 
 
 def by_voltage(pairs: Sequence[tuple[float, str]]) -> dict[float, str]:
