@@ -12,7 +12,7 @@ from .options import options, say, show
 @click.argument("source", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), default="recipe.toml", show_default=True)
 @click.option("--detector", help="Detector of a file that holds several.")
-@click.option("--dataset", help="Dataset of an HDF5 file that holds several.")
+@click.option("--dataset", help="Dataset of an HDF5 file or N5 that holds several.")
 @click.option("--channel", help="Channel, by name or position from 0, of files with several.")
 @options("quiet")
 def init(source: tuple[str, ...], out: Path, quiet: bool, **choice: str | None) -> None:
