@@ -33,7 +33,7 @@ class Page:
         self._socket, self._loop, self._number = socket, loop, 0
 
     def _call(self, method, **parameters):
-        return self._loop.run_until_complete(asyncio.wait_for(self._answer(method, parameters), 60))
+        return self._loop.run_until_complete(asyncio.wait_for(self._answer(method, parameters), 90))
 
     async def _answer(self, method, parameters):
         self._number += 1
@@ -65,9 +65,9 @@ class Page:
         return told["result"].get("value")
 
     def wait(self, condition):
-        """Wait until an expression is true, for half a minute at most."""
+        """Wait until an expression is true, for a minute at most."""
         turn = "new Promise((done) => setTimeout(done, 50))"
-        script = f"for (let k = 0; k < 600 && !({condition}); k++) await {turn};"
+        script = f"for (let k = 0; k < 1200 && !({condition}); k++) await {turn};"
         assert self.run(f"(async () => {{ {script} return {condition}; }})()"), condition
 
     def press(self, key):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fibdask.conventions import build_stack
+from tests.holding import Hold
 
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 settings.register_profile(
@@ -31,3 +32,17 @@ def stack():
         nominal_thickness=10.0,
         voltage=np.array([1.0, 2.0]),
     )
+
+
+@pytest.fixture
+def hold(tmp_path):
+    """Make what holds processes at the files of a place, each after some of them."""
+    made = []
+
+    def at(place, *, after=0):
+        made.append(Hold.at(tmp_path / f"hold-{len(made)}", place, after))
+        return made[-1]
+
+    yield at
+    for one in made:
+        one.let_go()

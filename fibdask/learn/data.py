@@ -12,14 +12,17 @@ import xarray as xr
 
 from ..conventions import ConventionError, axis_spacing, recorded_steps
 from ..io import open_stack
+from ..simulate.images.imaging import WHITE
 
 History = tuple[tuple[str, dict[str, Any]], ...]
+_COUNTED = ("monte_carlo", "learned")  # models that count electrons
+_LEARNT = {"white": WHITE, "acceptance_angle": 90.0, "tilt": 0.0}  # of the one that has no others
 _WHOLE = 1e-3  # how far from whole numbers counts may be
 
 
 @dataclass(frozen=True, eq=False)
 class SimulatedStack:
-    """Images by Monte Carlo as counts of electrons, and the structure that they show.
+    """Images as counts of electrons, and the structure that they show.
 
     Attributes
     ----------
@@ -120,10 +123,12 @@ def _last(history: History, name: str) -> dict[str, Any]:
 
 def _simulation(history: History, folder: str | Path) -> dict[str, Any]:
     given = _last(history, "simulate_images")
-    if given.get("model") != "monte_carlo" or given.get("gaussian_std") != 0:
+    if given.get("model") == "learned":
+        given = _LEARNT | given
+    if given.get("model") not in _COUNTED or given.get("gaussian_std") != 0:
         msg = (
-            f"{folder} holds no images for training: they are simulated by Monte Carlo with "
-            "gaussian_std = 0 and dtype = 'float32'"
+            f"{folder} holds no images for training: they are simulated by Monte Carlo, or by a "
+            "network that has learnt from it, with gaussian_std = 0 and dtype = 'float32'"
         )
         raise ConventionError(msg)
     if given["tilt"]:
@@ -143,7 +148,8 @@ def _counts(stack: xr.Dataset, simulation: dict[str, Any], folder: str | Path) -
     if np.abs(counts - np.rint(counts)).max() > _WHOLE * max(counts.max(), 1):
         msg = (
             f"{folder} holds no counts of electrons; images for training are simulated by "
-            "Monte Carlo with gaussian_std = 0 and dtype = 'float32', without artefacts"
+            "Monte Carlo, or by a network that has learnt from it, with gaussian_std = 0 and "
+            "dtype = 'float32', without artefacts"
         )
         raise ConventionError(msg)
     return np.rint(counts).astype(np.uint16)

@@ -32,7 +32,8 @@ from .recipe.tables import Key, options_of
 if TYPE_CHECKING:
     from ..learn.adaptation.candidates import Candidate
 
-METHODS = ("statistics", "self_training")
+METHODS: Mapping[str, int] = {"statistics": 200, "self_training": 200, "translation": 2000}
+"""By their names, with the steps of those that train."""
 RECORD = "adaptation.json"
 """What candidates scored, in the folder of an adaptation, whatever was chosen."""
 STATE = "state"
@@ -47,7 +48,7 @@ def adapt_model(
     *,
     method: str = "statistics",
     path: str | Path | None = None,
-    steps: int = 200,
+    steps: int | None = None,
     seed: int = 0,
 ) -> Path:
     """Fit a model to images without labels, and choose by a score whether that is better.
@@ -67,12 +68,15 @@ def adapt_model(
         `statistics`: candidates are the model with means and variances of its batch norms
         estimated anew on the stack, wholly or in part, with a bent scale of grey values, and with
         both. `self_training`: the best of these also learns what its
-        voltages and mirrored images agree on, the first layers alone; minutes.
+        voltages and mirrored images agree on, the first layers alone; minutes. `translation`: one
+        more candidate has learnt from simulated images with the look of the stack, which a
+        CycleGAN has given them; longer.
     path
         Folder of the adapted model and the report; by default named after the model, with
         `-adapted`.
     steps
-        Of self-training, which goes on where it was after an interruption.
+        Of self-training, by default 200, or of the CycleGAN, by default 2000, after which the model
+        learns for a fourth as many. Both go on where they were after an interruption.
     seed
         Of what is random in it.
 
@@ -86,7 +90,8 @@ def adapt_model(
     ------
     ConventionError
         If the model is not for such a stack, images are constant or NaN, an argument is out of
-        range, the folder is in use, or torch is not installed.
+        range, the folder is in use, torch is not installed, or no network simulates what the model
+        has learnt from, for a translation.
 
     Notes
     -----
@@ -96,20 +101,21 @@ def adapt_model(
     isotropy lets them, as they do where something shines through. It is no error: it ranks
     candidates, and cannot tell what all of them get wrong alike.
     """
-    check_choice("method", method, METHODS)
+    check_choice("method", method, tuple(METHODS))
     given = model if isinstance(model, Model) else open_model(model)
-    if steps < 1:
+    if steps is not None and steps < 1:
         msg = f"steps must be at least 1; got {steps}"
         raise ConventionError(msg)
+    made = steps or METHODS[method]
     target = Target.of(given, stack)
     folder = Path(path) if path is not None else Path(f"{given.name}-adapted")
-    key = fingerprint(given.fingerprint, target.fingerprint, method, steps, check_seed(seed))
+    key = fingerprint(given.fingerprint, target.fingerprint, method, made, check_seed(seed))
     if (done := _earlier(folder, key, given)) is not None:
         return done
     with told_if_missing():
         from ..learn.adaptation.candidates import Fitting
-    fitting = Fitting(given, target, folder / STATE, steps=steps, seed=seed)
-    found = fitting.candidates(self_training=method == "self_training")
+    fitting = Fitting(given, target, folder / STATE, steps={method: made}, seed=seed)
+    found = list(fitting.candidates())
     chosen = best(found)
     told = {
         "fingerprint": key,
@@ -163,8 +169,8 @@ def adapt_options(
     *,
     model: str,
     stack: str,
-    method: Literal["statistics", "self_training"] = "statistics",
-    steps: PositiveInt = 200,
+    method: Literal["statistics", "self_training", "translation"] = "statistics",
+    steps: PositiveInt | None = None,
     seed: NonNegativeInt = 0,
 ) -> dict[str, Any]:
     """Which model is fitted to which stack, and how; see `adapt_model`.
@@ -176,9 +182,9 @@ def adapt_options(
     stack
         Store with the images.
     method
-        `statistics` or `self_training`.
+        `statistics`, `self_training` or `translation`.
     steps
-        Of self-training.
+        Of self-training, by default 200, or of a translation, by default 2000.
     seed
         Of what is random in it.
     """

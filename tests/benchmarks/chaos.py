@@ -21,6 +21,7 @@ from fibdask.blocks import Part
 from fibdask.blocks.engine.journal import read_record
 from fibdask.run.runner import run_recipe
 from tests.blocks import parts
+from tests.holding import PATIENCE, wait_until
 from tests.run import slurm
 from tests.run.crash_points import SMALL, files_of, write_images
 from tests.run.helpers import (
@@ -33,6 +34,8 @@ from tests.run.helpers import (
     write_recipe,
     write_slices,
 )
+
+LARGE = (24, 900, 1200)  # long enough for a run to be disturbed
 
 
 def disturb(folder: Path, chance: random.Random) -> str:
@@ -50,7 +53,6 @@ def disturb(folder: Path, chance: random.Random) -> str:
         process.communicate()
         return f"killed a child process; the run exited with {process.returncode}"
     kill_tree(process)
-    process.communicate()
     return "killed the run and its workers"
 
 
@@ -196,9 +198,9 @@ def disturb_job(job: str, chance: random.Random) -> str:
 def disturb_on_slurm(folder: Path, chance: random.Random) -> str:
     """Start a run on SLURM, disturb its jobs or kill its client; say what was done, if it was."""
     run = start("run", "recipe.toml", "--cluster", "slurm", "--out", "out", "--quiet", cwd=folder)
-    slurm.wait_until(lambda: slurm.jobs("fibdask") or run.poll() is not None)
+    wait_until(lambda: slurm.jobs("fibdask") or run.poll() is not None)
     if chance.random() < 0.7:
-        slurm.wait_until(lambda: has_blocks(folder / "out") or run.poll() is not None)
+        wait_until(lambda: has_blocks(folder / "out") or run.poll() is not None)
     time.sleep(chance.uniform(0, 2))
     jobs = slurm.jobs("fibdask")
     if run.poll() is not None or not jobs:
@@ -206,11 +208,10 @@ def disturb_on_slurm(folder: Path, chance: random.Random) -> str:
         return ""
     if chance.random() < 0.3:
         kill_tree(run)
-        run.communicate()
-        slurm.wait_until(lambda: not slurm.jobs())
+        wait_until(lambda: not slurm.jobs())
         return "client killed"
     done = disturb_job(chance.choice(jobs), chance)
-    _, error = run.communicate(timeout=300)
+    _, error = run.communicate(timeout=PATIENCE)
     assert "Traceback" not in error, (done, error)
     return f"job {done}; the run exited with {run.returncode}"
 
@@ -223,13 +224,13 @@ def disturb_runs_on_slurm(rounds: int, chance: random.Random) -> None:
     with tempfile.TemporaryDirectory() as name, slurm.alone():
         calm = Path(name) / "calm"
         calm.mkdir()
-        write_slices(calm)
+        write_slices(calm, LARGE)
         fibdask("run", "recipe.toml", "--quiet", cwd=calm)
         expected = stored_bytes(calm / "local")
         for number in range(rounds):
             folder = Path(name) / f"round{number}"
             folder.mkdir()
-            write_slices(folder)
+            write_slices(folder, LARGE)
             slurm.write_profile(folder)
             done = [done for _ in range(4) if (done := disturb_on_slurm(folder, chance))]
             command = ["run", "recipe.toml", "--cluster", "slurm", "--out", "out", "--quiet"]

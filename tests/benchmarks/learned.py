@@ -1,20 +1,31 @@
 """Images by the network that ships beside Monte Carlo: errors, depths, seconds; the published way.
 
 python -m tests.benchmarks.learned [--side N] [--electrons N] [--network NAME] [--timed N]
+    [--translation STEPS]
 
 Structures are hierarchical gold and plain waves of other materials, of seeds that no network has
 learnt from. Errors are in % of white, the contrast between the bulks of solid and pore. Monte Carlo
 has noise: its part in the mean error is told beside it, and the root mean square is told without.
-Seconds are those of some slices of 512 x 512 pixels in one process on one core, and what 512 of
-them would take on two.
+With --translation, a CycleGAN of so many steps makes weighted slices of gold into images by Monte
+Carlo of another structure, without pairs: the published way as a whole. Seconds are those of some
+slices of 512 x 512 pixels in one process on one core, and what 512 of them would take on two.
 """
 
 import argparse
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from fibdask import hierarchical_levelled_wave, levelled_wave, load_model, simulate_images
+from fibdask.learn.adaptation.target import Target
+from fibdask.learn.adaptation.translation import (
+    CycleDesign,
+    UnpairedBatch,
+    UnpairedSamples,
+    translated,
+)
 from fibdask.learn.simulation.published import (
     BuriedTable,
     buried_coefficients,
@@ -22,11 +33,15 @@ from fibdask.learn.simulation.published import (
     train_buried,
     weighted_slices,
 )
+from fibdask.learn.training import Schedule, Training
+from fibdask.pieces.windows import SliceWindow
 from fibdask.simulate import backscatter_coefficient
 from fibdask.simulate.images.imaging import WHITE
 
+FACES = range(0, 60, 4)  # planes that the published way learns from
 VOLTAGES = (1.0, 2.0, 4.0)
 KNOWN = {1.0: 7.0, 2.0: 23.0, 4.0: 88.0}  # half-contrast depths in nm of gold under epoxy
+GOLD = {"pore": "epoxy", "solid": "Au"}
 SEED = 101
 PIXEL = 2.5
 ROOT = (2 / np.pi) ** 0.5  # mean of the absolute values of a normal distribution, of its std
@@ -36,7 +51,7 @@ CLEAN = {"gaussian_std": 0.0, "dtype": "float32", "seed": SEED, "device": "cpu"}
 def structures(side):
     """Iterate over unseen structures, with their materials."""
     gold = hierarchical_levelled_wave((140, side, side), voxel_size=PIXEL, seed=SEED).compute()
-    yield gold, {"pore": "epoxy", "solid": "Au"}
+    yield gold, GOLD
     for number, (pore, solid) in enumerate([("PMMA", "Ag"), ("epoxy", "Cu"), ("vacuum", "Au")]):
         wave = levelled_wave(
             (140, side, side),
@@ -66,16 +81,18 @@ def judged(said, counted, electrons, contrast, solid):
     return [100 * v / contrast for v in (np.abs(wrong).mean(), ROOT * std.mean(), rms, *means)]
 
 
-def show_errors(side, electrons, network, table):
+def show_errors(side, electrons, network, table, steps):
     """Print the errors of images of a face of each structure at each voltage."""
     print(
-        f"{'':24}{'mean |error|':>14}{'noise in it':>14}{'rms without':>14}{'solid':>9}{'pore':>9}"
+        f"{'':26}{'mean |error|':>14}{'noise in it':>14}{'rms without':>14}{'solid':>9}{'pore':>9}"
     )
     ann = train_buried(table, epochs=300, seed=SEED)
+    cycle = translator(ann, side, electrons, steps) if steps else None
     for phase, materials in structures(side):
         name = f"{materials['solid']} in {materials['pore']}"
         solid = phase.values[0] > 0
-        for voltage in VOLTAGES:
+        made = translated(cycle, weighted(ann, phase, [0])) if cycle and materials == GOLD else None
+        for v, voltage in enumerate(VOLTAGES):
             options = CLEAN | {"voltage": voltage, "slices": [0.0], "materials": materials}
             seen = simulate_images(phase, electrons_per_pixel=electrons, **options)
             counted = seen.intensity.values[0, 0] * WHITE
@@ -83,11 +100,50 @@ def show_errors(side, electrons, network, table):
             said = simulate_images(phase, **learned, **options).intensity.values[0, 0] * WHITE
             pore, bright = bulks(materials, voltage)
             grey = weighted_slices(ann, phase, 0, materials["solid"], voltage)
-            for title, image in (("network", said), ("ANN", pore + (bright - pore) * grey)):
+            shown = {"network": said, "ANN": pore + (bright - pore) * grey}
+            if made is not None:
+                shown["CycleGAN"] = pore + (bright - pore) * made[v, 0]
+            for title, image in shown.items():
                 errors = judged(image, counted, electrons, bright - pore, solid)
                 told = "".join(f"{e:14.2f}" for e in errors[:3])
                 told += "".join(f"{e:+9.2f}" for e in errors[3:])
-                print(f"{name:14}{voltage:g} kV {title:7}{told}", flush=True)
+                print(f"{name:14}{voltage:g} kV {title:9}{told}", flush=True)
+
+
+def weighted(ann, phase, planes):
+    """Return images of faces of gold by the network of the articles (voltage, face, y, x)."""
+    return np.stack(
+        [
+            [weighted_slices(ann, phase, plane, "Au", voltage) for plane in planes]
+            for voltage in VOLTAGES
+        ]
+    )
+
+
+def translator(ann, side, electrons, steps):
+    """Return networks that have learnt to make weighted slices look like Monte Carlo, unpaired."""
+    one, other = (
+        hierarchical_levelled_wave(
+            (140, side, side), voxel_size=PIXEL, seed=SEED + 10 + k
+        ).compute()
+        for k in range(2)
+    )
+    faces = other["z"].values[list(FACES)].tolist()
+    options = CLEAN | {"voltage": VOLTAGES, "slices": faces, "electrons_per_pixel": electrons}
+    seen = simulate_images(other, **options)["intensity"].values * WHITE
+    ends = np.array([bulks(GOLD, voltage) for voltage in VOLTAGES])
+    pore, bright = (end[:, np.newaxis, np.newaxis, np.newaxis] for end in ends.T)
+    looks = [weighted(ann, one, FACES), ((seen - pore) / (bright - pore)).astype(np.float32)]
+    window, z = SliceWindow(1, 1), np.arange(len(FACES)) * 4 * PIXEL
+    source, target = (Target(images, z, window, PIXEL) for images in looks)
+    drawn = {"window": window, "crop": min(128, side), "planes": 1, "seed": SEED}
+    samples = UnpairedSamples(source=source, target=target, **drawn)
+    schedule = Schedule(steps=steps, batch=1, learning_rate=2e-4, decline="late", seed=SEED)
+    with TemporaryDirectory() as folder:
+        training = Training(
+            CycleDesign(len(VOLTAGES)), samples, schedule, Path(folder), gather=UnpairedBatch.of
+        )
+        return training.run(lambda *_: None).to_target
 
 
 def half_depth(depths, coefficients):
@@ -146,11 +202,12 @@ def main():
     parser.add_argument("--electrons", type=int, default=400)
     parser.add_argument("--network", default="auto")
     parser.add_argument("--timed", type=int, default=4)
+    parser.add_argument("--translation", type=int, default=0, help="Steps of a CycleGAN.")
     given = parser.parse_args()
     if given.network != "auto":
         load_model(given.network)
     table = BuriedTable.simulated(("Au", "Ag", "Cu"), VOLTAGES, 20_000, SEED)
-    show_errors(given.side, given.electrons, given.network, table)
+    show_errors(given.side, given.electrons, given.network, table, given.translation)
     show_depths(given.network, 200_000)
     show_seconds(given.network, given.timed)
 

@@ -1,10 +1,12 @@
 """Small block functions whose results are easy to say."""
 
+import contextlib
 import os
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 
@@ -75,17 +77,25 @@ class LosesDevice:
 
 @dataclass(frozen=True)
 class StandsStill:
-    """Ramp whose first process stands still in the middle, its number noted in a folder."""
+    """Ramp whose first process stands still in the middle, its number noted in a file.
 
-    folder: str
+    Whether all of it or only what makes the block: then others are given what it has.
+    """
+
+    file: str
+    wholly: bool
 
     def needs(self, region):
         return ()
 
     def compute(self, region):
-        if not list(Path(self.folder).iterdir()):
-            (Path(self.folder) / str(os.getpid())).touch()
-            os.kill(os.getpid(), signal.SIGSTOP)
+        with contextlib.suppress(FileExistsError):
+            with Path(self.file).open("x") as told:
+                told.write(str(os.getpid()))
+            if self.wholly:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            else:
+                Event().wait()
         return Ramp().compute(region)
 
     def working_bytes(self, region):

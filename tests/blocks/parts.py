@@ -1,5 +1,6 @@
 """A process that makes a part of an array: python -m tests.blocks.parts FOLDER NUMBER OF."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 
 from fibdask.blocks import Execution, Grid, Part, StageReport, Target, map_blocks, write_array
 from tests.blocks.helpers import Paced
+from tests.holding import Hold
 
 GRID = Grid((39, 30, 21), (4, 5, 7))  # 180 blocks, those at the end cut short
 
@@ -24,11 +26,13 @@ def make(folder: Path, part: Part) -> StageReport:
     return write_array(array, target(folder), execution, name=f"part {part}", values={})
 
 
-def start(folder: Path, part: Part) -> subprocess.Popen[str]:
+def start(folder: Path, part: Part, hold: Hold | None = None) -> subprocess.Popen[str]:
     """Make a part in a process of its own; it prints how many blocks it made."""
+    environment = os.environ | ({"PYTHONPATH": hold.path} if hold else {})
     module = [sys.executable, "-W", "error", "-m", "tests.blocks.parts"]
     command = [*module, str(folder), str(part.number), str(part.of)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
 
 
 def shards(folder: Path) -> dict[str, bytes]:

@@ -202,49 +202,47 @@ def test_monitor__is_told_every_block(tmp_path):
 
 @pytest.mark.cluster
 def test_write_array__on_workers_equals_here_and_resumes_after_a_killed_worker(tmp_path):
+    function = StandsStill(str(tmp_path / "still"), wholly=False)
+    still = map_blocks(function, shape=SHAPE, dtype=np.int64)
+    array = map_blocks(SumAlongZ(SHAPE[0], 1), [still], shape=SHAPE, dtype=np.int64)
     with distributed.Client(
         n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0
     ) as client:
-        killer = Killer(client)
-        report = write(summed(1), target_in(tmp_path), client=client, monitor=killer)
-        assert killer.killed
+        killer = Killer(tmp_path / "still")
+        report = write(array, target_in(tmp_path), client=client, monitor=killer)
         assert report.failures == []
         assert report.blocks_retried >= 1
         assert report.waiting_seconds == 0
-    assert is_complete(summed(1), target_in(tmp_path))
+    assert is_complete(array, target_in(tmp_path))
     assert (target_in(tmp_path).open()[:] == summed(1).compute()).all()
 
 
 class Killer(Monitor):
-    """Kills one worker after the third block."""
+    """Kills the worker that stands still after the third block."""
 
-    def __init__(self, client):
-        self._client = client
-        self.killed = False
+    def __init__(self, still):
+        self._still = still
 
     def advanced(self, report):
-        if report.blocks_run == 3 and not self.killed:
-            workers = self._client.cluster.workers.values()
-            pid = next(iter(workers)).pid
-            os.kill(pid, 9)
-            self.killed = True
+        if report.blocks_run == 3:
+            os.kill(int(self._still.read_text()), signal.SIGKILL)
 
 
 @pytest.mark.cluster
 @pytest.mark.slow
 def test_write_array__a_worker_that_wakes_late_leaves_the_shard_that_was_made_elsewhere(tmp_path):
-    (tmp_path / "asleep").mkdir()
-    array = map_blocks(StandsStill(str(tmp_path / "asleep")), shape=SHAPE, dtype=np.int64)
+    function = StandsStill(str(tmp_path / "asleep"), wholly=True)
+    array = map_blocks(function, shape=SHAPE, dtype=np.int64)
+    soon = {"worker-ttl": "3s", "allowed-failures": 100}  # of busy machines' live workers too
     with (
-        dask.config.set({"distributed.scheduler.worker-ttl": "3s"}),
+        dask.config.set({f"distributed.scheduler.{key}": value for key, value in soon.items()}),
         local_cluster(workers=2, memory="4 GiB") as client,
     ):
         report = write(array, target_in(tmp_path), client=client)
         assert (report.blocks_run, report.failures) == (GRID.size, [])
         shards = {f: f.stat() for f in (tmp_path / "volume" / "c").rglob("*") if f.is_file()}
-        (sleeper,) = (tmp_path / "asleep").iterdir()
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(sleeper.name), signal.SIGCONT)
+            os.kill(int((tmp_path / "asleep").read_text()), signal.SIGCONT)
         time.sleep(3)
     assert len(shards) == GRID.size
     assert {f: f.stat() for f in shards} == shards

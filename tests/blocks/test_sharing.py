@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import signal
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from fibdask.blocks.engine.sharing import SHARES, TRIES, ordered_shares
 from tests.blocks import parts
 from tests.blocks.helpers import SHAPE, Ramp, SumAlongZ, Total, naive_ramp, ramp
 from tests.blocks.test_journal import GRID, forget, target_in, write
+from tests.holding import PATIENCE
 
 LAST = Part(2 * SHARES, 2 * SHARES)  # share of part 2 of 2
 
@@ -102,20 +102,18 @@ def test_write_array__one_part_of_any_number_makes_what_the_others_leave(tmp_pat
 def test_write_array__parts_in_processes_at_once_make_what_one_makes(tmp_path):
     parts.make(tmp_path / "one", Part())
     running = [parts.start(tmp_path, Part(number, 3)) for number in (1, 2, 3)]
-    made = [process.communicate(timeout=120) for process in running]
+    made = [process.communicate(timeout=PATIENCE) for process in running]
     assert sum(int(out) for out, _ in made) == parts.GRID.size, made
     assert parts.shards(tmp_path) == parts.shards(tmp_path / "one")
 
 
-def test_write_array__a_killed_part_is_made_up_for_by_the_others(tmp_path):
+def test_write_array__a_killed_part_is_made_up_for_by_the_others(tmp_path, hold):
     parts.make(tmp_path / "one", Part())
-    journal = parts.target(tmp_path).path / "journal"
-    running = [parts.start(tmp_path, Part(number, 2)) for number in (1, 2)]
-    while running[1].poll() is None and not list(journal.glob(f"[5-8]-of-{2 * SHARES}.jsonl")):
-        time.sleep(0.01)
-    os.kill(running[1].pid, signal.SIGKILL)
+    held = hold("volume/c/", after=3)
+    running = [parts.start(tmp_path, Part(1, 2)), parts.start(tmp_path, Part(2, 2), held)]
+    os.kill(*held.wait(), signal.SIGKILL)
     for process in running:
-        process.communicate(timeout=120)
+        process.communicate(timeout=PATIENCE)
     assert [process.returncode for process in running] == [0, -signal.SIGKILL]
     assert parts.make(tmp_path, Part()).blocks_run == 0
     assert parts.shards(tmp_path) == parts.shards(tmp_path / "one")

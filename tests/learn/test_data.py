@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from fibdask import levelled_wave, save_stack, simulate_images
 from fibdask.conventions import ConventionError
 from fibdask.learn.cards import ranges
-from fibdask.learn.data import check_data
+from fibdask.learn.data import SimulatedStack, check_data
 from fibdask.learn.samples import Variation
 from tests.learn.helpers import small_stack
 
@@ -32,6 +33,33 @@ def test_check_data__refuses_the_same_structure_whatever_its_seeds():
     history = (("simulate_images", {"seed": 9, "materials": small_stack(0).materials}),)
     with pytest.raises(ConventionError, match="show the same structure"):
         check_data([small_stack(0)], [small_stack(0, history=history)], 16)
+
+
+@pytest.mark.parametrize("model", ["monte_carlo", "learned"])
+def test_simulated_stack__counts_electrons_by_monte_carlo_or_a_network(model, tmp_path):
+    phase = levelled_wave(
+        (12, 24, 24), voxel_size=2.5, ligament_size=20, solid_fraction=0.4, seed=1, waves=20
+    )
+    options = {"electrons_per_pixel": 40, "gaussian_std": 0.0, "dtype": "float32", "seed": 2}
+    stack = simulate_images(phase, voltage=2, slices=[0.0, 10.0], model=model, **options)
+    save_stack(stack, tmp_path / "simulate.zarr")
+    save_stack(phase.to_dataset(name="phase"), tmp_path / "structure.zarr")
+    found = SimulatedStack.open(tmp_path)
+    assert found.electrons == 40
+    solid = found.truth[[0, 4]] > 0
+    assert found.counts.dtype == np.uint16
+    assert found.counts[0][solid].mean() / 40 == pytest.approx(0.4, abs=0.08)
+
+
+def test_simulated_stack__refuses_what_counts_no_electrons(tmp_path):
+    phase = levelled_wave(
+        (4, 24, 24), voxel_size=2.5, ligament_size=20, solid_fraction=0.4, seed=1, waves=20
+    )
+    stack = simulate_images(phase, voltage=2, slices=[0.0], model="analytic", seed=1)
+    save_stack(stack, tmp_path / "simulate.zarr")
+    save_stack(phase.to_dataset(name="phase"), tmp_path / "structure.zarr")
+    with pytest.raises(ConventionError, match="by Monte Carlo, or by a network that has learnt"):
+        SimulatedStack.open(tmp_path)
 
 
 def test_check_data__refuses_a_single_slice():

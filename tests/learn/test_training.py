@@ -80,11 +80,12 @@ def test_training__refuses_a_damaged_state(tmp_path):
 def test_training__steps_follow_from_the_time_that_there_is(tmp_path):
     training = _training(tmp_path, Schedule(minutes=0.01, batch=1))
     seen = []
-    training.run(lambda step, steps, loss: seen.append((step, steps)))
-    pace = training.seconds / (training.step - 1)
-    assert seen[0] == (1, 0)
-    assert seen[-1] == (training.steps, training.steps)
-    assert 0.1 < training.steps * pace / 0.6 < 10 or training.steps == 9
+    training.run(lambda step, steps, loss: seen.append((step, steps, training.seconds)))
+    assert seen[0][:2] == (1, 0)
+    assert seen[-1][:2] == (training.steps, training.steps)
+    step, steps, seconds = next(told for told in seen if told[1])
+    pace = seconds / (step - 1)
+    assert steps == step + 1 or 0.6 - pace <= steps * pace <= 0.6
 
 
 def test_training__a_network_learns(tmp_path):
@@ -104,10 +105,21 @@ def test_schedule__rises_to_its_rate_and_falls_to_nothing():
     assert rates[-1] < 1e-3
 
 
+def test_schedule__of_more_steps_begins_alike_where_the_rate_falls_late():
+    schedule = Schedule(learning_rate=1.0, decline="late")
+    short, long = (
+        np.array([schedule.rate(step, steps) for step in range(steps)]) for steps in (3000, 4000)
+    )
+    np.testing.assert_array_equal(short[:2100], long[:2100])
+    assert (long[200:2800] == 1).all()
+    np.testing.assert_allclose(np.diff(short[2101:]), -1 / 900)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 9, 10])
 def test_schedule__knows_a_rate_for_few_steps(steps):
-    rates = [Schedule(learning_rate=1.0).rate(step, steps) for step in range(steps)]
-    assert all(0 < rate <= 1 for rate in rates)
+    for decline in ("cosine", "late"):
+        schedule = Schedule(learning_rate=1.0, decline=decline)
+        assert all(0 < schedule.rate(step, steps) <= 1 for step in range(steps))
 
 
 @pytest.mark.parametrize(

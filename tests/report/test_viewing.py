@@ -17,6 +17,8 @@ from fibdask.conventions import build_stack
 from fibdask.report.viewing import page as pages
 from fibdask.report.viewing.volumes import even_grid, shown_volumes
 
+from ..browser import needs_chromium
+
 needs_neuroglancer = pytest.mark.skipif(
     pages.find_spec("neuroglancer") is None, reason="neuroglancer is not installed"
 )
@@ -247,6 +249,62 @@ def test_view__is_the_page_in_a_notebook_and_its_link_elsewhere(stack, viewed):
     page = viewed(stack)
     assert repr(page) == page.link
     assert f'<iframe src="{page.link}"' in page._repr_html_()
+
+
+def pictured(browser, page, layout, shown, position):
+    """Return what the browser shows of one layer in one panel, and where nm are: z, y, x."""
+    pixel, scale = 3.0, 0.15  # nm, and lengths of it on a pixel of the screen
+    with page.viewer.txn() as state:
+        state.layout = layout
+        state.show_axis_lines = state.show_scale_bar = state.show_default_annotations = False
+        state.cross_section_scale, state.position = scale, np.divide(position[::-1], pixel)
+        for one in state.layers:
+            one.visible = one.name == shown
+    at = json.dumps([value / pixel for value in position[::-1]])
+    seen = "viewer.state.toJSON()"
+    browser.wait(
+        f"{seen}.layout === '{layout}' && viewer.isReady() && {at}.every((value, k) =>"
+        f" Math.abs(value - {seen}.position[k]) < 1e-3)"
+    )
+    browser.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    browser.wait("viewer.isReady()")
+    box = browser.run(
+        "document.querySelector('.neuroglancer-rendered-data-panel').getBoundingClientRect().toJSON()"
+    )
+
+    def place(axis, nm):
+        start, length = ("left", "width") if axis == "x" else ("top", "height")
+        centre = box[start] + box[length] / 2
+        return (centre + (nm - position["zyx".index(axis)]) / (pixel * scale)).astype(int)
+
+    return browser.picture().astype(int), place
+
+
+@needs_chromium
+@needs_neuroglancer
+def test_view__draws_slices_where_they_are(stack, viewed, browser):
+    page, grid = viewed(stack), even_grid(stack)
+    browser.open(page.link, 900, 700)
+    browser.wait("window.viewer && viewer.isReady()")
+    low, high = map(float, layer(page, "2 kV")["shaderControls"]["normalized"]["range"])
+    at = (41.0, 105.0, 132.0)  # of the fourth slice, and in the middle
+
+    drawn, place = pictured(browser, page, "xy", "2 kV", at)
+    grey = drawn[place("y", stack["y"].values)][:, place("x", stack["x"].values)]
+    wanted = 255 * ((stack["intensity"].values[1, 4] - low) / (high - low)).clip(0, 1)
+    assert np.abs(grey - wanted[..., None]).max() < 3
+
+    drawn, place = pictured(browser, page, "xy", "phase", at)
+    colour = drawn[place("y", stack["y"].values)][:, place("x", stack["x"].values)]
+    blue = colour[..., 2] - colour[..., 0]
+    assert np.array_equal(blue > 20, stack["phase"].values[4] == 1)
+
+    drawn, place = pictured(browser, page, "xz", "2 kV", at)
+    depths = grid.start[0] + grid.spacing[0] * np.arange(len(grid.planes))
+    grey = drawn[place("z", depths)][:, place("x", stack["x"].values)]
+    across = stack["intensity"].values[1, grid.planes, 35]
+    wanted = 255 * ((across - low) / (high - low)).clip(0, 1)
+    assert np.abs(grey - wanted[..., None]).max() < 3
 
 
 @needs_neuroglancer

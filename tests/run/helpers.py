@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 
 from fibdask.run.folder import RunFolder
+from tests.holding import PATIENCE
 
 RECIPE = """
 title = "small"
@@ -57,34 +58,32 @@ report = false
 """
 
 
-def write_recipe(folder, *, size=128, inpaint="distance", extra=""):
+def write_recipe(folder, *, size=96, inpaint="distance", extra=""):
     path = folder / "recipe.toml"
     path.write_text(RECIPE.format(size=size, inpaint=inpaint) + extra)
     return path
 
 
-def write_slices(folder):
-    """Write noisy images, and the recipe of a run on them, which a cluster is to make.
-
-    They take long enough for it to be disturbed between its first block and its last.
-    """
-    values = np.random.default_rng(5).integers(0, 255, (24, 900, 1200), dtype=np.uint8)
+def write_slices(folder, shape=(12, 500, 600)):
+    """Write noisy images, and the recipe of a run on them, which a cluster is to make."""
+    values = np.random.default_rng(5).integers(0, 255, shape, dtype=np.uint8)
     np.save(folder / "slices.npy", values)
     (folder / "recipe.toml").write_text(SLICES)
     return folder
 
 
-def start(*arguments, cwd=None):
+def start(*arguments, cwd=None, hold=None):
+    """Start a command, of which what it starts too stands still where it is held."""
     command = [sys.executable, "-W", "error", "-m", "fibdask.run.cli", *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    environment = os.environ | ({"PYTHONPATH": hold.path} if hold else {})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=cwd, env=environment, **pipes)
 
 
 def fibdask(*arguments, cwd=None, code=0):
     """Run a command, check its exit code, and return what it printed and its errors."""
     process = start(*arguments, cwd=cwd)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, out + err
     assert "Traceback" not in err, err
     return out, err
@@ -115,5 +114,5 @@ def kill_tree(process):
     os.kill(process.pid, signal.SIGKILL)
     for child in children:
         child.kill()
-    process.wait()
-    psutil.wait_procs(children, timeout=10)
+    process.communicate()
+    assert not psutil.wait_procs(children, timeout=PATIENCE)[1]

@@ -6,10 +6,11 @@ import os
 import re
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import psutil
+
+from tests.holding import wait_until
 
 ROOT = Path(__file__).parents[2]
 _CONF = Path("/etc/slurm/slurm.conf")
@@ -79,14 +80,6 @@ def signal_processes(number, sent):
         with contextlib.suppress(psutil.Error):
             if process.environ().get("SLURM_JOB_ID") == number:
                 os.kill(process.pid, sent)
-
-
-def wait_until(condition, *, seconds=120):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.1)
-    return found
 
 
 def state_of(number):

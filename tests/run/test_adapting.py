@@ -1,6 +1,7 @@
 """Models adapted to a stack: chosen, written, refused, and taken up again."""
 
 import json
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from fibdask import (
     ConventionError,
+    FibdaskWarning,
     RecipeError,
     adapt_model,
     load_model,
@@ -57,8 +59,8 @@ def clearly(monkeypatch):
     """Let a candidate score clearly better than the parent, whatever it says."""
     plain = candidates.Fitting.candidates
 
-    def better(self, **options):
-        found = plain(self, **options)
+    def better(self):
+        found = list(plain(self))
         object.__setattr__(found[-1].score, "total", 0.1 * found[0].score.total)
         return found
 
@@ -111,6 +113,41 @@ def test_adapt_model__trains_itself_and_goes_on_where_it_was(model, tmp_path, cl
     assert load_model(again).card["adapted"]["chosen"].endswith("self-trained")
 
 
+@pytest.fixture
+def imaged(tmp_path, model):
+    """Return a model whose images a network simulates."""
+    copy = tmp_path / "imaged"
+    copytree(model, copy)
+    card = json.loads((copy / "card.json").read_text())
+    card |= {"materials": {"pore": "epoxy", "solid": "Au"}}
+    (copy / "card.json").write_text(json.dumps(card))
+    return copy
+
+
+def test_adapt_model__learns_from_translated_images(imaged, tmp_path, clearly, monkeypatch):
+    apart = iter([0.2, 0.1])
+    monkeypatch.setattr(candidates, "_apart", lambda *_: next(apart))
+    options = {"method": "translation", "steps": 3, "seed": 1}
+    path = adapt_model(imaged, images(), path=tmp_path / "fitted", **options)
+    told = load_model(path).card["adapted"]
+    assert told["chosen"] == "translation"
+    assert told["parent"]["fingerprint"] == load_model(imaged).fingerprint
+
+
+def test_adapt_model__warns_of_a_translation_that_is_none(imaged, tmp_path, monkeypatch):
+    apart = iter([0.1, 0.2])
+    monkeypatch.setattr(candidates, "_apart", lambda *_: next(apart))
+    with pytest.warns(FibdaskWarning, match="by 0.2 instead of 0.1 of their range"):
+        adapt_model(imaged, images(), method="translation", steps=1, path=tmp_path / "fitted")
+    record = json.loads((tmp_path / "fitted/adaptation.json").read_text())
+    assert "translation" not in record["candidates"]
+
+
+def test_adapt_model__refuses_to_translate_what_is_not_simulated(model, tmp_path):
+    with pytest.raises(ConventionError, match=r"learnt from cannot be simulated: .* got C"):
+        adapt_model(model, images(), method="translation", steps=1, path=tmp_path / "fitted")
+
+
 @pytest.mark.parametrize(
     ("stack", "rule"),
     [
@@ -138,7 +175,7 @@ def test_adapt_model__refuses_images_that_are_not_finite(model, tmp_path):
 
 def test_adapt_model__refuses_a_method_and_a_folder_of_something_else(model, tmp_path):
     with pytest.raises(ConventionError, match="method must be"):
-        adapt_model(model, images(), method="translation")
+        adapt_model(model, images(), method="translate")
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ConventionError, match="is not the folder of an adaptation"):
         adapt_model(model, images(), path=tmp_path)
@@ -168,7 +205,7 @@ def test_train__says_that_the_given_model_stays(model, tmp_path, monkeypatch, ca
     [
         ({"model": "tiny"}, r"\[adapt\] needs the key stack"),
         ({"model": "tiny", "stack": "s", "methd": "x"}, "did you mean 'method'"),
-        ({"model": "tiny", "stack": "s", "method": "translation"}, r"\[adapt\] method"),
+        ({"model": "tiny", "stack": "s", "method": "translate"}, r"\[adapt\] method"),
     ],
 )
 def test_train__refuses_a_wrong_adaptation(table, rule):

@@ -154,7 +154,7 @@ def test_run__full_disk(tmp_path):
     if mounted.returncode:
         pytest.skip("a small disk can only be mounted as root")
     try:
-        recipe = write_recipe(tmp_path)
+        recipe = write_recipe(tmp_path, size=128)
         _, err = fibdask("run", recipe, "--out", disk / "out", "--quiet", code=1)
         assert "No space left on device" in err
         with pytest.raises(OSError, match=r"incomplete|cannot be read"):

@@ -18,7 +18,6 @@ from fibdask.conventions import FibdaskWarning, build_stack
 from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import read_recipe
 from tests.run.helpers import kill_tree, start, stored_bytes
-from tests.run.test_resume import wait_for
 from tests.thickness.naive import render_ruler
 
 # The texture of so small a stack misses the mean thickness by a tenth.
@@ -169,16 +168,15 @@ def test_run__without_the_tables_their_stores_go_when_told(copy):
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("moment", ["align-estimate.zarr", "brightness.zarr"])
-def test_run__killed_ends_byte_identical(finished, tmp_path, moment):
+@pytest.mark.parametrize("place", ["/align-estimate.zarr", "/brightness.zarr/intensity/c/"])
+def test_run__killed_ends_byte_identical(finished, tmp_path, hold, place):
     out = tmp_path / "out"
     path = tmp_path / "recipe.toml"
     path.write_text(tomli_w.dumps(recipe(out, cluster={"workers": 1, "memory": "2 GiB"})))
-    process = start("run", path, "--quiet")
-    wait_for(out / moment, process)
-    assert process.poll() is None, process.communicate()
+    held = hold(place)
+    process = start("run", path, "--quiet", hold=held)
+    held.wait()
     kill_tree(process)
-    process.communicate()
     assert not (out / "inpaint.zarr").exists()
     run_recipe(recipe(out))
     assert not ran(out) & {"structure", "simulate", "align measurement"}

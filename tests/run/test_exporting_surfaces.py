@@ -114,6 +114,7 @@ def test_write_surface__solid_alone_is_closed_beyond_its_voxels(tmp_path, suffix
 
 def test_write_stl__memory_does_not_grow_with_depth(tmp_path):
     peaks = []
+    SURFACES[".stl"](make_phase(ball()), tmp_path / "a.stl")  # loads what it needs
     for balls in (2, 6):
         phase = make_phase(np.concatenate([ball()] * balls))
         tracemalloc.start()

@@ -1,7 +1,7 @@
 """How many jobs are kept, with workers in this process as jobs."""
 
-import time
 from contextlib import contextmanager
+from threading import Event
 
 import distributed
 import pytest
@@ -12,8 +12,7 @@ from fibdask.blocks import GPU
 from fibdask.run.cluster import keeping
 from fibdask.run.cluster.jobs import Launcher, Pool
 from fibdask.run.cluster.keeping import JobCluster
-
-from .slurm import wait_until
+from tests.holding import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -82,7 +81,7 @@ def cluster_of(monkeypatch, tmp_path):
 
 
 def until(cluster, condition):
-    wait_until(lambda: cluster.failure or condition(), seconds=60)
+    wait_until(lambda: cluster.failure or condition())
     assert cluster.failure is None
 
 
@@ -92,6 +91,14 @@ def names(cluster):
 
 def where():
     return distributed.get_worker().name
+
+
+ENOUGH = Event()  # seen by tasks, since workers are in this process
+
+
+def last(number):
+    """Last until there have been enough workers."""
+    return ENOUGH.wait(), number
 
 
 def test_job_cluster__replaces_a_job_that_has_ended(cluster_of):
@@ -107,8 +114,9 @@ def test_job_cluster__replaces_a_job_that_has_ended(cluster_of):
 def test_job_cluster__has_as_many_jobs_as_there_is_work_for(cluster_of):
     with cluster_of(pool("cpu", 3, 1)) as cluster, distributed.Client(cluster) as client:
         until(cluster, lambda: len(names(cluster)) == 1)
-        futures = client.map(time.sleep, [0.5 + k / 100 for k in range(9)])
+        futures = client.map(last, range(9))
         until(cluster, lambda: len(names(cluster)) == 3)
+        ENOUGH.set()
         distributed.wait(futures)
         until(cluster, lambda: len(names(cluster)) == 1)
         assert cluster.failure is None
@@ -139,7 +147,7 @@ def test_job_cluster__goes_on_without_jobs_that_end_at_once(cluster_of):
         until(cluster, lambda: [text for text in cluster.told if "4 jobs ended before" in text])
         assert names(cluster) == {"cpu-0"}
     with cluster_of(bad) as cluster:
-        wait_until(lambda: cluster.failure is not None, seconds=60)
+        wait_until(lambda: cluster.failure is not None)
     assert "3 jobs ended before a worker of theirs joined" in str(cluster.failure)
 
 

@@ -19,6 +19,7 @@ from fibdask import (
     open_stack,
     run_recipe,
     save_stack,
+    simulate_stack,
 )
 from fibdask.blocks import BlockFailure, StageReport
 from fibdask.run import runner
@@ -112,6 +113,15 @@ def test_run_recipe__second_time_makes_no_block_and_fresh_all(finished):
     assert not any(stage["blocks_run"] for stage in summary(finished).values())
     run_recipe(small(finished), resume=False)
     assert not any(stage["blocks_skipped"] for stage in summary(finished).values())
+
+
+def test_run_recipe__simulates_electrons_as_python_does(tmp_path):
+    table = small(tmp_path)["simulate"] | {"shape": [12, 24, 28], "electrons_per_pixel": 20}
+    table |= {"model": "monte_carlo"}
+    run_recipe({"simulate": table, "output": {"path": str(tmp_path / "out"), "report": False}})
+    expected = simulate_stack(**table)
+    images = open_stack(tmp_path / "out" / "simulate.zarr")["intensity"]
+    np.testing.assert_array_equal(images, expected["intensity"])
 
 
 def test_run_recipe__prints_nothing(tmp_path, capsys):

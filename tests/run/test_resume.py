@@ -2,19 +2,18 @@
 
 import json
 import os
-import random
 import shutil
-import time
+import signal
 
 import numpy as np
-import psutil
 import pytest
 import zarr
 
 from fibdask import local_cluster, run_recipe
 from fibdask.run.cli import main
+from tests.holding import PATIENCE
 from tests.io.naive import grey_volume, write_slices
-from tests.run.helpers import fibdask, kill_tree, start, status, stored_bytes, write_recipe
+from tests.run.helpers import kill_tree, start, status, stored_bytes, write_recipe
 
 pytestmark = pytest.mark.cluster
 
@@ -32,10 +31,10 @@ def again():
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(again, tmp_path_factory):
     """A run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("finished")
-    fibdask("run", write_recipe(folder), "--quiet")
+    again(write_recipe(folder))
     return folder
 
 
@@ -113,38 +112,23 @@ def test_run__another_sample_of_equal_names_sizes_and_times_is_made_anew(tmp_pat
 
 
 @pytest.mark.slow
-def test_run__killed_at_random_moments_ends_byte_identical(again, finished, tmp_path):
-    recipe, chance = write_recipe(tmp_path), random.Random(11)
-    for _ in range(3):
-        process = start("run", recipe, "--quiet")
-        wait_for(tmp_path / "out" / "run.json", process)
-        time.sleep(chance.uniform(0, 2.5))
-        if process.poll() is None:
-            kill_tree(process)
-        process.communicate()
+def test_run__killed_with_its_workers_ends_byte_identical(again, finished, tmp_path, hold):
+    recipe = write_recipe(tmp_path)
+    for place in ("simulate.zarr/intensity/c/", "inpaint.zarr/phase/c/"):
+        held = hold(place, after=1)
+        process = start("run", recipe, "--quiet", hold=held)
+        held.wait()
+        kill_tree(process)
     again(recipe)
     assert stored_bytes(tmp_path / "out") == stored_bytes(finished / "out")
 
 
 @pytest.mark.slow
-def test_run__survives_a_killed_worker(finished, tmp_path):
-    process = start("run", write_recipe(tmp_path), "--quiet")
-    wait_for(tmp_path / "out" / "simulate.zarr" / "intensity" / "c", process)
-    workers = [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "spawn_main" in " ".join(child.cmdline())
-    ]
-    workers[-1].kill()
-    out, err = process.communicate(timeout=300)
+def test_run__survives_a_killed_worker(finished, tmp_path, hold):
+    held = hold("simulate.zarr/intensity/c/", after=1)
+    process = start("run", write_recipe(tmp_path), "--quiet", hold=held)
+    os.kill(held.wait()[0], signal.SIGKILL)
+    held.let_go()
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, out + err
     assert stored_bytes(tmp_path / "out") == stored_bytes(finished / "out")
-
-
-def wait_for(path, process):
-    for _ in range(2400):
-        if path.exists() or process.poll() is not None:
-            return
-        time.sleep(0.05)
-    msg = f"{path} did not appear"
-    raise AssertionError(msg)

@@ -34,6 +34,7 @@ from fibdask.run.cluster.security import (
     scheduler_security,
 )
 from fibdask.run.folder import RunFolder
+from tests.holding import PATIENCE, wait_until
 from tests.run.helpers import start
 
 RECIPE = """
@@ -90,12 +91,16 @@ def all_listening():
 
 
 @pytest.mark.cluster
-def test_run__nothing_listens_beyond_this_machine(recipe):
-    process = start("run", recipe, "--quiet")
+def test_run__nothing_listens_beyond_this_machine(recipe, hold):
+    held = hold("segment.zarr/phase/c/")
+    process = start("run", recipe, "--quiet", hold=held)
     found = set()
     while process.poll() is None:
+        at_work = bool(held.processes)
         with contextlib.suppress(psutil.Error, OSError):  # something has just ended
             found |= listening(psutil.Process(process.pid))
+            if at_work:
+                held.let_go()
         time.sleep(0.2)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
@@ -278,6 +283,12 @@ def trust(tmp_path_factory):
     return folder
 
 
+def address_in(told):
+    """Return the address that a scheduler has written; nothing while it is writing."""
+    with contextlib.suppress(json.JSONDecodeError):
+        return json.loads(told.read_text())["address"]
+
+
 @pytest.fixture(scope="module")
 def address(trust):
     """Address of a scheduler with a worker that is trusted, and one that is not."""
@@ -287,17 +298,13 @@ def address(trust):
         dask_process("scheduler", trust / "right", *local, "--scheduler-file", str(told)),
     ]
     try:
-        until = time.monotonic() + 120
-        while not told.exists() and time.monotonic() < until:
-            time.sleep(0.1)
-        address = json.loads(told.read_text())["address"]
-        common = ["--nthreads", "1", "--no-dashboard", "--no-nanny", "--death-timeout", "10"]
-        workers = [
-            dask_process("worker", trust / name, address, *common) for name in ("right", "wrong")
-        ]
-        processes += workers
-        _, errors = workers[1].communicate(timeout=120)
-        assert workers[1].returncode != 0
+        address = wait_until(lambda: told.exists() and address_in(told))
+        common = [address, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--death-timeout"]
+        right = dask_process("worker", trust / "right", *common, str(PATIENCE))
+        wrong = dask_process("worker", trust / "wrong", *common, "4")
+        processes += right, wrong
+        _, errors = wrong.communicate(timeout=PATIENCE)
+        assert wrong.returncode != 0
         assert "Timed out starting worker" in errors
         yield address
     finally:
@@ -309,8 +316,8 @@ def address(trust):
 def test_connect__with_the_right_certificate_works_and_only_its_worker_is_there(address, trust):
     assert address.startswith("tls://127.0.0.1:")
     with connect(address, certificates=trust / "right") as client:
-        client.wait_for_workers(1, timeout=60)
-        assert client.submit(sum, [1, 2]).result(timeout=60) == 3
+        client.wait_for_workers(1, timeout=PATIENCE)
+        assert client.submit(sum, [1, 2]).result(timeout=PATIENCE) == 3
         assert len(client.nthreads()) == 1
 
 

@@ -2,14 +2,16 @@
 
 import os
 import re
-import signal
 import sys
 from pathlib import Path
 
 import pytest
 
+from fibdask import run_recipe
+from tests.holding import PATIENCE, wait_until
+
 from . import slurm
-from .helpers import fibdask, has_blocks, start, stored_bytes, write_slices
+from .helpers import fibdask, start, stored_bytes, write_slices
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -36,54 +38,61 @@ def folder(tmp_path, monkeypatch):
 def expected(tmp_path_factory):
     """The bytes that one machine makes."""
     folder = write_slices(tmp_path_factory.mktemp("local"))
-    fibdask("run", "recipe.toml", "--quiet", cwd=folder)
+    run_recipe(folder / "recipe.toml")
     found = stored_bytes(folder / "local")
     assert len(found) > 20
     return found
 
 
-def stop_workers(out):
-    """Wait until a run has made blocks, then let its workers make no more."""
-    slurm.wait_until(lambda: has_blocks(out))
-    for number in (numbers := slurm.jobs("fibdask")):
-        slurm.signal_processes(number, signal.SIGSTOP)
-    return numbers
+@pytest.fixture
+def held(hold, monkeypatch):
+    """What holds workers, which find what `sbatch` is called with: each after its first block."""
+    made = hold("import.zarr/intensity/c/", after=1)
+    monkeypatch.setenv("PYTHONPATH", made.path)
+    return made
 
 
-def test_run__on_a_node_that_fails_makes_the_bytes_of_one_machine(folder, expected):
+def test_run__on_a_node_that_fails_makes_the_bytes_of_one_machine(folder, expected, held):
     slurm.write_profile(folder)
     run = start("run", "recipe.toml", "--cluster", "slurm", "--out", "out", cwd=folder)
-    stop_workers(folder / "out")
+    held.wait()
     slurm.set_node("down")
+    held.let_go()
     told = []
     for line in run.stdout:
         told.append(line)
         if re.match(r"0 of 2 workers; squeue says .*PENDING \(", line):
             break
     slurm.set_node("resume")
-    out, err = run.communicate(timeout=200)
+    out, err = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, (told, out, err)
     assert "0 of 2 workers\n" in told
     assert stored_bytes(folder / "out") == expected
     assert not slurm.jobs()
 
 
-def test_run_sbatch__killed_at_its_walltime_is_taken_up(folder, expected):
+def record(out):
+    """Return what is written of the blocks that a run has read."""
+    file = out / "import.zarr" / "intensity" / "journal" / "1-of-1.jsonl"
+    return file.read_text() if file.exists() else ""
+
+
+def test_run_sbatch__killed_at_its_walltime_is_taken_up(folder, expected, held):
     slurm.write_profile(folder, jobs=1)
     script = slurm.ROOT / "deploy" / "slurm" / "run.sbatch"
     arguments = ["recipe.toml", "--out", "out"]
     command = ["sbatch", "--parsable", f"--chdir={folder}", "--mem=1G", script, *arguments]
     client = slurm.call(*map(str, command))
-    workers = stop_workers(folder / "out")
+    held.wait()
+    wait_until(lambda: record(folder / "out"))
     assert slurm.state_of(client) == "RUNNING"
     slurm.call("scontrol", "update", f"jobid={client}", "endtime=now")
-    slurm.wait_until(lambda: client not in slurm.jobs())
+    wait_until(lambda: client not in slurm.jobs())
     assert slurm.state_of(client) == "TIMEOUT"
-    for number in workers:  # which now see that nobody is there any more
-        slurm.signal_processes(number, signal.SIGCONT)
+    held.let_go()  # to workers, which now see that nobody is there any more
     assert stored_bytes(folder / "out") != expected
     again = slurm.call(*map(str, command))
-    slurm.wait_until(lambda: again not in slurm.jobs())
+    wait_until(lambda: again not in slurm.jobs())
     log = (folder / f"fibdask-run-{again}.log").read_text()
     assert slurm.state_of(again) == "COMPLETED", log
     assert stored_bytes(folder / "out") == expected

@@ -14,6 +14,7 @@ import pytest
 import fibdask
 from fibdask.run.cli import main
 from fibdask.run.viewing import viewed_volumes
+from tests.holding import PATIENCE
 
 RECIPE = """
 [input]
@@ -26,6 +27,7 @@ voltage = 1.0
 spacing = 4.0
 [output]
 path = "out"
+report = false
 """
 needs_neuroglancer = pytest.mark.skipif(
     find_spec("neuroglancer") is None, reason="neuroglancer is not installed"
@@ -71,14 +73,26 @@ def test_view__tells_link_and_layers(stack, tmp_path, capsys):
     assert told["link"].startswith("http://127.0.0.1:")
 
 
+@pytest.fixture
+def _interrupted():
+    """Let processes be interrupted also where a shell has started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @needs_neuroglancer
+@pytest.mark.usefixtures("_interrupted")
 def test_view__is_served_until_it_is_told_to_end(stack, tmp_path):
     path = fibdask.save_stack(stack, tmp_path / "a.zarr")
     command = [sys.executable, "-m", "fibdask.run.cli", "view", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
-        layers, link, hint = (process.stdout.readline().strip() for _ in range(3))
-        with urllib.request.urlopen(link) as page:
-            assert b"neuroglancer" in page.read().lower()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        try:
+            layers, link, hint = (process.stdout.readline().strip() for _ in range(3))
+            with urllib.request.urlopen(link, timeout=PATIENCE) as page:
+                assert b"neuroglancer" in page.read().lower()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=PATIENCE) == 0
+        finally:
+            process.kill()
     assert (layers, hint) == ("layers: 1 kV, 2 kV, phase", "Ctrl-C ends the page")

@@ -84,6 +84,8 @@ def _write_alone(job: Job, execution: Execution, report: StageReport) -> None:
         report.blocks_skipped = len(done)
         execution.monitor.started(report)
         make_blocks(job, missing, execution, journal, report)
+        if report.blocks_retried:  # a worker that has ended may have left a part of a file
+            job.target.sweep(set(missing))
 
 
 def _begun(job: Job, journal: JournalWriter, *, resume: bool) -> Record | None:

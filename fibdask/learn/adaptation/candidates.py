@@ -1,6 +1,7 @@
 """Networks fitted to a target: their statistics, their grey values, or what they agree on."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -8,23 +9,31 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import wasserstein_distance
 
+from ...conventions import FibdaskWarning
 from ..greymaps import GreyMap, grey_maps, mapped_images
 from ..models import GREY_MAP, Model
 from ..networks import WindowNetwork
 from ..samples import Sample
-from ..training import Schedule, Training
+from ..training import Decline, Schedule, Training
 from ..weights import read_network, write_model
 from .fitting import predicted, with_target_statistics
 from .scoring import Score, score
 from .selftraining import AgreedSamples, Descendant, agreed
+from .source import Source
 from .target import Target
+from .translation import STRIDE, CycleDesign, UnpairedBatch, UnpairedSamples, translated
 
 SHARES = (0.3, 0.6, 1.0)
 """Weights of the target in the means and variances of batch norms."""
 EXPONENTS = (0.6, 1.7)
 """Powers of grey values that bend their scale, as detectors do that are not linear."""
+SELF_TRAINING, TRANSLATION = "self_training", "translation"
+"""Methods by which a candidate is trained, beside those that are only fitted."""
 _RATE = 2e-4
+_PATCH = 128  # pixels of what is translated in a step, as published
+_LEARNING = 4  # steps of a translation for each of the network that learns from its images
 _BATCH = 4
 _AVERAGE = 50  # steps
 _CROP = 96  # pixels
@@ -67,45 +76,54 @@ class Fitting:
     target
         What it is fitted to.
     state
-        Folder that a self-training is taken up from.
-    steps, seed
-        Of a self-training.
+        Folder that trainings are taken up from.
+    steps
+        Of those of the methods that train, `self_training` and `translation`, that are wanted.
+    seed
+        Of them.
     """
 
     parent: Model
     target: Target
     state: Path
-    steps: int
+    steps: Mapping[str, int]
     seed: int
     _said: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def candidates(self, *, self_training: bool) -> list[Candidate]:
-        """Return the parent, and what was made of it."""
+    def candidates(self) -> Iterator[Candidate]:
+        """Iterate over the parent, what was fitted of it, and what has learnt."""
         network, inherited = read_network(self.parent.folder, self.parent.card), self._inherited
-        found = [self._candidate("parent", network, inherited)]
-        found += self._of_statistics("", network, inherited)
+        found = []
+        for one in self._untrained(network, inherited):
+            found.append(one)
+            yield one
+        if SELF_TRAINING in self.steps:
+            yield self._self_trained(min(found, key=lambda one: one.score.total))
+        if TRANSLATION in self.steps and (made := self._translated_images()) is not None:
+            yield self._candidate(TRANSLATION, self._taught(network, made), inherited)
+
+    def _untrained(
+        self, network: WindowNetwork, inherited: tuple[GreyMap, ...]
+    ) -> Iterator[Candidate]:
+        parent = self._candidate("parent", network, inherited)
+        yield parent
+        yield from self._of_statistics("", network, inherited)
         # Grey values are bent one way or the other; of what is better, statistics are fitted too.
         for exponent in () if inherited else EXPONENTS:
             maps = (GreyMap.power(exponent),) * len(self.target.images)
             bent = self._candidate(f"contrast {exponent:g}", network, maps)
-            found.append(bent)
-            if bent.score.total < found[0].score.total:
-                found += self._of_statistics(f"{bent.name}, ", network, maps)
-        if self_training:
-            found.append(self._self_trained(min(found, key=lambda one: one.score.total)))
-        return found
+            yield bent
+            if bent.score.total < parent.score.total:
+                yield from self._of_statistics(f"{bent.name}, ", network, maps)
 
     def _of_statistics(
         self, name: str, network: WindowNetwork, maps: tuple[GreyMap, ...]
-    ) -> list[Candidate]:
-        """Return candidates whose batch norms have seen the target."""
+    ) -> Iterator[Candidate]:
+        """Iterate over candidates whose batch norms have seen the target."""
         target = self._mapped(maps)
-        return [
-            self._candidate(
-                f"{name}statistics {share:g}", with_target_statistics(network, target, share), maps
-            )
-            for share in SHARES
-        ]
+        for share in SHARES:
+            fitted = with_target_statistics(network, target, share)
+            yield self._candidate(f"{name}statistics {share:g}", fitted, maps)
 
     def write(self, folder: Path, chosen: Candidate, told: Mapping[str, Any]) -> None:
         """Write a candidate as a model; its card is that of its parent but for what is told."""
@@ -151,20 +169,63 @@ class Fitting:
         target = self._mapped(first.maps)
         folded = deepcopy(first.network).fold()
         truth = agreed(folded, target, float(self.parent.card["temperature"]))
-        crop = min(_CROP, *target.images.shape[-2:])
-        drawn = {"window": target.window, "crop": crop, "planes": 2, "seed": self.seed}
-        samples = AgreedSamples(target=target, truth=truth, **drawn)
-        schedule = Schedule(
-            steps=self.steps,
-            batch=_BATCH,
+        samples = AgreedSamples(target=target, truth=truth, **self._drawn(target, _CROP))
+        schedule = self._schedule(self.steps[SELF_TRAINING], _BATCH)
+        training = Training(Descendant.of(first.network), samples, schedule, self.state)
+        network = _plain(training.run(lambda *_: None))
+        return self._candidate(f"{first.name}, self-trained", network, first.maps)
+
+    def _taught(self, network: WindowNetwork, made: Source) -> WindowNetwork:
+        """Return a network that has learnt from translated images, whose truth is known."""
+        samples = AgreedSamples(
+            target=made.images, truth=made.truth, **self._drawn(made.images, _CROP)
+        )
+        schedule = self._schedule(max(self.steps[TRANSLATION] // _LEARNING, 1), _BATCH)
+        descendant = Descendant.of(network, whole=True)
+        training = Training(descendant, samples, schedule, self.state / "taught")
+        return _plain(training.run(lambda *_: None))
+
+    def _drawn(self, images: Target, side: int) -> dict[str, Any]:
+        """Return how samples of images are drawn, of at most so many pixels along y and x."""
+        crop = min(side, *images.images.shape[-2:]) // STRIDE * STRIDE
+        return {"window": images.window, "crop": crop, "planes": 2, "seed": self.seed}
+
+    def _schedule(self, steps: int, batch: int, decline: Decline = "cosine") -> Schedule:
+        return Schedule(
+            steps=steps,
+            batch=batch,
             learning_rate=_RATE,
+            decline=decline,
             average=_AVERAGE,
             seed=self.seed,
         )
-        descendant = Descendant.of(first.network)
-        training = Training(descendant, samples, schedule, self.state)
-        network = _plain(training.run(lambda *_: None))
-        return self._candidate(f"{first.name}, self-trained", network, first.maps)
+
+    def _translated_images(self) -> Source | None:
+        """Return simulated images with the look of the target; None if they do not have it."""
+        parent, target = self._said["parent"], self._mapped(self._inherited)
+        source = Source.simulated(self.parent, target, float((parent > 0.5).mean()), self.seed)
+        drawn = self._drawn(source.images, _PATCH)
+        samples = UnpairedSamples(source=source.images, target=target, **drawn)
+        training = Training(
+            CycleDesign(len(target.images)),
+            samples,
+            self._schedule(self.steps[TRANSLATION], 1, "late"),
+            self.state / TRANSLATION,
+            gather=UnpairedBatch.of,
+        )
+        network = training.run(lambda *_: None)
+        made = translated(network.to_target, source.images.images)
+        before, after = (_apart(images, target.images) for images in (source.images.images, made))
+        if after > before:
+            msg = (
+                f"simulated images were translated, but their grey values differ more from those "
+                f"of the stack than before, by {after:.3g} instead of {before:.3g} of their range: "
+                "nothing is learnt from them; more steps may help"
+            )
+            warnings.warn(msg, FibdaskWarning, stacklevel=4)
+            return None
+        y, x = made.shape[-2:]
+        return Source(replace(source.images, images=made), source.truth[..., :y, :x])
 
     def _test_window(self) -> Sample:
         i = len(self.target) // 2
@@ -172,6 +233,12 @@ class Fitting:
         part = (..., slice(_TESTED), slice(_TESTED))
         images, truth = (np.ascontiguousarray(v[part]) for v in (window.images, window.truth))
         return Sample(images, window.present, window.distances, window.offsets, truth)
+
+
+def _apart(images: np.ndarray, others: np.ndarray) -> float:
+    """Return how far grey values of images (voltage, z, y, x) are from those of others."""
+    pairs = zip(images, others, strict=True)
+    return float(np.mean([wasserstein_distance(a.ravel(), b.ravel()) for a, b in pairs]))
 
 
 def _plain(network: WindowNetwork) -> WindowNetwork:

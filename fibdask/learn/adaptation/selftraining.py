@@ -120,24 +120,34 @@ class Steady(nn.BatchNorm2d):
 
 @dataclass(frozen=True, eq=False)
 class Descendant:
-    """A network that begins as another one, of which only the first layers learn."""
+    """A network that begins as another one.
+
+    Attributes
+    ----------
+    architecture, weights
+        Of that.
+    whole
+        Whether all of it learns, statistics too, or only the first layers.
+    """
 
     architecture: Architecture
     weights: Mapping[str, np.ndarray]
+    whole: bool = False
 
     @classmethod
-    def of(cls, parent: WindowNetwork) -> "Descendant":
+    def of(cls, parent: WindowNetwork, *, whole: bool = False) -> "Descendant":
         """Return what begins as a network."""
         state = parent.state_dict().items()
-        return cls(parent.architecture, {name: value.numpy().copy() for name, value in state})
+        weights = {name: value.numpy().copy() for name, value in state}
+        return cls(parent.architecture, weights, whole)
 
     def build(self) -> WindowNetwork:
         """Return the network with the weights of its parent."""
         network = self.architecture.build()
-        for part in network.modules():
+        for part in () if self.whole else network.modules():
             if isinstance(part, Convolution):
                 part.norm = Steady(part.convolution.out_channels)
         network.load_state_dict({k: torch.from_numpy(v) for k, v in self.weights.items()})
         for name, weight in network.named_parameters():
-            weight.requires_grad_(name.startswith(FIRST))
+            weight.requires_grad_(self.whole or name.startswith(FIRST))
         return network

@@ -83,7 +83,7 @@ def _propose_for_images(source: str, *, quiet: bool) -> None:
 
 
 def _run_part(recipe: Any, fresh: bool, part: str, quiet: bool, how: Mapping[str, Any]) -> None:
-    from ..cluster import parse_part
+    from ..cluster import keep_as_workers, parse_part
     from ..runner import Pipeline
 
     this = parse_part(part)
@@ -93,6 +93,7 @@ def _run_part(recipe: Any, fresh: bool, part: str, quiet: bool, how: Mapping[str
     if how["profile"]:
         msg = "--profile and --part exclude each other: Dask sees nothing of a part"
         raise RecipeError(msg)
+    keep_as_workers()
     pipeline = Pipeline(recipe, resume=not fresh, quiet=quiet, log_json=how["log_json"], part=this)
     pipeline.run(None)
     tell(pipeline, quiet=quiet)

@@ -1,5 +1,6 @@
 """Workers: the only place that starts any, a file for each kind of cluster."""
 
+from .environment import keep_as_workers
 from .local import connect, local_cluster, parse_memory
 from .part import parse_part, part_resources
 from .profiles import PROFILED, Kind, Profile
@@ -12,6 +13,7 @@ __all__ = [
     "Profile",
     "certificates_folder",
     "connect",
+    "keep_as_workers",
     "local_cluster",
     "named_security",
     "parse_memory",

@@ -1,17 +1,22 @@
 """What a worker process finds when it starts: settings of Dask, and limits of threads."""
 
+import contextlib
+import ctypes
+import os
 from typing import Any
 
-_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(16 * 2**20),
+_MALLOC = {
+    "MALLOC_ARENA_MAX": (-8, 1),
+    "MALLOC_MMAP_THRESHOLD_": (-3, 4 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": (-1, 16 * 2**20),
 }
 """What the C library keeps of freed memory: arrays below 4 MiB are made in the same place again.
 
 By what Dask sets, all of them are mapped and filled with zeros again and again, which takes a third
 of a worker's time. Larger ones have huge pages, which are quick. Every thread would keep its own.
+Each variable comes with its number of mallopt(3).
 """
+_MEMORY = {name: str(value) for name, (_, value) in _MALLOC.items()}
 
 _SETTINGS: dict[str, Any] = {
     # Blocks are sized beforehand, so spilling to disk would only hide a wrong forecast.
@@ -26,6 +31,19 @@ WORKER_CONFIG = _SETTINGS | {
     f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _MEMORY.items()
 }
 """Settings of Dask, of workers and of the process that starts them."""
+
+
+def keep_as_workers() -> None:
+    """Let this process keep as much freed memory as workers, which find it in their environment.
+
+    Of what the user has set nothing is changed.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        for name, (number, value) in _MALLOC.items():
+            if name not in os.environ:
+                mallopt(number, value)
+
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
