@@ -120,4 +120,5 @@ def _tests(interpreter: Path) -> list[str | Path]:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("UV_CONCURRENT_DOWNLOADS", "1")  # some mirrors stall at more
     sys.exit(not check_packages(*map(lambda place: Path(place).absolute(), sys.argv[1:3])))

@@ -49,7 +49,7 @@ def local_path(path: str | Path) -> Path:
     if "://" in str(path):
         msg = (
             f"path must be that of a folder on this machine, not an address; got {path!r}: what is "
-            "finished is put on a server by `fibdask copy`"
+            "finished is put on a server by fibdask copy"
         )
         raise ConventionError(msg)
     try:

@@ -1,23 +1,25 @@
 """Copy a stored stack to a server, or from one."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ..blocks import RemotePath, is_address, object_states, put_object
+from ..blocks import Monitor, RemotePath, is_address, object_states, put_object
 from ..conventions import RecipeError, StackReadError
-from ..io import open_stack, save_stack
+from ..io import open_stack
 from ..io.metadata import check_store, is_store
 from ..io.paths import local_path, read_place
+from ..io.store import save_watched
 from .disk import told_if_full
+from .exporting_volumes import SILENT
+from .folder.progress import watched
 
 _ROOT = "zarr.json"
 _WRITERS = (".partial", "/lock", ".owner")  # files that writers keep while they write
 _AT_A_TIME = 4  # files that are held in memory, each of a block
 
-Told = Callable[[int, int], None]
 States = Mapping[str, tuple[int, str]]
 
 
@@ -26,7 +28,7 @@ def copy_store(
     destination: str,
     *,
     remote: Mapping[str, Any] | None = None,
-    tell: Told = lambda _done, _of: None,
+    monitor: Monitor = SILENT,
 ) -> str:
     """Copy a store to `s3://…`, or one of a server into a folder.
 
@@ -41,8 +43,8 @@ def copy_store(
         Address, or folder, of the copy; what else is there is neither replaced nor removed.
     remote
         How the server is reached, as of `open_stack`.
-    tell
-        Is told how many files are on a server, of how many.
+    monitor
+        Is told of the progress: of files to a server, of blocks from one.
 
     Raises
     ------
@@ -57,16 +59,17 @@ def copy_store(
         raise RecipeError(msg)
     if is_address(source):
         with told_if_full(Path(destination).absolute().parent):
-            return str(save_stack(open_stack(source, remote=remote), destination))
+            stack = open_stack(source, remote=remote)
+            return str(save_watched(stack, destination, monitor))
     end = read_place(destination, remote)
     if not isinstance(end, RemotePath) or not end.address.startswith("s3://"):
         msg = f"{destination} is only read; a copy is written to s3://bucket/…"
         raise RecipeError(msg)
-    _put(local_path(source), end, tell)
+    _put(local_path(source), end, monitor)
     return str(end)
 
 
-def _put(source: Path, end: RemotePath, tell: Told) -> None:
+def _put(source: Path, end: RemotePath, monitor: Monitor) -> None:
     """Write each file of a store as an object, unless it is there; that of the root at last."""
     if not is_store(source):
         msg = f"{source} is no store of a stack"
@@ -80,13 +83,12 @@ def _put(source: Path, end: RemotePath, tell: Told) -> None:
         first = names[:-1]
         places = [end / name for name in first]
         copied = pool.map(_put_file, map(source.joinpath, first), places, map(there.get, first))
-        for done, _ in enumerate(copied, 1):
-            tell(done, len(names))
+        for _ in watched(copied, len(first), "files", monitor):
+            pass
     if (source / _ROOT).read_bytes() != root:
         msg = f"{source} has changed while it was copied; copy it again"
         raise StackReadError(msg)
     put_object(end / _ROOT, root)
-    tell(len(names), len(names))
 
 
 def _put_file(file: Path, place: RemotePath, there: tuple[int, str] | None) -> None:

@@ -27,7 +27,7 @@ def test_import_images__full_disk_is_told_with_its_folder(tmp_path, monkeypatch)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     np.save(tmp_path / "a.npy", np.ones((3, 8, 9), np.uint8))
-    monkeypatch.setattr(importing, "save_stack", full)
+    monkeypatch.setattr(importing, "save_watched", full)
     given = {"voltages": (2.0,), "pixel_size": 5.0, "slice_thickness": 5.0}
     with pytest.raises(StackReadError, match=rf"^the disk of {tmp_path} is full; make room"):
         import_images((str(tmp_path / "a.npy"),), tmp_path / "a.zarr", **given)

@@ -88,10 +88,10 @@ def copy(source: str, destination: str, remote: tuple[str, ...], quiet: bool) ->
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
     """
     from ..copying import copy_store
-    from ..telling import telling
+    from ..folder.progress import command_monitor
 
-    with telling("file", quiet=quiet) as tell:
-        place = copy_store(source, destination, remote=_remote_options(remote), tell=tell)
+    shown = command_monitor(quiet=quiet)
+    place = copy_store(source, destination, remote=_remote_options(remote), monitor=shown)
     say(f"stack: {place}", quiet=quiet)
 
 
