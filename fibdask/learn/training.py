@@ -28,7 +28,7 @@ from .samples import Sample
 STATE = "training.safetensors"
 """What a training is taken up from, in its folder."""
 _WARM = 200  # steps in which the rate rises, at most, where it falls late
-_LATE = 0.7  # share of the steps after which it does
+_LATE = 0.9  # share of the steps after which it does
 _PACE = 8  # steps after which their number follows from the time that there is
 _CLIP = 1.0
 _AHEAD = {"cuda": 8}  # batches that are made at once, where steps take less time than they do
@@ -83,7 +83,7 @@ class Schedule:
     weight_decay
         Of AdamW.
     decline
-        How the rate falls: along a `cosine`; `late`, in a line over the last three tenths of the
+        How the rate falls: along a `cosine`; `late`, in a line over the last tenth of the
         steps, so that longer trainings begin alike; or by half on each `plateau` of the loss on
         unseen data: the fourth one ends the training, and the weights of the lowest loss are taken.
     look_every
