@@ -12,6 +12,7 @@ import xarray as xr
 from fibdask.conventions import build_stack, record_step
 from fibdask.report import write_report
 from fibdask.statistics import phase_statistics
+from tests.holding import PATIENCE
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -303,7 +304,8 @@ def in_chromium(folder, *arguments):
         "--disable-component-update", "--disable-sync", "--no-first-run",
         f"--user-data-dir={folder / 'profile'}", *options, path.as_uri(),
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    return done.stdout
 
 
 def test_write_report__says_what_one_slice_does_not_tell(tmp_path, one_slice):
