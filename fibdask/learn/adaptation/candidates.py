@@ -14,7 +14,7 @@ from ..models import GREY_MAP, Model
 from ..networks import WindowNetwork
 from ..samples import Sample
 from ..training import Schedule, Training
-from ..weights import read_network, write_model
+from ..weights import read_windows, write_model
 from .fitting import predicted, with_target_statistics
 from .scoring import Score, score
 from .selftraining import AgreedSamples, Descendant, agreed
@@ -81,7 +81,7 @@ class Fitting:
 
     def candidates(self, *, self_training: bool) -> list[Candidate]:
         """Return the parent, and what was made of it."""
-        network, inherited = read_network(self.parent.folder, self.parent.card), self._inherited
+        network, inherited = read_windows(self.parent, "adapted"), self._inherited
         found = [self._candidate("parent", network, inherited)]
         found += self._of_statistics("", network, inherited)
         # Grey values are bent one way or the other; of what is better, statistics are fitted too.

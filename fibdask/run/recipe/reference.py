@@ -76,6 +76,7 @@ def training_reference() -> str:
         ("[samples]` with `[labels]", labels["samples"]),
         ("[samples]` with `[structures]", phases["samples"]),
         ("[network]", images["network"]),
+        ("[network]` with `[labels]", labels["network"]),
         ("[network]` with `[pairs]", pairs["network"]),
         *((f"[{name}]", images[name]) for name in ("training", "output")),
         ("[adapt]", adapt["adapt"]),
