@@ -8,7 +8,15 @@ import tifffile
 import xarray as xr
 import zarr
 
-from ..blocks import Monitor, Region, Target, default_block, inner_chunks, storage_grid
+from ..blocks import (
+    BLOCK_BYTES,
+    Monitor,
+    Region,
+    Target,
+    default_block,
+    inner_chunks,
+    storage_grid,
+)
 from ..conventions import is_label
 from ..io.pyramid import Halve, coarsen, multiscale, needs_level
 from .exporting_volumes import (
@@ -82,7 +90,9 @@ def _write_level(
     level: xr.DataArray, finer: zarr.Array[Any] | None, labels: bool, path: Path, monitor: Monitor
 ) -> zarr.Array[Any]:
     """Write one level, shard after shard, of its values or of the finer one that is written."""
-    grid = storage_grid(level.shape, default_block(level.shape, level.dtype.itemsize))
+    # The eightfold finer block is read at once, so that one is of the usual size.
+    most = BLOCK_BYTES if finer is None else BLOCK_BYTES // 8
+    grid = storage_grid(level.shape, default_block(level.shape, level.dtype.itemsize, most))
     dims = tuple(_NAMES.get(str(dim), str(dim)) for dim in level.dims)
     inner = inner_chunks(grid.block, flat=False)
     target = Target(path, grid, inner, level.dtype.name, dims, {})

@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 
 from fibdask import ConventionError, RecipeError, StackReadError, open_stack, read_images
 from fibdask.io.images.channels import find_channel, named_voltages
+from fibdask.run.cli import main
 from fibdask.run.importing import import_images
 from fibdask.run.proposing import propose_recipe
 from tests.io.images.test_ome_zarr import write
@@ -113,6 +114,16 @@ def test_import_images__takes_a_channel_for_each_voltage(written, tmp_path):
     np.testing.assert_array_equal(open_stack(out)["intensity"], CHANNELS[::-1])
     with pytest.raises(RecipeError, match="2 --channel need as many --voltage; got 1"):
         import_images((path,), out, voltages=(1.0,), channels=("1", "SE"))
+
+
+def test_import__says_how_far_it_is_unless_it_is_to_be_quiet(written, tmp_path, capsys):
+    path = str(written(["SE", "BSE"]))
+    given = ["--voltage", "2", "--channel", "BSE"]
+    main(["import", path, str(tmp_path / "a.zarr"), *given])
+    assert capsys.readouterr().out.startswith("intensity: 1 run, 0 skipped, 0 failed in ")
+    main(["import", path, str(tmp_path / "b.zarr"), *given, "--quiet"])
+    assert capsys.readouterr().out == ""
+    np.testing.assert_array_equal(open_stack(tmp_path / "b.zarr")["intensity"], CHANNELS[1:])
 
 
 def test_propose_recipe__takes_channels(written, tmp_path):
