@@ -47,6 +47,7 @@ docs: $(DOCS_STAMP)
 	$(BIN)/python -m fibdask.run.recipe.reference profiles > docs/profiles.md
 	$(BIN)/python -m fibdask.run.cli.reference > docs/commands.md
 	$(BIN)/python docs/pages.py
+	rm -rf docs/api  # pages of functions that are gone
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs . docs/_build/html
 
 examples: install

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 from tornado.websocket import websocket_connect
 
+from .holding import PATIENCE
+
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -33,7 +35,9 @@ class Page:
         self._socket, self._loop, self._number = socket, loop, 0
 
     def _call(self, method, **parameters):
-        return self._loop.run_until_complete(asyncio.wait_for(self._answer(method, parameters), 90))
+        return self._loop.run_until_complete(
+            asyncio.wait_for(self._answer(method, parameters), PATIENCE)
+        )
 
     async def _answer(self, method, parameters):
         self._number += 1
@@ -91,7 +95,7 @@ def chromium(folder):
     loop = asyncio.new_event_loop()
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            socket = loop.run_until_complete(asyncio.wait_for(_connected(Path(folder)), 60))
+            socket = loop.run_until_complete(asyncio.wait_for(_connected(Path(folder)), PATIENCE))
             yield Page(socket, loop)
             socket.close()
             loop.run_until_complete(asyncio.sleep(0))

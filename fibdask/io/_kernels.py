@@ -1,4 +1,4 @@
-"""Halving of volumes: means and modes of 2 × 2 × 2 voxels."""
+"""Halving of volumes: means and modes of 2 × 2 × 2 voxels; and runs of bytes, filled in."""
 
 import numpy as np
 
@@ -67,3 +67,52 @@ def _mode(labels):
         if 2 * most > labels.size:
             break  # no other can be as frequent
     return mode
+
+
+@compiled(nogil=True)
+def fill_runs(encoded, values, run):
+    """Fill in runs of bytes, as far as there is something to read and room to write.
+
+    A byte below 128 counts how often the next one is repeated; else it counts, by its lower
+    seven bits, the bytes that follow as they are.
+
+    Parameters
+    ----------
+    encoded
+        Bytes (n), from the begin of a run or from where the last call ended.
+    values
+        Written (m).
+    run
+        State from call to call (2): how many values are left of a run, and the one that is
+        repeated, or -1.
+
+    Returns
+    -------
+    tuple
+        Bytes that were used, and values that were written.
+    """
+    used = 0
+    made = 0
+    while made < len(values):
+        if run[0] > 0 and run[1] >= 0:
+            values[made] = run[1]
+            made += 1
+            run[0] -= 1
+        elif run[0] > 0:
+            if used == len(encoded):
+                break
+            values[made] = encoded[used]
+            used += 1
+            made += 1
+            run[0] -= 1
+        elif used < len(encoded) and encoded[used] >= 128:
+            run[0] = encoded[used] - 128
+            run[1] = -1
+            used += 1
+        elif used + 1 < len(encoded):
+            run[0] = encoded[used]
+            run[1] = encoded[used + 1]
+            used += 2
+        else:
+            break
+    return used, made

@@ -17,9 +17,10 @@ import pandas as pd
 from ..blocks import fingerprint
 from ..conventions import ConventionError
 from ..pieces.devices import chosen_device
-from ..pieces.validity import SIMULATION
+from ..pieces.validity import LAYERS, SIMULATION
 from ..pieces.windows import SliceWindow
 from ..simulate.images.layers import Layers
+from .layers.predicting import NetworkLayerPredictor
 from .predicting import NetworkPredictor, told_if_missing
 from .simulation.predicting import NetworkImagePredictor
 
@@ -132,6 +133,42 @@ class Model:
             chosen_device(self.device, has_gpu),
         )
 
+    def layer_predictor(self) -> NetworkLayerPredictor:
+        """Return what layered samples are given of a model of layers.
+
+        Raises
+        ------
+        ConventionError
+            If torch is not installed, or there is no such device.
+        """
+        with told_if_missing():
+            from .networks import has_gpu
+        architecture = self.card["architecture"]
+        return NetworkLayerPredictor(
+            str(self.folder),
+            self.fingerprint,
+            self.card["halo"],
+            self.card["stride"],
+            architecture["width"],
+            architecture["smoothing"],
+            chosen_device(self.device, has_gpu),
+        )
+
+    def load(self) -> None:
+        """Read it and test it.
+
+        Raises
+        ------
+        ConventionError
+            If it does not predict what it did when it was trained, or torch is not installed.
+        """
+        if self.card["task"] == SIMULATION:
+            self.image_predictor().load()
+        elif self.card["task"] == LAYERS:
+            self.layer_predictor().load()
+        else:
+            self.predictor().load()
+
 
 def open_model(name_or_path: str | Path) -> Model:
     """Read a model's card, and check that the weights are those that it speaks of.
@@ -190,8 +227,7 @@ def load_model(name_or_path: str | Path) -> Model:
         predict what they did when they were trained.
     """
     model = open_model(name_or_path)
-    simulates = model.card["task"] == SIMULATION
-    (model.image_predictor() if simulates else model.predictor()).load()
+    model.load()
     return model
 
 
@@ -208,7 +244,7 @@ def list_models() -> pd.DataFrame:
     pandas.DataFrame
         Columns name, task, voltages in kV, pixel_size and thickness of slices in nm (least and
         most), electrons_per_pixel, misplaced (% of voxels of unseen simulated images; NaN of a
-        model that makes images), licence.
+        model that makes images, or tells how thick layers are), licence.
     """
     rows = [
         {

@@ -28,7 +28,7 @@ from .samples import Sample
 STATE = "training.safetensors"
 """What a training is taken up from, in its folder."""
 _WARM = 200  # steps in which the rate rises, at most, where it falls late
-_LATE = 0.7  # share of the steps after which it does
+_LATE = 0.9  # share of the steps after which it does
 _PACE = 8  # steps after which their number follows from the time that there is
 _CLIP = 1.0
 _AHEAD = {"cuda": 8}  # batches that are made at once, where steps take less time than they do
@@ -83,7 +83,7 @@ class Schedule:
     weight_decay
         Of AdamW.
     decline
-        How the rate falls: along a `cosine`; `late`, in a line over the last three tenths of the
+        How the rate falls: along a `cosine`; `late`, in a line over the last tenth of the
         steps, so that longer trainings begin alike; or by half on each `plateau` of the loss on
         unseen data: the fourth one ends the training, and the weights of the lowest loss are taken.
     look_every
@@ -194,6 +194,8 @@ class Training(Generic[Drawn, Learner]):
         Of torch.
     saved_every
         Seconds between states on the disk.
+    ahead
+        Batches that are made at once, by as many threads; by default 8 for a GPU, 1 otherwise.
     """
 
     def __init__(
@@ -206,6 +208,7 @@ class Training(Generic[Drawn, Learner]):
         gather: Callable[[list[Any], torch.device], Learnt] = Batch.of,
         device: str = "cpu",
         saved_every: float = 120.0,
+        ahead: int | None = None,
     ) -> None:
         if unseen is None and schedule.decline == "plateau":
             msg = "decline 'plateau' needs unseen samples"
@@ -227,6 +230,7 @@ class Training(Generic[Drawn, Learner]):
         self.step, self.steps, self.losses = 0, schedule.steps or 0, list[float]()
         self.seconds = 0.0
         self._saved_every = saved_every
+        self._ahead = ahead or _AHEAD.get(self.device.type, 1)
 
     def run(self, tell: Callable[[int, int, float], None]) -> Learner:
         """Learn until the schedule ends, and return the network of averaged weights.
@@ -282,11 +286,10 @@ class Training(Generic[Drawn, Learner]):
 
     def _batches(self) -> Iterator[Learnt]:
         """Iterate over batches from the present step on; the next ones are made meanwhile."""
-        ahead = _AHEAD.get(self.device.type, 1)
-        with ThreadPoolExecutor(ahead) as pool:
+        with ThreadPoolExecutor(self._ahead) as pool:
             numbers = count(self.step)
             make = partial(self._batch, samples=self.samples)
-            waiting = deque(pool.submit(make, next(numbers)) for _ in range(ahead))
+            waiting = deque(pool.submit(make, next(numbers)) for _ in range(self._ahead))
             while True:
                 batch = waiting.popleft().result()
                 waiting.append(pool.submit(make, next(numbers)))

@@ -4,15 +4,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..blocks import Region, grow, lengths, voxels, within
+from ..blocks import (
+    Region,
+    grow,
+    lengths,
+    overlap,
+    tile_window,
+    touched_tiles,
+    voxels,
+    within,
+)
 from ..conventions import ConventionError, check_amounts
 from ..simulate.images.noise import make_noise
-from .dictionary import Dictionary, Observed, misfits, most_likely, regularised
+from .dictionary import (
+    PIECE_BYTES,
+    Dictionary,
+    Observed,
+    misfits,
+    most_likely,
+    regularised,
+)
 from .forward import Forward, modelled
+from .guesses import GUESSES, LayerPredictor, guessed
 from .smoothing import smoothed, smoothing_halo
 
 NO_DATA = 255
 """Label of voxels of pixels without data."""
+_TILE = 256  # pixels that a network is shown at once, beside those around
 _KILOELECTRONVOLT = 1e6  # thousandths of an electronvolt, which name an energy's noise
 
 
@@ -98,7 +116,7 @@ class _OfSignals:
     def working_bytes(self, region: Region) -> int:
         """Signals as they are compared, then places, errors and evidence of each pixel."""
         pixels = voxels(self._signals(region)[1:])
-        return pixels * (8 * len(self.dictionary.energies) + 800) + 2**23
+        return pixels * (8 * len(self.dictionary.energies) + 250) + PIECE_BYTES
 
     def _signals(self, region: Region) -> Region:
         return (slice(0, len(self.dictionary.energies)), *region[-2:])
@@ -131,15 +149,6 @@ class _OfNeighbours(_OfSignals):
         y, x = (grow(part, halo, halo, n) for part, n in zip(region[-2:], self.shape, strict=True))
         return slice(0, len(self.dictionary.energies)), y, x
 
-    def _seen(self, region: Region, signals: np.ndarray) -> Observed:
-        """Return what is observed in a block."""
-        checked = self._checked(region, signals)
-        seen = smoothed(self.dictionary, checked, self.noise, self.smoothing)
-        inside = within(region[-2:], self._signals(region)[1:])
-        values = seen.values.reshape(*signals.shape[1:], -1)[inside]
-        variance = seen.variance.reshape(signals.shape[1:])[inside]
-        return Observed(np.ascontiguousarray(values.reshape(-1, len(signals))), variance.ravel())
-
 
 @dataclass(frozen=True)
 class MostLikely(_OfNeighbours):
@@ -156,11 +165,83 @@ class MostLikely(_OfNeighbours):
     absent: float
     errors: bool = False
 
+    revision = 2
+
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block, or the errors."""
         found = most_likely(self.dictionary, self._seen(region, signals), self.absent)
         part = found.errors if self.errors else found.thickness
         return part.reshape(-1, *lengths(region[1:]))[region[0]]
+
+    def _seen(self, region: Region, signals: np.ndarray) -> Observed:
+        """Return what is observed in a block."""
+        checked = self._checked(region, signals)
+        seen = smoothed(self.dictionary, checked, self.noise, self.smoothing)
+        inside = within(region[-2:], self._signals(region)[1:])
+        values = seen.values.reshape(*signals.shape[1:], -1)[inside]
+        variance = seen.variance.reshape(signals.shape[1:])[inside]
+        flat = values.reshape(-1, values.shape[-1])
+        return Observed(np.ascontiguousarray(flat), variance.ravel())
+
+
+@dataclass(frozen=True)
+class NetworkLayers(_OfNeighbours):
+    """Block function: thicknesses (layer, y, x) as a network tells them, or their standard errors.
+
+    Attributes
+    ----------
+    absent
+        As of `MostLikely`, by which the network is shown what is likely.
+    predictor
+        The network, which is always shown the same windows.
+    errors
+        Whether it is their errors.
+    """
+
+    absent: float
+    predictor: LayerPredictor
+    errors: bool = False
+
+    def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
+        """Return the thicknesses of a block, or the errors."""
+        wanted, cover = region[1:], self._cover(region[1:])
+        checked = self._checked(region, signals)
+        guesses = guessed(self.dictionary, checked, self.noise, self.absent, self.smoothing)
+        guesses = guesses[:, :, *within(cover, self._signals(region)[1:])]
+        result = np.empty((len(guesses), *lengths(wanted)), np.float32)
+        for tile in self._tiles(wanted):
+            window = self._window(tile)
+            found = self.predictor(guesses[:, :, *within(window, cover)])[int(self.errors)]
+            part = overlap(tile, wanted)
+            result[:, *within(part, wanted)] = found[:, *within(part, window)]
+        most = self.dictionary.most.astype(np.float32)[:, np.newaxis, np.newaxis]
+        return np.asarray((result * most)[region[0]])
+
+    def working_bytes(self, region: Region) -> int:
+        """Return what guesses take, and what the network takes of its largest window."""
+        windows = [lengths(self._window(tile)) for tile in self._tiles(region[-2:])]
+        y, x = (max(axis) for axis in zip(*windows, strict=True))
+        layers = len(self.dictionary.most)
+        own = 4 * (2 * GUESSES + 2) * layers * voxels(self._signals(region)[1:])
+        return super().working_bytes(region) + own + self.predictor.bytes((y, x))
+
+    def _signals(self, region: Region) -> Region:
+        return super()._signals(self._cover(region[-2:]))
+
+    def _cover(self, wanted: Region) -> Region:
+        """Return what the windows of all tiles cover (y, x)."""
+        windows = [self._window(tile) for tile in self._tiles(wanted)]
+        return tuple(
+            slice(first.start, last.stop)
+            for first, last in zip(windows[0], windows[-1], strict=True)
+        )
+
+    def _tiles(self, wanted: Region) -> list[Region]:
+        return touched_tiles(wanted, (_TILE,) * 2, self.shape)
+
+    def _window(self, tile: Region) -> Region:
+        own = self.predictor
+        return tile_window(tile, (own.halo,) * 2, (own.stride,) * 2, self.shape)
 
 
 @dataclass(frozen=True)
@@ -174,6 +255,8 @@ class Regularised(_OfSignals):
     """
 
     regularisation: float
+
+    revision = 2
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block."""
@@ -193,6 +276,8 @@ class Misfit(_OfSignals):
     """
 
     noise: float
+
+    revision = 2
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block of all energies, and of all layers."""

@@ -5,14 +5,15 @@ Gaussian of the same width at all energies, up to the square of the share.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
-from math import log
+from math import log, sqrt
 
 import numpy as np
 
 from ..blocks import fingerprint, load_once
 from ._kernels import fitting as kernels
+from ._kernels.smoothing import project
 from .forward import Forward, modelled
 
 _NODES = {1: 241, 2: 81, 3: 29}  # thicknesses of a layer, by the number of layers
@@ -20,6 +21,11 @@ _COARSE = {1: 61, 2: 21, 3: 8}
 _HARDLY = 1e-9  # nm, of a layer that is there: models may change abruptly where it is not
 _LEAST_SHARE = 2e-4  # of noise: smaller differences are those of the dictionary
 _TRUST = 1e-30
+_PIECE = 2**14  # pixels
+PIECE_BYTES = 2**24
+"""What telling the layers of a piece of the pixels takes."""
+_SEEN = 0.05  # least range of a component of signals, in their noise, that fits look at
+_GAIN = 1e-3  # of the variance: a step that makes the sum of squares smaller by less is the last
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,19 +47,56 @@ class Pattern:
     coarse: np.ndarray
     nodes: np.ndarray
 
-    def fit(self, observed: np.ndarray, ridge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def fit(
+        self, observed: np.ndarray, ridge: np.ndarray, least: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return places (pixel, layer) that fit best, and their sums of squares (pixel)."""
         places = np.empty((len(observed), kernels.LAYERS))
         squares = np.empty(len(observed))
-        kernels.fit_pixels(observed, self.table, self.coarse, self.nodes, ridge, places, squares)
+        kernels.fit_pixels(
+            observed, self.table, self.coarse, self.nodes, ridge, least, places, squares
+        )
         return places, squares
 
-    def errors(self, places: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return standard errors of places (pixel, layer), and how much is as likely (pixel)."""
-        out, shares = np.empty_like(places), np.empty(len(places))
-        inside = np.where(self.present, places, 0.0)
-        kernels.standard_errors(inside, self.table, variance, out, shares)
-        return out, shares
+    def described(self, observed: "Observed") -> "Described":
+        """Return what places are likely to show what is observed."""
+        least = observed.variance * _GAIN
+        places, squares = self.fit(observed.values, np.zeros(kernels.LAYERS), least)
+        places[:, ~self.present] = 0.0 * squares[:, np.newaxis]
+        centres, widths = np.empty_like(places), np.empty_like(places)
+        shares, variance = np.empty(len(places)), observed.variance
+        kernels.describe_fits(
+            observed.values, places, self.table, variance, centres, widths, shares
+        )
+        evidence = np.log(np.maximum(shares, _TRUST)) - squares / (2 * variance)
+        return Described(places, centres, widths, evidence)
+
+    def along(self, spectrum: "Spectrum", number: int) -> "Pattern":
+        """Return the pattern with values along some of the directions of a spectrum."""
+        directions = spectrum.directions[:number].T
+        table = np.ascontiguousarray((self.table - spectrum.mean) @ directions, np.float32)
+        coarse = (self.coarse.T - spectrum.mean) @ directions
+        return replace(self, table=table, coarse=np.ascontiguousarray(coarse.T, np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """Gaussians that describe, within a table, what places are likely; all (pixel, layer).
+
+    Attributes
+    ----------
+    places
+        That fit best, in nodes.
+    centres, widths
+        Of the Gaussians, and their standard deviations, in nodes.
+    evidence
+        Logarithm of the likelihood times the share of the table that is as likely (pixel).
+    """
+
+    places: np.ndarray
+    centres: np.ndarray
+    widths: np.ndarray
+    evidence: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +117,17 @@ class Spectrum:
     mean: np.ndarray
     directions: np.ndarray
     ranges: np.ndarray
+
+    def scores(self, values: np.ndarray, number: int, scale: float = 1.0) -> np.ndarray:
+        """Return values (pixel, energy) along the first directions, float32 (pixel, component)."""
+        scores = np.empty((len(values), number), np.float32)
+        project(values, self.mean, self.directions[:number] * scale, scores)
+        return scores
+
+    def seen(self, std: float, share: float, most: int | None = None) -> int:
+        """Return how many components range over more than a share of a noise; one at least."""
+        number = max(int((self.ranges > share * std).sum()), 1)
+        return number if most is None else min(number, most)
 
     @classmethod
     def of(cls, patterns: Sequence[Pattern]) -> "Spectrum":
@@ -128,6 +182,15 @@ class Dictionary:
         """Return all patterns of layers that are there, that of all first."""
         return self._tables().patterns
 
+    def reduced(self, number: int) -> list[Pattern]:
+        """Return all patterns with as many components instead of energies."""
+        tables = self._tables()  # before the lock that they are made under is taken again
+
+        def make() -> list[Pattern]:
+            return [pattern.along(tables.spectrum, number) for pattern in tables.patterns]
+
+        return load_once(fingerprint("reduced layers", self, number), make)
+
     def spectrum(self) -> "Spectrum":
         """Return what values can be like at all."""
         return self._tables().spectrum
@@ -177,9 +240,10 @@ class Observed:
     Attributes
     ----------
     values
-        Logarithms of signals, float32 (pixel, energy).
+        Logarithms of signals along the first directions of the spectrum, which hold all that
+        layers can change, float32 (pixel, component).
     variance
-        Of them, float64 (pixel).
+        Of each of them, float64 (pixel).
     """
 
     values: np.ndarray
@@ -188,8 +252,10 @@ class Observed:
     @classmethod
     def of(cls, dictionary: Dictionary, signals: np.ndarray, noise: float) -> "Observed":
         """Return what is observed pixel by pixel in signals (energy, y, x)."""
-        values = dictionary.observed(signals, noise)
-        return cls(values, np.full(len(values), dictionary.variance(noise)))
+        values, variance = dictionary.observed(signals, noise), dictionary.variance(noise)
+        spectrum = dictionary.spectrum()
+        number = spectrum.seen(sqrt(variance), _SEEN)
+        return cls(spectrum.scores(values, number), np.full(len(values), variance))
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +267,8 @@ class Fitted:
     thickness
         The most likely ones in nm, float32 (layer, pixel).
     errors
-        Standard errors of them in nm, float32 (layer, pixel).
+        How far from it, with 68.27 %, a layer's thickness is in nm, if it is there, float32
+        (layer, pixel).
     """
 
     thickness: np.ndarray
@@ -223,32 +290,48 @@ def most_likely(dictionary: Dictionary, seen: Observed, absent: float) -> Fitted
     Notes
     -----
     Each pattern of layers is fitted, and that of the most evidence is taken: of its likelihood,
-    times the share of the prior range that is as likely (Laplace), at most 1. The error of a fit
-    follows from the Fisher information and the even prior; that of the thickness from those of all
-    patterns, and how far their fits are from it, by their evidence.
+    times the share of the prior range that is as likely (Laplace), at most 1. What a layer's
+    thickness is likely to be, if it is there, is the sum of a Gaussian for each pattern that has
+    the layer, by its evidence: of the Fisher information and the even prior, about the fit, or as
+    far beyond the table as signals say, and cut off there.
     """
-    places, errors, evidence = [], [], []
-    for pattern, beforehand in _possible(dictionary, absent):
-        found, squares = pattern.fit(seen.values, np.zeros(kernels.LAYERS))
-        error, shares = pattern.errors(found, seen.variance)
-        places.append(np.where(pattern.present, found, 0.0))
-        errors.append(error)
-        likelihood = -squares / (2 * seen.variance)
-        evidence.append(beforehand + likelihood + np.log(np.maximum(shares, _TRUST)))
+    pieces = [
+        _most_likely(dictionary, Observed(*part), absent)
+        for part in zip(_pieces(seen.values), _pieces(seen.variance), strict=True)
+    ]
+    return Fitted(*np.concatenate(pieces, axis=-1))
+
+
+def _pieces(values: np.ndarray) -> list[np.ndarray]:
+    return [values[k : k + _PIECE] for k in range(0, len(values), _PIECE)]
+
+
+def _most_likely(dictionary: Dictionary, seen: Observed, absent: float) -> np.ndarray:
+    """Return the thicknesses and errors of a piece in nm, float32 (2, layer, pixel)."""
+    tables = dictionary.reduced(seen.values.shape[1])
+    patterns, beforehand = zip(*_possible(tables, len(dictionary.most), absent), strict=True)
+    fits = [pattern.described(seen) for pattern in patterns]
+    evidence = np.array([f.evidence + b for f, b in zip(fits, beforehand, strict=True)])
     best = np.argmax(np.nan_to_num(evidence, nan=-np.inf), axis=0)
-    taken = np.choose(best[:, np.newaxis], places)
-    weights = np.exp(evidence - np.max(evidence, axis=0))[..., np.newaxis]
-    squared = np.square(errors) + np.square(np.array(places) - taken)
-    variance = (weights * squared).sum(axis=0) / weights.sum(axis=0)
-    layers = len(dictionary.most)
-    nanometres = [part[:, :layers] * dictionary.steps for part in (taken, np.sqrt(variance))]
-    return Fitted(*(np.ascontiguousarray(part.T, np.float32) for part in nanometres))
+    taken = np.choose(best[:, np.newaxis], [fit.places for fit in fits])
+    nanometres = np.empty((2, len(dictionary.most), len(taken)), np.float32)
+    for i, step in enumerate(dictionary.steps):
+        present = np.array([bool(pattern.present[i]) for pattern in patterns])
+        centres, widths = (
+            np.array([getattr(fit, name)[:, i] for fit in fits]) for name in ("centres", "widths")
+        )
+        place, wide = np.ascontiguousarray(taken[:, i]), np.empty(len(taken))
+        span = patterns[0].table.shape[i] - 1
+        kernels.half_widths(place, centres, widths, evidence, present, span, wide)
+        nanometres[:, i] = place * step, wide * step
+    return nanometres
 
 
-def _possible(dictionary: Dictionary, absent: float) -> Iterator[tuple[Pattern, float]]:
+def _possible(
+    patterns: Sequence[Pattern], layers: int, absent: float
+) -> Iterator[tuple[Pattern, float]]:
     """Iterate over patterns and the logarithms of their probabilities beforehand."""
-    layers = len(dictionary.most)
-    for pattern in dictionary.patterns():
+    for pattern in patterns:
         there = int(pattern.present.sum())
         if absent > 0:
             yield pattern, there * log(1 - absent) + (layers - there) * log(absent)
@@ -275,7 +358,8 @@ def regularised(dictionary: Dictionary, signals: np.ndarray, regularisation: flo
     pattern = dictionary.patterns()[0]
     spans = np.array(pattern.table.shape[:-1]) - 1
     ridge = np.where(spans > 0, regularisation / np.maximum(spans, 1) ** 2, 0.0)
-    places, _ = pattern.fit(dictionary.observed(signals), ridge)
+    values = dictionary.observed(signals)
+    places, _ = pattern.fit(values, ridge, np.zeros(len(values)))
     return np.ascontiguousarray((places[:, :layers] * dictionary.steps).T, np.float32)
 
 

@@ -22,13 +22,15 @@ from ..conventions import (
     record_step,
     require_layers,
 )
-from ._functions import Misfit, MostLikely, Regularised
+from ..pieces.models import AUTO, check_network_options, find_layer_model, model_record
+from ._functions import Misfit, MostLikely, NetworkLayers, Regularised
 from .dictionary import Dictionary
 from .forward import ALUMINIUM_ON_GOLD, ForwardName, find_forward
+from .guesses import LayerPredictor
 from .signals import check_noise, input_of, layer_labels, maps_block
 
-LayerMethod = Literal["likelihood", "tikhonov"]
-METHODS: tuple[LayerMethod, ...] = ("likelihood", "tikhonov")
+LayerMethod = Literal["likelihood", "tikhonov", "network"]
+METHODS: tuple[LayerMethod, ...] = ("likelihood", "tikhonov", "network")
 REGULARISATION = 1e-3
 _LARGEST_RADIUS = 32.0
 
@@ -46,6 +48,8 @@ def estimate_layers(
     smoothing: float = 0.0,
     regularisation: float = REGULARISATION,
     voxel_size: float = 10.0,
+    model: str = AUTO,
+    device: str = AUTO,
 ) -> xr.Dataset:
     """Estimate the thickness of each layer at every pixel, lazily.
 
@@ -57,7 +61,8 @@ def estimate_layers(
         or 0 where there are no data. Alone, or in a dataset.
     method
         `likelihood`: what is most likely to show such signals, pixel by pixel; `tikhonov`: least
-        squares with a regularisation, pixel by pixel, the source's baseline.
+        squares with a regularisation, pixel by pixel, the source's baseline; `network`: a U-Net
+        that is shown the likelihood's maps and their errors, pixel by pixel and smoothed.
     forward
         Model of the signals: `monte_carlo`, `analytic` or `report2022`, see `layer_signals`.
     layers
@@ -69,8 +74,8 @@ def estimate_layers(
     noise
         Standard deviation of the signals relative to themselves.
     absent
-        Of `likelihood`: probability beforehand that a layer is not there at a pixel; 0 where every
-        layer is everywhere.
+        Of `likelihood` and `network`: probability beforehand that a layer is not there at a pixel;
+        0 where every layer is everywhere.
     smoothing
         Of `likelihood`: largest radius in pixels within which signals that look alike are
         averaged first; 0 where every pixel is to be told by itself. 9 is good for films of even
@@ -79,20 +84,26 @@ def estimate_layers(
         Of `tikhonov`: factor of the squares of thicknesses relative to the largest.
     voxel_size
         Height of the voxels of `label` in nm.
+    model
+        Of `network`: name or folder of one for layers; `auto` is the one that ships.
+    device
+        Of `network`: where it predicts, `cpu`, `gpu`, or `auto`, a GPU where this process has one.
 
     Returns
     -------
     xarray.Dataset
-        `thickness` (layer, y, x) in nm, float32. With `likelihood`, also `thickness_error`
-        (layer, y, x), its standard error in nm, and `misfit` (y, x), which is about 1 where model
-        and noise are right, and more where they are not. `label` (z, y, x) as of `layer_labels`,
+        `thickness` (layer, y, x) in nm, float32. With `likelihood` and `network`, also
+        `thickness_error` (layer, y, x) in nm, how far to either side of it the thickness of a layer
+        that is there lies, with 68.27 %, and `misfit` (y, x), which is about 1 where model and
+        noise are right, and more where they are not. `label` (z, y, x) as of `layer_labels`,
         where layers thinner than a voxel are kept.
 
     Raises
     ------
     ConventionError
-        If a material, an energy or a thickness is none that the model knows, or an argument is
-        out of range; when computed, if a signal is negative.
+        If a material, an energy or a thickness is none that the model knows, an argument is out of
+        range, or the network was not trained for such noise; when computed, if a signal is
+        negative.
 
     Warns
     -----
@@ -105,19 +116,24 @@ def estimate_layers(
     Logarithms of signals are compared with those of a dictionary of all thicknesses, and the best
     entry is refined between its neighbours by damped least squares. Each pattern of layers that
     are there and that are not is fitted, and the most probable one taken, with an even prior up to
-    the largest thickness for each layer that is there (Laplace's approximation). An error follows
-    from the Fisher information at the thickness and the noise, that of the model's table included:
-    of a layer that nothing is known of, as of gold below aluminium that no electron passes, it is
-    as wide as the prior. With `smoothing`, it is that of as many pixels as were averaged: adaptive
-    weights smoothing, see `smoothed`, keeps to pixels that differ by no more than noise.
+    the largest thickness for each layer that is there (Laplace's approximation). What a layer's
+    thickness may be, if it is there, is the sum of Gaussians, cut off at 0 and the largest
+    thickness, of all patterns that have it: of the Fisher information and the noise, that of the
+    model's table included. The error is that within which 68.27 % of it lie: the standard error
+    of a Gaussian, and at bounds, or where patterns differ, what means the same. Of a layer that
+    nothing is known of, as of gold below aluminium that no electron passes, it is as wide as the
+    prior; where a layer is said to be absent, it is how much of it might be there unseen. With
+    `smoothing`, it is that of as many pixels as were averaged: adaptive weights smoothing, see
+    `smoothed`, keeps to pixels that differ by no more than noise.
     """
     check_choice("method", method, METHODS)
+    check_network_options(method, {"model": model, "device": device})
     signal = require_layers(signals, "signal")
     energies = signal["energy"].values
-    model = find_forward(forward, layers, substrate, table)
-    for name, most in model.layers:
+    known = find_forward(forward, layers, substrate, table)
+    for name, most in known.layers:
         check_positive(f"largest thickness of {name}", most, "nm")
-    model.check(energies)
+    known.check(energies)
     share, lacking = check_noise(noise), plain_number(absent)
     if not 0 <= lacking < 1:
         msg = f"absent must be a probability from 0 to less than 1; got {absent!r}"
@@ -128,13 +144,22 @@ def estimate_layers(
         msg = f"smoothing must be at most {_LARGEST_RADIUS:g} pixels; got {smoothing}"
         raise ConventionError(msg)
     _warn_of_others(signal, forward, substrate, share)
-    maps = _Maps(signal, Dictionary(model, tuple(map(float, energies))), share)
+    maps = _Maps(signal, Dictionary(known, tuple(map(float, energies))), share)
+    own: dict[str, Any]
     if method == "likelihood":
         sample, own = maps.likely(lacking, radius), {"absent": absent, "smoothing": smoothing}
+    elif method == "network":
+        if radius:
+            msg = f"smoothing goes with method 'likelihood'; got {smoothing} with 'network'"
+            raise ConventionError(msg)
+        found = find_layer_model(model, noise=share, device=device)
+        predictor = found.layer_predictor()
+        sample = maps.told_by(predictor, lacking)
+        own = {"absent": absent, "device": predictor.device} | model_record(found)
     else:
         sample, own = maps.regularised(regularisation), {"regularisation": regularisation}
     sample["thickness"].attrs |= {"substrate": substrate}
-    deepest = sum(most for _, most in model.layers)
+    deepest = sum(most for _, most in known.layers)
     labels = layer_labels(sample["thickness"], voxel_size=voxel_size, most=deepest)
     told = {"method": method, "forward": forward, "layers": [list(layer) for layer in layers],
             "substrate": substrate, "noise": noise, "voxel_size": voxel_size}  # fmt: skip
@@ -167,8 +192,21 @@ class _Maps:
 
     def likely(self, absent: float, smoothing: float) -> xr.Dataset:
         """Return the most likely thickness with its error and misfit."""
+        return self._with_errors(
+            MostLikely(self.dictionary, self._shape, self.noise, smoothing, absent)
+        )
+
+    def told_by(self, predictor: LayerPredictor, absent: float) -> xr.Dataset:
+        """Return what a network tells, its error and misfit."""
+        shown = self.dictionary, self._shape, self.noise, predictor.smoothing
+        return self._with_errors(NetworkLayers(*shown, absent, predictor))
+
+    @property
+    def _shape(self) -> tuple[int, int]:
         height, width = self.signal.shape[1:]
-        function = MostLikely(self.dictionary, (height, width), self.noise, smoothing, absent)
+        return height, width
+
+    def _with_errors(self, function: MostLikely | NetworkLayers) -> xr.Dataset:
         sample = self._thickness(function)
         thickness = sample["thickness"]
         errors = self._layers(replace(function, errors=True))

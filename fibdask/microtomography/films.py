@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from io import BytesIO
@@ -87,12 +87,13 @@ def _fill(grid: FilmGrid, path: Path) -> None:
     for number, node in enumerate(missing, start=1):
         counts[node] = grid.send(node)
         if number % _SAVED_EVERY == 0 and number < len(missing):
-            _write(FilmTable(grid, counts, np.zeros(0)), path)
+            write_films(FilmTable(grid, counts, np.zeros(0)), path)
     if missing:
-        _write(FilmTable(grid, counts, fitting_lengths(grid, counts)), path)
+        write_films(FilmTable(grid, counts, fitting_lengths(grid, counts)), path)
 
 
-def _write(table: "FilmTable", path: Path) -> None:
+def write_films(table: "FilmTable", path: Path) -> None:
+    """Write a table, from which `read_films` reads it."""
     content = BytesIO()
     grid = np.array(json.dumps(asdict(table.grid)))
     np.savez_compressed(content, counts=table.counts, grid=grid, lengths=table.lengths)
@@ -175,6 +176,10 @@ class FilmTable:
             )
             raise ConventionError(msg)
         return _fit(self.grid, self.counts.tobytes(), self.lengths.tobytes())
+
+    def redrawn(self, rng: np.random.Generator) -> "FilmTable":
+        """Return the table as other electrons might have made it."""
+        return replace(self, counts=rng.poisson(self.counts).astype(np.int32))
 
     def backscatter(self, thickness: np.ndarray, energies: np.ndarray) -> np.ndarray:
         """Return backscatter coefficients (energy, film) of films of a thickness (layer, film)."""

@@ -14,7 +14,7 @@ from math import sqrt
 
 import numpy as np
 
-from ._kernels.smoothing import expand, project, smooth_step
+from ._kernels.smoothing import smooth_step
 from .dictionary import Dictionary, Observed
 
 _FIRST, _GROWTH = 1.5, 1.25  # radius in pixels, and its factor from step to step
@@ -43,11 +43,8 @@ def smoothed(dictionary: Dictionary, signals: np.ndarray, noise: float, most: fl
     if not radii(most):
         return Observed.of(dictionary, signals, noise)
     spectrum, std = dictionary.spectrum(), sqrt(dictionary.variance(noise))
-    number = int(np.clip((spectrum.ranges > _SEEN * std).sum(), 1, _MOST_COMPONENTS))
-    directions = spectrum.directions[:number] / std
-    values = dictionary.observed(signals, noise)
-    scores = np.empty((len(values), number), np.float32)
-    project(values, spectrum.mean, directions, scores)
+    number = spectrum.seen(std, _SEEN, _MOST_COMPONENTS)
+    scores = spectrum.scores(dictionary.observed(signals, noise), number, 1 / std)
     scores = scores.reshape(*signals.shape[1:], number)
     averages, weights = scores, np.ones(signals.shape[1:], np.float32)
     variances, limit = np.ones_like(weights), _LIMIT * sqrt(number)
@@ -55,6 +52,6 @@ def smoothed(dictionary: Dictionary, signals: np.ndarray, noise: float, most: fl
         new, new_weights = np.empty_like(averages), np.empty_like(weights)
         smooth_step(scores, averages, weights, radius, limit, new, new_weights, variances)
         averages, weights = new, new_weights
-    expand(averages.reshape(-1, number), spectrum.mean, directions * std**2, values)
+    values = averages.reshape(-1, number) * np.float32(std)
     own = dictionary.variance(noise) - dictionary.variance(0.0)  # the model's is not averaged
     return Observed(values, own * variances.ravel().astype(np.float64) + dictionary.variance(0.0))

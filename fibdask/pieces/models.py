@@ -155,6 +155,27 @@ def find_image_model(
     return _found(model, device, validity.SIMULATION, misfits, "these images")
 
 
+def find_layer_model(model: str, *, noise: float, device: str = AUTO) -> Any:
+    """Return a model that tells how thick layers are, as `find_model` does.
+
+    Parameters
+    ----------
+    model
+        Name, path, or `auto`.
+    noise
+        Share of the signals.
+    device
+        Where it predicts.
+
+    Raises
+    ------
+    ConventionError
+        If there is no such model or device, it was not trained for such noise, or torch is missing.
+    """
+    misfits = partial(validity.layer_misfits, noise=noise)
+    return _found(model, device, validity.LAYERS, misfits, "this sample")
+
+
 def check_network_options(method: str, options: Mapping[str, str]) -> None:
     """Refuse options of networks with another method.
 
@@ -295,4 +316,5 @@ def _fitting(models: list[Model], misfits: Misfits, what: str) -> Model:
 def _error_of(card: Card) -> float:
     """Return by which error models are chosen."""
     errors = card["errors"]
-    return float(errors["rms"] if card["task"] == validity.SIMULATION else errors["misplaced"])
+    named = {validity.SIMULATION: "rms", validity.LAYERS: "relative"}
+    return float(errors[named.get(card["task"], "misplaced")])

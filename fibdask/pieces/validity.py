@@ -14,6 +14,8 @@ IMAGES, PHASES = "windows", "phases"
 """Tasks of models: what they are shown."""
 SIMULATION = "simulation"
 """Task of models that make images."""
+LAYERS = "layers"
+"""Task of models that tell how thick layers are."""
 _SAME_VOLTAGE = 0.05  # relative
 _ROUNDING = 1e-6  # relative, of lengths
 _SIMULATED = ("electrons_per_pixel", "materials")
@@ -216,6 +218,26 @@ def simulation_misfits(
                 f"was trained for a {phase} of {', '.join(known)}; got {materials[phase]}: "
                 f"{_INSTEAD}"
             )
+
+
+def layer_misfits(card: Card, noise: float) -> Iterator[str]:
+    """Iterate over what of a layered sample lies outside what a model was trained for.
+
+    Parameters
+    ----------
+    card
+        Of the model.
+    noise
+        Share of the signals.
+    """
+    if card["task"] != LAYERS:
+        yield f"is for {card['task']}, not for layered samples"
+        return
+    if not _inside(noise, card["noise"]):
+        yield (
+            f"was trained for noise of {_range(card['noise'])}; got {noise:g}: use the method "
+            "'likelihood'"
+        )
 
 
 def _same(known: Sequence[float], shown: Sequence[float]) -> bool:

@@ -13,7 +13,8 @@ from PIL import Image
 from ..blocks import disk_bytes, format_bytes
 from ..conventions import FibdaskError, measured_slices, recorded_steps, require, volume_names
 from .figures.slices import geometry
-from .sections.slices import describe
+from .sections.slices import describe, is_placed
+from .words import count
 
 _PIXELS = 256  # of each edge of a glimpse, at most: a few chunks of each slice
 _LONGEST = 80  # characters of a parameter
@@ -29,22 +30,24 @@ def stack_html(stack: xr.Dataset) -> str:
         stack = require(stack)
     except FibdaskError as error:
         return f"<p>No stack of fibdask: {escape(str(error))}</p>"
-    rows = [("Size", describe(stack)), ("Depth", _depth(stack))]
+    noun = "plane" if is_placed(stack) else "slice"
+    rows = [("Size", describe(stack)), ("Depth", _depth(stack, noun))]
     if "voltage" in stack.dims:
         rows.append(("Voltages", ", ".join(f"{kv:g} kV" for kv in stack["voltage"].values)))
     rows += [(name, _volume(stack[name])) for name in volume_names(stack)]
     rows += [("Made by", "\n".join(map(_step, recorded_steps(stack))) or "not told")]
     lines = "".join(
-        f'<tr><th style="{_CELL}">{escape(head)}</th><td style="{_CELL}">{escape(text)}</td></tr>'
+        f'<tr><th style="{_CELL}; white-space: nowrap">{escape(head)}</th>'
+        f'<td style="{_CELL}">{escape(text)}</td></tr>'
         for head, text in rows
     )
-    return f"<div><table>{lines}</table>{_glimpses(stack)}</div>"
+    return f"<div><table>{lines}</table>{_glimpses(stack, noun)}</div>"
 
 
-def _depth(stack: xr.Dataset) -> str:
+def _depth(stack: xr.Dataset, noun: str) -> str:
     """Return from where to where slices lie, and how many hold no data."""
     z, known = stack["z"].values, measured_slices(stack)
-    text = f"{z[0]:.6g} to {z[0] + geometry(stack).length('z'):.6g} nm, {len(z)} slices"
+    text = f"{z[0]:.6g} to {z[0] + geometry(stack).length('z'):.6g} nm, {count(len(z), noun)}"
     return text if known.all() else f"{text}, {known.sum()} of them measured"
 
 
@@ -80,20 +83,23 @@ def _short(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _glimpses(stack: xr.Dataset) -> str:
+def _glimpses(stack: xr.Dataset, noun: str) -> str:
     """Return the middle of the first, the middle and the last slice, of what can be read."""
     volume = next(filter(readable, (stack[name] for name in volume_names(stack))), None)
     if volume is None:
         return ""
+    shown = str(volume.name)
     if "voltage" in volume.dims:
         volume = volume.isel(voltage=0)
+        shown += f" at {volume['voltage'].item():g} kV"
     try:
         parts = middle_parts(volume, measured_slices(stack))
     except (FibdaskError, OSError) as error:  # what else is known of the stack is still wanted
         return f"<p>{escape(str(error))}</p>"
-    return "".join(
+    about = f'<p style="margin: .8em 0 0">{escape(shown)}, parts of {count(len(parts), noun)}</p>'
+    return about + "".join(
         f'<figure style="display: inline-block; margin: .5em 1em 0 0"><img src="{source}" '
-        f'alt="slice {k}"><figcaption>slice {k}, z = {stack["z"].values[k]:.6g} nm'
+        f'alt="{noun} {k}"><figcaption>{noun} {k}, z = {stack["z"].values[k]:.6g} nm'
         "</figcaption></figure>"
         for k, source in zip(parts, _pictures(list(parts.values())), strict=True)
     )

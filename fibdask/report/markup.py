@@ -38,6 +38,8 @@ def picture(source: str, title: str, caption: str, legend: str = "") -> str:
     """Return a figure with a caption; `source` is a data address, `legend` is HTML."""
     text = f"<strong>{escape(title)}</strong> {escape(caption)}{legend}"
     image = f'<img src="{source}" alt="{escape(title)}">'
+    if source.startswith("data:image/svg"):  # a plot, whose words must be large enough to be read
+        image = f'<div class="scroll">{image}</div>'
     return f"<figure>\n{image}\n<figcaption>{text}</figcaption>\n</figure>"
 
 

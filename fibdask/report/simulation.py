@@ -18,6 +18,7 @@ from .figures.simulation import (
 from .figures.slices import geometry
 from .markup import Section, picture, table
 from .page import write_page
+from .words import percent
 
 _TITLE = "Simulated electron images"
 
@@ -72,7 +73,7 @@ def _trajectories_section(paths: xr.Dataset) -> Section:
     material, energy = paths.attrs["material"], paths.attrs["beam_energy_kev"]
     caption = (
         f"{len(out)} electrons of {energy:g} keV in bulk {material}, seen along y; "
-        f"{out.sum()} of them ({out.mean():.0%}) are scattered back. "
+        f"{out.sum()} of them ({percent(out.mean(), '.0%')}) are scattered back. "
         f"The deepest one reaches {float(paths['z'].max()):.3g} nm."
     )
     title = f"Paths of electrons in {material}."
@@ -105,7 +106,7 @@ def _deviations(coefficients: xr.Dataset) -> list[tuple[str, ...]]:
         if inside.any():
             simulated = np.interp(np.log(place[inside]), np.log(energy), curve)
             excess = simulated / of_it.values[inside] - 1
-            text = f"{excess.mean():+.1%}", f"± {excess.std():.1%}"
+            text = percent(excess.mean(), "+.1%"), f"± {percent(excess.std(), '.1%')}"
             rows.append((str(name), str(inside.sum()), *text))
     return rows
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..pieces.validity import SIMULATION
+from ..pieces.validity import LAYERS, SIMULATION
 from .figures.plots import embedded
 from .figures.training import loss_curve, picture_row
 from .markup import Section, picture, table
@@ -47,20 +47,31 @@ def write_training_report(
         Losses on unseen data, by the step after which it was looked at.
     example
         A window that tests it. Of a network that simulates: `shown` (layer, y, x), the share of
-        solid in layers, and the backscatter `coefficient` (y, x); of others `images` (voltage,
+        solid in layers, and the backscatter `coefficient` (y, x); of one that tells how thick
+        layers are, `guesses` (layer, map, y, x) and `thickness` (2, layer, y, x) with its errors,
+        relative to the largest; of others `images` (voltage,
         slot, y, x), `distances` (slot) of slices and `offsets` (plane) of planes from the window's
         slice in nm, and the `probability` (plane, y, x) of solid on these.
     """
-    simulates = card.get("task") == SIMULATION
     made = [
-        _image_errors_section(card) if simulates else _errors_section(card),
-        _image_example_section(example) if simulates else _example_section(card, example),
+        *_judged_sections(card, example),
         _learning_section(card, np.asarray(losses, float), looks),
         _ranges_section(card),
     ]
     versions = card["training"]["versions"]
     summary = {"title": f"Network {card['name']}", "version": versions["fibdask"]}
     return write_page(path, summary, made)
+
+
+def _judged_sections(
+    card: Mapping[str, Any], example: Mapping[str, np.ndarray]
+) -> tuple[Section, Section]:
+    """Return the errors of a network, and an example of what it says."""
+    if card.get("task") == SIMULATION:
+        return _image_errors_section(card), _image_example_section(example)
+    if card.get("task") == LAYERS:
+        return _layer_errors_section(card), _layer_example_section(example)
+    return _errors_section(card), _example_section(card, example)
 
 
 def _errors_section(card: Mapping[str, Any]) -> Section:
@@ -104,6 +115,33 @@ def _image_example_section(example: Mapping[str, np.ndarray]) -> Section:
     shown = [("solid at the face", layers[0]), ("half a contrast deep", layers[len(layers) // 2])]
     figure = embedded(picture_row([*shown, ("share that comes back", coefficient)]), "webp")
     caption = "What is below a face, and the share of electrons that it scatters back."
+    return Section("example", "Example", picture(figure, "What it says.", caption))
+
+
+def _layer_errors_section(card: Mapping[str, Any]) -> Section:
+    head = ("Signals", "Noise", "Network", "Likelihood", "smoothed", "within one standard error")
+    rows = [
+        (
+            row["forward"],
+            number(100 * row["noise"], "g", " %"),
+            *(
+                ", ".join(number(far, ".3g") for far in row[name])
+                for name in ("network", "likelihood", "smoothed")
+            ),
+            number(100 * row["inside"], ".0f", " %"),
+        )
+        for row in card["errors"]["conditions"]
+    ]
+    body = table(head, rows, numbers=(1, 2, 3, 4, 5))
+    return Section("errors", "Mean errors in nm of aluminium and gold not seen before", body)
+
+
+def _layer_example_section(example: Mapping[str, np.ndarray]) -> Section:
+    pixel, _, smoothed, _ = example["guesses"][0]
+    said, error = example["thickness"][:, 0]
+    shown = [("likelihood", pixel), ("smoothed", smoothed), ("network", said), ("error", error)]
+    figure = embedded(picture_row(shown), "webp")
+    caption = "Thickness of a layer relative to the largest: what it is shown, and what it says."
     return Section("example", "Example", picture(figure, "What it says.", caption))
 
 

@@ -14,6 +14,11 @@ def number(value: float, style: str, unit: str = "") -> str:
     return f"{round(float(value), _ROUNDING) + 0.0:{style}}{unit}"  # + 0.0: of -0 it makes 0
 
 
+def percent(share: float, style: str) -> str:
+    """Return a share in percent; `style` is that of Python, such as .1%."""
+    return f"{share:{style}}".replace("%", " %")
+
+
 def uniform(values: np.ndarray) -> bool:
     """Return whether finite values differ by no more than rounding."""
     return bool(np.nanstd(values) <= 10.0**-_ROUNDING * max(abs(np.nanmean(values)), 1))

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,9 @@ WRITERS: dict[str, Writer] = {
     ".npy": write_npy,
 } | CHANNELS
 """Writers of volumes, by the suffix of a file."""
+
+TABLES = (".csv", ".parquet")
+_NUMBERS = ("lag", "distance", "z", "value")  # columns of tables
 
 DEFAULT_LAG = 128
 """Voxels up to which statistics of a stack are measured, where nothing else is said."""
@@ -262,9 +266,10 @@ def counts_beside(out: Path) -> Path:
     RecipeError
         If the name of the table is that of another format.
     StackReadError
-        If there is no folder for it: better now than after the counting.
+        If there is no folder for it, or no pyarrow for Parquet: better now than after counting.
     """
-    check_suffix(out, (".csv",))
+    check_suffix(out, TABLES)
+    _check_package(out)
     if not out.absolute().parent.is_dir():
         msg = f"{out} cannot be written: there is no folder {out.parent}"
         raise StackReadError(msg)
@@ -292,7 +297,7 @@ def stored_statistics(
 
 
 def write_statistics(results: xr.Dataset, out: Path) -> Path:
-    """Write statistics as one long table.
+    """Write statistics as one long table, CSV or, where pyarrow is there, Parquet.
 
     Its columns are quantity, bound, axis, statistic, lag in voxels, distance and z with their
     `length_unit`, and value with its `unit`; empty where a quantity has none. Rows of confidence
@@ -303,19 +308,32 @@ def write_statistics(results: xr.Dataset, out: Path) -> Path:
     RecipeError
         If the name is that of another format.
     StackReadError
-        If the file cannot be written.
+        If the file cannot be written, or pyarrow is not there.
     """
-    check_suffix(out, (".csv",))
+    check_suffix(out, TABLES)
+    _check_package(out)
     frames = [_rows(str(name), array) for name, array in results.data_vars.items()]
     columns = ["quantity", "bound", "axis", "statistic", "lag", "distance", "z"]
     columns += ["length_unit", "value", "unit"]
     table = pd.concat([frame.reindex(columns=columns).astype(object) for frame in frames])
     try:
-        table.to_csv(out, index=False)
+        if promised(out) == ".parquet":
+            # text, and numbers: Parquet has one type for a column
+            lengths = dict.fromkeys(_NUMBERS, "float64")
+            table.astype(lengths).to_parquet(out, index=False)
+        else:
+            table.to_csv(out, index=False)
     except OSError as error:
         msg = f"{out} cannot be written: {error.strerror or error}"
         raise StackReadError(msg) from error
     return out
+
+
+def _check_package(out: Path) -> None:
+    """Refuse to write Parquet where the package is absent that does."""
+    if promised(out) == ".parquet" and find_spec("pyarrow") is None:
+        msg = f"{out} needs the package pyarrow: pip install pyarrow, or write .csv"
+        raise StackReadError(msg)
 
 
 def _rows(name: str, array: xr.DataArray) -> pd.DataFrame:

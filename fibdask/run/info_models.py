@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..pieces.validity import SIMULATION
+from ..pieces.validity import LAYERS, SIMULATION
 from .shown import one_line
 
 _TASKS = {
     "windows": "images of slices",
     "phases": "phases with gaps between them",
     "simulation": "structures, which it images",
+    "layers": "layered samples, whose thicknesses it tells",
 }
 
 
@@ -39,6 +40,9 @@ def judged(card: Mapping[str, Any]) -> Iterator[str]:
     if card.get("task") == SIMULATION:
         yield from _judged_images(errors)
         return
+    if card.get("task") == LAYERS:
+        yield from _judged_layers(errors)
+        return
     if "conditions" not in errors:
         wrong = f"{errors['misplaced']:.3g} % of voxels wrong"
         yield f"{wrong}, {errors['between']:.3g} % in gaps" if "between" in errors else wrong
@@ -66,10 +70,27 @@ def _judged_images(errors: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _judged_layers(errors: Mapping[str, Any]) -> Iterator[str]:
+    """Iterate over the errors of a model that tells how thick layers are."""
+    yield (
+        f"{errors['relative']:.3g} times as far off as the smoothed likelihood on average; "
+        f"{100 * errors['inside']:.3g} % of pixels with a layer within one standard error"
+    )
+    for row in errors["conditions"]:
+        far, smooth = (", ".join(f"{v:.3g}" for v in row[name]) for name in ("network", "smoothed"))
+        yield (
+            f"{row['forward']}, {100 * row['noise']:g} % noise: {far} nm off on average "
+            f"(smoothed likelihood {smooth}), {100 * row['inside']:.3g} % within one standard error"
+        )
+
+
 def _known(card: Mapping[str, Any]) -> Iterator[str]:
     """Iterate over what a model was trained for."""
     if card.get("task") == SIMULATION:
         yield f"voltages: {_range(card['voltages'])} kV"
+    elif card.get("task") == LAYERS:
+        low, high = (100 * share for share in card["noise"])
+        yield f"noise: {low:g} to {high:g} % of the signals"
     elif card["voltages"]:
         yield f"voltages: {', '.join(f'{v:g}' for v in card['voltages'])} kV"
     if materials := card["materials"]:

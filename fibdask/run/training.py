@@ -15,7 +15,7 @@ from ..learn.models import CARD, Model
 from ..learn.phases import PhaseSamples, PhaseVariation, Structure, check_structures
 from ..learn.predicting import TORCH_IS_MISSING
 from ..learn.samples import Samples, Variation
-from ..pieces.validity import IMAGES, PHASES, SIMULATION
+from ..pieces.validity import IMAGES, LAYERS, PHASES, SIMULATION
 from ..pieces.windows import SliceWindow
 from ..report import write_training_report
 from .adapting import adapted, read_adaptation
@@ -27,6 +27,7 @@ from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
 from .shown import one_line, shown
 from .telling import telling
+from .training_films import film_options, train_layers
 from .training_images import pair_options, train_images
 from .training_labels import LABELS, labelled_tables, prepared_labels, resolve_labels
 
@@ -156,8 +157,8 @@ def train(
     ----------
     recipe
         Path of a TOML file, whose relative paths are relative to it, or its content: tables
-        `[data]`, `[labels]`, `[structures]` or `[pairs]`, `[network]`, `[samples]` (not with
-        `[pairs]`), `[training]` and `[output]`; or `[adapt]` and `[output]`.
+        `[data]`, `[labels]`, `[structures]`, `[pairs]` or `[films]`, `[network]`, `[samples]` (not
+        with `[pairs]` or `[films]`), `[training]` and `[output]`; or `[adapt]` and `[output]`.
     minutes
         Of training, instead of the recipe's.
     output_path
@@ -184,8 +185,12 @@ def train(
     _check_folder(folder)
     shown = partial(telling, quiet=quiet)
     with told_if_full(folder):
+        made: Model
+        training: Training[Any, Any]
         if "pairs" in read.tables:
             made, training = train_images(read.tables, folder, folder / _STATE, shown)
+        elif "films" in read.tables:
+            made, training = train_layers(read.tables, folder, folder / _STATE, shown)
         else:
             made, training = _train_windows(read, shown)
         _report(made, training)
@@ -218,12 +223,12 @@ class TrainingRecipe:
 
 
 def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
-    """Return the keys of each table, for networks of windows, of phases, or that simulate.
+    """Return the keys of each table, for networks of a task.
 
     Parameters
     ----------
     task
-        `windows` of images, `phases`, painted `labels`, or `simulation`.
+        `windows` of images, `phases`, painted `labels`, `simulation`, or `layers`.
 
     Raises
     ------
@@ -231,6 +236,7 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
         If torch is not installed.
     """
     try:
+        from ..learn.layers.networks import LayerArchitecture
         from ..learn.networks import Architecture
         from ..learn.simulation.networks import ImageArchitecture
         from ..learn.training import Schedule
@@ -242,6 +248,8 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
         network = options_of(ImageArchitecture)
         del network["layers"]  # which no text states
         return {"pairs": options_of(pair_options), "network": network} | last
+    if task == LAYERS:
+        return {"films": options_of(film_options), "network": options_of(LayerArchitecture)} | last
     network = options_of(Architecture)
     del network["voltages"]  # those of the data
     if task == LABELS:
@@ -297,7 +305,7 @@ def read_training(
 
 def _task(recipe: Mapping[str, Any]) -> str:
     """Return what a recipe trains a network of."""
-    tasks = {LABELS: LABELS, "structures": PHASES, "pairs": SIMULATION}
+    tasks = {LABELS: LABELS, "structures": PHASES, "pairs": SIMULATION, "films": LAYERS}
     return next((task for table, task in tasks.items() if table in recipe), IMAGES)
 
 

@@ -206,7 +206,7 @@ def test_write_array__on_workers_equals_here_and_resumes_after_a_killed_worker(t
     still = map_blocks(function, shape=SHAPE, dtype=np.int64)
     array = map_blocks(SumAlongZ(SHAPE[0], 1), [still], shape=SHAPE, dtype=np.int64)
     with distributed.Client(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0
     ) as client:
         killer = Killer(tmp_path / "still")
         report = write(array, target_in(tmp_path), client=client, monitor=killer)

@@ -11,6 +11,7 @@ from fibdask import FibdaskWarning, StackReadError
 from fibdask.blocks import is_locked, locked
 from fibdask.blocks.engine import locks
 from fibdask.blocks.engine.locks import TakenError, _take_without_locks
+from tests.holding import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_locked__waits_as_long_as_it_is_told(tmp_path, locks_of, request):
         pass
     letting_go = Timer(0.2, held.__exit__, (None, None, None))
     letting_go.start()
-    with locked(tmp_path / "lock", wait=60):
+    with locked(tmp_path / "lock", wait=PATIENCE):
         assert is_locked(tmp_path / "lock")
     letting_go.join()
 
@@ -126,10 +127,7 @@ def test_locked__without_locks_an_owner_tells_that_it_lives(tmp_path, no_locks, 
     told = tmp_path / "lock.owner"
     with locked(tmp_path / "lock"):
         os.utime(told, (0, 0))
-        patience = time.monotonic() + 60
-        while not told.stat().st_mtime and time.monotonic() < patience:
-            time.sleep(0.01)
-        assert told.stat().st_mtime > 0
+        wait_until(lambda: told.stat().st_mtime > 0)
 
 
 @pytest.mark.filterwarnings("ignore:the file system of")

@@ -164,7 +164,7 @@ def huge(folder):
 def test_worker_resources__waits_for_the_first_worker_of_a_cluster_that_adapts(tmp_path):
     options = {"n_workers": 0, "threads_per_worker": 3, "memory_limit": 2**30}
     with (
-        distributed.LocalCluster(dashboard_address=None, **options) as cluster,
+        distributed.LocalCluster(dashboard_address="127.0.0.1:0", **options) as cluster,
         distributed.Client(cluster) as client,
     ):
         cluster.adapt(minimum=0, maximum=1)
@@ -179,7 +179,9 @@ def test_worker_resources__waits_for_the_first_worker_of_a_cluster_that_adapts(t
 @pytest.mark.cluster
 def test_worker_resources__a_cluster_that_stays_empty_is_refused(tmp_path):
     with (
-        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(
+            n_workers=0, processes=False, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         distributed.Client(cluster) as client,
         pytest.warns(FibdaskWarning, match="no worker yet"),
         pytest.raises(BlocksFailedError, match="no worker has joined the cluster within 1 s"),

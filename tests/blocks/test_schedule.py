@@ -28,6 +28,7 @@ from fibdask.blocks import (
 from fibdask.blocks.engine.schedule import _ahead, current_client, run_blocks
 from fibdask.blocks.engine.sources import Computed, Window
 from fibdask.blocks.engine.writing import BlockWork
+from tests.holding import PATIENCE
 
 
 def test_ahead__a_lost_scheduler_is_said_and_finished_blocks_are_kept():
@@ -72,7 +73,7 @@ class Sizes(SchedulerPlugin):
 @pytest.fixture
 def sizes():
     with LocalCluster(
-        n_workers=1, processes=False, dashboard_address=None, resources={"GPU": 1}
+        n_workers=1, processes=False, dashboard_address="127.0.0.1:0", resources={"GPU": 1}
     ) as cluster:
         plugin = Sizes(cluster.scheduler)
         cluster.scheduler.add_plugin(plugin, name="sizes")
@@ -241,7 +242,7 @@ def test_run_blocks__a_fork_makes_its_blocks_itself(tmp_path, started):
     (tmp_path / "fork.py").write_text(FORK)
     command = [sys.executable, "fork.py", started]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
 

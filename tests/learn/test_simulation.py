@@ -19,7 +19,7 @@ from fibdask.learn.simulation.networks import ImageArchitecture
 from fibdask.learn.simulation.pairs import PairStore, Scenes
 from fibdask.learn.simulation.samples import ImageBatch, ImageSamples, image_sample
 from fibdask.simulate import levelled_wave, simulate_images
-from fibdask.simulate.images.layers import Layers
+from fibdask.simulate.images.layers import RUNS, Layers
 from tests.learn.helpers import without_torch
 
 LAYERS = Layers()
@@ -85,7 +85,7 @@ def test_pairs__of_another_kind_are_refused(pairs):
 
 def test_pairs__count_as_many_electrons_as_come_back(pairs):
     found = pairs[1]
-    assert found.shares.shape == (2, len(LAYERS.edges), 32, 32)
+    assert found.seen.shape == (2, len(LAYERS.edges) + RUNS, 32, 32)
     assert found.counts.dtype == np.uint16
     assert 0.02 < found.counts.mean() / found.electrons < 0.5
     assert set(found.materials) <= set(MATERIALS)
@@ -114,7 +114,7 @@ def test_image_network__sees_as_far_as_its_halo():
     for parameter in own.parameters():
         torch.nn.init.constant_(parameter, 0.03)  # so that nothing cancels out
     known = own.describe(torch.tensor([2.0]), torch.tensor([[2.5, 2.5]]), [("epoxy", "Au")])
-    shown = torch.ones(1, len(LAYERS.edges) + 1, 208, 8, requires_grad=True)
+    shown = torch.ones(1, len(LAYERS.edges) + RUNS + 1, 208, 8, requires_grad=True)
     farthest = 0
     for pixel in range(96, 104):
         (slopes,) = torch.autograd.grad(own(shown, known)[0, pixel, 4], shown)
@@ -156,6 +156,19 @@ def test_image_errors__do_not_count_the_noise_of_electrons(pairs, bias, monkeypa
     noise = 100 * (0.3 / 50) ** 0.5 / float(solid - pore)
     assert errors.rms == pytest.approx(100 * bias, abs=0.3 * noise)
     assert (errors.solid, errors.pore) == pytest.approx((100 * bias,) * 2, abs=0.1 * noise)
+
+
+@pytest.mark.parametrize(("bright", "weight"), [(1.0, 1.0), (0.5, 2.0), (0.05, 1 / 0.15)])
+def test_image_batch__weighs_errors_by_how_little_dark_counts_vary(
+    pairs, bright, weight, monkeypatch
+):
+    own = network()
+    batch = ImageBatch.of([image_sample(pairs[0], 0, 16)], torch.device("cpu"))
+    pore, solid = own.bulks(batch.voltage, batch.materials)
+    said = ((bright * solid - pore) / (solid - pore)).expand_as(batch.share)
+    monkeypatch.setattr(ImageBatch, "brightness", lambda *_: said)
+    monkeypatch.setattr(ImageBatch, "seen", lambda *_: said + 0.1)
+    assert float(batch.loss(own)) == pytest.approx(weight * 0.01, rel=1e-4)
 
 
 def test_train__makes_a_model_that_simulates(model, tmp_path):

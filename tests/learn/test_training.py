@@ -110,9 +110,9 @@ def test_schedule__of_more_steps_begins_alike_where_the_rate_falls_late():
     short, long = (
         np.array([schedule.rate(step, steps) for step in range(steps)]) for steps in (3000, 4000)
     )
-    np.testing.assert_array_equal(short[:2100], long[:2100])
-    assert (long[200:2800] == 1).all()
-    np.testing.assert_allclose(np.diff(short[2101:]), -1 / 900)
+    np.testing.assert_array_equal(short[:2700], long[:2700])
+    assert (long[200:3600] == 1).all()
+    np.testing.assert_allclose(np.diff(short[2701:]), -1 / 300)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 10])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fibdask.microtomography._kernels.fitting import LAYERS, interpolate
-from fibdask.microtomography._kernels.smoothing import expand, project, smooth_step
+from fibdask.microtomography._kernels.fitting import LAYERS, half_widths, interpolate
+from fibdask.microtomography._kernels.smoothing import project, smooth_step
 
 pytestmark = pytest.mark.interpreted
 
@@ -59,11 +59,40 @@ def test_smooth_step__equals_the_naive_average():
     assert np.isnan(found[0][2, 2]).all()
 
 
-def test_expand__undoes_project_within_the_directions():
+def test_project__returns_what_was_put_together():
     rng = np.random.default_rng(1)
     directions = np.linalg.qr(rng.normal(size=(6, 6)))[0][:3].copy()
-    mean, scores = rng.normal(size=6), rng.normal(size=(5, 3)).astype(np.float32)
-    values, back = np.empty((5, 6), np.float32), np.empty((5, 3), np.float32)
-    expand(scores, mean, directions, values)
-    project(values, mean, directions, back)
+    mean, scores = rng.normal(size=6), rng.normal(size=(5, 3))
+    back = np.empty((5, 3), np.float32)
+    project((scores @ directions + mean).astype(np.float32), mean, directions, back)
     np.testing.assert_allclose(back, scores, atol=1e-5)
+
+
+def widths(taken, centres, widths, evidence, present, span=10.0):
+    """Return the half width of one pixel."""
+    given = (np.array(values, float)[:, np.newaxis] for values in (centres, widths, evidence))
+    out = np.empty(1)
+    half_widths(np.array([float(taken)]), *given, np.array(present), span, out)
+    return out[0]
+
+
+@pytest.mark.parametrize(
+    ("taken", "centre", "wide", "half"),
+    [
+        (5, 5, 1, 1),  # a Gaussian: its standard deviation
+        (0, 0, 1, 1),  # half a Gaussian, from the bound on
+        (5, 5, 1e9, 0.6827 * 5),  # nothing known: of the whole range
+        (10, 10 + 1e3, 50, -(50**2 / 1e3) * np.log(1 - 0.6827)),  # far beyond: an exponential
+    ],
+)
+def test_half_widths__hold_two_thirds(taken, centre, wide, half):
+    assert widths(taken, [centre], [wide], [0], [True]) == pytest.approx(half, rel=1e-3)
+
+
+def test_half_widths__are_those_of_patterns_that_have_the_layer():
+    given = [0, 2], [0, 0.5], [30, 0]
+    assert widths(2, *given, [False, True]) == pytest.approx(0.5, rel=1e-3)
+    # Said to be absent: how much of it might be there all the same.
+    assert widths(0, *given, [False, True]) == pytest.approx(2 + 0.5 * 0.4752, rel=1e-3)
+    half = widths(5, [4, 6], [1e-3, 1e-3], [0, 0], [True, True])
+    assert half == pytest.approx(1, rel=1e-2)

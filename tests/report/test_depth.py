@@ -135,7 +135,7 @@ def test_write_report__shows_the_estimated_thickness(tmp_path, even):
     values = thickness()["thickness"][:-1].dropna("z").values
     inner = np.delete(values, values.argmax())
     spreads = [f"{v.mean():.4g} ± {v.std():.3g} nm" for v in (values, inner)]
-    assert re.findall(">([^<]+)<", row) == ["10", spreads[0], "10.0%", spreads[1], "0.0%"]
+    assert re.findall(">([^<]+)<", row) == ["10", spreads[0], "10.0 %", spreads[1], "0.0 %"]
     assert "Depth of the slices." not in text
     assert "Slice by slice" not in text
 
@@ -154,7 +154,7 @@ def test_write_report__compares_two_sources_of_thickness(tmp_path, even):
     estimates = thickness(values, reference, "vendor <table>")
     text = text_of(tmp_path, {"import": even}, thickness=estimates)
     row = re.search(r"<td>vendor &lt;table&gt;</td>(.*)</tr>", text).group(1)
-    assert ">27.3%<" in row
+    assert ">27.3 %<" in row
     first, second = values[:-1], reference[:-1]
     correlation = np.corrcoef(first, second)[0, 1]
     rms = np.sqrt(np.mean((second - first) ** 2))
@@ -272,14 +272,16 @@ def test_write_report__tells_slices_that_are_left_out_from_gaps(tmp_path):
     grid = stack_of(5.0 * np.arange(50), spacing=5.0)
     grid = grid.assign_coords(measured=("z", np.arange(50) < 21))
     stages = {"import": imaged, "align": aligned, "curtaining": aligned, "thickness": thick}
-    failed = "slices ({}%) fit no neighbour or are marked as failed: repositioning leaves them out."
+    failed = (
+        "slices ({} %) fit no neighbour or are marked as failed: repositioning leaves them out."
+    )
     text = text_of(tmp_path, stages)
     assert text.count("4 of 29 " + failed.format(14)) == 1
     assert text.count("4 of 25 " + failed.format(16)) == 1
-    assert "gap" not in text[text.index('id="slices"') :]
+    assert "gap" not in text[text.index('id="slices"') : text.index("<script>")]
     assert "hold a slice" not in text
     text = text_of(tmp_path, {**stages, "reposition": grid})
-    assert "29 of 50 planes (58%) hold no slice: gaps, shown in colour." in text
+    assert "29 of 50 planes (58 %) hold no slice: gaps, shown in colour." in text
     assert "Left out as failed or duplicate: 8 slices." in text
 
 

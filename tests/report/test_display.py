@@ -99,6 +99,7 @@ def test_stack_html__shows_measured_slices(large):
     measured = np.arange(30) % 2 == 1
     html = shown(large.assign_coords(measured=("z", measured)))
     assert "30 slices, 15 of them measured" in html
+    assert "intensity at 2 kV, parts of 3 slices" in html
     assert re.findall(r"<figcaption>slice (\d+)", html) == ["1", "15", "29"]
 
 

@@ -117,7 +117,7 @@ def test_network_section__tells_how_sure_it_was_on_slices_and_between(tmp_path):
     body, _ = section(tmp_path, stack, made, volume_misplaced=((), 1.25))
     found = certainty(made["solid_probability"]).compute()
     on = found["unsure_share"].values[made["measured"].values].mean()
-    assert f": {on:.2%} on slices, " in body
+    assert f": {100 * on:.2f} % on slices, " in body
     assert f"{float(found['expected_misplaced'].mean()):.3g} % of all voxels" in body
     assert "against the truth it is 1.25 %." in body
     titles = re.findall(r"<strong>([^<]+)\.</strong>", body)
@@ -140,7 +140,7 @@ def test_network_section__is_of_networks_only(tmp_path):
     assert '<section id="network">' not in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("phrase", ["4 slices", "3 of 7 planes (43%) are filled between slices"])
+@pytest.mark.parametrize("phrase", ["4 slices", "3 of 7 planes (43 %) are filled between slices"])
 def test_write_report__of_a_reconstruction_says_what_is_filled(tmp_path, phrase):
     stack = images()
     _, text = section(tmp_path, stack, volume(stack))

@@ -83,7 +83,7 @@ def test_write_simulation_report__leaves_out_what_is_not_given(tmp_path, name):
 def test_write_simulation_report__counts_electrons_that_come_back(tmp_path):
     text = text_of(tmp_path, trajectories=trajectories())
     deepest = float(trajectories()["z"].max())
-    assert "20 electrons of 2 keV in bulk Au, seen along y; 8 of them (40%)" in text
+    assert "20 electrons of 2 keV in bulk Au, seen along y; 8 of them (40 %)" in text
     assert f"reaches {deepest:.3g} nm" in text
 
 
@@ -91,7 +91,7 @@ def test_write_simulation_report__compares_with_measured_points_in_range(tmp_pat
     text = text_of(tmp_path, backscatter=measured())
     row = re.search(r"<tr><td>Au</td>(.*)</tr>", text).group(1)
     excess = np.array([0.42 / 0.4, 0.44 / 0.55]) - 1
-    expected = ["2", f"{excess.mean():+.1%}", f"± {excess.std():.1%}"]
+    expected = ["2", f"{100 * excess.mean():+.1f} %", f"± {100 * excess.std():.1f} %"]
     assert re.findall(r">([^<]+)</td>", row) == expected
     assert "<td>C</td>" not in text
     assert "<table" not in text_of(tmp_path, backscatter=backscatter())

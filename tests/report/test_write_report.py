@@ -178,8 +178,8 @@ def test_write_report__shows_every_stage_with_its_images(page):
     first = ["Image at 1 kV", "Image at 2.5 kV", "True phase"]
     second = ["Image at 1 kV", "Phase", "Phase against the truth"]
     assert titles[:9] == [*first, *second, "Phase", "Phase", "Measured and filled"]
-    assert "6 of 12 planes (50%) hold no slice" in text
-    assert "6 of 12 planes (50%) are filled" in text
+    assert "6 of 12 planes (50 %) hold no slice" in text
+    assert "6 of 12 planes (50 %) are filled" in text
 
 
 def test_write_report__lists_accuracy_time_and_memory(page):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.holding import wait_until
+from tests.holding import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
 _CONF = Path("/etc/slurm/slurm.conf")
@@ -31,7 +31,7 @@ def write_profile(folder, *, jobs=2, patience="00:03:00", partition="test", extr
 
 
 def call(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     return done.stdout.strip()
 
 

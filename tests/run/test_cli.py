@@ -7,6 +7,7 @@ import json
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -26,9 +27,9 @@ from fibdask.run.cli import main
 from fibdask.run.folder.figures import MEASURED
 from fibdask.run.recipe import read_recipe
 from fibdask.run.runner import Pipeline
+from tests.holding import PATIENCE
 from tests.io.naive import write_dat
 from tests.pieces.models import CARD, MixModel, offer
-from tests.run.helpers import fibdask
 
 RECIPE = """
 title = "small"
@@ -441,7 +442,9 @@ def test_statistics__prints_and_writes_numbers(call, finished, tmp_path):
     assert [float(row["value"]) for row in path] == found["lineal_path"]["values"][1]
 
 
-def test_statistics__reads_well(call, finished):
+@pytest.mark.cluster
+def test_statistics__made_by_workers_read_well(call, finished, monkeypatch):
+    monkeypatch.setattr("fibdask.run.folder.measuring._ALONE", 0)
     out, _ = call("statistics", finished / "inpaint.zarr", "--max-lag", 3)
     assert out.startswith("solid fraction: 0.")
     assert "mean ligament diameter along z: " in out
@@ -666,10 +669,35 @@ def test_demo__refuses_the_folder_of_another_recipe(call, small_demo, finished):
     assert (small_demo / "network" / "segment.zarr").is_dir()
 
 
+SMALLER = """
+from fibdask.run import recipe
+from fibdask.run.cli import main
+
+parse = recipe.parse_recipe
+
+
+def smaller(path):
+    tables = parse(path)
+    tables["simulate"]["shape"] = [64, 96, 96]
+    return tables
+
+
+if __name__ == "__main__":
+    recipe.parse_recipe = smaller
+    main(["demo", "--out", "shown"])
+"""
+
+
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_demo__reports_in_the_given_folder(tmp_path):
-    out, _ = fibdask("demo", "--fast", "--out", "shown", cwd=tmp_path)
+def test_demo__by_workers_and_the_models_that_ship_reports_in_the_given_folder(tmp_path):
+    (tmp_path / "smaller.py").write_text(SMALLER)
+    command = [sys.executable, "-W", "error", "smaller.py"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    out = done.stdout
     assert "dashboard: http" in out
     assert out.splitlines()[-1] == "report: shown/network/report.html"
     for name in ("classical", "network"):

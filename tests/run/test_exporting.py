@@ -1,11 +1,15 @@
 """What leaves for other programs: what the format can hold, every value with its unit."""
 
 import csv
+import sys
 import tracemalloc
 
 import dask
 import dask.array as da
 import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 import tifffile
 import xarray as xr
@@ -14,6 +18,7 @@ from PIL import Image
 from fibdask import (
     ConventionError,
     RecipeError,
+    StackReadError,
     inpaint_gaps,
     levelled_wave,
     open_stack,
@@ -29,6 +34,7 @@ from fibdask.run.exporting import (
     SURFACES,
     WRITERS,
     check_suffix,
+    counts_beside,
     export_phase,
     export_surface,
     stored_statistics,
@@ -150,7 +156,16 @@ def test_export__tells_how_far_it_is_in_every_format(wave, tmp_path, monkeypatch
     assert told.steps == [("phase", k + 1, count) for k in range(count)]
 
 
-# Statistics as CSV
+def test_export_phase__pores_are_zero_for_programs_of_pore_space(wave, tmp_path):
+    store = save_stack(wave.to_dataset(name="phase"), tmp_path / "phase.zarr")
+    voxels = np.load(export_phase(store, tmp_path / "gold.npy"))
+    assert (voxels.shape, voxels.dtype, set(np.unique(voxels))) == (wave.shape, np.uint8, {0, 1})
+    pores = voxels == 0
+    assert pores.mean() == pytest.approx(1 - float(wave.mean()))
+    assert np.array_equal(pores, tifffile.imread(export_phase(store, tmp_path / "a.tif")) == 0)
+
+
+# Statistics as CSV and Parquet
 
 
 def test_write_statistics__every_length_and_value_has_its_unit(wave, tmp_path):
@@ -164,9 +179,25 @@ def test_write_statistics__every_length_and_value_has_its_unit(wave, tmp_path):
     assert {row["length_unit"] for row in rows if not row["distance"] and not row["z"]} == {""}
 
 
+def test_write_statistics__parquet_holds_what_the_csv_does(wave, tmp_path):
+    results = phase_statistics(wave, max_lag=3).compute()
+    table = pyarrow.parquet.read_table(write_statistics(results, tmp_path / "s.parquet"))
+    csv_table = pd.read_csv(write_statistics(results, tmp_path / "s.csv"))
+    pd.testing.assert_frame_equal(table.to_pandas(), csv_table, check_dtype=False)
+    assert {table.schema.field(name).type for name in ("lag", "value")} == {pyarrow.float64()}
+
+
+def test_counts_beside__parquet_is_refused_at_once_where_pyarrow_is_absent(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(StackReadError, match="needs the package pyarrow: pip install pyarrow"):
+        counts_beside(tmp_path / "s.parquet")
+
+
 def test_write_statistics__name_of_another_format_is_refused(wave, tmp_path):
     results = phase_statistics(wave, max_lag=3).compute()
-    with pytest.raises(RecipeError, match=r"cannot be written as \.xlsx; the format is \.csv"):
+    with pytest.raises(
+        RecipeError, match=r"cannot be written as \.xlsx; the format is \.csv or \.parquet"
+    ):
         write_statistics(results, tmp_path / "s.xlsx")
 
 

@@ -63,12 +63,14 @@ def test_measure_stack__is_refused_before_workers_are_started(tmp_path):
         measure_stack(tmp_path / "uneven.zarr", max_lag=3, connect=no_workers)
 
 
-def test_measure_stack__gives_what_the_functions_give_and_starts_no_workers_for_a_block(tmp_path):
-    volume = noise((12, 20, 24), 0.6)
-    path = stored(tmp_path, volume)
+def test_measure_stack__gives_what_the_functions_give_and_starts_no_workers_for_little(tmp_path):
+    path = stored_in_blocks(tmp_path)
     found = measure_stack(path, max_lag=4, connect=no_workers)
     phase = build_stack(
-        {"phase": volume}, z=5.0 * np.arange(12), pixel_size=(5, 5), nominal_thickness=5
+        {"phase": noise((6, 200, 300))},
+        z=5.0 * np.arange(6),
+        pixel_size=(5, 5),
+        nominal_thickness=5,
     )["phase"]
     for name, expected in phase_statistics(phase, max_lag=4).compute().items():
         np.testing.assert_array_equal(found[name], expected)
@@ -110,7 +112,8 @@ class Client:
         return {"a": function()._replace(threads=1, limit=2**20)}
 
 
-def test_measure_stack__that_fits_no_worker_is_refused_with_the_largest_need(tmp_path):
+def test_measure_stack__that_fits_no_worker_is_refused_with_the_largest_need(tmp_path, monkeypatch):
+    monkeypatch.setattr(measuring, "_ALONE", 2**18)
     path = stored_in_blocks(tmp_path)
     with pytest.raises(MemoryBudgetError, match=r"^connectivity needs [\d.]+ [MG]iB in"):
         measure_stack(path, max_lag=2, connect=lambda: nullcontext(Client()))

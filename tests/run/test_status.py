@@ -16,6 +16,7 @@ from fibdask.run.folder.life import SILENT, signs_of_life, silence
 from fibdask.run.folder.progress import LOGGER, log_file
 from fibdask.run.folder.run_folder import LOCK, LOG, SUMMARY
 from fibdask.run.status import ProgressLines, format_status, progress, watched
+from tests.holding import wait_until
 
 STAGE = {
     "name": "segment",
@@ -228,10 +229,7 @@ def test_signs_of_life__keep_the_time_of_a_file_new(tmp_path, monkeypatch):
     file.touch()
     with signs_of_life(file):
         os.utime(file, (0, 0))
-        until = time.monotonic() + 20
-        while silence(file) > 10 and time.monotonic() < until:
-            time.sleep(0.01)
-        assert silence(file) < 10
+        wait_until(lambda: silence(file) < SILENT)
     os.utime(file, (0, 0))
     time.sleep(0.05)
     assert silence(file) > SILENT

@@ -264,7 +264,7 @@ def test_page_of_networks__shows_recipes_that_are_read():
     assert read_recipe(images).tables["simulate"]["unmilled"] == 100
     *trainings, adaptation = trainings
     first = [next(iter(read_training(content).tables)) for content in trainings]
-    assert first == ["data", "structures", "pairs"]
+    assert first == ["data", "structures", "pairs", "films"]
     assert read_adaptation(adaptation)["adapt"]["method"] == "statistics"
 
 
@@ -272,10 +272,11 @@ def test_training_reference__is_what_the_page_says():
     page = (Path(fibdask.__file__).parents[1] / "docs" / "training.md").read_text()
     assert page == training_reference(), "write it: make docs"
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
-    tasks = ("windows", "phases", "labels", "simulation")
-    images, phases, labels, pairs = map(training_tables, tasks)
+    tasks = ("windows", "phases", "labels", "simulation", "layers")
+    images, phases, labels, pairs, films = map(training_tables, tasks)
     keys = [*images.values(), phases["structures"], phases["samples"]]
     keys += [labels["labels"], labels["samples"], pairs["pairs"], pairs["network"]]
+    keys += [films["films"], films["network"]]
     keys += adaptation_tables().values()
     assert len(rows) == sum(map(len, keys))
     assert all(len(meaning) > 4 and kind[0] != "<" for _, kind, _, meaning in rows)

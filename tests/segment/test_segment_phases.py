@@ -280,7 +280,7 @@ def test_segment_phases__warns_when_computed_on_a_worker():
     images[:, 3, 4, 5] = 60000
     stack = segment_phases(stack_of(images), method="otsu")
     with (
-        distributed.Client(n_workers=1, processes=False, dashboard_address=None),
+        distributed.Client(n_workers=1, processes=False, dashboard_address="127.0.0.1:0"),
         pytest.warns(FibdaskWarning, match="to the solid phase"),
     ):
         stack["phase"].compute()

@@ -11,7 +11,7 @@ from scipy.ndimage import correlate1d
 from fibdask.conventions import ConventionError, validate_stack
 from fibdask.simulate import levelled_wave, mimic_milling, simulate_images
 from fibdask.simulate.images import learned
-from fibdask.simulate.images.layers import Layers, fill_layers, mirrored, window_of
+from fibdask.simulate.images.layers import RUNS, Layers, half_contrast_depth, mirrored, window_of
 
 CLEAN = {"model": "learned", "electrons_per_pixel": None, "gaussian_std": 0.0, "dtype": "float32"}
 LAYERS = Layers((0.1, 0.5, 1.0, 4.0, 250.0), 3)
@@ -57,18 +57,49 @@ def structure(shape=(30, 40, 50), chunks="auto"):
     )
 
 
+def seen_below(solid, z, plane, voltage, *, vacuum, pixel_size=(2.5, 2.5)):
+    """Return what is seen below a plane of a structure (z, y, x)."""
+    weights = LAYERS.weights(z, plane, voltage, vacuum=vacuum)
+    below = slice(plane, plane + len(weights))
+    depths = z[below] - z[plane]
+    return LAYERS.look(solid[below], depths, weights, voltage, pixel_size, vacuum=vacuum)
+
+
 @pytest.mark.parametrize("vacuum", [True, False])
 @pytest.mark.parametrize("steps", [[2.5], [1.0, 7.0, 3.0]])
 def test_layers__hold_the_share_of_what_lies_in_them(steps, vacuum):
     z = np.cumsum(np.resize(steps, 60))
     solid = np.random.default_rng(1).integers(0, 2, (60, 1, 1), np.uint8)
-    weights = LAYERS.weights(z, 3, 2.0, vacuum=vacuum)
-    shares = fill_layers(solid[3 : 3 + len(weights)], weights)[:, 0, 0]
+    shares = seen_below(solid, z, 3, 2.0, vacuum=vacuum)[:-RUNS, 0, 0]
     depths = LAYERS.depths(2.0, vacuum=vacuum)
     for share, low, high in zip(shares, depths[:-1], depths[1:], strict=True):
         inside = z[3] + np.linspace(low, high, 20001)[:-1]
         planes = np.searchsorted(z, inside, side="right") - 1
         assert share == pytest.approx(solid[planes].mean() if high > low else 0, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("solid", "begin", "end"),
+    [
+        ([1, 1, 0, 1, 0, 0], 0, 4),
+        ([0, 0, 1, 0, 1, 1], 4, 7),
+        ([0, 0, 0, 0, 0, 1], 10, np.inf),
+        ([0, 0, 0, 0, 0, 0], np.inf, np.inf),
+    ],
+)
+@pytest.mark.parametrize("vacuum", [True, False])
+def test_layers__are_shown_with_the_first_solid(solid, begin, end, vacuum):
+    z = np.array([5.0, 7, 9, 12, 13, 15])
+    structure = np.array(solid, np.uint8)[:, np.newaxis, np.newaxis]
+    found = seen_below(structure, z, 0, 2.0, vacuum=vacuum, pixel_size=(2.0, 4.5))[-RUNS:, 0, 0]
+    deepest, unit = LAYERS.depths(2.0, vacuum=vacuum)[-1], half_contrast_depth(2.0)
+    begin, end = min(begin, deepest), min(end, deepest)
+    expected = (
+        np.log1p(begin / unit) / 6,
+        begin / (begin + 96),
+        (end - begin) / (end - begin + unit),
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_layers__end_where_electrons_do_not_come_back_from():
@@ -88,9 +119,8 @@ def test_windows__show_the_mirror_image_beyond_the_sides():
 def test_simulate_images__shows_a_network_the_mirrored_structure():
     phase = structure().compute()
     image = simulate_images(phase, voltage=4, slices=[25.0], seed=0, **CLEAN).intensity.values[0, 0]
-    weights = LAYERS.weights(phase.z.values, 10, 4.0, vacuum=False)
-    shares = fill_layers(phase.values[10 : 10 + len(weights)], weights)
-    padded = np.pad(shares, ((0, 0), (8, 8), (8, 14)), mode="symmetric")
+    seen = seen_below(phase.values, phase.z.values, 10, 4.0, vacuum=False)
+    padded = np.pad(seen, ((0, 0), (8, 8), (8, 14)), mode="symmetric")
     padded[..., -6:] = 0
     shown = np.concatenate([padded, np.ones_like(padded[:1])])
     shown[..., -6:] = 0

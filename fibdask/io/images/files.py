@@ -13,12 +13,17 @@ from ...conventions import ConventionError, StackReadError
 from ..metadata import ome_files, ome_image
 from .names import Column, choose, contradiction, is_doubtful, other_count, read_columns
 
+N5_ATTRIBUTES = "attributes.json"
+"""Of a folder of N5."""
+
 SLICE_FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".png": "PNG",
     ".bmp": "BMP",
     ".dat": "Janelia .dat",
+    ".dm3": "Digital Micrograph",
+    ".dm4": "Digital Micrograph",
 }
 VOLUME_FORMATS = {
     ".npy": ".npy",
@@ -28,6 +33,7 @@ VOLUME_FORMATS = {
     ".nhdr": "NRRD",
     ".nii": "NIfTI",
     ".nii.gz": "NIfTI",
+    ".am": "Amira",
     ".h5": "HDF5",
     ".hdf5": "HDF5",
     ".hdf": "HDF5",
@@ -105,6 +111,8 @@ def format_of(file: Path) -> str:
     """
     if file in ome_files(file.parent):
         return "OME-Zarr"
+    if file.name == N5_ATTRIBUTES:
+        return "N5"
     known = SLICE_FORMATS | VOLUME_FORMATS
     extension = _extension(file)
     if extension not in known:
@@ -159,6 +167,8 @@ def _list_files(source: Paths, access: Access | None) -> list[Path]:
     path = Path(source)
     if ome_image(path):
         return [file for file in ome_files(path) if file.is_file()][:1]
+    if (path / N5_ATTRIBUTES).is_file():
+        return [path / N5_ATTRIBUTES]
     if path.is_dir():
         return _images_in(path)
     if path.is_file():

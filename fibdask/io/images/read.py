@@ -55,12 +55,12 @@ def read_images(
     Parameters
     ----------
     source
-        A folder or glob pattern of TIFF, PNG, BMP or Janelia `.dat` slices, a list of such files,
-        or one file: multipage, ImageJ or OME TIFF, `.npy`, MRC, NRRD, NIfTI, HDF5; or an image of
-        OME-Zarr. Several voltages are given as {voltage in kV: source}, with the same slices in
-        each. Slices are in the order of the number in their names that counts them, else of a
-        depth with its unit, as in z_0.02um, or of a date with its time; where these contradict one
-        another, in the order of a list.
+        A folder or glob pattern of TIFF, PNG, BMP, Digital Micrograph or Janelia `.dat` slices, a
+        list of such files, or one file: multipage, ImageJ or OME TIFF, `.npy`, MRC, NRRD, NIfTI,
+        Amira, Digital Micrograph, HDF5; or a folder of OME-Zarr or N5. Several voltages are given
+        as {voltage in kV: source}, with the same slices in each. Slices are in the order of the
+        number in their names that counts them, else of a depth with its unit, as in z_0.02um, or
+        of a date with its time; where these contradict one another, in the order of a list.
     voltage
         Accelerating voltage in kV.
     pixel_size
@@ -77,7 +77,7 @@ def read_images(
         Pixels that are kept: {"y": (start, stop), "x": (start, stop)}, for instance to cut a
         burnt-in data bar. y and x begin at 0 after the cut.
     dataset
-        Name of the dataset in an HDF5 file; needed if it holds several volumes.
+        Name of the dataset in an HDF5 file or N5; needed if it holds several volumes.
     channel
         Name or position, from 0, of the channel of a TIFF, OME-Zarr or HDF5 file that holds
         several: one for all voltages, or {voltage in kV: channel}. Where nothing is told, neither

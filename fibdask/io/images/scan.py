@@ -9,13 +9,16 @@ import numpy as np
 
 from ...blocks import Access, Place, RemotePath
 from ...conventions import ConventionError, StackReadError
+from .amira import Amira
 from .channels import Channel, named_voltages
 from .depth import Slices
+from .digital_micrograph import DigitalMicrograph
 from .files import Paths, Series, find_series, format_of, missing_numbers
 from .formats import Decoder, Layout, WithChannels, reading
 from .hdf5 import Hdf5
 from .headers import Conflict, Header, Sourced, agree, complete, make_header, show
 from .janelia import Dat
+from .n5 import N5
 from .nifti import Nifti
 from .nrrd import Nrrd
 from .ome_zarr import OmeZarr
@@ -33,6 +36,7 @@ _ALIKE = (
     "detector",
     "beam",
 )  # what all slices should share
+_WITH_DATASETS = ("HDF5", "N5")
 _WITH_CHANNELS = ("TIFF", "OME-Zarr", "HDF5")
 
 
@@ -196,8 +200,9 @@ def _kilovolts(voltage: Any) -> float:
 
 
 def _decoder(name: str, options: Options) -> Decoder:
-    if options.dataset is not None and name != "HDF5":
-        msg = f"dataset is for HDF5 files; got {options.dataset!r} with {name}"
+    if options.dataset is not None and name not in _WITH_DATASETS:
+        known = " and ".join(_WITH_DATASETS)
+        msg = f"dataset is for {known} files; got {options.dataset!r} with {name}"
         raise ConventionError(msg)
     if options.channel is not None and name not in _WITH_CHANNELS:
         known = ", ".join(_WITH_CHANNELS)
@@ -218,6 +223,9 @@ def _decoder(name: str, options: Options) -> Decoder:
         "MRC": Mrc(),
         "NRRD": Nrrd(),
         "NIfTI": Nifti(),
+        "Amira": Amira(),
+        "Digital Micrograph": DigitalMicrograph(),
+        "N5": N5(options.dataset),
         "OME-Zarr": OmeZarr(channel),
     }
     return decoders.get(name, Npy())

@@ -23,7 +23,7 @@ from torch.nn.functional import (
 )
 
 from ...conventions import ConventionError
-from ...simulate.images.layers import Layers, half_contrast_depth
+from ...simulate.images.layers import RUNS, Layers, half_contrast_depth
 from .bulks import GRID, MATERIALS
 from .pairs import PORES, SOLIDS
 
@@ -163,10 +163,10 @@ class Column(nn.Module):
         density = softplus(self.density(known))
         count = density.shape[1]
         above = shown.new_ones(count, count).triu()  # which layers hide what is below each
-        # Of what is shown the last, which is no layer, hides nothing.
-        hidden = pad(-density[:, :, None] * above, (0, 0, 0, 1))
-        batch, _, y, x = shown.shape
-        shares = shown.permute(0, 2, 3, 1).reshape(batch, y * x, count + 1)
+        batch, channels, y, x = shown.shape
+        # What is shown after the layers hides nothing.
+        hidden = pad(-density[:, :, None] * above, (0, 0, 0, channels - count))
+        shares = shown.permute(0, 2, 3, 1).reshape(batch, y * x, channels)
         left = torch.bmm(shares, hidden).exp()
         visible = self.visibility(known)
         steps = pad(visible, (0, 1)).diff()
@@ -176,7 +176,7 @@ class Column(nn.Module):
 
 
 class ImageNetwork(nn.Module):
-    """Says how bright a face is, of the share of solid in layers below it."""
+    """Says how bright a face is, of the solid that is seen below it."""
 
     bulk: torch.Tensor
 
@@ -184,7 +184,7 @@ class ImageNetwork(nn.Module):
         super().__init__()
         self.architecture = architecture
         half, quarter, eighth = architecture.widths
-        shown, detail = len(architecture.layers.edges) + 1, architecture.detail
+        shown, detail = len(architecture.layers.edges) + RUNS + 1, architecture.detail
         self.register_buffer("bulk", torch.zeros(len(MATERIALS), len(GRID)))
         self.known = nn.Sequential(
             nn.Linear(_KNOWN, _HIDDEN), nn.SiLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.SiLU()
@@ -214,7 +214,7 @@ class ImageNetwork(nn.Module):
         Parameters
         ----------
         shown
-            Share of solid in layers, and at last 1 where the structure is known
+            What is seen below a face, and at last 1 where the structure is known
             (batch, layer + 1, y, x); both lengths are multiples of `STRIDE`.
         known
             As `describe` returns it (batch, number).

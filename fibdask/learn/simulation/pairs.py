@@ -7,6 +7,7 @@ number, and imaged by Monte Carlo with few electrons: over many pairs their nois
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from io import BytesIO
 from math import ceil, nan
 from pathlib import Path
@@ -18,7 +19,7 @@ from ...blocks import locked, put_file
 from ...conventions import AXES, ConventionError, attributes
 from ...simulate import hierarchical_levelled_wave, levelled_wave, random_pores, simulate_images
 from ...simulate.images.imaging import WHITE
-from ...simulate.images.layers import Layers, fill_layers, half_contrast_depth
+from ...simulate.images.layers import Layers, half_contrast_depth
 
 SOLIDS, PORES = ("Au", "Ag", "Cu"), ("epoxy", "PMMA", "vacuum")
 VOLTAGES = 0.8, 5.0
@@ -30,9 +31,10 @@ _BEYOND = 1.06  # times voltages beyond those that are promised are learnt from
 _PLANES = 160  # of a structure below its faces, at most
 _VACUUM_DEPTH = 600.0  # nm of structures with empty pores
 _WAVES = 60
-_STEPS = 255  # of shares, as they are stored
+STEPS = 255
+"""Of what is seen, as it is stored."""
 _RECORD = "pairs.json"
-_REVISION = 1  # of how scenes are drawn and imaged
+_REVISION = 2  # of how scenes are drawn and imaged
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Pairs:
 
     Attributes
     ----------
-    shares
-        Of solid in layers, uint8 of 255 (image, layer, y, x).
+    seen
+        Below each face, as `Layers.look` returns it, uint8 of 255 (image, layer, y, x).
     counts
         Of detected electrons, uint16 (image, y, x).
     voltage
@@ -86,7 +88,7 @@ class Pairs:
         On each pixel, on average.
     """
 
-    shares: np.ndarray
+    seen: np.ndarray
     counts: np.ndarray
     voltage: np.ndarray
     pixel_size: tuple[float, float]
@@ -172,26 +174,40 @@ def make_pairs(scenes: Scenes, number: int, layers: Layers) -> Pairs:
     phase = draw_structure(rng, scenes.side, float(voltage.max()), layers, vacuum=vacuum)
     planes = rng.integers(0, max(phase.sizes["z"] // 4, 1), scenes.images)
     pixel_size = float(phase["y"][1] - phase["y"][0]), float(phase["x"][1] - phase["x"][0])
-    images = [
-        (
-            fill_layers(phase.values[plane : plane + len(weights)], weights),
-            _count(phase, materials, kv, plane, scenes, number),
+    seen, counts = (
+        np.stack([of(kv, plane) for kv, plane in zip(voltage, planes, strict=True)])
+        for of in (
+            partial(_look, layers, phase, pixel_size, vacuum),
+            partial(_count, phase, materials, scenes, number),
         )
-        for kv, plane in zip(voltage, planes, strict=True)
-        for weights in [layers.weights(phase["z"].values, plane, kv, vacuum=vacuum)]
-    ]
-    shares, counts = map(np.stack, zip(*images, strict=True))
-    steps = np.rint(shares * _STEPS).astype(np.uint8)
-    return Pairs(steps, counts, voltage, pixel_size, materials, scenes.electrons_per_pixel)
+    )
+    return Pairs(seen, counts, voltage, pixel_size, materials, scenes.electrons_per_pixel)
+
+
+def _look(
+    layers: Layers,
+    phase: xr.DataArray,
+    pixel_size: tuple[float, float],
+    vacuum: bool,
+    voltage: float,
+    plane: int,
+) -> np.ndarray:
+    """Return what is seen below a face, uint8 of 255 (layer, y, x)."""
+    z = phase["z"].values
+    weights = layers.weights(z, plane, voltage, vacuum=vacuum)
+    below = slice(plane, plane + len(weights))
+    depths = z[below] - z[plane]
+    seen = layers.look(phase.values[below], depths, weights, voltage, pixel_size, vacuum=vacuum)
+    return np.asarray(np.rint(seen * STEPS), np.uint8)
 
 
 def _count(
     phase: xr.DataArray,
     materials: tuple[str, str],
-    voltage: float,
-    plane: int,
     scenes: Scenes,
     number: int,
+    voltage: float,
+    plane: int,
 ) -> np.ndarray:
     """Return how many electrons each pixel of a face scatters back, uint16 (y, x)."""
     stack = simulate_images(

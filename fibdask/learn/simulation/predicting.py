@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...blocks import fingerprint, load_once
-from ...simulate.images.layers import Layers
+from ...simulate.images.layers import RUNS, Layers
 from ..predicting import LIBRARIES, told_if_missing
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class NetworkImagePredictor:
 
     def bytes(self, shape: tuple[int, int]) -> int:
         """Return peak bytes of the host for a window of a shape (y, x), beside what is shown."""
-        shown = len(self.layers.edges) + 1
+        shown = len(self.layers.edges) + RUNS + 1
         # What is shown twice over, folded to half resolution, and features of both.
         features = 2 * shown + 4 * self.detail + 5 * self.widths[0] // 4
         return LIBRARIES + 4 * shape[0] * shape[1] * (2 if self.device == "gpu" else features)

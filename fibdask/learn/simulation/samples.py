@@ -11,9 +11,9 @@ import torch
 from ...simulate.images.layers import mirrored, show_layers, window_of
 from ..training import autocast
 from .networks import STRIDE, ImageNetwork
-from .pairs import Pairs
+from .pairs import STEPS, Pairs
 
-_STEPS = 255.0  # of shares, as pairs hold them
+_DARK = 0.15  # of the brightness of the bulk: what is darker counts no more
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class ImageSample:
     Attributes
     ----------
     shown
-        Shares of layers with the margin and, at last, where there is a structure, float32
+        What is seen with the margin and, at last, where there is a structure, float32
         (layer + 1, y, x).
     share
         Of the electrons that came back, float32 (y, x).
@@ -66,20 +66,20 @@ class ImageSamples:
 
 def image_sample(pairs: Pairs, image: int, margin: int, turns: int = 0) -> ImageSample:
     """Return an image of pairs; the bits of `turns` mirror it along y and x, and swap these."""
-    shares, counts = pairs.shares[image], pairs.counts[image]
+    seen, counts = pairs.seen[image], pairs.counts[image]
     pixel_size = pairs.pixel_size
     for bit, axis in enumerate((-2, -1)):
         if turns >> bit & 1:
-            shares, counts = np.flip(shares, axis), np.flip(counts, axis)
+            seen, counts = np.flip(seen, axis), np.flip(counts, axis)
     if turns >> 2:
-        shares, counts = shares.swapaxes(-1, -2), counts.swapaxes(-1, -2)
+        seen, counts = seen.swapaxes(-1, -2), counts.swapaxes(-1, -2)
         pixel_size = pixel_size[::-1]
     windows = [
         window_of(slice(0, n), n, halo=margin, margin=margin, stride=STRIDE) for n in counts.shape
     ]
     y, x = (mirrored(part, n, margin) for part, n in zip(windows, counts.shape, strict=True))
     return ImageSample(
-        show_layers(shares / np.float32(_STEPS), (y, x), (windows[0], windows[1])),
+        show_layers(seen / np.float32(STEPS), (y, x), (windows[0], windows[1])),
         (counts / pairs.electrons).astype(np.float32),
         float(pairs.voltage[image]),
         pixel_size,
@@ -113,8 +113,15 @@ class ImageBatch:
         )
 
     def loss(self, network: ImageNetwork) -> torch.Tensor:
-        """Return the mean square error in units of the contrast of the bulks; noise is part."""
-        return (self.brightness(network) - self.seen(network)).square().mean()
+        """Return the mean square error in units of the contrast of the bulks; noise is part.
+
+        What is dark counts more, since fewer electrons vary less: by the inverse of the brightness
+        that the network says, as the likelihood of Poisson-distributed counts has it.
+        """
+        found = self.brightness(network)
+        pore, solid = (bulk[:, None, None] for bulk in network.bulks(self.voltage, self.materials))
+        variance = torch.lerp(pore, solid, found.detach()).clamp(min=_DARK * solid) / solid
+        return ((found - self.seen(network)).square() / variance).mean()
 
     def brightness(self, network: ImageNetwork, *, precisely: bool = False) -> torch.Tensor:
         """Return what a network says of the pixels of images, without their margin.

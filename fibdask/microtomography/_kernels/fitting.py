@@ -18,6 +18,10 @@ _SETTLED = 1e-4  # of a node's distance
 _FIRST_DAMPING = 1e-3
 _MOST_DAMPING = 1e6
 _TINY = 1e-30
+_ONE_SIGMA = 0.6827
+_HALVINGS = 18  # of a table, of fewer than 2^8 nodes
+_NEGLIGIBLE = 1e-4
+_FAR = 4.0  # standard deviations beyond a bound
 _PRIOR = 0.01  # weight of the even prior, 12 of one that counts, so that matrices can be inverted
 _ROOT_2 = math.sqrt(2)
 
@@ -155,8 +159,11 @@ def _normal(observed, value, slopes, place, ridge, matrix, right):
 
 
 @compiled(nogil=True)
-def _improve(observed, table, ridge, place, room):
-    """Improve a place by damped steps, kept within the table, and return its sum of squares."""
+def _improve(observed, table, ridge, least, place, room):
+    """Improve a place by damped steps, kept within the table, and return its sum of squares.
+
+    It is good enough where a step makes the sum smaller by no more than `least`.
+    """
     weight, slope, value, slopes, matrix, right, new_matrix, new_right, step, tried = room
     free = np.empty(LAYERS, np.bool_)
     interpolate(table, place, weight, slope, value, slopes)
@@ -178,17 +185,20 @@ def _improve(observed, table, ridge, place, room):
         interpolate(table, tried, weight, slope, value, slopes)
         new = _normal(observed, value, slopes, tried, ridge, new_matrix, new_right)
         if new < square:
+            gained = square - new
             square, damping = new, damping / 8
             place[:] = tried
             matrix[:] = new_matrix
             right[:] = new_right
+            if gained < least:
+                break
         else:
             damping *= 8
     return square
 
 
 @compiled(nogil=True)
-def fit_pixels(observed, table, coarse, nodes, ridge, out, squares):
+def fit_pixels(observed, table, coarse, nodes, ridge, least, out, squares):
     """Fit the places in a table whose values come nearest to what is observed.
 
     The best of some coarse nodes is improved by the steps of Levenberg and Marquardt; where it
@@ -204,6 +214,9 @@ def fit_pixels(observed, table, coarse, nodes, ridge, out, squares):
         As of `nearest_nodes`.
     ridge
         Factor of the square of each place that is added to the squares of differences.
+    least
+        By which a step must make the sum of squares smaller to be followed by another, float64
+        (pixel).
     out
         Places in nodes, float64 (pixel, layer), overwritten.
     squares
@@ -233,31 +246,34 @@ def fit_pixels(observed, table, coarse, nodes, ridge, out, squares):
         apart = 0.0
         for i in range(LAYERS):
             apart = max(apart, abs(place[i] - inner[i]))
-        squares[pixel] = _improve(observed[pixel], table, ridge, place, room)
+        squares[pixel] = _improve(observed[pixel], table, ridge, least[pixel], place, room)
         out[pixel] = place
         if apart > 0:
-            square = _improve(observed[pixel], table, ridge, inner, room)
+            square = _improve(observed[pixel], table, ridge, least[pixel], inner, room)
             if square < squares[pixel]:
                 squares[pixel] = square
                 out[pixel] = inner
 
 
 @compiled(nogil=True)
-def standard_errors(places, table, variance, out, shares):
-    """Fill in standard errors of fitted places, as of a Gaussian that the table cuts off.
+def describe_fits(observed, places, table, variance, centres, widths, shares):
+    """Fill in the Gaussians that describe, within the table, what places are likely.
 
-    That of the whole table, evenly, is the error of what signals say nothing of.
+    Where a fit ends at a bound of the table, the centre lies beyond it, as far as the values say.
+    A layer that they say nothing of is as wide as an even prior of the whole table.
 
     Parameters
     ----------
+    observed
+        As of `fit_pixels`.
     places
-        In nodes, float64 (pixel, layer).
+        That were fitted to it, in nodes, float64 (pixel, layer).
     table
         As of `fit_pixels`.
     variance
         Of what was observed at each energy, float64 (pixel).
-    out
-        In nodes, float64 (pixel, layer), overwritten.
+    centres, widths
+        And standard deviations, in nodes, float64 (pixel, layer), overwritten.
     shares
         How much of the table is as likely as the fitted place, if that were a Gaussian: its volume,
         √(2π)^n √det of the covariance, in that of the table, float64 (pixel), overwritten.
@@ -265,35 +281,31 @@ def standard_errors(places, table, variance, out, shares):
     energies = table.shape[3]
     value, slopes = np.empty(energies), np.empty((LAYERS, energies))
     weight, slope = np.empty((LAYERS, 4)), np.empty((LAYERS, 4))
-    matrix, right = np.empty((LAYERS, LAYERS)), np.empty(LAYERS)
+    matrix, right, unit = np.empty((LAYERS, LAYERS)), np.empty(LAYERS), np.empty(LAYERS)
     column, free = np.empty(LAYERS), np.empty(LAYERS, np.bool_)
     none = np.zeros(LAYERS)
     for i in range(LAYERS):
         free[i] = table.shape[i] > 1
     for pixel in range(len(places)):
+        centres[pixel] = places[pixel]
+        widths[pixel] = 0.0
         if np.isnan(places[pixel, 0]):
-            out[pixel] = np.nan
             shares[pixel] = np.nan
             continue
         interpolate(table, places[pixel], weight, slope, value, slopes)
-        _normal(value, value, slopes, places[pixel], none, matrix, right)
+        _normal(observed[pixel], value, slopes, places[pixel], none, matrix, right)
         for i in range(LAYERS):
-            span = table.shape[i] - 1
-            if not free[i]:
-                out[pixel, i] = 0.0
-                continue
-            # A prior as wide as the table, so that what is not known at all has an error.
-            matrix[i, i] += variance[pixel] * _PRIOR / (span * span)
+            if free[i]:  # a prior as wide as the table, so that what is not known has an error
+                matrix[i, i] += variance[pixel] * _PRIOR / (table.shape[i] - 1) ** 2
         shares[pixel] = min(_share(matrix, free, variance[pixel], table.shape), 1.0)
         for i in range(LAYERS):
             if free[i]:
-                right[:] = 0
-                right[i] = 1
-                _solve(matrix, right, free, 0.0, column)
-                wide = math.sqrt(variance[pixel] * max(column[i], 0.0))
-                out[pixel, i] = _cut_off(
-                    wide, places[pixel, i], table.shape[i] - 1 - places[pixel, i]
-                )
+                unit[:] = 0
+                unit[i] = 1
+                _solve(matrix, unit, free, 0.0, column)
+                widths[pixel, i] = math.sqrt(variance[pixel] * max(column[i], 0.0))
+                if places[pixel, i] <= 0 or places[pixel, i] >= table.shape[i] - 1:
+                    centres[pixel, i] += right[i] * column[i]
 
 
 @compiled(nogil=True)
@@ -314,17 +326,75 @@ def _share(matrix, free, variance, shape):
 
 
 @compiled(nogil=True)
-def _cut_off(std, below, above):
-    """Return the root mean square distance from its middle of a Gaussian that is cut off.
+def half_widths(taken, centres, widths, evidence, present, span, out):
+    """Fill in how far to either side of a place a layer lies, if it is there, with 68.27 %.
 
-    A fit keeps to the table as the Gaussian does: what it says is never farther off.
+    Of a Gaussian about the place, that is its standard deviation.
+
+    Parameters
+    ----------
+    taken
+        Places of the layer in nodes, float64 (pixel).
+    centres, widths
+        Gaussians of each pattern of layers, in nodes, float64 (pattern, pixel).
+    evidence
+        Logarithms of what each pattern counts, float64 (pattern, pixel).
+    present
+        In which patterns the layer is, bool (pattern); in one at least.
+    span
+        Of the table in nodes: nothing is likely beyond 0 and it.
+    out
+        In nodes, float64 (pixel), overwritten; NaN where the place is.
     """
-    if std > 10 * (below + above):
-        return math.sqrt((below**3 + above**3) / (3 * (below + above)))
-    if std < _TINY:
-        return std
-    a, b = -below / std, above / std
-    share = 0.5 * (math.erf(b / _ROOT_2) - math.erf(a / _ROOT_2))
-    at_a = math.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
-    at_b = math.exp(-0.5 * b * b) / math.sqrt(2 * math.pi)
-    return std * math.sqrt(max(1 + (a * at_a - b * at_b) / share, 0.0))
+    patterns = len(present)
+    weights = np.empty(patterns)
+    for pixel in range(len(taken)):
+        if np.isnan(taken[pixel]):
+            out[pixel] = np.nan
+            continue
+        most = -np.inf
+        for k in range(patterns):
+            if present[k]:
+                most = max(most, evidence[k, pixel])
+        total, simple = 0.0, True
+        for k in range(patterns):
+            weights[k] = math.exp(evidence[k, pixel] - most) if present[k] else 0.0
+            total += weights[k]
+            if weights[k] > _NEGLIGIBLE:  # of those that there are, the most is 1
+                wide, centre = widths[k, pixel], centres[k, pixel]
+                inside = _FAR * wide < min(centre, span - centre)
+                simple = simple and inside and weights[k] == 1 and centre == taken[pixel]
+                out[pixel] = wide
+        if simple:
+            continue
+        low, high = 0.0, float(span)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            inside = 0.0
+            for k in range(patterns):
+                if weights[k] > _NEGLIGIBLE:
+                    inside += weights[k] * _within(
+                        taken[pixel], middle, centres[k, pixel], widths[k, pixel], span
+                    )
+            if inside < _ONE_SIGMA * total:
+                low = middle
+            else:
+                high = middle
+        out[pixel] = (low + high) / 2
+
+
+@compiled(nogil=True)
+def _within(place, reach, centre, width, span):
+    """Return how likely a Gaussian that a table cuts off is within reach of a place."""
+    width = max(width, _TINY)
+    if centre < -_FAR * width or centre > span + _FAR * width:  # the tail is an exponential
+        end = 0.0 if centre < 0 else float(span)
+        beyond = abs(centre - end)
+        near = max(abs(place - end) - reach, 0.0)
+        rate = beyond / (width * width)
+        return math.exp(-near * rate) - math.exp(-(abs(place - end) + reach) * rate)
+    scale = 1 / (width * _ROOT_2)
+    first, last = math.erf(-centre * scale), math.erf((span - centre) * scale)
+    low, high = max(place - reach, 0.0), min(place + reach, float(span))
+    found = math.erf((high - centre) * scale) - math.erf((low - centre) * scale)
+    return found / max(last - first, _TINY)

@@ -90,14 +90,3 @@ def project(values, mean, directions, out):
             for e in range(len(mean)):
                 total += (values[pixel, e] - mean[e]) * directions[c, e]
             out[pixel, c] = total
-
-
-@compiled(nogil=True)
-def expand(scores, mean, directions, out):
-    """Fill in the values of components; arguments as of `project`."""
-    for pixel in range(len(scores)):
-        for e in range(len(mean)):
-            total = mean[e]
-            for c in range(len(directions)):
-                total += scores[pixel, c] * directions[c, e]
-            out[pixel, e] = total

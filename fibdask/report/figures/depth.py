@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ...conventions import OUTLIER_SCORE, thickness_outliers
 from ..words import uniform
-from .plots import ACCENT, ALARM, INK, constrained, plot_axes
+from .plots import ACCENT, ALARM, INK, constrained, legend_above, plot_axes
 
 # Told apart by colour-blind readers, and by their dashes in grey.
 CURVE_STYLES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
@@ -71,7 +71,7 @@ def _thickness(axes: Axes, thickness: np.ndarray, outlier: np.ndarray) -> None:
         label = f"|z-score| > {OUTLIER_SCORE}"
         axes.plot(out, thickness[out], "o", color=ALARM, markersize=3.5, label=label)
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
+        legend_above(axes)
     if uniform(thickness):
         axes.set_ylim(0, 1.6 * mean)
 
@@ -107,7 +107,7 @@ def drift_trace(estimate: xr.Dataset) -> Figure:
             axes.plot(flagged["z"] / 1000, flagged, "x", **style)
         axes.sharex(figure.axes[0])
         axes.tick_params(labelbottom=row == 1)
-    _legend_above(figure.axes[0])
+    legend_above(figure.axes[0])
     figure.align_ylabels()
     return figure
 
@@ -125,7 +125,7 @@ def pair_quality(pairs: xr.Dataset) -> Figure:
     residual.sharex(correlation)
     correlation.tick_params(labelbottom=False)
     for axes in figure.axes:
-        _legend_above(axes)
+        legend_above(axes)
     figure.align_ylabels()
     return figure
 
@@ -136,11 +136,6 @@ def _curves(axes: Axes, values: xr.DataArray, when: str = "", **style: float) ->
         drawn: dict[str, Any] = {"linewidth": 1.3, "color": colour, "linestyle": dashes} | style
         label = f"{float(curve['voltage']):g} kV{when}"
         axes.plot(curve["z"] / 1000, curve, label=label, **drawn)
-
-
-def _legend_above(axes: Axes) -> None:
-    """Put the legend where no curve runs."""
-    axes.legend(frameon=False, fontsize=8, ncols=6, loc="lower left", bbox_to_anchor=(0, 1))
 
 
 def distance_trace(stack: xr.Dataset, distance: np.ndarray) -> Figure:

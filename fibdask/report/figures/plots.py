@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import MaxNLocator
 
 from .slices import VIEWS, Geometry, Planes
@@ -78,8 +79,8 @@ def _mark_planes(axes: Axes, where: Geometry, across: str, down: str) -> None:
     line: dict[str, Any] = {
         "color": ACCENT,
         "linewidth": 0.7,
-        "alpha": 0.75,
         "linestyle": (0, (6, 4)),
+        "path_effects": [Stroke(linewidth=1.6, foreground="white", alpha=0.6), Normal()],
     }
     axes.axvline(where.position(across), **line)
     axes.axhline(where.position(down), **line)
@@ -137,8 +138,13 @@ def fraction_profile(
         style: dict[str, Any] = {"color": ALARM, "markersize": 3, "label": "measured planes"}
         axes.plot(z[measured], values[measured], "o", **style)
     axes.set_ylim(0, min(1.0, 1.25 * float(np.nanmax(values)) + 0.02))
-    axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower right")
+    legend_above(axes)
     return figure
+
+
+def legend_above(axes: Axes) -> None:
+    """Put the legend where no curve runs."""
+    axes.legend(frameon=False, fontsize=8, ncols=6, loc="lower left", bbox_to_anchor=(0, 1))
 
 
 def correlation_curves(
@@ -181,7 +187,8 @@ def plot_axes(figure: Figure, place: SubplotSpec, xlabel: str, ylabel: str) -> A
     axes.tick_params(colors=INK, labelsize=8)
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=xlabel == "slices"))
+    whole = xlabel in ("slice", "slices")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=(1, 2, 5, 10), integer=whole))
     for side, spine in axes.spines.items():
         spine.set(visible=side in ("left", "bottom"), color="#8a929e")
     return axes

@@ -6,7 +6,7 @@ are left out until no more than `READ_BYTES` are decoded in all; pixels are aver
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import prod, sqrt
 
 import numpy as np
 import xarray as xr
@@ -17,7 +17,7 @@ from ..viewing.volumes import coarser_levels
 
 PLANES, PIXELS = 96, 192  # across z, and along the longer of y and x, at most
 READ_BYTES = 2**32  # decoded for all volumes of a page: a few seconds
-_VOXELS = 2**24  # of all volumes of a page
+_VOXELS = 3 * 2**23  # of all volumes of a page
 _TILE_BYTES = 2**24  # read at once, or a row of chunks
 
 
@@ -103,9 +103,10 @@ def sampled_volume(
 def _wanted(shape: Sequence[int], voxels: int) -> tuple[int, int]:
     """Return how many planes, and pixels along the longer edge, there shall be at most."""
     planes, longest = min(shape[0], PLANES), min(max(shape[1:]), PIXELS)
-    size = planes * longest**2 * min(shape[1:]) / max(shape[1:])
-    scale = min((voxels / size) ** (1 / 3), 1.0)
-    return max(int(scale * planes), 1), max(int(scale * longest), 1)
+    shorter = min(shape[1:]) / max(shape[1:])
+    # Planes are left out first, down to half: whole slices are what is looked at.
+    planes = min(planes, max(int(voxels / (longest**2 * shorter)), -(-planes // 2)))
+    return planes, max(min(longest, int(sqrt(voxels / planes / shorter))), 1)
 
 
 def _level(levels: Sequence[xr.Variable], wanted: tuple[int, int], most: int) -> int:

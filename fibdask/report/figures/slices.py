@@ -38,11 +38,14 @@ class Geometry:
         Number of the plane shown across each axis.
     stride
         Every which voxel is shown along each axis.
+    coordinate
+        Of the plane shown across each axis, in nm.
     """
 
     edges: Mapping[str, np.ndarray]
     place: Mapping[str, int]
     stride: Mapping[str, int]
+    coordinate: Mapping[str, float]
 
     def length(self, axis: str) -> float:
         """Return the length of the stack along an axis in nm."""
@@ -71,7 +74,8 @@ def geometry(stack: xr.Dataset, preferred: np.ndarray | None = None) -> Geometry
         middle = np.where(preferred, middle, np.inf)
     place = {"z": int(np.argmin(middle))}
     place |= {axis: stack.sizes[axis] // 2 for axis in ("y", "x")}
-    return Geometry(edges, place, stride)
+    coordinate = {axis: float(stack[axis].values[number]) for axis, number in place.items()}
+    return Geometry(edges, place, stride, coordinate)
 
 
 def read_planes(volumes: Mapping[str, xr.DataArray], where: Geometry) -> dict[str, Planes]:

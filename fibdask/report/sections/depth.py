@@ -18,7 +18,7 @@ from ...thickness import compare_slice_thickness
 from ..figures.depth import depth_trace, distance_trace, drift_trace, pair_quality, thickness_trace
 from ..figures.plots import embedded
 from ..markup import Section, paragraph, picture, table
-from ..words import count, mean_and_spread, number, uniform
+from ..words import count, mean_and_spread, number, percent, uniform
 from .slices import is_placed
 
 _OUTLIERS = f"|z-score| > {OUTLIER_SCORE}"
@@ -131,9 +131,9 @@ def _source_row(name: str, thickness: np.ndarray) -> tuple[str, ...]:
         name,
         str(len(known)),
         mean_and_spread(known, "nm"),
-        f"{out.mean():.1%}",
+        percent(out.mean(), ".1%"),
         mean_and_spread(known[~out], "nm"),
-        f"{thin_share(known):.1%}",
+        percent(thin_share(known), ".1%"),
     )
 
 

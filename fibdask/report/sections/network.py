@@ -12,7 +12,7 @@ from ...pieces.validity import doubts
 from ..figures import slices
 from ..figures.plots import embedded, fraction_profile
 from ..markup import Section, paragraph, picture, table
-from ..words import count, number
+from ..words import count, number, percent
 from .slices import views_card
 
 _HEAD = ("Of the stack", "Here", "Known to the model", "Inside")
@@ -210,10 +210,12 @@ def _certainty(told: _Told, statistics: xr.Dataset) -> str:
     caption = "Share of voxels that are neither phase with a probability of 90 % or more"
     parts = {"on slices": measured, "between them": ~measured}
     if len(measured) == share.size and measured.any() and not measured.all():
-        listed = (f"{np.nanmean(share.values[p]):.2%} {name}" for name, p in parts.items())
+        listed = (
+            f"{percent(np.nanmean(share.values[p]), '.2%')} {name}" for name, p in parts.items()
+        )
         caption += f": {', '.join(listed)}."
     else:
-        caption += f": {np.nanmean(share):.2%}."
+        caption += f": {percent(float(np.nanmean(share)), '.2%')}."
     expected = number(float(wrong.mean()), ".3g", " %")
     caption += f" If probabilities are frequencies, {expected} of all voxels are misplaced"
     found = (

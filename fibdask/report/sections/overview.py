@@ -11,7 +11,16 @@ from ..figures.slices import geometry
 from ..markup import Section, card
 from ..words import count, mean_and_spread, number
 from .slices import voxel_size
-from .statistics import STATISTICS, SYMBOLS, cautions, diameters, interval_of, isotropy, up_to
+from .statistics import (
+    STATISTICS,
+    SYMBOLS,
+    cautions,
+    confidence,
+    diameters,
+    interval_of,
+    isotropy,
+    up_to,
+)
 
 
 def overview_section(
@@ -21,6 +30,7 @@ def overview_section(
     cards = []
     if "solid_fraction" in statistics:
         detail = interval_of(statistics, "solid_fraction", ".4f")
+        detail += f", {confidence(statistics)} confidence" if detail else ""
         value = number(float(statistics["solid_fraction"]), ".4f")
         cards.append(card("Solid fraction φ", value, detail))
     noise = isotropy(statistics, "isotropy_noise")

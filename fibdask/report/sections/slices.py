@@ -12,7 +12,7 @@ from ..figures import slices
 from ..figures.plots import embedded, orthogonal_views
 from ..figures.slices import Geometry, Planes
 from ..markup import Section, colour_legend, paragraph, picture
-from ..words import mean_and_spread
+from ..words import mean_and_spread, percent
 
 _PHASES = [(slices.PORE, "pore"), (slices.SOLID, "solid")]
 _GAPS = [(slices.GAP, "gap")]
@@ -79,7 +79,7 @@ def _absent(absent: np.ndarray, *, filled: bool, placed: bool) -> list[str]:
     """Say what becomes of the planes (z) that hold no slice that was measured."""
     if not absent.any():
         return []
-    number, share = f"{absent.sum()} of {len(absent)}", f"({absent.mean():.0%})"
+    number, share = f"{absent.sum()} of {len(absent)}", f"({percent(absent.mean(), '.0%')})"
     if filled:
         return [f"{number} planes {share} are filled between slices."]
     if placed:
@@ -175,7 +175,7 @@ def views_card(
     legend: Sequence[tuple[tuple[float, float, float], str]],
 ) -> str:
     """Return a card of three orthogonal planes, with what their colours mean."""
-    place = ", ".join(f"{a} = {where.position(a) / 1000:.3g}" for a in "xyz")
-    caption = f"Planes at {place} µm, marked by the dashed lines."
+    place = ", ".join(f"{axis} = {where.coordinate[axis]:.6g}" for axis in "xyz")
+    caption = f"Planes at {place} nm, marked by the dashed lines."
     source = embedded(orthogonal_views(pictures, where), "webp")
     return picture(source, title, caption, colour_legend(legend) if legend else "")

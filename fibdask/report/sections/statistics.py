@@ -70,16 +70,16 @@ def statistics_section(statistics: xr.Dataset) -> Section | None:
         )
     rows = _number_rows(statistics)
     if rows:
-        body.append(_number_table(rows, _confidence(statistics)))
+        body.append(_number_table(rows, confidence(statistics)))
         body.append(cautions(statistics))
     return Section("statistics", "Statistics", "\n".join(body)) if body else None
 
 
-def _number_table(rows: list[tuple[str, str, str]], confidence: str) -> str:
-    if not confidence:
+def _number_table(rows: list[tuple[str, str, str]], level: str) -> str:
+    if not level:
         short = [row[:2] for row in rows]
         return table(("Quantity", "Value"), short, numbers=(1,), style="narrow")
-    head = ("Quantity", "Value", f"{confidence} confidence interval")
+    head = ("Quantity", "Value", f"{level} confidence interval")
     return table(head, rows, numbers=(1, 2), style="narrow")
 
 
@@ -89,22 +89,23 @@ def _error_bars(statistics: xr.Dataset) -> str:
     noise = isotropy(statistics, "isotropy_noise")
     if noise:
         text += f" x against y: {_listed(noise)}; noise alone, if the plane is isotropic."
-    confidence = _confidence(statistics)
-    return text + (f" Bands: {confidence} confidence intervals." if confidence else "")
+    level = confidence(statistics)
+    return text + (f" Bands: {level} confidence intervals." if level else "")
 
 
 def _listed(errors: Mapping[str, float]) -> str:
     return ", ".join(f"{SYMBOLS[name]} {number(error, '.4f')}" for name, error in errors.items())
 
 
-def _confidence(statistics: xr.Dataset) -> str:
+def confidence(statistics: xr.Dataset) -> str:
+    """Return the confidence of the intervals in words, or nothing."""
     for array in statistics.data_vars.values():
         if "confidence" in array.attrs:
             return f"{100 * array.attrs['confidence']:g} %"
     return ""
 
 
-def interval_of(statistics: xr.Dataset, name: str, style: str, **place: str) -> str:
+def interval_of(statistics: xr.Dataset, name: str, style: str, unit: str = "", **place: str) -> str:
     """Return a confidence interval in words, or nothing."""
     if f"{name}_interval" not in statistics:
         return ""
@@ -113,7 +114,7 @@ def interval_of(statistics: xr.Dataset, name: str, style: str, **place: str) -> 
     if not np.isfinite(lower):
         return ""
     end = f"to {number(upper, style)}" if np.isfinite(upper) else "or more"
-    return f"{number(lower, style)} {end}"
+    return f"{number(lower, style)} {end}{unit}"
 
 
 def _number_rows(statistics: xr.Dataset) -> list[tuple[str, str, str]]:
@@ -124,7 +125,7 @@ def _number_rows(statistics: xr.Dataset) -> list[tuple[str, str, str]]:
         rows.append(("solid fraction φ", value, interval))
     if "ligament_diameter" in statistics:
         for axis, size in diameters(statistics).items():
-            interval = interval_of(statistics, "ligament_diameter", ".4g", axis=axis)
+            interval = interval_of(statistics, "ligament_diameter", ".4g", " nm", axis=axis)
             value = number(size, ".4g", " nm")
             rows.append((f"ligament diameter along {axis}", value, interval))
     for label, key in (("", "isotropy_error"), (", x against y", "isotropy_noise")):

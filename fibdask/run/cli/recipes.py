@@ -18,7 +18,7 @@ from .options import options, say, show
     help="File to write.",
 )
 @click.option("--detector", help="Detector of a file that holds several.")
-@click.option("--dataset", help="Dataset of an HDF5 file that holds several.")
+@click.option("--dataset", help="Dataset of an HDF5 file or N5 that holds several.")
 @click.option("--channel", help="Channel, by name or position from 0, of files with several.")
 @options("quiet")
 def init(source: tuple[str, ...], out: Path, quiet: bool, **choice: str | None) -> None:

@@ -42,7 +42,7 @@ def _crop(
     "--z-file", "--z", "z", type=click.Path(), help="CSV with z or thickness of each slice."
 )
 @click.option("--detector", help="Detector of a file that holds several.")
-@click.option("--dataset", help="Dataset of an HDF5 file that holds several.")
+@click.option("--dataset", help="Dataset of an HDF5 file or N5 that holds several.")
 @click.option(
     "--channel",
     "channels",
@@ -190,7 +190,7 @@ def measure(stack: str, as_json: bool, quiet: bool) -> None:
 @click.option(
     "--surface", "mesh_path", type=click.Path(), help="STL or PLY of the solid's surface."
 )
-@click.option("--statistics", "csv_path", type=click.Path(), help="CSV to write statistics to.")
+@click.option("--statistics", "csv_path", type=click.Path(), help="CSV or Parquet of statistics.")
 @click.option("--max-lag", type=click.IntRange(min=1), help="Voxels; by default the run's, or 128.")
 @options("quiet")
 def export(
@@ -206,8 +206,8 @@ def export(
     """Write phase, images, surface or statistics to files.
 
     STACK is a store, or a run's folder. The suffix of a file of voxels tells its format: .tif,
-    .ome.tif, .zarr (OME-Zarr), .mrc, .nrrd, .nii, .vti (VTK), or .npy, which tells no size of
-    voxels. Solid is 255 in TIFF, else 1. OME-TIFF and OME-Zarr hold all voltages, or that told.
+    .ome.tif, .zarr (OME-Zarr), .mrc, .nrrd, .nii, .vti (VTK), or .npy, which tells no size of a
+    voxel. Solid is 255 in TIFF, else 1. OME-TIFF and OME-Zarr hold all voltages, or that told.
     A surface, .stl or .ply, is closed where solid ends at a side of the volume; lengths are in nm.
     """
     from ..exporting import (

@@ -34,6 +34,7 @@ from ..stages import STATISTICS
 from .progress import command_monitor
 from .results import compute_results
 
+_ALONE = 2**22  # voxels, which are counted in the time that workers take to start
 _CONNECTIVITY = ("connected_fraction", "percolates")
 
 
@@ -53,7 +54,7 @@ def measure_phase(
     ----------
     connect
         Gives a client, or None for the current one or this process; called when all arguments
-        are known to be good, and only if there is more than one block to share among workers.
+        are known to be good, and only if there are enough blocks to share among workers.
     counts
         Folder in which the counts of blocks are kept until all is measured, so that a command
         that was interrupted goes on from them. None where the user has named no place to write
@@ -75,7 +76,7 @@ def measure_phase(
         blocks, needed = connectivity_forecast(phase)
         rows.append({"name": "connectivity", "blocks": blocks, "task_bytes": needed})
     largest = max(rows, key=lambda row: row["task_bytes"])
-    alone = phase.data.npartitions == 1  # workers take longer to start
+    alone = phase.data.npartitions == 1 or phase.size <= _ALONE
     connected_to = contextlib.nullcontext() if alone else connect()
     with connected_to as client, _kept(counts) as folder, told_if_full(folder.parent):
         client = client or current_client()

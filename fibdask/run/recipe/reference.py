@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ...pieces.validity import IMAGES, PHASES, SIMULATION
+from ...pieces.validity import IMAGES, LAYERS, PHASES, SIMULATION
 from .. import stages
 from ..adapting import adaptation_tables
 from ..cluster.jobs import Jobs
@@ -65,18 +65,21 @@ def recipe_reference() -> str:
 
 def training_reference() -> str:
     """Return the page of trainings."""
-    images, phases, pairs, labels = map(training_tables, (IMAGES, PHASES, SIMULATION, LABELS))
+    tasks = (IMAGES, PHASES, SIMULATION, LAYERS, LABELS)
+    images, phases, pairs, films, labels = map(training_tables, tasks)
     adapt = adaptation_tables()
     tables = [
         ("[data]", images["data"]),
         ("[labels]", labels["labels"]),
         ("[structures]", phases["structures"]),
         ("[pairs]", pairs["pairs"]),
+        ("[films]", films["films"]),
         ("[samples]` with `[data]", images["samples"]),
         ("[samples]` with `[labels]", labels["samples"]),
         ("[samples]` with `[structures]", phases["samples"]),
         ("[network]", images["network"]),
         ("[network]` with `[pairs]", pairs["network"]),
+        ("[network]` with `[films]", films["network"]),
         *((f"[{name}]", images[name]) for name in ("training", "output")),
         ("[adapt]", adapt["adapt"]),
         ("[output]` with `[adapt]", adapt["output"]),

@@ -48,7 +48,7 @@ def read_input(
     detector
         Name or number of the detector, of a file that holds several.
     dataset
-        Of an HDF5 file that holds several.
+        Of an HDF5 file, or a folder of N5, that holds several.
     channel
         Name or position, from 0, of a channel of files that hold several; where these are several
         voltages, a table of kV = channel.

@@ -7,7 +7,7 @@ import numpy as np
 
 from ... import blocks
 from ..keys import voltage_word
-from .layers import Layers, fill_layers, mirrored, show_layers, window_of
+from .layers import RUNS, Layers, mirrored, show_layers, window_of
 from .noise import Noise, write_grey
 
 
@@ -89,6 +89,7 @@ class LearnedImages:
     white: float
     noise: Noise
     dtype: str
+    revision = 2
 
     def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
         """Return the planes that are seen of the windows that the region touches."""
@@ -109,11 +110,9 @@ class LearnedImages:
         signal = np.empty(images.shape[2:], np.float32)
         for v, k in np.ndindex(images.shape[:2]):
             plane = int(self.planes[slices.start + k])
-            weights = self._weights(voltages.start + v, plane)
-            first = plane - read[0].start
-            shares = fill_layers(phase[first : first + len(weights)], weights)
+            seen = self._look(phase, plane, read[0].start, voltages.start + v)
             for tile in self._tiles((y, x)):
-                self._predict(shares, (read[1], read[2]), tile, voltages.start + v, (y, x), signal)
+                self._predict(seen, (read[1], read[2]), tile, voltages.start + v, (y, x), signal)
             word = (voltage_word(self.voltage[voltages.start + v]), plane)
             self.noise.add(signal, word, y.start, x.start)
             write_grey(signal, images[v, k])
@@ -122,38 +121,55 @@ class LearnedImages:
     def working_bytes(self, region: blocks.Region) -> int:
         """Layers of a face, those that are shown of a window, and what predicting takes."""
         (read,) = self.needs(region)
-        layers = len(self.predictor.layers.edges)
+        layers = len(self.predictor.layers.edges) + RUNS
         windows = [
             tuple(self._window(part, n) for part, n in zip(tile, self.image, strict=True))
             for tile in self._tiles((region[2], region[3]))
         ]
         n_y, n_x = (int(max(sizes)) for sizes in zip(*map(blocks.lengths, windows), strict=True))
         shown = 4 * (2 * layers + 1) * n_y * n_x
-        own = 4 * layers * blocks.voxels(read[1:]) + 8 * blocks.voxels(region[2:])
+        # Beside the layers, ends of the first solid, and what is made of them.
+        own = 4 * (layers + 5) * blocks.voxels(read[1:]) + 8 * blocks.voxels(region[2:])
         return own + shown + self.predictor.bytes((n_y, n_x))
 
+    @property
+    def _vacuum(self) -> bool:
+        return self.materials[0] == "vacuum"
+
     def _weights(self, v: int, plane: int) -> np.ndarray:
-        vacuum = self.materials[0] == "vacuum"
         voltage = float(self.voltage[v])
-        return self.predictor.layers.weights(self.z, plane, voltage, vacuum=vacuum)
+        return self.predictor.layers.weights(self.z, plane, voltage, vacuum=self._vacuum)
+
+    def _look(self, phase: np.ndarray, plane: int, first: int, v: int) -> np.ndarray:
+        """Return what is seen below a face, of planes that begin with the `first`."""
+        weights = self._weights(v, plane)
+        below = slice(plane - first, plane - first + len(weights))
+        return self.predictor.layers.look(
+            phase[below],
+            self.z[plane : plane + len(weights)] - self.z[plane],
+            weights,
+            float(self.voltage[v]),
+            self.pixel_size,
+            vacuum=self._vacuum,
+        )
 
     def _predict(
         self,
-        shares: np.ndarray,
+        seen: np.ndarray,
         read: tuple[slice, slice],
         tile: blocks.Region,
         v: int,
         wanted: tuple[slice, slice],
         signal: np.ndarray,
     ) -> None:
-        """Fill what of a tile is wanted, of shares of layers that begin where they were read."""
+        """Fill what of a tile is wanted, of what is seen where the structure was read."""
         windows = [self._window(part, n) for part, n in zip(tile, self.image, strict=True)]
         y, x = (
             mirrored(window, n, self.predictor.margin) - part.start
             for window, n, part in zip(windows, self.image, read, strict=True)
         )
         found = self.predictor(
-            show_layers(shares, (y, x), (windows[0], windows[1])),
+            show_layers(seen, (y, x), (windows[0], windows[1])),
             voltage=float(self.voltage[v]),
             pixel_size=self.pixel_size,
             materials=self.materials,

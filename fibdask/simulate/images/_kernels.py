@@ -84,6 +84,31 @@ def add_planes(phase, weights, shares):
 
 
 @compiled(nogil=True)
+def find_first_runs(phase, edges, runs):
+    """Find where the first solid below each pixel begins and ends.
+
+    Parameters
+    ----------
+    phase
+        Uint8 (plane, y, x).
+    edges
+        Depths at which planes begin, and the last one ends, in nm, float32 (plane + 1).
+    runs
+        Depths of both in nm, float32 (end, y, x), written to; where there is no solid, the last
+        edge.
+    """
+    planes, n_y, n_x = phase.shape
+    runs[:] = edges[planes]
+    for plane in range(planes - 1, -1, -1):
+        for y in range(n_y):
+            for x in range(n_x):
+                if phase[plane, y, x] != 0:
+                    if runs[0, y, x] != edges[plane + 1]:  # the plane below is pore
+                        runs[1, y, x] = edges[plane + 1]
+                    runs[0, y, x] = edges[plane]
+
+
+@compiled(nogil=True)
 def add_image_noise(signal, key, y0, x0, electrons, gaussian_std):
     """Add Poisson, then Gaussian noise to an image in place.
 

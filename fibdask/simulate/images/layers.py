@@ -1,7 +1,8 @@
-"""What networks of images are shown of a structure: how much solid is in layers below a face.
+"""What networks of images are shown of a structure: solid in layers below a face, and where first.
 
 Layers are as thick as things are told apart at their depth. Their depths count in units of the
-voltage's half-contrast depth, so that voltages look alike.
+voltage's half-contrast depth, so that voltages look alike. Where pores are empty, it matters more
+how far a pixel sees, and how far its neighbours do: depth and thickness of the first solid.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,11 @@ import numpy as np
 from ..electrons.attenuation import DETECTORS
 from . import _kernels as kernels
 
+RUNS = 3
+"""Things that are shown of the first solid below each pixel, after the layers."""
 _DEEPEST = 1000.0  # nm; as deep as electrons are followed in vacuum
+_LOGARITHM = 6.0  # more than that of the deepest in half-contrast depths of the lowest voltage
+_WIDE = 32.0  # pixels: how far away walls still hide the bottom of a pore
 
 
 @dataclass(frozen=True)
@@ -63,25 +68,53 @@ class Layers:
         shares = np.maximum(inside, 0) / np.where(thickness > 0, thickness, 1)
         return np.ascontiguousarray(np.where(thickness > 0, shares, 0), np.float32)
 
+    def look(
+        self,
+        phase: np.ndarray,
+        depths: np.ndarray,
+        weights: np.ndarray,
+        voltage: float,
+        pixel_size: tuple[float, float],
+        *,
+        vacuum: bool,
+    ) -> np.ndarray:
+        """Return what is seen below a face, from 0 to 1, float32 (layer + `RUNS`, y, x).
+
+        Of each layer, the share of solid; of the first solid, its depth, as a logarithm and beside
+        the size of pixels, and its thickness beside the half-contrast depth.
+
+        Parameters
+        ----------
+        phase
+            Of the planes from the face down, uint8 (plane, y, x).
+        depths
+            Of the tops of these planes in nm (plane).
+        weights
+            As `weights` returns them, of as many planes.
+        voltage
+            In kV.
+        pixel_size
+            Along y and x in nm.
+        vacuum
+            Whether pores are empty.
+        """
+        seen = np.zeros((weights.shape[1] + RUNS, *phase.shape[1:]), np.float32)
+        kernels.add_planes(phase, weights, seen[:-RUNS])
+        deepest = self.depths(voltage, vacuum=vacuum)[-1]
+        runs = np.empty((2, *phase.shape[1:]), np.float32)
+        kernels.find_first_runs(phase, np.append(depths, deepest).astype(np.float32), runs)
+        begin, thickness = runs[0], runs[1] - runs[0]
+        unit = np.float32(half_contrast_depth(voltage))
+        wide = np.float32(_WIDE * np.sqrt(np.prod(pixel_size)))
+        seen[-3] = np.log1p(begin / unit) / np.float32(_LOGARITHM)
+        seen[-2] = begin / (begin + wide)
+        seen[-1] = thickness / (thickness + unit)
+        return seen
+
 
 def half_contrast_depth(voltage: float) -> float:
     """Return the depth in nm of gold under epoxy that shows with half its contrast."""
     return float(DETECTORS["tld"].attenuation_length(np.array(voltage)) * np.log(2))
-
-
-def fill_layers(phase: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the share of solid in layers, float32 (layer, y, x).
-
-    Parameters
-    ----------
-    phase
-        Of the planes from the face down, uint8 (plane, y, x).
-    weights
-        As `Layers.weights` returns them, of as many planes.
-    """
-    shares = np.zeros((weights.shape[1], *phase.shape[1:]), np.float32)
-    kernels.add_planes(phase, weights, shares)
-    return shares
 
 
 def window_of(tile: slice, length: int, *, halo: int, margin: int, stride: int) -> slice:
@@ -112,7 +145,7 @@ def mirrored(window: slice, length: int, margin: int) -> np.ndarray:
 
 
 def show_layers(
-    shares: np.ndarray, pixels: tuple[np.ndarray, np.ndarray], window: tuple[slice, slice]
+    seen: np.ndarray, pixels: tuple[np.ndarray, np.ndarray], window: tuple[slice, slice]
 ) -> np.ndarray:
     """Return what a network is shown of a window, float32 (layer + 1, y, x).
 
@@ -120,17 +153,17 @@ def show_layers(
 
     Parameters
     ----------
-    shares
-        Of solid in layers (layer, y, x).
+    seen
+        As `Layers.look` returns it (layer, y, x).
     pixels
-        Of these that are shown along y and x, as far as they are known.
+        Of it that are shown along y and x, as far as they are known.
     window
         Place along y and x.
     """
     y, x = pixels
-    shape = (len(shares) + 1, *(part.stop - part.start for part in window))
+    shape = (len(seen) + 1, *(part.stop - part.start for part in window))
     shown = np.zeros(shape, np.float32)
     # Rows first, which are whole: both at once would take three times as long.
-    shown[:-1, : len(y), : len(x)] = shares.take(y, axis=1).take(x, axis=2)
+    shown[:-1, : len(y), : len(x)] = seen.take(y, axis=1).take(x, axis=2)
     shown[-1, : len(y), : len(x)] = 1
     return shown

@@ -1,0 +1,1 @@
+"""The network of layered samples: films to learn from, training, predicting."""
