@@ -14,7 +14,8 @@ from ..conventions import ConventionError, FibdaskWarning
 from ..pieces.validity import model_channels
 from .models import open_model
 from .networks import Architecture, WindowNetwork
-from .weights import read_network
+from .published import Published, PublishedNetwork
+from .weights import architecture_of, read_network
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Begun:
         Which voltage of the model each one of the stack begins as.
     """
 
-    fields: Architecture
+    fields: Architecture | Published
     folder: str
     weights: str
     channels: tuple[int, ...]
@@ -45,7 +46,8 @@ class Begun:
         Raises
         ------
         ConventionError
-            If there is no such model, it sees phases, or fewer voltages than the stack has.
+            If there is no such model, it sees phases, or fewer voltages than the stack has, or, of
+            one slice or of small stacks, other ones.
 
         Warns
         -----
@@ -57,14 +59,21 @@ class Begun:
             msg = f"model {model.name} is for {model.card['task']}, not for images of slices"
             raise ConventionError(msg)
         channels = _nearest(model.name, model.card, stack)
-        fields = Architecture.of_card(model.card["architecture"])
+        fields = architecture_of(model.card["architecture"])
+        if isinstance(fields, Published) and channels != tuple(range(fields.voltages)):
+            msg = (
+                f"a training begins with all voltages of model {model.name}, "
+                f"{model.card['voltages']} kV; got {stack['voltage'].values.tolist()} kV"
+            )
+            raise ConventionError(msg)
         fields = replace(fields, voltages=len(channels))
         return cls(fields, str(model.folder), model.fingerprint, channels)
 
-    def build(self) -> WindowNetwork:
+    def build(self) -> WindowNetwork | PublishedNetwork:
         """Return the network with the weights of the model."""
-        model = open_model(Path(self.folder))
-        network = read_network(Path(self.folder), model.card)
+        network = read_network(Path(self.folder), open_model(Path(self.folder)).card)
+        if isinstance(network, PublishedNetwork):
+            return network.interleave()
         if self.channels != tuple(range(network.architecture.voltages)):
             network = of_channels(network, self.channels)
         return network.interleave()

@@ -25,7 +25,7 @@ from ..pieces.windows import NO_SLICE, SliceWindow
 from ..segment import segment_phases
 from .cards import near_ranges
 from .making import Judged
-from .networks import WindowNetwork
+from .networks import Network
 from .samples import QUANTILES, Drawing, Sample, oriented
 from .validation import validate
 
@@ -217,7 +217,7 @@ class LabelJudge:
     unseen: LabelledStack
     stride: int
 
-    def __call__(self, network: WindowNetwork) -> Judged:
+    def __call__(self, network: Network) -> Judged:
         """Judge a network by whole slices."""
         found = validate(network, self._windows())
         temperature = found.temperature()

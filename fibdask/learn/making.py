@@ -14,7 +14,7 @@ from ..conventions import VERSION, ConventionError
 from .cards import ranges, told_samples, told_stacks
 from .data import SimulatedStack
 from .models import Model, open_model
-from .networks import WindowNetwork
+from .networks import Network
 from .phases import PhaseSamples, PhaseWindows, Structure, phase_ranges
 from .samples import Sample, Samples
 from .training import Numbered, Training
@@ -43,7 +43,7 @@ class Judged:
 class Judge(Protocol):
     """Judges networks by what they have not learnt from."""
 
-    def __call__(self, network: WindowNetwork) -> Judged:
+    def __call__(self, network: Network) -> Judged:
         """Judge a network."""
 
     def drawn(self) -> Numbered:
@@ -60,7 +60,7 @@ class ImageJudge:
     samples: Samples
     unseen: Sequence[SimulatedStack]
 
-    def __call__(self, network: WindowNetwork) -> Judged:
+    def __call__(self, network: Network) -> Judged:
         """Judge a network under all `conditions`."""
         seed = self.samples.seed
         found = validate_stacks(network, self.unseen, seed)
@@ -95,7 +95,7 @@ class PhaseJudge:
     samples: PhaseSamples
     unseen: Structure
 
-    def __call__(self, network: WindowNetwork) -> Judged:
+    def __call__(self, network: Network) -> Judged:
         """Judge a network; of misplaced voxels, measured planes are none."""
         windows = PhaseWindows.milled(self.unseen, self.samples.window)
         found = validate(network, windows)
@@ -132,7 +132,7 @@ class PhaseJudge:
 
 def make_model(
     folder: Path,
-    training: Training[Any, WindowNetwork],
+    training: Training[Any, Network],
     judge: Judge,
     *,
     name: str,
@@ -193,7 +193,7 @@ def told_training(training: Training[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _pace(network: WindowNetwork, temperature: float, window: Sample) -> float:
+def _pace(network: Network, temperature: float, window: Sample) -> float:
     """Return seconds that one core takes for a million voxels."""
     loaded = LoadedNetwork(network.cpu(), temperature)
     given = window.images, window.present, window.distances, window.offsets

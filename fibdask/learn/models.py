@@ -94,18 +94,18 @@ class Model:
         """
         with told_if_missing():
             from .networks import fastest_precision, has_gpu
+            from .weights import architecture_of
         found = chosen_device(self.device, has_gpu)
-        architecture = self.card["architecture"]
+        architecture = architecture_of(self.card["architecture"])
         return NetworkPredictor(
             str(self.folder),
             self.fingerprint,
-            SliceWindow(architecture["above"], architecture["below"]),
-            architecture["voltages"],
+            SliceWindow(architecture.above, architecture.below),
+            architecture.voltages,
             (self.card["halo"],) * 2,
             (self.card["stride"],) * 2,
-            tuple(architecture["widths"]),
-            architecture["detail"],
-            precision or fastest_precision(found),
+            architecture.floats,
+            precision or fastest_precision(found, architecture.dimensions),
             found,
         )
 

@@ -11,7 +11,7 @@ pixel depends on nothing but its surroundings.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import nn
@@ -24,6 +24,41 @@ from ..pieces.devices import Device
 Precision = Literal["float32", "bfloat16"]
 _SCALES = (5.0, 20.0, 80.0)  # nm, about what is seen at 1, 2 and 4 kV, over which distances count
 _STRIDE = 8
+
+
+class Windowed(Protocol):
+    """What determines a network of windows of slices but for its weights."""
+
+    @property
+    def voltages(self) -> int:
+        """Number of its images of each slice."""
+
+    @property
+    def dimensions(self) -> int:
+        """Of its convolutions."""
+
+    @property
+    def above(self) -> int:
+        """Slices of a window at or before its own, which is one of them."""
+
+    @property
+    def below(self) -> int:
+        """Slices after it."""
+
+    @property
+    def stride(self) -> int:
+        """Windows begin at multiples of it, along y and x."""
+
+    @property
+    def halo(self) -> int:
+        """How many pixels away, along y and x, what is said of a pixel depends on."""
+
+    @property
+    def floats(self) -> int:
+        """Numbers for each pixel of a window, at most, while it is looked at."""
+
+    def as_card(self) -> dict[str, Any]:
+        """Return the fields as JSON knows them."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +84,9 @@ class Architecture:
     below: int = 6
     widths: tuple[int, int, int] = (48, 64, 96)
     detail: int = 16
+
+    dimensions = 2
+    """Of its convolutions."""
 
     def __post_init__(self) -> None:
         for name in ("voltages", "above", "below"):
@@ -80,6 +118,15 @@ class Architecture:
             for pixel in range(_STRIDE)
             for first, last in [_seen(pixel)]
         )
+
+    @property
+    def floats(self) -> int:
+        """Numbers for each pixel of a window, at most, while it is looked at."""
+        images = self.voltages * self.slots
+        # Images as they come and folded to half resolution, then features of residuals.
+        trunk = 2 * images + 6 * self.widths[0] // 4
+        head = images + 6 * self.widths[0] // 4 + 4 * self.detail
+        return max(trunk, head)
 
     def build(self) -> "WindowNetwork":
         """Return the network with its first weights."""
@@ -250,7 +297,18 @@ class Network(nn.Module, ABC):
 
     Known are the present voltages, the distances of slices, and the offset of a plane of each
     window; logits are those of the planes (batch, y, x).
+
+    Attributes
+    ----------
+    architecture
+        That it is built by.
     """
+
+    architecture: Windowed
+
+    def fold(self) -> Self:
+        """Make ready for prediction: no gradients."""
+        return self.eval().requires_grad_(requires_grad=False)
 
     @abstractmethod
     def look(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -262,6 +320,8 @@ class Network(nn.Module, ABC):
 
 class WindowNetwork(Network):
     """Says what is solid on planes of windows of slices."""
+
+    architecture: Architecture
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -311,14 +371,14 @@ class WindowNetwork(Network):
         logits: torch.Tensor = self.head(self.trunk(seen, known), nearest, known)
         return logits
 
-    def fold(self) -> "WindowNetwork":
+    def fold(self) -> Self:
         """Make ready for prediction: no batch norm, no gradients."""
-        self.eval().requires_grad_(requires_grad=False)
+        super().fold()
         for part in _convolutions(self):
             part.fold()
         return self.interleave()
 
-    def interleave(self) -> "WindowNetwork":
+    def interleave(self) -> Self:
         """Lay features out side by side for each pixel, in which processors convolve faster."""
         return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -328,13 +388,16 @@ def has_gpu() -> bool:
     return bool(torch.cuda.is_available())
 
 
-def fastest_precision(device: Device = "cpu") -> Precision:
+def fastest_precision(device: Device = "cpu", dimensions: int = 2) -> Precision:
     """Return what a device convolves in fastest: some emulate half precision, slowly.
 
-    Flags alone decide: were it timed, an interrupted run might go on in another precision.
+    Flags alone decide: were it timed, an interrupted run might go on in another precision. Volumes
+    are convolved on a processor as they have learnt there, in whole precision.
     """
     if device == "gpu":  # which is elsewhere, maybe
         return "bfloat16"
+    if dimensions == 3:
+        return "float32"
     flags: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of new versions only
     return "bfloat16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "float32"
 

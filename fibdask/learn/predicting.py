@@ -39,8 +39,8 @@ class NetworkPredictor:
         Number of its images of each slice.
     halo, stride
         Along y and x, in pixels.
-    widths, detail
-        Features at a half, a quarter and an eighth of the resolution, and at the whole.
+    floats
+        For each pixel of a window, at most, while it is looked at.
     precision
         Of what is computed.
     device
@@ -53,8 +53,7 @@ class NetworkPredictor:
     voltages: int
     halo: tuple[int, int]
     stride: tuple[int, int]
-    widths: tuple[int, ...]
-    detail: int
+    floats: int
     precision: "Precision"
     device: "Device"
 
@@ -67,10 +66,7 @@ class NetworkPredictor:
         """Return peak bytes of the host and of the device for a window of a shape (y, x)."""
         pixels = shape[0] * shape[1]
         images = self.voltages * self.window.size
-        # Images as they come and folded to half resolution, then features of residuals.
-        trunk = 2 * images + 6 * self.widths[0] // 4
-        head = images + 6 * self.widths[0] // 4 + 4 * self.detail
-        features = 4 * pixels * (max(trunk, head) + planes)
+        features = 4 * pixels * (self.floats + planes)
         if self.device == "gpu":
             return LIBRARIES + 4 * pixels * (images + planes), features
         return LIBRARIES + features, 0

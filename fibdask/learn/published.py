@@ -3,7 +3,7 @@
 U-Nets of one slice, of a slice with those around it as channels (2.5D), and of small stacks (3D);
 with residual blocks; V-Nets; and several voltages joined early, in between, or late. They are built
 of few parts, with batch norm throughout, and learn by the samples, the loss and the schedule of
-ours. None ships.
+ours. None ships; those of one slice and of small stacks learn from painted slices, too.
 
 References
 ----------
@@ -12,11 +12,12 @@ et al., 3DV (2016) 565-571; T. Sardhara et al., Frontiers in Materials 9 (2022) 
 slices) and Microscopy and Microanalysis (2024) (fusion of voltages).
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import nn
@@ -28,6 +29,7 @@ _LAYERS: dict[int, tuple[Any, ...]] = {
     2: (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.MaxPool2d),
     3: (nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.MaxPool3d),
 }
+_FEATURES = 18  # widths of features that the finest level holds, with those of coarser ones
 _CLAMPED = 1e-4  # probabilities that become logits
 _SHARP = 8.0  # logits of an ensemble before it has learnt, from pore to solid
 
@@ -61,6 +63,7 @@ class Blocks:
 
 UNET = Blocks()
 RESIDUAL = Blocks(residual=True)
+SMALL_RESIDUAL = Blocks((2, 2, 2, 2), residual=True)
 UNET_3D = Blocks((2, 2, 2, 2), gradual=True)
 RESIDUAL_3D = Blocks((2, 2, 2, 2), residual=True, gradual=True)
 VNET = Blocks((1, 2, 3, 3, 3), size=5, residual=True, pooling="convolution")
@@ -152,12 +155,27 @@ class Published:
             first, last = 2 * first - reach, 2 * last + 1 + reach
         return first, last
 
+    @property
+    def floats(self) -> int:
+        """Numbers for each pixel of a window, at most, while it is looked at."""
+        deep = self.slices if self.dimensions == 3 else 1
+        return self.voltages * self.slices + _FEATURES * self.width * deep
+
     def build(self) -> "PublishedNetwork":
         """Return the network with its first weights."""
-        network = PublishedNetwork(self)
-        if self.dimensions == 3:
-            return network
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return PublishedNetwork(self).interleave()
+
+    def as_card(self) -> dict[str, Any]:
+        """Return the fields as JSON knows them, and the slices of a window."""
+        blocks = asdict(self.blocks) | {"convolutions": list(self.blocks.convolutions)}
+        return asdict(self) | {"blocks": blocks, "above": self.above, "below": self.below}
+
+    @classmethod
+    def of_card(cls, fields: Mapping[str, Any]) -> "Published":
+        """Return what `as_card` was made of."""
+        own = {name: value for name, value in fields.items() if name not in ("above", "below")}
+        blocks = own["blocks"] | {"convolutions": tuple(own["blocks"]["convolutions"])}
+        return cls(**own | {"blocks": Blocks(**blocks)})
 
 
 class Block(nn.Module):
@@ -248,9 +266,11 @@ class Decoder(nn.Module):
 class PublishedNetwork(Network):
     """Says what is solid in the slice of a window."""
 
+    architecture: Published
+
     def __init__(self, design: Published) -> None:
         super().__init__()
-        self.design = design
+        self.architecture = design
         branches = 1 if design.fusion == "early" else design.voltages
         given = design.voltages // branches * (design.slices if design.dimensions == 2 else 1)
         convolution = _LAYERS[design.dimensions][0]
@@ -271,10 +291,20 @@ class PublishedNetwork(Network):
             Grey values (batch, voltage, slot, y, x); 0 where there is no slice.
         """
         parts = images.chunk(len(self.encoders), dim=1)
-        if self.design.dimensions == 2:
+        if self.architecture.dimensions == 2:
             return (self._logits([part.flatten(1, 2) for part in parts]),)
         with _whole_precision(images.device):
-            return (self._logits([*parts])[:, self.design.above - 1],)
+            return (self._logits([*parts])[:, self.architecture.above - 1],)
+
+    def fold(self) -> Self:
+        """Make ready for prediction: no gradients."""
+        return super().fold().interleave()
+
+    def interleave(self) -> Self:
+        """Lay features out side by side for each pixel, in which processors convolve faster."""
+        if self.architecture.dimensions == 3:
+            return self
+        return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def forward(self, said: torch.Tensor, *known: torch.Tensor) -> torch.Tensor:
         """Return what `look` returned: all slices are taken for evenly spaced, planes for them."""
@@ -330,7 +360,7 @@ class LateFusion:
 
     def __post_init__(self) -> None:
         check_choice("joined", self.joined, ("ensemble", "voting"))
-        designs = {member.network.design for member in self.members}
+        designs = {member.network.architecture for member in self.members}
         if len(designs) != 1 or next(iter(designs)).voltages != 1:
             msg = f"members must be of one design, for one voltage; got {len(designs)} designs"
             raise ConventionError(msg)
@@ -338,7 +368,7 @@ class LateFusion:
     @property
     def design(self) -> Published:
         """That of each member."""
-        return self.members[0].network.design
+        return self.members[0].network.architecture
 
     def build(self) -> "LateNetwork":
         """Return the network; before it learns, all members count the same."""
@@ -351,7 +381,7 @@ class LateNetwork(Network):
     def __init__(self, fusion: LateFusion) -> None:
         super().__init__()
         count = len(fusion.members)
-        self.design, self.joined = fusion.design, fusion.joined
+        self.architecture, self.joined = fusion.design, fusion.joined
         self.members = nn.ModuleList(deepcopy(member.network) for member in fusion.members)
         self.members.requires_grad_(requires_grad=False)
         self.votes = nn.Parameter(torch.zeros(count), requires_grad=self.joined == "voting")

@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..pieces.windows import SliceWindow
 from .data import SimulatedStack
-from .networks import Architecture, WindowNetwork
+from .networks import Network, Windowed
 from .samples import Sample, Variation, draw_images
 from .training import Batch
 
@@ -63,7 +63,7 @@ class Windows:
     """
 
     stack: SimulatedStack
-    architecture: Architecture
+    architecture: Windowed
     condition: Condition
     seed: int
 
@@ -165,7 +165,7 @@ class Validation:
 
 
 @torch.inference_mode()
-def validate(network: WindowNetwork, windows: Iterable[Sample]) -> Validation:
+def validate(network: Network, windows: Iterable[Sample]) -> Validation:
     """Let a network predict windows; where their truth is NaN, it is not known."""
     network.eval()
     device = next(network.parameters()).device
@@ -186,7 +186,7 @@ def validate(network: WindowNetwork, windows: Iterable[Sample]) -> Validation:
 
 
 def validate_stacks(
-    network: WindowNetwork, stacks: Sequence[SimulatedStack], seed: int
+    network: Network, stacks: Sequence[SimulatedStack], seed: int
 ) -> dict[Condition, Validation]:
     """Let a network predict all of some stacks under all `conditions`."""
     return {

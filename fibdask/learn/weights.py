@@ -20,8 +20,9 @@ from ..blocks import put_file
 from ..conventions import ConventionError, DeviceLostError, MemoryBudgetError
 from ..pieces.devices import Device
 from .greymaps import GreyMap, grey_maps, mapped_images
-from .models import CARD, TEST_PAIR, WEIGHTS, open_chosen
+from .models import CARD, TEST_PAIR, WEIGHTS, Model, open_chosen
 from .networks import Architecture, Network, Precision, WindowNetwork, has_gpu
+from .published import Published, PublishedNetwork
 from .samples import Sample
 
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
@@ -191,7 +192,7 @@ def errors_of_cuda() -> Iterator[None]:
         raise DeviceLostError(msg) from error
 
 
-def read_network(folder: Path, card: Mapping[str, Any]) -> WindowNetwork:
+def read_network(folder: Path, card: Mapping[str, Any]) -> WindowNetwork | PublishedNetwork:
     """Read the weights of a model, as they were trained.
 
     Raises
@@ -199,7 +200,42 @@ def read_network(folder: Path, card: Mapping[str, Any]) -> WindowNetwork:
     ConventionError
         If they are not those of the architecture on its card.
     """
-    return with_weights(folder, lambda: WindowNetwork(Architecture.of_card(card["architecture"])))
+
+    def built() -> WindowNetwork | PublishedNetwork:
+        architecture = architecture_of(card["architecture"])
+        if isinstance(architecture, Published):
+            return PublishedNetwork(architecture)
+        return WindowNetwork(architecture)
+
+    return with_weights(folder, built)
+
+
+def read_windows(model: Model, what: str) -> WindowNetwork:
+    """Read the weights of a model whose network knows the depths of slices.
+
+    Parameters
+    ----------
+    what
+        Is done with it.
+
+    Raises
+    ------
+    ConventionError
+        If it is another network, or they are not those of its card.
+    """
+    network = read_network(model.folder, model.card)
+    if not isinstance(network, WindowNetwork):
+        dimensions = network.architecture.dimensions
+        msg = f"model {model.name} is a network of {dimensions} dimensions, which cannot be {what}"
+        raise ConventionError(msg)
+    return network
+
+
+def architecture_of(fields: Mapping[str, Any]) -> Architecture | Published:
+    """Return what determines a network but for its weights, of what its card says."""
+    if "blocks" in fields:
+        return Published.of_card(fields)
+    return Architecture.of_card(dict(fields))
 
 
 def with_weights(folder: Path, build: Callable[[], AnyNetwork]) -> AnyNetwork:
@@ -226,9 +262,7 @@ def with_weights(folder: Path, build: Callable[[], AnyNetwork]) -> AnyNetwork:
     return network
 
 
-def write_model(
-    folder: Path, network: WindowNetwork, card: Mapping[str, Any], sample: Sample
-) -> None:
+def write_model(folder: Path, network: Network, card: Mapping[str, Any], sample: Sample) -> None:
     """Write a model with a sample that tests it.
 
     Parameters

@@ -55,6 +55,8 @@ class Signals:
     noise: float
     seed: int
 
+    revision = 2
+
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block of all layers."""
         return ((slice(0, len(self.forward.layers)), *region[1:]),)

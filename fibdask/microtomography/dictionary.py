@@ -178,6 +178,14 @@ class Dictionary:
         """Return the variance of logarithms of signals, of their noise and of the model's error."""
         return max(noise**2 + self.forward.error**2, _LEAST_SHARE**2)
 
+    def variance_of_components(self, noise: float) -> float:
+        """Return the variance of the components of logarithms of signals.
+
+        The model's error is the same at energies beside each other, of which components are sums.
+        """
+        together = max(len(self.energies) / self.forward.beams, 1.0) if self.forward.beams else 1.0
+        return max(noise**2 + together * self.forward.error**2, _LEAST_SHARE**2)
+
     def patterns(self) -> list[Pattern]:
         """Return all patterns of layers that are there, that of all first."""
         return self._tables().patterns
@@ -252,7 +260,8 @@ class Observed:
     @classmethod
     def of(cls, dictionary: Dictionary, signals: np.ndarray, noise: float) -> "Observed":
         """Return what is observed pixel by pixel in signals (energy, y, x)."""
-        values, variance = dictionary.observed(signals, noise), dictionary.variance(noise)
+        values = dictionary.observed(signals, noise)
+        variance = dictionary.variance_of_components(noise)
         spectrum = dictionary.spectrum()
         number = spectrum.seen(sqrt(variance), _SEEN)
         return cls(spectrum.scores(values, number), np.full(len(values), variance))

@@ -85,7 +85,8 @@ def estimate_layers(
     voxel_size
         Height of the voxels of `label` in nm.
     model
-        Of `network`: name or folder of one for layers; `auto` is the one that ships.
+        Of `network`: name or folder of one for layers, as `fibdask train` makes them; `auto` is the
+        best one that ships, if one does.
     device
         Of `network`: where it predicts, `cpu`, `gpu`, or `auto`, a GPU where this process has one.
 

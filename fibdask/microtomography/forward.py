@@ -55,6 +55,10 @@ class Forward(Protocol):
     def error(self) -> float:
         """Relative standard error of the signals themselves."""
 
+    @property
+    def beams(self) -> int:
+        """At how many energies errors are independent of one another; 0 where there are none."""
+
     def signals(self, thickness: np.ndarray, energies: np.ndarray) -> np.ndarray:
         """Return signals (energy, film) of films of a thickness (layer, film) in nm.
 
@@ -142,6 +146,7 @@ class Report2022:
     layers: tuple[tuple[str, float], ...]
     substrate: str
     error: ClassVar[float] = 0.0
+    beams: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         names = tuple(name for name, _ in self.layers)
@@ -201,6 +206,7 @@ class Analytic:
     layers: tuple[tuple[str, float], ...]
     substrate: str
     error: ClassVar[float] = 0.0
+    beams: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         _check_known("analytic", self.layers, self.substrate)
@@ -256,6 +262,11 @@ class MonteCarlo:
     def error(self) -> float:
         """Relative standard error of the signals, of the table and of what is read off it."""
         return self.table.fit.error * 2**0.5  # the bare substrate has the same
+
+    @property
+    def beams(self) -> int:
+        """At how many energies electrons were sent through films."""
+        return self.table.grid.beams
 
     def check(self, energies: np.ndarray) -> None:
         """Refuse energies outside the table."""

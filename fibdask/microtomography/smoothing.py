@@ -53,5 +53,6 @@ def smoothed(dictionary: Dictionary, signals: np.ndarray, noise: float, most: fl
         smooth_step(scores, averages, weights, radius, limit, new, new_weights, variances)
         averages, weights = new, new_weights
     values = averages.reshape(-1, number) * np.float32(std)
-    own = dictionary.variance(noise) - dictionary.variance(0.0)  # the model's is not averaged
-    return Observed(values, own * variances.ravel().astype(np.float64) + dictionary.variance(0.0))
+    of_model = dictionary.variance_of_components(0.0)  # which is not averaged
+    own = dictionary.variance_of_components(noise) - of_model
+    return Observed(values, own * variances.ravel().astype(np.float64) + of_model)

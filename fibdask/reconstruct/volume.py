@@ -67,9 +67,9 @@ def reconstruct_volume(
     Raises
     ------
     ConventionError
-        If an argument or the model does not fit the stack, fewer than two slices are measured, or
-        torch is not installed; when computed, if grey values of measured slices are NaN or
-        infinite, or all the same.
+        If an argument or the model does not fit the stack, the model knows nothing of what lies
+        between slices, fewer than two slices are measured, or torch is not installed; when
+        computed, if grey values of measured slices are NaN or infinite, or all the same.
 
     Warns
     -----
@@ -98,6 +98,7 @@ def reconstruct_volume(
         place = voltage_index(stack, voltage)
         shown = stack.isel(voltage=slice(place, place + 1))
     found = find_model(model, shown, device)
+    _check_between(found)
     grid = grid_planes(z[measured], spacing)
     planes = PlacedPlanes.between(z, measured, grid * spacing)
     _warn_of_gaps(planes, found)
@@ -110,6 +111,18 @@ def reconstruct_volume(
     )
     token = blocks.array_token(stack["intensity"].data)
     return record_step(volume, "reconstruct_volume", parameters, token)
+
+
+def _check_between(model: Model) -> None:
+    """Refuse a model that has learnt what is solid in slices alone."""
+    errors = model.card["errors"]
+    if "on_slices" in errors and "between" not in errors:
+        msg = (
+            f"model {model.name} has learnt what is solid in slices, and nothing of what lies "
+            "between them: segment the slices with it ([segment] method = 'network'), and fill the "
+            "gaps then ([reposition], [inpaint])"
+        )
+        raise ConventionError(msg)
 
 
 def _warn_of_gaps(planes: PlacedPlanes, model: Model) -> None:

@@ -33,7 +33,7 @@ from .training_labels import LABELS, labelled_tables, prepared_labels, resolve_l
 
 if TYPE_CHECKING:
     from ..learn.making import Judge
-    from ..learn.networks import WindowNetwork
+    from ..learn.networks import Network
     from ..learn.training import Training
 
 _STATE = "state"
@@ -331,7 +331,7 @@ def _check_folder(folder: Path) -> None:
         raise StackReadError(msg)
 
 
-def _prepared(read: TrainingRecipe) -> tuple["Training[Any, WindowNetwork]", "Judge"]:
+def _prepared(read: TrainingRecipe) -> tuple["Training[Any, Network]", "Judge"]:
     """Return a training that may begin, and what judges its network."""
     from ..learn.networks import Architecture
     from ..learn.training import Schedule, Training, best_device
@@ -349,7 +349,7 @@ def _prepared(read: TrainingRecipe) -> tuple["Training[Any, WindowNetwork]", "Ju
         msg = f"[samples] crop must be a multiple of {architecture.stride}; got {samples.crop}"
         raise RecipeError(msg)
     folder = read.folder / _STATE
-    training = Training(
+    training: Training[Any, Network] = Training(
         architecture, samples, schedule, folder, unseen=judge.drawn(), device=best_device()
     )
     return training, judge

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import xarray as xr
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from ..conventions import RecipeError, require
+from ..conventions import ConventionError, RecipeError, require
 from ..io import open_stack
 from ..pieces.labels import Painted, read_painted
 from ..pieces.windows import SliceWindow
@@ -18,11 +18,14 @@ from .recipe.tables import Key, options_of
 
 if TYPE_CHECKING:
     from ..learn.labelled import LabelJudge
-    from ..learn.networks import WindowNetwork
+    from ..learn.networks import Network
     from ..learn.training import Training
 
 LABELS = "labels"
 _FOREST = "forest"  # folder in the state of a training
+_OF_WINDOWS = ("above", "below", "widths", "detail")
+_OWN = {"2D": ("width",), "2.5D": _OF_WINDOWS, "3D": ("width", "slices")}
+"""Keys of a network by its dimensions."""
 
 
 def label_options(
@@ -69,6 +72,29 @@ def label_options(
     }
 
 
+def dimension_options(
+    *,
+    dimensions: Literal["2D", "2.5D", "3D"] = "2.5D",
+    width: Annotated[int, Field(ge=2)] = 16,
+    slices: Annotated[int, Field(ge=2)] = 8,
+) -> dict[str, Any]:
+    """Choose what the network sees.
+
+    Parameters
+    ----------
+    dimensions
+        `2.5D`: each slice with those above and below it, whose depths it knows, which tells what
+        shines through; `2D`: each slice alone; `3D`: small stacks of slices, as if these were
+        evenly spaced. The latter two are residual U-Nets as in articles.
+    width
+        For 2D and 3D only: features at full resolution; at each coarser one there are twice as
+        many.
+    slices
+        For 3D only: of a stack; a multiple of eight is halved as the images are.
+    """
+    return {"dimensions": dimensions, "width": width, "slices": slices}
+
+
 def label_sample_options(*, crop: PositiveInt = 128, seed: NonNegativeInt = 0) -> dict[str, Any]:
     """Size and seed of samples.
 
@@ -91,7 +117,7 @@ def labelled_tables(
     early = replace(training["decline"], default="plateau")
     return {
         LABELS: options_of(label_options),
-        "network": dict(network),
+        "network": options_of(dimension_options) | dict(network),
         "samples": options_of(LabelVariation, label_sample_options),
         "training": {**training, "decline": early},
     }
@@ -107,7 +133,7 @@ def resolve_labels(table: dict[str, Any], folder: Path) -> None:
 
 def prepared_labels(
     tables: Mapping[str, Mapping[str, Any]], state: Path
-) -> "tuple[Training[Any, WindowNetwork], LabelJudge]":
+) -> "tuple[Training[Any, Network], LabelJudge]":
     """Return a training that may begin, and what judges its network."""
     from ..learn.labelled import (
         LabelJudge,
@@ -139,7 +165,7 @@ def prepared_labels(
         stacks = [LabelledStack.of(stack, part, window) for part in (learnt, unseen)]
     samples = LabelSamples(stacks[0], variation, window=window, planes=1, **drawn)
     judge = LabelJudge(samples, stacks[1], design.stride)
-    training = Training(
+    training: Training[Any, Network] = Training(
         architecture, samples, schedule, state, unseen=judge.drawn(), device=best_device()
     )
     return training, judge
@@ -149,10 +175,31 @@ def _architecture(labels: Mapping[str, Any], network: Mapping[str, Any], stack: 
     """Return what determines the network: the recipe, or a model that it begins with."""
     from ..learn.begun import Begun
     from ..learn.networks import Architecture
+    from ..learn.published import RESIDUAL_3D, SMALL_RESIDUAL, Published
 
     if labels["begin"]:
         return Begun.of(labels["begin"], stack)
-    return Architecture(voltages=stack.sizes["voltage"], **network)
+    voltages, dimensions = stack.sizes["voltage"], network["dimensions"]
+    _check_own(network)
+    if dimensions == "2.5D":
+        return Architecture(voltages=voltages, **{key: network[key] for key in _OF_WINDOWS})
+    width = network["width"]
+    if dimensions == "2D":
+        return Published(SMALL_RESIDUAL, 2, voltages=voltages, width=width)
+    return Published(RESIDUAL_3D, 3, network["slices"], voltages, width=width)
+
+
+def _check_own(network: Mapping[str, Any]) -> None:
+    """Refuse keys of a network of other dimensions."""
+    from ..learn.networks import Architecture
+
+    known = options_of(dimension_options, Architecture)
+    own = ("dimensions", *_OWN[network["dimensions"]])
+    for key, value in network.items():
+        if key not in own and value != known[key].default:
+            kinds = " and ".join(kind for kind, keys in _OWN.items() if key in keys)
+            msg = f"{key} goes with dimensions {kinds} only; got {network['dimensions']}"
+            raise ConventionError(msg)
 
 
 def _check_crop(crop: int, stack: xr.Dataset, stride: int) -> None:

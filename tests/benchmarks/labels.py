@@ -165,12 +165,12 @@ def accuracies(folder: Path, minutes: float) -> None:
         )
         for key in ((5, "distributed"), (20, "distributed"), (20, "initial")):
             network(stack, folder, painted[key], f"painted {key[0]} {key[1]}", minutes)
-        taught = {"teacher": "forest", "taught": 40}
-        name = "from forest, 5 distributed"
-        network(stack, folder, painted[5, "distributed"], name, minutes, **taught)
         for key in ((5, "distributed"), (20, "distributed")):
             name = f"fine-tuned, {key[0]} {key[1]}"
             network(stack, folder, painted[key], name, minutes, begin=SHIPPED)
+        taught = {"teacher": "forest", "taught": 40}
+        name = "from forest, 5 distributed"
+        network(stack, folder, painted[5, "distributed"], name, minutes, **taught)
 
 
 def doubted(stack: xr.Dataset, folder: Path, labels: str) -> None:
@@ -221,7 +221,8 @@ def throughput() -> None:
     print(
         f"features and trees, s of one core for a million pixels: fibdask {ours:.2f} "
         f"({features.count} features, 100 trees), scikit-image and scikit-learn {other:.2f} "
-        f"({found.shape[-1]} features, as many trees): {other / ours:.1f} times"
+        f"({found.shape[-1]} features, as many trees): {other / ours:.1f} times",
+        flush=True,
     )
 
 

@@ -149,21 +149,21 @@ class SlicePredictor:
     @property
     def window(self) -> SliceWindow:
         """The slices that it is shown."""
-        return SliceWindow(self.network.design.above, self.network.design.below)
+        return SliceWindow(self.network.architecture.above, self.network.architecture.below)
 
     @property
     def halo(self) -> tuple[int, int]:
         """Along y and x."""
-        return (self.network.design.halo,) * 2
+        return (self.network.architecture.halo,) * 2
 
     @property
     def stride(self) -> tuple[int, int]:
         """Along y and x."""
-        return (self.network.design.stride,) * 2
+        return (self.network.architecture.stride,) * 2
 
     def bytes(self, shape: tuple[int, int], planes: int) -> tuple[int, int]:
         """Return about what features of a level take, three times."""
-        design = self.network.design
+        design = self.network.architecture
         deep = design.slices if design.dimensions == 3 else 1
         return 12 * shape[0] * shape[1] * design.width * deep, 0
 

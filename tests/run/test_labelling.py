@@ -1,17 +1,23 @@
 """Slices to paint: cut, noted, and chosen where a result is in doubt."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 import xarray as xr
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
+import fibdask
 from fibdask import open_stack, save_stack
 from fibdask.conventions import ConventionError, StackReadError, build_stack
 from fibdask.pieces.labels import Sheet
 from fibdask.run.cli import main
 from fibdask.run.labelling import cut_slices, most_doubted
+from fibdask.run.training import read_training
 from fibdask.segment.forest.curve import CrossValidation
 
 SHAPE = (20, 24, 70)
@@ -131,3 +137,38 @@ def test_labels__says_how_to_paint_and_what_to_do_then(store, tmp_path, capsys):
     assert f'[segment] method = "random_forest", labels = "{out}"' in text
     main(["labels", str(store), out, "--slices", "1", "--json"])
     assert json.loads(capsys.readouterr().out)["slices"][0]["doubt"] is None
+
+
+PAGE = (Path(fibdask.__file__).parents[1] / "docs" / "labels.md").read_text()
+
+
+def blocks(kind):
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_page__leads_from_images_to_a_first_result_and_to_the_next_slices(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    noise = np.random.default_rng(3).standard_normal((20, 32, 40))
+    truth = (gaussian_filter(noise, (1, 3, 3)) > 0).astype(np.uint8)
+    (tmp_path / "images").mkdir()
+    for k, solid in enumerate(truth):
+        Image.fromarray(60 + 120 * solid + np.uint8(k)).save(f"images/slice_{k:02}.png")
+    recipe, network, *_ = blocks("toml")
+    Path("forest.toml").write_text(recipe)
+    first, cut, run = blocks("sh")[0].splitlines()
+    main([*first.split()[1:], "--quiet"])
+    main([*cut.split()[1:], "--quiet"])
+    chosen = sorted(Path("paint/images").iterdir())
+    assert len(chosen) == 5
+    for file in chosen:  # scribbles, of every third row
+        painted = truth[int(file.stem.split("_")[1])] + 1
+        painted[np.arange(32) % 3 > 0] = 0
+        tifffile.imwrite(f"paint/labels/{file.name}", painted)
+    main([*run.split()[1:], "--quiet"])
+    phase = open_stack("forest-out/segment.zarr")["phase"].values
+    assert (phase == truth).mean() > 0.97
+    assert "Painted slices" in Path("forest-out/report.html").read_text()
+    main([*blocks("sh")[1].split()[1:], "--quiet"])
+    assert len(Sheet.read(Path("paint")).slices) == 8
+    Path("network.toml").write_text(network)
+    assert read_training("network.toml").tables["labels"]["teacher"] == "forest"

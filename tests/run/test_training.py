@@ -275,7 +275,8 @@ def test_training_reference__is_what_the_page_says():
     tasks = ("windows", "phases", "labels", "simulation", "layers")
     images, phases, labels, pairs, films = map(training_tables, tasks)
     keys = [*images.values(), phases["structures"], phases["samples"]]
-    keys += [labels["labels"], labels["samples"], pairs["pairs"], pairs["network"]]
+    keys += [labels[name] for name in ("labels", "samples", "network")]
+    keys += [pairs["pairs"], pairs["network"]]
     keys += [films["films"], films["network"]]
     keys += adaptation_tables().values()
     assert len(rows) == sum(map(len, keys))

@@ -10,13 +10,22 @@ pytest.importorskip("torch")
 import torch
 import xarray as xr
 
-from fibdask import RecipeError, load_model, open_stack, save_stack, segment_phases, train
+from fibdask import (
+    RecipeError,
+    load_model,
+    open_stack,
+    reconstruct_volume,
+    save_stack,
+    segment_phases,
+    train,
+)
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
 from fibdask.learn.begun import Begun
 from fibdask.learn.labelled import LabelledStack, LabelSamples, LabelVariation, parted
 from fibdask.learn.models import CARD
 from fibdask.learn.networks import Architecture
 from fibdask.learn.training import phase_loss
+from fibdask.learn.weights import architecture_of, read_windows
 from fibdask.pieces.labels import UNLABELLED, Painted, read_painted
 from fibdask.pieces.windows import SliceWindow
 from fibdask.run.info_models import format_card
@@ -93,6 +102,47 @@ def test_train__learns_from_what_a_forest_says_and_from_the_weights_of_a_model(f
     assert set(learnt) > {2, 8, 20}
     assert all(abs(k - 14) > 2 for k in learnt)
     assert card["architecture"] == load_model(model).card["architecture"]
+
+
+@pytest.mark.filterwarnings("ignore:model tiny-.D expects")
+@pytest.mark.parametrize(("dimensions", "slices"), [("2D", 1), ("3D", 4)])
+def test_train__makes_networks_of_a_slice_or_of_small_stacks(folder, dimensions, slices):
+    given = recipe(folder, f"tiny-{dimensions}")
+    given["network"] = {"dimensions": dimensions, "width": 4}
+    if dimensions == "3D":
+        given["network"]["slices"] = slices
+    fast = {"steps": 40, "batch": 2, "look_every": 10, "average": 5, "learning_rate": 2e-2}
+    given["training"] = fast
+    made = train(given)
+    card = load_model(made).card
+    assert card["architecture"]["above"] + card["architecture"]["below"] == slices
+    assert card["errors"]["misplaced"] < 5
+    stack = open_stack(folder / "stack.zarr")
+    found = segment_phases(stack, method="network", model=str(made))
+    part = found.chunk({"y": 16})["phase"].isel(z=slice(3, 6)).values
+    np.testing.assert_array_equal(part, found["phase"].values[3:6])
+    begun = prepared_labels(read_training(recipe(folder, "on", begin=str(made))).tables, folder)[0]
+    assert begun.network.architecture == architecture_of(card["architecture"])
+    with pytest.raises(ConventionError, match="nothing of what lies between them: segment"):
+        reconstruct_volume(stack, spacing=5.0, model=str(made))
+    with pytest.raises(ConventionError, match=f"of {dimensions[0]} dimensions, which cannot be"):
+        read_windows(load_model(made), "adapted")
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (
+            {"dimensions": "2D", "above": 5},
+            r"\[network\] above goes with dimensions 2\.5D only; got",
+        ),
+        ({"width": 8}, "width goes with dimensions 2D and 3D only; got 2.5D"),
+        ({"dimensions": "2D", "slices": 4}, "slices goes with dimensions 3D only; got 2D"),
+    ],
+)
+def test_train__refuses_keys_of_networks_of_other_dimensions(folder, network, message):
+    with pytest.raises(RecipeError, match=message):
+        train(recipe(folder, "refused") | {"network": network})
 
 
 def test_train__begins_with_some_voltages_of_a_model_that_ships(folder):

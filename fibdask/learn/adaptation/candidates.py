@@ -17,7 +17,7 @@ from ..models import GREY_MAP, Model
 from ..networks import WindowNetwork
 from ..samples import Sample
 from ..training import Decline, Schedule, Training
-from ..weights import read_network, write_model
+from ..weights import read_windows, write_model
 from .fitting import predicted, with_target_statistics
 from .scoring import Score, score
 from .selftraining import AgreedSamples, Descendant, agreed
@@ -92,7 +92,7 @@ class Fitting:
 
     def candidates(self) -> Iterator[Candidate]:
         """Iterate over the parent, what was fitted of it, and what has learnt."""
-        network, inherited = read_network(self.parent.folder, self.parent.card), self._inherited
+        network, inherited = read_windows(self.parent, "adapted"), self._inherited
         found = []
         for one in self._untrained(network, inherited):
             found.append(one)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import pad, softplus
+from torch.nn.functional import max_pool2d, pad, softplus
 
 from ...conventions import ConventionError
 from ..published import Blocks, Decoder, Encoder, Published
@@ -108,8 +108,10 @@ class LayerNetwork(nn.Module):
         shown = torch.stack([*_described(thickness, smooth, error, sure)], dim=1)
         shown = shown.contiguous(memory_format=torch.channels_last)
         said = self.last(self.decoder(self.encoder(shown))).float()
-        found = smooth + sure * said[:, 0] + error * said[:, 1]
-        return found, sure * (_SURE + softplus(said[:, 2]))
+        near = max_pool2d(smooth[:, None], 2 * max(_AWAY) + 1, 1, max(_AWAY))[:, 0]
+        # Where there is none around, there is none: what is right already is left alone.
+        away = (sure * said[:, 0] + error * said[:, 1]) * near / (near + error)
+        return smooth + away, sure * (_SURE + softplus(said[:, 2]))
 
 
 def _described(

@@ -171,14 +171,16 @@ class FilmBatch:
         return cls(*(torch.from_numpy(array).to(device) for array in arrays))
 
     def loss(self, network: LayerNetwork) -> torch.Tensor:
-        """Return the negative logarithm of the likelihood of the truth, of a Laplace distribution.
+        """Return the negative logarithm of the likelihood of the truth, of Student's distribution.
 
-        Its tails bear what is far off at edges. Pixels count by the root of their errors (M.
-        Seitzer et al., ICLR 2022), else those of which little is known would hardly count.
+        Its tails, of three degrees of freedom, bear what is far off at edges. Pixels count by the
+        root of their errors (M. Seitzer et al., ICLR 2022), else those of which little is known
+        would hardly count.
         """
         with autocast(self.truth.device):
             found, error = network(self.guesses)
         weight = error.detach().sqrt()
-        unlikeliness = (found - self.truth).abs() / error + error.log()
+        square = ((found - self.truth) / error).square()
+        unlikeliness = 2 * (1 + square / 3).log() + error.log()
         loss: torch.Tensor = (weight * unlikeliness).sum() / weight.sum()
         return loss

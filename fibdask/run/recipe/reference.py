@@ -78,6 +78,7 @@ def training_reference() -> str:
         ("[samples]` with `[labels]", labels["samples"]),
         ("[samples]` with `[structures]", phases["samples"]),
         ("[network]", images["network"]),
+        ("[network]` with `[labels]", labels["network"]),
         ("[network]` with `[pairs]", pairs["network"]),
         ("[network]` with `[films]", films["network"]),
         *((f"[{name}]", images[name]) for name in ("training", "output")),
