@@ -23,21 +23,23 @@ TEST_TOOLS = (
     "flask-cors",
     "hypothesis",
     "meshio",
-    "moto[s3]",
-    "ome-zarr-models",
+    "moto",
+    "py-partiql-parser",
     "pynrrd",
+    "pytest",
+    "pytest-timeout",
 )
-TEST_TOOLS += ("pytest", "pytest-timeout")
 WHEELS = ("--only-binary", ":all:", "--no-binary", "atomicwrites")  # which has no wheel
 LARGEST_WHEEL = 40 * 10**6  # bytes
 QUICK = (
     "tests/conventions",
-    "tests/blocks/test_targets.py",
+    "tests/blocks/test_bounded.py",
     "tests/io/test_store.py",
     "tests/io/test_remote.py",
     "tests/io/images/test_formats.py",
     "tests/statistics/test_closed_forms.py",
 )
+NOT_HERE = "not has_valid and not as_valid and not to_viewers"  # whose tools bound others' versions
 # Newer versions announce what will change later; here it counts what fails now.
 _ANNOUNCED = ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning")
 
@@ -80,18 +82,19 @@ def _check(python: str, version: str, name: str, wheel: Path, folder: Path) -> b
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     began = time.monotonic()
-    environment, log = place / "environment", place / "log.txt"
+    environment, log, tools = place / "environment", place / "log.txt", place / "tools.in"
+    tools.write_text("\n".join(_pinned(TEST_TOOLS)))
     requirements = place / "requirements.txt"
     extras = [option for extra in EXTRAS for option in ("--extra", extra)]
     resolution = ["--resolution", RESOLUTIONS[name], "--python-version", version]
     interpreter = environment / "bin/python"
     uv = [sys.executable, "-m", "uv", "--quiet"]
-    compiling = [*uv, "pip", "compile", ROOT / "pyproject.toml", "-o", requirements]
+    compiling = [*uv, "pip", "compile", ROOT / "pyproject.toml", tools, "-o", requirements]
     installing = [*uv, "pip", "install", "--python", interpreter]
     steps: list[Sequence[str | Path]] = [
         [*compiling, *extras, *resolution, *WHEELS],
         [*uv, "venv", "--python", shutil.which(python) or python, environment],
-        [*installing, *WHEELS, "-r", requirements, wheel, *TEST_TOOLS],
+        [*installing, *WHEELS, "-r", requirements, wheel],
         [interpreter, "-m", "fibdask.run.cli", "--version"],
         _tests(interpreter),
     ]
@@ -107,6 +110,12 @@ def _check(python: str, version: str, name: str, wheel: Path, folder: Path) -> b
     return done.returncode == 0
 
 
+def _pinned(names: Sequence[str]) -> list[str]:
+    """Return tools in the versions of the constraints, whatever is allowed for the package."""
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    return [pin for pin in pins if pin.partition("==")[0] in names]
+
+
 def _copy_tests(place: Path) -> None:
     """Put the tests beside the environment: from here, the tree would be imported."""
     unread = shutil.ignore_patterns("__pycache__", "benchmarks")
@@ -116,7 +125,7 @@ def _copy_tests(place: Path) -> None:
 
 def _tests(interpreter: Path) -> list[str | Path]:
     quiet = [f"-Wdefault::{kind}" for kind in _ANNOUNCED]
-    return [interpreter, "-m", "pytest", "-q", "-m", "not slow", *quiet, *QUICK]
+    return [interpreter, "-m", "pytest", "-q", "-m", "not slow", "-k", NOT_HERE, *quiet, *QUICK]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, MutableMapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -13,7 +14,6 @@ import numpy as np
 from google_crc32c import value as crc32c
 from numcodecs.zstd import Zstd
 from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.core.indexing import morton_order_iter
 
 METADATA = "zarr.json"
 _LEVEL = 1
@@ -79,7 +79,7 @@ def encoded_shard(
     counts = tuple(n // c for n, c in zip(shard, chunk, strict=True))
     index = np.full((*counts, 2), _ABSENT, "<u8")
     parts, place = [], 0
-    for position in morton_order_iter(counts):
+    for position in _stored_order(counts):
         sides = zip(position, chunk, strict=True)
         inner = _filled_up(data[tuple(slice(k * c, (k + 1) * c) for k, c in sides)], chunk)
         if not inner.view(np.uint8).any():  # bits, because -0.0 is none of the zeros left out
@@ -88,6 +88,19 @@ def encoded_shard(
         index[position] = place, len(parts[-1])
         place += len(parts[-1])
     return b"".join([*parts, _sealed(index.tobytes())])
+
+
+@lru_cache(16)
+def _stored_order(counts: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the positions of inner chunks as Zarr orders them: the bits of axes take turns."""
+    positions = np.indices(counts).reshape(len(counts), -1)
+    code, bits = np.zeros(positions.shape[1], np.int64), 0
+    for place in range(max(counts).bit_length()):
+        for along, count in zip(positions, counts, strict=True):
+            if place < (count - 1).bit_length():
+                code |= (along >> place & 1) << bits
+                bits += 1
+    return [tuple(position) for position in positions.T[np.argsort(code)].tolist()]
 
 
 def _filled_up(inner: np.ndarray, chunk: Sequence[int]) -> np.ndarray:
