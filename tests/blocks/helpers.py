@@ -2,11 +2,9 @@
 
 import contextlib
 import os
-import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
 import numpy as np
 
@@ -77,13 +75,9 @@ class LosesDevice:
 
 @dataclass(frozen=True)
 class StandsStill:
-    """Ramp whose first process stands still in the middle, its number noted in a file.
-
-    Whether all of it or only what makes the block: then others are given what it has.
-    """
+    """Ramp whose first process waits in the middle to be let go, its number noted in a file."""
 
     file: str
-    wholly: bool
 
     def needs(self, region):
         return ()
@@ -92,10 +86,8 @@ class StandsStill:
         with contextlib.suppress(FileExistsError):
             with Path(self.file).open("x") as told:
                 told.write(str(os.getpid()))
-            if self.wholly:
-                os.kill(os.getpid(), signal.SIGSTOP)
-            else:
-                Event().wait()
+            while Path(self.file).exists():
+                time.sleep(0.02)
         return Ramp().compute(region)
 
     def working_bytes(self, region):

@@ -1,13 +1,11 @@
-import contextlib
 import errno
 import json
 import os
 import signal
-import time
 
-import dask
 import distributed
 import numpy as np
+import psutil
 import pytest
 
 from fibdask import local_cluster
@@ -43,6 +41,7 @@ from tests.blocks.helpers import (
     naive_ramp,
     ramp,
 )
+from tests.holding import wait_until
 
 GRID = Grid(SHAPE, (4, 4, 4))
 
@@ -202,8 +201,7 @@ def test_monitor__is_told_every_block(tmp_path):
 
 @pytest.mark.cluster
 def test_write_array__on_workers_equals_here_and_resumes_after_a_killed_worker(tmp_path):
-    function = StandsStill(str(tmp_path / "still"), wholly=False)
-    still = map_blocks(function, shape=SHAPE, dtype=np.int64)
+    still = map_blocks(StandsStill(str(tmp_path / "still")), shape=SHAPE, dtype=np.int64)
     array = map_blocks(SumAlongZ(SHAPE[0], 1), [still], shape=SHAPE, dtype=np.int64)
     with distributed.Client(
         n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0
@@ -228,22 +226,37 @@ class Killer(Monitor):
             os.kill(int(self._still.read_text()), signal.SIGKILL)
 
 
+async def forget(address, dask_scheduler):
+    """Let the scheduler take a worker for lost, as where nothing is heard of it."""
+    await dask_scheduler.remove_worker(address, stimulus_id="test", close=False)
+
+
+class Forgetful(Monitor):
+    """Takes the worker that stands still for lost after the third block."""
+
+    def __init__(self, still, client):
+        self._still, self._client = still, client
+
+    def advanced(self, report):
+        if report.blocks_run == 3:
+            addresses = {pid: address for address, pid in self._client.run(os.getpid).items()}
+            self._client.run_on_scheduler(forget, addresses[int(self._still.read_text())])
+
+
 @pytest.mark.cluster
 @pytest.mark.slow
 def test_write_array__a_worker_that_wakes_late_leaves_the_shard_that_was_made_elsewhere(tmp_path):
-    function = StandsStill(str(tmp_path / "asleep"), wholly=True)
-    array = map_blocks(function, shape=SHAPE, dtype=np.int64)
-    soon = {"worker-ttl": "3s", "allowed-failures": 100}  # of busy machines' live workers too
-    with (
-        dask.config.set({f"distributed.scheduler.{key}": value for key, value in soon.items()}),
-        local_cluster(workers=2, memory="4 GiB") as client,
-    ):
-        report = write(array, target_in(tmp_path), client=client)
+    still = tmp_path / "still"
+    array = map_blocks(StandsStill(str(still)), shape=SHAPE, dtype=np.int64)
+    with local_cluster(workers=2, memory="4 GiB") as client:
+        monitor = Forgetful(still, client)
+        report = write(array, target_in(tmp_path), client=client, monitor=monitor)
         assert (report.blocks_run, report.failures) == (GRID.size, [])
         shards = {f: f.stat() for f in (tmp_path / "volume" / "c").rglob("*") if f.is_file()}
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int((tmp_path / "asleep").read_text()), signal.SIGCONT)
-        time.sleep(3)
+        late = int(still.read_text())
+        assert psutil.pid_exists(late)
+        still.unlink()  # it goes on, and ends then
+        wait_until(lambda: not psutil.pid_exists(late))
     assert len(shards) == GRID.size
     assert {f: f.stat() for f in shards} == shards
     assert not list(tmp_path.rglob("*.partial"))
