@@ -151,7 +151,7 @@ def test_look_section__says_what_is_left_out(stack, monkeypatch):
     monkeypatch.setattr("fibdask.report.sections.look.sampled_volume", broken)
     text = look_section({"import": stack}).html()
     assert "phase could not be read: shard &lt;c/0&gt; is torn" in text
-    assert "2 kV is too large to be read for this: save it with a pyramid first." in text
+    assert "2 kV is not here: it has no pyramid" in text
     assert text.count('type="radio"') == 1
 
 

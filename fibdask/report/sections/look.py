@@ -124,7 +124,10 @@ def _made(volume: NamedVolume, room: _Room) -> _Layer | str:
     except (FibdaskError, OSError) as error:
         return _unreadable(volume.title, error)
     if found is None:
-        return f"{volume.title} is too large to be read for this: save it with a pyramid first."
+        return (
+            f"{volume.title} is not here: it has no pyramid, which uneven slices cannot have, and "
+            "two of its slices would be too much to read; fibdask view shows it."
+        )
     placed = is_placed(volume.stack)
     known = np.ones(len(found.bins["z"]), bool)
     if placed:
