@@ -7,7 +7,7 @@ for recipe in gold-*.toml; do
     echo "simulating $recipe"
     fibdask simulate "$recipe" --quiet
 done
-for recipe in windows.toml phases.toml simulation.toml; do
+for recipe in windows.toml phases.toml simulation.toml layers.toml; do
     echo "training $recipe"
     fibdask train "$recipe" ${MINUTES:+--minutes "$MINUTES"}
     made="${recipe%.toml}-model"
