@@ -168,6 +168,8 @@ def test_page__leads_from_images_to_a_first_result_and_to_the_next_slices(tmp_pa
     phase = open_stack("forest-out/segment.zarr")["phase"].values
     assert (phase == truth).mean() > 0.97
     assert "Painted slices" in Path("forest-out/report.html").read_text()
+    stages = json.loads(Path("forest-out/run.json").read_text())["stages"]
+    assert all(0 < stage["peak_bytes"] <= stage["forecast_bytes"] for stage in stages)
     main([*blocks("sh")[1].split()[1:], "--quiet"])
     assert len(Sheet.read(Path("paint")).slices) == 8
     Path("network.toml").write_text(network)
