@@ -110,7 +110,7 @@ def estimate_layers(
     -----
     FibdaskWarning
         If the signals are known to be made by another model, on another substrate, or with other
-        noise.
+        noise; if a network is asked for layers that it has not learnt from.
 
     Notes
     -----
@@ -153,6 +153,7 @@ def estimate_layers(
         if radius:
             msg = f"smoothing goes with method 'likelihood'; got {smoothing} with 'network'"
             raise ConventionError(msg)
+        _warn_of_unlearnt(known.layers)
         found = find_layer_model(model, noise=share, device=device)
         predictor = found.layer_predictor()
         sample = maps.told_by(predictor, lacking)
@@ -181,6 +182,18 @@ def _warn_of_others(signal: xr.DataArray, forward: str, substrate: str, noise: f
                 FibdaskWarning,
                 stacklevel=3,
             )
+
+
+def _warn_of_unlearnt(layers: tuple[tuple[str, float], ...]) -> None:
+    """Tell where a network is asked for layers that no film of its training has."""
+    learnt, asked = ([name for name, _ in some] for some in (ALUMINIUM_ON_GOLD, layers))
+    if asked != learnt:
+        warnings.warn(
+            f"networks of layers learn from films of {' on '.join(learnt)}; how far off they are "
+            f"on {' on '.join(asked)} is not known: compare with method 'likelihood'",
+            FibdaskWarning,
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fibdask.conventions import ConventionError, StackReadError
+from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
 from fibdask.microtomography import estimate_layers, layer_signals, simulate_films
 from fibdask.microtomography.films import read_films, shipped_films
 from fibdask.simulate import backscatter_coefficient
@@ -54,8 +54,11 @@ def test_simulate_films__goes_on_where_it_was_and_serves_other_materials(tmp_pat
     assert path.read_bytes() == written
     maps = thickness(np.array([[[0.0, 10.0, 30.0]]]), ["Cu"])
     signals = layer_signals(maps, beam_energy_kev=[4.0, 6.0, 9.0], substrate="C", table=str(path))
-    found = estimate_layers(signals, layers=layers, substrate="C", table=str(path), noise=0.01)
+    known = {"layers": layers, "substrate": "C", "table": str(path), "noise": 0.01}
+    found = estimate_layers(signals, **known)
     assert np.abs(found["thickness"].values - maps.values).max() < 3
+    with pytest.warns(FibdaskWarning, match="how far off they are on Cu is not known"):
+        estimate_layers(signals, method="network", **known)
     with pytest.raises(ConventionError, match="table of other films"):
         simulate_films(path, layers=[("Cu", 20.0)], electrons=500, **options)
 
