@@ -82,7 +82,7 @@ def import_(source: tuple[str, ...], out: str, fresh: bool, quiet: bool, **image
 )
 @options("quiet")
 def copy(source: str, destination: str, remote: tuple[str, ...], quiet: bool) -> None:
-    """Copy a store to a server, s3://BUCKET/NAME, or back into a folder.
+    """Copy a store to a server, s3://BUCKET/NAME, or from there.
 
     An interrupted copy is taken up where it was. Credentials are read from the environment:
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
