@@ -15,7 +15,11 @@ _HEAD = """# Commands
 
 `fibdask COMMAND --help` says the same in a terminal. Exit codes are 0 where all is done, 1 where
 something failed, and 2 where a recipe, or how a command is called, is wrong. `fibdask --version
---verbose` tells the versions of all that is used. This page is written from the code.
+--verbose` tells the versions of all that is used, which reports of faults need. This page is
+written from the code.
+
+`eval "$(_FIBDASK_COMPLETE=bash_source fibdask)"` in `~/.bashrc` completes commands and options;
+likewise `zsh_source` and `fish_source`.
 """
 
 
