@@ -274,16 +274,10 @@ def write_model(folder: Path, network: Network, card: Mapping[str, Any], sample:
     sample
         That tests it.
     """
-    architecture = network.architecture
-    told = dict(card) | {
-        "architecture": architecture.as_card(),
-        "halo": architecture.halo,
-        "stride": architecture.stride,
-    }
     folded = deepcopy(network).cpu().fold()
-    loaded = LoadedNetwork(folded, float(told["temperature"]), grey_maps(told))
+    loaded = LoadedNetwork(folded, float(card["temperature"]), grey_maps(card))
     given = {name: getattr(sample, name) for name in ("images", "present", "distances", "offsets")}
-    write_files(folder, network, told, given | {"probability": loaded.predict(*given.values())})
+    write_files(folder, network, card, given | {"probability": loaded.predict(*given.values())})
 
 
 def write_files(
@@ -296,9 +290,9 @@ def write_files(
     folder
         Which may hold an earlier one.
     network
-        Whose weights are written.
+        Whose architecture and weights are written.
     card
-        All but the hash of the weights.
+        All but what is known of these.
     pair
         That tests it.
     """
@@ -311,5 +305,11 @@ def write_files(
     put_file(folder / WEIGHTS, weights)
     tensors = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in pair.items()}
     put_file(folder / TEST_PAIR, save(tensors))
-    told = dict(card) | {"sha256": sha256(weights).hexdigest()}
+    architecture: Any = network.architecture
+    told = dict(card) | {
+        "architecture": architecture.as_card(),
+        "halo": architecture.halo,
+        "stride": architecture.stride,
+        "sha256": sha256(weights).hexdigest(),
+    }
     put_file(folder / CARD, (json.dumps(told, indent=1) + "\n").encode())

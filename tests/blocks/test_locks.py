@@ -127,7 +127,7 @@ def test_locked__without_locks_an_owner_tells_that_it_lives(tmp_path, no_locks, 
     told = tmp_path / "lock.owner"
     with locked(tmp_path / "lock"):
         os.utime(told, (0, 0))
-        wait_until(lambda: told.stat().st_mtime > 0)
+        assert wait_until(lambda: told.stat().st_mtime > 0)
 
 
 @pytest.mark.filterwarnings("ignore:the file system of")

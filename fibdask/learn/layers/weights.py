@@ -43,7 +43,10 @@ class LoadedLayers:
             process has no such device.
         """
         card = open_chosen(folder, fingerprint).card
-        loaded = cls(read_layers_network(folder, card), float(card["temperature"]))
+        network = with_weights(
+            folder, lambda: LayerArchitecture.of_card(card["architecture"]).build()
+        )
+        loaded = cls(network.eval(), float(card["temperature"]))
         loaded.test(folder / TEST_PAIR)
         loaded.network.to(own_device(device))
         return loaded
@@ -83,28 +86,9 @@ class LoadedLayers:
         )
 
 
-def read_layers_network(folder: Path, card: Mapping[str, Any]) -> LayerNetwork:
-    """Read the weights of a model, ready to predict.
-
-    Raises
-    ------
-    ConventionError
-        If they are not those of the architecture on its card.
-    """
-    network = with_weights(folder, lambda: LayerArchitecture.of_card(card["architecture"]).build())
-    network.eval().requires_grad_(requires_grad=False)
-    return network
-
-
 def write_layers_model(
     folder: Path, network: LayerNetwork, card: Mapping[str, Any], guesses: np.ndarray
 ) -> None:
     """Write a model with guesses that test it; see `write_model`."""
-    architecture = network.architecture
-    told = dict(card) | {
-        "architecture": architecture.as_card(),
-        "halo": architecture.halo,
-        "stride": architecture.stride,
-    }
-    found = LoadedLayers(network, float(told["temperature"])).predict(guesses)
-    write_files(folder, network, told, {"guesses": guesses, "thickness": found})
+    found = LoadedLayers(network, float(card["temperature"])).predict(guesses)
+    write_files(folder, network, card, {"guesses": guesses, "thickness": found})

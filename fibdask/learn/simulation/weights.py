@@ -33,7 +33,11 @@ class LoadedImages:
             If it is not the model of the fingerprint, or does not predict what it should, or this
             process has no such device.
         """
-        loaded = cls(read_images_network(folder, open_chosen(folder, fingerprint).card))
+        card = open_chosen(folder, fingerprint).card
+        network = with_weights(
+            folder, lambda: ImageArchitecture.of_card(card["architecture"]).build()
+        )
+        loaded = cls(network.eval())
         loaded.test(folder / TEST_PAIR)
         loaded.network.to(own_device(device))
         return loaded
@@ -83,19 +87,6 @@ class LoadedImages:
         return self.predict(tensors["shown"], tensors["voltage"].item(), shape, (pore, solid))
 
 
-def read_images_network(folder: Path, card: Mapping[str, Any]) -> ImageNetwork:
-    """Read the weights of a model, ready to predict.
-
-    Raises
-    ------
-    ConventionError
-        If they are not those of the architecture on its card.
-    """
-    network = with_weights(folder, lambda: ImageArchitecture.of_card(card["architecture"]).build())
-    network.eval().requires_grad_(requires_grad=False)
-    return network
-
-
 def write_images_model(
     folder: Path, network: ImageNetwork, card: Mapping[str, Any], sample: ImageSample
 ) -> None:
@@ -111,10 +102,4 @@ def write_images_model(
         "solid": solid,
         "coefficient": found,
     }
-    architecture = network.architecture
-    told = dict(card) | {
-        "architecture": architecture.as_card(),
-        "halo": architecture.halo,
-        "stride": architecture.stride,
-    }
-    write_files(folder, network, told, {name: np.array(v) for name, v in pair.items()})
+    write_files(folder, network, card, {name: np.array(v) for name, v in pair.items()})
