@@ -7,7 +7,7 @@ store is marked as ours before anything else, and as unfinished while anything i
 import json
 import shutil
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ CHECKSUMS = "checksums"
 STORE_ATTRS = ("ome", "z_sampling", UNFINISHED, WRITER, CHECKSUMS)  # of the store, not of the stack
 _ROOT = "zarr.json"
 _ATTRIBUTES = "attributes"
+_CONSOLIDATED = "consolidated_metadata"
 
 
 def is_store(path: Place) -> bool:
@@ -90,7 +91,7 @@ def root_attributes(path: Place) -> dict[str, Any]:
 def begin_store(path: Path) -> None:
     """Mark a store as ours and as unfinished; one that is not there yet appears so marked."""
     if (path / _ROOT).is_file():
-        group = zarr.open_group(path, mode="r+")
+        group = zarr.open_group(path, mode="r+", use_consolidated=False)
         if UNFINISHED not in group.attrs:
             group.attrs.put({**group.attrs, UNFINISHED: True})
         return
@@ -209,9 +210,22 @@ def seal_store(path: Path) -> None:
 def _seal(path: Path, attrs: dict[str, Any], names: Iterable[str]) -> None:
     checksums = {name: _checksum(path / name) for name in names}
     attrs[CHECKSUMS] = checksums | {_ATTRIBUTES: _attributes_checksum(attrs)}
-    group = zarr.open_group(path, mode="r+")
-    if dict(group.attrs) != attrs:
-        group.attrs.put(attrs)
+    group = {"zarr_format": 3, "node_type": "group", _ATTRIBUTES: attrs}
+    # Where xarray and others look first; what is unfinished has none.
+    members = {"kind": "inline", "must_understand": False, "metadata": dict(_members(path))}
+    content = json.dumps(group | {_CONSOLIDATED: members}, indent=2).encode()
+    if _content(path / _ROOT) != content:
+        put_file(path / _ROOT, content)
+
+
+def _members(path: Path, within: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Iterate over the names and the metadata of all arrays and groups in a group."""
+    for file in sorted((path / within).glob(f"*/{_ROOT}")):
+        name = file.parent.relative_to(path).as_posix()
+        member = json.loads(file.read_bytes())
+        yield name, {key: value for key, value in member.items() if key != _CONSOLIDATED}
+        if member["node_type"] == "group":
+            yield from _members(path, name)
 
 
 def _checksum(file: Place) -> int:

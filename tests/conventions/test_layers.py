@@ -39,7 +39,7 @@ def test_save_stack__a_layered_sample_is_read_as_it_was(tmp_path):
     found = open_stack(save_stack(noisy, tmp_path / "sample.zarr"))
     xr.testing.assert_equal(found.compute(), noisy)
     assert found["thickness"].attrs["units"] == "nm"
-    other = xr.open_zarr(tmp_path / "sample.zarr", consolidated=False)
+    other = xr.open_zarr(tmp_path / "sample.zarr")
     xr.testing.assert_equal(other["signal"].compute(), noisy["signal"])
 
 

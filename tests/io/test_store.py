@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fibdask import ConventionError, FibdaskWarning, StackReadError, open_stack, save_stack
 from fibdask.blocks import Source, origin
 from fibdask.conventions import build_stack
+from fibdask.io.metadata import begin_store
 from fibdask.io.pyramid import coarsen
 
 
@@ -26,6 +27,11 @@ def regular(shape=(150, 140, 130), seed=3):
         nominal_thickness=10.0,
         voltage=[1.0, 2.0],
     )
+
+
+def described(member):
+    """Tell what the metadata of an array say, and the attributes of a group."""
+    return str(member.metadata) if isinstance(member, zarr.Array) else dict(member.attrs)
 
 
 def unseal(path):
@@ -59,9 +65,22 @@ def test_open_stack__is_lazy_and_read_by_coordinates(stack, tmp_path):
 
 def test_save_stack__is_readable_by_xarray_alone(stack, tmp_path):
     path = save_stack(stack, tmp_path / "s.zarr")
-    plain = xr.open_zarr(path, consolidated=False)
+    plain = xr.open_zarr(path)
     np.testing.assert_array_equal(plain["intensity"], stack["intensity"])
     np.testing.assert_array_equal(plain["slice_thickness"], stack["slice_thickness"])
+
+
+def test_save_stack__tells_in_one_place_of_all_arrays_once_it_is_finished(tmp_path):
+    path = save_stack(regular(), tmp_path / "s.zarr")
+    found, expected = (
+        {name: described(member) for name, member in group.members(max_depth=None)}
+        for group in (zarr.open_consolidated(path), zarr.open_group(path, use_consolidated=False))
+    )
+    assert {"intensity", "z", "scale1/intensity", "labels/phase/1"} < found.keys()
+    assert found == expected
+    begin_store(path)
+    with pytest.raises(ValueError, match="Consolidated metadata"):
+        zarr.open_consolidated(path)
 
 
 def test_save_stack__stores_probability_as_scaled_bytes(stack, tmp_path):
@@ -224,7 +243,7 @@ def test_open_stack__reads_a_store_that_xarray_wrote(stack, tmp_path):
     chunked = stack.chunk({"z": 1})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        chunked.to_zarr(path, consolidated=False, zarr_format=3)
+        chunked.to_zarr(path, zarr_format=3)
     assert_same(stack, open_stack(path))
 
 
@@ -366,7 +385,7 @@ def test_save_stack__says_what_to_do_about_a_damaged_store(stack, tmp_path):
 
 def test_save_stack__refuses_to_overwrite_the_store_that_xarray_reads(stack, tmp_path):
     path = save_stack(stack, tmp_path / "s.zarr")
-    plain = xr.open_zarr(path, consolidated=False)
+    plain = xr.open_zarr(path)
     changed = plain.assign(phase=1 - plain["phase"]).drop_attrs(deep=False)
     changed["phase"].attrs = {}
     with pytest.raises(ConventionError, match="would overwrite"):
@@ -406,7 +425,7 @@ def test_open_stack__needs_units_in_the_file(stack, tmp_path):
 def test_open_stack__checks_the_values_of_a_phase_that_others_wrote(stack, tmp_path):
     wrong = stack.copy(deep=True)
     wrong["phase"][3, 4, 5] = 7
-    wrong.to_zarr(tmp_path / "foreign.zarr", consolidated=False, zarr_format=3)
+    wrong.to_zarr(tmp_path / "foreign.zarr", zarr_format=3)
     with pytest.raises(ConventionError, match=r"voxel \(3, 4, 5\) has 7"):
         open_stack(tmp_path / "foreign.zarr")["phase"].compute()
 
@@ -445,7 +464,7 @@ def test_save_stack__says_of_all_derived_arrays_at_once_that_they_are_not_resume
 
 def test_open_stack__a_foreign_store_edited_in_place_has_another_fingerprint(stack, tmp_path):
     path = tmp_path / "foreign.zarr"
-    stack.to_zarr(path, consolidated=False, zarr_format=3)
+    stack.to_zarr(path, zarr_format=3)
     before = origin(open_stack(path)["phase"].data).token
     assert origin(open_stack(path)["phase"].data).token == before
     chunk = next(f for f in (path / "phase" / "c").rglob("*") if f.is_file())
@@ -474,9 +493,7 @@ def test_save_stack__refuses_names_that_are_no_folder_of_their_own(stack, tmp_pa
 def test_open_stack__refuses_packed_values_that_it_does_not_unpack(stack, tmp_path, encoding):
     images = stack[["intensity"]].load().astype(np.float32).drop_encoding()
     images["intensity"].attrs.pop("units", None)
-    images.to_zarr(
-        tmp_path / "s.zarr", zarr_format=3, consolidated=False, encoding={"intensity": encoding}
-    )
+    images.to_zarr(tmp_path / "s.zarr", zarr_format=3, encoding={"intensity": encoding})
     with pytest.raises(
         ConventionError, match=r"intensity has the attribute (add_offset|_FillValue)"
     ):
@@ -486,7 +503,7 @@ def test_open_stack__refuses_packed_values_that_it_does_not_unpack(stack, tmp_pa
 def test_open_stack__refuses_packed_depths(stack, tmp_path):
     packed = stack.load().drop_encoding()
     encoding = {"z": {"dtype": "float64", "scale_factor": 10.0}}
-    packed.to_zarr(tmp_path / "s.zarr", zarr_format=3, consolidated=False, encoding=encoding)
+    packed.to_zarr(tmp_path / "s.zarr", zarr_format=3, encoding=encoding)
     with pytest.raises(ConventionError, match="z has the attribute scale_factor"):
         open_stack(tmp_path / "s.zarr")
 
@@ -494,5 +511,5 @@ def test_open_stack__refuses_packed_depths(stack, tmp_path):
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_open_stack__takes_nan_and_unwritten_chunks_as_they_are(stack, tmp_path, zarr_format):
     images = stack[["intensity"]].load().astype(np.float32).drop_encoding()
-    images.to_zarr(tmp_path / "s.zarr", zarr_format=zarr_format, consolidated=False)
+    images.to_zarr(tmp_path / "s.zarr", zarr_format=zarr_format)
     assert_same(open_stack(tmp_path / "s.zarr")[["intensity"]], images)

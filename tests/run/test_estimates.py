@@ -71,7 +71,7 @@ def ran(folder):
 
 
 def estimate(folder, name):
-    return xr.open_zarr(folder / f"{name}-estimate.zarr", consolidated=False, chunks=None).load()
+    return xr.open_zarr(folder / f"{name}-estimate.zarr", chunks=None).load()
 
 
 @pytest.fixture(scope="module")
