@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
+import click
 import distributed
 import h5py
 import numpy as np
@@ -21,9 +23,9 @@ from PIL import Image
 
 from fibdask import open_stack, run_recipe, save_stack
 from fibdask.blocks import locked
-from fibdask.conventions import record_step
+from fibdask.conventions import FibdaskWarning, record_step
 from fibdask.learn.models import shipped_models
-from fibdask.run.cli import main
+from fibdask.run.cli import cli, main
 from fibdask.run.folder.figures import MEASURED
 from fibdask.run.recipe import read_recipe
 from fibdask.run.runner import Pipeline
@@ -574,6 +576,19 @@ def test_fibdask__title_and_values_forge_no_line(call, tmp_path, monkeypatch):
     assert len(err.splitlines()) == 1
 
 
+def test_main__tells_each_warning_once(monkeypatch, capsys):
+    def warned():
+        for _ in range(2):  # as the look at a recipe does, and its run
+            warnings.warn("too thin", FibdaskWarning, stacklevel=1)
+
+    warned = click.Command("warned", callback=warned)
+    monkeypatch.setitem(cli.commands, "warned", warned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        main(["warned"])
+    assert capsys.readouterr().err == "warning: too thin\n"
+
+
 def test_fibdask__is_a_module_too(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["fibdask", "--version"])
     monkeypatch.delitem(sys.modules, "fibdask.run.cli")
@@ -671,7 +686,7 @@ def test_demo__refuses_the_folder_of_another_recipe(call, small_demo, finished):
 
 SMALLER = """
 from fibdask.run import recipe
-from fibdask.run.cli import main
+from fibdask.run.cli import cli, main
 
 parse = recipe.parse_recipe
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -50,11 +50,20 @@ for _command in (command for module in _MODULES for command in module.COMMANDS):
     cli.add_command(_command)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
-    """Print a warning; where in the code it arose is told of other packages' only."""
-    own = issubclass(category, FibdaskWarning)
-    where = "" if own else f" ({place[0]}:{place[1]})"
-    click.echo(f"warning: {one_line(message)}{where}", err=True)
+def _warnings_once() -> Callable[..., None]:
+    """Return what prints a warning, each once: a recipe is looked at before it runs, and then."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        # Where in the code it arose is told of other packages' only.
+        own = issubclass(category, FibdaskWarning)
+        where = "" if own else f" ({place[0]}:{place[1]})"
+        text = f"warning: {one_line(message)}{where}"
+        if text not in told:
+            told.add(text)
+            click.echo(text, err=True)
+
+    return show
 
 
 @contextlib.contextmanager
@@ -81,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with _told_to_end(), warnings.catch_warnings():
-            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            warnings.showwarning = _warnings_once()
             cli(arguments, standalone_mode=False)
     except click.ClickException as error:
         error.show()
