@@ -3,6 +3,7 @@
 import re
 import reprlib
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 _LONGEST_WORD, _LONGEST_LINE = 300, 900
@@ -59,3 +60,8 @@ def table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
         )
         for row in cells
     ]
+
+
+def listed(words: Sequence[str]) -> str:
+    """Write words as a list in a sentence: a, b and c."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
