@@ -243,8 +243,8 @@ def list_models() -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns name, task, voltages in kV, pixel_size and thickness of slices in nm (least and
-        most), electrons_per_pixel, misplaced (% of voxels of unseen simulated images; NaN of a
-        model that makes images, or tells how thick layers are), licence.
+        most), electrons_per_pixel, error in % on what it had not seen, error_of what that is a
+        share: the voxels, of images the contrast, of layers the error of the likelihood; licence.
     """
     rows = [
         {
@@ -254,7 +254,7 @@ def list_models() -> pd.DataFrame:
             "pixel_size": _range(model.card["pixel_size"]),
             "thickness": _range(model.card["thickness"]),
             "electrons_per_pixel": _range(model.card["electrons_per_pixel"]),
-            "misplaced": model.card["errors"].get("misplaced", np.nan),
+            **_error(model.card),
             "licence": model.card["licence"],
         }
         for model in shipped_models()
@@ -266,6 +266,16 @@ def _voltages(card: Mapping[str, Any]) -> str:
     if card["task"] == SIMULATION:
         return _range(card["voltages"])
     return ", ".join(f"{v:g}" for v in card["voltages"]) or "any"
+
+
+def _error(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how wrong a model is in %, and of what, by its task."""
+    errors = card["errors"]
+    if card["task"] == SIMULATION:
+        return {"error": errors["rms"], "error_of": "contrast"}
+    if card["task"] == LAYERS:
+        return {"error": 100 * errors["relative"], "error_of": "the likelihood's error"}
+    return {"error": errors.get("misplaced", np.nan), "error_of": "voxels"}
 
 
 def _range(ends: list[float] | None) -> str:

@@ -23,7 +23,7 @@ from .folder.ownership import earlier_run
 from .folder.results import done_stores
 from .folder.run_folder import RunFolder
 from .info_models import format_result
-from .shown import one_line
+from .shown import one_line, table
 from .stages import stack_stores
 
 _LONGEST_LIST = 4  # that is printed whole
@@ -180,19 +180,6 @@ def headline(summary: Mapping[str, Any]) -> str:
             f"{summary['process']} on {summary['host']}"
         )
     return one_line(told)
-
-
-def table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
-    """Align rows under a header."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    ]
 
 
 def statistics_record(results: xr.Dataset) -> dict[str, Any]:

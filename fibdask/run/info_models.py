@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..pieces.validity import LAYERS, SIMULATION
-from .shown import one_line
+from .shown import one_line, table
 
 _TASKS = {
     "windows": "images of slices",
@@ -12,6 +12,22 @@ _TASKS = {
     "simulation": "structures, which it images",
     "layers": "layered samples, whose thicknesses it tells",
 }
+
+
+def format_models(models: Sequence[Mapping[str, Any]]) -> str:
+    """Format rows of `list_models` for people."""
+    if not models:
+        return "no models ship with this fibdask"
+    header = ("name", "task", "kV", "pixels nm", "slices nm", "electrons", "error", "licence")
+    columns = ("name", "task", "voltages", "pixel_size", "thickness", "electrons_per_pixel")
+    rows = [(*(model[key] for key in columns), _share(model), model["licence"]) for model in models]
+    return "\n".join(map(one_line, table(header, rows)))
+
+
+def _share(model: Mapping[str, Any]) -> str:
+    """Say how wrong a model is, if that is known."""
+    known = model["error"] is not None
+    return f"{model['error']:.3g} % of {model['error_of']}" if known else "unknown"
 
 
 def format_card(card: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Before a run: what the networks of a recipe make of a small part of its input."""
+"""Before a run: a small part of its input is read, and networks of the recipe are asked for it."""
 
 import contextlib
 from collections.abc import Mapping
@@ -16,10 +16,15 @@ _OF_THE_WHOLE = {"region_of_interest": None, "data_bar": 0}  # options that say 
 
 
 def look_at_input(recipe: Recipe) -> None:
-    """Ask the network that segments or reconstructs for a part of the images, as they are.
+    """Read a slice, and ask the network that segments or reconstructs for some, as they are.
 
     What it makes of them is told, where it does not fit its card. Nothing is known of images that
     the recipe simulates.
+
+    Raises
+    ------
+    StackReadError
+        If the slice cannot be read, such as one in colours.
 
     Warns
     -----
@@ -28,10 +33,12 @@ def look_at_input(recipe: Recipe) -> None:
     """
     if "input" not in recipe.tables:
         return
+    source = first_stack(recipe)
+    if "intensity" in source:
+        _middle(source)["intensity"][:, :1].compute()
     for stage in in_order(recipe.tables):
         table = recipe.tables[stage.name]
         if stage.makes == "phase" and stage.asks_network(table):
-            source = first_stack(recipe)
             with blamed_on(stage.name), contextlib.suppress(ConventionError):
                 # What does not fit the part alone, such as its thickness, is not told.
                 made = stage.function(_middle(source), **_anywhere(table))

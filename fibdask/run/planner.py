@@ -35,10 +35,9 @@ from .cluster import (
 )
 from .estimates import Estimate, options_of
 from .folder.run_folder import JOBS
-from .info import table
 from .looking import look_at_input
 from .recipe import Recipe, read_profile, read_recipe
-from .shown import one_line
+from .shown import one_line, table
 from .stages import ERRORS, MEASUREMENT, SIMULATE, STATISTICS, Stage
 from .walk import Visitor, first_stack, not_kept, walk
 

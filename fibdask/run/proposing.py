@@ -97,8 +97,10 @@ def _title(source: str) -> str:
 
 def _volume(side: float | None, shorter: int, out: Path) -> str:
     """Return the tables from the regular volume on, of cubic voxels of this side in nm."""
-    spacing = f"spacing = {side:.6g}" if side else "# spacing ="
-    spacing = f"{spacing:27}# nm; {'cubic voxels' if side else 'NEEDED: best that of the pixels'}"
+    spacing = _line(
+        f"spacing = {side:.6g}" if side else "# spacing =",
+        f"nm; {'cubic voxels' if side else 'NEEDED: best that of the pixels'}",
+    )
     lag = max(min(_MAX_LAG, shorter // 2), 1)
     return _VOLUME.format(spacing=spacing, lag=lag, out=_text(f"{out.stem}-out"))
 
@@ -161,13 +163,19 @@ def _told(part: Part, name: str, key: str, unit: str, needed: list[str]) -> str:
     if name in part.varying:
         needed.append(key)
         values = " and ".join(_number(value) for value, _ in part.varying[name])
-        return f"# {key} =              # {unit}; NEEDED: headers tell {values}"
+        return _line(f"# {key} =", f"{unit}; NEEDED: headers tell {values}")
     value = getattr(part.header, name)
     if value is None:
         needed.append(key)
-        return f"# {key} =              # {unit}; NEEDED: no header tells it"
-    origin = _origin(part, name)
-    return f"# {key} = {_number(value)}  # {unit}; from {origin}, unless a line here tells another"
+        return _line(f"# {key} =", f"{unit}; NEEDED: no header tells it")
+    return _line(
+        f"# {key} = {_number(value)}",
+        f"{unit}; from {_origin(part, name)}, unless a line here tells another",
+    )
+
+
+def _line(text: str, comment: str) -> str:
+    return f"{text:26} # {comment}"
 
 
 def _depth(part: Part, needed: list[str]) -> str:
@@ -176,7 +184,8 @@ def _depth(part: Part, needed: list[str]) -> str:
         first, last = part.slices.depths[0], part.slices.depths[-1]
         return f"# depths stand in the names of the files, {first:g} to {last:g} nm"
     line = _told(part, "slice_thickness_nm", "slice_thickness", "nm", needed)
-    return f'{line}\n# z = "depths.csv"       # in its place: a table with the depth of each slice'
+    table = _line('# z = "depths.csv"', "in its place: a table with the depth of each slice")
+    return f"{line}\n{table}"
 
 
 def _crop(part: Part) -> Iterator[str]:

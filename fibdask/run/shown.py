@@ -1,8 +1,9 @@
-"""Words of others on one line: nothing that a recipe or a file holds forges or floods a page."""
+"""What is shown of others' words, on one line: nothing forges or floods a page; and tables."""
 
 import re
 import reprlib
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 _LONGEST_WORD, _LONGEST_LINE = 300, 900
@@ -46,3 +47,21 @@ def _shortened(text: str, longest: int = _LONGEST_WORD) -> str:
         return text
     head, tail = longest // 2, longest // 4
     return f"{text[:head]}… ({len(text) - head - tail} characters more) …{text[-tail:]}"
+
+
+def table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
+    """Align rows under a header."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+
+
+def listed(words: Sequence[str]) -> str:
+    """Write words as a list in a sentence: a, b and c."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

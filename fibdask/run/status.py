@@ -7,8 +7,8 @@ from typing import Any
 from ..blocks import format_bytes
 from ..conventions import StackReadError
 from .folder.run_folder import RunFolder
-from .info import headline, table
-from .shown import one_line
+from .info import headline
+from .shown import one_line, table
 
 _POLL = 1.0  # seconds between looks at the folder
 _PATIENCE = 10  # looks that may fail one after the other, as where a file system is away

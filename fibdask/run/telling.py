@@ -1,39 +1,57 @@
-"""How far a long command is, and how long it will take."""
+"""How far a long command is, and how long it will take: a bar in a terminal, lines elsewhere."""
 
 import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from math import isnan, nan
 from typing import Any
 
 from dask.callbacks import Callback
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 _LINE_EVERY = 30.0  # seconds, where there is no terminal
 
 
 @contextlib.contextmanager
 def telling(what: str = "training", *, quiet: bool) -> Iterator[Callable[..., None]]:
-    """Show how far something is: a bar in a terminal, lines now and then elsewhere.
+    """Show how far something is: a bar that vanishes in a terminal, lines now and then elsewhere.
 
-    What it yields takes the step, the number of steps (0 while unknown) and the loss, if any.
+    What it yields takes how many pieces are done, how many there are (0 while unknown), the loss
+    of a training, and a note.
     """
     if quiet:
-        yield lambda *_figures: None
+        yield lambda *_figures, **_note: None
     elif not sys.stdout.isatty():
         yield _Lines(what)
     else:
-        note = TextColumn("{task.fields[note]}")
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), note, TimeRemainingColumn())
-        with Progress(*columns) as bars:
-            bar = bars.add_task(what, total=None, note="")
+        columns = (
+            TextColumn("{task.description:<20}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, transient=True) as bars:
+            yield partial(_draw, bars, bars.add_task(what, total=None, note=""))
 
-            def told(step: int, steps: int, loss: float = nan) -> None:
-                known = "" if isnan(loss) else f"loss {loss:.4f}"
-                bars.update(bar, completed=step, total=steps or None, note=known)
 
-            yield told
+def _draw(
+    bars: Progress, bar: TaskID, done: int, count: int, loss: float = nan, note: str = ""
+) -> None:
+    bars.update(bar, completed=done, total=count or None, note=_noted(loss, note))
+
+
+def _noted(loss: float, note: str) -> str:
+    return note if isnan(loss) else f"loss {loss:.4f}"
 
 
 @contextlib.contextmanager
@@ -62,23 +80,23 @@ class _Lines:
     """Writes a line of how far something is, now and then."""
 
     def __init__(self, what: str) -> None:
-        self._what = "step" if what == "training" else what
-        self._begun: tuple[int, float] | None = None
-        self._written = 0.0
+        self._what = what
+        self._first: tuple[int, float] | None = None
+        self._written = time.monotonic()
 
-    def __call__(self, step: int, steps: int, loss: float = nan) -> None:
-        """Take the figures of a step."""
+    def __call__(self, done: int, count: int, loss: float = nan, note: str = "") -> None:
+        """Take how far it is; what was done before the first of these figures is no pace."""
         now = time.monotonic()
-        if self._begun is None:
-            self._begun = step, now
-        if now - self._written < _LINE_EVERY and step != steps:
+        if self._first is None:
+            self._first = done, now
+        if now - self._written < _LINE_EVERY:
             return
         self._written = now
-        first, begun = self._begun
-        left = ""
-        if step > first and steps:
-            minutes = (now - begun) / (step - first) * (steps - step) / 60
-            left = f", {minutes:.1f} minutes left"
-        known = "" if isnan(loss) else f", loss {loss:.4f}"
-        sys.stdout.write(f"{self._what} {step} of {steps or 'unknown'}{known}{left}\n")
+        before, began = self._first
+        parts = [f"{self._what}: {done} of {count or 'an unknown number'}"]
+        parts += [text for text in [_noted(loss, note)] if text]
+        if done > before and count:
+            seconds = (now - began) / (done - before) * (count - done)
+            parts.append(f"{seconds / 60:.1f} minutes left")
+        sys.stdout.write(f"{', '.join(parts)}\n")
         sys.stdout.flush()

@@ -36,8 +36,10 @@ def test_list_models__has_a_row_for_each():
     table = fibdask.list_models()
     assert list(table["name"]) == list(MODELS)
     assert (table["licence"] == "BSD-3-Clause").all()
-    assert (table["misplaced"].dropna() < 5).all()
-    assert set(table["name"][table["misplaced"].notna()]) == set(OTHERS)
+    voxels = table["error_of"] == "voxels"
+    assert set(table["name"][voxels]) == set(OTHERS)
+    assert (table["error"][voxels] < 5).all()
+    assert table["error"].between(0.5, 100).all()
 
 
 @pytest.mark.parametrize("name", MODELS)

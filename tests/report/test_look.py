@@ -141,6 +141,16 @@ def test_look_section__is_small_however_noisy_volumes_are():
     assert len(look_section({"import": stack}).html()) < 2.2e6
 
 
+def test_look_section__shows_each_volume_as_the_last_stage_stored_it(stack, tmp_path):
+    stored = fibdask.open_stack(fibdask.save_stack(stack, tmp_path / "a.zarr"))
+    moved = stored.fib.reposition_slices(spacing=10)  # its images are not computed
+    moved = moved.assign(phase=moved["phase"].compute())
+    text = look_section({"import": stored, "reposition": moved}).html()
+    assert re.findall('"radio"[^>]*>(.*?)</label>', text) == ["1 kV", "2 kV", "phase"]
+    assert re.search("phase: all [0-9]+ planes", text)
+    assert re.search("1 kV: .* all 7 slices", text)
+
+
 def test_look_section__says_what_is_left_out(stack, monkeypatch):
     def broken(stack, name, **options):
         if name == "phase":

@@ -38,7 +38,8 @@ def tables(text):
 def test_write_recipe__of_images_whose_headers_tell_all_can_be_run(call, tmp_path):
     write_slices(tmp_path / "slices", header=FEI, name="z_{}nm")
     out, _ = call("init", tmp_path / "slices", "--out", tmp_path / "recipe.toml")
-    assert out == f"recipe: {tmp_path / 'recipe.toml'}\n"
+    path = tmp_path / "recipe.toml"
+    assert out == f"recipe: {path}\nthen: fibdask run {path}\n"
     text = (tmp_path / "recipe.toml").read_text()
     assert "# voltage = 2 " in text
     assert "# pixel_size = [4, 4]" in text
@@ -52,7 +53,8 @@ def test_write_recipe__what_no_header_tells_is_named_not_made_up(call, tmp_path)
     write_slices(tmp_path / "slices")
     out, _ = call("init", tmp_path / "slices", "--out", tmp_path / "mine.toml")
     keys = ["voltage", "pixel_size", "slice_thickness", "spacing"]
-    assert [line.split(",")[0] for line in out.splitlines()[1:]] == [f"needed: {k}" for k in keys]
+    told = "fill in, since nothing tells: voltage, pixel_size, slice_thickness and spacing"
+    assert out.splitlines()[1] == told
     text = (tmp_path / "mine.toml").read_text()
     assert text.count("NEEDED") == len(keys)
     assert set(tables(text)["input"]) == {"path"}
@@ -97,6 +99,15 @@ def test_write_recipe__overwrites_nothing_and_needs_images(tmp_path):
     assert not (tmp_path / "other.toml").exists()
 
 
+def test_check__looks_at_pixels_of_the_images(call, tmp_path):
+    slices = write_slices(tmp_path / "slices", header=FEI, name="z_{}nm")
+    colours = np.random.default_rng(1).integers(0, 256, (40, 44, 3), dtype=np.uint8)
+    for file in slices.iterdir():
+        tifffile.imwrite(file, colours, extratags=[(34682, "s", 0, FEI, True)], metadata=None)
+    call("init", slices, "--out", tmp_path / "recipe.toml")
+    assert "it is a colour image" in call("check", tmp_path / "recipe.toml", code=1)[1]
+
+
 def test_check__of_a_folder_says_how_to_get_a_recipe(call, tmp_path):
     write_slices(tmp_path / "my slices")
     _, err = call("check", tmp_path / "my slices", code=2)
@@ -128,7 +139,7 @@ def test_run__of_images_proposes_a_recipe_that_is_that_of_init(call, tmp_path):
 def test_run__of_images_names_what_the_recipe_still_needs(call, tmp_path):
     slices = write_slices(tmp_path / "slices")
     _, told = call("run", slices, code=2)
-    assert "then fill in voltage and pixel_size and" in told
+    assert "then fill in voltage, pixel_size, slice_thickness and spacing, and run" in told
 
 
 def test_run__of_a_folder_without_images_says_so(call, tmp_path):

@@ -17,9 +17,9 @@ def test_telling__says_how_long_it_will_take(capsys):
         for done in range(1, 4):
             tell(done, 3)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "file 1 of 3"
-    assert lines[1] == "file 2 of 3, 0.0 minutes left"
-    assert lines[2] == "file 3 of 3, 0.0 minutes left"
+    assert lines[0] == "file: 1 of 3"
+    assert lines[1] == "file: 2 of 3, 0.0 minutes left"
+    assert lines[2] == "file: 3 of 3, 0.0 minutes left"
 
 
 def test_telling__quiet_says_nothing(capsys):
@@ -33,4 +33,4 @@ def test_computing__counts_the_tasks_of_all_computations(capsys):
         for _ in range(2):
             dask.compute([dask.delayed(abs)(k) for k in range(2)], scheduler="threads")
     told = [line.partition(",")[0] for line in capsys.readouterr().out.splitlines()]
-    assert told == ["measuring 1 of 2", "measuring 2 of 2", "measuring 3 of 4", "measuring 4 of 4"]
+    assert told == [f"measuring: {counts}" for counts in ("1 of 2", "2 of 2", "3 of 4", "4 of 4")]

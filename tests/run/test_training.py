@@ -293,11 +293,12 @@ def _call(capsys, *arguments, code=None):
     return capsys.readouterr()
 
 
-def test_command_train__tells_steps_errors_and_the_model(data, tmp_path, capsys):
+def test_command_train__tells_steps_errors_and_the_model(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fibdask.run.telling._LINE_EVERY", 0.0)
     out, _ = _call(capsys, "train", data / "tiny.toml", "--out", tmp_path / "model")
     lines = out.splitlines()
-    assert lines[0].startswith("step 1 of 4, loss ")
-    assert any(line.startswith("step 4 of 4, loss ") for line in lines)
+    assert lines[0].startswith("training: 1 of 4, loss ")
+    assert any(line.startswith("training: 4 of 4, loss ") for line in lines)
     assert "2 kV, 25 electrons a pixel: " in out
     assert lines[-1] == f"model: {tmp_path / 'model'}"
 

@@ -25,6 +25,7 @@ SLICE_FORMATS = {
     ".dm3": "Digital Micrograph",
     ".dm4": "Digital Micrograph",
 }
+_LOSSY = {".jpg", ".jpeg"}
 VOLUME_FORMATS = {
     ".npy": ".npy",
     ".mrc": "MRC",
@@ -91,7 +92,7 @@ def find_series(source: Paths, access: Access | None = None) -> Series:
     if len(formats) > 1:
         msg = (
             f"{_name(source)} must hold one image format; found {' and '.join(formats)}: "
-            "give a pattern such as '*.tif'"
+            f"give a pattern such as '{files[0].parent / '*'}{files[0].suffix}'"
         )
         raise StackReadError(msg)
     if len(files) == 1:
@@ -195,9 +196,21 @@ def _images_in(folder: Path) -> list[Path]:
     others = ", ".join(sorted(entry.name for entry in visible)[:5])
     msg = (
         f"{folder} holds no images ({', '.join(SLICE_FORMATS)}); "
-        f"it holds {others or 'nothing'}{', …' if len(visible) > 5 else ''}"
+        f"it holds {others or 'nothing'}{', …' if len(visible) > 5 else ''}{_instead(visible)}"
     )
     raise StackReadError(msg)
+
+
+def _instead(entries: Sequence[Path]) -> str:
+    """Say what to give in place of a folder without images, by what it holds."""
+    kinds = {_extension(entry): entry for entry in sorted(entries, reverse=True)}
+    if volumes := kinds.keys() & VOLUME_FORMATS.keys():
+        return f": give a file, such as {kinds[min(volumes)]}"
+    if kinds.keys() & _LOSSY:
+        return ": JPEG has changed their grey values; save them as TIFF where they were recorded"
+    if folder := next((entry for entry in sorted(entries) if entry.is_dir()), None):
+        return f": give a folder of these, or a pattern such as '{folder.parent}/*/*.tif'"
+    return ""
 
 
 def _absolute(source: Paths) -> str | tuple[str, ...]:
@@ -212,6 +225,12 @@ def _order(files: list[Path], source: Paths) -> Series:
     """Sort files by what their names tell; a list may settle what they do not."""
     where, settled = _name(source), not isinstance(source, str | Path)
     columns, odd = read_columns([file.stem for file in files])
+    if odd is not None and not columns:
+        msg = (
+            f"the names of files in {where} hold no number that counts slices, as in "
+            f"{files[0].name} and {files[odd].name}; number them, or give one of them"
+        )
+        raise StackReadError(msg)
     if odd is not None:
         msg = (
             f"{where} holds more than one series: {files[0].name} and {files[odd].name}; "

@@ -19,6 +19,7 @@ from ...conventions import (
     FibdaskError,
     known_planes,
     require,
+    volume_names,
 )
 from ..display import contrast, readable
 from ..figures import slices
@@ -92,15 +93,23 @@ def _script() -> str:
 
 
 def _shown(stages: Mapping[str, xr.Dataset]) -> tuple[list[NamedVolume], list[str]]:
-    """Return what can be shown, of which nothing has to be computed, and why others cannot."""
-    stacks, left = {}, []
-    for name, stack in last_volumes(stages.values()).items():
+    """Return the last of each volume that is at hand, and why others cannot be shown."""
+    left: list[str] = []
+    stacks = last_volumes(_at_hand(stack, left) for stack in stages.values())
+    return list(named_volumes(stacks)), left
+
+
+def _at_hand(stack: xr.Dataset, left: list[str]) -> xr.Dataset:
+    """Return a stack without volumes that would have to be computed, or cannot be read."""
+    gone = []
+    for name in volume_names(stack):
         try:
-            if readable(stack[name]):
-                stacks[name] = require(stack)
+            if readable(require(stack)[name]):
+                continue
         except FibdaskError as error:  # a page about a failed run is still wanted
             left.append(_unreadable(name, error))
-    return list(named_volumes(stacks)), left
+        gone.append(name)
+    return stack.drop_vars(gone)
 
 
 def _unreadable(name: str, error: Exception) -> str:

@@ -40,15 +40,12 @@ def train(recipe: str, minutes: float | None, out: str | None, as_json: bool, qu
 def models(as_json: bool, quiet: bool) -> None:
     """List the networks that ship with fibdask."""
     from ...learn import list_models
+    from ..info_models import format_models
 
     table = list_models()
-    text = (
-        table.to_string(index=False, na_rep="-")
-        if len(table)
-        else "no models ship with this fibdask"
-    )
     known = table.astype(object).where(table.notna(), None)  # JSON has no NaN
-    show({"models": known.to_dict("records")}, text, as_json=as_json, quiet=quiet)
+    rows = known.to_dict("records")
+    show({"models": rows}, format_models(rows), as_json=as_json, quiet=quiet)
 
 
 COMMANDS = (train, models)

@@ -1,10 +1,12 @@
 """Commands of recipes: a first one, and what they need, before anything is made."""
 
+import shlex
 from pathlib import Path
 
 import click
 
 from ...conventions import RecipeError
+from ..shown import listed
 from .options import options, say, show
 
 
@@ -31,8 +33,9 @@ def init(source: tuple[str, ...], out: Path, quiet: bool, **choice: str | None) 
 
     needed = write_recipe(source, out, **choice)
     say(f"recipe: {out}", quiet=quiet)
-    for key in needed:
-        say(f"needed: {key}, which nothing tells: fill in its line", quiet=quiet)
+    if needed:
+        say(f"fill in, since nothing tells: {listed(needed)}", quiet=quiet)
+    say(f"then: fibdask run {shlex.quote(str(out))}", quiet=quiet)
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...conventions import FibdaskError, RecipeError
-from ..shown import printable
+from ..shown import listed, printable
 from .options import client_of, options, say, show
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _propose_for_images(source: str, *, quiet: bool) -> None:
         msg = f"{source} is no recipe, and none can be proposed for it: {error}"
         raise RecipeError(msg) from None
     say(text, quiet=quiet)
-    also = f", then fill in {' and '.join(needed)}" if needed else ""
+    also = f", then fill in {listed(needed)}" if needed else ""
     msg = (
         f"{source} is no recipe; above is one for it: write it by `fibdask init "
         f"{shlex.quote(source)}`{also}, and run it by `fibdask run recipe.toml`"

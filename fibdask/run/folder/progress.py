@@ -1,4 +1,4 @@
-"""What a person sees while a run works: bars in a terminal, plain lines elsewhere, a log always."""
+"""What a person sees while a run works: how far each stage is, what it took; a log always."""
 
 import contextlib
 import json
@@ -7,24 +7,15 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-
 from ...blocks import Monitor, StageReport, format_bytes
 from ...conventions import FibdaskWarning
 from ..shown import one_line
+from ..telling import telling
 from .figures import figures
 
 Piece = TypeVar("Piece")
@@ -49,8 +40,8 @@ class RunMonitor(Monitor):
     def __init__(self, listener: Listener, *, quiet: bool) -> None:
         self._listener = listener
         self._quiet = quiet
-        self._bars: Progress | None = None
-        self._bar: TaskID | None = None
+        self._shown = contextlib.ExitStack()
+        self._tell: Callable[..., None]
 
     def say(self, text: str, event: str = "message", **told: Any) -> None:
         """Write a line to the log, and show it."""
@@ -63,24 +54,14 @@ class RunMonitor(Monitor):
             sys.stdout.flush()
 
     def started(self, report: StageReport) -> None:
-        """Begin a bar or a line."""
+        """Begin to show how far the stage is."""
         text = (
             f"{report.name}: {report.blocks} blocks, {report.blocks_skipped} already done, "
             f"forecast {format_bytes(report.forecast_bytes)} a process"
         )
         log_event(logging.INFO, text, "stage_started", **_counts(report))
-        if not self._quiet and sys.stdout.isatty():
-            self._bars = Progress(
-                TextColumn("{task.description:<20}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}"),
-                TimeRemainingColumn(),
-                console=Console(),
-            )
-            self._bars.start()
-            self._bar = self._bars.add_task(report.name, total=report.blocks, note="")
-            self._draw(report)
+        self._tell = self._shown.enter_context(telling(report.name, quiet=self._quiet))
+        self._draw(report)
         self._listener(report, now=True)
 
     def advanced(self, report: StageReport) -> None:
@@ -102,7 +83,7 @@ class RunMonitor(Monitor):
         self._listener(report, now=True)
 
     def finished(self, report: StageReport) -> None:
-        """End the bar or the line."""
+        """Say what the stage took."""
         found = figures([report])
         text = (
             f"{report.name}: {report.blocks_run} run, {report.blocks_skipped} skipped, "
@@ -111,21 +92,15 @@ class RunMonitor(Monitor):
         )
         told = _counts(report) | {"peak_bytes": report.peak_bytes, **found}
         log_event(logging.INFO, text + _slowest(found), "stage_finished", **told)
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
-        else:
-            self._show(text)
+        self._shown.close()
+        self._show(text)
         self._logged = 0
         self._listener(report, now=True)
 
     def _draw(self, report: StageReport) -> None:
-        if self._bars is None or self._bar is None:
-            return
         done = report.blocks_run + report.blocks_skipped + report.blocks_failed
-        done += report.blocks_elsewhere
         note = f"{report.blocks_skipped} skipped, {report.blocks_failed} failed{_elsewhere(report)}"
-        self._bars.update(self._bar, completed=done, note=note)
+        self._tell(done + report.blocks_elsewhere, report.blocks, note=note)
 
 
 def command_monitor(*, quiet: bool) -> RunMonitor:

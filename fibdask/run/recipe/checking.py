@@ -15,7 +15,7 @@ from ...conventions import ConventionError, RecipeError
 from ...io.metadata import is_store
 from ...simulate import simulate_structure
 from .. import stages
-from ..shown import one_line, shown
+from ..shown import listed, one_line, shown
 from ..stages import SIMULATE
 from .likeness import with_likeness
 from .tables import Key, checker_of, cluster_options, keys_of
@@ -72,10 +72,12 @@ def checked_table(name: str, table: Mapping[str, Any], keys: Mapping[str, Key]) 
     try:
         checked = model.model_validate(dict(table))
     except ValidationError as error:
-        first = error.errors()[0]
+        first, *_ = found = error.errors()
         place = ".".join(str(part) for part in first["loc"][:1])
-        if first["type"] == "missing" and len(first["loc"]) == 1:
-            msg = f"[{name}] needs the key {place}"
+        kinds = [(one["type"], len(one["loc"])) for one in found]
+        if kinds[0] == ("missing", 1):
+            lacking = [str(one["loc"][0]) for one in found if one["type"] == "missing"]
+            msg = f"[{name}] needs the key{'s' * (len(lacking) > 1)} {listed(lacking)}"
         else:
             msg = f"[{name}] {place} = {shown(table.get(place))}: {first['msg']}"
         raise RecipeError(msg) from None

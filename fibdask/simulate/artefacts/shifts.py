@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from ...conventions import DIMENSIONS, ConventionError, check_not_negative, check_seed, require
 from ..keys import image_key
@@ -20,7 +21,7 @@ def add_shifts(
     *,
     step_std: float = 0.0,
     voltage_std: float = 0.0,
-    shifts: tuple[Any, Any] | None = None,
+    shifts: tuple[ArrayLike, ArrayLike] | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
     """Move the content of each image by parts of a pixel, as a drifting stage does, lazily.
@@ -95,7 +96,7 @@ def _random_shifts(
     return moves
 
 
-def _given_shifts(stack: xr.Dataset, shifts: tuple[Any, Any]) -> list[np.ndarray]:
+def _given_shifts(stack: xr.Dataset, shifts: tuple[ArrayLike, ArrayLike]) -> list[np.ndarray]:
     shape = stack["intensity"].shape[:2]
     moves = []
     for axis, given in zip("yx", shifts, strict=True):

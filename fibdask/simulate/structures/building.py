@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,7 @@ from ... import blocks
 from ...conventions import AXES, NO_INPUT, ConventionError, attributes, record_step
 
 VoxelSize = float | Sequence[float]
+Chunks = Literal["auto"] | int | Sequence[int | tuple[int, ...]]
 
 
 def build_structure(
@@ -18,7 +19,7 @@ def build_structure(
     *,
     shape: tuple[int, int, int],
     voxel_size: tuple[float, float, float],
-    chunks: Any,
+    chunks: Chunks,
     step: str,
     parameters: Mapping[str, Any],
 ) -> xr.DataArray:

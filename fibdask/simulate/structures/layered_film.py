@@ -21,7 +21,7 @@ from ..electrons.materials import find_material
 from ..electrons.records import LARGEST_LABEL
 from ._functions import FilmMaterial, LayerThickness
 from ._functions_relief import SharpThickness, TerracedThickness
-from .building import VoxelSize, build_structure, check_shape, check_voxel_size
+from .building import Chunks, VoxelSize, build_structure, check_shape, check_voxel_size
 
 Relief = Literal["smooth", "terraced", "sharp"]
 RELIEFS: tuple[Relief, ...] = ("smooth", "terraced", "sharp")
@@ -39,7 +39,7 @@ def layered_film(
     terraces: int = 5,
     bare: float = 0.5,
     seed: int,
-    chunks: Any = "auto",
+    chunks: Chunks = "auto",
 ) -> xr.Dataset:
     """Generate layers of uneven thickness on a substrate, as labels of their materials.
 

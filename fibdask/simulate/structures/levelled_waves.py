@@ -1,7 +1,6 @@
 """Levelled waves: bicontinuous structures from a random field of plane waves."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -9,7 +8,7 @@ from scipy.special import ndtri
 
 from ...conventions import AXES, ConventionError, check_positive, check_seed
 from ._functions import LevelledWaves
-from .building import VoxelSize, build_structure, check_shape, check_voxel_size
+from .building import Chunks, VoxelSize, build_structure, check_shape, check_voxel_size
 
 # ln(ligament size / wavelength) = Σ c_n tⁿ for a level t: fitted to the chords of 0.8 million
 # wavelengths of the field along a line; right to 0.3 % for solid fractions of 0.01 to 0.99.
@@ -25,7 +24,7 @@ def levelled_wave(
     solid_fraction: float,
     seed: int,
     waves: int = 100,
-    chunks: Any = "auto",
+    chunks: Chunks = "auto",
 ) -> xr.DataArray:
     """Generate a bicontinuous structure of ligaments, such as nanoporous metal.
 
@@ -91,7 +90,7 @@ def hierarchical_levelled_wave(
     solid_fraction: Sequence[float] = (0.35, 0.35),
     seed: int,
     waves: int = 100,
-    chunks: Any = "auto",
+    chunks: Chunks = "auto",
 ) -> xr.DataArray:
     """Generate ligaments that are themselves made of ligaments, as hierarchical nanoporous gold.
 
@@ -145,7 +144,7 @@ def _build(
     solid_fraction: tuple[float, ...],
     seed: int,
     waves: int,
-    chunks: Any,
+    chunks: Chunks,
 ) -> xr.DataArray:
     sizes = check_voxel_size(voxel_size)
     levels = _levels(solid_fraction)

@@ -1,13 +1,12 @@
 """Structures of known anisotropy."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import xarray as xr
 
 from ...conventions import ConventionError, check_not_negative, check_positive
 from ._functions import StretchedSpheres
-from .building import VoxelSize, build_structure, check_shape, check_voxel_size
+from .building import Chunks, VoxelSize, build_structure, check_shape, check_voxel_size
 
 
 def anisotropy_phantom(
@@ -17,7 +16,7 @@ def anisotropy_phantom(
     diameter: float = 48.0,
     spacing: float = 64.0,
     growth: float = 0.25,
-    chunks: Any = "auto",
+    chunks: Chunks = "auto",
 ) -> xr.DataArray:
     """Generate spheres on a square grid, stretched more and more along z.
 

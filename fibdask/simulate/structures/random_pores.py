@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from math import exp, pi, sqrt
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -10,7 +9,7 @@ from scipy.special import erf
 
 from ...conventions import ConventionError, check_not_negative, check_positive, check_seed
 from ._functions import CUT, RandomPores
-from .building import VoxelSize, build_structure, check_shape, check_voxel_size
+from .building import Chunks, VoxelSize, build_structure, check_shape, check_voxel_size
 
 # Share of the variance that is left of a normal deviate cut at 3 standard deviations.
 _CUT_VARIANCE = 1 - 2 * CUT * exp(-(CUT**2) / 2) / sqrt(2 * pi) / erf(CUT / sqrt(2))
@@ -24,7 +23,7 @@ def random_pores(
     std_diameter: float = 0.0,
     solid_fraction: float,
     seed: int,
-    chunks: Any = "auto",
+    chunks: Chunks = "auto",
 ) -> xr.DataArray:
     """Generate a solid with spherical pores at random places, which may overlap.
 

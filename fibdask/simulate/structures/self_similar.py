@@ -1,7 +1,6 @@
 """Self-similar structures: a phase within smaller copies of itself."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,7 +17,7 @@ from ...conventions import (
     require_phase,
 )
 from ._functions import MirroredCopies
-from .building import VoxelSize, check_shape, check_voxel_size, split_history
+from .building import Chunks, VoxelSize, check_shape, check_voxel_size, split_history
 
 _NUDGE = 1e-6  # voxels: moves points that lie halfway between voxels all to the same side
 
@@ -30,7 +29,7 @@ def self_similar(
     seed: int,
     shape: Sequence[int] | None = None,
     voxel_size: VoxelSize | None = None,
-    chunks: Any = "auto",
+    chunks: Chunks = "auto",
 ) -> xr.DataArray:
     """Generate a hierarchical structure from resized copies of one that is given.
 

@@ -179,8 +179,11 @@ def test_find_series__two_numbers_of_other_steps_are_remarked(tmp_path):
     ("names", "message"),
     [
         ([], "holds no images .* nothing"),
-        (["a.jpg", "sub/a1.png"], "holds no images .* it holds a.jpg, sub"),
-        (["a1.png", "a2.tif"], "found PNG and TIFF"),
+        (["a.jpg", "sub/a1.png"], "holds no images .* it holds a.jpg, sub: JPEG has changed"),
+        (["one/a1.png", "two/a1.png"], r"it holds one, two: give a folder .*/\*/\*\.tif'"),
+        (["b.h5", "b.txt"], r"it holds b.h5, b.txt: give a file, such as .*b\.h5"),
+        (["slice_a.png", "slice_b.png"], "hold no number .* slice_a.png and slice_b.png; number"),
+        (["a1.png", "a2.tif"], r"found PNG and TIFF: give a pattern such as '.*/\*\.(png|tif)'"),
         (["a1.png", "b2.png"], "more than one series: a1.png and b2.png"),
         (["a1.png", "a01.png"], "a slice twice"),
         (["a1_c1.png", "a1_c2.png", "a2_c1.png", "a2_c2.png"], "more than one series"),
