@@ -12,6 +12,7 @@ from ...blocks import Access, is_address, remote_path
 from ...conventions import ConventionError, StackReadError
 from ..metadata import ome_files, ome_image
 from .names import Column, choose, contradiction, is_doubtful, other_count, read_columns
+from .projects import project_images
 
 N5_ATTRIBUTES = "attributes.json"
 """Of a folder of N5."""
@@ -37,6 +38,7 @@ VOLUME_FORMATS = {
     ".h5": "HDF5",
     ".hdf5": "HDF5",
     ".hdf": "HDF5",
+    ".ims": "Imaris",
 }
 
 Paths = str | Path | Sequence[str | Path]
@@ -192,6 +194,15 @@ def _images_in(folder: Path) -> list[Path]:
     images = [file for file in files if file.suffix.casefold() in SLICE_FORMATS]
     if images:
         return images
+    below = project_images(folder, SLICE_FORMATS)
+    if len(below) == 1:
+        return next(iter(below.values()))
+    if below:
+        msg = (
+            f"{folder} is a project with {len(below)} series of images, of which one makes a "
+            f"stack: give {' or '.join(below)}"
+        )
+        raise StackReadError(msg)
     others = ", ".join(sorted(entry.name for entry in visible)[:5])
     msg = (
         f"{folder} holds no images ({', '.join(SLICE_FORMATS)}); "

@@ -67,7 +67,7 @@ class Hdf5:
             # a chunk is decoded beside its encoded bytes
             held = 2 * prod(data.stored.chunks) if data.chunks else prod(data.shape[-2:])
             layout = volume_layout(data.shape, data.dtype, held * data.dtype.itemsize, sizes)
-            _check_stored(data.stored, path)
+            check_stored(data.stored, path)
             beside = _files_beside(data.stored, path)
             return replace(layout, chunk=_chunk(data.chunks), beside=beside)
 
@@ -148,7 +148,7 @@ def _grey_conflicts(data: Any) -> list[Conflict]:
     found = [
         no_data(_first(data.attrs, name), data.dtype, f"HDF5 attribute {name}") for name in names
     ]
-    return [*filter(None, [*found[:1], _unwritten(data)])]
+    return [*filter(None, [*found[:1], unwritten(data, data.shape)])]
 
 
 def _first(attrs: Mapping[str, Any], name: str) -> Any:
@@ -216,13 +216,18 @@ def _axis(name: str) -> str:
     return word if len(word) == 1 and word.isalpha() else _AXES.get(word, "")
 
 
-def _unwritten(data: Any) -> Conflict | None:
-    """Tell of parts of a dataset that were never written: they read as one value."""
+def unwritten(data: Any, shape: tuple[int, ...]) -> Conflict | None:
+    """Tell of parts of a dataset that were never written: they read as one value.
+
+    Those beyond a shape are of no matter.
+    """
     if data.is_virtual or data.external:
         return None
     if data.chunks:
-        expected = prod(-(-n // chunk) for n, chunk in zip(data.shape, data.chunks, strict=True))
+        expected = prod(-(-n // chunk) for n, chunk in zip(shape, data.chunks, strict=True))
         written = data.id.get_num_chunks()
+        if written and shape != data.shape:
+            written = _chunks_within(data, shape)
     else:
         expected, written = data.nbytes, data.id.get_storage_size()
     if written >= expected:
@@ -233,6 +238,17 @@ def _unwritten(data: Any) -> Conflict | None:
         f"{unit} were written"
     )
     return Conflict("intensity", text)
+
+
+def _chunks_within(data: Any, shape: tuple[int, ...]) -> int:
+    """Count the chunks that were written of the part from the origin to a shape."""
+    within: list[bool] = []
+
+    def count(chunk: Any) -> None:
+        within.append(all(start < n for start, n in zip(chunk.chunk_offset, shape, strict=True)))
+
+    data.id.chunk_iter(count)
+    return sum(within)
 
 
 def _files_beside(data: Any, path: Path) -> tuple[Path, ...]:
@@ -274,7 +290,7 @@ def _check_source(path: Path, name: str) -> None:
         _files_beside(source, path)
 
 
-def _check_stored(data: Any, path: Path) -> None:
+def check_stored(data: Any, path: Path) -> None:
     """Refuse more pixels than a file can hold, and chunks that are more than their pixels."""
     if data.is_virtual or data.external:
         return
