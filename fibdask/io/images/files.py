@@ -41,6 +41,9 @@ VOLUME_FORMATS = {
     ".ims": "Imaris",
 }
 
+REMOTE_FORMATS = ("TIFF", "HDF5", "Imaris", "NRRD", "NIfTI", "Amira", "Digital Micrograph")
+"""Those of which a file on a server is read in parts."""
+
 Paths = str | Path | Sequence[str | Path]
 
 
@@ -130,21 +133,31 @@ def _extension(file: Path) -> str:
 
 
 def _remote_image(address: str, access: Access) -> Path:
-    """Return the file that describes an image of OME-Zarr on a server.
+    """Return a file on a server, or the one that describes an image of OME-Zarr or N5 there.
+
+    Of a place, decoders ask what paths have as well.
 
     Raises
     ------
     StackReadError
-        If there is none: other images are not read from servers.
+        If there is none, or it is of a format that is not read from servers.
     """
     place = remote_path(address, access)
+    known = SLICE_FORMATS | VOLUME_FORMATS
+    file = cast("Path", place)
+    if known.get(_extension(file)) in REMOTE_FORMATS:
+        if not place.is_file():
+            msg = f"{address} does not exist"
+            raise StackReadError(msg)
+        return file
     if ome_image(place):
-        # Of a place, decoders of OME-Zarr ask what paths have as well.
         return cast("Path", next(file for file in ome_files(place) if file.is_file()))
+    if address.startswith("s3://") and (place / N5_ATTRIBUTES).is_file():
+        return cast("Path", place / N5_ATTRIBUTES)
     msg = (
-        f"{address} is no store of a stack and no image of OME-Zarr, and others are not read from "
-        "servers: download them, or import them where they lie and put the store there by "
-        "`fibdask copy`"
+        f"{address} is no store of a stack, no image of OME-Zarr, no N5 on s3:// and no file of "
+        f"{', '.join(REMOTE_FORMATS)}, and others are not read from servers: download them, or "
+        "import them where they lie and put the store there by `fibdask copy`"
     )
     raise StackReadError(msg)
 

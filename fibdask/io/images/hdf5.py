@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ...blocks import RemotePath
 from .channels import Channel, find_channel
-from .formats import Layout, check_held, narrowed, optional, volume_layout
+from .formats import Layout, check_held, narrowed, optional, readable, volume_layout
 from .headers import (
     Conflict,
     Header,
@@ -54,12 +55,12 @@ class Hdf5:
 
     def channels(self, path: Path) -> tuple[str, ...]:
         """Return a name, which is empty, for each channel."""
-        with optional("h5py").File(path, "r") as file:
+        with optional("h5py").File(readable(path), "r") as file:
             return _channels(self._stored(file))
 
     def inspect(self, path: Path) -> Layout:
         """Read shape, type and attributes of the dataset."""
-        with optional("h5py").File(path, "r") as file:
+        with optional("h5py").File(readable(path), "r") as file:
             data = self._find(file)
             sizes = _hdf5_sizes(data.attrs)
             doubts = _grey_conflicts(data.stored)
@@ -75,7 +76,7 @@ class Hdf5:
         self, path: Path, chosen: range, rows: slice, columns: slice
     ) -> Iterator[np.ndarray]:
         """Yield frames; each layer of chunks is decoded once."""
-        with optional("h5py").File(path, "r") as file:
+        with optional("h5py").File(readable(path), "r") as file:
             data = self._find(file)
             if data.ndim == 2:
                 yield data[rows, columns]
@@ -257,6 +258,9 @@ def _files_beside(data: Any, path: Path) -> tuple[Path, ...]:
     HDF5 looks for parts of a virtual dataset beside the file, for external ones where it runs.
     Files elsewhere are not read: nobody who opens a file expects that of one in another folder.
     """
+    if isinstance(path, RemotePath) and (data.is_virtual or data.external):
+        msg = "its pixels lie in other files, which are not read from servers"
+        raise ValueError(msg)
     virtual = {part.file_name for part in data.virtual_sources()} if data.is_virtual else set()
     external = {name for name, *_ in data.external or ()}
     files = tuple(path.absolute().parent / name for name in sorted(virtual - {"."} | external))
@@ -280,7 +284,7 @@ def _files_beside(data: Any, path: Path) -> tuple[Path, ...]:
 
 def _check_source(path: Path, name: str) -> None:
     """Refuse a source of a virtual dataset that takes its pixels from elsewhere in turn."""
-    with optional("h5py").File(path, "r") as file:
+    with optional("h5py").File(readable(path), "r") as file:
         source = file.get(name)
         if source is None or not hasattr(source, "is_virtual"):
             return  # reads as one value, as HDF5 has it

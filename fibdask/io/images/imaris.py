@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .channels import Channel, channel_header, find_channel
-from .formats import Layout, narrowed, optional, volume_layout
+from .formats import Layout, narrowed, optional, readable, volume_layout
 from .hdf5 import check_stored, layers, unwritten
 from .headers import Conflict, Header, complete, make_header, nanometres, pair, positive
 
@@ -37,12 +37,12 @@ class Imaris:
 
     def channels(self, path: Path) -> tuple[str, ...]:
         """Return the names of the channels, empty where there is none."""
-        with optional("h5py").File(path, "r") as file:
+        with optional("h5py").File(readable(path), "r") as file:
             return _names(file, _channel_groups(file))
 
     def inspect(self, path: Path) -> Layout:
         """Read the sizes of the image; no chunk is read."""
-        with optional("h5py").File(path, "r") as file:
+        with optional("h5py").File(readable(path), "r") as file:
             groups = _channel_groups(file)
             names = _names(file, groups)
             place = find_channel(names, self.channel)
@@ -60,7 +60,7 @@ class Imaris:
         self, path: Path, chosen: range, rows: slice, columns: slice
     ) -> Iterator[np.ndarray]:
         """Yield frames; each layer of chunks is decoded once."""
-        with optional("h5py").File(path, "r") as file:
+        with optional("h5py").File(readable(path), "r") as file:
             groups = _channel_groups(file)
             data = _data(groups[find_channel(_names(file, groups), self.channel)])
             for layer in layers(chosen, data.chunks[0] if data.chunks else 1):

@@ -85,7 +85,8 @@ def read_images(
         a voltage, and the names of all channels are voltages, such as "1.5 kV", all are read.
     remote
         How the server of an address is reached, as of `open_stack`. On servers, `s3://…` and
-        `https://…`, images are those of OME-Zarr.
+        `https://…`, images are those of OME-Zarr, one file of HDF5, Imaris, TIFF, NRRD, NIfTI,
+        Amira or Digital Micrograph, or N5 on `s3://…`.
 
     Returns
     -------
