@@ -18,25 +18,15 @@ from tests.io.images import (
     test_nrrd,
 )
 from tests.io.naive import grey_volume
-from tests.servers import BUCKET, Line, file_server, s3_server
+from tests.servers import BUCKET, Line, file_server
 
 VOLUME = grey_volume((4, 5, 6))
 LARGE = grey_volume((40, 256, 256))
 GIVEN = {"voltage": 2, "pixel_size": (5, 4), "slice_thickness": 10}
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets that are cut
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    with s3_server() as address:
-        yield address
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setattr(remote, "PAUSES", (0.01, 0.02))
+pytestmark = [
+    pytest.mark.usefixtures("credentials"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # sockets that are cut
+]
 
 
 @pytest.fixture
