@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 BUCKET = "bucket"
+SECRET = "a-key-that-nobody-may-see"
 
 
 @contextmanager

@@ -182,7 +182,7 @@ def _depth(part: Part, needed: list[str]) -> str:
     """Return a line about what tells where the slices lie."""
     if part.slices.depths is not None:
         first, last = part.slices.depths[0], part.slices.depths[-1]
-        return f"# depths stand in the names of the files, {first:g} to {last:g} nm"
+        return f"# depths stand in {part.slices.told}, {first:g} to {last:g} nm"
     line = _told(part, "slice_thickness_nm", "slice_thickness", "nm", needed)
     table = _line('# z = "depths.csv"', "in its place: a table with the depth of each slice")
     return f"{line}\n{table}"

@@ -15,23 +15,12 @@ from fibdask.blocks import origin
 from fibdask.blocks.engine import remote
 from fibdask.conventions import ConventionError, StackReadError
 from fibdask.run.copying import copy_store
-from tests.servers import BUCKET, Line, file_server, s3_server
+from tests.servers import BUCKET, SECRET, Line, file_server
 
-SECRET = "a-key-that-nobody-may-see"
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets that are cut
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    with s3_server() as address:
-        yield address
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setattr(remote, "PAUSES", (0.01, 0.02))
+pytestmark = [
+    pytest.mark.usefixtures("credentials"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # sockets that are cut
+]
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def test_write_recipe__of_images_whose_headers_tell_all_can_be_run(call, tmp_pat
     text = (tmp_path / "recipe.toml").read_text()
     assert "# voltage = 2 " in text
     assert "# pixel_size = [4, 4]" in text
-    assert "names of the files, 0 to 40 nm" in text
+    assert "in the file names, 0 to 40 nm" in text
     assert tables(text)["input"] == {"path": "slices", "crop": {"y": [0, 32]}}
     assert tables(text)["title"] == "slices"
     check_recipe(tmp_path / "recipe.toml")

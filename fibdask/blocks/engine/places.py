@@ -6,12 +6,13 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ...conventions import ConventionError
 
 SCHEMES = ("s3", "https", "http")
+_FETCHED = 2**18  # bytes at a time, at least, of a file on a server
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,15 @@ class Access:
         return cls(**options)
 
 
+class RemoteStat(NamedTuple):
+    """What a server tells of an object."""
+
+    st_size: int
+
+
 @dataclass(frozen=True)
 class RemotePath:
-    """A place on a server, with what of `pathlib.Path` the reading of stores needs.
+    """A place on a server, with what of `pathlib.Path` the reading of stores and images needs.
 
     Attributes
     ----------
@@ -89,6 +96,12 @@ class RemotePath:
     def name(self) -> str:
         """The last part."""
         return self.address.rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name, from its last dot on."""
+        _, dot, end = self.name.rpartition(".")
+        return dot + end
 
     @property
     def parent(self) -> "RemotePath":
@@ -125,6 +138,21 @@ class RemotePath:
 
     exists = is_file
 
+    def stat(self) -> RemoteStat:
+        """Ask the server for the size of the object.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        """
+        from .remote import object_states
+
+        states = object_states(self.parent, [self.name])
+        if self.name not in states:
+            raise FileNotFoundError(str(self))
+        return RemoteStat(states[self.name][0])
+
     def read_bytes(self) -> bytes:
         """Read the object.
 
@@ -140,8 +168,8 @@ class RemotePath:
         return read_object(self)
 
     def open(self, mode: str = "rb") -> IO[bytes]:
-        """Read the object as a file."""
-        return io.BytesIO(self.read_bytes())
+        """Read the object as a file, of which parts are fetched when they are read."""
+        return io.BufferedReader(_Ranges(self), _FETCHED)
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
         """Iterate over places `*/name`, one for each member of a Zarr group."""
@@ -149,6 +177,43 @@ class RemotePath:
 
         _, _, name = pattern.partition("/")
         yield from (self.joinpath(member, name) for member in members(self))
+
+
+class _Ranges(io.RawIOBase):
+    """The bytes of an object, by ranges."""
+
+    def __init__(self, place: RemotePath) -> None:
+        super().__init__()
+        self._place, self._at, self._size = place, 0, place.stat().st_size
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say that parts can be read."""
+        return True
+
+    def tell(self) -> int:
+        """Return where the next byte is."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a byte, from the begin, from here, or from the end on."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fetch as many bytes as a buffer holds, or as there are left."""
+        from .remote import read_range
+
+        stop = min(self._at + len(buffer), self._size)
+        if stop <= self._at:
+            return 0
+        found = read_range(self._place, self._at, stop)
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
 
 
 Place = Path | RemotePath

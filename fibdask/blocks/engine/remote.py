@@ -68,6 +68,30 @@ def read_object(place: RemotePath) -> bytes:
     return sync(patiently(read, str(place)))
 
 
+def read_range(place: RemotePath, start: int, stop: int) -> bytes:
+    """Read the bytes of an object from `start` to `stop`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such object.
+    StackReadError
+        If the server does not give them all.
+    """
+    store = client(place.root, place.access)
+
+    async def read() -> bytes:
+        import obstore
+
+        return bytes(await obstore.get_range_async(store, _key(place), start=start, end=stop))
+
+    found = sync(patiently(read, str(place)))
+    if len(found) != stop - start:
+        msg = f"{place} has changed while it was read: {len(found)} of {stop - start} bytes came"
+        raise StackReadError(msg)
+    return found
+
+
 def put_object(place: RemotePath, content: bytes) -> None:
     """Write an object, whole or not at all.
 

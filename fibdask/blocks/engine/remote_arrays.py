@@ -19,6 +19,7 @@ from .remote import object_states, store_of
 from .shards import METADATA, checksum
 
 _METADATA = (METADATA, ".zarray", ".zattrs")
+_N5 = "attributes.json"
 _MOST_ASKED = 4096  # chunks of a server that lists nothing: a few seconds of questions
 
 States = Mapping[str, tuple[int, str]]
@@ -44,7 +45,7 @@ def remote_content(path: RemotePath, array: Any) -> tuple[str, int, bool]:
 
 
 def remote_identity(place: RemotePath) -> str:
-    """Return what changes when an object does, or an array below a place.
+    """Return what changes when an object does, or an array below a place, one of N5 too.
 
     Raises
     ------
@@ -54,6 +55,8 @@ def remote_identity(place: RemotePath) -> str:
     states = object_states(place.parent, [place.name])
     if states:
         return fingerprint(place.address, sorted(states.items()))
+    if object_states(place, [_N5]):
+        return fingerprint(place.address, sorted(object_states(place, None).items()))
     return remote_content(place, zarr.open_array(store=store_of(place), mode="r"))[0]
 
 

@@ -47,11 +47,12 @@ class Depths:
 
 @dataclass(frozen=True)
 class Slices:
-    """What the files tell of the slices: how many, their numbers and their depths in nm."""
+    """What the files tell of the slices: how many, their numbers, and their depths in nm, where."""
 
     count: int
     numbers: tuple[int, ...] | None
     depths: tuple[float, ...] | None
+    told: str = "the file names"
 
     @property
     def offsets(self) -> np.ndarray:
@@ -65,6 +66,8 @@ def find_depths(
     slices: Slices, header: Header, *, z: ZArgument, slice_thickness: ThicknessArgument
 ) -> Depths:
     """Find the depth of every slice; arguments win over names, names over headers.
+
+    Depths of slices win over a thickness that all have.
 
     Raises
     ------
@@ -88,18 +91,18 @@ def find_depths(
     if slice_thickness is not None:
         return _from_thickness(slices, header, slice_thickness)
     if slices.depths is not None:
-        return _from_names(header, np.asarray(slices.depths))
+        return _from_slices(header, np.asarray(slices.depths), f"z in {slices.told}")
     return _from_header(slices, header)
 
 
-def names_against(slices: Slices, taken: Depths) -> Iterator[str]:
-    """Say where the depths in the file names span something else than those that are taken."""
+def told_against(slices: Slices, taken: Depths) -> Iterator[str]:
+    """Say where the depths that slices tell span something else than those that are taken."""
     if slices.depths is None:
         return
     told, span = (float(depths[-1] - depths[0]) for depths in (slices.depths, taken.z))
     if not agree(told, span):
         yield (
-            f"the depths in the file names span {told:g} nm, {taken.origin} spans {span:g} nm and "
+            f"the depths in {slices.told} span {told:g} nm, {taken.origin} spans {span:g} nm and "
             "is taken"
         )
 
@@ -154,8 +157,7 @@ def _warn_of_unit(name: str, median: float, question: str) -> None:
         warnings.warn(text, FibdaskWarning, stacklevel=6)
 
 
-def _from_names(header: Header, depths: np.ndarray) -> Depths:
-    name = "z in the file names"
+def _from_slices(header: Header, depths: np.ndarray, name: str) -> Depths:
     _warn_of_given(name, np.diff(depths), header)
     return Depths(depths, _nominal(depths, header), name)
 
@@ -163,7 +165,8 @@ def _from_names(header: Header, depths: np.ndarray) -> Depths:
 def _from_header(slices: Slices, header: Header) -> Depths:
     step = header.slice_thickness_nm
     if step is None:
-        reasons = [found.text for found in header.conflicts if found.name == "slice_thickness_nm"]
+        names = ("slice_thickness_nm", "depth_nm")
+        reasons = [found.text for found in header.conflicts if found.name in names]
         why = "; ".join(["the files do not tell it", *reasons])
         msg = f"slice_thickness is needed: {why}; give slice_thickness or z in nm"
         raise ConventionError(msg)

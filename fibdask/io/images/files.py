@@ -12,6 +12,7 @@ from ...blocks import Access, is_address, remote_path
 from ...conventions import ConventionError, StackReadError
 from ..metadata import ome_files, ome_image
 from .names import Column, choose, contradiction, is_doubtful, other_count, read_columns
+from .projects import project_images
 
 N5_ATTRIBUTES = "attributes.json"
 """Of a folder of N5."""
@@ -38,7 +39,11 @@ VOLUME_FORMATS = {
     ".h5": "HDF5",
     ".hdf5": "HDF5",
     ".hdf": "HDF5",
+    ".ims": "Imaris",
 }
+
+REMOTE_FORMATS = ("TIFF", "HDF5", "Imaris", "NRRD", "NIfTI", "Amira", "Digital Micrograph")
+"""Those of which a file on a server is read in parts."""
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -129,21 +134,31 @@ def _extension(file: Path) -> str:
 
 
 def _remote_image(address: str, access: Access) -> Path:
-    """Return the file that describes an image of OME-Zarr on a server.
+    """Return a file on a server, or the one that describes an image of OME-Zarr or N5 there.
+
+    Of a place, decoders ask what paths have as well.
 
     Raises
     ------
     StackReadError
-        If there is none: other images are not read from servers.
+        If there is none, or it is of a format that is not read from servers.
     """
     place = remote_path(address, access)
+    known = SLICE_FORMATS | VOLUME_FORMATS
+    file = cast("Path", place)
+    if known.get(_extension(file)) in REMOTE_FORMATS:
+        if not place.is_file():
+            msg = f"{address} does not exist"
+            raise StackReadError(msg)
+        return file
     if ome_image(place):
-        # Of a place, decoders of OME-Zarr ask what paths have as well.
         return cast("Path", next(file for file in ome_files(place) if file.is_file()))
+    if address.startswith("s3://") and (place / N5_ATTRIBUTES).is_file():
+        return cast("Path", place / N5_ATTRIBUTES)
     msg = (
-        f"{address} is no store of a stack and no image of OME-Zarr, and others are not read from "
-        "servers: download them, or import them where they lie and put the store there by "
-        "`fibdask copy`"
+        f"{address} is no store of a stack, no image of OME-Zarr, no N5 on s3:// and no file of "
+        f"{', '.join(REMOTE_FORMATS)}, and others are not read from servers: download them, or "
+        "import them where they lie and put the store there by `fibdask copy`"
     )
     raise StackReadError(msg)
 
@@ -193,6 +208,15 @@ def _images_in(folder: Path) -> list[Path]:
     images = [file for file in files if file.suffix.casefold() in SLICE_FORMATS]
     if images:
         return images
+    below = project_images(folder, SLICE_FORMATS)
+    if len(below) == 1:
+        return next(iter(below.values()))
+    if below:
+        msg = (
+            f"{folder} is a project with {len(below)} series of images, of which one makes a "
+            f"stack: give {' or '.join(below)}"
+        )
+        raise StackReadError(msg)
     others = ", ".join(sorted(entry.name for entry in visible)[:5])
     msg = (
         f"{folder} holds no images ({', '.join(SLICE_FORMATS)}); "

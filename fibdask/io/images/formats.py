@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import IO, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ...blocks import RemotePath
 from ...conventions import FibdaskError, StackReadError
 from .headers import Header, reason
 
@@ -128,6 +129,11 @@ def optional(name: str) -> Any:
     except ImportError as error:
         msg = f"this format needs the package {name}: pip install 'fibdask[io]'"
         raise StackReadError(msg) from error
+
+
+def readable(path: Path) -> Path | IO[bytes]:
+    """Return what packages open: a path of this machine, or a file on a server."""
+    return path.open("rb") if isinstance(path, RemotePath) else path
 
 
 def narrowed(frame: np.ndarray) -> np.ndarray:

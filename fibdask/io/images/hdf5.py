@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ...blocks import RemotePath
 from .channels import Channel, find_channel
-from .formats import Layout, check_held, narrowed, optional, volume_layout
+from .formats import Layout, check_held, narrowed, optional, readable, volume_layout
 from .headers import (
     Conflict,
     Header,
@@ -54,12 +55,12 @@ class Hdf5:
 
     def channels(self, path: Path) -> tuple[str, ...]:
         """Return a name, which is empty, for each channel."""
-        with optional("h5py").File(path, "r") as file:
+        with optional("h5py").File(readable(path), "r") as file:
             return _channels(self._stored(file))
 
     def inspect(self, path: Path) -> Layout:
         """Read shape, type and attributes of the dataset."""
-        with optional("h5py").File(path, "r") as file:
+        with optional("h5py").File(readable(path), "r") as file:
             data = self._find(file)
             sizes = _hdf5_sizes(data.attrs)
             doubts = _grey_conflicts(data.stored)
@@ -67,7 +68,7 @@ class Hdf5:
             # a chunk is decoded beside its encoded bytes
             held = 2 * prod(data.stored.chunks) if data.chunks else prod(data.shape[-2:])
             layout = volume_layout(data.shape, data.dtype, held * data.dtype.itemsize, sizes)
-            _check_stored(data.stored, path)
+            check_stored(data.stored, path)
             beside = _files_beside(data.stored, path)
             return replace(layout, chunk=_chunk(data.chunks), beside=beside)
 
@@ -75,7 +76,7 @@ class Hdf5:
         self, path: Path, chosen: range, rows: slice, columns: slice
     ) -> Iterator[np.ndarray]:
         """Yield frames; each layer of chunks is decoded once."""
-        with optional("h5py").File(path, "r") as file:
+        with optional("h5py").File(readable(path), "r") as file:
             data = self._find(file)
             if data.ndim == 2:
                 yield data[rows, columns]
@@ -148,7 +149,7 @@ def _grey_conflicts(data: Any) -> list[Conflict]:
     found = [
         no_data(_first(data.attrs, name), data.dtype, f"HDF5 attribute {name}") for name in names
     ]
-    return [*filter(None, [*found[:1], _unwritten(data)])]
+    return [*filter(None, [*found[:1], unwritten(data, data.shape)])]
 
 
 def _first(attrs: Mapping[str, Any], name: str) -> Any:
@@ -216,13 +217,18 @@ def _axis(name: str) -> str:
     return word if len(word) == 1 and word.isalpha() else _AXES.get(word, "")
 
 
-def _unwritten(data: Any) -> Conflict | None:
-    """Tell of parts of a dataset that were never written: they read as one value."""
+def unwritten(data: Any, shape: tuple[int, ...]) -> Conflict | None:
+    """Tell of parts of a dataset that were never written: they read as one value.
+
+    Those beyond a shape are of no matter.
+    """
     if data.is_virtual or data.external:
         return None
     if data.chunks:
-        expected = prod(-(-n // chunk) for n, chunk in zip(data.shape, data.chunks, strict=True))
+        expected = prod(-(-n // chunk) for n, chunk in zip(shape, data.chunks, strict=True))
         written = data.id.get_num_chunks()
+        if written and shape != data.shape:
+            written = _chunks_within(data, shape)
     else:
         expected, written = data.nbytes, data.id.get_storage_size()
     if written >= expected:
@@ -235,12 +241,26 @@ def _unwritten(data: Any) -> Conflict | None:
     return Conflict("intensity", text)
 
 
+def _chunks_within(data: Any, shape: tuple[int, ...]) -> int:
+    """Count the chunks that were written of the part from the origin to a shape."""
+    within: list[bool] = []
+
+    def count(chunk: Any) -> None:
+        within.append(all(start < n for start, n in zip(chunk.chunk_offset, shape, strict=True)))
+
+    data.id.chunk_iter(count)
+    return sum(within)
+
+
 def _files_beside(data: Any, path: Path) -> tuple[Path, ...]:
     """Return the other files that hold pixels of a dataset; without one, they read as one value.
 
     HDF5 looks for parts of a virtual dataset beside the file, for external ones where it runs.
     Files elsewhere are not read: nobody who opens a file expects that of one in another folder.
     """
+    if isinstance(path, RemotePath) and (data.is_virtual or data.external):
+        msg = "its pixels lie in other files, which are not read from servers"
+        raise ValueError(msg)
     virtual = {part.file_name for part in data.virtual_sources()} if data.is_virtual else set()
     external = {name for name, *_ in data.external or ()}
     files = tuple(path.absolute().parent / name for name in sorted(virtual - {"."} | external))
@@ -264,7 +284,7 @@ def _files_beside(data: Any, path: Path) -> tuple[Path, ...]:
 
 def _check_source(path: Path, name: str) -> None:
     """Refuse a source of a virtual dataset that takes its pixels from elsewhere in turn."""
-    with optional("h5py").File(path, "r") as file:
+    with optional("h5py").File(readable(path), "r") as file:
         source = file.get(name)
         if source is None or not hasattr(source, "is_virtual"):
             return  # reads as one value, as HDF5 has it
@@ -274,7 +294,7 @@ def _check_source(path: Path, name: str) -> None:
         _files_beside(source, path)
 
 
-def _check_stored(data: Any, path: Path) -> None:
+def check_stored(data: Any, path: Path) -> None:
     """Refuse more pixels than a file can hold, and chunks that are more than their pixels."""
     if data.is_virtual or data.external:
         return

@@ -66,6 +66,8 @@ class Header:
         Distance of pixel centres (y, x) in nm.
     slice_thickness_nm
         Nominal distance of the slices in nm.
+    depth_nm
+        Depth of the imaged face in nm, from any place on.
     detector
         Name of the detector.
     beam
@@ -83,6 +85,7 @@ class Header:
     voltage_kv: float | None = None
     pixel_size_nm: tuple[float, float] | None = None
     slice_thickness_nm: float | None = None
+    depth_nm: float | None = None
     detector: str | None = None
     beam: str | None = None
     stage: Mapping[str, float] | None = None

@@ -4,7 +4,7 @@ import bz2
 import json
 import lzma
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import product
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numcodecs import Blosc, Zstd
 
+from ...blocks import Place, RemotePath, object_states
 from .files import N5_ATTRIBUTES
 from .formats import Layout, narrowed, volume_layout
 from .hdf5 import layers
@@ -31,6 +32,8 @@ _NAMES = ("pixel_size_nm", "slice_thickness_nm")
 @dataclass(frozen=True)
 class N5:
     """A dataset of N5, named by the file of attributes of the folder that was given.
+
+    On a server it is one that lists what it holds.
 
     Attributes
     ----------
@@ -49,14 +52,14 @@ class N5:
     def inspect(self, path: Path) -> Layout:
         """Read the attributes; no block is read, but their files are listed."""
         data = _Dataset(_find(path.parent, self.dataset), path.parent)
-        header, files = data.header(), data.files()
-        if len(files) < (expected := prod(data.grid)):
-            text = f"it has parts without data, which read as 0: {len(files)} of {expected} "
+        header, names = data.header(), data.written()
+        if len(names) < (expected := prod(data.grid)):
+            text = f"it has parts without data, which read as 0: {len(names)} of {expected} "
             conflict = Conflict("intensity", text + "blocks were written")
             header = replace(header, conflicts=(*header.conflicts, conflict))
         held = 2 * prod(data.block) * data.dtype.itemsize  # decoded beside its encoded bytes
         layout = volume_layout(data.shape, data.dtype, held, header)
-        return replace(layout, chunk=data.block, beside=(data.attributes, *files))
+        return replace(layout, chunk=data.block, beside=(data.attributes, *data.files(names)))
 
     def frames(
         self, path: Path, chosen: range, rows: slice, columns: slice
@@ -70,9 +73,9 @@ class N5:
 class _Dataset:
     """Blocks (z, y, x); N5 counts their axes as x, y, z."""
 
-    def __init__(self, folder: Path, root: Path) -> None:
+    def __init__(self, folder: Place, root: Place) -> None:
         self._folder, self._root = folder, root
-        self.attributes = folder / N5_ATTRIBUTES
+        self.attributes: Any = folder / N5_ATTRIBUTES
         self._attrs = _attributes(folder)
         sizes, blocks = (_lengths(self._attrs, key) for key in ("dimensions", "blockSize"))
         if len(blocks) != len(sizes) or len(sizes) < 3 or max(sizes[3:], default=1) > 1:
@@ -88,16 +91,23 @@ class _Dataset:
         self.grid = tuple(-(-n // b) for n, b in zip(self.shape, self.block, strict=True))
         _decompressor(self._attrs)
 
-    def files(self) -> tuple[Path, ...]:
-        """Return the files of the blocks that were written."""
-        return tuple(
-            file
-            for file in sorted(self._folder.rglob("*"))
-            if file.name != N5_ATTRIBUTES and self._is_block(file) and file.is_file()
-        )
+    def written(self) -> list[str]:
+        """Return the names of the blocks that were written, below the folder."""
+        if isinstance(self._folder, RemotePath):
+            names = sorted(object_states(self._folder, None))
+        else:
+            files = (file for file in sorted(self._folder.rglob("*")) if file.is_file())
+            names = [file.relative_to(self._folder).as_posix() for file in files]
+        return list(filter(self._is_block, names))
 
-    def _is_block(self, file: Path) -> bool:
-        parts = file.relative_to(self._folder).parts
+    def files(self, names: Iterable[str]) -> tuple[Any, ...]:
+        """Return where blocks of these names lie; on a server, all of them at one place."""
+        if isinstance(self._folder, RemotePath):
+            return (self._folder,)
+        return tuple(self._folder / name for name in names)
+
+    def _is_block(self, name: str) -> bool:
+        parts = name.split("/")
         most = (*reversed(self.grid), *(1,) * self._trailing)
         return len(parts) == len(most) and all(
             part.isdecimal() and int(part) < n for part, n in zip(parts, most, strict=True)
@@ -118,13 +128,9 @@ class _Dataset:
     def _read_block(self, place: tuple[int, ...]) -> np.ndarray | None:
         """Decode a block into the room that the attributes tell; None if it was not written."""
         names = [str(k) for k in (*reversed(place), *(0,) * self._trailing)]
-        file = self._folder.joinpath(*names)
-        if not file.is_file():
+        raw = self._bytes(names)
+        if raw is None:
             return None
-        if not file.resolve().is_relative_to(self._root.resolve()):
-            msg = f"block {'/'.join(names)} lies outside its folder"
-            raise ValueError(msg)
-        raw = file.read_bytes()
         mode, count = struct.unpack_from(">2H", raw)
         sizes = struct.unpack_from(f">{count}I", raw, 4)
         if mode != 0 or count != len(names):
@@ -142,6 +148,18 @@ class _Dataset:
             raise ValueError(msg)
         stored = np.frombuffer(content, self.dtype.newbyteorder(">"), prod(sizes))
         return stored.reshape(sizes[2::-1]).astype(self.dtype)
+
+    def _bytes(self, names: list[str]) -> bytes | None:
+        """Return what the file of a block holds; None if it was not written."""
+        file: Any = self._folder.joinpath(*names)
+        if not file.resolve().is_relative_to(self._root.resolve()):
+            msg = f"block {'/'.join(names)} lies outside its folder"
+            raise ValueError(msg)
+        try:
+            content: bytes = file.read_bytes()
+        except FileNotFoundError:
+            return None
+        return content
 
     def header(self) -> Header:
         """Return the sizes of voxels whose unit is told, here or by the group of its levels."""
@@ -165,7 +183,7 @@ def _paste(
     values[tuple(into)] = block[tuple(of)]
 
 
-def _find(folder: Path, dataset: str | None) -> Path:
+def _find(folder: Any, dataset: str | None) -> Any:
     """Return the folder of the dataset that is meant."""
     if dataset is not None:
         wanted = folder / dataset.strip("/")
@@ -175,8 +193,8 @@ def _find(folder: Path, dataset: str | None) -> Path:
         return folder
     elif _is_dataset(folder / "s0"):
         return folder / "s0"
-    found = [str(one.relative_to(folder)) for one in _datasets(folder, _DEEPEST)]
-    finest = [name for name in found if Path(name).name == "s0" or not _is_level(name)]
+    found = [str(one)[len(str(folder)) + 1 :] for one in _datasets(folder, _DEEPEST)]
+    finest = [name for name in found if name.endswith("/s0") or not _is_level(name)]
     if dataset is None and len(finest) == 1:
         return folder / finest[0]
     shown = ", ".join(found) or "none"
@@ -188,24 +206,30 @@ def _find(folder: Path, dataset: str | None) -> Path:
 
 
 def _is_level(name: str) -> bool:
-    level = Path(name).name
+    level = name.rpartition("/")[2]
     return level[:1] == "s" and level[1:].isdecimal()
 
 
-def _is_dataset(folder: Path) -> bool:
+def _is_dataset(folder: Place) -> bool:
     return "dimensions" in _attributes(folder, absent={})
 
 
-def _datasets(folder: Path, depth: int) -> Iterator[Path]:
-    for child in sorted(folder.iterdir()):
-        if child.is_dir() and not child.is_symlink():
-            if _is_dataset(child):
-                yield child
-            elif depth > 1:
-                yield from _datasets(child, depth - 1)
+def _datasets(folder: Place, depth: int) -> Iterator[Place]:
+    for child in _folders(folder):
+        if _is_dataset(child):
+            yield child
+        elif depth > 1:
+            yield from _datasets(child, depth - 1)
 
 
-def _attributes(folder: Path, *, absent: dict[str, Any] | None = None) -> dict[str, Any]:
+def _folders(folder: Place) -> list[Place]:
+    """Return the groups and datasets of a group."""
+    if isinstance(folder, RemotePath):
+        return [file.parent for file in folder.glob(f"*/{N5_ATTRIBUTES}")]
+    return [one for one in sorted(folder.iterdir()) if one.is_dir() and not one.is_symlink()]
+
+
+def _attributes(folder: Place, *, absent: dict[str, Any] | None = None) -> dict[str, Any]:
     file = folder / N5_ATTRIBUTES
     if absent is not None and not file.is_file():
         return absent

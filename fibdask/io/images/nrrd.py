@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...blocks import RemotePath
 from .formats import Layout
 from .headers import Conflict, Header, make_header, nanometres, pair, positive, unknown_unit
 from .raw import RawValues
@@ -84,6 +85,9 @@ def _file_beside(path: Path, name: str) -> Path:
     """Return the file of values that a header names, in its folder or below."""
     if name.startswith("LIST") or "%" in name:
         msg = f"its values lie in several files, {name}; save them as one"
+        raise ValueError(msg)
+    if isinstance(path, RemotePath):
+        msg = f"its values lie in {name} beside it, which is not read from servers"
         raise ValueError(msg)
     folder = path.absolute().parent
     file = folder / name

@@ -20,7 +20,7 @@ from ...conventions import (
     record_step,
 )
 from .channels import Channel
-from .depth import Depths, ThicknessArgument, ZArgument, find_depths, names_against
+from .depth import Depths, ThicknessArgument, ZArgument, find_depths, told_against
 from .files import Paths
 from .headers import Sourced, agree, positive, show
 from .identity import identify
@@ -57,10 +57,11 @@ def read_images(
     source
         A folder or glob pattern of TIFF, PNG, BMP, Digital Micrograph or Janelia `.dat` slices, a
         list of such files, or one file: multipage, ImageJ or OME TIFF, `.npy`, MRC, NRRD, NIfTI,
-        Amira, Digital Micrograph, HDF5; or a folder of OME-Zarr or N5. Several voltages are given
-        as {voltage in kV: source}, with the same slices in each. Slices are in the order of the
-        number in their names that counts them, else of a depth with its unit, as in z_0.02um, or
-        of a date with its time; where these contradict one another, in the order of a list.
+        Amira, Digital Micrograph, HDF5, Imaris; or a folder of OME-Zarr or N5, or a project of
+        ATLAS 3D or Auto Slice & View. Several voltages are given as {voltage in kV: source}, with
+        the same slices in each. Slices are in the order of the number in their names that counts
+        them, else of a depth with its unit, as in z_0.02um, or of a date with its time; where
+        these contradict one another, in the order of a list.
     voltage
         Accelerating voltage in kV.
     pixel_size
@@ -79,12 +80,13 @@ def read_images(
     dataset
         Name of the dataset in an HDF5 file or N5; needed if it holds several volumes.
     channel
-        Name or position, from 0, of the channel of a TIFF, OME-Zarr or HDF5 file that holds
+        Name or position, from 0, of the channel of a TIFF, OME-Zarr, HDF5 or Imaris file that holds
         several: one for all voltages, or {voltage in kV: channel}. Where nothing is told, neither
         a voltage, and the names of all channels are voltages, such as "1.5 kV", all are read.
     remote
         How the server of an address is reached, as of `open_stack`. On servers, `s3://…` and
-        `https://…`, images are those of OME-Zarr.
+        `https://…`, images are those of OME-Zarr, one file of HDF5, Imaris, TIFF, NRRD, NIfTI,
+        Amira or Digital Micrograph, or N5 on `s3://…`.
 
     Returns
     -------
@@ -125,7 +127,7 @@ def read_images(
         attrs={"header": _record(parts, taken, depths, images)},
     )
     told = remarks(parts, window, taken, by_argument=depths.origin.startswith("argument"))
-    for text in (*told, *names_against(parts[0].slices, depths)):
+    for text in (*told, *told_against(parts[0].slices, depths)):
         warnings.warn(text, FibdaskWarning, stacklevel=2)
     sources = [part.series.source for part in parts]
     parameters = {

@@ -36,7 +36,7 @@ def remarks(
     """
     texts = []
     for part, values in zip(parts, taken, strict=True):
-        given = {_THICKNESS} if by_argument else set()
+        given = {_THICKNESS, "depth_nm"} if by_argument else set()
         given |= {name for name, value in values.items() if _is_given(value)}
         texts += [*_of_files(part, window), *_of_header(part, given)]
         texts += contradictions(part, values)

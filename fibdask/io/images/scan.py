@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...blocks import Access, Place, RemotePath
+from ...blocks import Access
 from ...conventions import ConventionError, StackReadError
 from .amira import Amira
 from .channels import Channel, named_voltages
@@ -17,14 +18,15 @@ from .files import Paths, Series, find_series, format_of, missing_numbers
 from .formats import Decoder, Layout, WithChannels, reading
 from .hdf5 import Hdf5
 from .headers import Conflict, Header, Sourced, agree, complete, make_header, show
+from .imaris import Imaris
 from .janelia import Dat
 from .n5 import N5
 from .nifti import Nifti
 from .nrrd import Nrrd
 from .ome_zarr import OmeZarr
 from .pillow import Pillow
+from .projects import job_headers
 from .tiff import Tiff
-from .vendor import atlas_header
 from .volumes import Mrc, Npy
 
 _VARIATION_RTOL = 1e-3  # between slices, where voltages read back with noise
@@ -37,7 +39,7 @@ _ALIKE = (
     "beam",
 )  # what all slices should share
 _WITH_DATASETS = ("HDF5", "N5")
-_WITH_CHANNELS = ("TIFF", "OME-Zarr", "HDF5")
+_WITH_CHANNELS = ("TIFF", "OME-Zarr", "HDF5", "Imaris")
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Part:
         of all.
     varying
         Values of the header that differ between slices, by name: the first one and another.
+    depths
+        Depths in nm that the headers of all slices tell.
     """
 
     series: Series
@@ -103,11 +107,14 @@ class Part:
     layout: Layout
     header: Header
     varying: Mapping[str, tuple[Sourced, Sourced]]
+    depths: tuple[float, ...] | None = None
 
     @property
     def slices(self) -> Slices:
         """Count, numbers and depths of the slices."""
         count = max(len(self.series.files), self.layout.count)
+        if self.series.depths is None and self.depths is not None:
+            return Slices(count, self.series.numbers, self.depths, "the headers")
         return Slices(count, self.series.numbers, self.series.depths)
 
     @property
@@ -136,13 +143,14 @@ def scan(source: Paths, options: Options) -> Part:
     if len(series.files) > 1:
         headers = [(place, _without("files", header)) for place, header in headers]
     first, varying = headers[0][1], _variation(headers)
-    first = replace(first, conflicts=_all_conflicts(headers))
+    depths, doubts = _depths(headers, series.depths, max(len(series.files), layouts[0].count))
+    first = replace(first, conflicts=(*_all_conflicts(headers), *doubts))
     if _THICKNESS in varying:
         first = _without_thickness(first, *varying[_THICKNESS])
     header = _labelled(first, decoder, options)
-    for job in _job_files(series.folder):
-        header = complete(header, atlas_header(job, series.folder.name))
-    return Part(series, decoder, layouts[0], header, varying)
+    for job in job_headers(series.folder):
+        header = complete(header, job)
+    return Part(series, decoder, layouts[0], header, varying, depths)
 
 
 def scan_voltages(
@@ -227,6 +235,7 @@ def _decoder(name: str, options: Options) -> Decoder:
         "Digital Micrograph": DigitalMicrograph(),
         "N5": N5(options.dataset),
         "OME-Zarr": OmeZarr(channel),
+        "Imaris": Imaris(channel),
     }
     return decoders.get(name, Npy())
 
@@ -244,12 +253,28 @@ def _labelled(header: Header, decoder: Decoder, options: Options) -> Header:
     return replace(complete(given, header), conflicts=conflicts)
 
 
-def _job_files(folder: Place) -> list[Path]:
-    """Return the ATLAS 3D jobs beside the images, or beside the folder of their detector."""
-    if isinstance(folder, RemotePath):
-        return []
-    places = (folder, folder.absolute().parent)
-    return next((jobs for place in places if (jobs := sorted(place.glob("*.a3d-setup")))), [])
+def _depths(
+    headers: Sequence[tuple[str, Header]], named: tuple[float, ...] | None, count: int
+) -> tuple[tuple[float, ...] | None, list[Conflict]]:
+    """Return the depths that headers of all slices tell, and what speaks against them."""
+    told = [(place, header.depth_nm) for place, header in headers if header.depth_nm is not None]
+    if len(told) < count:
+        text = f"{len(told)} of {count} slices tell their depth; it is not taken"
+        return None, [Conflict("depth_nm", text)] if told else []
+    for (place, depth), (below, deeper) in pairwise(told):
+        if deeper <= depth:
+            msg = (
+                f"slices must lie one below the other; the header of {place} says {depth:g} nm, "
+                f"that of {below} after it {deeper:g} nm: rename the files, or give z"
+            )
+            raise StackReadError(msg)
+    depths = tuple(depth for _, depth in told)
+    spans = [found[-1] - found[0] for found in (named or depths, depths)]
+    text = (
+        f"the depths in the file names span {spans[0]:g} nm, those in the headers {spans[1]:g} nm; "
+        "the names are taken"
+    )
+    return depths, [] if agree(*spans) else [Conflict("depth_nm", text)]
 
 
 def _check_layouts(files: Sequence[Path], layouts: Sequence[Layout]) -> None:
@@ -342,7 +367,7 @@ def _check_alike(voltage: float | None, first: Part, other_voltage: float, other
         ("number of slices", first.slices.count, other.slices.count),
         ("shape and type", _describe(first.layout), _describe(other.layout)),
         ("slice numbers", _span(first.slices.numbers), _span(other.slices.numbers)),
-        ("depths in the file names", first.slices.depths, other.slices.depths),
+        ("depths of the slices", first.slices.depths, other.slices.depths),
     ):
         if mine != theirs:
             msg = (

@@ -2,14 +2,18 @@
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 from pathlib import Path
+from threading import RLock
 from typing import cast
 
 import numpy as np
 from tifffile import PHOTOMETRIC, TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
+from ...blocks import RemotePath
 from .channels import Channel, channel_header, find_channel
 from .formats import Layout, check_held, narrowed, to_grey
 from .headers import Conflict, Header, complete
@@ -24,6 +28,7 @@ _PHOTOMETRIC = (
     PHOTOMETRIC.YCBCR,
 )
 _MOST_ENCODED = 8 * 2**15  # by Zstandard, the densest that TIFF knows
+_TURNS = RLock()  # of threads that read a file on a server, which is open once
 
 
 @dataclass(frozen=True)
@@ -77,12 +82,24 @@ class Tiff:
 _Frame = tuple[TiffPageSeries, int]
 
 
-def _open_tiff(path: Path) -> TiffFile:
+@contextmanager
+def _open_tiff(path: Path) -> Iterator[TiffFile]:
+    """Open a file; the slices that OME-XML places in other files are not read as those of it."""
+    if isinstance(path, RemotePath):
+        with _TURNS:
+            yield _open_once(path)
+        return
     if not path.stat().st_size:
         msg = "it is empty"
         raise ValueError(msg)
-    # The slices that OME-XML places in other files are not read as those of this one.
-    return TiffFile(path, _multifile=False)
+    with TiffFile(path, _multifile=False) as tif:
+        yield tif
+
+
+@lru_cache(4)
+def _open_once(path: RemotePath) -> TiffFile:
+    """Open a file on a server, where the list of its pages may take many requests."""
+    return TiffFile(path.open("rb"), name=path.name, _multifile=False)
 
 
 def _tiff_frames(tif: TiffFile, channel: int) -> list[_Frame]:
@@ -253,9 +270,11 @@ def _tiff_frame(tif: TiffFile, series: TiffPageSeries, i: int) -> np.ndarray:
         return np.asarray(frames[sample])
     if series.dataoffset is not None and page.samplesperpixel == 1:
         dtype = np.dtype(page.dtype or "V").newbyteorder(tif.byteorder)
-        return np.memmap(
-            tif.filehandle.path, dtype, "r", series.dataoffset + i * page.nbytes, page.shape
-        )
+        start = series.dataoffset + i * page.nbytes
+        if not tif.filehandle.is_file:
+            tif.filehandle.seek(start)
+            return np.frombuffer(tif.filehandle.read(page.nbytes), dtype).reshape(page.shape)
+        return np.memmap(tif.filehandle.path, dtype, "r", start, page.shape)
     frame = np.asarray(_own_page(series, i).asarray(maxworkers=1))
     return np.moveaxis(frame, -1, 0) if page.axes.endswith("S") else frame
 

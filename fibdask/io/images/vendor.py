@@ -1,18 +1,17 @@
-"""Headers of microscopes in TIFF files (FEI/Thermo, TESCAN, OpenFIBSEM), and ATLAS 3D jobs."""
+"""Headers of microscopes in TIFF files: FEI/Thermo, TESCAN, OpenFIBSEM."""
 
 import json
 import re
 import struct
 from collections.abc import Mapping
 from math import degrees
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from defusedxml import ElementTree
 from tifffile import TiffFile, TiffPage
 
-from ...conventions import StackReadError
+from .atlas import fibics_header
+from .auto_slice import auto_slice_header
 from .headers import (
     Conflict,
     Header,
@@ -24,7 +23,6 @@ from .headers import (
     numbers,
     pair,
     positive,
-    reason,
     resized,
     sourced,
     uncorrected_tilt,
@@ -34,6 +32,8 @@ from .zeiss import zeiss_header
 
 _ZEISS_TAG = 34118
 _FEI_TAGS = (34680, 34682)
+_FEI_XML_TAG = 34683
+_FIBICS_TAG = 51023
 _GDAL_NODATA = 42113
 _TESCAN_TAG = 50431
 _TESCAN_TEXT = (2, 3)  # kinds of the records that hold key=value lines; 1 is a thumbnail
@@ -70,6 +70,10 @@ def page_header(page: TiffPage) -> Header:
     for code in _FEI_TAGS:
         if isinstance(fei := page.tags.valueof(code), Mapping):
             header = complete(header, fei_header(fei, columns))
+    if xml := page.tags.valueof(_FEI_XML_TAG):
+        header = complete(header, auto_slice_header(xml, header))
+    if fibics := page.tags.valueof(_FIBICS_TAG):
+        header = complete(header, fibics_header(fibics, columns))
     if tescan := page.tags.valueof(_TESCAN_TAG):
         header = complete(header, tescan_header(tescan))
     if page.description.startswith("{"):
@@ -87,8 +91,10 @@ def _orientation(tag: int) -> Conflict | None:
 def fei_header(tag: Mapping[str, Any], columns: int) -> Header:
     """Read an FEI/Thermo header (tag 34682), as tifffile parses it: sections of SI values.
 
-    `columns` are those of the image, which need not be those that were scanned.
+    `columns` are those of the image, which need not be those that were scanned. Some sections of
+    Auto Slice & View end in an equals sign.
     """
+    tag = {name.rstrip("="): section for name, section in tag.items()}
     beam = _section(tag, "Beam")
     column = beam.get("Beam", "")
     optics = _section(tag, column)
@@ -259,53 +265,3 @@ def _openfibsem_settings(description: str) -> Mapping[str, Any]:
     if not isinstance(found, Mapping):
         return {}
     return found if "beam_type" in found else {**found, **_section(found, "image")}
-
-
-def atlas_header(path: Path, detector: str | None = None) -> Header:
-    """Read an ATLAS 3D job (`.a3d-setup`): lengths in µm, voltage in V.
-
-    Parameters
-    ----------
-    path
-        The job file. Its XML is parsed without entities or document types.
-    detector
-        Name of the image folder, which ATLAS calls after the detector.
-
-    Raises
-    ------
-    StackReadError
-        If it is no such file, or its XML is not safe.
-    """
-    try:
-        root = ElementTree.parse(path, forbid_dtd=True).getroot()
-    except Exception as error:
-        msg = f"{path} cannot be read as an ATLAS 3D job: {reason(error)}"
-        raise StackReadError(msg) from error
-    imaging = "Settings/Imaging"
-    raster = f"{imaging}/FibicsRasterInfo"
-    # the job holds more pixel sizes: of key frames, of tracking, of autofocus
-    size = pair(
-        positive(root.findtext(f"{raster}/PixelSizeY"), 1e3),
-        positive(root.findtext(f"{raster}/PixelSizeX"), 1e3),
-    )
-    names = [root.findtext(f"{imaging}/{key}") for key in ("Detector", "DetectorB")]
-    found = [name for name in names if name]
-    if len(found) > 1:
-        found = [name for name in found if name == detector]
-    job = f"ATLAS 3D {path.name}"
-    return make_header(
-        {
-            "voltage_kv": _kilovolts(root.findtext("ColumnInfo/EHT"), f"{job} ColumnInfo/EHT"),
-            "pixel_size_nm": (size and _rounded(size), f"{job} {raster}/PixelSize"),
-            "slice_thickness_nm": (
-                positive(root.findtext(f"{imaging}/Interval"), 1e3),
-                f"{job} {imaging}/Interval",
-            ),
-            "detector": (found[0] if found else None, f"{job} {imaging}/Detector"),
-        }
-    )
-
-
-def _rounded(size: tuple[float, float]) -> tuple[float, float]:
-    """Drop the digits that single precision made up: 0.00999999888918612 µm is 10 nm."""
-    return float(f"{size[0]:.6g}"), float(f"{size[1]:.6g}")

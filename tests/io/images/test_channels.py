@@ -13,6 +13,7 @@ from fibdask.io.images.channels import find_channel, named_voltages
 from fibdask.run.cli import main
 from fibdask.run.importing import import_images
 from fibdask.run.proposing import propose_recipe
+from tests.io.images import test_imaris
 from tests.io.images.test_ome_zarr import write
 from tests.io.naive import grey_volume
 
@@ -58,7 +59,11 @@ def ome_zarr(path, names):
     return path
 
 
-WRITERS = {"a.ome.tif": ome_tiff, "a.zarr": ome_zarr}
+def imaris(path, names):
+    return test_imaris.write(path, CHANNELS, names)
+
+
+WRITERS = {"a.ome.tif": ome_tiff, "a.zarr": ome_zarr, "a.ims": imaris}
 
 
 @pytest.fixture(params=WRITERS)

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from fibdask.conventions import FibdaskWarning
+from fibdask.io.images.atlas import atlas_header
 from fibdask.io.images.read import read_images
 from fibdask.io.images.tables import read_z_table
-from fibdask.io.images.vendor import atlas_header
 from tests.io.naive import taken
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

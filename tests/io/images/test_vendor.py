@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fibdask.conventions import FibdaskWarning, StackReadError
+from fibdask.io.images.atlas import atlas_header
 from fibdask.io.images.headers import Header, complete, make_header
 from fibdask.io.images.read import read_images
-from fibdask.io.images.vendor import atlas_header, fei_header, openfibsem_header, tescan_header
+from fibdask.io.images.vendor import fei_header, openfibsem_header, tescan_header
 from fibdask.io.images.zeiss import zeiss_header
 from tests.io.naive import grey_volume, taken, write_slices
 
