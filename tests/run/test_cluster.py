@@ -1,5 +1,6 @@
 """Workers of a script."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import psutil
 import pytest
 import tifffile
 
-from fibdask import RecipeError, local_cluster, run_recipe
+from fibdask import FibdaskWarning, RecipeError, local_cluster, run_recipe
 from fibdask.run.cluster import planned_worker
+from fibdask.run.cluster.clients import PatientClient
 from tests.holding import PATIENCE
 
 from .helpers import start, write_recipe
@@ -148,3 +150,14 @@ def test_run_recipe__a_large_slice_takes_no_more_than_was_said(tmp_path):
     assert max(stage["peak_bytes"] for stage in stages) > 360 * 2**20
     for stage in stages:
         assert stage["peak_bytes"] <= stage["forecast_bytes"], stage["name"]
+
+
+def test_client__of_workers_that_do_not_end_warns_and_is_closed(monkeypatch):
+    client = PatientClient(n_workers=0, processes=False, dashboard_address=None)
+    cluster = client.cluster
+    with monkeypatch.context() as held:
+        held.setattr(cluster, "_close", lambda: asyncio.sleep(PATIENCE))
+        with pytest.warns(FibdaskWarning, match=r"did not end within 0\.1 s"):
+            client.close(timeout=0.1)
+    assert client.status == "closed"
+    cluster.close()

@@ -12,6 +12,7 @@ import distributed.system
 import psutil
 
 from ...conventions import RecipeError
+from .clients import PatientClient
 from .environment import WORKER_CONFIG
 from .security import make_security, scheduler_security, security_config
 
@@ -62,7 +63,7 @@ def local_cluster(
     environment = {"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": threads}
     with dask.config.set(WORKER_CONFIG | environment | security_config(security)):
         try:
-            return distributed.Client(
+            return PatientClient(
                 n_workers=workers,
                 threads_per_worker=threads,
                 memory_limit=limit,
@@ -131,7 +132,7 @@ def connect(
     """
     security = scheduler_security(address, certificates=certificates, secure=secure)
     try:
-        return distributed.Client(address, timeout="20s", security=security)
+        return PatientClient(address, timeout="20s", security=security)
     except (OSError, ValueError) as error:
         refused = ", or it refuses the certificates" if security else ""
         msg = f"no Dask scheduler answers at {address!r}{refused}: {error}"

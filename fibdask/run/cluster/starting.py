@@ -10,6 +10,7 @@ import dask
 import dask.system
 import distributed
 
+from .clients import PatientClient
 from .cuda import cuda_cluster
 from .environment import WORKER_CONFIG
 from .keeping import JobCluster
@@ -72,7 +73,7 @@ def workers(
         chosen = {name: options[name] for name in names if name != "threads"}
         with (
             cuda_cluster(**chosen, security=security) as cluster,
-            distributed.Client(cluster, security=security) as client,
+            PatientClient(cluster, security=security) as client,
         ):
             yield client
 
@@ -101,7 +102,7 @@ def _jobs(
         while not cluster.scheduler.workers:
             _raise_failure(cluster)
             time.sleep(_POLL)
-        with distributed.Client(cluster, security=security) as client:
+        with PatientClient(cluster, security=security) as client:
             cluster.client = client
             try:
                 yield client
