@@ -9,12 +9,14 @@ from ..conventions import ConventionError
 from ._kernels.curtaining import stripe_image, subtract
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WithoutStripes:
-    """Block function: images less their stripes.
+    """Block function: images less their stripes; those without data stay as they are.
 
     Attributes
     ----------
+    known
+        Which slices (z) hold data, bool.
     length, width
         Least length of stripes along y and their largest period along x, in pixels.
     slope
@@ -23,10 +25,13 @@ class WithoutStripes:
         Shape of an image (y, x).
     """
 
+    known: np.ndarray
     length: float
     width: float
     slope: float
     image: tuple[int, int]
+
+    revision = 2
 
     def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
         """Return the whole images of the region."""
@@ -38,6 +43,9 @@ class WithoutStripes:
         inner = tuple(part)
         repaired = np.empty(blocks.lengths(region), intensity.dtype)
         for v, k in np.ndindex(intensity.shape[:2]):
+            if not self.known[slices.start + k]:
+                repaired[v, k] = intensity[v, k][inner]
+                continue
             image = intensity[v, k].astype(np.float32)
             if not np.isfinite(image).all():
                 msg = (

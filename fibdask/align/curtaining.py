@@ -5,7 +5,13 @@ import math
 import xarray as xr
 
 from .. import blocks
-from ..conventions import ConventionError, axis_spacing, plain_number, require
+from ..conventions import (
+    ConventionError,
+    axis_spacing,
+    known_planes,
+    plain_number,
+    require,
+)
 from ..pieces.volumes import with_intensity
 from ._functions_curtaining import WithoutStripes
 
@@ -42,14 +48,15 @@ def remove_curtaining(
     xarray.Dataset
         The stack with repaired `intensity` of the same type; integers are rounded and clipped,
         those at either end of their range, of saturated pixels, are kept. Images without
-        stripes are hardly changed, uniform ones not at all.
+        stripes are hardly changed; uniform ones, uniform columns at either side, and planes that
+        hold no data not at all.
 
     Raises
     ------
     ConventionError
         If an image has fewer than 32 pixels along y or x, a length or a width does not fit the
         image, or stripes incline by more than 30 degrees; when computed, if grey values are NaN
-        or infinite.
+        or infinite, but in planes that hold no data.
 
     Notes
     -----
@@ -99,7 +106,7 @@ def remove_curtaining(
     }
     return with_intensity(
         stack,
-        WithoutStripes(length_pixels, width_pixels, slope, (n_y, n_x)),
+        WithoutStripes(known_planes(intensity), length_pixels, width_pixels, slope, (n_y, n_x)),
         ("remove_curtaining", parameters),
         block=image_block(intensity.shape, intensity.dtype.itemsize),
     )

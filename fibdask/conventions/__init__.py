@@ -24,6 +24,7 @@ from .layers import (
 )
 from .planes import (
     FILLED,
+    check_planes,
     covered_region,
     inherit_inpainted,
     known_planes,
@@ -111,6 +112,7 @@ __all__ = [
     "check_choice",
     "check_not_negative",
     "check_phase_values",
+    "check_planes",
     "check_positive",
     "check_seed",
     "check_spacing",

@@ -38,6 +38,24 @@ def known_planes(volume: xr.DataArray) -> np.ndarray:
     return known
 
 
+def check_planes(phase: xr.DataArray, advice: str) -> None:
+    """Refuse a phase with planes that hold no data, for what cannot leave them out.
+
+    Raises
+    ------
+    ConventionError
+        With their number, and advice besides inpainting.
+    """
+    known = known_planes(phase)
+    if not known.all():
+        missing = np.count_nonzero(~known)
+        msg = (
+            f"{missing} of {len(known)} planes are not measured, plane {int(np.argmin(known))} the "
+            f"first: inpaint first (inpaint_gaps), or {advice}"
+        )
+        raise ConventionError(msg)
+
+
 def _filled_volumes(stack: xr.Dataset | xr.DataArray) -> list[str]:
     """Return the names of the volumes that are filled where `inpainted` is True."""
     if "inpainted" not in stack.coords:

@@ -97,11 +97,12 @@ def array_names(stack: xr.Dataset) -> list[str]:
 def is_label(name: str, volume: xr.DataArray | xr.Variable) -> bool:
     """Tell whether the voxels of a volume are labels, that cannot be averaged.
 
-    Phases are, and whole numbers (z, y, x) under a name that the table does not know.
+    Phases are, and under a name that the table does not know what is true or false, and whole
+    numbers (z, y, x).
     """
     if name in VARIABLES:
         return name in PHASES
-    return volume.dims == AXES and volume.dtype.kind in "biu"
+    return volume.dtype.kind == "b" or (volume.dims == AXES and volume.dtype.kind in "iu")
 
 
 def attributes(name: str) -> dict[str, object]:

@@ -60,6 +60,8 @@ class SplineIntensity:
     low: float
     high: float
 
+    revision = 2
+
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block and the planes of its windows."""
         return ((*region[:-3], self.measured.span(region[-3]), *region[-2:]),)
@@ -76,7 +78,7 @@ class SplineIntensity:
                     continue
                 planes, weights = spline(self.measured, plane)
                 _kernels.weighted_planes(volume[leading], planes - start, weights, values)
-                if volume.dtype.kind == "u":
+                if volume.dtype.kind in "iu":
                     np.floor(values + 0.5, out=values)
                 out[leading][z] = np.clip(values, self.low, self.high, out=values)
         return out

@@ -27,7 +27,9 @@ def halve_mean(fine, coarse, rounding):
                 for k in range(2 * x, min(2 * x + 2, n_x)):
                     total += fine[n, i, j, k]
                     count += 1
-        coarse[n, z, y, x] = total / count + rounding
+        mean = total / count
+        # Numbers below zero are not rounded by being cut off.
+        coarse[n, z, y, x] = np.floor(mean + rounding) if rounding > 0 else mean
 
 
 @compiled(nogil=True)

@@ -11,7 +11,6 @@ import xarray as xr
 from ..blocks import BLOCK_BYTES, Region, default_block, lengths, map_blocks
 from ..conventions import (
     AXES,
-    axis_spacing,
     build_stack,
     is_label,
     known_spacing,
@@ -40,7 +39,7 @@ def coarsen(stack: xr.Dataset) -> xr.Dataset:
     volumes = {}
     for name in volume_names(stack):
         volumes[name] = _halved(stack[name].data, is_label(name, stack[name]))
-    spacing = {axis: axis_spacing(stack, axis) for axis in AXES}
+    spacing = {axis: known_spacing(stack, axis) for axis in AXES}
     sizes = {axis: -(-stack.sizes[axis] // 2) for axis in AXES}
     factors = {axis: 2 if stack.sizes[axis] > 1 else 1 for axis in AXES}
     z = _centres(stack, "z", sizes["z"], spacing["z"])
@@ -78,6 +77,8 @@ class Halve:
 
     shape: tuple[int, ...]
     labels: bool
+
+    revision = 2
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return twice the region along z, y, x."""

@@ -2,11 +2,13 @@
 
 import contextlib
 import shutil
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -15,6 +17,7 @@ from ..conventions import (
     PHASES,
     ConventionError,
     FibdaskError,
+    FibdaskWarning,
     RecipeError,
     StackReadError,
     is_regular,
@@ -22,6 +25,7 @@ from ..conventions import (
     voltage_index,
 )
 from ..io import open_stack
+from ..statistics.masks import filled_shares
 from .exporting_ome import write_ome_tiff, write_ome_zarr
 from .exporting_surfaces import SURFACES, write_stl
 from .exporting_volumes import (
@@ -251,6 +255,14 @@ def _check_planes(path: str | Path, volume: xr.DataArray) -> None:
             f"{int(gaps.argmax())}; a file would show them as {shown}: inpaint the gaps first"
         )
         raise ConventionError(msg)
+    share = filled_shares(volume)
+    if share.max() > 0:
+        text = (
+            f"{np.count_nonzero(share > 0)} of {share.size} planes of {path} hold pixels that "
+            f"alignment filled, plane {share.argmax()} {share.max():.1%}; a file cannot tell them "
+            "from what was imaged: align with outside='crop'"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
 def measure_stack(path: str | Path, *, max_lag: int, **options: Any) -> xr.Dataset:
@@ -293,7 +305,8 @@ def stored_statistics(
         results = reopen(RunFolder(Path(path)))[1]
         if results is not None and max_lag in (None, int(results["lag"].max())):
             return results
-    return measure_stack(path, max_lag=max_lag or DEFAULT_LAG, counts=counts)
+    lag = DEFAULT_LAG if max_lag is None else max_lag
+    return measure_stack(path, max_lag=lag, counts=counts)
 
 
 def write_statistics(results: xr.Dataset, out: Path) -> Path:

@@ -21,11 +21,11 @@ from ..blocks import (
     gather_blocks,
     gather_forecast,
 )
-from ..conventions import AXES, ConventionError, check_choice, require_phase
+from ..conventions import AXES, ConventionError, check_choice, check_planes, require_phase
 from ._functions import Labelling, OpenPieces
 from ._kernels import connectivity as kernels
 from .chosen import CHOICES, Chosen
-from .masks import Mask, check_planes, masked
+from .masks import Mask, masked
 
 _VOXEL_BYTES = 8  # of blocks as small as if voxels had so many bytes, for the sake of the labels
 

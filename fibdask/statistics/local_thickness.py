@@ -20,12 +20,13 @@ from ..conventions import (
     AXES,
     axis_spacing,
     check_choice,
+    check_planes,
     check_positive,
     require_phase,
 )
 from ._functions import LargestBalls, ThicknessCounts
 from .chosen import CHOICES, Chosen
-from .masks import Mask, check_edges, check_planes, masked
+from .masks import Mask, check_edges, masked
 
 _DIGITS = 6  # of voxel sizes relative to each other: axes that differ by rounding are alike
 

@@ -79,24 +79,6 @@ def masked(phase: xr.DataArray, mask: Mask, *others: xr.DataArray) -> Masked:
     return Masked(volumes[0], inputs if axes is None else (*inputs, data), axes)
 
 
-def check_planes(phase: xr.DataArray, advice: str) -> None:
-    """Refuse a phase with planes that hold no data, for what cannot leave them out.
-
-    Raises
-    ------
-    ConventionError
-        With their number, and advice besides inpainting.
-    """
-    known = known_planes(phase)
-    if not known.all():
-        missing = np.count_nonzero(~known)
-        msg = (
-            f"{missing} of {len(known)} planes are not measured, plane {int(np.argmin(known))} the "
-            f"first: inpaint first (inpaint_gaps), or {advice}"
-        )
-        raise ConventionError(msg)
-
-
 def check_same_places(phase: xr.DataArray, other: xr.DataArray, axis: str, name: str) -> None:
     """Refuse what lies on other voxels along an axis than the phase of as many.
 

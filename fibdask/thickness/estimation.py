@@ -50,20 +50,21 @@ def estimate_slice_thickness(
     ruler
         For `ruler`, a table:
 
-        `strip`: rows and columns that the marks cross, `{"y": [0, 120], "x": [0, 2000]}`, all of
-        the image by default; `inclined`: the place along x, in the first slice that shows it, of
-        one mark that is inclined to the milling direction, or of two that are inclined to either
-        side by the same angle; `parallel`: none or two marks along the milling direction;
+        `strip`: rows and columns that the marks cross, `{"y": [0, 120], "x": [0, 2000]}`, by
+        default all that no slice has filled pixels in; `inclined`: the place along x, in the first
+        slice that shows it, of one mark that is inclined to the milling direction, or of two that
+        are inclined to either side by the same angle; `parallel`: none or two marks along the
+        milling direction;
         `angle`: between an inclined mark and the milling direction, in degrees, or else
         `calibration`: `{"slices": [0, 400], "distance": 4000.0}`, two slices at a known distance
         in nm; `width`: of the marks, 16 pixels by default; `bright`: true where marks are
         brighter than what is around them; `units`: of places and widths, `"pixel"` (default) or
-        `"nm"`.
+        `"nm"`, in which places are those of the coordinates y and x.
     voltage
         The accelerating voltage in kV that is used; the lowest by default.
     region
         For `images`, the part that is used, in pixels, by axis; by default up to 1024 pixels of
-        each axis, in the middle.
+        each axis, in the middle of what no slice has filled pixels in.
     max_distance
         For `images`, the largest distance in nm along y and x at which they are compared.
     isotropic

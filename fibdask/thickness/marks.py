@@ -11,6 +11,7 @@ import xarray as xr
 from ..conventions import (
     ConventionError,
     axis_spacing,
+    covered_region,
     plain_number,
 )
 
@@ -44,6 +45,35 @@ class Marks:
     bright: bool
 
 
+@dataclass(frozen=True)
+class _Scale:
+    """What places along an axis are told in: pixels, or nm as its coordinate has them.
+
+    Attributes
+    ----------
+    first, step
+        Place of the first pixel, and the distance of pixels.
+    size
+        Number of pixels.
+    unit
+        Of places, in words.
+    """
+
+    first: float
+    step: float
+    size: int
+    unit: str
+
+    @classmethod
+    def of(cls, stack: xr.Dataset, axis: str, units: str) -> "_Scale":
+        if units == "pixel":
+            return cls(0.0, 1.0, stack.sizes[axis], "pixels")
+        return cls(float(stack[axis][0]), axis_spacing(stack, axis), stack.sizes[axis], "nm")
+
+    def pixels(self, places: Sequence[float]) -> tuple[float, ...]:
+        return tuple((place - self.first) / self.step for place in places)
+
+
 def read_ruler(geometry: Mapping[str, Any], stack: xr.Dataset) -> tuple[tuple[slice, slice], Marks]:
     """Return the strip of a ruler, rows and columns, and its marks; they must lie in the images."""
     _check_keys("a ruler", geometry, _KEYS)
@@ -51,7 +81,7 @@ def read_ruler(geometry: Mapping[str, Any], stack: xr.Dataset) -> tuple[tuple[sl
     if units not in ("pixel", "nm"):
         msg = f"units of a ruler must be 'pixel' or 'nm'; got {units!r}"
         raise ConventionError(msg)
-    scale = {axis: axis_spacing(stack, axis) if units == "nm" else 1.0 for axis in ("y", "x")}
+    scales = {axis: _Scale.of(stack, axis, units) for axis in ("y", "x")}
     bright = geometry.get("bright", False)
     if not isinstance(bright, bool | np.bool_):
         msg = f"bright of a ruler must be true or false; got {bright!r}"
@@ -59,9 +89,10 @@ def read_ruler(geometry: Mapping[str, Any], stack: xr.Dataset) -> tuple[tuple[sl
     given = geometry.get("strip", {})
     _check_keys("the strip of a ruler", given, ("y", "x"))
     rows, columns = (
-        _strip(axis, given.get(axis), scale[axis], stack.sizes[axis]) for axis in ("y", "x")
+        covered if given.get(axis) is None else _strip(axis, given[axis], scales[axis])
+        for axis, covered in covered_region(stack).items()
     )
-    width = plain_number(geometry["width"]) / scale["x"] if "width" in geometry else _WIDTH
+    width = plain_number(geometry["width"]) / scales["x"].step if "width" in geometry else _WIDTH
     length = columns.stop - columns.start
     if not 4 <= width <= length / 3:
         msg = (
@@ -70,8 +101,8 @@ def read_ruler(geometry: Mapping[str, Any], stack: xr.Dataset) -> tuple[tuple[sl
         )
         raise ConventionError(msg)
     tangent, calibration = _slope(geometry, stack.sizes["z"])
-    parallel = _marks("parallel", geometry, scale["x"], columns, (0, 2))
-    inclined = _marks("inclined", geometry, scale["x"], columns, (1, 2))
+    parallel = _marks("parallel", geometry, scales["x"], columns, (0, 2))
+    inclined = _marks("inclined", geometry, scales["x"], columns, (1, 2))
     _check_apart(sorted((*parallel, *inclined)), width)
     marks = Marks(parallel, inclined, tangent, calibration, width, bool(bright))
     return (rows, columns), marks
@@ -95,25 +126,23 @@ def _numbers(values: Any) -> tuple[float, ...]:
     return tuple(plain_number(value) for value in values)
 
 
-def _strip(axis: str, given: Any, scale: float, size: int) -> slice:
-    if given is None:
-        return slice(0, size)
-    edges = np.rint(np.array(_numbers(given)) / scale)
-    if len(edges) != 2 or not 0 <= edges[0] < edges[1] <= size:
+def _strip(axis: str, given: Any, scale: _Scale) -> slice:
+    edges = np.rint(scale.pixels(_numbers(given)))
+    if len(edges) != 2 or not 0 <= edges[0] < edges[1] <= scale.size:
         msg = (
             "the strip of a ruler must lie in the image, from a first to a last place along "
-            f"{axis} within 0 and {size * scale:g} {'pixels' if scale == 1 else 'nm'}; "
-            f"got {given!r}"
+            f"{axis} within {scale.first:g} and {scale.first + scale.size * scale.step:g} "
+            f"{scale.unit}; got {given!r}"
         )
         raise ConventionError(msg)
     return slice(int(edges[0]), int(edges[1]))
 
 
 def _marks(
-    name: str, geometry: Mapping[str, Any], scale: float, columns: slice, counts: tuple[int, ...]
+    name: str, geometry: Mapping[str, Any], scale: _Scale, columns: slice, counts: tuple[int, ...]
 ) -> tuple[float, ...]:
     given = geometry.get(name, ())
-    marks = tuple(place / scale for place in _numbers(given))
+    marks = scale.pixels(_numbers(given))
     if len(marks) not in counts:
         wanted = " or ".join(str(count) for count in counts)
         msg = f"a ruler has {wanted} {name} marks; got {len(marks)}"

@@ -14,6 +14,7 @@ from ..conventions import (
     Intervals,
     axis_spacing,
     chosen_region,
+    covered_region,
     measured_slices,
     plain_value,
     require,
@@ -57,7 +58,7 @@ def measure_similarity(
         brightness and its slow changes.
     region
         The part of the images that is used, in pixels, by axis: `{"x": (100, 900)}`. By default
-        up to 1024 pixels of each axis, in the middle.
+        up to 1024 pixels of each axis, in the middle of what no slice has filled pixels in.
 
     Returns
     -------
@@ -72,9 +73,10 @@ def measure_similarity(
     stack = require(stack, "intensity")
     check_slices(stack)
     middle = {}
-    for axis in ("y", "x"):
-        spare = max(stack.sizes[axis] - _WINDOW, 0) // 2
-        middle[axis] = (spare, spare + min(stack.sizes[axis], _WINDOW))
+    for axis, covered in covered_region(stack).items():
+        size = covered.stop - covered.start
+        start = covered.start + max(size - _WINDOW, 0) // 2
+        middle[axis] = (start, start + min(size, _WINDOW))
     region_y, region_x = chosen_region(stack, region, middle, name="region").values()
     pixel = {axis: axis_spacing(stack, axis) for axis in ("y", "x")}
     nominal = float(np.diff(stack["z"].values).mean())

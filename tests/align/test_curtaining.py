@@ -136,7 +136,7 @@ def test_remove_curtaining__length_and_width_are_nanometres():
     stack = remove_curtaining(stack_of(images), length=400, width=100)
     parameters = json.loads(stack.attrs["provenance"][-1])["parameters"]
     assert (parameters["length_pixels"], parameters["width_pixels"]) == (80, 20)
-    function = WithoutStripes(80, 20, 0.0, images.shape[1:])
+    function = WithoutStripes(np.ones(len(images), bool), 80, 20, 0.0, images.shape[1:])
     region = tuple(slice(0, n) for n in (1, *images.shape))
     np.testing.assert_array_equal(function.compute(region, images[np.newaxis])[0], expected)
 
@@ -224,3 +224,21 @@ def test_remove_curtaining__names_the_slice_that_is_not_finite():
     lazy = remove_curtaining(stack_of(images))
     with pytest.raises(ConventionError, match="finite; slice 2 of voltage number 1 has NaN"):
         lazy["intensity"].values  # noqa: B018
+
+
+def test_remove_curtaining__slices_that_are_not_measured_may_hold_anything():
+    images = two_phases(slices=2, side=64)
+    images[1] = np.nan
+    stack = stack_of(images).assign_coords(measured=("z", [True, False]))
+    found = remove_curtaining(stack)["intensity"]
+    np.testing.assert_array_equal(found[0, 0], repaired(images[:1])[0])
+    assert np.isnan(found[0, 1]).all()
+
+
+@pytest.mark.parametrize("inclination", [0.0, 10.0])
+def test_remove_curtaining__margins_of_one_grey_value_are_no_stripes(inclination):
+    images = two_phases(1, side=128) + striped(two_phases(1, side=128), 0.3)
+    filled = np.pad(images, ((0, 0), (0, 0), (20, 7)))
+    options = {"inclination": inclination, "length": 400, "width": 60}
+    expected = np.pad(repaired(images, **options), ((0, 0), (0, 0), (20, 7)))
+    np.testing.assert_array_equal(repaired(filled, **options), expected)

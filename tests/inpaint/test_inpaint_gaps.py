@@ -146,6 +146,23 @@ def test_inpaint_gaps__spline_stays_in_the_range_of_grey_values(dtype, top):
     assert (np.diff(trace[8:13]) >= 0).all()
 
 
+def test_inpaint_gaps__spline_rounds_numbers_below_zero_as_those_above():
+    numbers = np.random.default_rng(1).integers(-100, -90, (1, 28, 6, 6))
+    stack = stack_of(MEASURED, phase=blobs((28, 6, 6)), voltage=np.array([2.0]))
+    for name, dtype in {"whole": "int16", "exact": "float64"}.items():
+        stack[name] = (("voltage", "z", "y", "x"), numbers.astype(dtype))
+    found = inpaint_gaps(stack, method="spline")
+    np.testing.assert_array_equal(found["whole"], np.floor(found["exact"] + 0.5))
+
+
+def test_inpaint_gaps__spline_copies_what_is_true_or_false():
+    marks = np.random.default_rng(2).random((1, 28, 6, 6)) < 0.5
+    stack = stack_of(MEASURED, phase=blobs((28, 6, 6)), voltage=np.array([2.0]))
+    stack["mark"] = (("voltage", "z", "y", "x"), marks)
+    spline, nearest = (inpaint_gaps(stack, method=m)["mark"] for m in ("spline", "nearest"))
+    np.testing.assert_array_equal(spline, nearest)
+
+
 # ── naive versions ───────────────────────────────────────────────────────────────────────────
 
 

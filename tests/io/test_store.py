@@ -261,6 +261,23 @@ def test_coarsen__is_the_mean_and_the_mode_of_whole_cells(shape):
                 assert coarse["phase"].values[i, j, k] == (solid > 0.5)
 
 
+@pytest.mark.parametrize("shape", [(4, 300, 1), (2, 1, 300)])
+def test_save_stack__takes_images_of_one_pixel_whose_size_nothing_tells(tmp_path, shape):
+    stack = regular(shape)
+    for axis in ("y", "x"):
+        del stack[axis].attrs["spacing"]
+    path = save_stack(stack, tmp_path / "s.zarr")
+    level = zarr.open_array(path / "scale1" / "phase")
+    assert level.shape == tuple(-(-n // 2) for n in shape)
+
+
+def test_coarsen__rounds_numbers_below_zero_as_those_above():
+    stack = regular((2, 2, 2))
+    stack["height"] = stack["intensity"].astype("int16") * 0 - 3
+    stack["height"][..., 0, 0, 0] = -4
+    assert (coarsen(stack)["height"] == -3).all()
+
+
 def test_pyramid__has_valid_ome_zarr_metadata_with_half_voxel_shifts(tmp_path):
     from ome_zarr_models.v05.image import Image
 

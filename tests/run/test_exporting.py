@@ -17,8 +17,10 @@ from PIL import Image
 
 from fibdask import (
     ConventionError,
+    FibdaskWarning,
     RecipeError,
     StackReadError,
+    apply_shifts,
     inpaint_gaps,
     levelled_wave,
     open_stack,
@@ -106,6 +108,15 @@ def test_export_phase__gaps_made_after_filling_are_refused(uneven, tmp_path):
     again = reposition_slices(filled.isel(z=[0, 1, 6]), spacing=4)
     with pytest.raises(ConventionError, match="4 of 7 planes"):
         export_phase(save_stack(again, tmp_path / "again.zarr"), tmp_path / "phase.tif")
+
+
+def test_export_phase__pixels_that_alignment_filled_are_told(wave, tmp_path):
+    shifts = xr.Dataset({name: ("z", 6.0 * np.arange(7)) for name in ("shift_y", "shift_x")})
+    with pytest.warns(FibdaskWarning, match="of the pixels are filled"):
+        aligned = apply_shifts(wave.to_dataset(name="phase"), shifts, outside="edge")
+    path = save_stack(aligned, tmp_path / "aligned.zarr")
+    with pytest.warns(FibdaskWarning, match=r"6 of 7 planes .* filled, plane 6 \d+\.\d%; .*crop"):
+        export_phase(path, tmp_path / "phase.tif")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.ome.png", "a.OME.MRC", "a.n5", "a.tif.gz"])

@@ -30,6 +30,17 @@ def test_read_recipe__paths_are_relative_to_the_recipe(tmp_path):
     assert recipe.tables["output"]["path"] == str(tmp_path / "out")
 
 
+def test_read_recipe__what_lies_beside_it_is_found_from_anywhere(tmp_path, monkeypatch):
+    (tmp_path / "net").mkdir()
+    content = '[simulate]\nshape = [9, 9, 9]\nnetwork = "net"\n[layers]\ntable = "films.zarr"\n'
+    path = write(tmp_path, content)
+    monkeypatch.chdir(tmp_path.parent)
+    recipe = read_recipe(path.relative_to(tmp_path.parent))
+    stored = read_recipe(tomllib.loads(recipe.text()))
+    assert stored.tables["layers"]["table"] == str(tmp_path / "films.zarr")
+    assert stored.tables["simulate"]["network"] == str(tmp_path / "net")
+
+
 def test_read_recipe__absolute_paths_stay(tmp_path):
     recipe = read_recipe(write(tmp_path, '[input]\npath = "/data/images"\n'))
     assert recipe.tables["input"]["path"] == "/data/images"

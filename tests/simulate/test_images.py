@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from fibdask.conventions import ConventionError, validate_stack
-from fibdask.simulate import levelled_wave, mimic_milling, simulate_images
+from fibdask.simulate import levelled_wave, mimic_milling, self_similar, simulate_images
 from tests.simulate.naive import attenuated
 
 CLEAN = {
@@ -155,3 +155,17 @@ def test_simulate_images__is_two_tasks_a_block_at_most():
 def test_simulate_images__refuses_wrong_arguments(argument, value, message):
     with pytest.raises(ConventionError, match=message):
         simulate_images(structure(), **{"voltage": 2, **NOISY, argument: value})
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda phase: simulate_images(phase, voltage=2, **NOISY),
+        lambda phase: mimic_milling(phase, mean_thickness=10, std_thickness=3, seed=0),
+        lambda phase: self_similar(phase, scale=[1], seed=0),
+    ],
+)
+def test_simulate__planes_without_data_are_no_pores(made):
+    gaps = structure().assign_coords(measured=("z", np.arange(50) % 7 > 0))
+    with pytest.raises(ConventionError, match="8 of 50 planes are not measured, plane 0 the"):
+        made(gaps)

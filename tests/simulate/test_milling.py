@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fibdask.conventions import ConventionError, validate_stack
+from fibdask.conventions import ConventionError, FibdaskWarning, validate_stack
 from fibdask.simulate import anisotropy_phantom, levelled_wave, mimic_milling
 
 MILLING = {"mean_thickness": 10.16, "std_thickness": 3.12}
@@ -60,6 +60,13 @@ def test_mimic_milling__differs_with_the_seed():
 def test_mimic_milling__without_spread_is_even():
     stack = mimic_milling(truth(), mean_thickness=10, std_thickness=0, seed=0)
     np.testing.assert_array_equal(stack.z, np.arange(0, 150, 10))
+
+
+@pytest.mark.parametrize(("mean", "std", "found"), [(12, 0, "10 nm"), (5, 10, r"[67]\.\d+ nm")])
+def test_mimic_milling__says_where_planes_are_too_coarse_for_the_slices(mean, std, found):
+    phase = anisotropy_phantom((2000, 1, 1), voxel_size=5)
+    with pytest.warns(FibdaskWarning, match=f"are {found} thick on average, not {mean} nm: each"):
+        mimic_milling(phase, mean_thickness=mean, std_thickness=std, seed=0)
 
 
 @pytest.mark.parametrize(

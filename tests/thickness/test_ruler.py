@@ -1,10 +1,13 @@
 """Thickness from rulers: rendered trenches, lost marks, and geometries that do not fit."""
 
+import json
+
 import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
 
-from fibdask.align import remove_curtaining
+from fibdask.align import apply_shifts, remove_curtaining
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
 from fibdask.io import open_stack, save_stack
 from fibdask.thickness import estimate_slice_thickness
@@ -14,6 +17,7 @@ from tests.thickness.naive import render_ruler
 
 PIXEL = 3.26
 COUNT = 120
+SHIFTS = ("shift_y", "shift_x")
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +141,29 @@ def test_solve_marks__diverging_bright_marks_in_nm_are_the_same(rendered, thickn
         "units": "nm",
     }
     assert rms(estimate(inverted, table), thickness[::-1]) < 0.35
+
+
+def test_measure_marks__places_in_nm_are_those_of_the_coordinates(rendered):
+    slices, ruler = rendered
+    in_nm = {name: [PIXEL * place for place in ruler[name]] for name in ("inclined", "parallel")}
+    table = ruler | in_nm | {"units": "nm", "width": 16 * PIXEL}
+    table["strip"] = {"y": [10 * PIXEL, 50 * PIXEL]}
+    cut = stack_of(slices).isel(y=slice(5, None), x=slice(40, None))
+    strip = {"y": [5, 45]}
+    moved = {name: [place - 40 for place in ruler[name]] for name in ("inclined", "parallel")}
+    expected = measure_marks(cut, ruler | moved | {"strip": strip})
+    found = measure_marks(cut, table)
+    np.testing.assert_array_equal(found, expected)
+    marks = [json.loads(measured.attrs["marks"])["inclined"] for measured in (found, expected)]
+    np.testing.assert_allclose(*marks)
+
+
+def test_measure_marks__of_all_that_alignment_did_not_fill(rendered):
+    slices, ruler = rendered
+    shifts = xr.Dataset({axis: ("z", np.arange(COUNT) % 2 * PIXEL) for axis in SHIFTS})
+    with pytest.warns(FibdaskWarning, match="of the pixels are filled"):
+        filled = apply_shifts(stack_of(slices), shifts, outside="zero")
+    assert measure_marks(filled, ruler)["pixel"].values[[0, -1]].tolist() == [1, 899]
 
 
 def test_solve_marks__calibration_stands_for_the_angle(rendered, thickness):

@@ -5,9 +5,11 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.ndimage import gaussian_filter
 
-from fibdask.conventions import ConventionError, build_stack
+from fibdask.align import apply_shifts
+from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
 from fibdask.io import open_stack, save_stack
 from fibdask.thickness._kernels.similarity import slice_similarities
 from fibdask.thickness.similarity import Similarities, measure_similarity, solve_similarity
@@ -84,6 +86,15 @@ def test_measure_similarity__looks_at_the_region_only():
     inner = measure_similarity(stack_of(np.ascontiguousarray(slices[:, 5:55, 20:68])))
     found = measure_similarity(stack_of(slices), region=region)
     np.testing.assert_array_equal(found.values, inner.values)
+
+
+def test_measure_similarity__leaves_out_what_alignment_filled():
+    slices = smooth_texture((8, 90, 100), 1.5, seed=3)
+    shifts = xr.Dataset({axis: ("z", VOXEL * np.arange(8.0)) for axis in ("shift_y", "shift_x")})
+    cropped = apply_shifts(stack_of(slices), shifts)
+    with pytest.warns(FibdaskWarning, match="of the pixels are filled"):
+        filled = apply_shifts(stack_of(slices), shifts, outside="edge")
+    np.testing.assert_array_equal(measure_similarity(filled), measure_similarity(cropped))
 
 
 def test_similarities__hold_little_of_large_images():

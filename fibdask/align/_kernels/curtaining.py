@@ -32,8 +32,27 @@ def stripe_image(image: np.ndarray, length: float, width: float, slope: float) -
     Returns
     -------
     numpy.ndarray
-        Grey values (y, x), float32, to be subtracted.
+        Grey values (y, x), float32, to be subtracted; 0 in margins, which show nothing.
     """
+    stripes = np.zeros_like(image)
+    shown = shown_columns(image)
+    if shown.stop - shown.start > 1:
+        part = np.ascontiguousarray(image[:, shown])
+        stripes[:, shown] = _stripes(part, length, width, slope)
+    return stripes
+
+
+def shown_columns(image: np.ndarray) -> slice:
+    """Return the columns (y, x) but for those of one grey value each at either side.
+
+    Such as alignment fills: the step from there to the image would be taken for a stripe.
+    """
+    varying = np.flatnonzero(image.min(axis=0) < image.max(axis=0))
+    return slice(int(varying[0]), int(varying[-1]) + 1) if len(varying) else slice(0, 0)
+
+
+def _stripes(image: np.ndarray, length: float, width: float, slope: float) -> np.ndarray:
+    """Estimate the stripes of an image without margins."""
     n_y = len(image)
     first = first_columns(n_y, slope)
     n_x = image.shape[1] + int(first.max())

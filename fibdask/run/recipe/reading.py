@@ -117,13 +117,14 @@ def _resolve_paths(
     if isinstance(table.get("voltages"), Mapping):
         table["voltages"] = _resolve_voltages(table["voltages"], folder)
     for name, table in content.items():
-        if name != SIMULATE and isinstance(table.get("model"), str):
-            table["model"] = _resolve_model(table["model"], folder)
+        key = "network" if name == SIMULATE else "model"
+        if isinstance(table.get(key), str):
+            table[key] = _resolve_model(table[key], folder)
     if isinstance(labels := content.get("segment", {}).get("labels"), str):
         content["segment"]["labels"] = str((folder / labels).absolute())
     films = content.get("layers", {})
     if isinstance(films.get("table"), str):
-        films["table"] = str(folder / films["table"])
+        films["table"] = str((folder / films["table"]).absolute())
     kind = content["cluster"].get("kind")
     profile = content["cluster"].get("profile", kind)
     if kind in PROFILED and isinstance(profile, str):

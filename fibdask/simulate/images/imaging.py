@@ -39,7 +39,7 @@ from ..electrons.cuda import cuda_available
 from ..electrons.elastic import Model
 from ..electrons.materials import Material
 from ..electrons.transport import CUTOFF_EV, Losses, VoxelLengths
-from ..structures.building import split_history
+from ..structures.building import check_known, split_history
 from ._functions_analytic import AnalyticImages
 from ._functions_learned import LearnedImages
 from ._functions_monte_carlo import (
@@ -162,8 +162,8 @@ def simulate_images(
     Raises
     ------
     ConventionError
-        If the structure is no phase, an argument is out of range or not for the model, or
-        torch is needed and not installed.
+        If the structure is no phase or holds planes without data, an argument is out of range or
+        not for the model, or torch is needed and not installed.
 
     Notes
     -----
@@ -281,6 +281,7 @@ def _checked_structure(
         found = f"{phase.dims} of {phase.dtype}" if hasattr(phase, "dims") else type(phase).__name__
         msg = f"labels must be an xarray.DataArray (z, y, x) of uint8; got {found}"
         raise ConventionError(msg)
+    check_known(phase)
     axes = {axis: phase[axis].variable for axis in AXES}
     axes["voltage"] = xr.Variable("voltage", kilovolts, attributes("voltage"))
     blank = np.broadcast_to(np.uint8(0), (len(kilovolts), *phase.shape))

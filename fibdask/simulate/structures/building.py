@@ -8,7 +8,14 @@ import numpy as np
 import xarray as xr
 
 from ... import blocks
-from ...conventions import AXES, NO_INPUT, ConventionError, attributes, record_step
+from ...conventions import (
+    AXES,
+    NO_INPUT,
+    ConventionError,
+    attributes,
+    check_planes,
+    record_step,
+)
 
 VoxelSize = float | Sequence[float]
 Chunks = Literal["auto"] | int | Sequence[int | tuple[int, ...]]
@@ -33,6 +40,17 @@ def build_structure(
     recorded = record_step(xr.Dataset(), step, {"voxel_size": voxel_size, **parameters}, NO_INPUT)
     attrs = attributes("phase") | recorded.attrs
     return xr.DataArray(data, coords=coords, dims=AXES, name="phase", attrs=attrs)
+
+
+def check_known(structure: xr.DataArray) -> None:
+    """Refuse a structure with planes that hold no data, which would be taken for pores.
+
+    Raises
+    ------
+    ConventionError
+        With their number.
+    """
+    check_planes(structure, "take planes without gaps: isel(z=slice(start, stop))")
 
 
 def split_history(phase: xr.DataArray) -> tuple[xr.DataArray, dict[str, Any]]:

@@ -1,5 +1,7 @@
 """Uneven slices of a structure that is known everywhere."""
 
+import warnings
+
 import numpy as np
 import xarray as xr
 
@@ -7,6 +9,7 @@ from ... import blocks
 from ...conventions import (
     AXES,
     ConventionError,
+    FibdaskWarning,
     attributes,
     axis_spacing,
     check_not_negative,
@@ -17,7 +20,10 @@ from ...conventions import (
     require_phase,
 )
 from ...pieces.planes import pick_planes
-from .building import split_history
+from .building import check_known, split_history
+
+_OFF = 0.05  # relative, of a mean that rounding moves
+_CHANCE = 4.0  # standard errors of a mean
 
 
 def mimic_milling(
@@ -49,9 +55,16 @@ def mimic_milling(
     Raises
     ------
     ConventionError
-        If the truth is no phase on even z, or an argument is out of range.
+        If the truth is no phase on even z, holds planes without data, or an argument is out of
+        range.
+
+    Warns
+    -----
+    FibdaskWarning
+        If planes are too coarse for such slices: rounded, these are thicker or thinner on average.
     """
     phase = require_phase(phase)
+    check_known(phase)
     spacing = axis_spacing(phase, "z")
     if not np.isfinite(spacing):
         msg = "a truth of one plane needs the attribute spacing of z in nm; none found"
@@ -61,6 +74,7 @@ def mimic_milling(
         raise ConventionError(msg)
     check_not_negative("std_thickness", std_thickness, "nm")
     steps = _draw_steps(phase.sizes["z"], mean_thickness / spacing, std_thickness / spacing, seed)
+    _warn_of_another_mean(steps * spacing, mean_thickness, spacing)
     planes = np.append(0, np.cumsum(steps))
     planes = planes[planes < phase.sizes["z"]]
     truth, history = split_history(phase)
@@ -83,3 +97,15 @@ def _draw_steps(count: int, mean: float, std: float, seed: int) -> np.ndarray:
     else:
         thickness = rng.gamma(mean**2 / variance, variance / mean, count)
     return np.maximum(np.floor(thickness + 0.5).astype(np.int64), 1)
+
+
+def _warn_of_another_mean(thickness: np.ndarray, wanted: float, spacing: float) -> None:
+    """Warn where rounding to planes has made slices of another thickness, by more than chance."""
+    mean, error = thickness.mean(), thickness.std() / np.sqrt(len(thickness))
+    if abs(mean - wanted) > _OFF * wanted + _CHANCE * error:
+        text = (
+            f"slices are {mean:.4g} nm thick on average, not {wanted:g} nm: each is rounded to "
+            f"planes of {spacing:g} nm, of which it takes at least one; finer planes, or a mean of "
+            "whole planes, keep it"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)

@@ -17,7 +17,14 @@ from ...conventions import (
     require_phase,
 )
 from ._functions import MirroredCopies
-from .building import Chunks, VoxelSize, check_shape, check_voxel_size, split_history
+from .building import (
+    Chunks,
+    VoxelSize,
+    check_known,
+    check_shape,
+    check_voxel_size,
+    split_history,
+)
 
 _NUDGE = 1e-6  # voxels: moves points that lie halfway between voxels all to the same side
 
@@ -60,7 +67,8 @@ def self_similar(
     Raises
     ------
     ConventionError
-        If the structure is no phase on even coordinates, or an argument is out of range.
+        If the structure is no phase on even coordinates, holds planes without data, or an argument
+        is out of range.
 
     Notes
     -----
@@ -74,6 +82,7 @@ def self_similar(
     minority of ligaments of three voxels loses about 3 % of its volume, of six less than 1 %.
     """
     phase = require_phase(phase)
+    check_known(phase)
     source_size = _voxel_size(phase)
     sizes = source_size if voxel_size is None else check_voxel_size(voxel_size)
     scales = tuple(check_positive("scale", value, "") for value in scale)
