@@ -1,6 +1,6 @@
 """Block functions of layered samples: signals of thicknesses, thicknesses of signals, labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,16 +16,10 @@ from ..blocks import (
 )
 from ..conventions import ConventionError, check_amounts
 from ..simulate.images.noise import make_noise
-from .dictionary import (
-    PIECE_BYTES,
-    Dictionary,
-    Observed,
-    misfits,
-    most_likely,
-    regularised,
-)
+from .dictionary import Dictionary, Observed
 from .forward import Forward, modelled
 from .guesses import GUESSES, LayerPredictor, guessed
+from .likelihood import PIECE_BYTES, misfits, most_likely, regularised
 from .smoothing import smoothed, smoothing_halo
 
 NO_DATA = 255
@@ -55,7 +49,7 @@ class Signals:
     noise: float
     seed: int
 
-    revision = 2
+    revision = 3
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block of all layers."""
@@ -167,12 +161,13 @@ class MostLikely(_OfNeighbours):
     absent: float
     errors: bool = False
 
-    revision = 2
+    revision = 3
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block, or the errors."""
-        found = most_likely(self.dictionary, self._seen(region, signals), self.absent)
-        part = found.errors if self.errors else found.thickness
+        seen = self._seen(region, signals)
+        found = most_likely(self.dictionary, seen, self.absent, errors=self.errors)
+        part = found.thickness if found.errors is None else found.errors
         return part.reshape(-1, *lengths(region[1:]))[region[0]]
 
     def _seen(self, region: Region, signals: np.ndarray) -> Observed:
@@ -183,7 +178,7 @@ class MostLikely(_OfNeighbours):
         values = seen.values.reshape(*signals.shape[1:], -1)[inside]
         variance = seen.variance.reshape(signals.shape[1:])[inside]
         flat = values.reshape(-1, values.shape[-1])
-        return Observed(np.ascontiguousarray(flat), variance.ravel())
+        return replace(seen, values=np.ascontiguousarray(flat), variance=variance.ravel())
 
 
 @dataclass(frozen=True)
@@ -203,6 +198,8 @@ class NetworkLayers(_OfNeighbours):
     absent: float
     predictor: LayerPredictor
     errors: bool = False
+
+    revision = 2
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block, or the errors."""
@@ -258,7 +255,7 @@ class Regularised(_OfSignals):
 
     regularisation: float
 
-    revision = 2
+    revision = 3
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block."""
@@ -279,7 +276,7 @@ class Misfit(_OfSignals):
 
     noise: float
 
-    revision = 2
+    revision = 3
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block of all energies, and of all layers."""

@@ -73,6 +73,38 @@ class FilmFit:
         return np.asarray(np.exp(self.mean + sums @ films))
 
 
+def counting_covariance(
+    grid: FilmGrid,
+    counts: np.ndarray,
+    lengths: np.ndarray,
+    thickness: np.ndarray,
+    energies: np.ndarray,
+) -> np.ndarray:
+    """Return how errors of counts go together in signals of films, float64 (energy, energy).
+
+    It is the covariance of the logarithms of backscatter relative to that of the bare substrate,
+    on average over films of a thickness (layer, film).
+    """
+    _, variances = _observed(grid, counts)
+    factor = cho_factor(_covariance(grid, lengths) + np.diag(variances))
+    first, *others = _axes(grid)
+    scale, *along = np.exp(lengths)
+    near = scale * _nearness(np.log(energies), first, along[0])
+
+    def beside(films: np.ndarray) -> np.ndarray:
+        """Return how near films (layer, film) are to those of the grid (film, node)."""
+        parts = [_nearness(*part) for part in zip(films, others, along[1:], strict=True)]
+        return reduce(
+            lambda a, b: (a[:, :, np.newaxis] * b[:, np.newaxis]).reshape(len(a), -1), parts
+        )
+
+    apart = beside(thickness) - beside(np.zeros((len(thickness), 1)))
+    rows = near[np.newaxis, :, :, np.newaxis] * apart[:, np.newaxis, np.newaxis]
+    counted = cho_solve(factor, rows.reshape(-1, counts.size).T) * np.sqrt(variances)[:, np.newaxis]
+    spread = counted.reshape(counts.size, len(apart), len(energies))
+    return np.asarray(np.einsum("nfe,nfg->eg", spread, spread, optimize=True) / len(apart))
+
+
 def fitting_lengths(grid: FilmGrid, counts: np.ndarray) -> np.ndarray:
     """Return the `lengths` of a fit under which the counts are most likely."""
     logarithms, variances = _observed(grid, counts)

@@ -14,11 +14,12 @@ import numpy as np
 
 from ..blocks import locked, put_file
 from ..conventions import ConventionError, StackReadError
-from .between import FilmFit, fitting_lengths
+from .between import FilmFit, counting_covariance, fitting_lengths
 from .grids import MOST_LAYERS, FilmGrid
 
 _SAVED_EVERY = 8  # nodes
 _THICKNESSES = {1: 12, 2: 7, 3: 5}  # of each layer, by the number of layers
+_TOLD = 4  # thicknesses of each layer, of whose signals errors are told
 _SHIPPED = "aluminium_gold_silicon.npz"
 
 
@@ -180,6 +181,15 @@ class FilmTable:
     def redrawn(self, rng: np.random.Generator) -> "FilmTable":
         """Return the table as other electrons might have made it."""
         return replace(self, counts=rng.poisson(self.counts).astype(np.int32))
+
+    def covariance(self, most: Sequence[float], energies: np.ndarray) -> np.ndarray:
+        """Return how errors go together in signals, of films up to some thicknesses in nm (layer).
+
+        It is that of `counting_covariance`, (energy, energy).
+        """
+        axes = [np.linspace(0, depth, _TOLD) for depth in most]
+        films = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")])
+        return counting_covariance(self.grid, self.counts, self.lengths, films, energies)
 
     def backscatter(self, thickness: np.ndarray, energies: np.ndarray) -> np.ndarray:
         """Return backscatter coefficients (energy, film) of films of a thickness (layer, film)."""

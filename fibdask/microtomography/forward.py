@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -51,13 +51,8 @@ class Forward(Protocol):
     def substrate(self) -> str:
         """Material below them."""
 
-    @property
-    def error(self) -> float:
-        """Relative standard error of the signals themselves."""
-
-    @property
-    def beams(self) -> int:
-        """At how many energies errors are independent of one another; 0 where there are none."""
+    def covariance(self, energies: np.ndarray) -> np.ndarray:
+        """Return that of errors of the model in logarithms of its signals (energy, energy)."""
 
     def signals(self, thickness: np.ndarray, energies: np.ndarray) -> np.ndarray:
         """Return signals (energy, film) of films of a thickness (layer, film) in nm.
@@ -145,8 +140,6 @@ class Report2022:
 
     layers: tuple[tuple[str, float], ...]
     substrate: str
-    error: ClassVar[float] = 0.0
-    beams: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         names = tuple(name for name, _ in self.layers)
@@ -178,6 +171,10 @@ class Report2022:
         psi = mass / (_reach(energies) - mass)
         return np.asarray(energies * np.exp(-(psi**0.45)))
 
+    def covariance(self, energies: np.ndarray) -> np.ndarray:
+        """Return that of formulas: none."""
+        return np.zeros((len(energies),) * 2)
+
     def signals(self, thickness: np.ndarray, energies: np.ndarray) -> np.ndarray:
         """Return signals (energy, film)."""
         energies = energies[:, np.newaxis]
@@ -205,8 +202,6 @@ class Analytic:
 
     layers: tuple[tuple[str, float], ...]
     substrate: str
-    error: ClassVar[float] = 0.0
-    beams: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         _check_known("analytic", self.layers, self.substrate)
@@ -217,6 +212,10 @@ class Analytic:
             wrong = next(e for e in energies if not 0.5 <= e <= 50)
             msg = f"forward='analytic' holds from 0.5 to 50 keV; got {wrong:g} keV"
             raise ConventionError(msg)
+
+    def covariance(self, energies: np.ndarray) -> np.ndarray:
+        """Return that of formulas: none."""
+        return np.zeros((len(energies),) * 2)
 
     def signals(self, thickness: np.ndarray, energies: np.ndarray) -> np.ndarray:
         """Return signals (energy, film)."""
@@ -258,15 +257,9 @@ class MonteCarlo:
     def __post_init__(self) -> None:
         self.table.check_layers(self.layers, self.substrate)
 
-    @property
-    def error(self) -> float:
-        """Relative standard error of the signals, of the table and of what is read off it."""
-        return self.table.fit.error * 2**0.5  # the bare substrate has the same
-
-    @property
-    def beams(self) -> int:
-        """At how many energies electrons were sent through films."""
-        return self.table.grid.beams
+    def covariance(self, energies: np.ndarray) -> np.ndarray:
+        """Return that of the table's electrons, which are counted at a few energies only."""
+        return self.table.covariance([most for _, most in self.layers], energies)
 
     def check(self, energies: np.ndarray) -> None:
         """Refuse energies outside the table."""

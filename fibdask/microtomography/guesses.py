@@ -4,7 +4,8 @@ from typing import Protocol
 
 import numpy as np
 
-from .dictionary import Dictionary, Observed, most_likely
+from .dictionary import Dictionary, Observed
+from .likelihood import most_likely
 from .smoothing import smoothed
 
 GUESSES = 4

@@ -14,8 +14,8 @@ from math import sqrt
 
 import numpy as np
 
-from ._kernels.smoothing import smooth_step
-from .dictionary import Dictionary, Observed
+from ._kernels.smoothing import project, smooth_step
+from .dictionary import Dictionary, Observed, variance_of
 
 _FIRST, _GROWTH = 1.5, 1.25  # radius in pixels, and its factor from step to step
 _SEEN = 0.5  # least range of a component, in its noise
@@ -42,9 +42,12 @@ def smoothed(dictionary: Dictionary, signals: np.ndarray, noise: float, most: fl
     """Return what is observed in signals (energy, y, x), averaged up to a radius in pixels."""
     if not radii(most):
         return Observed.of(dictionary, signals, noise)
-    spectrum, std = dictionary.spectrum(), sqrt(dictionary.variance(noise))
-    number = spectrum.seen(std, _SEEN, _MOST_COMPONENTS)
-    scores = spectrum.scores(dictionary.observed(signals, noise), number, 1 / std)
+    spectrum, own = dictionary.spectrum(), variance_of(noise)
+    number = spectrum.seen(sqrt(dictionary.variance(noise)), _SEEN, _MOST_COMPONENTS)
+    basis = spectrum.basis(number)
+    flat = dictionary.observed(signals, noise)
+    scores = np.empty((len(flat), number), np.float32)
+    project(flat, basis.mean, basis.directions / sqrt(own), scores)
     scores = scores.reshape(*signals.shape[1:], number)
     averages, weights = scores, np.ones(signals.shape[1:], np.float32)
     variances, limit = np.ones_like(weights), _LIMIT * sqrt(number)
@@ -52,7 +55,5 @@ def smoothed(dictionary: Dictionary, signals: np.ndarray, noise: float, most: fl
         new, new_weights = np.empty_like(averages), np.empty_like(weights)
         smooth_step(scores, averages, weights, radius, limit, new, new_weights, variances)
         averages, weights = new, new_weights
-    values = averages.reshape(-1, number) * np.float32(std)
-    of_model = dictionary.variance_of_components(0.0)  # which is not averaged
-    own = dictionary.variance_of_components(noise) - of_model
-    return Observed(values, own * variances.ravel().astype(np.float64) + of_model)
+    values = averages.reshape(-1, number) * np.float32(sqrt(own))
+    return Observed(basis, values, own * variances.ravel().astype(np.float64))

@@ -3,28 +3,77 @@
 import numpy as np
 import pytest
 
-from fibdask.microtomography._kernels.fitting import LAYERS, half_widths, interpolate
+from fibdask.microtomography._kernels.fitting import LAYERS, expand, solve
+from fibdask.microtomography._kernels.posterior import PLACES, half_widths
 from fibdask.microtomography._kernels.smoothing import project, smooth_step
+from fibdask.microtomography.tables import Basis, Table
 
 pytestmark = pytest.mark.interpreted
 
 
-def interpolated(table, place):
-    value, slopes = np.empty(table.shape[3]), np.empty((LAYERS, table.shape[3]))
-    interpolate(table, np.array(place), np.empty((LAYERS, 4)), np.empty((LAYERS, 4)), value, slopes)
-    return value, slopes
+NONE = np.zeros(LAYERS)
 
 
-@pytest.mark.parametrize("place", [(0.0, 0.0, 0.0), (2.3, 4.9, 0.0), (6.0, 5.0, 0.0)])
-def test_interpolate__is_exact_for_polynomials_of_third_degree(place):
-    x, y = np.meshgrid(np.arange(7.0), np.arange(6.0), indexing="ij")
-    table = np.stack([x**3 - 2 * x * y, y**3 + x], axis=-1)[:, :, np.newaxis].astype(np.float32)
-    value, slopes = interpolated(table, place)
-    a, b, _ = place
-    np.testing.assert_allclose(value, [a**3 - 2 * a * b, b**3 + a], atol=1e-4)
-    np.testing.assert_allclose(slopes[0], [3 * a**2 - 2 * b, 1], atol=1e-4)
-    np.testing.assert_allclose(slopes[1], [-2 * a, 3 * b**2], atol=1e-4)
-    assert not slopes[2].any()
+def curved_table():
+    """Return a table of two layers of 9 nodes, and its values at any places."""
+
+    def values(a, b):
+        return np.stack([np.exp(-a / 6), np.log1p(a + 2 * b), b + a * b / 40], axis=-1)
+
+    nodes = np.meshgrid(np.arange(9.0), np.arange(9.0), [0.0], indexing="ij")
+    energies = values(*nodes[:2]).astype(np.float32)
+    return Table.of(np.array([True, True, False]), energies, Basis.whole(3)), values
+
+
+def test_expand__follows_tangents_and_tells_the_slopes_of_squares():
+    table, _ = curved_table()
+    seen, weights = np.float32([0.3, 2.0, 5.0]), np.float32([1.0, 4.0, 2.0])
+
+    def expanded(*place):
+        return expand(seen, weights, table.tangents, np.array([*place, 0.0]))
+
+    square, right, normal = expanded(3.2, 5.1)
+    rows = table.tangents[3, 5, 0].astype(float)
+    rest = seen - rows[0] - 0.2 * rows[1] - 0.1 * rows[2]
+    assert square == pytest.approx((weights * rest**2).sum(), rel=1e-5)
+    ahead, behind = (expanded(3.2 + d, 5.1)[0] for d in (0.1, -0.1))
+    assert right[0] == pytest.approx(-(ahead - behind) / 0.4, rel=1e-4)
+    assert normal[0] == pytest.approx((ahead + behind - 2 * square) / 0.02, rel=1e-3)
+
+
+def test_solve__equals_that_of_matrices():
+    a = np.random.default_rng(3).normal(size=(5, 3))
+    full, right = a.T @ a, np.array([1.0, -2.0, 0.5])
+    normal = tuple(full[np.triu_indices(3)])
+    steps, pivots = solve(tuple(right), normal, (True, True, True), 0.0)
+    np.testing.assert_allclose(steps, np.linalg.solve(full, right))
+    assert pivots == pytest.approx(np.linalg.det(full))
+    steps, _ = solve(tuple(right), normal, (True, False, True), 0.0)
+    some = np.ix_([0, 2], [0, 2])
+    np.testing.assert_allclose([steps[0], steps[2]], np.linalg.solve(full[some], right[[0, 2]]))
+    assert steps[1] == 0
+
+
+def test_fit__finds_places_between_nodes_and_at_bounds():
+    table, values = curved_table()
+    places = np.array([[2.4, 6.3], [0.0, 3.7], [7.9, 0.0], [8.0, 8.0]])
+    seen = values(*places.T).astype(np.float32)
+    fits = table.fit(seen, np.full(4, 1e-4), NONE)
+    np.testing.assert_allclose(fits.places[:, :2], places, atol=0.1)
+
+
+def test_walk__integrates_the_other_layer():
+    table, values = curved_table()
+    variance = np.array([0.01])
+    seen = values(np.array([4.0]), np.array([3.0])).astype(np.float32)
+    fits = table.fit(seen, variance, NONE)
+    found, likely, count = np.empty((1, PLACES)), np.empty((1, PLACES)), np.zeros(1, int)
+    table.walk(seen, variance, fits, 0, np.array([True]), (found, likely, count))
+    along, across = np.meshgrid(found[0, : count[0]], np.linspace(0, 8, 801), indexing="ij")
+    square = ((values(along, across) - seen[0]) ** 2).sum(axis=-1) / variance
+    summed = np.exp(-square / 2).sum(axis=1) * 0.01
+    walked = np.exp(likely[0, : count[0]])
+    np.testing.assert_allclose(walked, summed, atol=0.06 * summed.max())
 
 
 def naive_step(scores, smoothed, weights, radius, limit):
@@ -68,31 +117,32 @@ def test_project__returns_what_was_put_together():
     np.testing.assert_allclose(back, scores, atol=1e-5)
 
 
-def widths(taken, centres, widths, evidence, present, span=10.0):
-    """Return the half width of one pixel."""
-    given = (np.array(values, float)[:, np.newaxis] for values in (centres, widths, evidence))
-    out = np.empty(1)
-    half_widths(np.array([float(taken)]), *given, np.array(present), span, out)
+def half_width(taken, patterns, beforehand=(0.0, 0.0)):
+    """Return the half width of one pixel, of functions on ranges that say how likely places are."""
+    given = [(np.linspace(low, high, 25), likely) for low, high, likely in patterns]
+    places = np.array([where for where, _ in given])[:, np.newaxis]
+    logarithms = np.array([likely(where) for where, likely in given])[:, np.newaxis]
+    counts, out = np.full((len(given), 1), 25), np.empty(1)
+    before = np.array(beforehand[: len(given)])
+    half_widths(np.array([float(taken)]), places, logarithms, counts, before, out)
     return out[0]
 
 
 @pytest.mark.parametrize(
-    ("taken", "centre", "wide", "half"),
+    ("taken", "low", "high", "likely", "half"),
     [
-        (5, 5, 1, 1),  # a Gaussian: its standard deviation
-        (0, 0, 1, 1),  # half a Gaussian, from the bound on
-        (5, 5, 1e9, 0.6827 * 5),  # nothing known: of the whole range
-        (10, 10 + 1e3, 50, -(50**2 / 1e3) * np.log(1 - 0.6827)),  # far beyond: an exponential
+        (5, 0, 10, lambda t: -((t - 5) ** 2) / 2, 1),  # a Gaussian: its standard deviation
+        (0, 0, 5, lambda t: -(t**2) / 2, 1),  # half a Gaussian, from the bound on
+        (5, 0, 10, lambda t: 0 * t, 0.6827 * 5),  # nothing known: of the whole range
+        (10, 0, 10, lambda t: t - 10, -np.log(1 - 0.6827)),  # an exponential
     ],
 )
-def test_half_widths__hold_two_thirds(taken, centre, wide, half):
-    assert widths(taken, [centre], [wide], [0], [True]) == pytest.approx(half, rel=1e-3)
+def test_half_widths__hold_two_thirds(taken, low, high, likely, half):
+    assert half_width(taken, [(low, high, likely)]) == pytest.approx(half, rel=3e-3)
 
 
-def test_half_widths__are_those_of_patterns_that_have_the_layer():
-    given = [0, 2], [0, 0.5], [30, 0]
-    assert widths(2, *given, [False, True]) == pytest.approx(0.5, rel=1e-3)
-    # Said to be absent: how much of it might be there all the same.
-    assert widths(0, *given, [False, True]) == pytest.approx(2 + 0.5 * 0.4752, rel=1e-3)
-    half = widths(5, [4, 6], [1e-3, 1e-3], [0, 0], [True, True])
-    assert half == pytest.approx(1, rel=1e-2)
+def test_half_widths__are_those_of_patterns_by_their_evidence():
+    first, second = (3.9, 4.1, lambda t: 0 * t), (5.9, 6.1, lambda t: 0 * t)
+    assert half_width(4, [first, second], (0.0, -30.0)) == pytest.approx(0.06827, rel=1e-2)
+    assert half_width(4, [first, second], (-30.0, 0.0)) == pytest.approx(2 + 0.0365, rel=1e-2)
+    assert half_width(5, [first, second]) == pytest.approx(1.0365, rel=1e-2)
