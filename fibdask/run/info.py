@@ -101,11 +101,13 @@ def format_description(record: Mapping[str, Any]) -> str:
 
 def _told_slices(record: Mapping[str, Any]) -> list[str]:
     thickness = record["slice_thickness_nm"]
-    lines = [
-        f"  slices: {thickness['mean']:.4g} ± {thickness['std']:.3g} nm "
-        f"({thickness['min']:.4g} to {thickness['max']:.4g}), "
-        + ("evenly spaced" if record["z_regular"] else "unevenly spaced")
-    ]
+    spread = (
+        f" ± {thickness['std']:.3g} nm ({thickness['min']:.4g} to {thickness['max']:.4g})"
+        if thickness["std"]
+        else " nm"
+    )
+    even = "evenly spaced" if record["z_regular"] else "unevenly spaced"
+    lines = [f"  slices: {thickness['mean']:.4g}{spread}, {even}"]
     if record["voltage_kv"]:
         lines.append("  voltage: " + ", ".join(f"{v:g} kV" for v in record["voltage_kv"]))
     if record["measured_planes"] is not None:

@@ -26,7 +26,9 @@ def version_lines() -> Iterator[str]:
     memory = format_bytes(psutil.virtual_memory().total)
     yield f"processors: {len(os.sched_getaffinity(0))} of {os.cpu_count()}; memory: {memory}"
     yield f"GPU: {'; '.join(_gpus()) or 'none'}"
-    yield from (f"{name} {_version(name)}" for name in _packages())
+    found = {name: _version(name) for name in _packages()}
+    yield from (f"{name} {told}" for name, told in found.items() if told)
+    yield f"not installed: {', '.join(name for name, told in found.items() if not told)}"
 
 
 def _gpus() -> list[str]:
@@ -49,7 +51,8 @@ def _packages() -> list[str]:
 
 
 def _version(name: str) -> str:
+    """Return the version of a package; nothing where it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
-        return "is not installed"
+        return ""

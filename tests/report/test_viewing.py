@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fibdask
+from docs.pages import IMAGES
 from fibdask.blocks import StoredArray
 from fibdask.conventions import build_stack
 from fibdask.report.viewing import page as pages
@@ -251,9 +252,21 @@ def test_view__is_the_page_in_a_notebook_and_its_link_elsewhere(stack, viewed):
     assert f'<iframe src="{page.link}"' in page._repr_html_()
 
 
-def pictured(browser, page, layout, shown, position):
+@pytest.fixture(params=["made", "real"])
+def uneven(request, stack):
+    """Slices at uneven depths: noise, and a part of a real stack with gaps."""
+    if request.param == "made":
+        return stack
+    if not IMAGES.is_dir():
+        pytest.skip(f"the real images are not here: no folder ../shared/data/{IMAGES.name}")
+    images = fibdask.read_images(IMAGES, voltage=1.2, pixel_size=10, slice_thickness=10)
+    part = images.isel(z=[0, 1, 3, 4, 8, 9, 13], y=slice(40, 106), x=slice(90, 160))
+    return part.fib.segment_phases(method="otsu").compute()
+
+
+def pictured(browser, page, layout, shown, position, pixel):
     """Return what the browser shows of one layer in one panel, and where nm are: z, y, x."""
-    pixel, scale = 3.0, 0.15  # nm, and lengths of it on a pixel of the screen
+    scale = 0.15  # pixels in nm of a pixel of the screen
     with page.viewer.txn() as state:
         state.layout = layout
         state.show_axis_lines = state.show_scale_bar = state.show_default_annotations = False
@@ -282,28 +295,29 @@ def pictured(browser, page, layout, shown, position):
 
 @needs_chromium
 @needs_neuroglancer
-def test_view__draws_slices_where_they_are(stack, viewed, browser):
-    page, grid = viewed(stack), even_grid(stack)
+def test_view__draws_slices_where_they_are(uneven, viewed, browser):
+    page, grid = viewed(uneven), even_grid(uneven)
     browser.open(page.link, 900, 700)
     browser.wait("window.viewer && viewer.isReady()")
-    low, high = map(float, layer(page, "2 kV")["shaderControls"]["normalized"]["range"])
-    at = (41.0, 105.0, 132.0)  # of the fourth slice, and in the middle
+    name, pixel, row = f"{uneven['voltage'].values[-1]:g} kV", min(grid.spacing[1:]), 35
+    images, y, x = (uneven[key].values for key in ("intensity", "y", "x"))
+    low, high = map(float, layer(page, name)["shaderControls"]["normalized"]["range"])
+    at = (uneven["z"].values[4], y[row], x[33])
 
-    drawn, place = pictured(browser, page, "xy", "2 kV", at)
-    grey = drawn[place("y", stack["y"].values)][:, place("x", stack["x"].values)]
-    wanted = 255 * ((stack["intensity"].values[1, 4] - low) / (high - low)).clip(0, 1)
+    drawn, place = pictured(browser, page, "xy", name, at, pixel)
+    grey = drawn[place("y", y)][:, place("x", x)]
+    wanted = 255 * ((images[-1, 4] - low) / (high - low)).clip(0, 1)
     assert np.abs(grey - wanted[..., None]).max() < 3
 
-    drawn, place = pictured(browser, page, "xy", "phase", at)
-    colour = drawn[place("y", stack["y"].values)][:, place("x", stack["x"].values)]
+    drawn, place = pictured(browser, page, "xy", "phase", at, pixel)
+    colour = drawn[place("y", y)][:, place("x", x)]
     blue = colour[..., 2] - colour[..., 0]
-    assert np.array_equal(blue > 20, stack["phase"].values[4] == 1)
+    assert np.array_equal(blue > 20, uneven["phase"].values[4] == 1)
 
-    drawn, place = pictured(browser, page, "xz", "2 kV", at)
+    drawn, place = pictured(browser, page, "xz", name, at, pixel)
     depths = grid.start[0] + grid.spacing[0] * np.arange(len(grid.planes))
-    grey = drawn[place("z", depths)][:, place("x", stack["x"].values)]
-    across = stack["intensity"].values[1, grid.planes, 35]
-    wanted = 255 * ((across - low) / (high - low)).clip(0, 1)
+    grey = drawn[place("z", depths)][:, place("x", x)]
+    wanted = 255 * ((images[-1, grid.planes, row] - low) / (high - low)).clip(0, 1)
     assert np.abs(grey - wanted[..., None]).max() < 3
 
 

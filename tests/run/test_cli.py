@@ -192,7 +192,7 @@ def test_info__says_what_a_stack_holds(call, stack, tmp_path):
 
 def test_info__reads_well(call, finished):
     out, _ = call("info", finished / "inpaint.zarr")
-    for shown in ("72 y × 68 x", "pixel: 4 × 3 nm", "5 ± 0 nm", "evenly spaced", "phase: uint8"):
+    for shown in ("72 y × 68 x", "pixel: 4 × 3 nm", "slices: 5 nm, evenly spaced", "phase: uint8"):
         assert shown in out
     assert "step: reposition_slices: spacing = 5.0\n" in out
 

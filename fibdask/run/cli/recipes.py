@@ -51,7 +51,7 @@ def check(
 ) -> None:
     """Check RECIPE and its input.
 
-    Nothing is computed, but that a network is shown a small part of the images.
+    One slice is read. Nothing is computed, but that a network is shown a small part of the images.
     """
     from ..planner import check_recipe, format_check
 
