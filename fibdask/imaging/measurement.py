@@ -1,5 +1,6 @@
 """How a stack was imaged, measured without labels: what to simulate with."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from ..align._functions_brightness import EachApart, TileCounts
 from ..align._kernels.brightness import GREY_BINS, GREY_BITS
 from ..conventions import (
     ConventionError,
+    FibdaskWarning,
     check_spacing,
     require,
     value_range,
@@ -27,6 +29,7 @@ _MOST_TILES = 4  # along y and x
 _SLICES = 8  # of a task
 _MOST_COUNTED = 64  # slices of a block
 _SAME = 1e-9  # relative difference of grey values that is rounding
+_BELOW = 0.02  # of the contrast: noise may bring the darkest grey values so far below 0
 ROUNDING = 1 / 12
 """Variance that rounding to whole grey values adds."""
 
@@ -68,6 +71,11 @@ def measure_imaging(
     ConventionError
         If images are smaller than 48 pixels that every slice covers, no slice is measured, grey
         values are NaN, or all are the same.
+
+    Warns
+    -----
+    FibdaskWarning
+        If grey values are negative, so that grey 0 is not that of no electrons.
 
     Notes
     -----
@@ -178,7 +186,22 @@ def _told(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
     for name, (_, _, attrs) in one.items():
         result[name].attrs |= attrs
     coords = {name: stack[name].variable for name in ("voltage", "z")}
+    _warn_of_negative(result.assign_coords(coords))
     return result.assign_coords(coords).assign_attrs(grey_type=dtype.name)
+
+
+def _warn_of_negative(found: xr.Dataset) -> None:
+    """Warn of grey values below 0, where noise does not tell how many electrons were counted."""
+    solid, deep = (found[f"{name}_level"].values for name in ("solid", "deep_pore"))
+    below = deep < -_BELOW * (solid - deep)
+    if below.any():
+        v = int(np.argmax(below))
+        text = (
+            f"grey 0 is taken for no electrons, but at {found['voltage'].values[v]:g} kV deep "
+            f"pores have {deep[v]:.4g}: white_electrons, counting_noise and gaussian_noise mean "
+            "nothing; measure images as they were recorded"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
 def _refuse_constant(records: np.ndarray, kilovolts: float) -> None:

@@ -6,7 +6,6 @@ from math import ceil, hypot
 import numpy as np
 
 from ..blocks import Region, grow, lengths, voxels
-from ..pieces.functions import InPlace
 from ..pieces.windows import PlanePredictions
 from . import _kernels
 from .planes import WINDOW, MeasuredPlanes
@@ -260,8 +259,10 @@ class GapProbability:
 
 
 @dataclass(frozen=True, eq=False)
-class LikelyGaps(InPlace):
+class LikelyGaps:
     """Phase of gaps where solid is more likely, of a probability and a phase (z, y, x).
+
+    Planes that are measured are kept, and those beyond the first and the last one are copies.
 
     Attributes
     ----------
@@ -271,17 +272,25 @@ class LikelyGaps(InPlace):
 
     measured: MeasuredPlanes
 
+    revision = 2
+
     def needs(self, region: Region) -> tuple[Region, ...]:
-        """Return the block of both."""
-        return (region, region)
+        """Return the block of both, and the measured planes next to it."""
+        z, *plane = region
+        return (region, (self.measured.span(z, width=1), *plane))
 
     def compute(self, region: Region, probability: np.ndarray, volume: np.ndarray) -> np.ndarray:
-        """Fill gaps, and copy the measured planes."""
+        """Fill gaps, and copy the other planes."""
         phase: np.ndarray = np.greater(probability, 0.5).view(np.uint8)
-        kept = self.measured.numbers
-        kept = kept[(kept >= region[0].start) & (kept < region[0].stop)] - region[0].start
-        phase[kept] = volume[kept]
+        start = self.measured.span(region[0], width=1).start
+        for z, plane in enumerate(range(region[0].start, region[0].stop)):
+            if not self.measured.within(plane):
+                phase[z] = volume[self.measured.nearest(plane) - start]
         return phase
+
+    def working_bytes(self, _region: Region) -> int:
+        """Return 0: planes are copied straight into the block."""
+        return 0
 
 
 def spline(measured: MeasuredPlanes, plane: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,14 @@ from ..conventions import (
     volume_names,
 )
 from ..pieces.looks import ToldDoubts, card_of_doubts, looked_at
-from ..pieces.models import AUTO, Model, check_network_options, find_phase_model, model_record
+from ..pieces.models import (
+    AUTO,
+    Model,
+    check_network_options,
+    find_phase_model,
+    model_record,
+    warn_of_gaps,
+)
 from ..pieces.volumes import volumes_fingerprint, with_volumes
 from ..pieces.windows import PIXEL, PlacedPlanes, window_predictions
 from ._functions import (
@@ -82,8 +89,9 @@ def inpaint_gaps(
     Warns
     -----
     FibdaskWarning
-        When computed, if the network expects more voxels to be wrong than it had wrong on what it
-        was judged by, or finds half or double the solid fraction that it knows.
+        If a gap is longer than those that the network was trained on; when computed, if it expects
+        more voxels to be wrong than it had wrong on what it was judged by, or finds half or double
+        the solid fraction that it knows.
 
     Notes
     -----
@@ -166,7 +174,9 @@ def _by_network(stack: xr.Dataset, measured: MeasuredPlanes, model: Model) -> An
     planes = np.arange(stack.sizes["z"]) * _planes_in_pixels(stack) * PIXEL
     known = np.zeros(stack.sizes["z"], bool)
     known[measured.numbers] = True
-    gaps = PlacedPlanes.between(planes, known, planes).without(measured.numbers)
+    copied = [n for n in range(len(planes)) if not measured.within(n)]
+    gaps = PlacedPlanes.between(planes, known, planes).without(np.array(copied))
+    warn_of_gaps(gaps, model, PIXEL, "pixels")
     phase, (n_z, n_y, n_x) = stack["phase"].data, stack["phase"].shape
     predictions = window_predictions(model.predictor(), gaps, (1, n_z, n_y, n_x), [0])
     shape = phase.shape

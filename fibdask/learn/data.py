@@ -17,7 +17,8 @@ from ..simulate.images.imaging import WHITE
 History = tuple[tuple[str, dict[str, Any]], ...]
 _COUNTED = ("monte_carlo", "learned")  # models that count electrons
 _LEARNT = {"white": WHITE, "acceptance_angle": 90.0, "tilt": 0.0}  # of the one that has no others
-_WHOLE = 1e-3  # how far from whole numbers counts may be
+_WHOLE, _ROUNDING = 1e-3, 1e-6  # how far from whole numbers counts may be, and in their share
+_MOST = 2**16 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +146,17 @@ def _counts(stack: xr.Dataset, simulation: dict[str, Any], folder: str | Path) -
     angle = np.deg2rad(simulation["acceptance_angle"])
     white = float(simulation["white"] * np.sin(angle) ** 2)
     counts = stack["intensity"].values * (float(simulation["electrons_per_pixel"]) * white)
-    if np.abs(counts - np.rint(counts)).max() > _WHOLE * max(counts.max(), 1):
+    if (np.abs(counts - np.rint(counts)) > _WHOLE + _ROUNDING * counts).any():
         msg = (
             f"{folder} holds no counts of electrons; images for training are simulated by "
             "Monte Carlo, or by a network that has learnt from it, with gaussian_std = 0 and "
             "dtype = 'float32', without artefacts"
+        )
+        raise ConventionError(msg)
+    if counts.max() > _MOST:
+        msg = (
+            f"images for training hold up to {_MOST:,} electrons in a pixel; {folder} has "
+            f"{counts.max():,.0f}: simulate fewer electrons_per_pixel"
         )
         raise ConventionError(msg)
     return np.rint(counts).astype(np.uint16)

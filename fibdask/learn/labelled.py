@@ -12,14 +12,8 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import fingerprint
-from ..conventions import (
-    AXES,
-    ConventionError,
-    check_not_negative,
-    measured_slices,
-    recorded_steps,
-)
-from ..pieces.grey import CountedGrey, grey_ranges, range_values, without_filled
+from ..conventions import ConventionError, check_not_negative, measured_slices, recorded_steps
+from ..pieces.grey import computed_ranges, require_finite
 from ..pieces.labels import APART, UNLABELLED, Painted
 from ..pieces.windows import NO_SLICE, SliceWindow
 from ..segment import segment_phases
@@ -90,7 +84,7 @@ class LabelledStack:
         Raises
         ------
         ConventionError
-            If more than two classes are painted.
+            If more than two classes are painted, or grey values are NaN or infinite.
         """
         if len(painted.names) != 2:
             msg = (
@@ -100,7 +94,7 @@ class LabelledStack:
             raise ConventionError(msg)
         known = np.flatnonzero(measured_slices(stack))
         z = stack["z"].values[known]
-        ranges = _grey_ranges(stack)
+        ranges = computed_ranges(stack, QUANTILES)
         shown = [
             _window(stack, window, int(np.searchsorted(known, k)), known, ranges)
             for k in painted.slices
@@ -338,15 +332,6 @@ def _learnt(painted: Painted, held: np.ndarray) -> np.ndarray:
     return np.asarray(apart > APART)
 
 
-def _grey_ranges(stack: xr.Dataset) -> np.ndarray:
-    """Return the grey values (voltage, 2) of a stack that are shown as 0 and 1."""
-    whole = {axis: slice(0, stack.sizes[axis]) for axis in AXES}
-    region = tuple(without_filled(stack, whole).values())
-    used = slice(0, stack.sizes["voltage"])
-    counted = CountedGrey.of(stack["intensity"].data, measured_slices(stack), used, region)
-    return range_values(*(np.asarray(r.compute()) for r in grey_ranges(counted, QUANTILES)))
-
-
 def _window(
     stack: xr.Dataset, window: SliceWindow, i: int, known: np.ndarray, ranges: np.ndarray
 ) -> np.ndarray:
@@ -355,6 +340,9 @@ def _window(
     there = np.flatnonzero(slots != NO_SLICE)
     first, last = known[slots[there[0]]], known[slots[there[-1]]]
     grey = stack["intensity"].isel(z=slice(int(first), int(last) + 1)).values
+    measured = np.isin(np.arange(first, last + 1), known)
+    whole = (slice(0, n) for n in grey.shape[2:])
+    require_finite(grey, measured, (slice(0, len(grey)), slice(int(first), int(last) + 1), *whole))
     shown = np.zeros((len(grey), len(slots), *grey.shape[2:]), np.float32)
     for slot in there:
         for v, ends in enumerate(ranges):

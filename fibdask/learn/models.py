@@ -4,12 +4,12 @@ Nothing here needs torch, which is first imported where a model predicts.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,22 +19,18 @@ from ..conventions import ConventionError
 from ..pieces.devices import chosen_device
 from ..pieces.validity import LAYERS, SIMULATION
 from ..pieces.windows import SliceWindow
-from ..simulate.images.layers import Layers
 from .layers.predicting import NetworkLayerPredictor
 from .predicting import NetworkPredictor, told_if_missing
+from .rules import check_card
 from .simulation.predicting import NetworkImagePredictor
 
 if TYPE_CHECKING:
     from .networks import Precision
 
+Described = TypeVar("Described")
 WEIGHTS, CARD, TEST_PAIR = "weights.safetensors", "card.json", "test_pair.safetensors"
 GREY_MAP = "grey_map"
 """Key of a card: what normalised grey values become before the network sees them (voltage)."""
-_NEEDED = {
-    "name", "task", "voltages", "pixel_size", "thickness", "gap", "materials",
-    "electrons_per_pixel", "architecture", "halo", "stride", "temperature", "errors", "licence",
-    "sha256",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,14 +92,14 @@ class Model:
             from .networks import fastest_precision, has_gpu
             from .weights import architecture_of
         found = chosen_device(self.device, has_gpu)
-        architecture = architecture_of(self.card["architecture"])
+        architecture = self._described(architecture_of)
         return NetworkPredictor(
             str(self.folder),
             self.fingerprint,
             SliceWindow(architecture.above, architecture.below),
             architecture.voltages,
-            (self.card["halo"],) * 2,
-            (self.card["stride"],) * 2,
+            (architecture.halo,) * 2,
+            (architecture.stride,) * 2,
             architecture.floats,
             precision or fastest_precision(found, architecture.dimensions),
             found,
@@ -119,17 +115,17 @@ class Model:
         """
         with told_if_missing():
             from .networks import has_gpu
-        architecture = self.card["architecture"]
-        layers = architecture["layers"]
+            from .simulation.networks import ImageArchitecture
+        architecture = self._described(ImageArchitecture.of_card)
         return NetworkImagePredictor(
             str(self.folder),
             self.fingerprint,
-            Layers(tuple(layers["edges"]), layers["filled"]),
-            self.card["halo"],
-            architecture["margin"],
-            self.card["stride"],
-            tuple(architecture["widths"]),
-            architecture["detail"],
+            architecture.layers,
+            architecture.halo,
+            architecture.margin,
+            architecture.stride,
+            architecture.widths,
+            architecture.detail,
             chosen_device(self.device, has_gpu),
         )
 
@@ -142,17 +138,40 @@ class Model:
             If torch is not installed, or there is no such device.
         """
         with told_if_missing():
+            from .layers.networks import LayerArchitecture
             from .networks import has_gpu
-        architecture = self.card["architecture"]
+        architecture = self._described(LayerArchitecture.of_card)
         return NetworkLayerPredictor(
             str(self.folder),
             self.fingerprint,
-            self.card["halo"],
-            self.card["stride"],
-            architecture["width"],
-            architecture["smoothing"],
+            architecture.halo,
+            architecture.stride,
+            architecture.width,
+            architecture.smoothing,
             chosen_device(self.device, has_gpu),
         )
+
+    def _described(self, of_card: Callable[[Mapping[str, Any]], Described]) -> Described:
+        """Return the architecture on the card, which must fit what else stands there.
+
+        Raises
+        ------
+        ConventionError
+            If it is none, or sees farther than the card says.
+        """
+        try:
+            architecture = of_card(self.card["architecture"])
+        except (TypeError, KeyError, AttributeError) as error:
+            msg = f"the card of model {self.name} describes no network: {error!r}"
+            raise ConventionError(msg) from None
+        for key in ("halo", "stride"):
+            if (own := getattr(architecture, key)) != self.card[key]:
+                msg = (
+                    f"the card of model {self.name} says {key} {self.card[key]}, and its network "
+                    f"has {own}: it was changed, or is of another version of fibdask"
+                )
+                raise ConventionError(msg)
+        return architecture
 
     def load(self) -> None:
         """Read it and test it.
@@ -184,10 +203,7 @@ def open_model(name_or_path: str | Path) -> Model:
     except (OSError, ValueError) as error:
         msg = f"a model is a folder with {CARD}, {WEIGHTS} and {TEST_PAIR}; {folder}: {error}"
         raise ConventionError(msg) from None
-    if not isinstance(card, dict) or (missing := sorted(_NEEDED - card.keys())):
-        found = "no table" if not isinstance(card, dict) else f"no {', '.join(missing)}"
-        msg = f"the card of a model must say all that it is used with; {folder / CARD} has {found}"
-        raise ConventionError(msg)
+    check_card(card, str(folder / CARD))
     _check_weights(folder, card)
     return Model(folder, card)
 

@@ -216,13 +216,15 @@ def phase_ranges(samples: PhaseSamples) -> dict[str, Any]:
 
 
 def check_structures(learnt: Sequence[Structure], unseen: Structure, crop: int) -> None:
-    """Refuse a structure that is learnt from and judged by, and one that is smaller than a crop.
+    """Refuse a structure that cannot be, is learnt from and judged by, or smaller than a crop.
 
     Raises
     ------
     ConventionError
-        With the seed, or the shape.
+        With what cannot be, the seed, or the shape.
     """
+    for structure in (*learnt, unseen):
+        structure.phase()  # lazy: what it is made of is checked
     if min(unseen.shape) < crop:
         msg = (
             f"structures must be as large as a crop of {crop} voxels; their shape is {unseen.shape}"

@@ -16,12 +16,18 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ..blocks import fingerprint, locked
-from ..conventions import ConventionError, check_choice, check_not_negative, check_positive
+from ..blocks import fingerprint, locked, put_file
+from ..conventions import (
+    ConventionError,
+    check_choice,
+    check_not_negative,
+    check_positive,
+    check_seed,
+)
 from .networks import Network, fastest_precision
 from .samples import Sample
 
@@ -33,6 +39,7 @@ _PACE = 8  # steps after which their number follows from the time that there is
 _CLIP = 1.0
 _AHEAD = {"cuda": 8}  # batches that are made at once, where steps take less time than they do
 _LOOKED_AT = 4  # batches of unseen samples
+_MOST_SEED = 2**63 - 1
 _PLATEAUS = 4  # after which nothing is expected any more
 _PROGRESS = ("fingerprint", "step", "steps", "losses", "looks", "seconds")
 
@@ -111,6 +118,9 @@ class Schedule:
         for name in ("minutes", "learning_rate"):
             check_positive(name, getattr(self, name))
         check_not_negative("weight_decay", self.weight_decay)
+        if check_seed(self.seed) > _MOST_SEED:
+            msg = f"seed must be at most {_MOST_SEED}, as torch takes it; got {self.seed}"
+            raise ConventionError(msg)
         check_choice("decline", self.decline, ("cosine", "late", "plateau"))
         for name in ("steps", "batch", "look_every", "patience", "average"):
             if (number := getattr(self, name)) is not None and number < 1:
@@ -244,7 +254,7 @@ class Training(Generic[Drawn, Learner]):
         Raises
         ------
         ConventionError
-            If the folder holds the state of another training.
+            If the folder holds the state of another training, or the loss is no number.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / "training.lock"):
@@ -306,6 +316,12 @@ class Training(Generic[Drawn, Learner]):
             group["lr"] = rate
         self.network.train()
         loss = batch.loss(self.network)
+        if not loss.isfinite():
+            msg = (
+                f"the loss of step {self.step} is {loss.item():g}: nothing can be learnt any more; "
+                "lower the learning_rate"
+            )
+            raise ConventionError(msg)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
@@ -347,9 +363,7 @@ class Training(Generic[Drawn, Learner]):
 
     def _save(self) -> None:
         progress = {name: getattr(self, name) for name in _PROGRESS}
-        partial = self.folder / f"{STATE}.part"
-        save_file(self._state(), partial, {"progress": json.dumps(progress)})
-        partial.replace(self.folder / STATE)
+        put_file(self.folder / STATE, save(self._state(), {"progress": json.dumps(progress)}))
 
     def take_up(self) -> None:
         """Go on from the state in the folder, if there is one.

@@ -28,10 +28,11 @@ from .dictionary import Dictionary
 from .forward import ALUMINIUM_ON_GOLD, ForwardName, find_forward
 from .guesses import LayerPredictor
 from .signals import check_noise, input_of, layer_labels, maps_block
+from .smoothing import FIRST_RADIUS
 
 LayerMethod = Literal["likelihood", "tikhonov", "network"]
 METHODS: tuple[LayerMethod, ...] = ("likelihood", "tikhonov", "network")
-REGULARISATION = 1e-3
+REGULARISATION, ABSENT = 1e-3, 0.5
 _LARGEST_RADIUS = 32.0
 
 
@@ -44,7 +45,7 @@ def estimate_layers(
     substrate: str = "Si",
     table: str | None = None,
     noise: float = 0.02,
-    absent: float = 0.5,
+    absent: float = ABSENT,
     smoothing: float = 0.0,
     regularisation: float = REGULARISATION,
     voxel_size: float = 10.0,
@@ -78,8 +79,8 @@ def estimate_layers(
         0 where every layer is everywhere.
     smoothing
         Of `likelihood`: largest radius in pixels within which signals that look alike are
-        averaged first; 0 where every pixel is to be told by itself. 9 is good for films of even
-        patches, about 80 times as many electrons.
+        averaged first, at least 1.5; 0 where every pixel is to be told by itself. 9 is good for
+        films of even patches, about 80 times as many electrons.
     regularisation
         Of `tikhonov`: factor of the squares of thicknesses relative to the largest.
     voxel_size
@@ -135,24 +136,14 @@ def estimate_layers(
     for name, most in known.layers:
         check_positive(f"largest thickness of {name}", most, "nm")
     known.check(energies)
-    share, lacking = check_noise(noise), plain_number(absent)
-    if not 0 <= lacking < 1:
-        msg = f"absent must be a probability from 0 to less than 1; got {absent!r}"
-        raise ConventionError(msg)
-    check_not_negative("regularisation", regularisation)
-    radius = check_not_negative("smoothing", smoothing, "pixels")
-    if radius > _LARGEST_RADIUS:
-        msg = f"smoothing must be at most {_LARGEST_RADIUS:g} pixels; got {smoothing}"
-        raise ConventionError(msg)
+    share = check_noise(noise)
+    lacking, radius = _checked_options(method, absent, smoothing, regularisation)
     _warn_of_others(signal, forward, substrate, share)
     maps = _Maps(signal, Dictionary(known, tuple(map(float, energies))), share)
     own: dict[str, Any]
     if method == "likelihood":
         sample, own = maps.likely(lacking, radius), {"absent": absent, "smoothing": smoothing}
     elif method == "network":
-        if radius:
-            msg = f"smoothing goes with method 'likelihood'; got {smoothing} with 'network'"
-            raise ConventionError(msg)
         _warn_of_unlearnt(known.layers)
         found = find_layer_model(model, noise=share, device=device)
         predictor = found.layer_predictor()
@@ -169,6 +160,34 @@ def estimate_layers(
     for history in (signal.attrs, signals.attrs):
         sample.attrs |= {k: v for k, v in history.items() if k == "provenance"}
     return record_step(sample, "estimate_layers", told | own, input_of(signal))
+
+
+def _checked_options(
+    method: LayerMethod, absent: float, smoothing: float, regularisation: float
+) -> tuple[float, float]:
+    """Return `absent` and `smoothing`, and refuse options that a method does not look at."""
+    lacking = plain_number(absent)
+    if not 0 <= lacking < 1:
+        msg = f"absent must be a probability from 0 to less than 1; got {absent!r}"
+        raise ConventionError(msg)
+    ridge = check_not_negative("regularisation", regularisation)
+    radius = check_not_negative("smoothing", smoothing, "pixels")
+    if radius and not FIRST_RADIUS <= radius <= _LARGEST_RADIUS:
+        msg = (
+            f"smoothing must be 0, or from {FIRST_RADIUS:g} to at most {_LARGEST_RADIUS:g} pixels; "
+            f"got {smoothing}"
+        )
+        raise ConventionError(msg)
+    for name, value, default, methods in (
+        ("smoothing", radius, 0.0, ("likelihood",)),
+        ("absent", lacking, ABSENT, ("likelihood", "network")),
+        ("regularisation", ridge, REGULARISATION, ("tikhonov",)),
+    ):
+        if value != default and method not in methods:
+            known = " and ".join(map(repr, methods))
+            msg = f"{name} goes with method {known}; got {value:g} with {method!r}"
+            raise ConventionError(msg)
+    return lacking, radius
 
 
 def _warn_of_others(signal: xr.DataArray, forward: str, substrate: str, noise: float) -> None:

@@ -18,6 +18,7 @@ from .between import FilmFit, counting_covariance, fitting_lengths
 from .grids import MOST_LAYERS, FilmGrid
 
 _SAVED_EVERY = 8  # nodes
+_ROUNDING = 1e-6  # relative, of energies at the ends of a table
 _THICKNESSES = {1: 12, 2: 7, 3: 5}  # of each layer, by the number of layers
 _TOLD = 4  # thicknesses of each layer, of whose signals errors are told
 _SHIPPED = "aluminium_gold_silicon.npz"
@@ -154,7 +155,7 @@ class FilmTable:
             Naming the energy and the range.
         """
         low, high = self.grid.energies
-        outside = (energies < low * (1 - 1e-9)) | (energies > high * (1 + 1e-9))
+        outside = (energies < low * (1 - _ROUNDING)) | (energies > high * (1 + _ROUNDING))
         if outside.any():
             wrong = float(energies[int(np.argmax(outside))])
             msg = f"the table holds from {low:g} to {high:g} keV; got {wrong:g} keV"

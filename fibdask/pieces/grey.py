@@ -22,7 +22,7 @@ from ..blocks import (
     shift,
     voxels,
 )
-from ..conventions import ConventionError, covered_region, measured_slices
+from ..conventions import AXES, ConventionError, covered_region, measured_slices
 from ._kernels import grey as kernels
 from .functions import InPlace
 
@@ -251,6 +251,21 @@ class CountedGrey:
     def _by_voltage(self, function: Any, codes: Any, finish: Any, shape: tuple[int, ...]) -> Any:
         grid = ByVoltage(codes.shape, (1, *counting_block(codes)))
         return reduce_blocks(function, (codes,), grid=grid, finish=finish, shape=shape)
+
+
+def computed_ranges(stack: xr.Dataset, shares: tuple[float, float] = QUANTILES) -> np.ndarray:
+    """Count the images of a stack, and return their `range_values` (voltage, 2)."""
+    whole = {axis: slice(0, stack.sizes[axis]) for axis in AXES}
+    region = tuple(without_filled(stack, whole).values())
+    used = slice(0, stack.sizes["voltage"])
+    counted = CountedGrey.of(stack["intensity"].data, measured_slices(stack), used, region)
+    lazy = xr.Dataset(
+        {
+            f"part_{k}": ((f"voltage_{k}", f"number_{k}"), part)
+            for k, part in enumerate(grey_ranges(counted, shares))
+        }
+    )
+    return range_values(*(part.values for part in lazy.compute().values()))
 
 
 def counting_block(image: Any) -> tuple[int, ...]:

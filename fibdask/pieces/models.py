@@ -176,6 +176,30 @@ def find_layer_model(model: str, *, noise: float, device: str = AUTO) -> Any:
     return _found(model, device, validity.LAYERS, misfits, "this sample")
 
 
+def warn_of_gaps(planes: PlacedPlanes, model: Model, unit: float = 1.0, name: str = "nm") -> None:
+    """Warn of planes between slices that lie farther apart than a model knows.
+
+    Parameters
+    ----------
+    planes
+        That it is asked for.
+    model
+        As `find_model` or `find_phase_model` returns it.
+    unit, name
+        Of the lengths that are told, in nm.
+    """
+    most = model.card["gap"][1]
+    far = planes.gaps > most
+    if far.any():
+        text = (
+            f"{far.sum()} of {len(far)} planes lie between slices that are up to "
+            f"{planes.gaps.max() / unit:.4g} {name} apart; model {model.name} was trained on gaps "
+            f"of up to {most / unit:g} {name}: what it tells of these planes is less certain than "
+            "its errors say"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
+
+
 def check_network_options(method: str, options: Mapping[str, str]) -> None:
     """Refuse options of networks with another method.
 

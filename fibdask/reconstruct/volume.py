@@ -22,9 +22,11 @@ from ..conventions import (
     voltage_index,
 )
 from ..pieces.grey import without_filled
-from ..pieces.models import AUTO, Model, find_model, model_record, predict_solid
+from ..pieces.models import AUTO, Model, find_model, model_record, predict_solid, warn_of_gaps
 from ..pieces.planes import grid_planes, planes_at
 from ..pieces.windows import PlacedPlanes
+
+_COARSE = 2.0  # mean distances of slices: planes farther apart hold less than half of them
 
 
 def reconstruct_volume(
@@ -75,7 +77,8 @@ def reconstruct_volume(
     -----
     FibdaskWarning
         If planes lie between slices that are farther apart than those the model was trained on,
-        or images are known to be simulated with other materials or electrons.
+        `spacing` is more than twice the mean distance of slices, or images are known to be
+        simulated with other materials or electrons.
 
     Notes
     -----
@@ -101,7 +104,8 @@ def reconstruct_volume(
     _check_between(found)
     grid = grid_planes(z[measured], spacing)
     planes = PlacedPlanes.between(z, measured, grid * spacing)
-    _warn_of_gaps(planes, found)
+    warn_of_gaps(planes, found)
+    _warn_of_spacing(z[measured], spacing)
     region = without_filled(stack, {axis: slice(0, stack.sizes[axis]) for axis in AXES})
     volumes = predict_solid(shown, found, planes, region)
     volume = _on_planes(stack, grid, spacing).assign(volumes)
@@ -116,7 +120,7 @@ def reconstruct_volume(
 def _check_between(model: Model) -> None:
     """Refuse a model that has learnt what is solid in slices alone."""
     errors = model.card["errors"]
-    if "on_slices" in errors and "between" not in errors:
+    if "on_slices" in errors and errors.get("between") is None:
         msg = (
             f"model {model.name} has learnt what is solid in slices, and nothing of what lies "
             "between them: segment the slices with it ([segment] method = 'network'), and fill the "
@@ -125,15 +129,12 @@ def _check_between(model: Model) -> None:
         raise ConventionError(msg)
 
 
-def _warn_of_gaps(planes: PlacedPlanes, model: Model) -> None:
-    """Warn of planes between slices that lie farther apart than the model knows."""
-    most = model.card["gap"][1]
-    far = planes.gaps > most
-    if far.any():
+def _warn_of_spacing(z: np.ndarray, spacing: float) -> None:
+    """Warn of planes that leave out most of what the slices at `z` show."""
+    if spacing > _COARSE * (mean := float(np.diff(z).mean())):
         text = (
-            f"{far.sum()} of {len(far)} planes lie between slices that are up to "
-            f"{planes.gaps.max():.4g} nm apart; model {model.name} was trained on gaps of up to "
-            f"{most:g} nm: what it tells of these planes is less certain than its errors say"
+            f"planes {spacing:g} nm apart are much coarser than the slices, {mean:.4g} nm apart on "
+            "average: what lies between planes is left out; take a spacing as fine as the pixels"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 

@@ -7,6 +7,7 @@ import pytest
 import fibdask
 from fibdask import (
     ConventionError,
+    FibdaskWarning,
     add_brightness_drift,
     add_curtaining,
     blur_edges,
@@ -130,6 +131,12 @@ def test_measure_imaging__does_not_depend_on_blocks(clean, found, tmp_path):
 def test_measure_imaging__refuses_what_tells_nothing(clean, change, rule):
     with pytest.raises(ConventionError, match=rule):
         measure_imaging(change(in_bytes(clean)))
+
+
+def test_measure_imaging__warns_of_negative_grey_values(clean):
+    below = with_grey(clean.isel(z=slice(0, 2)), lambda grey: grey - 0.5)
+    with pytest.warns(FibdaskWarning, match=r"^grey 0 is taken for no electrons, but at 1 kV"):
+        measure_imaging(below)
 
 
 def test_measure__prints_what_was_measured(clean, tmp_path, capsys):

@@ -15,6 +15,7 @@ CARD = {
     "task": "phases",
     "voltages": [0.0],
     "thickness": [PIXEL, 4 * PIXEL],
+    "gap": [PIXEL, 40 * PIXEL],
     "errors": {"misplaced": 1.0},
 }
 
@@ -63,6 +64,22 @@ def test_inpaint_gaps__a_network_alters_no_measured_plane(monkeypatch):
     filled = inpaint_gaps(stack, method="network")
     assert np.array_equal(filled["phase"][MEASURED], stack["phase"][MEASURED])
     assert np.array_equal(filled["measured"], stack["measured"])
+
+
+def test_inpaint_gaps__a_network_copies_the_planes_beyond_the_measured_ones(monkeypatch):
+    offer(monkeypatch, mix())
+    stack = stack_of([4, 6, 9, 13, 16, 20], phase=blobs((28, 16, 12)))
+    chunked = stack.chunk({"z": 3})  # the plane that is copied lies in another block
+    filled = inpaint_gaps(chunked, method="network")["phase"].values
+    assert (filled[:4] == stack["phase"].values[4]).all()
+    assert (filled[21:] == stack["phase"].values[20]).all()
+
+
+def test_inpaint_gaps__a_network_tells_of_gaps_longer_than_it_knows(monkeypatch):
+    offer(monkeypatch, mix(gap=[PIXEL, 4 * PIXEL]))
+    stack = stack_of([0, 2, 4, *range(14, 28, 2)], phase=blobs((28, 16, 12)))
+    with pytest.warns(FibdaskWarning, match=r"^9 of 28 planes .* up to 10 pixels .* up to 4 pix"):
+        inpaint_gaps(stack, method="network")
 
 
 @pytest.mark.parametrize("chunks", [(1, 16, 12), (5, 7, 5), (28, 3, 12)])

@@ -62,6 +62,22 @@ def test_simulated_stack__refuses_what_counts_no_electrons(tmp_path):
         SimulatedStack.open(tmp_path)
 
 
+def test_simulated_stack__refuses_many_electrons_that_were_changed_after_counting(tmp_path):
+    phase = levelled_wave(
+        (4, 24, 24), voxel_size=2.5, ligament_size=20, solid_fraction=0.4, seed=1, waves=20
+    )
+    options = {"model": "learned", "electrons_per_pixel": 3000, "gaussian_std": 0.0}
+    stack = simulate_images(phase, voltage=2, slices=[0.0], dtype="float32", seed=1, **options)
+    save_stack(phase.to_dataset(name="phase"), tmp_path / "structure.zarr")
+    for name, factor in (("counted", 1.0), ("brighter", 1.01)):
+        folder = tmp_path / name
+        save_stack(stack.assign(intensity=stack["intensity"] * factor), folder / "simulate.zarr")
+        (folder / "structure.zarr").symlink_to(tmp_path / "structure.zarr")
+    assert SimulatedStack.open(tmp_path / "counted").counts.max() > 1000
+    with pytest.raises(ConventionError, match="holds no counts of electrons"):
+        SimulatedStack.open(tmp_path / "brighter")
+
+
 def test_check_data__refuses_a_single_slice():
     stack = small_stack(0)
     one = small_stack(1, z=stack.z[:1], counts=stack.counts[:, :1])

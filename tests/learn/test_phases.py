@@ -93,3 +93,8 @@ def test_check_structures__refuses_a_structure_smaller_than_a_crop():
     other = Structure((40, 24, 40), (20.0,), (0.4,), 4)
     with pytest.raises(ConventionError, match="as large as a crop of 32 voxels"):
         check_structures([STRUCTURE], other, 32)
+
+
+def test_check_structures__refuses_what_no_structure_is_made_of():
+    with pytest.raises(ConventionError, match=r"solid_fraction must be > 0 and < 1; got 1\.5"):
+        check_structures([STRUCTURE, Structure((40,) * 3, (20.0,), (1.5,), 4)], STRUCTURE, 32)

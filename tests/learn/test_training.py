@@ -1,5 +1,9 @@
 """Training goes on exactly where it was, and networks learn."""
 
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -69,6 +73,27 @@ def test_training__refuses_the_state_of_another(tmp_path, other):
     _training(tmp_path).run(_silent)
     with pytest.raises(ConventionError, match="state of another training"):
         _training(tmp_path, **other).run(_silent)
+
+
+def test_training__ends_where_the_loss_is_no_number(tmp_path):
+    fast = Schedule(steps=20, batch=2, learning_rate=1e30, decline="late")
+    with pytest.raises(ConventionError, match=r"loss of step \d+ is (nan|inf): .*learning_rate"):
+        _training(tmp_path, fast).run(_silent)
+    assert not (tmp_path / STATE).exists()
+
+
+def test_training__leaves_its_last_state_where_the_disk_is_full(tmp_path, monkeypatch):
+    def full(file, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(KeyboardInterrupt):
+        _training(tmp_path, saved_every=0.0).run(_until(2))
+    state = (tmp_path / STATE).read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        _training(tmp_path, saved_every=0.0).run(_silent)
+    assert [*tmp_path.glob("*.partial")] == []
+    assert (tmp_path / STATE).read_bytes() == state
 
 
 def test_training__refuses_a_damaged_state(tmp_path):

@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 
 import torch
 
+from fibdask.conventions import ConventionError
 from fibdask.learn.adaptation.source import Source
 from fibdask.learn.adaptation.target import Target
 from fibdask.learn.adaptation.translation import (
@@ -103,6 +104,13 @@ def test_training__of_a_cycle_goes_on_where_it_was(tmp_path):
         trained(tmp_path / "parts", 4, saved_every=0.0).run(stop)
     found = trained(tmp_path / "parts", 4).run(lambda *_: None).state_dict()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("lacking", [{"materials": {}}, {"electrons_per_pixel": None}])
+def test_source__of_what_was_painted_cannot_be_simulated(lacking):
+    card = NEEDED | {"materials": {"pore": "epoxy", "solid": "Au"}} | lacking
+    with pytest.raises(ConventionError, match=f"of tiny says no {next(iter(lacking))}, as it"):
+        Source.simulated(Model("", card), spots(1.0, voltages=2), 0.2, 7)
 
 
 def test_source__shows_the_truth_of_its_images():

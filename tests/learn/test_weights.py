@@ -102,8 +102,8 @@ def test_load_model__refuses_a_card_of_another_network(folder):
 @pytest.mark.parametrize("architecture", [{"voltages": 2, "colour": 1}, {"voltages": 0}])
 def test_load_model__refuses_a_card_of_no_network(folder, architecture):
     _rewrite(folder, architecture=TINY.as_card() | architecture)
-    with pytest.raises(ConventionError, match=r"do not fit the card|voltages must be"):
-        _load(folder)
+    with pytest.raises(ConventionError, match=r"describes no network|sees 0 voltages"):
+        load_model(folder)
 
 
 def test_load_model__refuses_a_card_that_says_too_little(folder):
@@ -117,7 +117,31 @@ def test_load_model__refuses_a_card_that_says_too_little(folder):
 @pytest.mark.parametrize("content", ["", "[]", "{"])
 def test_load_model__refuses_a_card_that_is_none(folder, content):
     (folder / CARD).write_text(content)
-    with pytest.raises(ConventionError, match=r"a model is a folder with|has no table"):
+    with pytest.raises(ConventionError, match=r"a model is a folder with|cannot be: Input"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"halo": 8}, "says halo 8, and its network has 73"),
+        ({"stride": 16}, "says stride 16, and its network has 8"),
+        ({"voltages": [2.0, 1.0]}, "no fitting voltages: Value error, they must increase"),
+        ({"voltages": [1.0, 2.0, 4.0]}, "its network sees 2 voltages"),
+        ({"pixel_size": [3.0, 2.0]}, "no fitting pixel_size: .*the least and the most"),
+        ({"thickness": None}, "no fitting thickness: .*got None"),
+        ({"temperature": "hot"}, "no fitting temperature: .*got 'hot'"),
+        ({"temperature": float("nan")}, "no fitting temperature: .*got nan"),
+        ({"grey": {"quantiles": [0.9, 0.1]}}, r"no fitting grey\.quantiles: .*got \[0\.9, 0\.1\]"),
+        ({"errors": {}}, "has no misplaced"),
+        ({"task": "painting"}, "has no task of windows, phases, simulation and layers"),
+        ({"architecture": {"voltages": 2}}, "describes no network"),
+    ],
+)
+def test_load_model__refuses_a_card_that_says_what_cannot_be(folder, changed, told):
+    load_model(folder)  # what one process has read already is checked, too
+    _rewrite(folder, **changed)
+    with pytest.raises(ConventionError, match=told):
         load_model(folder)
 
 

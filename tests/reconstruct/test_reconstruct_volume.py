@@ -57,6 +57,7 @@ def expected(depths, image=IMAGE, channels=(0, 1), measured=None):
     return naive(planes, image, channels, MixModel().predictor(), ranges)
 
 
+@pytest.mark.filterwarnings("ignore:planes 30 nm apart")
 @pytest.mark.parametrize("spacing", [2.5, 4.0, 30.0])
 def test_reconstruct_volume__tells_of_every_plane_at_its_own_depth(spacing):
     made = reconstruct_volume(stack_of(), spacing=spacing)
@@ -177,6 +178,18 @@ def test_reconstruct_volume__tells_of_gaps_that_the_model_does_not_know():
     z = [0.0, 8.0, 16.0, 40.0, 48.0, 56.0, 64.0]
     with pytest.warns(FibdaskWarning, match=r"^5 of 17 planes .* up to 24 nm .* up to 22 nm"):
         reconstruct_volume(stack_of(z=z), spacing=4.0)
+
+
+def test_reconstruct_volume__tells_that_planes_are_coarser_than_slices():
+    with pytest.warns(FibdaskWarning, match=r"^planes 30 nm apart are much coarser than"):
+        reconstruct_volume(stack_of(), spacing=30.0)
+
+
+def test_reconstruct_volume__refuses_a_model_whose_data_had_no_planes_between(monkeypatch):
+    errors = {"misplaced": 1.0, "on_slices": 1.0, "between": None}
+    offer(monkeypatch, MixModel(CARD | {"name": "flat", "errors": errors}))
+    with pytest.raises(ConventionError, match="nothing of what lies between them"):
+        reconstruct_volume(stack_of(), spacing=3.0, model="flat")
 
 
 @pytest.mark.parametrize(

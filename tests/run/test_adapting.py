@@ -154,7 +154,10 @@ def test_adapt_model__refuses_to_translate_what_is_not_simulated(model, tmp_path
         (lambda: images(pixel=8.0), r"was trained on pixels of 2 to 3 nm; .* 8 nm along y"),
         (lambda: images(voltages=(1.0,)), "by what its voltages agree on, 1, 2 kV; .* has 1"),
         (lambda: images(slices=3), "is shown 4 slices at once, .* the stack has 3"),
-        (lambda: images(size=40), "at least 64 pixels along y; images have 40"),
+        (
+            lambda: images(size=40),
+            "at least 64 pixels along y that every slice covers; images have 40",
+        ),
         (lambda: images() * 0 + 7, "must differ in brightness"),
     ],
 )

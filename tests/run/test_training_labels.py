@@ -12,6 +12,7 @@ import xarray as xr
 
 from fibdask import (
     RecipeError,
+    apply_shifts,
     load_model,
     open_stack,
     reconstruct_volume,
@@ -19,7 +20,7 @@ from fibdask import (
     segment_phases,
     train,
 )
-from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
+from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, covered_region
 from fibdask.learn.begun import Begun
 from fibdask.learn.labelled import LabelledStack, LabelSamples, LabelVariation, parted
 from fibdask.learn.models import CARD
@@ -173,6 +174,21 @@ def test_read_training__stops_early_unless_it_says_else(folder):
 def test_train__refuses_what_it_cannot_learn_from(folder, change, message):
     with pytest.raises(RecipeError, match=message):
         train(recipe(folder, "refused", **change))
+
+
+@pytest.mark.filterwarnings("ignore:.* of the pixels are filled")
+def test_labelled_stack__refuses_what_is_no_number_where_alignment_filled(folder):
+    stack = open_stack(folder / "stack.zarr").load()
+    far = np.where(np.arange(SHAPE[0]) == 2, 20.0, 0.0)
+    shifts = xr.Dataset({"shift_y": ("z", far), "shift_x": ("z", 0 * far)})
+    floats = stack.assign(intensity=stack["intensity"].astype("float32"))
+    moved = apply_shifts(floats, shifts, outside="edge").compute()
+    rows = covered_region(moved)["y"]
+    assert rows != slice(0, SHAPE[1])
+    moved["intensity"].values[0, 2, -1 if rows.start == 0 else 0] = np.nan
+    painted = read_painted(folder / "paint", stack)
+    with pytest.raises(ConventionError, match="intensity must be finite; slice 2 of voltage"):
+        LabelledStack.of(moved, painted, SliceWindow(2, 1))
 
 
 def test_parted__judges_by_no_neighbour():

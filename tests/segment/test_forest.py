@@ -118,6 +118,16 @@ def test_fit_forest__is_kept_as_arrays_and_says_the_same(stack, labels, segmente
     other = stack.assign_coords(y=("y", 2 * stack["y"].values, {"units": "nm"}))
     with pytest.raises(ConventionError, match=r"pixels along y and x in nm of \[5.0, 5.0\]"):
         segment_phases(other, method="random_forest", model=str(folder))
+    card = json.loads((folder / "forest.json").read_text())
+    for changed, told in (
+        ({"classes": ["pore", "solid", "frame"]}, "nodes and card of a forest must go together"),
+        ({"scales": card["scales"][:1]}, "scales on its card, .* make 22: the card was changed"),
+        ({"voltages": None}, "grown on voltages in kV of None"),
+    ):
+        (folder / "forest.json").write_text(json.dumps(card | changed))
+        with pytest.raises(ConventionError, match=told):
+            segment_phases(stack, method="random_forest", model=str(folder))
+    (folder / "forest.json").write_text(json.dumps(card))
     (folder / "forest.npz").write_bytes(b"other nodes")
     with pytest.raises(ConventionError, match="the forest is damaged"):
         segment_phases(stack, method="random_forest", model=str(folder))

@@ -56,6 +56,7 @@ class Source:
         ConventionError
             If the network of images knows no such images.
         """
+        _check_simulated(model)
         step = float(target.step[:-1].mean())
         each = 2 * max(round(step / _PLANE / 2), 1)  # planes of a slice: one lies half way
         below = _BELOW * half_contrast_depth(max(model.card["voltages"])) / (step / each)
@@ -68,6 +69,18 @@ class Source:
         grey = stack["intensity"].values.astype(np.float32)
         images = _normalised(grey, model.card.get("grey", {}).get("quantiles", QUANTILES))
         return cls(replace(target, images=images, z=slices), truth)
+
+
+def _check_simulated(model: Model) -> None:
+    """Refuse a model whose images cannot be made again: it has learnt from painted slices."""
+    for key in ("materials", "electrons_per_pixel"):
+        if not model.card[key]:
+            msg = (
+                f"a translation begins with simulated images like those that a model has learnt "
+                f"from; the card of {model.name} says no {key}, as it learnt from painted slices: "
+                "take the method 'statistics' or 'self_training'"
+            )
+            raise ConventionError(msg)
 
 
 def _sides(target: Target) -> tuple[int, int]:
@@ -83,7 +96,7 @@ def _structure(
     seed: int,
 ) -> xr.DataArray:
     """Return ligaments made of ligaments, voxels of one size along z and one along y and x."""
-    fine, coarse = sorted(model.card.get("ligament_size", _LIGAMENTS))
+    fine, coarse = sorted(model.card.get("ligament_size") or _LIGAMENTS)
     level = float(np.sqrt(np.clip(solid_fraction, *_FRACTIONS)))
     phase: xr.DataArray = hierarchical_levelled_wave(
         shape,

@@ -1,6 +1,6 @@
 """What a model is fitted to: a part of the images of a stack, as the model is shown them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +9,7 @@ import xarray as xr
 
 from ...blocks import fingerprint
 from ...conventions import AXES, ConventionError, check_spacing, measured_slices, require
-from ...pieces.grey import QUANTILES, CountedGrey, grey_ranges, range_values, without_filled
+from ...pieces.grey import QUANTILES, computed_ranges, without_filled
 from ...pieces.validity import IMAGES, misfits, resampled
 from ...pieces.windows import SliceWindow
 from ..models import Model
@@ -54,17 +54,10 @@ class Target:
         _check_fit(model, stack)
         whole = {axis: slice(0, stack.sizes[axis]) for axis in AXES}
         counted = without_filled(stack, whole)
+        _check_size(counted, least=8 * int(model.card["stride"]))
         measured = measured_slices(stack)
-        every = slice(0, stack.sizes["voltage"])
-        grey = CountedGrey.of(
-            stack["intensity"].data, measured, every, tuple(counted[axis] for axis in AXES)
-        )
         low, high = model.card.get("grey", {}).get("quantiles", QUANTILES)
-        lazy = {
-            f"part_{k}": ((f"v{k}", f"n{k}"), part)
-            for k, part in enumerate(grey_ranges(grey, (float(low), float(high))))
-        }
-        ends = range_values(*(part.values for part in xr.Dataset(lazy).compute().values()))
+        ends = computed_ranges(stack, (float(low), float(high)))
         stride = int(model.card["stride"])
         y, x = (_middle(counted[axis], _MOST_PIXELS, stride) for axis in ("y", "x"))
         slices = np.flatnonzero(measured)
@@ -149,7 +142,14 @@ def _check_fit(model: Model, stack: xr.Dataset) -> None:
             f"many; the stack has {slices} that are measured"
         )
         raise ConventionError(msg)
+
+
+def _check_size(counted: Mapping[str, slice], least: int) -> None:
+    """Refuse images of which too little is covered by every slice, by axis."""
     for axis in ("y", "x"):
-        if (size := stack.sizes[axis]) < (pixels := 8 * int(card["stride"])):
-            msg = f"a model is adapted to at least {pixels} pixels along {axis}; images have {size}"
+        if (size := counted[axis].stop - counted[axis].start) < least:
+            msg = (
+                f"a model is adapted to at least {least} pixels along {axis} that every slice "
+                f"covers; images have {size}"
+            )
             raise ConventionError(msg)

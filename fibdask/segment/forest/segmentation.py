@@ -238,6 +238,7 @@ def segment_by_forest(
         forest = Forest.load(model)
         forest.check(shown.stack)
         shown = replace(shown, scales=forest.card["scales"])
+        forest.check_features(shown.features.count)
         names, colours = tuple(forest.card["classes"]), tuple(forest.card["colours"])
         kept = KeptForest(str(Path(model).absolute()), forest.card["sha256"])
         told: dict[str, Any] = {"model": str(model), "model_fingerprint": kept.fingerprint}

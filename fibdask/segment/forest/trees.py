@@ -154,6 +154,11 @@ def scikit_learn(module: str) -> Any:
         raise ConventionError(SKLEARN_IS_MISSING) from None
 
 
+def features_of(packed: np.ndarray) -> int:
+    """Return how many features packed nodes (tree, node, column) know: the last one looked at."""
+    return int(packed[..., _FEATURE].max()) + 1
+
+
 def _scores(classes: int) -> int:
     """Return how many numbers tell classes apart."""
     return 1 if classes == 2 else classes
