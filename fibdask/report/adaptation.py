@@ -17,6 +17,7 @@ _COLUMNS = {
     "doubt": "expected wrong, %",
     "disagreement": "apart in one voltage, %",
     "anisotropy": "not isotropic, %",
+    "unexplained": "less explained, %",
     "departure": "against what was sure, %",
     "unevenness": "uneven along z, %",
     "solid_fraction": "solid fraction",

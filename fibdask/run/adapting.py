@@ -32,7 +32,12 @@ from .recipe.tables import Key, options_of
 if TYPE_CHECKING:
     from ..learn.adaptation.candidates import Candidate
 
-METHODS: Mapping[str, int] = {"statistics": 200, "self_training": 200, "translation": 2000}
+METHODS: Mapping[str, int] = {
+    "statistics": 200,
+    "self_training": 200,
+    "simulation": 600,
+    "translation": 2000,
+}
 """By their names, with the steps of those that train."""
 RECORD = "adaptation.json"
 """What candidates scored, in the folder of an adaptation, whatever was chosen."""
@@ -68,15 +73,19 @@ def adapt_model(
         `statistics`: candidates are the model with means and variances of its batch norms
         estimated anew on the stack, wholly or in part, with a bent scale of grey values, and with
         both. `self_training`: the best of these also learns what its
-        voltages and mirrored images agree on, the first layers alone; minutes. `translation`: one
-        more candidate has learnt from simulated images with the look of the stack, which a
-        CycleGAN has given them; longer.
+        voltages and mirrored images agree on, the first layers alone; minutes. `simulation`: the
+        best of these also learns from images that are simulated like those of the stack, of
+        structures like the one that it sees there, and whose truth is known; minutes.
+        `translation`: one more candidate has learnt from simulated images with the look of the
+        stack, which a CycleGAN has given them; longer.
     path
         Folder of the adapted model and the report; by default named after the model, with
         `-adapted`.
     steps
-        Of self-training, by default 200, or of the CycleGAN, by default 2000, after which the model
-        learns for a fourth as many. Both go on where they were after an interruption.
+        Of self-training, by default 200; of learning from simulated images, by default 600, in two
+        halves, since the first tells better what structures are like; or of the CycleGAN, by
+        default 2000, after which the model learns for a fourth as many. All go on where they were
+        after an interruption.
     seed
         Of what is random in it.
 
@@ -90,16 +99,18 @@ def adapt_model(
     ------
     ConventionError
         If the model is not for such a stack, images are constant or NaN, an argument is out of
-        range, the folder is in use, torch is not installed, or no network simulates what the model
-        has learnt from, for a translation.
+        range, the folder is in use, torch is not installed, or nothing simulates images of the
+        model's voltages and materials, for a simulation or a translation.
 
     Notes
     -----
     The score adds up voxels in %: expected to be wrong by the network's own probabilities; half
     of those that it takes for another phase in one voltage alone; those that the given model was
-    sure of, and it contradicts; and how much more or less neighbouring slices have in common than
-    isotropy lets them, as they do where something shines through. It is no error: it ranks
-    candidates, and cannot tell what all of them get wrong alike.
+    sure of, and it contradicts; how much more or less neighbouring slices have in common than
+    isotropy lets them, as they do where something shines through; and by how much more the images
+    differ from simulated ones of what it sees than from those of what the given model sees, in
+    their variance. It is no error: it ranks candidates, and cannot tell what all of them get wrong
+    alike.
     """
     check_choice("method", method, tuple(METHODS))
     given = model if isinstance(model, Model) else open_model(model)
@@ -169,7 +180,7 @@ def adapt_options(
     *,
     model: str,
     stack: str,
-    method: Literal["statistics", "self_training", "translation"] = "statistics",
+    method: Literal["statistics", "self_training", "simulation", "translation"] = "statistics",
     steps: PositiveInt | None = None,
     seed: NonNegativeInt = 0,
 ) -> dict[str, Any]:
@@ -182,9 +193,10 @@ def adapt_options(
     stack
         Store with the images.
     method
-        `statistics`, `self_training` or `translation`.
+        `statistics`, `self_training`, `simulation` or `translation`.
     steps
-        Of self-training, by default 200, or of a translation, by default 2000.
+        Of self-training, by default 200, of a simulation, by default 600, or of a translation, by
+        default 2000.
     seed
         Of what is random in it.
     """

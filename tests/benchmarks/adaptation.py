@@ -42,7 +42,7 @@ SHAPE = (80, 112, 112)
 UNMILLED = 75.0  # nm
 THICKNESS = 10.0  # nm
 ELECTRONS = 30.0
-METHODS = ("parent", "statistics", "self_training", "translation")
+METHODS = ("parent", "statistics", "self_training", "simulation", "translation")
 Change = Callable[[xr.Dataset], xr.Dataset]
 
 
@@ -117,6 +117,8 @@ DOMAINS = {
     ),
     "curtains": Domain(GOLD, of=KNOWN, change=partial(add_curtaining, strength=0.08, seed=3)),
     "non-linear contrast": Domain(GOLD, of=KNOWN, change=partial(darker, gamma=0.5)),
+    "beam of 5 nm": Domain(GOLD, {"beam_diameter": 5.0}),
+    "Browning's scattering": Domain(GOLD, {"elastic": "browning"}),
     "attenuation model": Domain(GOLD, FAST),
     "low-loss detector": Domain(GOLD, FAST | {"detector": "icd"}),
     "silver": Domain(GOLD, FAST | {"materials": {"pore": "epoxy", "solid": "Ag"}}),
@@ -152,10 +154,10 @@ def row(name: str, stack: xr.Dataset, folder: Path, steps: Mapping[str, int]) ->
     target = Target.of(model, stack)
     state = folder / f"state-{name.replace(' ', '-')}"
     found, seconds = [], {}
-    began = time.perf_counter()
+    began = time.process_time()
     for one in Fitting(model, target, state, steps, seed=0).candidates():
         found.append(one)
-        seconds[one.name] = time.perf_counter() - began - sum(seconds.values())
+        seconds[one.name] = time.process_time() - began - sum(seconds.values())
     truth = middle(stack["true_phase"], target)
     wrong = {one.name: 100 * float(((one.said > 0.5) != truth).mean()) for one in found}
     totals = [one.score.total for one in found]
@@ -190,7 +192,9 @@ def method_of(candidate: str) -> str:
     """Return the method that a candidate was made by."""
     if candidate in ("parent", "translation"):
         return candidate
-    return "self_training" if candidate.endswith("self-trained") else "statistics"
+    if candidate.endswith("self-trained"):
+        return "self_training"
+    return "simulation" if "simulated" in candidate else "statistics"
 
 
 def middle(volume: xr.DataArray, target: Target) -> np.ndarray:
@@ -220,16 +224,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("bench-adaptation"))
     parser.add_argument("--domains", nargs="*", default=list(DOMAINS), help="Names of some.")
-    for method in ("self-training", "translation"):
+    for method in ("self-training", "simulation", "translation"):
         parser.add_argument(f"--{method}", type=int, default=0, help="Steps; 0 for none.")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    steps = {"self_training": given.self_training, "translation": given.translation}
-    steps = {method: count for method, count in steps.items() if count}
+    steps = {method: getattr(given, method) for method in METHODS[2:] if getattr(given, method)}
     rows = {}
     for name in given.domains:
         rows[name] = row(name, made(name, given.out), given.out, steps)
         print(told(name, rows[name]), flush=True)
+        (given.out / "results.json").write_text(json.dumps(rows, indent=1))
     changes = [100 * (one["after"] / one["before"] - 1) for one in rows.values()]
     ranks = [one["rank"] for one in rows.values()]
     print(
@@ -241,7 +245,6 @@ def main() -> None:
         table = methods(found)
         cells = (f"{table[m][0]:.3f}{table[m][1]:7.0f} s" if m in table else "" for m in METHODS)
         print(f"{name:24}" + "".join(f"{cell:>20}" for cell in cells))
-    (given.out / "results.json").write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

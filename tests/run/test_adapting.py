@@ -21,7 +21,7 @@ from fibdask import (
     train,
 )
 from fibdask.conventions import build_stack
-from fibdask.learn.adaptation import candidates
+from fibdask.learn.adaptation import candidates, seen, simulation
 from fibdask.learn.networks import Architecture
 from fibdask.learn.validation import Condition, Windows
 from fibdask.learn.weights import write_model
@@ -114,14 +114,31 @@ def test_adapt_model__trains_itself_and_goes_on_where_it_was(model, tmp_path, cl
 
 
 @pytest.fixture
-def imaged(tmp_path, model):
-    """Return a model whose images a network simulates."""
+def imaged(tmp_path, model, monkeypatch):
+    """Return a model whose images are simulated, of which few candidates are made."""
+    monkeypatch.setattr(candidates, "SIMULATORS", seen.SIMULATORS[1:2])
+    monkeypatch.setattr(candidates, "SHARES", ())
+    monkeypatch.setattr(candidates, "EXPONENTS", ())
+    monkeypatch.setattr(simulation, "_VOLUMES", 1)
     copy = tmp_path / "imaged"
     copytree(model, copy)
     card = json.loads((copy / "card.json").read_text())
     card |= {"materials": {"pore": "epoxy", "solid": "Au"}}
     (copy / "card.json").write_text(json.dumps(card))
     return copy
+
+
+def test_adapt_model__learns_from_simulated_images_and_goes_on(imaged, tmp_path, clearly):
+    options = {"method": "simulation", "steps": 4, "seed": 1}
+    path = adapt_model(imaged, images(), path=tmp_path / "fitted", **options)
+    told = load_model(path).card
+    assert told["adapted"]["chosen"].endswith("simulated 2")
+    assert "unexplained" in told["adapted"]["candidates"]["parent"]
+    (path / "adaptation.json").unlink()
+    for name in ("card.json", "weights.safetensors", "test_pair.safetensors", "report.html"):
+        (path / name).unlink()
+    again = adapt_model(imaged, images(), path=path, **options)
+    assert load_model(again).card["sha256"] == told["sha256"]
 
 
 def test_adapt_model__learns_from_translated_images(imaged, tmp_path, clearly, monkeypatch):
@@ -141,6 +158,11 @@ def test_adapt_model__warns_of_a_translation_that_is_none(imaged, tmp_path, monk
         adapt_model(imaged, images(), method="translation", steps=1, path=tmp_path / "fitted")
     record = json.loads((tmp_path / "fitted/adaptation.json").read_text())
     assert "translation" not in record["candidates"]
+
+
+def test_adapt_model__refuses_to_learn_from_what_is_not_simulated(model, tmp_path):
+    with pytest.raises(ConventionError, match=r"tiny is for cannot be simulated: .* got C"):
+        adapt_model(model, images(), method="simulation", steps=1, path=tmp_path / "fitted")
 
 
 def test_adapt_model__refuses_to_translate_what_is_not_simulated(model, tmp_path):

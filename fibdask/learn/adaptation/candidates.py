@@ -1,7 +1,7 @@
-"""Networks fitted to a target: their statistics, their grey values, or what they agree on."""
+"""Networks fitted to a target: statistics, grey values, what they agree on, images like it."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,16 +11,19 @@ import numpy as np
 import torch
 from scipy.stats import wasserstein_distance
 
-from ...conventions import FibdaskWarning
+from ...conventions import ConventionError, FibdaskWarning
 from ..greymaps import GreyMap, grey_maps, mapped_images
 from ..models import GREY_MAP, Model
 from ..networks import WindowNetwork
 from ..samples import Sample
 from ..training import Decline, Schedule, Training
 from ..weights import read_windows, write_model
+from .explaining import Explanation
 from .fitting import predicted, with_target_statistics
 from .scoring import Score, score
+from .seen import SIMULATORS, Simulator, Structure, simulators
 from .selftraining import AgreedSamples, Descendant, agreed
+from .simulation import SimulatedSamples
 from .source import Source
 from .target import Target
 from .translation import STRIDE, CycleDesign, UnpairedBatch, UnpairedSamples, translated
@@ -29,7 +32,7 @@ SHARES = (0.3, 0.6, 1.0)
 """Weights of the target in the means and variances of batch norms."""
 EXPONENTS = (0.6, 1.7)
 """Powers of grey values that bend their scale, as detectors do that are not linear."""
-SELF_TRAINING, TRANSLATION = "self_training", "translation"
+SELF_TRAINING, SIMULATION, TRANSLATION = "self_training", "simulation", "translation"
 """Methods by which a candidate is trained, beside those that are only fitted."""
 _RATE = 2e-4
 _PATCH = 128  # pixels of what is translated in a step, as published
@@ -37,6 +40,10 @@ _LEARNING = 4  # steps of a translation for each of the network that learns from
 _BATCH = 4
 _AVERAGE = 50  # steps
 _CROP = 96  # pixels
+_ROUNDS = 2  # of simulations: what the first has taught sees what structures are like better
+_SIMULATED_RATE = 6e-4
+_SIMULATED_CROP = 64  # pixels
+_EXPLAINED = 96  # pixels along y and x
 _TESTED = 64  # pixels of the window that tests a model
 
 
@@ -78,7 +85,8 @@ class Fitting:
     state
         Folder that trainings are taken up from.
     steps
-        Of those of the methods that train, `self_training` and `translation`, that are wanted.
+        Of those of the methods that train, `self_training`, `simulation` and `translation`, that
+        are wanted.
     seed
         Of them.
     """
@@ -89,6 +97,7 @@ class Fitting:
     steps: Mapping[str, int]
     seed: int
     _said: dict[str, np.ndarray] = field(default_factory=dict)
+    _explanation: dict[str, Explanation] = field(default_factory=dict)
 
     def candidates(self) -> Iterator[Candidate]:
         """Iterate over the parent, what was fitted of it, and what has learnt."""
@@ -97,8 +106,11 @@ class Fitting:
         for one in self._untrained(network, inherited):
             found.append(one)
             yield one
+        best = min(found, key=lambda one: one.score.total)
         if SELF_TRAINING in self.steps:
-            yield self._self_trained(min(found, key=lambda one: one.score.total))
+            yield self._self_trained(best)
+        if SIMULATION in self.steps:
+            yield from self._taught_by_simulations(best)
         if TRANSLATION in self.steps and (made := self._translated_images()) is not None:
             yield self._candidate(TRANSLATION, self._taught(network, made), inherited)
 
@@ -150,9 +162,31 @@ class Fitting:
         target = self._mapped(maps)
         together, alone = predicted(network, target, float(self.parent.card["temperature"]))
         steps = target.step / target.pixel
-        found = score(together, alone, steps, self._said.get("parent", together))
         self._said.setdefault("parent", together)
+        more = self._more_unexplained(network, target)
+        found = score(together, alone, steps, self._said["parent"], more)
         return Candidate(name, network, maps, found, together)
+
+    def _more_unexplained(self, network: WindowNetwork, target: Target) -> float:
+        """Return the share by which more is unexplained than by what the given model sees."""
+        middle = target.middle(_EXPLAINED)
+        before = self._explanation.get("parent")
+        some = SIMULATORS if before is None else (before.simulator,)
+        try:
+            _, found = self._explained(network, middle, some)
+        except ConventionError:
+            return 0.0  # nothing simulates such images
+        before = self._explanation.setdefault("parent", found)
+        return float((found.unexplained / before.unexplained).mean() - 1)
+
+    def _explained(
+        self, network: WindowNetwork, target: Target, some: Sequence[Simulator]
+    ) -> tuple[Structure, Explanation]:
+        """Return what a network sees in a target, and how images came from that."""
+        folded = deepcopy(network).fold()
+        seen = Structure.seen(folded, target, float(self.parent.card["temperature"]))
+        signals = simulators(self.parent, seen, some)
+        return seen, Explanation.of(self.parent, target, seen, signals)
 
     @property
     def _inherited(self) -> tuple[GreyMap, ...]:
@@ -174,6 +208,20 @@ class Fitting:
         training = Training(Descendant.of(first.network), samples, schedule, self.state)
         network = _plain(training.run(lambda *_: None))
         return self._candidate(f"{first.name}, self-trained", network, first.maps)
+
+    def _taught_by_simulations(self, first: Candidate) -> Iterator[Candidate]:
+        """Iterate over candidates that have learnt from images simulated like the stack."""
+        target, network, name = self._mapped(first.maps), first.network, first.name
+        for number in range(1, _ROUNDS + 1):
+            seen, told = self._explained(network, target, SIMULATORS)
+            drawn = self._drawn(target, _SIMULATED_CROP) | {"seed": self.seed + number}
+            samples = SimulatedSamples.like(self.parent, seen, told, **drawn)
+            steps = max(self.steps[SIMULATION] // _ROUNDS, 1)
+            schedule = replace(self._schedule(steps, _BATCH), learning_rate=_SIMULATED_RATE)
+            state = self.state / f"{SIMULATION}-{number}"
+            training = Training(Descendant.of(network, whole=True), samples, schedule, state)
+            network = _plain(training.run(lambda *_: None)).eval()
+            yield self._candidate(f"{name}, simulated {number}", network, first.maps)
 
     def _taught(self, network: WindowNetwork, made: Source) -> WindowNetwork:
         """Return a network that has learnt from translated images, whose truth is known."""

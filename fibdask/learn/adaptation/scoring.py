@@ -14,6 +14,7 @@ import numpy as np
 
 _DISAGREEMENT = 0.5  # weight of voltages: one alone may be wrong where all are right
 _ISOTROPY = 1.0
+_UNEXPLAINED = 0.5  # a wrong voxel leaves several times the variance of noise
 _SURE = 0.95  # of the likelier phase
 
 
@@ -30,6 +31,9 @@ class Score:
     anisotropy
         Root mean square difference of the two-point correlation along z from that in the plane,
         at the distances of neighbouring slices, relative to the solid fraction.
+    unexplained
+        How much more than with the given network the images differ from simulated ones of what is
+        seen, in % of the variance that is left; see `Explanation`. 0 where nothing simulates such.
     departure
         Those that the given network was sure of, and that it takes for the other phase.
     unevenness
@@ -46,6 +50,7 @@ class Score:
     doubt: float
     disagreement: float
     anisotropy: float
+    unexplained: float
     departure: float
     unevenness: float
     solid_fraction: float
@@ -62,6 +67,7 @@ def score(
     alone: Sequence[np.ndarray],
     steps: np.ndarray,
     parent: np.ndarray | None = None,
+    unexplained: float = 0.0,
 ) -> Score:
     """Score probabilities of solid on slices.
 
@@ -75,6 +81,8 @@ def score(
         Distance of each slice to the next in pixels (z).
     parent
         What the given network says (z, y, x): one that is sure of nonsense must not win.
+    unexplained
+        Share by which more of the images is not explained than by what that says.
     """
     solid = together > 0.5
     sure = np.zeros(solid.shape, bool) if parent is None else np.abs(parent - 0.5) > _SURE - 0.5
@@ -92,10 +100,11 @@ def score(
         float(doubt.mean()),
         float(disagreement.mean()),
         anisotropy,
+        100 * unexplained,
         departed,
         100 * float(fractions.std()) / max(mean, 1e-6),
         mean,
-        float(each.mean()) + _ISOTROPY * anisotropy + departed,
+        float(each.mean()) + _ISOTROPY * anisotropy + departed + _UNEXPLAINED * 100 * unexplained,
         float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else 0.0,
     )
 

@@ -1,7 +1,7 @@
 """What a model is fitted to: a part of the images of a stack, as the model is shown them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -78,6 +78,11 @@ class Target:
     def fingerprint(self) -> str:
         """Hash of what the images are."""
         return fingerprint(self.images, self.z, self.window, self.pixel)
+
+    def middle(self, most: int) -> "Target":
+        """Return the middle of the images, of at most so many pixels along y and x."""
+        y, x = (_middle(slice(0, n), most, 1) for n in self.images.shape[-2:])
+        return replace(self, images=self.images[..., y, x])
 
     @property
     def step(self) -> np.ndarray:
