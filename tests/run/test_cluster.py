@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import dask.system
 import distributed.system
@@ -12,7 +13,7 @@ import pytest
 import tifffile
 
 from fibdask import RecipeError, local_cluster, run_recipe
-from fibdask.run.cluster import planned_worker
+from fibdask.run.cluster import planned_worker, starting, workers
 from tests.holding import PATIENCE
 
 from .helpers import start, write_recipe
@@ -66,6 +67,23 @@ def test_local_cluster__worker_does_not_go_on_in_a_bare_script(tmp_path):
 def test_local_cluster__guarded_script_works(tmp_path):
     done = run_script(tmp_path, GUARDED)
     assert done.stdout == "sum: 3\n", done.stderr
+
+
+def test_workers__that_end_late_are_no_fault(monkeypatch, tmp_path):
+    def late():
+        raise TimeoutError
+
+    client = SimpleNamespace(close=late)
+    monkeypatch.setattr(starting, "local_cluster", lambda **_: client)
+    options = {"kind": "local", "workers": 1, "threads": 1, "memory": None}
+    with workers(options, None, logs=tmp_path, tell=print) as given:
+        assert given is client
+    assert client.status == "closed"
+    with (
+        pytest.raises(TimeoutError, match="of a block"),
+        workers(options, None, logs=tmp_path, tell=print),
+    ):
+        raise TimeoutError("of a block")
 
 
 @pytest.mark.parametrize("memory", ["much", "-1 GiB", "0"])

@@ -60,8 +60,16 @@ def workers(
     names = ("workers", "threads", "memory")
     if profile is None and options["kind"] != "cuda":
         chosen = {name: options[name] for name in names}
-        with local_cluster(**chosen, certificates=certificates) as client:
+        client = local_cluster(**chosen, certificates=certificates)
+        try:
             yield client
+        finally:
+            try:
+                client.close()
+            except TimeoutError:
+                # Workers that end late, as where all cores are busy, undo nothing of what is made;
+                # this process ends them at its own end, which is not to wait for them again.
+                client.status = "closed"
         return
     security = None if certificates is None else make_security(certificates)
     with dask.config.set(security_config(security)):
