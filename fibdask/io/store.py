@@ -334,5 +334,6 @@ def raise_failures(reports: Iterable[StageReport]) -> None:
         return
     lines = [f"{name}: block {f.block} ({f.place}): {f.cause}" for name, f in failures[:10]]
     more = f"\n… and {len(failures) - 10} more" if len(failures) > 10 else ""
-    msg = f"{len(failures)} block(s) failed; finished blocks are kept\n" + "\n".join(lines) + more
+    blocks = "1 block" if len(failures) == 1 else f"{len(failures)} blocks"
+    msg = f"{blocks} failed; finished blocks are kept\n" + "\n".join(lines) + more
     raise BlocksFailedError(msg)

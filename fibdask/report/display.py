@@ -11,8 +11,15 @@ import xarray as xr
 from PIL import Image
 
 from ..blocks import disk_bytes, format_bytes
-from ..conventions import FibdaskError, measured_slices, recorded_steps, require, volume_names
-from .figures.slices import geometry
+from ..conventions import (
+    PHASES,
+    FibdaskError,
+    measured_slices,
+    recorded_steps,
+    require,
+    volume_names,
+)
+from .figures.slices import PORE, SOLID, geometry
 from .sections.slices import describe, is_placed
 from .words import count
 
@@ -97,11 +104,15 @@ def _glimpses(stack: xr.Dataset, noun: str) -> str:
     except (FibdaskError, OSError) as error:  # what else is known of the stack is still wanted
         return f"<p>{escape(str(error))}</p>"
     about = f'<p style="margin: .8em 0 0">{escape(shown)}, parts of {count(len(parts), noun)}</p>'
+    high, wide = (volume.sizes[axis] for axis in ("y", "x"))
+    wide = max(_PIXELS // max(high, wide), 1) * min(wide, _PIXELS)  # small ones are enlarged
+    sources = _pictures(list(parts.values()), as_phase=volume.name in PHASES)
     return about + "".join(
         f'<figure style="display: inline-block; margin: .5em 1em 0 0"><img src="{source}" '
+        f'style="width: {wide}px; image-rendering: pixelated" '
         f'alt="{noun} {k}"><figcaption>{noun} {k}, z = {stack["z"].values[k]:.6g} nm'
         "</figcaption></figure>"
-        for k, source in zip(parts, _pictures(list(parts.values())), strict=True)
+        for k, source in zip(parts, sources, strict=True)
     )
 
 
@@ -129,14 +140,17 @@ def contrast(parts: Iterable[np.ndarray]) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1)
 
 
-def _pictures(parts: list[np.ndarray]) -> list[str]:
-    """Return parts (y, x) as addresses of images, all of one contrast."""
-    low, high = contrast(parts)
-    span = high - low
+def _pictures(parts: list[np.ndarray], *, as_phase: bool) -> list[str]:
+    """Return parts (y, x) as addresses of images, all of one contrast; phases in their colours."""
+    low, high = (0.0, 1.0) if as_phase else contrast(parts)
     sources = []
     for part in parts:
-        grey = np.rint(255 * np.clip((np.nan_to_num(part) - low) / span, 0, 1)).astype(np.uint8)
+        share = np.clip((np.nan_to_num(part) - low) / (high - low), 0, 1)
+        image = Image.fromarray(np.rint(255 * share).astype(np.uint8))
+        if as_phase:
+            colours = np.rint(255 * np.linspace(PORE, SOLID, 256))
+            image.putpalette(colours.astype(np.uint8).tobytes())
         stream = BytesIO()
-        Image.fromarray(grey).save(stream, format="png")
+        image.save(stream, format="png")
         sources.append(f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}")
     return sources

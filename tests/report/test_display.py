@@ -14,6 +14,7 @@ import fibdask
 from fibdask.blocks import StoredArray
 from fibdask.conventions import build_stack, record_step
 from fibdask.io.images.source import ImageSource
+from fibdask.report.figures.slices import PORE, SOLID
 
 
 def shown(stack):
@@ -54,6 +55,14 @@ def test_stack_html__tells_size_depth_voltages_and_provenance(stack):
     assert "1 kV, 2 kV" in html
     assert "segment_phases: method = otsu" in html
     assert html.count("in memory") == 2
+
+
+def test_stack_html__shows_a_phase_in_the_colours_of_reports(stack):
+    text = re.findall(r"base64,([^\"]+)", shown(stack[["phase"]]))[1]
+    part = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
+    is_solid = stack["phase"].values[3] == 1
+    assert np.array_equal((part == np.rint(255 * np.array(SOLID))).all(axis=-1), is_solid)
+    assert np.array_equal((part == np.rint(255 * np.array(PORE))).all(axis=-1), ~is_solid)
 
 
 def test_stack_html__says_how_much_is_on_disk(large, tmp_path):

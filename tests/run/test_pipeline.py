@@ -327,7 +327,7 @@ def test_run_recipe__blocks_that_failed_for_a_full_disk_tell_its_folder(tmp_path
     with pytest.raises(BlocksFailedError) as failed:
         run_recipe(small(tmp_path / "out"))
     first, block, last = str(failed.value).split("\n")
-    assert first == "1 block(s) failed; finished blocks are kept"
+    assert first == "1 block failed; finished blocks are kept"
     assert block.endswith(cause)
     assert last.startswith(f"the disk of {tmp_path}/out is full")
 
