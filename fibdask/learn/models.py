@@ -101,6 +101,7 @@ class Model:
             (architecture.halo,) * 2,
             (architecture.stride,) * 2,
             architecture.floats,
+            architecture.scratch,
             precision or fastest_precision(found, architecture.dimensions),
             found,
         )

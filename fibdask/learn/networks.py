@@ -57,6 +57,10 @@ class Windowed(Protocol):
     def floats(self) -> int:
         """Numbers for each pixel of a window, at most, while it is looked at."""
 
+    @property
+    def scratch(self) -> int:
+        """Bytes that convolutions take of the host beside these, however large a window."""
+
     def as_card(self) -> dict[str, Any]:
         """Return the fields as JSON knows them."""
 
@@ -87,6 +91,8 @@ class Architecture:
 
     dimensions = 2
     """Of its convolutions."""
+    scratch = 0
+    """Bytes that convolutions take beside `floats`, however large a window."""
 
     def __post_init__(self) -> None:
         for name in ("voltages", "above", "below"):

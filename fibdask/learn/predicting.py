@@ -41,6 +41,8 @@ class NetworkPredictor:
         Along y and x, in pixels.
     floats
         For each pixel of a window, at most, while it is looked at.
+    scratch
+        Bytes of the host beside these, however large a window.
     precision
         Of what is computed.
     device
@@ -54,6 +56,7 @@ class NetworkPredictor:
     halo: tuple[int, int]
     stride: tuple[int, int]
     floats: int
+    scratch: int
     precision: "Precision"
     device: "Device"
 
@@ -69,7 +72,7 @@ class NetworkPredictor:
         features = 4 * pixels * (self.floats + planes)
         if self.device == "gpu":
             return LIBRARIES + 4 * pixels * (images + planes), features
-        return LIBRARIES + features, 0
+        return LIBRARIES + self.scratch + features, 0
 
     def load(self) -> "LoadedNetwork":
         """Return the network, which each process reads and tests once."""

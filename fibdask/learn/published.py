@@ -30,6 +30,9 @@ _LAYERS: dict[int, tuple[Any, ...]] = {
     3: (nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.MaxPool3d),
 }
 _FEATURES = 18  # widths of features that the finest level holds, with those of coarser ones
+_UNFOLDED = 36  # of volumes that processors unfold, since they do not take so many at once:
+_AT_ONCE = 16, 8  # features and slices
+_SCRATCH = 400 * 2**20  # bytes that small volumes are unfolded into in any case, as measured
 _CLAMPED = 1e-4  # probabilities that become logits
 _SHARP = 8.0  # logits of an ensemble before it has learnt, from pore to solid
 
@@ -158,8 +161,17 @@ class Published:
     @property
     def floats(self) -> int:
         """Numbers for each pixel of a window, at most, while it is looked at."""
-        deep = self.slices if self.dimensions == 3 else 1
-        return self.voltages * self.slices + _FEATURES * self.width * deep
+        images, features = self.voltages * self.slices, _FEATURES * self.width
+        if self.dimensions == 2:
+            return images + features
+        if self.width % _AT_ONCE[0] or self.slices % _AT_ONCE[1]:
+            features = _UNFOLDED * self.width
+        return images + features * self.slices
+
+    @property
+    def scratch(self) -> int:
+        """Bytes that convolutions take of the host beside these numbers, however large a window."""
+        return _SCRATCH if self.dimensions == 3 else 0
 
     def build(self) -> "PublishedNetwork":
         """Return the network with its first weights."""

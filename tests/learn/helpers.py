@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
@@ -44,6 +45,19 @@ def small_samples(*stacks, variation=None, above=2, below=2, crop=16, seed=5):
     window = SliceWindow(above, below)
     drawn = {"window": window, "crop": crop, "planes": 3, "seed": seed}
     return Samples(stacks or (small_stack(),), variation or Variation(), **drawn)
+
+
+def taken_by(call):
+    """Return the bytes that a call adds to those of this process at most, as the system counts."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is what there is now
+    before = _status("VmRSS")
+    call()
+    return _status("VmHWM") - before
+
+
+def _status(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 _WITHOUT_TORCH = """

@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from fibdask.conventions import ConventionError
+from fibdask.learn.predicting import LIBRARIES, NetworkPredictor
 from fibdask.learn.published import (
     RESIDUAL,
     RESIDUAL_3D,
+    SMALL_RESIDUAL,
     UNET,
     UNET_3D,
     VNET,
@@ -25,8 +27,9 @@ from fibdask.learn.published import (
 )
 from fibdask.learn.samples import Samples
 from fibdask.learn.training import Batch, Schedule, Training
+from fibdask.learn.weights import LoadedNetwork
 from fibdask.pieces.windows import SliceWindow
-from tests.learn.helpers import CLEAN, small_stack
+from tests.learn.helpers import CLEAN, small_stack, taken_by
 
 DESIGNS = {
     "2D": Published(width=4),
@@ -222,3 +225,24 @@ def test_late_fusion__members_see_one_voltage_each():
     network = PublishedNetwork(Published(voltages=2, width=4))
     with pytest.raises(ConventionError, match="for one voltage"):
         LateFusion((Trained(network, "two"),))
+
+
+@pytest.mark.parametrize(
+    "design",
+    [
+        Published(SMALL_RESIDUAL, 2, voltages=2, width=16),
+        Published(RESIDUAL_3D, 3, slices=8, width=16),
+        Published(RESIDUAL_3D, 3, slices=4, voltages=2, width=8),
+        Published(RESIDUAL_3D, 3, slices=2, width=16),
+    ],
+)
+def test_bytes__of_a_window_are_no_less_than_it_takes(design):
+    loaded = LoadedNetwork(_built(design).fold(), 1.0)
+    window = SliceWindow(design.above, design.below)
+    around = (design.halo,) * 2, (design.stride,) * 2, design.floats, design.scratch
+    predictor = NetworkPredictor("", "", window, design.voltages, *around, "float32", "cpu")
+    shown = np.ones(design.voltages), window.distances(3, np.arange(9.0)), np.zeros(1)
+    images = np.ones((design.voltages, design.slices, 192, 192), np.float32)
+    loaded.predict(images[..., :64, :64], *shown)  # what libraries take
+    said = predictor.bytes((192, 192), 1)[0] - LIBRARIES
+    assert taken_by(lambda: loaded.predict(images, *shown)) <= said
