@@ -25,6 +25,7 @@ from .layers import (
 from .planes import (
     FILLED,
     check_planes,
+    covered_part,
     covered_region,
     inherit_inpainted,
     known_planes,
@@ -120,6 +121,7 @@ __all__ = [
     "check_z",
     "chosen_interval",
     "chosen_region",
+    "covered_part",
     "covered_region",
     "finish_layers",
     "finish_stack",

@@ -145,6 +145,32 @@ def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
     return region
 
 
+def covered_part(
+    stack: xr.Dataset | xr.DataArray, region: Mapping[str, slice], name: str
+) -> dict[str, slice]:
+    """Return the part of a region, by axis, that no measured slice has filled pixels in.
+
+    `name` is that of the argument which gives the region, for errors.
+
+    Raises
+    ------
+    ConventionError
+        If nothing is left, or as `covered_region`.
+    """
+    part = dict(region)
+    for axis, covered in covered_region(stack).items():
+        wanted = part[axis]
+        start, stop = max(wanted.start, covered.start), min(wanted.stop, covered.stop)
+        if start >= stop:
+            msg = (
+                f"{name} along {axis} must hold pixels that every slice covers, "
+                f"({covered.start}, {covered.stop}); got ({wanted.start}, {wanted.stop})"
+            )
+            raise ConventionError(msg)
+        part[axis] = slice(start, stop)
+    return part
+
+
 def _between(places: np.ndarray, ends: Sequence[float] | None) -> slice:
     """Return the part of increasing places from a first to a last; nothing without these."""
     if ends is None or len(ends) != 2:

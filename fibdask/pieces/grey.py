@@ -22,7 +22,7 @@ from ..blocks import (
     shift,
     voxels,
 )
-from ..conventions import AXES, ConventionError, covered_region, measured_slices
+from ..conventions import AXES, ConventionError, covered_part, covered_region, measured_slices
 from ._kernels import grey as kernels
 from .functions import InPlace
 
@@ -289,18 +289,7 @@ def without_filled(stack: xr.Dataset, region: dict[str, slice]) -> dict[str, sli
             f"{region['z'].stop - 1} none is measured"
         )
         raise ConventionError(msg)
-    region = dict(region)
-    for axis, covered in covered_region(stack).items():
-        wanted = region[axis]
-        start, stop = max(wanted.start, covered.start), min(wanted.stop, covered.stop)
-        if start >= stop:
-            msg = (
-                f"region_of_interest along {axis} must hold pixels that every slice covers, "
-                f"({covered.start}, {covered.stop}); got ({wanted.start}, {wanted.stop})"
-            )
-            raise ConventionError(msg)
-        region[axis] = slice(start, stop)
-    return region
+    return covered_part(stack, region, "region_of_interest")
 
 
 def measured_part(stack: xr.Dataset, what: str, least: int) -> tuple[tuple[slice, ...], np.ndarray]:

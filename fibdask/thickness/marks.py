@@ -11,6 +11,7 @@ import xarray as xr
 from ..conventions import (
     ConventionError,
     axis_spacing,
+    covered_part,
     covered_region,
     plain_number,
 )
@@ -88,10 +89,11 @@ def read_ruler(geometry: Mapping[str, Any], stack: xr.Dataset) -> tuple[tuple[sl
         raise ConventionError(msg)
     given = geometry.get("strip", {})
     _check_keys("the strip of a ruler", given, ("y", "x"))
-    rows, columns = (
-        covered if given.get(axis) is None else _strip(axis, given[axis], scales[axis])
+    strip = {
+        axis: covered if given.get(axis) is None else _strip(axis, given[axis], scales[axis])
         for axis, covered in covered_region(stack).items()
-    )
+    }
+    rows, columns = covered_part(stack, strip, "the strip of a ruler").values()
     width = plain_number(geometry["width"]) / scales["x"].step if "width" in geometry else _WIDTH
     length = columns.stop - columns.start
     if not 4 <= width <= length / 3:

@@ -14,6 +14,7 @@ from ..conventions import (
     Intervals,
     axis_spacing,
     chosen_region,
+    covered_part,
     covered_region,
     measured_slices,
     plain_value,
@@ -57,8 +58,8 @@ def measure_similarity(
         is more, and at most half the region. Structures larger than twice that are left out:
         brightness and its slow changes.
     region
-        The part of the images that is used, in pixels, by axis: `{"x": (100, 900)}`. By default
-        up to 1024 pixels of each axis, in the middle of what no slice has filled pixels in.
+        The part of the images that is used, in pixels, by axis: `{"x": (100, 900)}`, of what no
+        slice has filled pixels in. By default up to 1024 pixels of each axis, in its middle.
 
     Returns
     -------
@@ -77,7 +78,8 @@ def measure_similarity(
         size = covered.stop - covered.start
         start = covered.start + max(size - _WINDOW, 0) // 2
         middle[axis] = (start, start + min(size, _WINDOW))
-    region_y, region_x = chosen_region(stack, region, middle, name="region").values()
+    chosen = chosen_region(stack, region, middle, name="region")
+    region_y, region_x = covered_part(stack, chosen, "region").values()
     pixel = {axis: axis_spacing(stack, axis) for axis in ("y", "x")}
     nominal = float(np.diff(stack["z"].values).mean())
     if max_distance is None:

@@ -164,6 +164,7 @@ def test_import__part_of_a_dataset(call, tmp_path):
         (["a", "--pixel-size", "wide"], 2, "must be one number or 'y,x' in nm; got 'wide'"),
         (["a", "--pixel-size", "-3"], 1, "must be (y, x) or one number, finite and > 0 nm"),
         (["a"], 1, "pixel_size is needed"),
+        (["a", *["--crop", "y", 0, 4] * 2], 2, "--crop is given once for each axis; got y and y"),
         (["nothing"], 1, "nothing"),
     ],
 )

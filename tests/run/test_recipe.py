@@ -166,7 +166,7 @@ def test_input__names_what_is_wrong(table, message):
         read_input(**recipe.tables["input"])
 
 
-@pytest.mark.parametrize("memory", ["plenty", "0", "-1 GiB"])
+@pytest.mark.parametrize("memory", ["plenty", "0", "-1 GiB", "", "GiB"])
 def test_plan_recipe__memory_is_an_amount(memory):
     with pytest.raises(RecipeError, match=f"memory must be an amount .* got '{memory}'"):
         plan_recipe({"simulate": SIMULATE, "cluster": {"memory": memory}})

@@ -90,3 +90,9 @@ def test_intervals__of_one_voxel_are_unknown():
 def test_intervals__refuse_a_confidence_that_is_no_share(confidence):
     with pytest.raises(ConventionError, match=f"confidence must be > 0 and < 1; got {confidence}"):
         solid_fraction(phase_of(noise((4, 5, 6))), confidence=confidence)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True])
+def test_intervals__refuse_what_is_no_seed_at_once(seed):
+    with pytest.raises(ConventionError, match=f"seed must be a whole number >= 0; got {seed}"):
+        solid_fraction(phase_of(noise((2, 2, 2))), confidence=0.9, seed=seed)

@@ -94,7 +94,11 @@ def test_measure_similarity__leaves_out_what_alignment_filled():
     cropped = apply_shifts(stack_of(slices), shifts)
     with pytest.warns(FibdaskWarning, match="of the pixels are filled"):
         filled = apply_shifts(stack_of(slices), shifts, outside="edge")
-    np.testing.assert_array_equal(measure_similarity(filled), measure_similarity(cropped))
+    expected = measure_similarity(cropped, max_distance=100)
+    np.testing.assert_array_equal(measure_similarity(filled, max_distance=100), expected)
+    whole = {"y": (0, 90), "x": (0, 100)}
+    found = measure_similarity(filled, max_distance=100, region=whole)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_similarities__hold_little_of_large_images():

@@ -28,7 +28,11 @@ def _pixel_size(_context: Any, _option: Any, text: str | None) -> tuple[float, f
 def _crop(
     _context: Any, _option: Any, given: tuple[tuple[str, int, int], ...]
 ) -> dict[str, tuple[int, int]] | None:
-    """Return the intervals that options give, by axis."""
+    """Return the intervals that options give, by axis, each of which has one."""
+    axes = [axis for axis, *_ in given]
+    if len(set(axes)) < len(axes):
+        msg = f"--crop is given once for each axis; got {' and '.join(axes)}"
+        raise RecipeError(msg)
     return {axis: (start, stop) for axis, start, stop in given} or None
 
 

@@ -1,5 +1,6 @@
 """Workers as processes of this machine, and schedulers that run already."""
 
+import contextlib
 import logging
 import multiprocessing
 import sys
@@ -103,10 +104,10 @@ def parse_memory(text: str | int | None) -> int | None:
     """
     if text is None or text == "auto":
         return None
-    try:
-        count = int(dask.utils.parse_bytes(text))
-    except ValueError:
-        count = 0
+    count = 0
+    if any(char.isdigit() for char in str(text)):  # without a number, Dask reads 1
+        with contextlib.suppress(ValueError):
+            count = int(dask.utils.parse_bytes(text))
     if count <= 0:
         msg = f"memory must be an amount such as '1.5 GiB' or 'auto'; got {text!r}"
         raise RecipeError(msg)
