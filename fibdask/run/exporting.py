@@ -276,9 +276,7 @@ def counts_beside(out: Path) -> Path:
     return out.with_name(f".{out.name}.counts")
 
 
-def stored_statistics(
-    path: str | Path, *, max_lag: int | None, counts: Path | None = None
-) -> xr.Dataset:
+def stored_statistics(path: str | Path, *, max_lag: int | None, **options: Any) -> xr.Dataset:
     """Return the statistics that a run has stored, or compute those of a stack.
 
     Parameters
@@ -286,14 +284,14 @@ def stored_statistics(
     max_lag
         In voxels. If another than that of the run, they are computed anew; by default that of
         the run, and 128 for a stack.
-    counts
+    options
         As of `measure_phase`.
     """
     if (Path(path) / SUMMARY).is_file():
         results = reopen(RunFolder(Path(path)))[1]
         if results is not None and max_lag in (None, int(results["lag"].max())):
             return results
-    return measure_stack(path, max_lag=max_lag or DEFAULT_LAG, counts=counts)
+    return measure_stack(path, max_lag=max_lag or DEFAULT_LAG, **options)
 
 
 def write_statistics(results: xr.Dataset, out: Path) -> Path:

@@ -10,7 +10,8 @@ from typing import Any
 from dask.callbacks import Callback
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-_LINE_EVERY = 30.0  # seconds, where there is no terminal
+LINE_EVERY = 30.0
+"""Seconds between lines of how far something is, where there is no terminal."""
 
 
 @contextlib.contextmanager
@@ -58,27 +59,31 @@ class _Computed(Callback):  # type: ignore[misc]
         self._tell(self._done, self._tasks)
 
 
+def time_left(seconds: float, done: int, left: int) -> str:
+    """Write how long what is left takes, as long as what was done in so many seconds."""
+    return f", {seconds / done * left / 60:.1f} minutes left" if done else ""
+
+
 class _Lines:
     """Writes a line of how far something is, now and then."""
 
     def __init__(self, what: str) -> None:
         self._what = "step" if what == "training" else what
-        self._begun: tuple[int, float] | None = None
+        self._begun: tuple[int, float] = (0, 0.0)
+        self._last = sys.maxsize
         self._written = 0.0
 
     def __call__(self, step: int, steps: int, loss: float = nan) -> None:
-        """Take the figures of a step."""
+        """Take the figures of a step; where they begin anew, so does what is told of the time."""
         now = time.monotonic()
-        if self._begun is None:
+        if step <= self._last:
             self._begun = step, now
-        if now - self._written < _LINE_EVERY and step != steps:
+        self._last = step
+        if now - self._written < LINE_EVERY and step != steps:
             return
         self._written = now
         first, begun = self._begun
-        left = ""
-        if step > first and steps:
-            minutes = (now - begun) / (step - first) * (steps - step) / 60
-            left = f", {minutes:.1f} minutes left"
+        left = time_left(now - begun, step - first, steps - step) if steps else ""
         known = "" if isnan(loss) else f", loss {loss:.4f}"
         sys.stdout.write(f"{self._what} {step} of {steps or 'unknown'}{known}{left}\n")
         sys.stdout.flush()

@@ -25,6 +25,7 @@ from rich.progress import (
 from ...blocks import Monitor, StageReport, format_bytes
 from ...conventions import FibdaskWarning
 from ..shown import one_line
+from ..telling import LINE_EVERY, time_left
 from .figures import figures
 
 Piece = TypeVar("Piece")
@@ -51,6 +52,7 @@ class RunMonitor(Monitor):
         self._quiet = quiet
         self._bars: Progress | None = None
         self._bar: TaskID | None = None
+        self._told = 0.0
 
     def say(self, text: str, event: str = "message", **told: Any) -> None:
         """Write a line to the log, and show it."""
@@ -81,6 +83,7 @@ class RunMonitor(Monitor):
             self._bars.start()
             self._bar = self._bars.add_task(report.name, total=report.blocks, note="")
             self._draw(report)
+        self._told = time.monotonic()
         self._listener(report, now=True)
 
     def advanced(self, report: StageReport) -> None:
@@ -120,12 +123,22 @@ class RunMonitor(Monitor):
         self._listener(report, now=True)
 
     def _draw(self, report: StageReport) -> None:
-        if self._bars is None or self._bar is None:
-            return
         done = report.blocks_run + report.blocks_skipped + report.blocks_failed
         done += report.blocks_elsewhere
+        if self._bars is None or self._bar is None:
+            self._draw_line(report, done)
+            return
         note = f"{report.blocks_skipped} skipped, {report.blocks_failed} failed{_elsewhere(report)}"
         self._bars.update(self._bar, completed=done, note=note)
+
+    def _draw_line(self, report: StageReport, done: int) -> None:
+        """Say now and then how far a stage is, where there is no terminal."""
+        now = time.monotonic()
+        if now - self._told < LINE_EVERY or done == report.blocks:
+            return
+        self._told = now
+        left = time_left(now - report.began, report.blocks_run, report.blocks - done)
+        self._show(f"{report.name}: {done} of {report.blocks} blocks{left}")
 
 
 def command_monitor(*, quiet: bool) -> RunMonitor:
