@@ -28,6 +28,7 @@ from .recipe.checking import check_output, check_paths, check_structure, checked
 from .recipe.reading import parse_recipe
 from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
+from .telling import telling
 
 if TYPE_CHECKING:
     from ..learn.adaptation.candidates import Candidate
@@ -55,6 +56,7 @@ def adapt_model(
     path: str | Path | None = None,
     steps: int | None = None,
     seed: int = 0,
+    quiet: bool = True,
 ) -> Path:
     """Fit a model to images without labels, and choose by a score whether that is better.
 
@@ -88,6 +90,8 @@ def adapt_model(
         after an interruption.
     seed
         Of what is random in it.
+    quiet
+        Show no progress.
 
     Returns
     -------
@@ -125,8 +129,9 @@ def adapt_model(
         return done
     with told_if_missing():
         from ..learn.adaptation.candidates import Fitting
-    fitting = Fitting(given, target, folder / STATE, steps={method: made}, seed=seed)
-    found = list(fitting.candidates())
+    with telling("adapting", quiet=quiet) as tell:
+        fitting = Fitting(given, target, folder / STATE, steps={method: made}, seed=seed, tell=tell)
+        found = list(fitting.candidates())
     chosen = best(found)
     told = {
         "fingerprint": key,
@@ -249,7 +254,7 @@ def read_adaptation(
     return tables
 
 
-def adapted(tables: Mapping[str, Mapping[str, Any]], *, minutes: float | None) -> Path:
+def adapted(tables: Mapping[str, Mapping[str, Any]], *, minutes: float | None, quiet: bool) -> Path:
     """Adapt a model as a recipe says, and return the folder of the one that was chosen.
 
     Raises
@@ -263,4 +268,4 @@ def adapted(tables: Mapping[str, Mapping[str, Any]], *, minutes: float | None) -
     options = dict(tables["adapt"])
     stack, path = open_stack(options.pop("stack")), Path(tables["output"]["path"])
     with blamed_on("adapt"), told_if_full(path):
-        return adapt_model(options.pop("model"), stack, path=path, **options)
+        return adapt_model(options.pop("model"), stack, path=path, quiet=quiet, **options)

@@ -288,9 +288,7 @@ def counts_beside(out: Path) -> Path:
     return out.with_name(f".{out.name}.counts")
 
 
-def stored_statistics(
-    path: str | Path, *, max_lag: int | None, counts: Path | None = None
-) -> xr.Dataset:
+def stored_statistics(path: str | Path, *, max_lag: int | None, **options: Any) -> xr.Dataset:
     """Return the statistics that a run has stored, or compute those of a stack.
 
     Parameters
@@ -298,7 +296,7 @@ def stored_statistics(
     max_lag
         In voxels. If another than that of the run, they are computed anew; by default that of
         the run, and 128 for a stack.
-    counts
+    options
         As of `measure_phase`.
     """
     if (Path(path) / SUMMARY).is_file():
@@ -306,7 +304,7 @@ def stored_statistics(
         if results is not None and max_lag in (None, int(results["lag"].max())):
             return results
     lag = DEFAULT_LAG if max_lag is None else max_lag
-    return measure_stack(path, max_lag=lag, counts=counts)
+    return measure_stack(path, max_lag=lag, **options)
 
 
 def write_statistics(results: xr.Dataset, out: Path) -> Path:

@@ -256,7 +256,9 @@ def planes(
     """Yield the planes (y, x) of a volume; where it is a phase, solid has this value."""
     for part in batches(volume, monitor):
         for plane in part:
-            yield plane * np.uint8(solid) if _is_phase(volume) else plane
+            # one of its own, lest whoever holds it holds the part when the next one is read
+            yield plane * np.uint8(solid) if _is_phase(volume) else plane.copy()
+        del part, plane
 
 
 def _write_planes(volume: xr.DataArray, file: BinaryIO, monitor: Monitor) -> None:

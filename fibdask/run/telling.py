@@ -81,14 +81,16 @@ class _Lines:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._first: tuple[int, float] | None = None
+        self._first = 0, 0.0
+        self._last = sys.maxsize
         self._written = time.monotonic()
 
     def __call__(self, done: int, count: int, loss: float = nan, note: str = "") -> None:
-        """Take how far it is; what was done before the first of these figures is no pace."""
+        """Take how far it is; what was done before figures begin, or begin anew, is no pace."""
         now = time.monotonic()
-        if self._first is None:
+        if done < self._last:
             self._first = done, now
+        self._last = done
         if now - self._written < _LINE_EVERY:
             return
         self._written = now

@@ -179,7 +179,7 @@ def train(
         If data cannot be read, or the output is something else than a model.
     """
     if (adaptation := read_adaptation(recipe, output_path=output_path)) is not None:
-        return adapted(adaptation, minutes=minutes)
+        return adapted(adaptation, minutes=minutes, quiet=quiet)
     read = read_training(recipe, minutes=minutes, output_path=output_path)
     folder = read.folder
     _check_folder(folder)

@@ -8,7 +8,7 @@ file is removed after its row: 20 GB of disk are enough. The stack itself is kep
 """
 
 import argparse
-import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,6 +40,13 @@ WRITE_ONLY = (".vti",)
 LENGTHS = ("--pixel-size", "5,4", "--slice-thickness", "10")
 UNTOLD = (".npy", "slices")  # formats that tell no lengths
 SURFACES = (".stl", ".ply")
+COMMAND = """
+from pathlib import Path
+from fibdask.run.cli import main
+main()
+print(Path("/proc/self/status").read_text())
+"""
+"""A command of fibdask and what it held at most; `ru_maxrss` begins with that of the parent."""
 _LAYER = 64  # planes written at a time
 
 
@@ -94,12 +101,11 @@ def make_stack(path: Path, shape: tuple[int, int, int]) -> None:
 def measured(name: str, voxels: int, *arguments: str) -> Row:
     """Run a command of fibdask in a process of its own."""
     started = time.monotonic()
-    code = "from fibdask.run.cli import main; main()"
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments, "--quiet"])
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, f"{name}: {process.args}"
-    return Row(name, time.monotonic() - started, voxels, 1024 * usage.ru_maxrss)
+    command = [sys.executable, "-c", COMMAND, *arguments, "--quiet"]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    peak = re.search(r"VmHWM:\s*(\d+) kB", told)
+    assert peak is not None
+    return Row(name, time.monotonic() - started, voxels, 1024 * int(peak[1]))
 
 
 def layers(images: Any) -> Iterator[tuple[int, np.ndarray]]:

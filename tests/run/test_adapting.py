@@ -210,9 +210,11 @@ def test_train__adapts_a_model_as_a_recipe_says(model, tmp_path, clearly, capsys
     save_stack(images(), tmp_path / "slices.zarr")
     recipe = tmp_path / "fit.toml"
     recipe.write_text(f'[adapt]\nmodel = "{model}"\nstack = "slices.zarr"\n')
-    assert train(recipe) == tmp_path / "fit-model"
+    assert train(recipe, quiet=False) == tmp_path / "fit-model"
     main(["train", str(recipe)])
-    assert f"report: {tmp_path / 'fit-model' / 'report.html'}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "adapting: 1 of 12" in told
+    assert f"report: {tmp_path / 'fit-model' / 'report.html'}" in told
 
 
 def test_train__says_that_the_given_model_stays(model, tmp_path, monkeypatch, capsys):

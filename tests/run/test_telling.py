@@ -4,6 +4,7 @@ import dask
 import pytest
 
 from fibdask.run import telling as module
+from fibdask.run.folder.progress import command_monitor, watched
 from fibdask.run.telling import computing, telling
 
 
@@ -20,6 +21,22 @@ def test_telling__says_how_long_it_will_take(capsys):
     assert lines[0] == "file: 1 of 3"
     assert lines[1] == "file: 2 of 3, 0.0 minutes left"
     assert lines[2] == "file: 3 of 3, 0.0 minutes left"
+
+
+def test_telling__what_begins_anew_is_told_its_own_time(capsys):
+    with telling("file", quiet=False) as tell:
+        for step, steps in ((1, 2), (2, 2), (1, 9)):
+            tell(step, steps)
+    assert capsys.readouterr().out.splitlines()[2] == "file: 1 of 9"
+
+
+def test_watched__says_where_there_is_no_terminal_how_far_it_is(capsys):
+    for quiet in (False, True):
+        assert list(watched("abc", 3, "file", command_monitor(quiet=quiet))) == ["a", "b", "c"]
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first == "file: 1 of 3 blocks, 0.0 minutes left"
+    assert second == "file: 2 of 3 blocks, 0.0 minutes left"
+    assert last.startswith("file: 3 run, 0 skipped, 0 failed")
 
 
 def test_telling__quiet_says_nothing(capsys):

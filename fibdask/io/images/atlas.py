@@ -1,6 +1,6 @@
 """What ATLAS 3D tells (Zeiss, Fibics): in the file of its job, and in each of its images."""
 
-from math import hypot
+from math import hypot, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def fibics_header(tag: str | bytes, columns: int) -> Header:
     size = pair(steps["V"], steps["U"])
     width, scanned = _told(root, "Scan/FOV_X"), positive(root.findtext("Image/Width"))
     field = sourced(width and scanned and width / scanned, "Fibics Scan/FOV_X / Image/Width")
-    stage = {f"{axis.lower()}_mm": (_told(root, f"Stage/{axis}", 0.0), 1e-6) for axis in "XYZ"}
+    stage = {f"{axis.lower()}_mm": (_told(root, f"Stage/{axis}"), 1e-6) for axis in "XYZ"}
     depth, doubt = _depth(root)
     return make_header(
         {
@@ -76,14 +76,15 @@ def _step(root: Any, axis: str) -> float | None:
     return positive(hypot(*parts), _TO_NM)
 
 
-def _told(root: Any, path: str, missing: float | None = None) -> float | None:
+def _told(root: Any, path: str) -> float | None:
     """Return a length in nm, whose unit must be told."""
     element = root.find(path)
     factor = None if element is None else nanometres(element.get("units", ""))
     try:
-        return missing if factor is None else float(f"{float(element.text) * factor:.12g}")
+        length = nan if factor is None else float(f"{float(element.text) * factor:.12g}")
     except (TypeError, ValueError):
-        return missing
+        return None
+    return length if isfinite(length) else None
 
 
 def _depth(root: Any) -> tuple[float | None, Conflict | None]:

@@ -54,7 +54,7 @@ def auto_slice_header(tag: str | bytes, header: Header) -> Header:
             "voltage_kv": sourced(volts, "ASV Optics/AccelerationVoltage"),
             "pixel_size_nm": size,
             "slice_thickness_nm": thickness,
-            "detector": sourced(None if header.detector else detector, "ASV DetectorName"),
+            "detector": sourced(detector, "ASV DetectorName"),
         },
         (conflict,),
     )

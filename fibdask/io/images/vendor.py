@@ -65,6 +65,8 @@ def page_header(page: TiffPage) -> Header:
         ),
     )
     columns = page.imagewidth
+    if fibics := page.tags.valueof(_FIBICS_TAG):  # it has scanned, whatever the microscope says
+        header = complete(header, fibics_header(fibics, columns))
     if zeiss := page.tags.valueof(_ZEISS_TAG):
         header = complete(header, zeiss_header(zeiss, columns))
     for code in _FEI_TAGS:
@@ -72,8 +74,6 @@ def page_header(page: TiffPage) -> Header:
             header = complete(header, fei_header(fei, columns))
     if xml := page.tags.valueof(_FEI_XML_TAG):
         header = complete(header, auto_slice_header(xml, header))
-    if fibics := page.tags.valueof(_FIBICS_TAG):
-        header = complete(header, fibics_header(fibics, columns))
     if tescan := page.tags.valueof(_TESCAN_TAG):
         header = complete(header, tescan_header(tescan))
     if page.description.startswith("{"):

@@ -1,7 +1,7 @@
 """Networks fitted to a target: statistics, grey values, what they agree on, images like it."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -89,6 +89,8 @@ class Fitting:
         are wanted.
     seed
         Of them.
+    tell
+        Told how far it is: of candidates that are only fitted, then of each training.
     """
 
     parent: Model
@@ -96,15 +98,18 @@ class Fitting:
     state: Path
     steps: Mapping[str, int]
     seed: int
+    tell: Callable[..., None] = lambda *_: None
     _said: dict[str, np.ndarray] = field(default_factory=dict)
     _explanation: dict[str, Explanation] = field(default_factory=dict)
 
     def candidates(self) -> Iterator[Candidate]:
         """Iterate over the parent, what was fitted of it, and what has learnt."""
         network, inherited = read_windows(self.parent, "adapted"), self._inherited
-        found = []
+        found: list[Candidate] = []
+        most = 1 + len(SHARES) + (0 if inherited else len(EXPONENTS) * (1 + len(SHARES)))
         for one in self._untrained(network, inherited):
             found.append(one)
+            self.tell(len(found), most)
             yield one
         best = min(found, key=lambda one: one.score.total)
         if SELF_TRAINING in self.steps:
@@ -206,7 +211,7 @@ class Fitting:
         samples = AgreedSamples(target=target, truth=truth, **self._drawn(target, _CROP))
         schedule = self._schedule(self.steps[SELF_TRAINING], _BATCH)
         training = Training(Descendant.of(first.network), samples, schedule, self.state)
-        network = _plain(training.run(lambda *_: None))
+        network = _plain(training.run(self.tell))
         return self._candidate(f"{first.name}, self-trained", network, first.maps)
 
     def _taught_by_simulations(self, first: Candidate) -> Iterator[Candidate]:
@@ -220,7 +225,7 @@ class Fitting:
             schedule = replace(self._schedule(steps, _BATCH), learning_rate=_SIMULATED_RATE)
             state = self.state / f"{SIMULATION}-{number}"
             training = Training(Descendant.of(network, whole=True), samples, schedule, state)
-            network = _plain(training.run(lambda *_: None)).eval()
+            network = _plain(training.run(self.tell)).eval()
             yield self._candidate(f"{name}, simulated {number}", network, first.maps)
 
     def _taught(self, network: WindowNetwork, made: Source) -> WindowNetwork:
@@ -231,7 +236,7 @@ class Fitting:
         schedule = self._schedule(max(self.steps[TRANSLATION] // _LEARNING, 1), _BATCH)
         descendant = Descendant.of(network, whole=True)
         training = Training(descendant, samples, schedule, self.state / "taught")
-        return _plain(training.run(lambda *_: None))
+        return _plain(training.run(self.tell))
 
     def _drawn(self, images: Target, side: int) -> dict[str, Any]:
         """Return how samples of images are drawn, of at most so many pixels along y and x."""
@@ -261,7 +266,7 @@ class Fitting:
             self.state / TRANSLATION,
             gather=UnpairedBatch.of,
         )
-        network = training.run(lambda *_: None)
+        network = training.run(self.tell)
         made = translated(network.to_target, source.images.images)
         before, after = (_apart(images, target.images) for images in (source.images.images, made))
         if after > before:

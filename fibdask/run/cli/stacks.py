@@ -214,6 +214,7 @@ def export(
     voxel. Solid is 255 in TIFF, else 1. OME-TIFF and OME-Zarr hold all voltages, or that told.
     A surface, .stl or .ply, is closed where solid ends at a side of the volume; lengths are in nm.
     """
+    from ..cluster import local_cluster
     from ..exporting import (
         counts_beside,
         export_images,
@@ -246,7 +247,8 @@ def export(
     if mesh_path:
         say(f"surface: {export_surface(stack, Path(mesh_path), monitor=shown)}", quiet=quiet)
     if csv_path:
-        results = stored_statistics(stack, max_lag=max_lag, counts=counts)
+        given = {"connect": local_cluster, "counts": counts, "quiet": quiet}
+        results = stored_statistics(stack, max_lag=max_lag, **given)
         say(f"statistics: {write_statistics(results, Path(csv_path))}", quiet=quiet)
 
 

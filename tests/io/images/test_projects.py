@@ -157,7 +157,7 @@ def test_read_images__atlas_images_tell_all_of_their_slices(tmp_path, volts):
     assert (float(stack["voltage"][0]), float(stack["y"][1])) == (1.5, pytest.approx(4.0))
     found = taken(stack)
     assert found["z"]["from"] == "z in the headers"
-    assert found["stage"]["value"] == {"x_mm": 0.01, "y_mm": 0.0, "z_mm": 4.5}
+    assert found["stage"]["value"] == {"x_mm": 0.01, "z_mm": 4.5}
     assert (found["detector"]["value"], found["beam"]["value"]) == ("ESB", "electron")
 
 
