@@ -206,7 +206,8 @@ def test_adapt_model__refuses_a_method_and_a_folder_of_something_else(model, tmp
         adapt_model(model, images(), path=tmp_path)
 
 
-def test_train__adapts_a_model_as_a_recipe_says(model, tmp_path, clearly, capsys):
+def test_train__adapts_a_model_as_a_recipe_says(model, tmp_path, clearly, monkeypatch, capsys):
+    monkeypatch.setattr("fibdask.run.telling._LINE_EVERY", 0.0)
     save_stack(images(), tmp_path / "slices.zarr")
     recipe = tmp_path / "fit.toml"
     recipe.write_text(f'[adapt]\nmodel = "{model}"\nstack = "slices.zarr"\n')
