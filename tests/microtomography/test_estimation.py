@@ -74,6 +74,15 @@ def test_estimate_layers__smooths_within_patches_and_not_across_them():
     assert float(together) < float(alone) / 4
 
 
+def test_estimate_layers__says_how_unsure_averages_of_slopes_are():
+    slope = np.linspace(0.2, 0.9, 48)[:, np.newaxis] * np.ones(48)
+    maps = thickness(np.array([150 * slope, 15 * slope.T]))
+    found = estimated(maps, "analytic", 0.02, smoothing=9)
+    assert min(shares_inside(maps, found)) > 0.6
+    even = patches(7, patch=24, shape=(48, 48))
+    assert max(shares_inside(even, estimated(even, "analytic", 0.02, smoothing=9))) < 0.9
+
+
 @pytest.mark.parametrize("smoothing", [0, 3])
 @pytest.mark.parametrize("method", ["likelihood", "tikhonov"])
 def test_estimate_layers__does_not_depend_on_chunks(method, smoothing):
