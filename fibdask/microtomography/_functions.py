@@ -20,7 +20,7 @@ from .dictionary import Dictionary, Observed
 from .forward import Forward, modelled
 from .guesses import GUESSES, LayerPredictor, guessed
 from .likelihood import PIECE_BYTES, misfits, most_likely, regularised
-from .smoothing import smoothed, smoothing_halo
+from .smoothing import around, smoothed, smoothing_halo, spread
 
 NO_DATA = 255
 """Label of voxels of pixels without data."""
@@ -140,9 +140,16 @@ class _OfNeighbours(_OfSignals):
     noise: float
     smoothing: float
 
+    @property
+    def reach(self) -> int:
+        """How many pixels away signals matter."""
+        return smoothing_halo(self.smoothing)
+
     def _signals(self, region: Region) -> Region:
-        halo = smoothing_halo(self.smoothing)
-        y, x = (grow(part, halo, halo, n) for part, n in zip(region[-2:], self.shape, strict=True))
+        y, x = (
+            grow(part, self.reach, self.reach, n)
+            for part, n in zip(region[-2:], self.shape, strict=True)
+        )
         return slice(0, len(self.dictionary.energies)), y, x
 
 
@@ -161,7 +168,7 @@ class MostLikely(_OfNeighbours):
     absent: float
     errors: bool = False
 
-    revision = 3
+    revision = 4
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block, or the errors."""
@@ -174,11 +181,27 @@ class MostLikely(_OfNeighbours):
         """Return what is observed in a block."""
         checked = self._checked(region, signals)
         seen = smoothed(self.dictionary, checked, self.noise, self.smoothing)
+        plane = signals.shape[1:]
+        if self.errors:
+            unsure = spread(seen.variance.reshape(plane), self.noise, self.smoothing)
+            seen = replace(seen, spread=unsure)
         inside = within(region[-2:], self._signals(region)[1:])
-        values = seen.values.reshape(*signals.shape[1:], -1)[inside]
-        variance = seen.variance.reshape(signals.shape[1:])[inside]
-        flat = values.reshape(-1, values.shape[-1])
-        return replace(seen, values=np.ascontiguousarray(flat), variance=variance.ravel())
+
+        def cut(maps: np.ndarray) -> np.ndarray:
+            kept = maps.reshape(*plane, *maps.shape[1:])[inside]
+            return np.ascontiguousarray(kept.reshape(-1, *maps.shape[1:]))
+
+        return replace(
+            seen,
+            values=cut(seen.values),
+            variance=cut(seen.variance),
+            spread=cut(seen.spread),
+        )
+
+    @property
+    def reach(self) -> int:
+        """How many pixels away signals matter: to errors, what patches are around, too."""
+        return super().reach + (around(self.smoothing) if self.errors else 0)
 
 
 @dataclass(frozen=True)
@@ -199,7 +222,7 @@ class NetworkLayers(_OfNeighbours):
     predictor: LayerPredictor
     errors: bool = False
 
-    revision = 2
+    revision = 3
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block, or the errors."""

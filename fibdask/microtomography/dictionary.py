@@ -181,11 +181,14 @@ class Observed:
         Logarithms of signals along them, float32 (pixel, component).
     variance
         Of the noise of each of them, float64 (pixel).
+    spread
+        What they vary in that variance, where they are less sure, float64 (pixel); errors follow.
     """
 
     basis: Basis
     values: np.ndarray
     variance: np.ndarray
+    spread: np.ndarray
 
     @classmethod
     def of(cls, dictionary: Dictionary, signals: np.ndarray, noise: float) -> "Observed":
@@ -195,7 +198,7 @@ class Observed:
         flat = dictionary.observed(signals, noise)
         values = np.empty((len(flat), len(basis.directions)), np.float32)
         project(flat, basis.mean, basis.directions, values)
-        return cls(basis, values, np.full(len(values), variance_of(noise)))
+        return cls(basis, values, np.full(len(values), variance_of(noise)), np.ones(len(values)))
 
 
 def variance_of(noise: float) -> float:

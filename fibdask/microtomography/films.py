@@ -186,9 +186,9 @@ class FilmTable:
     def covariance(self, most: Sequence[float], energies: np.ndarray) -> np.ndarray:
         """Return how errors go together in signals, of films up to some thicknesses in nm (layer).
 
-        It is that of `counting_covariance`, (energy, energy).
+        It is that of `counting_covariance`, (energy, energy), of films that have all layers.
         """
-        axes = [np.linspace(0, depth, _TOLD) for depth in most]
+        axes = [np.linspace(0, depth, _TOLD + 1)[1:] for depth in most]
         films = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")])
         return counting_covariance(self.grid, self.counts, self.lengths, films, energies)
 

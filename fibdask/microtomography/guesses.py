@@ -51,6 +51,6 @@ def guessed(
         smoothed(dictionary, signals, noise, smoothing),
     )
     found = [most_likely(dictionary, one, absent) for one in seen]
-    maps = np.stack([part for one in found for part in (one.thickness, one.errors)], axis=1)
+    maps = np.stack([part for one in found for part in one.maps()], axis=1)
     maps /= dictionary.most.astype(np.float32)[:, np.newaxis, np.newaxis]
     return maps.reshape(*maps.shape[:2], *signals.shape[1:])

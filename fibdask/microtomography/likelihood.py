@@ -31,7 +31,11 @@ class Fitted:
     """
 
     thickness: np.ndarray
-    errors: np.ndarray | None
+    errors: np.ndarray | None = None
+
+    def maps(self) -> list[np.ndarray]:
+        """Return what there is of both."""
+        return [self.thickness] if self.errors is None else [self.thickness, self.errors]
 
 
 def most_likely(
@@ -58,9 +62,12 @@ def most_likely(
     """
     possible = _Patterns.of(dictionary, seen.basis, absent)
     parts = [slice(k, k + _PIECE) for k in range(0, len(seen.values), _PIECE)]
-    pieces = [possible.fitted(seen.values[part], seen.variance[part], errors) for part in parts]
+    pieces = [
+        possible.fitted(seen.values[part], seen.variance[part], seen.spread[part], errors)
+        for part in parts
+    ]
     thickness, widths = (np.concatenate(maps, axis=1) for maps in zip(*pieces, strict=True))
-    return Fitted(thickness, widths if errors else None)
+    return Fitted(thickness, widths) if errors else Fitted(thickness)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,26 +100,27 @@ class _Patterns:
         return cls(tables, beforehand, dictionary.steps)
 
     def fitted(
-        self, values: np.ndarray, variance: np.ndarray, errors: bool
+        self, values: np.ndarray, variance: np.ndarray, spread: np.ndarray, errors: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the thicknesses of a piece in nm, and their errors, float32 (layer, pixel)."""
         fits = [table.fit(values, variance, np.zeros(LAYERS)) for table in self.tables]
-        evidence = np.array(
-            [
-                np.log(np.maximum(fit.shares, _TRUST)) - fit.squares / 2 + before
-                for fit, before in zip(fits, self.beforehand, strict=True)
-            ]
-        )
+        evidence = self._evidence(fits, 1.0)
         best = np.argmax(np.nan_to_num(evidence, nan=-np.inf), axis=0)
         taken = np.choose(best[:, np.newaxis], [fit.places for fit in fits])
         nanometres = np.empty((2, len(self.steps), len(taken)), np.float32)
+        likely = self._evidence(fits, spread)
         for layer, step in enumerate(self.steps):
             place = np.ascontiguousarray(taken[:, layer])
             nanometres[0, layer] = place * step
             if errors:
-                widths = self._widths(values, variance, fits, evidence, layer, place)
+                widths = self._widths(values, variance * spread, fits, likely, layer, place)
                 nanometres[1, layer] = widths * step
         return nanometres[0], nanometres[1]
+
+    def _evidence(self, fits: list[Fits], spread: np.ndarray | float) -> np.ndarray:
+        """Return logarithms of what patterns are likely (pattern, pixel)."""
+        told = [np.log(np.maximum(fit.shares, _TRUST)) - fit.squares / (2 * spread) for fit in fits]
+        return np.asarray(np.array(told) + self.beforehand[:, np.newaxis])
 
     def _widths(
         self,

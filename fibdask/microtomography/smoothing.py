@@ -10,11 +10,11 @@ References
    estimation, Probability Theory and Related Fields 135, 335–362.
 """
 
-from math import sqrt
+from math import pi, sqrt
 
 import numpy as np
 
-from ._kernels.smoothing import project, smooth_step
+from ._kernels.smoothing import mean_around, project, smooth_step
 from .dictionary import Dictionary, Observed, variance_of
 
 FIRST_RADIUS = 1.5
@@ -22,6 +22,11 @@ FIRST_RADIUS = 1.5
 _GROWTH = 1.25  # of the radius from step to step
 _SEEN = 0.5  # least range of a component, in its noise
 _MOST_COMPONENTS = 8
+_EVEN = 9.0  # pixels, radius that errors of averages were compared with the truth for
+_WHOLE = 4 / (3 * pi)  # variance of an average over a circle, times its squared radius
+_SMALL = (4.5, 8.0)  # variances of averages all around, in those of whole circles: from the first
+# on, averages are less sure than their variance says, and from the second on as unsure as they get
+_UNSURE = 1.8  # more standard deviations of films that are nowhere even, as measured
 _LIMIT = 8.0  # times the square root of the number of components: what noise alone does not reach
 
 
@@ -38,6 +43,37 @@ def radii(most: float) -> list[float]:
 def smoothing_halo(most: float) -> int:
     """Return how many pixels away smoothing looks, along y and x."""
     return sum(int(radius) for radius in radii(most))
+
+
+def around(most: float) -> int:
+    """Return how many pixels away patches are looked at to tell how sure averages are."""
+    return int(max(radii(most), default=0.0))
+
+
+def spread(variance: np.ndarray, noise: float, most: float) -> np.ndarray:
+    """Return the variance of averages in that which their noise alone would have, float64 (pixel).
+
+    Pixels of which averages are made are chosen by their noise, too, and where thickness changes
+    steadily they are not alike. Of even patches this hardly matters; where all patches around are
+    small, it does. How much was measured on films of all reliefs, with 0.5 to 5 % noise.
+
+    Parameters
+    ----------
+    variance
+        Of averages that `smoothed` makes, float64 (y, x).
+    noise
+        Share of the signals.
+    most
+        Radius in pixels.
+    """
+    if not radii(most):
+        return np.ones(variance.size)
+    means = np.empty(variance.shape, np.float32)
+    mean_around(variance.astype(np.float32), around(most), means)
+    whole = _WHOLE / min(radii(most)[-1], radii(_EVEN)[-1]) ** 2
+    low, high = _SMALL
+    unsure = np.clip((means / (variance_of(noise) * whole) - low) / (high - low), 0, 1)
+    return np.asarray((1 + _UNSURE * unsure.astype(np.float64)) ** 2).ravel()
 
 
 def smoothed(dictionary: Dictionary, signals: np.ndarray, noise: float, most: float) -> Observed:
@@ -58,4 +94,5 @@ def smoothed(dictionary: Dictionary, signals: np.ndarray, noise: float, most: fl
         smooth_step(scores, averages, weights, radius, limit, new, new_weights, variances)
         averages, weights = new, new_weights
     values = averages.reshape(-1, number) * np.float32(sqrt(own))
-    return Observed(basis, values, own * variances.ravel().astype(np.float64))
+    variance = own * variances.ravel().astype(np.float64)
+    return Observed(basis, values, variance, np.ones(len(values)))

@@ -193,10 +193,14 @@ def rows_of_errors(number: int, tables: list[Path]) -> None:
 
 
 class Peak:
-    """The most memory that child processes have taken together while it was watched, in GiB."""
+    """The most memory that a child process has taken while it was watched, and their own time.
+
+    `gib` is in GiB, `seconds` that of all processors.
+    """
 
     def __init__(self) -> None:
         self.gib, self._over = 0.0, threading.Event()
+        self._before = self._own_seconds()
         self._thread = threading.Thread(target=self._watch)
 
     def __enter__(self) -> "Peak":
@@ -206,6 +210,14 @@ class Peak:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        self.seconds = self._own_seconds() - self._before
+
+    def _own_seconds(self) -> float:
+        taken = 0.0
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                taken += sum(process.cpu_times()[:2])
+        return taken
 
     def _watch(self) -> None:
         while not self._over.wait(1.0):
@@ -248,7 +260,8 @@ def table_of_speed(side: int, names: list[str]) -> None:
                     fibdask.save_stack(sample[["thickness"]], folder / f"{name}.zarr")
                 seconds = time.perf_counter() - began
                 print(f"{side}² × 31, {name}, 2 workers of 1.5 GiB: {seconds:.0f} s, "
-                      f"{side**2 / 1e6 / seconds:.3f} Mpix/s, {peak.gib:.2f} GiB at most in one",
+                      f"{side**2 / 1e6 / seconds:.3f} Mpix/s, {peak.seconds:.0f} s of processors, "
+                      f"{peak.gib:.2f} GiB at most in one",
                       flush=True)  # fmt: skip
     finally:
         shutil.rmtree(folder)

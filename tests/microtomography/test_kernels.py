@@ -5,7 +5,7 @@ import pytest
 
 from fibdask.microtomography._kernels.fitting import LAYERS, expand, solve
 from fibdask.microtomography._kernels.posterior import PLACES, half_widths
-from fibdask.microtomography._kernels.smoothing import project, smooth_step
+from fibdask.microtomography._kernels.smoothing import mean_around, project, smooth_step
 from fibdask.microtomography.tables import Basis, Table
 
 pytestmark = pytest.mark.interpreted
@@ -106,6 +106,16 @@ def test_smooth_step__equals_the_naive_average():
     for made, naive in zip(found, naive_step(scores, smoothed, weights, 2.9, 12.0), strict=True):
         np.testing.assert_allclose(made, naive, rtol=2e-5, atol=1e-6)
     assert np.isnan(found[0][2, 2]).all()
+
+
+def test_mean_around__is_that_of_the_pixels_that_are_there():
+    values = np.random.default_rng(2).normal(size=(6, 7)).astype(np.float32)
+    values[3, 3] = np.nan
+    found = np.empty_like(values)
+    mean_around(values, 2, found)
+    for y, x in ((0, 0), (3, 3), (5, 6)):
+        window = values[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
+        assert found[y, x] == pytest.approx(np.nanmean(window), rel=1e-5)
 
 
 def test_project__returns_what_was_put_together():

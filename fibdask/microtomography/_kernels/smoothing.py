@@ -70,6 +70,37 @@ def smooth_step(scores, smoothed, weights, radius, limit, new_smoothed, new_weig
 
 
 @compiled(nogil=True)
+def mean_around(values, reach, out):
+    """Average values over squares, of those that are there, each pixel by itself.
+
+    Parameters
+    ----------
+    values
+        Float32 (y, x); NaN of pixels without data.
+    reach
+        Of the squares to either side, in pixels.
+    out
+        Float32 (y, x), overwritten.
+    """
+    rows, columns = values.shape
+    sums, counts = np.empty((rows, columns)), np.empty((rows, columns))
+    for y in range(rows):
+        for x in range(columns):
+            sums[y, x], counts[y, x] = 0.0, 0.0
+            for u in range(max(x - reach, 0), min(x + reach + 1, columns)):
+                if not np.isnan(values[y, u]):
+                    sums[y, x] += values[y, u]
+                    counts[y, x] += 1
+    for y in range(rows):
+        for x in range(columns):
+            total, count = 0.0, 0.0
+            for v in range(max(y - reach, 0), min(y + reach + 1, rows)):
+                total += sums[v, x]
+                count += counts[v, x]
+            out[y, x] = total / count if count else np.nan
+
+
+@compiled(nogil=True)
 def project(values, mean, directions, out):
     """Fill in the components of values, each pixel by itself: a product of matrices would not be.
 
