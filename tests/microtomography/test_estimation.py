@@ -74,11 +74,6 @@ def test_estimate_layers__smooths_within_patches_and_not_across_them():
     assert float(together) < float(alone) / 4
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize(
-    ("method", "smoothing"), [("likelihood", 0), ("likelihood", 3), ("tikhonov", 0)]
-)
-=======
 def test_estimate_layers__says_how_unsure_averages_of_slopes_are():
     slope = np.linspace(0.2, 0.9, 48)[:, np.newaxis] * np.ones(48)
     maps = thickness(np.array([150 * slope, 15 * slope.T]))
@@ -88,9 +83,9 @@ def test_estimate_layers__says_how_unsure_averages_of_slopes_are():
     assert max(shares_inside(even, estimated(even, "analytic", 0.02, smoothing=9))) < 0.9
 
 
-@pytest.mark.parametrize("smoothing", [0, 3])
-@pytest.mark.parametrize("method", ["likelihood", "tikhonov"])
->>>>>>> layers
+@pytest.mark.parametrize(
+    ("method", "smoothing"), [("likelihood", 0), ("likelihood", 3), ("tikhonov", 0)]
+)
 def test_estimate_layers__does_not_depend_on_chunks(method, smoothing):
     signals = layer_signals(patches(9, 5, (30, 35)), forward="analytic", noise=0.02, seed=1)
     options = {"method": method, "forward": "analytic", "smoothing": smoothing}
