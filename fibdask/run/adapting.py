@@ -139,6 +139,7 @@ def adapt_model(
         "seed": seed,
         "parent": {"name": given.name, "fingerprint": given.fingerprint},
         "chosen": chosen.name,
+        "images": fitting.images_told,
         "candidates": {one.name: one.score.told() for one in found},
         "versions": {"fibdask": VERSION},
     }

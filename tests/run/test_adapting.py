@@ -133,7 +133,8 @@ def test_adapt_model__learns_from_simulated_images_and_goes_on(imaged, tmp_path,
     path = adapt_model(imaged, images(), path=tmp_path / "fitted", **options)
     told = load_model(path).card
     assert told["adapted"]["chosen"].endswith("simulated 2")
-    assert "unexplained" in told["adapted"]["candidates"]["parent"]
+    assert told["adapted"]["candidates"]["parent"]["unexplained"] == 0
+    assert told["adapted"]["images"]["model"] == "analytic"
     (path / "adaptation.json").unlink()
     for name in ("card.json", "weights.safetensors", "test_pair.safetensors", "report.html"):
         (path / name).unlink()

@@ -153,6 +153,12 @@ class Fitting:
             card[GREY_MAP] = [asdict(one) for one in chosen.maps]
         write_model(folder, chosen.network, card, self._test_window())
 
+    @property
+    def images_told(self) -> dict[str, Any]:
+        """How images came from what the given model sees; nothing where none simulates such."""
+        found = self._explanation.get("parent")
+        return found.told() if found else {}
+
     def pictures(self, before: Candidate, after: Candidate) -> list[tuple[str, np.ndarray]]:
         """Return titled pictures (y, x) of the middle slice, from 0 to 1."""
         k = len(self.target) // 2

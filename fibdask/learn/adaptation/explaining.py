@@ -8,7 +8,8 @@ The less they differ, the better the network sees: wrong voxels are not explaine
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter, uniform_filter
@@ -116,6 +117,12 @@ class Explanation:
             )
         ]
         return cls(best, tuple(look for look, _ in found), np.array([rest for _, rest in found]))
+
+    def told(self) -> dict[str, Any]:
+        """Return the simulator, and blur in pixels and unexplained share by voltage, for JSON."""
+        shares = [float(f"{share:.3g}") for share in self.unexplained]
+        blurs = [look.blur for look in self.looks]
+        return asdict(self.simulator) | {"blur": blurs, "unexplained": shares}
 
 
 @dataclass(frozen=True, eq=False)
