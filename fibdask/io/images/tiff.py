@@ -78,9 +78,6 @@ _Frame = tuple[TiffPageSeries, int]
 
 
 def _open_tiff(path: Path) -> TiffFile:
-    if not path.stat().st_size:
-        msg = "it is empty"
-        raise ValueError(msg)
     # The slices that OME-XML places in other files are not read as those of this one.
     return TiffFile(path, _multifile=False)
 
