@@ -87,8 +87,8 @@ class RunMonitor(Monitor):
         found = figures([report])
         text = (
             f"{report.name}: {report.blocks_run} run, {report.blocks_skipped} skipped, "
-            f"{report.blocks_failed} failed{_elsewhere(report)} in {report.seconds:.1f} s, "
-            f"peak {format_bytes(report.peak_bytes)} a process{_speed(found)}"
+            f"{report.blocks_failed} failed{_elsewhere(report)} in {report.seconds:.1f} s"
+            f"{_peak(report)}{_speed(found)}"
         )
         told = _counts(report) | {"peak_bytes": report.peak_bytes, **found}
         log_event(logging.INFO, text + _slowest(found), "stage_finished", **told)
@@ -142,6 +142,11 @@ def _counts(report: StageReport) -> dict[str, Any]:
     counts = {f"blocks_{kind}": getattr(report, f"blocks_{kind}") for kind in kinds}
     told = {"stage": report.name, "blocks": report.blocks, **counts}
     return told | {"seconds": round(report.seconds, 3), "forecast_bytes": report.forecast_bytes}
+
+
+def _peak(report: StageReport) -> str:
+    """Return the memory of a process, where one made blocks."""
+    return f", peak {format_bytes(report.peak_bytes)} a process" if report.peak_bytes else ""
 
 
 def _speed(found: Mapping[str, Any]) -> str:
