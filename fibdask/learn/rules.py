@@ -101,7 +101,7 @@ class _WindowCard(_Card):
     pixel_size: _Ends
     thickness: _Ends
     gap: _Ends
-    materials: dict[str, str]
+    materials: dict[str, Any]
     solid_fraction: _Ends | None = None
     resampled: dict[Literal["pixel_size", "thickness"], _Ends] = {}
     grey: _Grey | None = None

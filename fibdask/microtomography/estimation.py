@@ -28,7 +28,7 @@ from .dictionary import Dictionary
 from .forward import ALUMINIUM_ON_GOLD, ForwardName, find_forward
 from .guesses import LayerPredictor
 from .signals import check_noise, input_of, layer_labels, maps_block
-from .smoothing import FIRST_RADIUS
+from .smoothing import radii
 
 LayerMethod = Literal["likelihood", "tikhonov", "network"]
 METHODS: tuple[LayerMethod, ...] = ("likelihood", "tikhonov", "network")
@@ -172,11 +172,11 @@ def _checked_options(
         raise ConventionError(msg)
     ridge = check_not_negative("regularisation", regularisation)
     radius = check_not_negative("smoothing", smoothing, "pixels")
-    if radius and not FIRST_RADIUS <= radius <= _LARGEST_RADIUS:
-        msg = (
-            f"smoothing must be 0, or from {FIRST_RADIUS:g} to at most {_LARGEST_RADIUS:g} pixels; "
-            f"got {smoothing}"
-        )
+    if radius > _LARGEST_RADIUS:
+        msg = f"smoothing must be at most {_LARGEST_RADIUS:g} pixels; got {smoothing}"
+        raise ConventionError(msg)
+    if radius and not radii(radius):
+        msg = f"smoothing must be 0, or at least 1.5 pixels: less averages nothing; got {smoothing}"
         raise ConventionError(msg)
     for name, value, default, methods in (
         ("smoothing", radius, 0.0, ("likelihood",)),

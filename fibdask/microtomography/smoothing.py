@@ -17,9 +17,7 @@ import numpy as np
 from ._kernels.smoothing import mean_around, project, smooth_step
 from .dictionary import Dictionary, Observed, variance_of
 
-FIRST_RADIUS = 1.5
-"""In pixels: a smaller one averages nothing."""
-_GROWTH = 1.25  # of the radius from step to step
+_FIRST, _GROWTH = 1.5, 1.25  # radius in pixels, and its factor from step to step
 _SEEN = 0.5  # least range of a component, in its noise
 _MOST_COMPONENTS = 8
 _EVEN = 9.0  # pixels, radius that errors of averages were compared with the truth for
@@ -33,7 +31,7 @@ _LIMIT = 8.0  # times the square root of the number of components: what noise al
 def radii(most: float) -> list[float]:
     """Return the radii in pixels of all steps, up to the largest."""
     steps: list[float] = []
-    radius = FIRST_RADIUS
+    radius = _FIRST
     while radius <= most:
         steps.append(radius)
         radius *= _GROWTH

@@ -113,7 +113,7 @@ def test_estimate_layers__knows_nothing_where_there_are_no_data():
         ({"method": "guess"}, "method must be one of likelihood, tikhonov, network"),
         ({"absent": 1.0}, "from 0 to less than 1; got 1.0"),
         ({"smoothing": 100}, "at most 32 pixels; got 100"),
-        ({"smoothing": 1}, r"smoothing must be 0, or from 1\.5 to"),
+        ({"smoothing": 1}, r"smoothing must be 0, or at least 1\.5"),
         ({"method": "tikhonov", "smoothing": 9}, "smoothing goes with method 'likelihood'; got 9"),
         ({"method": "tikhonov", "absent": 0}, "absent goes with method 'likelihood' and 'network'"),
         ({"regularisation": 1}, "regularisation goes with method 'tikhonov'; got 1 with"),

@@ -13,10 +13,10 @@ import xarray as xr
 
 from ...blocks import put_file
 from ...conventions import VERSION, ConventionError, axis_spacing
-from .trees import Growth, features_of
+from .trees import COLUMNS
 
 CARD, NODES = "forest.json", "forest.npz"
-_NEEDED = {"classes", "colours", "growth", "scales", "voltages", "pixel_size", "sha256"}
+_NEEDED = {"classes", "colours", "scales", "voltages", "pixel_size", "quantiles", "sha256"}
 _SAME = 0.1  # relative, of pixels and voltages
 
 
@@ -61,9 +61,10 @@ class Forest:
             raise ConventionError(msg)
         with np.load(BytesIO(content), allow_pickle=False) as arrays:
             packed = arrays["nodes"]
-        forest = cls(packed, card)
-        forest.check_nodes(f"{folder / CARD}")
-        return forest
+        if packed.ndim != 3 or packed.shape[-1] != COLUMNS:
+            msg = f"nodes must be (tree, node, {COLUMNS}); {folder / NODES} has {packed.shape}"
+            raise ConventionError(msg)
+        return cls(packed, card)
 
     def save(self, folder: str | Path) -> Path:
         """Write it into a folder, the card last, and return that."""
@@ -76,42 +77,6 @@ class Forest:
         card = dict(self.card) | {"sha256": sha256(content).hexdigest(), "version": VERSION}
         put_file(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
         return folder
-
-    def check_nodes(self, place: str) -> None:
-        """Refuse nodes that are not those of the classes on the card.
-
-        Raises
-        ------
-        ConventionError
-            With the place of the card.
-        """
-        try:
-            names, colours = self.card["classes"], self.card["colours"]
-            shape = Growth(**self.card["growth"]).shape(len(names))
-            fitting = len(names) == len(colours) >= 2 and self.packed.shape == shape
-        except TypeError:
-            fitting = False
-        if not fitting:
-            msg = (
-                f"nodes and card of a forest must go together; {place} has classes "
-                f"{self.card['classes']}, the nodes are {self.packed.shape}: the card was changed"
-            )
-            raise ConventionError(msg)
-
-    def check_features(self, count: int) -> None:
-        """Refuse so many features of a pixel, if nodes look at others.
-
-        Raises
-        ------
-        ConventionError
-            With both numbers.
-        """
-        if (most := features_of(self.packed)) > count:
-            msg = (
-                f"the forest looks at {most} features of a pixel; the scales on its card, "
-                f"{self.card['scales']} nm, make {count}: the card was changed"
-            )
-            raise ConventionError(msg)
 
     def check(self, stack: xr.Dataset) -> None:
         """Refuse a stack of other voltages or pixels than those that it was grown on.
@@ -126,8 +91,7 @@ class Forest:
             ("voltages in kV", self.card["voltages"], stack["voltage"].values.tolist()),
             ("pixels along y and x in nm", self.card["pixel_size"], spacing),
         ):
-            same = np.shape(known) == np.shape(found)
-            if not same or not np.allclose(known, found, rtol=_SAME, atol=0):
+            if len(known) != len(found) or not np.allclose(known, found, rtol=_SAME, atol=0):
                 msg = (
                     f"the forest was grown on {what} of {known}; those of this stack are {found}: "
                     "paint some slices of it"

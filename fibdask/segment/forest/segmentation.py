@@ -35,7 +35,7 @@ from ._functions import (
 )
 from .features import SCALES, Features
 from .saved import Forest
-from .trees import Growth, scikit_learn
+from .trees import Growth, features_of, scikit_learn
 
 SAMPLES = 100_000
 """Painted pixels that trees are grown on, at most."""
@@ -236,9 +236,10 @@ def segment_by_forest(
     """
     if model is not None:
         forest = Forest.load(model)
+        _check_card(forest, model)
         forest.check(shown.stack)
         shown = replace(shown, scales=forest.card["scales"])
-        forest.check_features(shown.features.count)
+        _check_features(forest, shown.features.count)
         names, colours = tuple(forest.card["classes"]), tuple(forest.card["colours"])
         kept = KeptForest(str(Path(model).absolute()), forest.card["sha256"])
         told: dict[str, Any] = {"model": str(model), "model_fingerprint": kept.fingerprint}
@@ -253,6 +254,45 @@ def segment_by_forest(
         "scales": shown.lengths,
     }
     return _volumes(shown, painted.names, painted.colours, None, [packed]), told
+
+
+def _check_card(forest: Forest, folder: str) -> None:
+    """Refuse a forest whose card is not that of its nodes.
+
+    Raises
+    ------
+    ConventionError
+        With the folder, and what stands on the card.
+    """
+    card, nodes = forest.card, forest.packed.shape
+    try:
+        count = len(card["classes"])
+        fitting = Growth(**card["growth"]).shape(count) == nodes and count == len(card["colours"])
+        fitting &= len(card["voltages"]) > 0 and len(card["pixel_size"]) == 2 and count > 1
+    except (KeyError, TypeError):
+        fitting = False
+    if not fitting:
+        msg = (
+            f"nodes and card of a forest must go together; {folder} has nodes {nodes}, and its "
+            f"card the classes {card['classes']}: the card was changed"
+        )
+        raise ConventionError(msg)
+
+
+def _check_features(forest: Forest, count: int) -> None:
+    """Refuse so many features of a pixel, if nodes look at others.
+
+    Raises
+    ------
+    ConventionError
+        With both numbers.
+    """
+    if (most := features_of(forest.packed)) > count:
+        msg = (
+            f"the forest looks at {most} features of a pixel; the scales on its card, "
+            f"{forest.card['scales']} nm, make {count}: the card was changed"
+        )
+        raise ConventionError(msg)
 
 
 def _volumes(
