@@ -29,7 +29,7 @@ OF_STACKS = {
     "gap_distance": {},
     "scale_brightness": {"contrast": 0.9},
     "remove_curtaining": {},
-    "simulate_stack": {"mean_thickness": 6.0, "std_thickness": 1.0, "model": "analytic"},
+    "simulate_stack": {"mean_thickness": 8.0, "std_thickness": 2.0, "model": "analytic"},
 }
 OF_PHASES = {
     "chord_length_distribution": {},

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..conventions import ConventionError, check_seed
+from ..conventions import ConventionError
 
 Weighted = Callable[[np.ndarray], np.ndarray]
 """Statistic (replicate, …) of weights of the subvolumes (replicate, subvolume)."""
@@ -29,7 +29,6 @@ class Bootstrap:
         if not 0 < self.confidence < 1:
             msg = f"confidence must be > 0 and < 1; got {self.confidence}"
             raise ConventionError(msg)
-        check_seed(self.seed)
 
     def interval(self, statistic: Weighted, subvolumes: int, most: float) -> np.ndarray:
         """Return the lower and the upper end (bound, …), between 0 and `most`.

@@ -2,6 +2,7 @@
 
 import xarray as xr
 
+from ..conventions import check_seed
 from .accuracy import segmentation_errors
 from .bootstrap import Bootstrap
 from .cautions import phase_warnings
@@ -70,7 +71,7 @@ def phase_statistics(
     solid_fraction_profile, isotropy_errors, segmentation_errors
     """
     counting = count_lines(phase, max_lag=max_lag, mask=mask)
-    bootstrap = Bootstrap(confidence, seed)
+    bootstrap = Bootstrap(confidence, check_seed(seed))
     quantities = [
         two_point_quantity(counting),
         lineal_path_quantity(counting),

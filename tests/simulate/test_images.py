@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fibdask.conventions import ConventionError, validate_stack
+from fibdask.align import apply_shifts
+from fibdask.conventions import ConventionError, FibdaskWarning, validate_stack
 from fibdask.simulate import levelled_wave, mimic_milling, self_similar, simulate_images
 from tests.simulate.naive import attenuated
 
@@ -157,7 +158,7 @@ def test_simulate_images__refuses_wrong_arguments(argument, value, message):
         simulate_images(structure(), **{"voltage": 2, **NOISY, argument: value})
 
 
-@pytest.mark.parametrize(
+MADE_OF_STRUCTURES = pytest.mark.parametrize(
     "made",
     [
         lambda phase: simulate_images(phase, voltage=2, **NOISY),
@@ -165,7 +166,20 @@ def test_simulate_images__refuses_wrong_arguments(argument, value, message):
         lambda phase: self_similar(phase, scale=[1], seed=0),
     ],
 )
+
+
+@MADE_OF_STRUCTURES
 def test_simulate__planes_without_data_are_no_pores(made):
     gaps = structure().assign_coords(measured=("z", np.arange(50) % 7 > 0))
     with pytest.raises(ConventionError, match="8 of 50 planes are not measured, plane 0 the"):
         made(gaps)
+
+
+@MADE_OF_STRUCTURES
+def test_simulate__pixels_that_alignment_filled_are_no_structure(made):
+    shifts = xr.Dataset({a: ("z", 3.0 * (np.arange(50) % 3)) for a in ("shift_y", "shift_x")})
+    with pytest.warns(FibdaskWarning, match="of the pixels are filled"):
+        filled = apply_shifts(structure().to_dataset(), shifts, outside="zero")["phase"]
+    with pytest.raises(ConventionError, match=r"outside of \(2, 14\): .* isel\(y=slice\(2, 14\)\)"):
+        made(filled)
+    made(filled.isel(y=slice(2, 14), x=slice(2, 11)))

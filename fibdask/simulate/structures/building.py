@@ -14,6 +14,7 @@ from ...conventions import (
     ConventionError,
     attributes,
     check_planes,
+    covered_region,
     record_step,
 )
 
@@ -43,14 +44,22 @@ def build_structure(
 
 
 def check_known(structure: xr.DataArray) -> None:
-    """Refuse a structure with planes that hold no data, which would be taken for pores.
+    """Refuse planes that hold no data, and pixels that alignment filled: they would be structure.
 
     Raises
     ------
     ConventionError
-        With their number.
+        Saying which part of it can be taken.
     """
     check_planes(structure, "take planes without gaps: isel(z=slice(start, stop))")
+    for axis, known in covered_region(structure).items():
+        if known != slice(0, structure.sizes[axis]):
+            msg = (
+                f"alignment has filled pixels of the structure along {axis}, outside of "
+                f"({known.start}, {known.stop}): take what every slice covers, "
+                f"isel({axis}=slice({known.start}, {known.stop}))"
+            )
+            raise ConventionError(msg)
 
 
 def split_history(phase: xr.DataArray) -> tuple[xr.DataArray, dict[str, Any]]:

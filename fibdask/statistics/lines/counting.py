@@ -10,7 +10,14 @@ import numpy as np
 import xarray as xr
 
 from ...blocks import reduce_blocks
-from ...conventions import AXES, ConventionError, axis_spacing, check_choice, require_phase
+from ...conventions import (
+    AXES,
+    ConventionError,
+    axis_spacing,
+    check_choice,
+    check_seed,
+    require_phase,
+)
 from ..bootstrap import Bootstrap, unresampled
 from ..masks import Mask, Masked, masked
 from ._functions import LineCounts, Segments
@@ -154,7 +161,7 @@ def _checked_lag(max_lag: int) -> int:
 
 def error_bars(confidence: float | None, seed: int) -> Bootstrap | None:
     """Return how error bars are made, or None for none."""
-    return None if confidence is None else Bootstrap(confidence, seed)
+    return None if confidence is None else Bootstrap(confidence, check_seed(seed))
 
 
 def estimated(lines: LineCounts, statistic: Statistic, counts: np.ndarray) -> np.ndarray:
