@@ -41,6 +41,8 @@ class Amira:
     Thermo Fisher Scientific, "Amira-Avizo Software User's Guide", AmiraMesh file format.
     """
 
+    revision = 2
+
     def inspect(self, path: Path) -> Layout:
         """Read the header; the sizes of voxels are those of the bounding box of their centres."""
         field = _read_field(path)

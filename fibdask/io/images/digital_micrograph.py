@@ -35,6 +35,8 @@ class DigitalMicrograph:
     https://personal.ntu.edu.sg/cbb/info/dmformat
     """
 
+    revision = 2
+
     def inspect(self, path: Path) -> Layout:
         """Read the tags; the pixels are passed over."""
         image = _image(path)

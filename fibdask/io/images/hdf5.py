@@ -51,7 +51,7 @@ class Hdf5:
     dataset: str | None = None
     channel: Channel = None
 
-    revision = 2
+    revision = 3
 
     def channels(self, path: Path) -> tuple[str, ...]:
         """Return a name, which is empty, for each channel."""

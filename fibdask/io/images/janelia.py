@@ -61,6 +61,8 @@ class Dat:
 
     detector: str | int | None = None
 
+    revision = 2
+
     def inspect(self, path: Path) -> Layout:
         """Read the header and check that the pixels are all there."""
         header, names = _read_dat_header(path)

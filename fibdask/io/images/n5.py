@@ -49,6 +49,8 @@ class N5:
 
     dataset: str | None = None
 
+    revision = 2
+
     def inspect(self, path: Path) -> Layout:
         """Read the attributes; no block is read, but their files are listed."""
         data = _Dataset(_find(path.parent, self.dataset), path.parent)

@@ -49,6 +49,8 @@ class Nifti:
     the Organization for Human Brain Mapping (2004); https://nifti.nimh.nih.gov
     """
 
+    revision = 2
+
     def inspect(self, path: Path) -> Layout:
         """Read the header; sizes of voxels count where it tells their unit."""
         fields = _read_fields(path)

@@ -46,7 +46,7 @@ class Nrrd:
     G. Kindlmann, "Definition of NRRD file format", https://teem.sourceforge.net/nrrd/format.html
     """
 
-    revision = 2
+    revision = 3
 
     def inspect(self, path: Path) -> Layout:
         """Read the header; sizes of voxels count where it tells their unit."""

@@ -20,6 +20,8 @@ _PIL_DTYPES = {"1": "bool", "I;16": "uint16", "I;16B": "uint16", "I": "int32", "
 class Pillow:
     """PNG and BMP: one frame a file."""
 
+    revision = 2
+
     def inspect(self, path: Path) -> Layout:
         """Read the header."""
         with _open_pillow(path) as image:

@@ -33,6 +33,8 @@ _IMOD = 1146047817
 class Npy:
     """NumPy files, mapped into memory frame by frame; in Fortran's order, column by column."""
 
+    revision = 2
+
     def inspect(self, path: Path) -> Layout:
         """Read the header."""
         array = _map_npy(path)
@@ -80,6 +82,8 @@ def _fortran_region(path: Path, region: tuple[slice, slice, slice]) -> np.ndarra
 @dataclass(frozen=True)
 class Mrc:
     """MRC files, in the order in which they store rows and sections."""
+
+    revision = 2
 
     def inspect(self, path: Path) -> Layout:
         """Read the header; the voxel size is in Å."""
