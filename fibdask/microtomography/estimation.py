@@ -116,17 +116,20 @@ def estimate_layers(
     Notes
     -----
     Logarithms of signals are compared with those of a dictionary of all thicknesses, and the best
-    entry is refined between its neighbours by damped least squares. Each pattern of layers that
-    are there and that are not is fitted, and the most probable one taken, with an even prior up to
-    the largest thickness for each layer that is there (Laplace's approximation). What a layer's
-    thickness may be, if it is there, is the sum of Gaussians, cut off at 0 and the largest
-    thickness, of all patterns that have it: of the Fisher information and the noise, that of the
-    model's table included. The error is that within which 68.27 % of it lie: the standard error
+    entry is refined by damped least squares along the tangents of the nearest one. Each pattern of
+    layers that are there and that are not is fitted, and the most probable one taken, with an even
+    prior up to the largest thickness for each layer that is there (Laplace's approximation). What a
+    layer's thickness may be, if it is there, is the sum over all patterns that have it of the
+    likelihood along it, followed from the fit to where it is negligible or the thickness is 0 or
+    the largest, the other layers integrated as Gaussians. Its variance is that of the noise, and
+    that of the electrons that the model's table was made of, whose errors go together at energies
+    beside each other. The error is that within which 68.27 % of it lie: the standard error
     of a Gaussian, and at bounds, or where patterns differ, what means the same. Of a layer that
     nothing is known of, as of gold below aluminium that no electron passes, it is as wide as the
     prior; where a layer is said to be absent, it is how much of it might be there unseen. With
     `smoothing`, it is that of as many pixels as were averaged: adaptive weights smoothing, see
-    `smoothed`, keeps to pixels that differ by no more than noise.
+    `smoothed`, keeps to pixels that differ by no more than noise; where the patches all around are
+    small, thickness changes steadily, and it is up to 2.8 times as wide, as was measured.
     """
     check_choice("method", method, METHODS)
     check_network_options(method, {"model": model, "device": device})

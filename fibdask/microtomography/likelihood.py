@@ -108,7 +108,7 @@ class _Patterns:
         best = np.argmax(np.nan_to_num(evidence, nan=-np.inf), axis=0)
         taken = np.choose(best[:, np.newaxis], [fit.places for fit in fits])
         nanometres = np.empty((2, len(self.steps), len(taken)), np.float32)
-        likely = self._evidence(fits, spread)
+        likely = self._evidence(fits, spread) if errors else evidence
         for layer, step in enumerate(self.steps):
             place = np.ascontiguousarray(taken[:, layer])
             nanometres[0, layer] = place * step
