@@ -6,7 +6,7 @@ probability makes exactly the images of fewer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -97,6 +97,11 @@ class Sample:
     distances: np.ndarray
     offsets: np.ndarray
     truth: np.ndarray
+
+    @property
+    def face(self) -> "Sample":
+        """The sample with its first plane alone."""
+        return replace(self, offsets=self.offsets[:1], truth=self.truth[:1])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -14,10 +14,10 @@ from .words import number
 
 _COLUMNS = {
     "total": "Score",
+    "tested": "wrong in simulated images, %",
     "doubt": "expected wrong, %",
     "disagreement": "apart in one voltage, %",
     "anisotropy": "not isotropic, %",
-    "unexplained": "less explained, %",
     "departure": "against what was sure, %",
     "unevenness": "uneven along z, %",
     "solid_fraction": "solid fraction",
@@ -49,7 +49,7 @@ def _scores(told: Mapping[str, Any]) -> Section:
     rows = [
         (
             f"{name} (chosen)" if name == told["chosen"] else name,
-            *(number(score[key], ".3g") for key in _COLUMNS),
+            *("–" if score[key] is None else number(score[key], ".3g") for key in _COLUMNS),
         )
         for name, score in told["candidates"].items()
     ]

@@ -45,7 +45,7 @@ RECORD = "adaptation.json"
 STATE = "state"
 PARENT = "parent"
 """Name of the candidate that is the given model."""
-_CLEAR = 0.05  # share of the parent's score that another must be lower by
+_CLEAR = 0.1  # share of the parent's score that another must be lower by
 
 
 def adapt_model(
@@ -97,7 +97,7 @@ def adapt_model(
     -------
     Path
         Of the model that was chosen: `path`, or the folder of the given model, where no candidate
-        scores at least 5 % better. `path` holds `report.html` and `adaptation.json` either way.
+        scores at least 10 % better. `path` holds `report.html` and `adaptation.json` either way.
 
     Raises
     ------
@@ -110,11 +110,12 @@ def adapt_model(
     -----
     The score adds up voxels in %: expected to be wrong by the network's own probabilities; half
     of those that it takes for another phase in one voltage alone; those that the given model was
-    sure of, and it contradicts; how much more or less neighbouring slices have in common than
-    isotropy lets them, as they do where something shines through; and by how much more the images
-    differ from simulated ones of what it sees than from those of what the given model sees, in
-    their variance. It is no error: it ranks candidates, and cannot tell what all of them get wrong
-    alike.
+    sure of, and it contradicts; and how much more or less neighbouring slices have in common than
+    isotropy lets them, as they do where something shines through. Networks that are shown the same
+    grey values are compared by a test instead, where images of the model's materials can be
+    simulated: who gets half as many voxels wrong in images that are simulated like those of the
+    stack, and whose truth is known, has half the score. It is no error: it ranks candidates, and
+    cannot tell what all of them get wrong alike.
     """
     check_choice("method", method, tuple(METHODS))
     given = model if isinstance(model, Model) else open_model(model)

@@ -1,5 +1,7 @@
 """What models are fitted to without labels, and the score that chooses among them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,13 @@ def test_score__is_higher_where_slices_show_those_below(truth):
     clear, shining = (score(noisy(one, 0.0), [], steps) for one in (truth, through))
     assert shining.anisotropy > 1.3 * clear.anisotropy
     assert shining.total > clear.total
+
+
+def test_score__is_half_where_half_as_many_simulated_voxels_are_wrong(truth):
+    plain = score(noisy(truth, 0.0), [], np.full(len(truth), 4.0))
+    root = replace(plain, tested=2.0)
+    assert plain.compared(root, 1.0).total == root.total / 2
+    assert plain.told()["tested"] is None
 
 
 def test_grey_map__is_a_power_of_grey_values():

@@ -11,6 +11,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from fibdask import ConventionError, levelled_wave
+from fibdask.learn.adaptation import simulation
 from fibdask.learn.adaptation.explaining import Explanation
 from fibdask.learn.adaptation.seen import SIMULATORS, Simulator, Structure, simulators
 from fibdask.learn.adaptation.simulation import SimulatedSamples
@@ -131,7 +132,16 @@ def test_look__noise_is_that_of_the_images(explained):
 
 def test_simulators__refuses_materials_that_none_knows(seen):
     with pytest.raises(ConventionError, match="cannot be simulated"):
-        simulators(Model("", NEEDED), seen, SIMULATORS)
+        simulators(Model("", NEEDED), seen)
+
+
+def test_wrong_voxels__are_none_of_who_knows_the_truth(seen, explained, monkeypatch):
+    samples = SimulatedSamples.like(
+        MODEL, seen, explained, whole=1.0, window=WINDOW, crop=32, planes=2, seed=2
+    )
+    for said, wrong in ((lambda face: face.truth, 0), (lambda face: 1 - face.truth, 100)):
+        monkeypatch.setattr(simulation, "probability", lambda _, face, *__, said=said: said(face))
+        assert simulation.wrong_voxels(None, samples, 1.0) == wrong
 
 
 def test_simulated_samples__show_their_truth(seen, explained):

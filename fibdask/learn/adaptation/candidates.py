@@ -1,7 +1,7 @@
 """Networks fitted to a target: statistics, grey values, what they agree on, images like it."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,9 +21,9 @@ from ..weights import read_windows, write_model
 from .explaining import Explanation
 from .fitting import predicted, with_target_statistics
 from .scoring import Score, score
-from .seen import SIMULATORS, Simulator, Structure, simulators
+from .seen import Structure, simulators
 from .selftraining import AgreedSamples, Descendant, agreed
-from .simulation import SimulatedSamples
+from .simulation import SimulatedSamples, wrong_voxels
 from .source import Source
 from .target import Target
 from .translation import STRIDE, CycleDesign, UnpairedBatch, UnpairedSamples, translated
@@ -43,7 +43,7 @@ _CROP = 96  # pixels
 _ROUNDS = 2  # of simulations: what the first has taught sees what structures are like better
 _SIMULATED_RATE = 6e-4
 _SIMULATED_CROP = 64  # pixels
-_EXPLAINED = 96  # pixels along y and x
+_EXPLAINED = 128  # pixels along y and x
 _TESTED = 64  # pixels of the window that tests a model
 
 
@@ -70,6 +70,26 @@ class Candidate:
     maps: tuple[GreyMap, ...]
     score: Score
     said: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Root:
+    """The first candidate of some grey values, and the test that others of these are compared by.
+
+    Attributes
+    ----------
+    score
+        Of the candidate.
+    seen, explanation
+        What it sees in the middle of the target, and how images came from that.
+    samples
+        Of simulated images, that test.
+    """
+
+    score: Score
+    seen: Structure
+    explanation: Explanation
+    samples: SimulatedSamples
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +120,7 @@ class Fitting:
     seed: int
     tell: Callable[..., None] = lambda *_: None
     _said: dict[str, np.ndarray] = field(default_factory=dict)
-    _explanation: dict[str, Explanation] = field(default_factory=dict)
+    _roots: dict[tuple[GreyMap, ...], Root] = field(default_factory=dict)
 
     def candidates(self) -> Iterator[Candidate]:
         """Iterate over the parent, what was fitted of it, and what has learnt."""
@@ -156,8 +176,8 @@ class Fitting:
     @property
     def images_told(self) -> dict[str, Any]:
         """How images came from what the given model sees; nothing where none simulates such."""
-        found = self._explanation.get("parent")
-        return found.told() if found else {}
+        found = self._roots.get(self._inherited)
+        return found.explanation.told() if found else {}
 
     def pictures(self, before: Candidate, after: Candidate) -> list[tuple[str, np.ndarray]]:
         """Return titled pictures (y, x) of the middle slice, from 0 to 1."""
@@ -174,30 +194,33 @@ class Fitting:
         together, alone = predicted(network, target, float(self.parent.card["temperature"]))
         steps = target.step / target.pixel
         self._said.setdefault("parent", together)
-        more = self._more_unexplained(network, target)
-        found = score(together, alone, steps, self._said["parent"], more)
+        found = score(together, alone, steps, self._said["parent"])
+        found = self._tested(found, network, maps)
         return Candidate(name, network, maps, found, together)
 
-    def _more_unexplained(self, network: WindowNetwork, target: Target) -> float:
-        """Return the share by which more is unexplained than by what the given model sees."""
-        middle = target.middle(_EXPLAINED)
-        before = self._explanation.get("parent")
-        some = SIMULATORS if before is None else (before.simulator,)
+    def _tested(self, found: Score, network: WindowNetwork, maps: tuple[GreyMap, ...]) -> Score:
+        """Return the score of a network that was tested, if images like the target can be made."""
+        temperature, folded = float(self.parent.card["temperature"]), deepcopy(network).fold()
+        if (root := self._roots.get(maps)) is not None:
+            return found.compared(root.score, wrong_voxels(folded, root.samples, temperature))
+        target = self._mapped(maps).middle(_EXPLAINED)
         try:
-            _, found = self._explained(network, middle, some)
-        except ConventionError:
-            return 0.0  # nothing simulates such images
-        before = self._explanation.setdefault("parent", found)
-        return float((found.unexplained / before.unexplained).mean() - 1)
+            seen, told = self._explained(network, target)
+        except ConventionError:  # nothing simulates such images
+            if SIMULATION in self.steps:
+                raise
+            return found
+        drawn = self._drawn(target, _CROP)
+        samples = SimulatedSamples.like(self.parent, seen, told, whole=1.0, **drawn)
+        found = replace(found, tested=wrong_voxels(folded, samples, temperature))
+        self._roots[maps] = Root(found, seen, told, samples)
+        return found
 
-    def _explained(
-        self, network: WindowNetwork, target: Target, some: Sequence[Simulator]
-    ) -> tuple[Structure, Explanation]:
+    def _explained(self, network: WindowNetwork, target: Target) -> tuple[Structure, Explanation]:
         """Return what a network sees in a target, and how images came from that."""
         folded = deepcopy(network).fold()
         seen = Structure.seen(folded, target, float(self.parent.card["temperature"]))
-        signals = simulators(self.parent, seen, some)
-        return seen, Explanation.of(self.parent, target, seen, signals)
+        return seen, Explanation.of(self.parent, target, seen, simulators(self.parent, seen))
 
     @property
     def _inherited(self) -> tuple[GreyMap, ...]:
@@ -222,17 +245,20 @@ class Fitting:
 
     def _taught_by_simulations(self, first: Candidate) -> Iterator[Candidate]:
         """Iterate over candidates that have learnt from images simulated like the stack."""
-        target, network, name = self._mapped(first.maps), first.network, first.name
+        target = self._mapped(first.maps).middle(_EXPLAINED)
+        network = first.network
         for number in range(1, _ROUNDS + 1):
-            seen, told = self._explained(network, target, SIMULATORS)
-            drawn = self._drawn(target, _SIMULATED_CROP) | {"seed": self.seed + number}
+            seen, told = self._explained(network, target)
+            drawn = self._drawn(target.middle(_EXPLAINED), _SIMULATED_CROP) | {
+                "seed": self.seed + number
+            }
             samples = SimulatedSamples.like(self.parent, seen, told, **drawn)
             steps = max(self.steps[SIMULATION] // _ROUNDS, 1)
             schedule = replace(self._schedule(steps, _BATCH), learning_rate=_SIMULATED_RATE)
             state = self.state / f"{SIMULATION}-{number}"
             training = Training(Descendant.of(network, whole=True), samples, schedule, state)
             network = _plain(training.run(self.tell)).eval()
-            yield self._candidate(f"{name}, simulated {number}", network, first.maps)
+            yield self._candidate(f"{first.name}, simulated {number}", network, first.maps)
 
     def _taught(self, network: WindowNetwork, made: Source) -> WindowNetwork:
         """Return a network that has learnt from translated images, whose truth is known."""

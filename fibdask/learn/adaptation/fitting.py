@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -44,15 +43,11 @@ def with_target_statistics(network: WindowNetwork, target: Target, share: float)
 
 def predicted(network: WindowNetwork, target: Target, temperature: float) -> Predicted:
     """Return what a network says of the slices of a target."""
-
-    def face(sample: Sample) -> Sample:
-        return replace(sample, offsets=sample.offsets[:1], truth=sample.truth[:1])
-
     folded = deepcopy(network).fold()
     voltages = len(target.images)
     shown = [np.ones(voltages, bool), *np.eye(voltages, dtype=bool)]
     first, *alone = (
-        np.stack([probability(folded, face(s), of, temperature)[0] for s in target.samples()])
+        np.stack([probability(folded, s.face, of, temperature)[0] for s in target.samples()])
         for of in shown
     )
     return first, alone

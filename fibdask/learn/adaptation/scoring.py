@@ -4,17 +4,19 @@ Lower is better. It adds up shares of voxels in %: those that the network expect
 of those that it sees otherwise in one voltage alone, those that the given network was sure of and
 it contradicts, and how far what it finds is from isotropic:
 what shines through is found in several slices, so that they are too much alike.
+
+Networks that are shown the same grey values are compared by a test instead, where there is one:
+images that are simulated like those of the stack, whose truth is known.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 _DISAGREEMENT = 0.5  # weight of voltages: one alone may be wrong where all are right
 _ISOTROPY = 1.0
-_UNEXPLAINED = 0.5  # a wrong voxel leaves several times the variance of noise
 _SURE = 0.95  # of the likelier phase
 
 
@@ -31,9 +33,6 @@ class Score:
     anisotropy
         Root mean square difference of the two-point correlation along z from that in the plane,
         at the distances of neighbouring slices, relative to the solid fraction.
-    unexplained
-        How much more than with the given network the images differ from simulated ones of what is
-        seen, in % of the variance that is left; see `Explanation`. 0 where nothing simulates such.
     departure
         Those that the given network was sure of, and that it takes for the other phase.
     unevenness
@@ -45,21 +44,41 @@ class Score:
         that of the given network.
     error
         Standard error of the total, from the scatter of slices.
+    tested
+        Those that are wrong in simulated images like those of the stack; None without any.
     """
 
     doubt: float
     disagreement: float
     anisotropy: float
-    unexplained: float
     departure: float
     unevenness: float
     solid_fraction: float
     total: float
     error: float
+    tested: float | None = None
 
-    def told(self) -> dict[str, float]:
+    def told(self) -> dict[str, float | None]:
         """Return the numbers as JSON knows them."""
-        return {name: float(f"{value:.4g}") for name, value in asdict(self).items()}
+        return {
+            name: None if value is None else float(f"{value:.4g}")
+            for name, value in asdict(self).items()
+        }
+
+    def compared(self, root: "Score", tested: float) -> "Score":
+        """Return what it is of a network that a simulated test compares with another.
+
+        Who gets half as many simulated voxels wrong has half the total.
+
+        Parameters
+        ----------
+        root
+            Of the other, which was shown the same grey values.
+        tested
+            Wrong voxels in % of this one in the test.
+        """
+        total = root.total * tested / max(root.tested or 0.0, 1e-6)
+        return replace(self, total=total, tested=tested)
 
 
 def score(
@@ -67,7 +86,6 @@ def score(
     alone: Sequence[np.ndarray],
     steps: np.ndarray,
     parent: np.ndarray | None = None,
-    unexplained: float = 0.0,
 ) -> Score:
     """Score probabilities of solid on slices.
 
@@ -81,8 +99,6 @@ def score(
         Distance of each slice to the next in pixels (z).
     parent
         What the given network says (z, y, x): one that is sure of nonsense must not win.
-    unexplained
-        Share by which more of the images is not explained than by what that says.
     """
     solid = together > 0.5
     sure = np.zeros(solid.shape, bool) if parent is None else np.abs(parent - 0.5) > _SURE - 0.5
@@ -100,11 +116,10 @@ def score(
         float(doubt.mean()),
         float(disagreement.mean()),
         anisotropy,
-        100 * unexplained,
         departed,
         100 * float(fractions.std()) / max(mean, 1e-6),
         mean,
-        float(each.mean()) + _ISOTROPY * anisotropy + departed + _UNEXPLAINED * 100 * unexplained,
+        float(each.mean()) + _ISOTROPY * anisotropy + departed,
         float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else 0.0,
     )
 

@@ -139,10 +139,8 @@ def planes_below(voltages: Sequence[float], pixel: float) -> int:
     return int(np.ceil(_BELOW * half_contrast_depth(max(voltages)) / pixel))
 
 
-def simulators(
-    model: Model, seen: Structure, some: Sequence[Simulator]
-) -> dict[Simulator, np.ndarray]:
-    """Return images of what is seen by each of some simulators that knows such images.
+def simulators(model: Model, seen: Structure) -> dict[Simulator, np.ndarray]:
+    """Return images of what is seen by each simulator that knows such images.
 
     Raises
     ------
@@ -150,7 +148,7 @@ def simulators(
         If none does.
     """
     found, refused = {}, []
-    for one in some:
+    for one in SIMULATORS:
         try:
             found[one] = seen.images(model, one)
         except ConventionError as error:

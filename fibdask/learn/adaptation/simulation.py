@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..models import Model
+from ..networks import WindowNetwork
 from ..samples import Drawing, Sample, oriented
 from .explaining import Explanation, Look
+from .fitting import probability
 from .seen import Simulator, Structure, planes_below
 
 _VOLUMES = 4  # of simulated images
@@ -23,6 +25,7 @@ _TURNS = ((0, 1, 2), (1, 0, 2), (2, 1, 0))  # each axis comes to lie along z
 _UNSURE = 0.15  # standard deviation of the logarithm of blur and noise
 _GAIN, _OFFSET = 0.02, 0.01  # standard deviations, of slices
 _ALL = 0.75  # share of the samples that show all voltages
+_TESTED = 24  # samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +92,14 @@ class SimulatedSamples(Drawing):
         Of the voltages.
     pixel
         Distance of planes in nm.
+    whole
+        Share of the samples that show all voltages.
     """
 
     volumes: Sequence[Volume]
     looks: Sequence[Look]
     pixel: float
+    whole: float = _ALL
 
     @classmethod
     def like(
@@ -145,10 +151,21 @@ class SimulatedSamples(Drawing):
         return np.asarray(made, np.float32)
 
     def _present(self, voltages: int, rng: np.random.Generator) -> np.ndarray:
-        if rng.random() < _ALL or voltages == 1:
+        if rng.random() < self.whole or voltages == 1:
             return np.ones(voltages, bool)
         present = rng.random(voltages) < 0.5
         return present if present.any() else ~present
+
+
+def wrong_voxels(folded: WindowNetwork, samples: SimulatedSamples, temperature: float) -> float:
+    """Return the wrong ones in % of what a network says of the faces of some samples."""
+    every = np.ones(len(samples.looks), bool)
+    shares = []
+    for number in range(_TESTED):
+        face = samples[number].face
+        said = probability(folded, face, every, temperature)
+        shares.append(((said > 0.5) != (face.truth > 0.5)).mean())
+    return 100 * float(np.mean(shares))
 
 
 def _cut(profiles: np.ndarray, length: int, start: int) -> np.ndarray:
