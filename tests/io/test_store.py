@@ -243,7 +243,7 @@ def test_open_stack__reads_a_store_that_xarray_wrote(stack, tmp_path):
     chunked = stack.chunk({"z": 1})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        chunked.to_zarr(path, zarr_format=3)
+        chunked.to_zarr(path, zarr_format=3, consolidated=False)
     assert_same(stack, open_stack(path))
 
 
@@ -442,7 +442,7 @@ def test_open_stack__needs_units_in_the_file(stack, tmp_path):
 def test_open_stack__checks_the_values_of_a_phase_that_others_wrote(stack, tmp_path):
     wrong = stack.copy(deep=True)
     wrong["phase"][3, 4, 5] = 7
-    wrong.to_zarr(tmp_path / "foreign.zarr", zarr_format=3)
+    wrong.to_zarr(tmp_path / "foreign.zarr", zarr_format=3, consolidated=False)
     with pytest.raises(ConventionError, match=r"voxel \(3, 4, 5\) has 7"):
         open_stack(tmp_path / "foreign.zarr")["phase"].compute()
 
@@ -481,7 +481,7 @@ def test_save_stack__says_of_all_derived_arrays_at_once_that_they_are_not_resume
 
 def test_open_stack__a_foreign_store_edited_in_place_has_another_fingerprint(stack, tmp_path):
     path = tmp_path / "foreign.zarr"
-    stack.to_zarr(path, zarr_format=3)
+    stack.to_zarr(path, zarr_format=3, consolidated=False)
     before = origin(open_stack(path)["phase"].data).token
     assert origin(open_stack(path)["phase"].data).token == before
     chunk = next(f for f in (path / "phase" / "c").rglob("*") if f.is_file())
@@ -510,7 +510,9 @@ def test_save_stack__refuses_names_that_are_no_folder_of_their_own(stack, tmp_pa
 def test_open_stack__refuses_packed_values_that_it_does_not_unpack(stack, tmp_path, encoding):
     images = stack[["intensity"]].load().astype(np.float32).drop_encoding()
     images["intensity"].attrs.pop("units", None)
-    images.to_zarr(tmp_path / "s.zarr", zarr_format=3, encoding={"intensity": encoding})
+    images.to_zarr(
+        tmp_path / "s.zarr", zarr_format=3, consolidated=False, encoding={"intensity": encoding}
+    )
     with pytest.raises(
         ConventionError, match=r"intensity has the attribute (add_offset|_FillValue)"
     ):
@@ -520,7 +522,7 @@ def test_open_stack__refuses_packed_values_that_it_does_not_unpack(stack, tmp_pa
 def test_open_stack__refuses_packed_depths(stack, tmp_path):
     packed = stack.load().drop_encoding()
     encoding = {"z": {"dtype": "float64", "scale_factor": 10.0}}
-    packed.to_zarr(tmp_path / "s.zarr", zarr_format=3, encoding=encoding)
+    packed.to_zarr(tmp_path / "s.zarr", zarr_format=3, consolidated=False, encoding=encoding)
     with pytest.raises(ConventionError, match="z has the attribute scale_factor"):
         open_stack(tmp_path / "s.zarr")
 
@@ -528,5 +530,5 @@ def test_open_stack__refuses_packed_depths(stack, tmp_path):
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_open_stack__takes_nan_and_unwritten_chunks_as_they_are(stack, tmp_path, zarr_format):
     images = stack[["intensity"]].load().astype(np.float32).drop_encoding()
-    images.to_zarr(tmp_path / "s.zarr", zarr_format=zarr_format)
+    images.to_zarr(tmp_path / "s.zarr", zarr_format=zarr_format, consolidated=False)
     assert_same(open_stack(tmp_path / "s.zarr")[["intensity"]], images)

@@ -297,7 +297,7 @@ def test_run_recipe__reads_stores_of_both_formats_that_others_wrote(
 ):
     phase = open_stack(finished / "inpaint.zarr")[["phase"]].load().drop_encoding()
     path = tmp_path / "s.zarr"
-    phase.drop_attrs(deep=False).to_zarr(path, zarr_format=zarr_format)
+    phase.drop_attrs(deep=False).to_zarr(path, zarr_format=zarr_format, consolidated=False)
     output = {"path": str(tmp_path / "out"), "report": False}
     stack = run_recipe(
         {"input": {"path": str(path)}, "statistics": {"max_lag": 4}, "output": output}

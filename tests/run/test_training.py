@@ -265,7 +265,7 @@ def test_page_of_networks__shows_recipes_that_are_read():
     *trainings, adaptation = trainings
     first = [next(iter(read_training(content).tables)) for content in trainings]
     assert first == ["data", "structures", "pairs", "films"]
-    assert read_adaptation(adaptation)["adapt"]["method"] == "statistics"
+    assert read_adaptation(adaptation)["adapt"]["method"] == "simulation"
 
 
 def test_training_reference__is_what_the_page_says():
