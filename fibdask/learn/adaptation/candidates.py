@@ -245,13 +245,10 @@ class Fitting:
 
     def _taught_by_simulations(self, first: Candidate) -> Iterator[Candidate]:
         """Iterate over candidates that have learnt from images simulated like the stack."""
-        target = self._mapped(first.maps).middle(_EXPLAINED)
-        network = first.network
+        target, network = self._mapped(first.maps).middle(_EXPLAINED), first.network
         for number in range(1, _ROUNDS + 1):
             seen, told = self._explained(network, target)
-            drawn = self._drawn(target.middle(_EXPLAINED), _SIMULATED_CROP) | {
-                "seed": self.seed + number
-            }
+            drawn = self._drawn(target, _SIMULATED_CROP) | {"seed": self.seed + number}
             samples = SimulatedSamples.like(self.parent, seen, told, **drawn)
             steps = max(self.steps[SIMULATION] // _ROUNDS, 1)
             schedule = replace(self._schedule(steps, _BATCH), learning_rate=_SIMULATED_RATE)

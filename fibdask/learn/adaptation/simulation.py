@@ -66,8 +66,8 @@ def _volume(
     steps = np.diff(seen.faces, append=seen.faces[-1] + round(np.diff(seen.faces).mean()))
     steps = np.resize(np.roll(steps, int(rng.integers(len(steps)))), _SLICES)
     faces = np.cumsum([0, *steps])
-    sides = (min(n, _SIDE) for n in (max(seen.phase.shape[1:]),) * 2)
-    shape = (int(faces[-1]) + planes_below(model.card["voltages"], seen.pixel), *sides)
+    side = min(max(seen.phase.shape[1:]), _SIDE)
+    shape = (int(faces[-1]) + planes_below(model.card["voltages"], seen.pixel), side, side)
     phase = seen.phase.transpose(turn)
     for axis, n in enumerate(shape):
         if rng.random() < 0.5:

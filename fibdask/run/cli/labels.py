@@ -44,7 +44,6 @@ def labels(
     What is painted is read by [segment] with method = "random_forest", and by `fibdask train`.
     The folder may grow: slices are added to those that were cut before.
     """
-    import sys
     from dataclasses import asdict
 
     from ..labelling import cut_slices, format_chosen
@@ -52,7 +51,7 @@ def labels(
 
     names = [name.strip() for name in classes.split(",")]
     given = {"how": how, "result": result, "classes": names, "unlabelled": int(unlabelled)}
-    with computing("looking", quiet=quiet or as_json or not sys.stdout.isatty()):
+    with computing("looking", quiet=quiet or as_json):
         chosen = cut_slices(stack, out, slices=slices, **given)  # type: ignore[arg-type]
     record = {"out": str(out), "slices": [asdict(one) for one in chosen]}
     show(record, format_chosen(chosen, out), as_json=as_json, quiet=quiet)

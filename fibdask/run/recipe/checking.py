@@ -74,9 +74,8 @@ def checked_table(name: str, table: Mapping[str, Any], keys: Mapping[str, Key]) 
     except ValidationError as error:
         first, *_ = found = error.errors()
         place = ".".join(str(part) for part in first["loc"][:1])
-        kinds = [(one["type"], len(one["loc"])) for one in found]
-        if kinds[0] == ("missing", 1):
-            lacking = [str(one["loc"][0]) for one in found if one["type"] == "missing"]
+        lacking = [".".join(map(str, one["loc"])) for one in found if one["type"] == "missing"]
+        if place in lacking:
             msg = f"[{name}] needs the key{'s' * (len(lacking) > 1)} {listed(lacking)}"
         else:
             msg = f"[{name}] {place} = {shown(table.get(place))}: {first['msg']}"
