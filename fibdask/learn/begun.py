@@ -1,17 +1,17 @@
 """Networks that begin with the weights of a model, to learn from other data."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import xarray as xr
 
 from ..conventions import ConventionError, FibdaskWarning
 from ..pieces.validity import model_channels
+from .data import SimulatedStack
 from .models import open_model
 from .networks import Architecture, WindowNetwork
 from .published import Published, PublishedNetwork
@@ -40,13 +40,13 @@ class Begun:
     channels: tuple[int, ...]
 
     @classmethod
-    def of(cls, name_or_path: str, stack: xr.Dataset) -> "Begun":
-        """Return a model as the beginning of a training by a stack.
+    def of(cls, name_or_path: str, voltages: np.ndarray) -> "Begun":
+        """Return a model as the beginning of a training by images of some voltages in kV.
 
         Raises
         ------
         ConventionError
-            If there is no such model, it sees phases, or fewer voltages than the stack has, or, of
+            If there is no such model, it sees phases, or fewer voltages than there are, or, of
             one slice or of small stacks, other ones.
 
         Warns
@@ -58,16 +58,76 @@ class Begun:
         if model.card["task"] != "windows":
             msg = f"model {model.name} is for {model.card['task']}, not for images of slices"
             raise ConventionError(msg)
-        channels = _nearest(model.name, model.card, stack)
+        channels = _nearest(model.name, model.card, voltages)
         fields = architecture_of(model.card["architecture"])
         if isinstance(fields, Published) and channels != tuple(range(fields.voltages)):
             msg = (
                 f"a training begins with all voltages of model {model.name}, "
-                f"{model.card['voltages']} kV; got {stack['voltage'].values.tolist()} kV"
+                f"{model.card['voltages']} kV; got {[*map(float, voltages)]} kV"
             )
             raise ConventionError(msg)
         fields = replace(fields, voltages=len(channels))
         return cls(fields, str(model.folder), model.fingerprint, channels)
+
+    @classmethod
+    def of_windows(cls, name_or_path: str, voltages: np.ndarray) -> "Begun":
+        """Return a model as `of`, which must tell of planes between slices too.
+
+        Raises
+        ------
+        ConventionError
+            If it does not, too.
+        """
+        begun = cls.of(name_or_path, voltages)
+        if isinstance(begun.fields, Published):
+            name = begun.told()["name"]
+            msg = f"model {name} knows nothing of what lies between slices, which samples show"
+            raise ConventionError(msg)
+        return begun
+
+    @property
+    def above(self) -> int:
+        """Slices of a window at or before its own."""
+        return self.fields.above
+
+    @property
+    def below(self) -> int:
+        """Slices after it."""
+        return self.fields.below
+
+    @property
+    def stride(self) -> int:
+        """Windows begin at multiples of it in pixels."""
+        return self.fields.stride
+
+    def told(self) -> dict[str, Any]:
+        """Return what a card says of the model, and of what that has learnt from."""
+        card = open_model(Path(self.folder)).card
+        return {
+            "name": card["name"],
+            "sha256": card["sha256"],
+            "training": card.get("training", {}),
+        }
+
+    def check_unseen(self, stacks: Iterable[SimulatedStack]) -> None:
+        """Refuse to judge by simulated stacks that the model has learnt from.
+
+        Raises
+        ------
+        ConventionError
+            If one has a seed of those.
+        """
+        told = self.told()
+        learnt = set(_told_seeds(told["training"]))
+        for stack in stacks:
+            if shared := learnt & stack.seeds.items():
+                step, seed = min(shared)
+                msg = (
+                    "networks are judged by what they have not learnt from; the training begins "
+                    f"with model {told['name']}, which has learnt from a stack with the same seed "
+                    f"of {step}, {seed}, as {stack.name} for validation"
+                )
+                raise ConventionError(msg)
 
     def build(self) -> WindowNetwork | PublishedNetwork:
         """Return the network with the weights of the model."""
@@ -79,18 +139,18 @@ class Begun:
         return network.interleave()
 
 
-def _nearest(name: str, card: Mapping[str, Any], stack: xr.Dataset) -> tuple[int, ...]:
+def _nearest(name: str, card: Mapping[str, Any], voltages: np.ndarray) -> tuple[int, ...]:
     """Return the channels of a model whose voltages are nearest, by their ratio."""
-    known, given = np.array(card["voltages"], float), stack["voltage"].values
+    known, given = np.array(card["voltages"], float), np.array(voltages, float)
     ratios = np.abs(np.log(given[:, np.newaxis] / known))
     channels = [int(k) for k in ratios.argmin(axis=1)]
     if len(set(channels)) < len(channels):
         msg = (
-            f"each voltage of a stack begins as another one of the model; {name} sees "
-            f"{card['voltages']} kV, the stack has {given.tolist()} kV"
+            f"each voltage begins as another one of the model; {name} sees {card['voltages']} kV, "
+            f"the data have {given.tolist()} kV"
         )
         raise ConventionError(msg)
-    others = [v for v, same in zip(given, model_channels(card, stack), strict=True) if same is None]
+    others = [v for v, same in zip(given, model_channels(card, given), strict=True) if same is None]
     if others:
         begun = ", ".join(
             f"{v:g} kV as {known[k]:g} kV" for v, k in zip(given, channels, strict=True)
@@ -98,6 +158,17 @@ def _nearest(name: str, card: Mapping[str, Any], stack: xr.Dataset) -> tuple[int
         text = f"model {name} sees {card['voltages']} kV: the training begins with {begun}"
         warnings.warn(text, FibdaskWarning, stacklevel=3)
     return tuple(channels)
+
+
+def _told_seeds(training: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Iterate over steps and seeds of what a model, and those before it, have learnt from."""
+    data = training.get("data")
+    for stack in data if isinstance(data, list) else ():
+        for step in stack.get("steps", ()):
+            if "seed" in step:
+                yield step["step"], step["seed"]
+    if "begun" in training:
+        yield from _told_seeds(training["begun"]["training"])
 
 
 def of_channels(network: WindowNetwork, channels: Sequence[int]) -> WindowNetwork:

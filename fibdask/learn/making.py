@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..conventions import VERSION, ConventionError
+from .begun import Begun
 from .cards import ranges, told_samples, told_stacks
 from .data import SimulatedStack
 from .models import Model, open_model
@@ -182,7 +183,8 @@ def is_made(folder: Path, training: Training[Any, Any], described: dict[str, str
 
 def told_training(training: Training[Any, Any]) -> dict[str, Any]:
     """Return what a card says of how its weights were made."""
-    return {
+    begun = {"begun": training.design.told()} if isinstance(training.design, Begun) else {}
+    return begun | {
         "fingerprint": training.fingerprint,
         "schedule": asdict(training.schedule),
         "steps": training.step,

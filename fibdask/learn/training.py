@@ -223,7 +223,12 @@ class Training(Generic[Drawn, Learner]):
         if unseen is None and schedule.decline == "plateau":
             msg = "decline 'plateau' needs unseen samples"
             raise ConventionError(msg)
-        self.samples, self.schedule, self.folder = samples, schedule, folder
+        self.design, self.samples, self.schedule, self.folder = (
+            architecture,
+            samples,
+            schedule,
+            folder,
+        )
         self.unseen, self._gather = unseen, gather
         self.device = torch.device(device)
         self.fingerprint = fingerprint(architecture, samples, schedule, unseen, self.device.type)

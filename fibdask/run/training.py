@@ -32,17 +32,23 @@ from .training_images import pair_options, train_images
 from .training_labels import LABELS, labelled_tables, prepared_labels, resolve_labels
 
 if TYPE_CHECKING:
+    from ..learn.begun import Begun
     from ..learn.making import Judge
-    from ..learn.networks import Network
+    from ..learn.networks import Architecture, Network
     from ..learn.training import Training
 
+    Designed = Architecture | Begun
+
+_DATA = ("train", "validation")
 _STATE = "state"
 _Folders = Annotated[list[str], Field(min_length=1)]
 _Levels = Annotated[list[list[float]], Field(min_length=1)]
 Varied = TypeVar("Varied", Variation, PhaseVariation)
 
 
-def data_options(*, train: _Folders, validation: _Folders) -> dict[str, Any]:
+def data_options(
+    *, train: _Folders, validation: _Folders, begin: str | None = None
+) -> dict[str, Any]:
     """Folders of simulated stacks.
 
     Parameters
@@ -51,8 +57,11 @@ def data_options(*, train: _Folders, validation: _Folders) -> dict[str, Any]:
         That the network learns from, as `fibdask simulate` leaves them.
     validation
         That it is judged by, of other seeds.
+    begin
+        Model whose weights the training begins with, by name or folder, such as one that ships, or
+        one of a shorter training; it says itself what `[network]` else does.
     """
-    return {"train": train, "validation": validation}
+    return {"train": train, "validation": validation, "begin": begin}
 
 
 def structure_options(
@@ -201,7 +210,7 @@ def _train_windows(
     read: "TrainingRecipe", shown: Callable[[str], Any]
 ) -> tuple[Model, "Training[Any, Any]"]:
     """Train a network of windows of slices."""
-    training, judge = _prepared(read)
+    training, judge = prepared_training(read)
     from ..learn.making import make_model
 
     output = read.tables["output"]
@@ -290,11 +299,15 @@ def read_training(
     output = tables["output"]
     if "labels" in tables:
         resolve_labels(tables["labels"], folder)
-    for key, folders in tables.get("data", {}).items():
-        tables["data"][key] = [str(folder / path) for path in folders]
+    folders = {key: tables["data"][key] for key in _DATA} if "data" in tables else {}
+    for key, names in folders.items():
+        tables["data"][key] = [str(folder / name) for name in names]
+    begin = tables.get("labels", tables.get("data", {}))
+    if begin.get("begin") and (folder / begin["begin"]).is_dir():
+        begin["begin"] = str(folder / begin["begin"])
     path = output_path or folder / (output["path"] or f"{stem}-model")
     output |= {"path": str(path), "name": output["name"] or one_line(stem)}
-    check_paths(*(path for paths in tables.get("data", {}).values() for path in paths))
+    check_paths(*(path for key in folders for path in tables["data"][key]))
     check_output(output["path"])
     if not re.fullmatch(r"[\w.-]+", output["name"]):
         rule = "a name of a model is made of letters, digits, '.', '-' and '_'"
@@ -331,9 +344,8 @@ def _check_folder(folder: Path) -> None:
         raise StackReadError(msg)
 
 
-def _prepared(read: TrainingRecipe) -> tuple["Training[Any, Network]", "Judge"]:
+def prepared_training(read: TrainingRecipe) -> tuple["Training[Any, Network]", "Judge"]:
     """Return a training that may begin, and what judges its network."""
-    from ..learn.networks import Architecture
     from ..learn.training import Schedule, Training, best_device
 
     tables = read.tables
@@ -341,49 +353,61 @@ def _prepared(read: TrainingRecipe) -> tuple["Training[Any, Network]", "Judge"]:
         return prepared_labels(tables, read.folder / _STATE)
     with blamed_on("training"):
         schedule = Schedule(**tables["training"])
-    samples, judge = _of_phases(tables) if "structures" in tables else _of_images(tables)
-    with blamed_on("network"):
-        voltages = len(samples.stacks[0].voltage) if isinstance(samples, Samples) else 1
-        architecture = Architecture(voltages=voltages, **tables["network"])
-    if samples.crop % architecture.stride:
-        msg = f"[samples] crop must be a multiple of {architecture.stride}; got {samples.crop}"
-        raise RecipeError(msg)
+    design, samples, judge = (_of_phases if "structures" in tables else _of_images)(tables)
     folder = read.folder / _STATE
     training: Training[Any, Network] = Training(
-        architecture, samples, schedule, folder, unseen=judge.drawn(), device=best_device()
+        design, samples, schedule, folder, unseen=judge.drawn(), device=best_device()
     )
     return training, judge
 
 
-def _of_images(tables: Mapping[str, Mapping[str, Any]]) -> tuple[Samples, "Judge"]:
-    """Return samples of simulated stacks, and what judges a network by other ones."""
+def _of_images(tables: Mapping[str, Mapping[str, Any]]) -> "tuple[Designed, Samples, Judge]":
+    """Return a network, samples of simulated stacks, and what judges it by other ones."""
+    from ..learn.begun import Begun
     from ..learn.making import ImageJudge
 
     variation, drawn = _varied(Variation, tables)
     with blamed_on("data"):
         learnt, unseen = (
-            [SimulatedStack.open(path) for path in tables["data"][key]]
-            for key in ("train", "validation")
+            [SimulatedStack.open(path) for path in tables["data"][key]] for key in _DATA
         )
         check_data(learnt, unseen, drawn["crop"])
-    samples = Samples(learnt, variation, window=_window(tables), **drawn)
-    return samples, ImageJudge(samples, unseen)
+        if begin := tables["data"]["begin"]:
+            begun = Begun.of_windows(begin, learnt[0].voltage)
+            begun.check_unseen(unseen)
+    design = begun if begin else _architecture(tables, len(learnt[0].voltage))
+    window = _window(design, drawn["crop"])
+    samples = Samples(learnt, variation, window=window, **drawn)
+    return design, samples, ImageJudge(samples, unseen)
 
 
-def _of_phases(tables: Mapping[str, Mapping[str, Any]]) -> tuple[PhaseSamples, "Judge"]:
-    """Return samples of structures, and what judges a network by another one."""
+def _of_phases(tables: Mapping[str, Mapping[str, Any]]) -> "tuple[Designed, PhaseSamples, Judge]":
+    """Return a network, samples of structures, and what judges it by another one."""
     from ..learn.making import PhaseJudge
 
     variation, drawn = _varied(PhaseVariation, tables)
     with blamed_on("structures"):
         learnt, unseen = structures(**tables["structures"])
         check_structures(learnt, unseen, drawn["crop"])
-    samples = PhaseSamples(learnt, variation, window=_window(tables), **drawn)
-    return samples, PhaseJudge(samples, unseen)
+    design = _architecture(tables, 1)
+    window = _window(design, drawn["crop"])
+    samples = PhaseSamples(learnt, variation, window=window, **drawn)
+    return design, samples, PhaseJudge(samples, unseen)
 
 
-def _window(tables: Mapping[str, Mapping[str, Any]]) -> SliceWindow:
-    return SliceWindow(tables["network"]["above"], tables["network"]["below"])
+def _architecture(tables: Mapping[str, Mapping[str, Any]], voltages: int) -> "Architecture":
+    from ..learn.networks import Architecture
+
+    with blamed_on("network"):
+        return Architecture(voltages=voltages, **tables["network"])
+
+
+def _window(architecture: "Designed", crop: int) -> SliceWindow:
+    """Return the window that a network sees, in samples of a size that it takes."""
+    if crop % architecture.stride:
+        msg = f"[samples] crop must be a multiple of {architecture.stride}; got {crop}"
+        raise RecipeError(msg)
+    return SliceWindow(architecture.above, architecture.below)
 
 
 def _varied(

@@ -127,8 +127,6 @@ def resolve_labels(table: dict[str, Any], folder: Path) -> None:
     """Make the paths of `[labels]` relative to the working directory."""
     for key in ("stack", "path"):
         table[key] = str(folder / table[key])
-    if table["begin"] and (folder / table["begin"]).is_dir():
-        table["begin"] = str(folder / table["begin"])
 
 
 def prepared_labels(
@@ -156,15 +154,14 @@ def prepared_labels(
         learnt, unseen = parted(painted, labels["validation"])
     with blamed_on("network"):
         architecture = _architecture(labels, tables["network"], stack)
-    design = architecture.fields if labels["begin"] else architecture
-    _check_crop(drawn["crop"], stack, design.stride)
+    _check_crop(drawn["crop"], stack, architecture.stride)
     with blamed_on(LABELS):
         if labels["teacher"] == "forest":
             learnt = _taught(stack, labels, learnt, unseen, state)
-        window = SliceWindow(design.above, design.below)
+        window = SliceWindow(architecture.above, architecture.below)
         stacks = [LabelledStack.of(stack, part, window) for part in (learnt, unseen)]
     samples = LabelSamples(stacks[0], variation, window=window, planes=1, **drawn)
-    judge = LabelJudge(samples, stacks[1], design.stride)
+    judge = LabelJudge(samples, stacks[1], architecture.stride)
     training: Training[Any, Network] = Training(
         architecture, samples, schedule, state, unseen=judge.drawn(), device=best_device()
     )
@@ -178,7 +175,7 @@ def _architecture(labels: Mapping[str, Any], network: Mapping[str, Any], stack: 
     from ..learn.published import RESIDUAL_3D, SMALL_RESIDUAL, Published
 
     if labels["begin"]:
-        return Begun.of(labels["begin"], stack)
+        return Begun.of(labels["begin"], stack["voltage"].values)
     voltages, dimensions = stack.sizes["voltage"], network["dimensions"]
     _check_own(network)
     if dimensions == "2.5D":

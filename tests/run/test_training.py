@@ -16,11 +16,12 @@ import fibdask
 from fibdask import RecipeError, StackReadError, load_model, run_recipe, train
 from fibdask.learn.models import CARD, WEIGHTS
 from fibdask.learn.predicting import TORCH_IS_MISSING
+from fibdask.learn.weights import read_network
 from fibdask.run.adapting import adaptation_tables, read_adaptation
 from fibdask.run.cli import main
 from fibdask.run.recipe import read_recipe
 from fibdask.run.recipe.reference import training_reference
-from fibdask.run.training import read_training, training_tables
+from fibdask.run.training import prepared_training, read_training, training_tables
 from tests.learn.helpers import without_torch
 
 SIMULATION = {
@@ -180,6 +181,42 @@ def test_train__refuses_a_folder_of_something_else(data, tmp_path):
 def test_train__names_data_that_are_not_there(data):
     with pytest.raises(StackReadError, match="nowhere"):
         train(_content(data, data={"train": [str(data / "nowhere")]}))
+
+
+def test_train__begins_with_a_model_and_says_what_that_has_learnt_from(data, model):
+    begun = _content(data, data={"begin": str(model.folder)}, output={"path": str(data / "longer")})
+    card = load_model(train(begun | {"training": {"steps": 1, "batch": 1}})).card
+    assert card["architecture"] == model.card["architecture"]
+    assert card["training"]["begun"] == {
+        "name": "tiny",
+        "sha256": model.card["sha256"],
+        "training": model.card["training"],
+    }
+
+
+def test_train__the_first_step_after_a_beginning_is_made_with_its_weights(data, model):
+    content = _content(data, data={"begin": str(model.folder)})
+    training, _ = prepared_training(read_training(content))
+    kept = read_network(model.folder, model.card).state_dict()
+    assert all(
+        torch.equal(value, kept[name]) for name, value in training.network.state_dict().items()
+    )
+
+
+def test_train__a_recipe_names_the_model_that_it_begins_with_beside_it(data, model):
+    recipe = RECIPE.replace("[network]", 'begin = "model"\n[network]')
+    (data / "longer.toml").write_text(recipe)
+    assert read_training(data / "longer.toml").tables["data"]["begin"] == str(model.folder)
+
+
+def test_train__refuses_to_judge_by_what_the_model_has_learnt_that_it_begins_with(data, model):
+    other = {
+        "train": [str(data / "second")],
+        "validation": [str(data / "first")],
+        "begin": str(model.folder),
+    }
+    with pytest.raises(RecipeError, match=r"model tiny, which has learnt .* as first for valid"):
+        train(_content(data, data=other))
 
 
 PHASES = {
