@@ -19,7 +19,7 @@ from ..simulate.images.noise import make_noise
 from .dictionary import Dictionary, Observed
 from .forward import Forward, modelled
 from .guesses import GUESSES, LayerPredictor, guessed
-from .likelihood import PIECE_BYTES, misfits, most_likely, regularised
+from .likelihood import PIECE_BYTES, Errors, misfits, most_likely, regularised
 from .smoothing import around, smoothed, smoothing_halo, spread
 
 NO_DATA = 255
@@ -173,7 +173,8 @@ class MostLikely(_OfNeighbours):
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block, or the errors."""
         seen = self._seen(region, signals)
-        found = most_likely(self.dictionary, seen, self.absent, errors=self.errors)
+        errors: Errors | None = "likelihood" if self.errors else None
+        found = most_likely(self.dictionary, seen, self.absent, errors=errors)
         part = found.thickness if found.errors is None else found.errors
         return part.reshape(-1, *lengths(region[1:]))[region[0]]
 
@@ -185,18 +186,7 @@ class MostLikely(_OfNeighbours):
         if self.errors:
             unsure = spread(seen.variance.reshape(plane), self.noise, self.smoothing)
             seen = replace(seen, spread=unsure)
-        inside = within(region[-2:], self._signals(region)[1:])
-
-        def cut(maps: np.ndarray) -> np.ndarray:
-            kept = maps.reshape(*plane, *maps.shape[1:])[inside]
-            return np.ascontiguousarray(kept.reshape(-1, *maps.shape[1:]))
-
-        return replace(
-            seen,
-            values=cut(seen.values),
-            variance=cut(seen.variance),
-            spread=cut(seen.spread),
-        )
+        return seen.cut(plane, within(region[-2:], self._signals(region)[1:]))
 
     @property
     def reach(self) -> int:
@@ -222,14 +212,14 @@ class NetworkLayers(_OfNeighbours):
     predictor: LayerPredictor
     errors: bool = False
 
-    revision = 4
+    revision = 5
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block, or the errors."""
         wanted, cover = region[1:], self._cover(region[1:])
         checked = self._checked(region, signals)
-        guesses = guessed(self.dictionary, checked, self.noise, self.absent, self.smoothing)
-        guesses = guesses[:, :, *within(cover, self._signals(region)[1:])]
+        inside = within(cover, self._signals(region)[1:])
+        guesses = guessed(self.dictionary, checked, self.noise, self.absent, self.smoothing, inside)
         result = np.empty((len(guesses), *lengths(wanted)), np.float32)
         for tile in self._tiles(wanted):
             window = self._window(tile)

@@ -5,9 +5,10 @@ Gaussian of the same width at all energies, up to the square of the share.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import sqrt
+from typing import Self
 
 import numpy as np
 
@@ -199,6 +200,17 @@ class Observed:
         values = np.empty((len(flat), len(basis.directions)), np.float32)
         project(flat, basis.mean, basis.directions, values)
         return cls(basis, values, np.full(len(values), variance_of(noise)), np.ones(len(values)))
+
+    def cut(self, plane: tuple[int, ...], inside: tuple[slice, ...]) -> Self:
+        """Return what is observed in a part of a plane (y, x)."""
+
+        def part(maps: np.ndarray) -> np.ndarray:
+            kept = maps.reshape(*plane, *maps.shape[1:])[inside]
+            return np.ascontiguousarray(kept.reshape(-1, *maps.shape[1:]))
+
+        return replace(
+            self, values=part(self.values), variance=part(self.variance), spread=part(self.spread)
+        )
 
 
 def variance_of(noise: float) -> float:

@@ -43,14 +43,36 @@ class LayerPredictor(Protocol):
 
 
 def guessed(
-    dictionary: Dictionary, signals: np.ndarray, noise: float, absent: float, smoothing: float
+    dictionary: Dictionary,
+    signals: np.ndarray,
+    noise: float,
+    absent: float,
+    smoothing: float,
+    inside: tuple[slice, ...] = (slice(None), slice(None)),
 ) -> np.ndarray:
-    """Return guesses, float32 (layer, map, y, x), of signals (energy, y, x); NaN without data."""
+    """Return guesses, float32 (layer, map, y, x), of signals (energy, y, x); NaN without data.
+
+    Parameters
+    ----------
+    dictionary
+        Of the layers.
+    signals
+        Of the part that is guessed, and of what is around it as far as smoothing looks.
+    noise
+        Share of the signals.
+    absent
+        Probability beforehand that a layer is not there.
+    smoothing
+        Radius in pixels.
+    inside
+        Of the part, along y and x.
+    """
+    part = signals[:, *inside]
     seen = (
-        Observed.of(dictionary, signals, noise),
-        smoothed(dictionary, signals, noise, smoothing),
+        Observed.of(dictionary, part, noise),
+        smoothed(dictionary, signals, noise, smoothing).cut(signals.shape[1:], inside),
     )
-    found = [most_likely(dictionary, one, absent) for one in seen]
+    found = [most_likely(dictionary, one, absent, errors="curvature") for one in seen]
     maps = np.stack([part for one in found for part in one.maps()], axis=1)
     maps /= dictionary.most.astype(np.float32)[:, np.newaxis, np.newaxis]
-    return maps.reshape(*maps.shape[:2], *signals.shape[1:])
+    return maps.reshape(*maps.shape[:2], *part.shape[1:])

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import log
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from .dictionary import Dictionary, Observed
 from .forward import modelled
 from .tables import LAYERS, Basis, Fits, Table
 
+Errors = Literal["likelihood", "curvature"]
+"""What tells how sure thicknesses are; see `most_likely`."""
 _TRUST = 1e-30
 _PIECE = 2**12  # pixels
 PIECE_BYTES = 2**26
@@ -39,7 +42,7 @@ class Fitted:
 
 
 def most_likely(
-    dictionary: Dictionary, seen: Observed, absent: float, *, errors: bool = True
+    dictionary: Dictionary, seen: Observed, absent: float, *, errors: Errors | None = "likelihood"
 ) -> Fitted:
     """Return the most likely thicknesses, and their standard errors if they are asked for.
 
@@ -51,6 +54,9 @@ def most_likely(
         What is observed.
     absent
         Probability beforehand that a layer is not there at a pixel.
+    errors
+        What tells them: the `likelihood` along each layer, or its `curvature` at the fit alone,
+        five times as fast, of which networks learn what it means.
 
     Notes
     -----
@@ -67,7 +73,7 @@ def most_likely(
         for part in parts
     ]
     thickness, widths = (np.concatenate(maps, axis=1) for maps in zip(*pieces, strict=True))
-    return Fitted(thickness, widths) if errors else Fitted(thickness)
+    return Fitted(thickness, widths if errors else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +106,11 @@ class _Patterns:
         return cls(tables, beforehand, dictionary.steps)
 
     def fitted(
-        self, values: np.ndarray, variance: np.ndarray, spread: np.ndarray, errors: bool
+        self,
+        values: np.ndarray,
+        variance: np.ndarray,
+        spread: np.ndarray,
+        errors: Errors | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the thicknesses of a piece in nm, and their errors, float32 (layer, pixel)."""
         fits = [table.fit(values, variance, np.zeros(LAYERS)) for table in self.tables]
@@ -112,15 +122,33 @@ class _Patterns:
         for layer, step in enumerate(self.steps):
             place = np.ascontiguousarray(taken[:, layer])
             nanometres[0, layer] = place * step
-            if errors:
+            if errors == "likelihood":
                 widths = self._widths(values, variance * spread, fits, likely, layer, place)
                 nanometres[1, layer] = widths * step
+            elif errors:
+                nanometres[1, layer] = self._curved(values, variance, fits, evidence, layer) * step
         return nanometres[0], nanometres[1]
 
     def _evidence(self, fits: list[Fits], spread: np.ndarray | float) -> np.ndarray:
         """Return logarithms of what patterns are likely (pattern, pixel)."""
         told = [np.log(np.maximum(fit.shares, _TRUST)) - fit.squares / (2 * spread) for fit in fits]
         return np.asarray(np.array(told) + self.beforehand[:, np.newaxis])
+
+    def _curved(
+        self,
+        values: np.ndarray,
+        variance: np.ndarray,
+        fits: list[Fits],
+        evidence: np.ndarray,
+        layer: int,
+    ) -> np.ndarray:
+        """Return standard errors of a layer in nodes, of the likeliest pattern with it (pixel)."""
+        having = [k for k, table in enumerate(self.tables) if table.present[layer]]
+        best = np.argmax(np.nan_to_num(evidence[having], nan=-np.inf), axis=0)
+        widths = np.empty(len(values))
+        for n, k in enumerate(having):
+            self.tables[k].curve(values, variance, fits[k], layer, best == n, widths)
+        return widths
 
     def _widths(
         self,

@@ -108,6 +108,19 @@ class Table:
         )  # fmt: skip
         return found
 
+    def curve(
+        self,
+        values: np.ndarray,
+        variance: np.ndarray,
+        fits: Fits,
+        layer: int,
+        wanted: np.ndarray,
+        widths: np.ndarray,
+    ) -> None:
+        """Fill in standard errors of a layer by the curvature at fits; see `curved_widths`."""
+        given = values, variance, self.errors, self.tangents, fits.places, layer, wanted
+        posterior.curved_widths(*given, widths)
+
     def walk(
         self,
         values: np.ndarray,

@@ -14,7 +14,7 @@ import fibdask
 from fibdask.conventions import ConventionError, RecipeError
 from fibdask.learn.layers.making import Judged
 from fibdask.learn.layers.networks import LayerArchitecture
-from fibdask.learn.layers.samples import FilmBatch, Films, FilmSample
+from fibdask.learn.layers.samples import ONE_SIGMA, FilmBatch, Films, FilmSample
 from fibdask.learn.layers.weights import LoadedLayers
 from fibdask.learn.models import CARD, TEST_PAIR
 from fibdask.microtomography.films import shipped_films
@@ -99,17 +99,31 @@ def test_predict__leaves_pixels_without_data_unknown():
     assert np.isnan(found).sum() == np.isnan(found[:, :, 3, 4]).sum() == 4
 
 
-def test_loss__is_least_where_errors_are_those_that_are_made():
+def test_loss__draws_errors_to_where_two_thirds_of_pixels_with_a_layer_lie_within():
     rng = np.random.default_rng(2)
     truth = rng.random((1, 4, 200, 200)).astype(np.float32)
+    truth[..., :100] = 0  # no layer, of which nothing is off
     sample = FilmSample(np.zeros((1, 4, 4, 4), np.float32), truth[0], "smooth", "analytic", 0.02)
     batch = FilmBatch.of([sample], torch.device("cpu"))
-    off = torch.from_numpy(rng.standard_t(3, size=batch.truth.shape).astype(np.float32)) * 0.01
-    losses = {
-        scale: float(batch.loss(lambda _, s=scale: (batch.truth + off, 0.01 * s * torch.ones(1))))
-        for scale in (0.8, 1.0, 1.25)
-    }
-    assert min(losses, key=losses.get) == 1.0
+    off = 0.01 * rng.standard_t(3, size=truth[0].shape).astype(np.float32) * (truth[0] > 0)
+    right = float(np.quantile(np.abs(off[truth[0] > 0]), ONE_SIGMA))
+    slopes = []
+    for scale in (0.9, 1.0, 1.1):
+        error = torch.full((1,), scale * right, requires_grad=True)
+        batch.loss(lambda _, e=error: (batch.truth + torch.from_numpy(off), e)).backward()
+        slopes.append(float(error.grad))
+    assert slopes[0] < -5 * abs(slopes[1]) < 0 < 5 * abs(slopes[1]) < slopes[2]
+
+
+def test_loss__draws_thicknesses_to_where_they_are_right():
+    truth = torch.rand(1, 8, 8)
+    batch, error = FilmBatch(torch.zeros(1, 4, 8, 8), truth), torch.full((1,), 0.1)
+    slopes = []
+    for off in (-0.01, 0.0, 0.01):
+        found = (truth + off).requires_grad_()
+        batch.loss(lambda _, f=found: (f, error)).backward()
+        slopes.append(float(found.grad.sum()))
+    assert slopes[0] < -1 < 0 == slopes[1] < 1 < slopes[2]
 
 
 def test_judged__counts_pixels_with_a_layer():

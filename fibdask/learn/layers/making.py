@@ -14,11 +14,10 @@ from ..making import is_made, told_training
 from ..models import Model, open_model
 from ..training import Training
 from .networks import LayerNetwork
-from .samples import Films, FilmSample
+from .samples import ONE_SIGMA, Films, FilmSample
 from .weights import LoadedLayers, write_layers_model
 
 _NOISES = (0.005, 0.01, 0.02, 0.05)
-_ONE_SIGMA = 0.6827
 _TESTED = 6  # strides along y and x of the guesses that test a model when it is loaded
 
 
@@ -84,7 +83,7 @@ def make_layers_model(
     first, second = (_drawn(unseen, rounds, part) for part in (0, 1))
     loaded = LoadedLayers(network, 1.0)
     ratios = np.concatenate([Judged.of(loaded, sample).ratios() for sample in first])
-    temperature = float(f"{np.quantile(ratios, _ONE_SIGMA):.4g}")
+    temperature = float(f"{np.quantile(ratios, ONE_SIGMA):.4g}")
     judged = [Judged.of(LoadedLayers(network, temperature), sample) for sample in second]
     card = {
         "name": name,

@@ -27,6 +27,8 @@ from ..samples import oriented
 from ..training import autocast
 from .networks import LayerNetwork
 
+ONE_SIGMA = 0.6827
+"""Share of pixels that lie within their errors."""
 _ORDER, _FILM = 0, 1  # what of films is drawn
 _ABSENT = 0.5
 _FEATURES = (160.0, 1500.0)  # nm, of pixels of 10 nm
@@ -171,16 +173,21 @@ class FilmBatch:
         return cls(*(torch.from_numpy(array).to(device) for array in arrays))
 
     def loss(self, network: LayerNetwork) -> torch.Tensor:
-        """Return the negative logarithm of the likelihood of the truth, of Student's distribution.
+        """Return how unlikely the truth is, and how far errors are from what they should be.
 
-        Its tails, of three degrees of freedom, bear what is far off at edges. Pixels count by the
-        root of their errors (M. Seitzer et al., ICLR 2022), else those of which little is known
-        would hardly count.
+        Thicknesses are judged by Student's distribution, whose tails, of three degrees of freedom,
+        bear what is far off at edges; errors, where there is a layer, by the quantile that they
+        are, the loss of which is least where 68.27 % of what looks alike lie within (R. Koenker,
+        G. Bassett, 1978). Pixels count by the root of their errors (M. Seitzer et al., ICLR 2022),
+        else those of which little is known would hardly count.
         """
         with autocast(self.truth.device):
             found, error = network(self.guesses)
-        weight = error.detach().sqrt()
-        square = ((found - self.truth) / error).square()
-        unlikeliness = 2 * (1 + square / 3).log() + error.log()
-        loss: torch.Tensor = (weight * unlikeliness).sum() / weight.sum()
+        sure, off = error.detach(), found - self.truth
+        unlikeliness = 2 * (1 + (off / sure).square() / 3).log()
+        beyond = off.detach().abs() - error
+        astray = torch.maximum(ONE_SIGMA * beyond, (ONE_SIGMA - 1) * beyond) / sure
+        astray = astray * (self.truth > 0)
+        weight = sure.sqrt()
+        loss: torch.Tensor = (weight * (unlikeliness + astray)).sum() / weight.sum()
         return loss

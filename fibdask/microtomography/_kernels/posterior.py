@@ -92,6 +92,31 @@ def _width(normal, table, layer):
 
 
 @compiled(nogil=True)
+def curved_widths(observed, variances, errors, table, fits, layer, wanted, widths):
+    """Fill in the standard errors of a layer, as the curvature of the likelihood at fits tells.
+
+    Parameters
+    ----------
+    observed, variances, errors, table
+        As of `fit_pixels`.
+    fits
+        Places in nodes, float64 (pixel, layer).
+    layer
+        One of the table's.
+    wanted
+        Which pixels are asked for, bool (pixel); others are left alone.
+    widths
+        In nodes, float64 (pixel), overwritten.
+    """
+    weights = np.empty(observed.shape[1], np.float32)
+    for pixel in range(len(observed)):
+        if wanted[pixel]:
+            weigh(variances[pixel], errors, weights)
+            normal = expand(observed[pixel], weights, table, fits[pixel])[2]
+            widths[pixel] = _width(normal, table, layer)
+
+
+@compiled(nogil=True)
 def _gaussian(observed, weights, table, fitted, layer, likely, place):
     """Return the standard error of a layer where its likelihood is a Gaussian, else 0."""
     width = _width(expand(observed, weights, table, fitted)[2], table, layer)
