@@ -24,7 +24,8 @@ from .smoothing import around, smoothed, smoothing_halo, spread
 
 NO_DATA = 255
 """Label of voxels of pixels without data."""
-_TILE = 256  # pixels that a network is shown at once, beside those around
+TILE = 256
+"""Pixels along y and x that a network is shown at once, beside those around."""
 _KILOELECTRONVOLT = 1e6  # thousandths of an electronvolt, which name an energy's noise
 
 
@@ -168,7 +169,7 @@ class MostLikely(_OfNeighbours):
     absent: float
     errors: bool = False
 
-    revision = 5
+    revision = 6
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block, or the errors."""
@@ -249,7 +250,7 @@ class NetworkLayers(_OfNeighbours):
         )
 
     def _tiles(self, wanted: Region) -> list[Region]:
-        return touched_tiles(wanted, (_TILE,) * 2, self.shape)
+        return touched_tiles(wanted, (TILE,) * 2, self.shape)
 
     def _window(self, tile: Region) -> Region:
         own = self.predictor

@@ -23,7 +23,7 @@ from ..conventions import (
     require_layers,
 )
 from ..pieces.models import AUTO, check_network_options, find_layer_model, model_record
-from ._functions import Misfit, MostLikely, NetworkLayers, Regularised
+from ._functions import TILE, Misfit, MostLikely, NetworkLayers, Regularised
 from .dictionary import Dictionary
 from .forward import ALUMINIUM_ON_GOLD, ForwardName, find_forward
 from .guesses import LayerPredictor
@@ -274,9 +274,10 @@ class _Maps:
     def _layers(self, function: BlockFunction) -> Any:
         """Return maps of all layers (layer, y, x), each block of which a function makes."""
         shape = (len(self.dictionary.most), *self.signal.shape[1:])
-        return map_blocks(
-            function, (self.signal.data,), shape=shape, dtype=np.float32, block=self._block(shape)
-        )
+        block = self._block(shape)
+        if isinstance(function, NetworkLayers):  # which else sees most of its tiles several times
+            block = (*block[:-2], *(b // TILE * TILE or b for b in block[-2:]))
+        return map_blocks(function, (self.signal.data,), shape=shape, dtype=np.float32, block=block)
 
     def _block(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return blocks of all layers, as large as those of all energies may be."""

@@ -14,7 +14,7 @@ from math import pi, sqrt
 
 import numpy as np
 
-from ._kernels.smoothing import mean_around, project, smooth_step
+from ._kernels.smoothing import LANES, mean_around, project, smooth_step
 from .dictionary import Dictionary, Observed, variance_of
 
 _FIRST, _GROWTH = 1.5, 1.25  # radius in pixels, and its factor from step to step
@@ -84,13 +84,32 @@ def smoothed(dictionary: Dictionary, signals: np.ndarray, noise: float, most: fl
     flat = dictionary.observed(signals, noise)
     scores = np.empty((len(flat), number), np.float32)
     project(flat, basis.mean, basis.directions / sqrt(own), scores)
-    scores = scores.reshape(*signals.shape[1:], number)
-    averages, weights = scores, np.ones(signals.shape[1:], np.float32)
-    variances, limit = np.ones_like(weights), _LIMIT * sqrt(number)
-    for radius in radii(most):
-        new, new_weights = np.empty_like(averages), np.empty_like(weights)
-        smooth_step(scores, averages, weights, radius, limit, new, new_weights, variances)
-        averages, weights = new, new_weights
+    averages, variances = _averaged(scores.reshape(*signals.shape[1:], number), most)
     values = averages.reshape(-1, number) * np.float32(sqrt(own))
     variance = own * variances.ravel().astype(np.float64)
     return Observed(basis, values, variance, np.ones(len(values)))
+
+
+def _averaged(scores: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return averages (y, x, component) up to a radius, and the variances (y, x) of each.
+
+    Parameters
+    ----------
+    scores
+        Of independent noise of variance 1, float32 (y, x, component); NaN without data.
+    most
+        Radius in pixels.
+    """
+    rows, columns, number = scores.shape
+    lining, lanes = int(radii(most)[-1]), -(-columns // LANES) * LANES
+    inside = slice(lining, lining + columns)
+    averages, new = np.full((2, number, rows, lanes + 2 * lining), np.nan, np.float32)
+    averages[:, :, inside] = np.moveaxis(scores, 2, 0)
+    shown = np.nan_to_num(averages)
+    weights = np.ones((rows, lanes), np.float32)
+    new_weights, variances = (np.ones_like(weights) for _ in range(2))
+    limit = _LIMIT * sqrt(number)
+    for radius in radii(most):
+        smooth_step(shown, averages, weights, radius, limit, new, new_weights, variances)
+        averages, new, weights, new_weights = new, averages, new_weights, weights
+    return np.ascontiguousarray(np.moveaxis(averages[:, :, inside], 0, 2)), variances[:, :columns]

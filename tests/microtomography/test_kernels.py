@@ -5,7 +5,7 @@ import pytest
 
 from fibdask.microtomography._kernels.fitting import LAYERS, expand, solve
 from fibdask.microtomography._kernels.posterior import PLACES, half_widths
-from fibdask.microtomography._kernels.smoothing import mean_around, project, smooth_step
+from fibdask.microtomography._kernels.smoothing import LANES, mean_around, project, smooth_step
 from fibdask.microtomography.tables import Basis, Table
 
 pytestmark = pytest.mark.interpreted
@@ -79,6 +79,7 @@ def test_walk__integrates_the_other_layer():
 def naive_step(scores, smoothed, weights, radius, limit):
     """Return averages over pixels that are near and look alike, their weights and variances."""
     rows, columns, _ = scores.shape
+    weights = weights[:, :columns]
     averages, sums, variances = smoothed * np.nan, weights * 0, weights * np.nan
     for y in range(rows):
         for x in range(columns):
@@ -95,17 +96,26 @@ def naive_step(scores, smoothed, weights, radius, limit):
     return averages, sums, variances
 
 
-def test_smooth_step__equals_the_naive_average():
+@pytest.mark.parametrize("columns", [8, LANES + 3])
+def test_smooth_step__equals_the_naive_average(columns):
     rng = np.random.default_rng(0)
-    scores = rng.normal(size=(9, 8, 2)).astype(np.float32)
+    scores = rng.normal(size=(9, columns, 2)).astype(np.float32)
     scores[:, 4:] += 5
     scores[2, 2] = np.nan
-    smoothed, weights = scores, np.full((9, 8), 1.5, np.float32)
-    found = np.empty_like(scores), np.empty_like(weights), np.empty_like(weights)
-    smooth_step(scores, smoothed, weights, 2.9, 12.0, *found)
-    for made, naive in zip(found, naive_step(scores, smoothed, weights, 2.9, 12.0), strict=True):
+    lining, lanes = 3, -(-columns // LANES) * LANES
+    inside = slice(lining, lining + columns)
+    smoothed, averages = np.full((2, 2, 9, lanes + 2 * lining), np.nan, np.float32)
+    smoothed[:, :, inside] = np.moveaxis(scores, 2, 0)
+    weights = np.full((9, lanes), 1.5, np.float32)
+    sums, variances = np.empty_like(weights), np.empty_like(weights)
+    given = np.nan_to_num(smoothed), smoothed, weights, 2.9, 12.0
+    smooth_step(*given, averages, sums, variances)
+    found = np.moveaxis(averages[:, :, inside], 0, 2), sums[:, :columns], variances[:, :columns]
+    for made, naive in zip(found, naive_step(scores, scores, weights, 2.9, 12.0), strict=True):
         np.testing.assert_allclose(made, naive, rtol=2e-5, atol=1e-6)
     assert np.isnan(found[0][2, 2]).all()
+    assert np.isnan(averages[:, :, columns + lining :]).all()
+    assert not sums[:, columns:].any()
 
 
 def test_mean_around__is_that_of_the_pixels_that_are_there():

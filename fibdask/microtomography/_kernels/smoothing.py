@@ -4,69 +4,85 @@ import numpy as np
 
 from ...compiling import compiled
 
+LANES = 64
+"""Pixels beside each other that are averaged together."""
 
-@compiled(nogil=True)
+
+@compiled(nogil=True, fastmath={"contract"})
 def smooth_step(scores, smoothed, weights, radius, limit, new_smoothed, new_weights, variances):
     """Average what is observed around each pixel over those that look like it so far.
+
+    Images are lined with pixels that there are not, as many to either side along x as the radius
+    has, and as many more at the end as make `LANES` whole.
 
     Parameters
     ----------
     scores
-        What is observed, of independent noise of variance 1, float32 (y, x, component); NaN of
+        What is observed, of independent noise of variance 1, float32 (component, y, lined x); 0 of
         pixels without data.
-    smoothed, weights
-        Averages so far, and the sums of weights they are made of, float32 (y, x, component) and
-        (y, x).
+    smoothed
+        Averages so far, float32 (component, y, lined x); NaN of pixels without data.
+    weights
+        Sums of weights that they are made of, float32 (y, x).
     radius
         Of the pixels that are averaged.
     limit
         Squared difference of two averages, in the variance of the first, from which on pixels do
         not count.
     new_smoothed, new_weights
-        Overwritten.
+        Overwritten, but for the lining.
     variances
         Of the new averages, float32 (y, x), overwritten.
     """
-    rows, columns, components = scores.shape
+    components, rows, lined = scores.shape
+    columns = weights.shape[1]
+    lining = (lined - columns) // 2
     reach = int(radius)
     square = radius * radius
-    sums = np.empty(components)
+    zero, one, two = np.float32(0), np.float32(1), np.float32(2)
+    own, sums = np.empty((2, components, LANES), np.float32)
+    scale, total, squares, weight = np.empty((4, LANES), np.float32)
     for y in range(rows):
-        for x in range(columns):
-            own = smoothed[y, x]
-            sums[:] = 0
-            total, squares = 0.0, 0.0
-            scale = weights[y, x] / limit
+        for x in range(0, columns, LANES):
+            for lane in range(LANES):
+                scale[lane] = weights[y, x + lane] / limit
+            total[:] = zero
+            squares[:] = zero
+            sums[:] = zero
+            own[:] = smoothed[:, y, x + lining : x + lining + LANES]
             for dy in range(-reach, reach + 1):
                 v = y + dy
                 if v < 0 or v >= rows:
                     continue
                 for dx in range(-reach, reach + 1):
-                    u = x + dx
-                    near = 1 - (dy * dy + dx * dx) / square
-                    if u < 0 or u >= columns or near <= 0:
+                    near = np.float32(1 - (dy * dy + dx * dx) / square)
+                    if near <= 0:
                         continue
-                    apart = 0.0
+                    u = x + dx + lining
+                    weight[:] = zero
                     for c in range(components):
-                        difference = own[c] - smoothed[v, u, c]
-                        apart += difference * difference
-                    alike = 1 - apart * scale
-                    if not alike > 0:  # nor NaN
-                        continue
-                    weight = near * min(2 * alike, 1.0)
-                    total += weight
-                    squares += weight * weight
+                        mine, other = own[c], smoothed[c, v, u : u + LANES]
+                        for lane in range(LANES):
+                            difference = mine[lane] - other[lane]
+                            weight[lane] += difference * difference
+                    for lane in range(LANES):
+                        alike = one - weight[lane] * scale[lane]
+                        counted = near * min(two * alike, one)
+                        counted = counted if alike > zero else zero  # nor NaN
+                        total[lane] += counted
+                        squares[lane] += counted * counted
+                        weight[lane] = counted
                     for c in range(components):
-                        sums[c] += weight * scores[v, u, c]
-            if total > 0:
+                        mine, other = sums[c], scores[c, v, u : u + LANES]
+                        for lane in range(LANES):
+                            mine[lane] += weight[lane] * other[lane]
+            for lane in range(LANES):
+                there = total[lane] > zero
+                share = one / total[lane] if there else np.float32(np.nan)
                 for c in range(components):
-                    new_smoothed[y, x, c] = sums[c] / total
-                new_weights[y, x] = total
-                variances[y, x] = squares / (total * total)
-            else:
-                new_smoothed[y, x] = np.nan
-                new_weights[y, x] = 0
-                variances[y, x] = np.nan
+                    new_smoothed[c, y, x + lining + lane] = sums[c, lane] * share
+                new_weights[y, x + lane] = total[lane]
+                variances[y, x + lane] = squares[lane] * share * share
 
 
 @compiled(nogil=True)
