@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 
 from ..conventions import ConventionError, FibdaskWarning
 from ..pieces.validity import model_channels
@@ -150,7 +151,8 @@ def _nearest(name: str, card: Mapping[str, Any], voltages: np.ndarray) -> tuple[
             f"the data have {given.tolist()} kV"
         )
         raise ConventionError(msg)
-    others = [v for v, same in zip(given, model_channels(card, given), strict=True) if same is None]
+    same = model_channels(card, xr.Dataset(coords={"voltage": given}))
+    others = [voltage for voltage, channel in zip(given, same, strict=True) if channel is None]
     if others:
         begun = ", ".join(
             f"{v:g} kV as {known[k]:g} kV" for v, k in zip(given, channels, strict=True)

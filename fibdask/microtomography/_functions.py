@@ -269,7 +269,7 @@ class Regularised(_OfSignals):
 
     regularisation: float
 
-    revision = 3
+    revision = 4
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block."""
@@ -290,7 +290,7 @@ class Misfit(_OfSignals):
 
     noise: float
 
-    revision = 3
+    revision = 4
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block of all energies, and of all layers."""

@@ -252,9 +252,7 @@ def predict_solid(
         Whether to return `voltage_disagreement` (z, y, x), too.
     """
     image, measured = stack["intensity"].data, measured_slices(stack)
-    channels = [
-        c for c in validity.model_channels(model.card, stack["voltage"].values) if c is not None
-    ]
+    channels = [c for c in validity.model_channels(model.card, stack) if c is not None]
     planes = replace(planes, every=validity.shown_every(model.card, stack))
     if pixels := _other_pixels(model, stack):
         image = resampled_images(image, pixels, measured)

@@ -1,6 +1,6 @@
 """Whether a stack lies in the ranges of a model's card, and what brings it there."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -28,11 +28,11 @@ Card = Mapping[str, Any]
 Ends = tuple[float, float]
 
 
-def model_channels(card: Card, voltages: Iterable[float]) -> list[int | None]:
-    """Return which voltage of a model each one given is, within 5 %; None if it has none."""
+def model_channels(card: Card, stack: xr.Dataset) -> list[int | None]:
+    """Return which voltage of a model each one of a stack is, within 5 %; None if it has none."""
     known = np.array(card["voltages"], float)
     channels: list[int | None] = []
-    for voltage in voltages:
+    for voltage in stack["voltage"].values:
         nearest = int(np.argmin(np.abs(known - voltage)))
         near = abs(voltage / known[nearest] - 1) <= _SAME_VOLTAGE + _ROUNDING
         channels.append(nearest if near and nearest not in channels else None)
@@ -44,7 +44,7 @@ def misfits(card: Card, stack: xr.Dataset) -> Iterator[str]:
     if card["task"] != IMAGES:
         yield f"is for {card['task']}, not for images of slices"
         return
-    channels = model_channels(card, stack["voltage"].values)
+    channels = model_channels(card, stack)
     if None in channels:
         known = ", ".join(f"{voltage:g}" for voltage in card["voltages"])
         found = stack["voltage"].values[channels.index(None)]

@@ -26,8 +26,8 @@ def model(**card):
 
 def test_model_channels__are_the_nearest_voltages():
     card = CARD | {"voltages": [1.0, 2.0, 4.0]}
-    assert model_channels(card, (2.05, 3.9)) == [1, 2]
-    assert model_channels(card, (0.98, 1.02, 3.0)) == [0, None, None]
+    assert model_channels(card, stack_of((2.05, 3.9))) == [1, 2]
+    assert model_channels(card, stack_of((0.98, 1.02, 3.0))) == [0, None, None]
 
 
 @pytest.mark.parametrize(
