@@ -1,25 +1,34 @@
 """Before a run: a small part of its input is read, and networks of the recipe are asked for it."""
 
 import contextlib
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
-from ..conventions import ConventionError
+from ..align import estimate_shifts
+from ..conventions import ConventionError, FibdaskWarning, axis_spacing
 from .recipe import Recipe, blamed_on
 from .stages import in_order
 from .walk import first_stack
 
 _MOST = {"z": 32, "y": 256, "x": 256}  # slices and pixels in the middle that are looked at
+_COMPARED = 17  # slices that are compared with the next
+_LEAST = 128  # pixels along an axis: smaller images tell displacements too badly
+_APART, _ALIKE, _BETTER = 0.6, 0.35, 0.4
+"""Pixels that slices are apart, their correlation in register, and the share of them whose
+correlation was less before, from which on displacements are told."""
+_MEDIAN = 0.6745  # of the absolute values of a normal distribution, in its standard deviation
 _OF_THE_WHOLE = {"region_of_interest": None, "data_bar": 0}  # options that say places
 
 
 def look_at_input(recipe: Recipe) -> None:
     """Read a slice, and ask the network that segments or reconstructs for some, as they are.
 
-    What it makes of them is told, where it does not fit its card. Nothing is known of images that
-    the recipe simulates.
+    What it makes of them is told, where it does not fit its card, and whether slices are displaced
+    that the recipe does not align. Nothing is known of images that it simulates.
 
     Raises
     ------
@@ -29,13 +38,15 @@ def look_at_input(recipe: Recipe) -> None:
     Warns
     -----
     FibdaskWarning
-        See `segment_phases`.
+        See `segment_phases`; or if slices are displaced.
     """
     if "input" not in recipe.tables:
         return
     source = first_stack(recipe)
     if "intensity" in source:
         _middle(source)["intensity"][:, :1].compute()
+        if "align" not in recipe.tables:
+            warn_of_steps(_middle(source))
     for stage in in_order(recipe.tables):
         table = recipe.tables[stage.name]
         if stage.makes == "phase" and stage.asks_network(table):
@@ -43,6 +54,43 @@ def look_at_input(recipe: Recipe) -> None:
                 # What does not fit the part alone, such as its thickness, is not told.
                 made = stage.function(_middle(source), **_anywhere(table))
                 made["solid_probability"][:1, :1, :1].compute()
+
+
+def warn_of_steps(part: xr.Dataset) -> None:
+    """Warn of slices that are not in register, which no network shows by its doubts.
+
+    Slices too far apart or too noisy to look alike tell nothing, nor do small images.
+
+    Parameters
+    ----------
+    part
+        Of a stack with `intensity`; the first voltage and slices of it are compared.
+
+    Warns
+    -----
+    FibdaskWarning
+        With how far they are displaced.
+    """
+    few = part.isel(voltage=[0], z=slice(0, _COMPARED))
+    if min(few.sizes["y"], few.sizes["x"]) < _LEAST:
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FibdaskWarning)
+            found = estimate_shifts(few, neighbours=1, rounds=1)
+    except ConventionError:  # a single slice, or nothing that can be compared
+        return
+    steps = [np.diff(found[f"shift_{axis}"][0]) / axis_spacing(few, axis) for axis in "yx"]
+    typical = float(np.median(np.abs(steps)) / _MEDIAN)
+    after, before = (found[f"correlation_{when}"][0, :-1, 0] for when in ("after", "before"))
+    better = float((after > before).mean())
+    if float(after.median()) >= _ALIKE and typical >= _APART and better >= _BETTER:
+        text = (
+            f"slices in the middle of the input are displaced against their neighbours by "
+            f"{typical:.1f} pixels along y and x (standard deviation), and the recipe has no "
+            "[align]: what is between them, and networks that see several, need them in register"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
 def _middle(source: xr.Dataset) -> xr.Dataset:

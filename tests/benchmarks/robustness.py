@@ -3,9 +3,10 @@
 make bench-robustness simulates small stacks by Monte Carlo, with one thing different in each, and
 prints voxels that networks misplace (MP) on the slices and in the volume between them, how many
 times the error of the model's card that is, what k-means makes of the slices, and whether the stack
-is refused, warned of, or found fine. Nobody is told how images were made: `fine` and `warned` come
-of voltages, pixels, depths and grey values alone. What is refused is shown to a copy of the model
-whose card knows no bounds; other voltages are shown as the nearest. At last gaps between phases.
+is refused, warned of, or found fine, by `fibdask check` as well. Nobody is told how images were
+made: `fine` and `warned` come of voltages, pixels, depths and grey values alone. What is refused is
+shown to a copy of the model whose card knows no bounds; other voltages are shown as the nearest. At
+last gaps between phases.
 """
 
 import argparse
@@ -39,6 +40,7 @@ from fibdask import (
     segment_phases,
     simulate_images,
 )
+from fibdask.run.looking import warn_of_steps
 
 SPACING = 2.5  # nm
 GOLD = {"pore": "epoxy", "solid": "Au"}
@@ -143,6 +145,12 @@ def changed(function: Callable[..., xr.Dataset], **options: Any) -> Case:
     return Case(change=partial(function, **options))
 
 
+def displaced(step: float) -> Case:
+    """Return a case of slices that are not in register, large enough for that to be seen."""
+    large = partial(waves, shape=(90, 192, 192))
+    return Case(large, change=partial(add_shifts, step_std=step, seed=2))
+
+
 CASES = {
     "as learnt from": Case(),
     **{f"{number} electrons a pixel": electrons(number) for number in (5, 10, 20, 150)},
@@ -174,8 +182,8 @@ CASES = {
     "beam of 8 nm": Case(images={"beam_diameter": 8.0}),
     "blur of 5 nm": changed(blur_edges, width=5.0),
     "blur of 10 nm": changed(blur_edges, width=10.0),
-    "steps of 2.5 nm between slices": changed(add_shifts, step_std=2.5, seed=2),
-    "steps of 5 nm between slices": changed(add_shifts, step_std=5.0, seed=2),
+    "steps of 2.5 nm between slices": displaced(2.5),
+    "steps of 5 nm between slices": displaced(5.0),
     "2.5 nm between voltages": changed(add_shifts, voltage_std=2.5, seed=2),
     "gain of 5 %": changed(add_brightness_drift, gain_std=0.05, offset_std=0.025, seed=3),
     "gain of 20 %": changed(add_brightness_drift, gain_std=0.2, offset_std=0.1, seed=3),
@@ -261,10 +269,16 @@ def wrong(phase: xr.DataArray, truth: np.ndarray) -> float:
     return float(100 * (phase.values != truth).mean())
 
 
+def segmented(stack: xr.Dataset, **options: str) -> xr.Dataset:
+    """Segment images by a network, which are looked at as `fibdask check` does."""
+    warn_of_steps(stack)
+    return segment_phases(stack, method="network", **options)
+
+
 def of_images(case: Case, unbounded: str, card: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """Iterate over two parts of a row, of slices and of the volume; the last one is a verdict."""
     stack, structure = case.made()
-    slices = asked(partial(segment_phases, method="network"), stack, unbounded)
+    slices = asked(segmented, stack, unbounded)
     error = wrong(slices.phase, stack["true_phase"].values)
     yield (*told(error, card["on_slices"], slices.said),)
     with warnings.catch_warnings():

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fibdask import MemoryBudgetError, run_recipe
+from fibdask import (
+    FibdaskWarning,
+    MemoryBudgetError,
+    add_shifts,
+    levelled_wave,
+    run_recipe,
+    save_stack,
+    simulate_images,
+)
 from fibdask.blocks import Resources, check_budget
 from fibdask.run.planner import check_plan, check_recipe, format_check, format_plan, plan_recipe
 
@@ -35,6 +43,28 @@ def with_memory(recipe, **cluster):
 def asked(error):
     """Return the memory that a refusal asks for."""
     return re.search(r"Give workers at least (\d+ MiB), or use smaller blocks", str(error))[1]
+
+
+@pytest.mark.parametrize("step", [0.0, 12.5])
+def test_check_recipe__tells_of_slices_that_are_not_in_register(step, tmp_path):
+    structure = levelled_wave(
+        (60, 176, 176), voxel_size=5, ligament_size=60, solid_fraction=0.4, seed=3
+    )
+    stack = simulate_images(structure, voltage=1, model="analytic", seed=3)
+    shifted = add_shifts(stack, step_std=step, seed=4) if step else stack
+    save_stack(shifted.compute(), tmp_path / "images.zarr")
+    recipe = {
+        "input": {"path": str(tmp_path / "images.zarr")},
+        "segment": {"method": "otsu"},
+        "output": {"path": str(tmp_path / "out")},
+    }
+    check_recipe(recipe | {"align": {}})
+    if not step:
+        check_recipe(recipe)
+        return
+    told = r"displaced against their neighbours by [23]\.\d pixels .* has no \[align\]"
+    with pytest.warns(FibdaskWarning, match=told):
+        check_recipe(recipe)
 
 
 def test_check_recipe__memory_that_a_refusal_asks_for_is_enough(recipe):

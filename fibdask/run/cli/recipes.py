@@ -51,7 +51,8 @@ def check(
 ) -> None:
     """Check RECIPE and its input.
 
-    One slice is read. Nothing is computed, but that a network is shown a small part of the images.
+    A small part of the images is read: slices there are compared with their neighbours, unless the
+    recipe aligns them, and the network of the recipe, if there is one, is asked for some.
     """
     from ..planner import check_recipe, format_check
 
