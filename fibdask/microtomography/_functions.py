@@ -168,7 +168,7 @@ class MostLikely(_OfNeighbours):
     absent: float
     errors: bool = False
 
-    revision = 5
+    revision = 6
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block, or the errors."""
@@ -222,7 +222,7 @@ class NetworkLayers(_OfNeighbours):
     predictor: LayerPredictor
     errors: bool = False
 
-    revision = 4
+    revision = 5
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block, or the errors."""
@@ -278,7 +278,7 @@ class Regularised(_OfSignals):
 
     regularisation: float
 
-    revision = 3
+    revision = 4
 
     def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
         """Return the thicknesses of a block."""
@@ -299,7 +299,7 @@ class Misfit(_OfSignals):
 
     noise: float
 
-    revision = 3
+    revision = 4
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block of all energies, and of all layers."""

@@ -26,6 +26,7 @@ from ..pieces.models import AUTO, check_network_options, find_layer_model, model
 from ._functions import Misfit, MostLikely, NetworkLayers, Regularised
 from .dictionary import Dictionary
 from .forward import ALUMINIUM_ON_GOLD, ForwardName, find_forward
+from .grids import MOST_LAYERS
 from .guesses import LayerPredictor
 from .signals import check_noise, input_of, layer_labels, maps_block
 from .smoothing import radii
@@ -67,7 +68,7 @@ def estimate_layers(
     forward
         Model of the signals: `monte_carlo`, `analytic` or `report2022`, see `layer_signals`.
     layers
-        Material and largest thickness in nm of each layer, from the surface down.
+        Material and largest thickness in nm of each of 1 to 3 layers, from the surface down.
     substrate
         Material below them.
     table
@@ -136,6 +137,9 @@ def estimate_layers(
     signal = require_layers(signals, "signal")
     energies = signal["energy"].values
     known = find_forward(forward, layers, substrate, table)
+    if len(known.layers) > MOST_LAYERS:
+        msg = f"estimate_layers tells up to {MOST_LAYERS} layers apart; got {len(known.layers)}"
+        raise ConventionError(msg)
     for name, most in known.layers:
         check_positive(f"largest thickness of {name}", most, "nm")
     known.check(energies)

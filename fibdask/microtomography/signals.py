@@ -225,7 +225,10 @@ def check_energies(energies: Sequence[float]) -> np.ndarray:
     ConventionError
         Naming the first that is not.
     """
-    values = np.atleast_1d(np.asarray(energies, np.float64))
+    try:
+        values = np.atleast_1d(np.asarray(energies, np.float64))
+    except (TypeError, ValueError):
+        values = np.empty(0)
     if not values.size or values.ndim != 1:
         msg = f"beam_energy_kev must be one or more energies in keV; got {energies!r}"
         raise ConventionError(msg)

@@ -75,8 +75,10 @@ def test_read_films__refuses_what_is_no_table(tmp_path):
     [
         ({"layers": []}, "1 to 3 layers; got 0"),
         ({"layers": [("Cu", -1.0)]}, "largest thickness of Cu must be finite and > 0 nm"),
+        ({"layers": [("Cu", 1.0, 2.0)]}, r"must be a pair \(material, .*got \('Cu', 1.0, 2.0\)"),
         ({"layers": [("Kryptonite", 1.0)]}, "material must be one of"),
         ({"layers": [("Cu", 1.0)], "beam_energy_kev": (9.0, 4.0)}, "least and the most"),
+        ({"layers": [("Cu", 1.0)], "beam_energy_kev": (4.0, 9.0, 12.0)}, "must be two, the least"),
         ({"layers": [("Cu", 1.0)], "electrons": 0}, "electrons must be at least 1; got 0"),
     ],
 )

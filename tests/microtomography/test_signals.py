@@ -78,6 +78,7 @@ def test_layer_signals__take_films_as_they_are_made():
     ("options", "told"),
     [
         ({"beam_energy_kev": [5.0, 4.0]}, "increasing; got 4 after 5"),
+        ({"beam_energy_kev": ["high"]}, r"one or more energies in keV; got \['high'\]"),
         ({"beam_energy_kev": [0.0, 4.0]}, "> 0 keV and increasing; got 0"),
         ({"beam_energy_kev": [4.0]}, "from 5 to 35 keV; got 4 keV"),
         ({"forward": "other"}, "forward must be one of"),
