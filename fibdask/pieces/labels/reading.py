@@ -17,7 +17,7 @@ from .sheet import SHEET, Sheet, check_unlabelled, default_colours
 
 PAINTED = "labels"
 """Folder beside a sheet that holds what is painted."""
-_DEPTH = re.compile(r"z[=_ ]?(\d+(?:\.\d+)?) ?nm", re.IGNORECASE)
+_DEPTH = re.compile(r"(?:z|depth)[=_ ]?(-?\d+(?:\.\d+)?) ?([nuµμ])m", re.IGNORECASE)
 _NUMBER = re.compile(r"slice[-_ ]?(\d+)", re.IGNORECASE)
 _DIGITS = re.compile(r"\d+")
 _COLOURS = 4  # numbers of a pixel in a picture, which is refused by what it is
@@ -32,8 +32,8 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
     path
         Folder that `fibdask labels` made, whose `labels` holds what is painted; or a folder of
         one TIFF, PNG, BMP, HDF5 or NPY a slice, whose name holds the number of the slice (the one
-        after "slice", or else the last one), or its depth ("z470nm"); or one file or Zarr array
-        (z, y, x) of all slices of the stack, or of one slice by its name.
+        after "slice", or else the last one), or its depth ("z470nm", "z-0.47um"); or one file or
+        Zarr array (z, y, x) of all slices of the stack, or of one slice by its name.
     stack
         That was painted.
     unlabelled
@@ -148,9 +148,11 @@ class _Place:
     def of(self, name: str) -> int:
         """Return the number of the slice of a file."""
         if depth := _DEPTH.search(name):
-            return self._at(float(depth[1]), name)
+            return self._at(float(depth[1]) * (1 if depth[2] in "nN" else 1e3), name)
         found = _NUMBER.search(name)
         digits = [found[1]] if found else _DIGITS.findall(name)
+        if not digits and len(self.z) == 1:
+            return 0
         if not digits:
             msg = (
                 f"the name of a painted slice must hold its number, such as slice_0047.tif; got "
@@ -187,7 +189,7 @@ def _by_slice(
     place = _Place(stack["z"].values)
     for file in label_files(path / PAINTED if sheet else path):
         image = read_file(file, most)
-        if image.ndim == 3 and len(image) == 1:
+        if image.ndim == 3 and len(image) == 1 < stack.sizes["z"]:
             image = image[0]
         if image.shape[-2:] != plane or image.ndim not in (2, 3):
             msg = (
