@@ -28,7 +28,7 @@ from .dictionary import Dictionary
 from .forward import ALUMINIUM_ON_GOLD, ForwardName, find_forward
 from .grids import MOST_LAYERS
 from .guesses import LayerPredictor
-from .signals import check_noise, input_of, layer_labels, maps_block
+from .signals import check_noise, input_of, layer_labels, maps_block, table_told
 from .smoothing import radii
 
 LayerMethod = Literal["likelihood", "tikhonov", "network"]
@@ -162,7 +162,8 @@ def estimate_layers(
     deepest = sum(most for _, most in known.layers)
     labels = layer_labels(sample["thickness"], voxel_size=voxel_size, most=deepest)
     told = {"method": method, "forward": forward, "layers": [list(layer) for layer in layers],
-            "substrate": substrate, "noise": noise, "voxel_size": voxel_size}  # fmt: skip
+            "substrate": substrate, "noise": noise, "voxel_size": voxel_size,
+            **table_told(table)}  # fmt: skip
     sample = finish_layers(sample.assign(label=labels))
     for history in (signal.attrs, signals.attrs):
         sample.attrs |= {k: v for k, v in history.items() if k == "provenance"}

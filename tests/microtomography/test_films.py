@@ -1,11 +1,13 @@
 """Tables of films: beside direct simulation, taken up again, refused where they do not fit."""
 
+import json
+
 import numpy as np
 import pytest
 
 from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
 from fibdask.microtomography import estimate_layers, layer_signals, simulate_films
-from fibdask.microtomography.films import read_films, shipped_films
+from fibdask.microtomography.films import read_films, shipped_films, write_films
 from fibdask.simulate import backscatter_coefficient
 from fibdask.simulate.electrons.films import send_through_films
 from fibdask.simulate.electrons.materials import find_material
@@ -85,3 +87,11 @@ def test_read_films__refuses_what_is_no_table(tmp_path):
 def test_simulate_films__refuses_what_cannot_be_simulated(tmp_path, options, told):
     with pytest.raises(ConventionError, match=told):
         simulate_films(tmp_path / "films.npz", substrate="Si", **options)
+
+
+def test_estimate_layers__tells_whose_table_it_has_read(tmp_path):
+    table = tmp_path / "films.npz"
+    write_films(shipped_films(), table)
+    signals = layer_signals(thickness(np.ones((2, 1, 1))), table=str(table))
+    history = estimate_layers(signals, table=str(table)).attrs["provenance"]
+    assert [json.loads(step)["parameters"]["table"] for step in history] == [str(table)] * 2

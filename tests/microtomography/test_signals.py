@@ -127,6 +127,12 @@ def test_layer_labels__keep_layers_thinner_than_a_voxel_unless_told_otherwise():
     assert lost.tolist() == [[2, 2, 2], [0, 2, 2]]
 
 
+@pytest.mark.parametrize("planes", [0, -1, 2.5, "3"])
+def test_layer_labels__refuse_planes_that_are_no_number_of_them(planes):
+    with pytest.raises(ConventionError, match=f"planes must be a whole number > 0; got {planes!r}"):
+        layer_labels(thickness(np.ones((2, 1, 1))), planes=planes)
+
+
 def test_layer_labels__have_no_data_where_a_thickness_has_none():
     found = layer_labels(thickness([[[np.nan]], [[0.0]]]), voxel_size=10, planes=2)
     assert found.values.ravel().tolist() == [255, 255]
