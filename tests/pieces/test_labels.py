@@ -84,6 +84,14 @@ def test_read_painted__takes_all_of_a_stack_of_one_slice_under_any_name(stack, t
         assert read_painted(file, stack.isel(z=[2])).slices.tolist() == [0]
 
 
+def test_read_painted__refuses_a_slice_that_is_not_measured(stack, tmp_path):
+    gap = stack.assign_coords(measured=("z", np.arange(SHAPE[0]) != 3))
+    for number in (2, 3):
+        write(tmp_path / f"slice_{number}.tif", scribbles())
+    with pytest.raises(ConventionError, match="slice 3 is painted, but not measured"):
+        read_painted(tmp_path, gap)
+
+
 def test_read_painted__takes_zero_for_not_labelled_where_that_is_stated(stack, tmp_path):
     layer = scribbles(first=1)
     layer[layer == UNLABELLED] = 0

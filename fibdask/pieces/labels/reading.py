@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ...conventions import AXES, ConventionError, FibdaskWarning, StackReadError
+from ...conventions import (
+    AXES,
+    ConventionError,
+    FibdaskWarning,
+    StackReadError,
+    measured_slices,
+)
 from .files import label_files, read_file
 from .painted import MOST_CLASSES, UNLABELLED, Painted
 from .sheet import SHEET, Sheet, check_unlabelled, default_colours
@@ -52,8 +58,8 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
     StackReadError
         If there is nothing, or a file cannot be read.
     ConventionError
-        If the labels do not fit the stack, hold an unknown value, one class only, or what is
-        not painted must be stated.
+        If the labels do not fit the stack, hold an unknown value, one class only, or a slice that
+        is not measured, or what is not painted must be stated.
 
     Warns
     -----
@@ -61,6 +67,9 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
         If a slice holds 0 and 255 alone, as masks of Fiji do, since 255 is taken for what is not
         labelled, unless that is stated; and if files are not read.
     """
+    if not isinstance(path, str | Path):
+        msg = f"labels must be a folder or a file of painted slices; got {type(path).__name__}"
+        raise ConventionError(msg)
     path = Path(path)
     if unlabelled is not None:
         check_unlabelled(unlabelled)
@@ -74,6 +83,7 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
         _check_masks(values, masks[0], stated, path)
     classes = _classes(values, stated, len(sheet.classes) if sheet else None, path)
     numbers = np.array([*images], np.int64)
+    _check_measured(numbers, stack)
     count = len(sheet.classes) if sheet else _count(classes)
     voltages = stack.sizes["voltage"]
     probes = (
@@ -87,6 +97,14 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
         probes,
     )
     return painted.check()
+
+
+def _check_measured(numbers: np.ndarray, stack: xr.Dataset) -> None:
+    """Refuse painted slices in which nothing is to be seen."""
+    gaps = numbers[~measured_slices(stack)[numbers]]
+    if len(gaps):
+        msg = f"slice {gaps[0]} is painted, but not measured: nothing is to be seen there"
+        raise ConventionError(msg)
 
 
 def _images(
