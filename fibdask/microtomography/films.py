@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..blocks import locked, put_file
-from ..conventions import ConventionError, StackReadError
+from ..conventions import ConventionError, StackReadError, check_positive
 from .between import FilmFit, counting_covariance, fitting_lengths
 from .grids import MOST_LAYERS, FilmGrid, named_layers
 
@@ -63,10 +63,10 @@ def simulate_films(
     ConventionError
         If an argument is out of range, or the file is another table.
     """
-    if len(beam_energy_kev) != 2:
+    if np.shape(beam_energy_kev) != (2,):
         msg = f"beam_energy_kev must be two, the least and the most in keV; got {beam_energy_kev}"
         raise ConventionError(msg)
-    low, high = map(float, beam_energy_kev)
+    low, high = (check_positive("beam_energy_kev", energy, "keV") for energy in beam_energy_kev)
     grid = FilmGrid(
         named_layers(layers),
         substrate,

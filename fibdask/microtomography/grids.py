@@ -59,8 +59,8 @@ class FilmGrid:
             raise ConventionError(msg)
         for name in ("thicknesses", "beams", "electrons"):
             least = 1 if name == "electrons" else 3
-            if (number := getattr(self, name)) < least:
-                msg = f"{name} must be at least {least}; got {number}"
+            if not plain_number(number := getattr(self, name)) >= least:
+                msg = f"{name} must be at least {least}; got {number!r}"
                 raise ConventionError(msg)
         check_seed(self.seed)
 

@@ -81,7 +81,9 @@ def test_read_films__refuses_what_is_no_table(tmp_path):
         ({"layers": [("Kryptonite", 1.0)]}, "material must be one of"),
         ({"layers": [("Cu", 1.0)], "beam_energy_kev": (9.0, 4.0)}, "least and the most"),
         ({"layers": [("Cu", 1.0)], "beam_energy_kev": (4.0, 9.0, 12.0)}, "must be two, the least"),
+        ({"layers": [("Cu", 1.0)], "beam_energy_kev": 4.0}, "must be two, .*; got 4.0"),
         ({"layers": [("Cu", 1.0)], "electrons": 0}, "electrons must be at least 1; got 0"),
+        ({"layers": [("Cu", 1.0)], "electrons": "9"}, "electrons must be at least 1; got '9'"),
     ],
 )
 def test_simulate_films__refuses_what_cannot_be_simulated(tmp_path, options, told):
