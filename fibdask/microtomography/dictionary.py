@@ -162,7 +162,8 @@ class Dictionary:
 
         Those without data, NaN or 0, are NaN.
         """
-        flat = np.ascontiguousarray(signals.reshape(len(signals), -1).T, np.float32)
+        # A copy even of one energy or one pixel: other functions read the same block.
+        flat = np.array(signals.reshape(len(signals), -1).T, np.float32, order="C")
         flat[~(flat > 0)] = np.nan
         if self.logarithmic:
             np.log(flat, out=flat)

@@ -26,8 +26,9 @@ from ..pieces.models import AUTO, check_network_options, find_layer_model, model
 from ._functions import TILE, Misfit, MostLikely, NetworkLayers, Regularised
 from .dictionary import Dictionary
 from .forward import ALUMINIUM_ON_GOLD, ForwardName, find_forward
+from .grids import MOST_LAYERS
 from .guesses import LayerPredictor
-from .signals import check_noise, input_of, layer_labels, maps_block
+from .signals import check_noise, input_of, layer_labels, maps_block, table_told
 from .smoothing import radii
 
 LayerMethod = Literal["likelihood", "tikhonov", "network"]
@@ -67,7 +68,7 @@ def estimate_layers(
     forward
         Model of the signals: `monte_carlo`, `analytic` or `report2022`, see `layer_signals`.
     layers
-        Material and largest thickness in nm of each layer, from the surface down.
+        Material and largest thickness in nm of each of 1 to 3 layers, from the surface down.
     substrate
         Material below them.
     table
@@ -136,6 +137,9 @@ def estimate_layers(
     signal = require_layers(signals, "signal")
     energies = signal["energy"].values
     known = find_forward(forward, layers, substrate, table)
+    if len(known.layers) > MOST_LAYERS:
+        msg = f"estimate_layers tells up to {MOST_LAYERS} layers apart; got {len(known.layers)}"
+        raise ConventionError(msg)
     for name, most in known.layers:
         check_positive(f"largest thickness of {name}", most, "nm")
     known.check(energies)
@@ -158,7 +162,8 @@ def estimate_layers(
     deepest = sum(most for _, most in known.layers)
     labels = layer_labels(sample["thickness"], voxel_size=voxel_size, most=deepest)
     told = {"method": method, "forward": forward, "layers": [list(layer) for layer in layers],
-            "substrate": substrate, "noise": noise, "voxel_size": voxel_size}  # fmt: skip
+            "substrate": substrate, "noise": noise, "voxel_size": voxel_size,
+            **table_told(table)}  # fmt: skip
     sample = finish_layers(sample.assign(label=labels))
     for history in (signal.attrs, signals.attrs):
         sample.attrs |= {k: v for k, v in history.items() if k == "provenance"}

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..blocks import locked, put_file
-from ..conventions import ConventionError, StackReadError
+from ..conventions import ConventionError, StackReadError, check_positive
 from .between import FilmFit, counting_covariance, fitting_lengths
-from .grids import MOST_LAYERS, FilmGrid
+from .grids import MOST_LAYERS, FilmGrid, named_layers
 
 _SAVED_EVERY = 8  # nodes
 _ROUNDING = 1e-6  # relative, of energies at the ends of a table
@@ -63,10 +63,14 @@ def simulate_films(
     ConventionError
         If an argument is out of range, or the file is another table.
     """
+    if np.shape(beam_energy_kev) != (2,):
+        msg = f"beam_energy_kev must be two, the least and the most in keV; got {beam_energy_kev}"
+        raise ConventionError(msg)
+    low, high = (check_positive("beam_energy_kev", energy, "keV") for energy in beam_energy_kev)
     grid = FilmGrid(
-        tuple((name, float(most)) for name, most in layers),
+        named_layers(layers),
         substrate,
-        (float(beam_energy_kev[0]), float(beam_energy_kev[1])),
+        (low, high),
         _THICKNESSES[min(max(len(layers), 1), MOST_LAYERS)],
         electrons=electrons,
         seed=seed,

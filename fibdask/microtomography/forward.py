@@ -12,6 +12,7 @@ from ..conventions import ConventionError, check_choice
 from ..simulate.electrons.materials import find_material
 from ..simulate.electrons.transport import stopping_power
 from .films import FilmTable, read_films, shipped_films
+from .grids import named_layers
 
 ForwardName = Literal["report2022", "analytic", "monte_carlo"]
 FORWARDS: tuple[ForwardName, ...] = ("report2022", "analytic", "monte_carlo")
@@ -87,7 +88,7 @@ def find_forward(
     if not layers:
         msg = "layers must be at least one (material, largest thickness in nm); got none"
         raise ConventionError(msg)
-    films = tuple((_name(name), float(most)) for name, most in layers)
+    films = tuple((_name(name), most) for name, most in named_layers(layers))
     find_material(substrate)
     if table is not None and forward != "monte_carlo":
         msg = f"a table is what forward='monte_carlo' takes; got one for {forward!r}"

@@ -1,11 +1,12 @@
 """Films whose backscatter is simulated: all pairs of some thicknesses, at some energies."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import isnan, log
 
 import numpy as np
 
-from ..conventions import ConventionError, check_positive, check_seed
+from ..conventions import ConventionError, check_positive, check_seed, plain_number
 from ..simulate.electrons.films import send_through_films
 from ..simulate.electrons.materials import find_material
 from ..simulate.electrons.transport import Illumination
@@ -58,8 +59,8 @@ class FilmGrid:
             raise ConventionError(msg)
         for name in ("thicknesses", "beams", "electrons"):
             least = 1 if name == "electrons" else 3
-            if (number := getattr(self, name)) < least:
-                msg = f"{name} must be at least {least}; got {number}"
+            if not plain_number(number := getattr(self, name)) >= least:
+                msg = f"{name} must be at least {least}; got {number!r}"
                 raise ConventionError(msg)
         check_seed(self.seed)
 
@@ -89,6 +90,22 @@ class FilmGrid:
             electrons=self.electrons,
             seed=image_key((self.seed, *node)) >> 1,
         )
+
+
+def named_layers(layers: Sequence[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+    """Return the material and largest thickness in nm of each layer.
+
+    Raises
+    ------
+    ConventionError
+        If one is no such pair.
+    """
+    for layer in layers:
+        pair = isinstance(layer, tuple | list) and len(layer) == 2
+        if not pair or isnan(plain_number(layer[1])):
+            msg = f"a layer must be a pair (material, largest thickness in nm); got {layer!r}"
+            raise ConventionError(msg)
+    return tuple((name, float(most)) for name, most in layers)
 
 
 def _extrema(low: float, high: float, number: int) -> np.ndarray:

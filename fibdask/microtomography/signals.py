@@ -121,7 +121,7 @@ def layer_signals(
     coords |= {axis: thickness[axis].variable for axis in ("y", "x")}
     signal = xr.Dataset({"signal": (SIGNAL_DIMS, data, attrs)}, coords)
     told = {"forward": forward, "substrate": below, "beam_energy_kev": energies, "noise": share,
-            "seed": seed, "layers": names}  # fmt: skip
+            "seed": seed, "layers": names, **table_told(table)}  # fmt: skip
     made = record_step(finish_layers(signal), "layer_signals", told, input_of(thickness))
     return made["signal"].assign_attrs(provenance=made.attrs["provenance"])
 
@@ -187,8 +187,11 @@ def layer_labels(
     height = check_positive("voxel_size", voxel_size, "nm")
     if planes is None:
         planes = max(ceil(_deepest(thickness, most) / height - 0.5), len(thickness["layer"]), 1)
+    if not (isinstance(planes, int | np.integer) and planes > 0):
+        msg = f"planes must be a whole number > 0; got {planes!r}"
+        raise ConventionError(msg)
     names = [str(name) for name in thickness["layer"].values]
-    shape = (planes, *thickness.shape[1:])
+    shape = (int(planes), *thickness.shape[1:])
     data = map_blocks(
         Labels(len(names), height, bool(thin_layers)),
         (thickness.data,),
@@ -225,7 +228,10 @@ def check_energies(energies: Sequence[float]) -> np.ndarray:
     ConventionError
         Naming the first that is not.
     """
-    values = np.atleast_1d(np.asarray(energies, np.float64))
+    try:
+        values = np.atleast_1d(np.asarray(energies, np.float64))
+    except (TypeError, ValueError):
+        values = np.empty(0)
     if not values.size or values.ndim != 1:
         msg = f"beam_energy_kev must be one or more energies in keV; got {energies!r}"
         raise ConventionError(msg)
@@ -261,6 +267,11 @@ def maps_block(array: Any, shape: tuple[int, ...], itemsize: int) -> tuple[int, 
     padded = tuple(ceil(n / INNER_CHUNK) * INNER_CHUNK for n in plane)
     fitting = fit_block(padded, max(BLOCK_BYTES // itemsize, INNER_CHUNK**2))
     return (*shape[:-2], *(min(b, n) for b, n in zip(fitting, plane, strict=True)))
+
+
+def table_told(table: str | None) -> dict[str, str]:
+    """Return what provenance tells of a table that was given."""
+    return {} if table is None else {"table": str(Path(table).absolute())}
 
 
 def input_of(array: xr.DataArray) -> str:

@@ -57,8 +57,8 @@ def cut_slices(
     slices: int = 5,
     how: str = "spread",
     result: str | Path | None = None,
-    classes: Sequence[str] = ("pore", "solid"),
-    unlabelled: int = 0,
+    classes: Sequence[str] | None = None,
+    unlabelled: int | None = None,
 ) -> list[Chosen]:
     """Cut slices of a stack to be painted, beside those that were cut before.
 
@@ -77,9 +77,11 @@ def cut_slices(
         For `uncertain`: a run's folder, or a store, that holds probabilities of these images; by
         default the stack itself.
     classes
-        Their names, in the order of painted values.
+        Their names, in the order of painted values; by default those of what was cut before, or
+        pore and solid.
     unlabelled
-        Value of what is not painted: 0, then classes are 1, 2, …; or 255, then 0, 1, ….
+        Value of what is not painted: 0, then classes are 1, 2, …; or 255, then 0, 1, …; by default
+        that of what was cut before, or 0.
 
     Returns
     -------
@@ -89,17 +91,22 @@ def cut_slices(
     Raises
     ------
     ConventionError
-        If there are no images or not so many slices, the folder holds slices of another stack, or
-        there are no probabilities of these images.
+        If there are no images or not so many slices, the folder holds slices of another stack or
+        to be painted otherwise, or there are no probabilities of these images.
     """
     stack = require(open_stack(path), "intensity")
     check_choice("how", how, HOW)
     folder = Path(out)
-    name = Path(path).resolve().name
-    sheet = Sheet.of(stack, name, classes, first=0 if unlabelled else 1).checked(folder / SHEET)
+    if result is not None and how != "uncertain":
+        msg = f"result is looked at where how is 'uncertain'; got {result} with {how!r}"
+        raise ConventionError(msg)
     if (folder / SHEET).is_file():
         sheet = Sheet.read(folder)
         sheet.check_stack(stack, folder)
+        _check_same_sheet(sheet, folder, classes, unlabelled)
+    else:
+        name, names = Path(path).resolve().name, classes or ("pore", "solid")
+        sheet = Sheet.of(stack, name, names, first=0 if unlabelled else 1).checked(folder / SHEET)
     cut = [one.slice for one in sheet.slices]
     free = measured_slices(stack)
     free[cut] = False
@@ -118,6 +125,22 @@ def cut_slices(
     noted = [_cut(stack, one.slice, folder / IMAGES, how) for one in chosen]
     replace(sheet, slices=(*sheet.slices, *noted)).write(folder)
     return chosen
+
+
+def _check_same_sheet(
+    sheet: Sheet, folder: Path, classes: Sequence[str] | None, unlabelled: int | None
+) -> None:
+    """Refuse other classes, or another value of what is not painted, than slices were cut for."""
+    for name, asked, known in (
+        ("classes", None if classes is None else tuple(classes), sheet.classes),
+        ("unlabelled", unlabelled, sheet.unlabelled),
+    ):
+        if asked not in (None, known):
+            msg = (
+                f"{name} must be those that slices in {folder} were cut for, {known}; got {asked}: "
+                f"take another folder, or change {folder / SHEET}"
+            )
+            raise ConventionError(msg)
 
 
 def most_doubted(

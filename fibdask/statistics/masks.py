@@ -8,7 +8,15 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import Source, map_blocks, origin
-from ..conventions import AXES, FILLED, ConventionError, chosen_region, covered_region, known_planes
+from ..conventions import (
+    AXES,
+    FILLED,
+    ConventionError,
+    axis_spacing,
+    chosen_region,
+    covered_region,
+    known_planes,
+)
 from ._functions import Carried, InPlanes
 
 Mask = xr.DataArray | Mapping[str, Sequence[int]] | None
@@ -90,7 +98,8 @@ def check_same_places(phase: xr.DataArray, other: xr.DataArray, axis: str, name:
     positions = phase[axis].values
     apart = np.abs(positions - other[axis].values)
     place = int(np.argmax(apart))
-    if len(positions) > 1 and apart[place] > np.diff(positions).min() / 2:
+    step = np.diff(positions).min() if len(positions) > 1 else axis_spacing(phase, axis)
+    if apart[place] > step / 2:
         msg = (
             f"phase and {name} must lie on the same voxels; {axis} is {positions[place]:g} nm and "
             f"{other[axis].values[place]:g} nm at position {place}"

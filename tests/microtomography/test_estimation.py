@@ -96,6 +96,14 @@ def test_estimate_layers__does_not_depend_on_chunks(method, smoothing):
     xr.testing.assert_equal(whole, cut)
 
 
+@pytest.mark.parametrize("part", [{"energy": [30]}, {"y": [3], "x": [4]}])
+def test_estimate_layers__leaves_signals_as_they_are(part):
+    # Of one energy or one pixel, blocks are laid out in memory as what is compared with tables.
+    signals = layer_signals(patches(4), forward="analytic").isel(part).compute().chunk()
+    found = estimate_layers(signals, forward="analytic").compute(scheduler="sync")
+    assert float(found["misfit"].max()) < 0.1
+
+
 def test_estimate_layers__knows_nothing_where_there_are_no_data():
     signals = layer_signals(patches(1, shape=(4, 4)), forward="analytic").compute()
     signals[:, 0, 0], signals[:, 1, 1] = np.nan, 0
@@ -120,6 +128,8 @@ def test_estimate_layers__knows_nothing_where_there_are_no_data():
         ({"layers": [("Al", 500.0), ("Au", 15.0)]}, "knows Al up to 200 nm; got 500"),
         ({"layers": [("Cu", 20.0)]}, "simulate_films"),
         ({"layers": []}, "at least one"),
+        ({"layers": [("Al", "thick")]}, r"must be a pair \(material, .*got \('Al', 'thick'\)"),
+        ({"layers": [("Al", 9.0), ("Au", 9.0)] * 2, "forward": "analytic"}, "up to 3 .*; got 4"),
         ({"table": "films.npz", "forward": "analytic"}, "monte_carlo"),
     ],
 )

@@ -1,11 +1,13 @@
 """Tables of films: beside direct simulation, taken up again, refused where they do not fit."""
 
+import json
+
 import numpy as np
 import pytest
 
 from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
 from fibdask.microtomography import estimate_layers, layer_signals, simulate_films
-from fibdask.microtomography.films import read_films, shipped_films
+from fibdask.microtomography.films import read_films, shipped_films, write_films
 from fibdask.simulate import backscatter_coefficient
 from fibdask.simulate.electrons.films import send_through_films
 from fibdask.simulate.electrons.materials import find_material
@@ -75,11 +77,23 @@ def test_read_films__refuses_what_is_no_table(tmp_path):
     [
         ({"layers": []}, "1 to 3 layers; got 0"),
         ({"layers": [("Cu", -1.0)]}, "largest thickness of Cu must be finite and > 0 nm"),
+        ({"layers": [("Cu", 1.0, 2.0)]}, r"must be a pair \(material, .*got \('Cu', 1.0, 2.0\)"),
         ({"layers": [("Kryptonite", 1.0)]}, "material must be one of"),
         ({"layers": [("Cu", 1.0)], "beam_energy_kev": (9.0, 4.0)}, "least and the most"),
+        ({"layers": [("Cu", 1.0)], "beam_energy_kev": (4.0, 9.0, 12.0)}, "must be two, the least"),
+        ({"layers": [("Cu", 1.0)], "beam_energy_kev": 4.0}, "must be two, .*; got 4.0"),
         ({"layers": [("Cu", 1.0)], "electrons": 0}, "electrons must be at least 1; got 0"),
+        ({"layers": [("Cu", 1.0)], "electrons": "9"}, "electrons must be at least 1; got '9'"),
     ],
 )
 def test_simulate_films__refuses_what_cannot_be_simulated(tmp_path, options, told):
     with pytest.raises(ConventionError, match=told):
         simulate_films(tmp_path / "films.npz", substrate="Si", **options)
+
+
+def test_estimate_layers__tells_whose_table_it_has_read(tmp_path):
+    table = tmp_path / "films.npz"
+    write_films(shipped_films(), table)
+    signals = layer_signals(thickness(np.ones((2, 1, 1))), table=str(table))
+    history = estimate_layers(signals, table=str(table)).attrs["provenance"]
+    assert [json.loads(step)["parameters"]["table"] for step in history] == [str(table)] * 2

@@ -78,6 +78,7 @@ def test_layer_signals__take_films_as_they_are_made():
     ("options", "told"),
     [
         ({"beam_energy_kev": [5.0, 4.0]}, "increasing; got 4 after 5"),
+        ({"beam_energy_kev": ["high"]}, r"one or more energies in keV; got \['high'\]"),
         ({"beam_energy_kev": [0.0, 4.0]}, "> 0 keV and increasing; got 0"),
         ({"beam_energy_kev": [4.0]}, "from 5 to 35 keV; got 4 keV"),
         ({"forward": "other"}, "forward must be one of"),
@@ -124,6 +125,12 @@ def test_layer_labels__keep_layers_thinner_than_a_voxel_unless_told_otherwise():
     assert kept.tolist() == [[0, 1, 2], [0, 1, 2]]
     lost = layer_labels(maps, voxel_size=10, planes=3, thin_layers=False).values[:, 0].T
     assert lost.tolist() == [[2, 2, 2], [0, 2, 2]]
+
+
+@pytest.mark.parametrize("planes", [0, -1, 2.5, "3"])
+def test_layer_labels__refuse_planes_that_are_no_number_of_them(planes):
+    with pytest.raises(ConventionError, match=f"planes must be a whole number > 0; got {planes!r}"):
+        layer_labels(thickness(np.ones((2, 1, 1))), planes=planes)
 
 
 def test_layer_labels__have_no_data_where_a_thickness_has_none():

@@ -71,6 +71,27 @@ def test_read_painted__finds_slices_by_their_depth(stack, tmp_path):
         read_painted(tmp_path, stack)
 
 
+@pytest.mark.parametrize("name", ["mark_z-40nm", "z_-0.04um", "3_depth=-0.04µm", "slice_1_z-40 nm"])
+def test_read_painted__finds_slices_by_depths_above_zero_and_in_micrometres(stack, tmp_path, name):
+    above = stack.assign_coords(z=stack["z"] - 60)
+    write(tmp_path / f"{name}.tif", scribbles())
+    assert read_painted(tmp_path, above).slices.tolist() == [1]
+
+
+def test_read_painted__takes_all_of_a_stack_of_one_slice_under_any_name(stack, tmp_path):
+    for name, painted in (("paint.tif", scribbles()), ("volume_7.npy", scribbles()[np.newaxis])):
+        file = write(tmp_path / name, painted)
+        assert read_painted(file, stack.isel(z=[2])).slices.tolist() == [0]
+
+
+def test_read_painted__refuses_a_slice_that_is_not_measured(stack, tmp_path):
+    gap = stack.assign_coords(measured=("z", np.arange(SHAPE[0]) != 3))
+    for number in (2, 3):
+        write(tmp_path / f"slice_{number}.tif", scribbles())
+    with pytest.raises(ConventionError, match="slice 3 is painted, but not measured"):
+        read_painted(tmp_path, gap)
+
+
 def test_read_painted__takes_zero_for_not_labelled_where_that_is_stated(stack, tmp_path):
     layer = scribbles(first=1)
     layer[layer == UNLABELLED] = 0

@@ -60,6 +60,21 @@ def test_cut_slices__refuses_more_than_there_are_and_another_stack(store, tmp_pa
         cut_slices(part, tmp_path / "paint", slices=1)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"classes": ["pore", "gold"]}, r"classes must be .* \('pore', 'solid'\); got .*'gold'"),
+        ({"unlabelled": 0}, "unlabelled must be .* were cut for, 255; got 0"),
+        ({"result": "run"}, "result is looked at where how is 'uncertain'; got run with 'spread'"),
+    ],
+)
+def test_cut_slices__refuses_what_it_would_not_look_at(store, tmp_path, options, told):
+    cut_slices(store, tmp_path / "paint", slices=1, unlabelled=255)
+    cut_slices(store, tmp_path / "paint", slices=1, classes=["pore", "solid"])
+    with pytest.raises(ConventionError, match=told):
+        cut_slices(store, tmp_path / "paint", slices=1, **options)
+
+
 def test_most_doubted__prefers_doubt_and_keeps_away_from_what_is_painted():
     probability = np.full(SHAPE, 0.99)
     probability[3:6], probability[16, :, 64:] = 0.7, 0.5

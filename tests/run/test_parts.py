@@ -261,6 +261,7 @@ def test_plan_recipe__tells_what_a_part_makes_and_holds(tmp_path):
         (("--part", "2"), "got '2'"),
         (("--part", "1/2", "--cluster", "local"), "--cluster and --part exclude each other"),
         (("--part", "1/2", "--fresh"), "--fresh and --part exclude each other"),
+        (("--part", "1/2", "--secure"), "--secure and --part exclude each other"),
     ],
 )
 def test_run__refuses_parts_that_are_none(tmp_path, capsys, options, told):

@@ -149,9 +149,26 @@ def test_job_script__of_pbs_and_lsf(profile):
     assert {"#BSUB -W 26:00", "#BSUB -n 4", "#BSUB -o logs/%J.log"} <= set(lsf)
 
 
-def test_job_script__a_path_is_one_word_of_slurm(profile):
-    found = profile("slurm", PLAIN).scripts(Path("my 5% folder"))["cpu"]
-    assert "#SBATCH -o 'my 5%% folder/%j.log'" in found
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("slurm", "#SBATCH -o 'my 5%% folder/%j.log'"),
+        ("pbs", "#PBS -o 'my 5% folder/'"),
+        ("lsf", "#BSUB -o 'my 5% folder/%J.log'"),
+    ],
+)
+def test_job_script__a_path_is_one_word(profile, kind, expected):
+    assert expected in profile(kind, PLAIN).scripts(Path("my 5% folder"))["cpu"].splitlines()
+
+
+@pytest.mark.parametrize("kind", ["slurm", "pbs", "lsf"])
+def test_job_script__paths_of_workers_are_one_word(profile, kind):
+    found = profile(kind, PLAIN + 'scratch = "/my disk/${USER}"\n')
+    (script,) = found.scripts(Path("logs"), named_security(Path("/my run"))).values()
+    options = dict(itertools.pairwise(shlex.split(script.splitlines()[-1])))
+    assert options["--local-directory"] == "/my disk/${USER}"
+    assert options["--tls-key"] == "/my run/key.pem"
+    assert options["--protocol"] == "tls://"
 
 
 @pytest.mark.parametrize(("kind", "text"), [("slurm", PLAIN), ("ssh", HOSTS)])

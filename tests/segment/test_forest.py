@@ -252,6 +252,16 @@ def scribbles(truth, tmp_path_factory):
     return str(folder)
 
 
+def test_fit_forest__refuses_slices_that_are_not_painted(stack, labels):
+    with pytest.raises(ConventionError, match=r"only must name painted slices, \[3, 10\]; got 4"):
+        fit_forest(stack, labels=labels, only=[3, 4])
+
+
+def test_segment_phases__refuses_labels_that_are_no_files(stack, truth):
+    with pytest.raises(ConventionError, match=r"labels must be a folder or a file .*; got ndarray"):
+        segment_phases(stack, method="random_forest", labels=truth)
+
+
 def test_learning_curve__judges_slices_by_forests_of_others(stack, truth, scribbles, tmp_path):
     found = learning_curve(stack, labels=scribbles).compute()
     assert found["learnt"].values.tolist() == [1, 2, 3]

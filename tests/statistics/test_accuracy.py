@@ -64,3 +64,9 @@ def test_segmentation_errors__refuse_other_depths():
     phase, truth = (phase_of(noise((3, 3, 4)), z=z) for z in ([0, 10, 29], [0, 10, 20]))
     with pytest.raises(ConventionError, match="z is 29 nm and 20 nm at position 2"):
         segmentation_errors(phase, truth)
+
+
+def test_segmentation_errors__refuse_another_slice():
+    phase = phase_of(noise((4, 5, 6)))
+    with pytest.raises(ConventionError, match="z is 1 nm and 2 nm at position 0"):
+        segmentation_errors(phase.isel(z=[1]), phase.isel(z=[2]))

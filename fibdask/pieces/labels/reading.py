@@ -10,14 +10,20 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ...conventions import AXES, ConventionError, FibdaskWarning, StackReadError
+from ...conventions import (
+    AXES,
+    ConventionError,
+    FibdaskWarning,
+    StackReadError,
+    measured_slices,
+)
 from .files import label_files, read_file
 from .painted import MOST_CLASSES, UNLABELLED, Painted
 from .sheet import SHEET, Sheet, check_unlabelled, default_colours
 
 PAINTED = "labels"
 """Folder beside a sheet that holds what is painted."""
-_DEPTH = re.compile(r"z[=_ ]?(\d+(?:\.\d+)?) ?nm", re.IGNORECASE)
+_DEPTH = re.compile(r"(?:z|depth)[=_ ]?(-?\d+(?:\.\d+)?) ?([nuµμ])m", re.IGNORECASE)
 _NUMBER = re.compile(r"slice[-_ ]?(\d+)", re.IGNORECASE)
 _DIGITS = re.compile(r"\d+")
 _COLOURS = 4  # numbers of a pixel in a picture, which is refused by what it is
@@ -32,8 +38,8 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
     path
         Folder that `fibdask labels` made, whose `labels` holds what is painted; or a folder of
         one TIFF, PNG, BMP, HDF5 or NPY a slice, whose name holds the number of the slice (the one
-        after "slice", or else the last one), or its depth ("z470nm"); or one file or Zarr array
-        (z, y, x) of all slices of the stack, or of one slice by its name.
+        after "slice", or else the last one), or its depth ("z470nm", "z-0.47um"); or one file or
+        Zarr array (z, y, x) of all slices of the stack, or of one slice by its name.
     stack
         That was painted.
     unlabelled
@@ -52,8 +58,8 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
     StackReadError
         If there is nothing, or a file cannot be read.
     ConventionError
-        If the labels do not fit the stack, hold an unknown value, one class only, or what is
-        not painted must be stated.
+        If the labels do not fit the stack, hold an unknown value, one class only, or a slice that
+        is not measured, or what is not painted must be stated.
 
     Warns
     -----
@@ -61,6 +67,9 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
         If a slice holds 0 and 255 alone, as masks of Fiji do, since 255 is taken for what is not
         labelled, unless that is stated; and if files are not read.
     """
+    if not isinstance(path, str | Path):
+        msg = f"labels must be a folder or a file of painted slices; got {type(path).__name__}"
+        raise ConventionError(msg)
     path = Path(path)
     if unlabelled is not None:
         check_unlabelled(unlabelled)
@@ -74,6 +83,7 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
         _check_masks(values, masks[0], stated, path)
     classes = _classes(values, stated, len(sheet.classes) if sheet else None, path)
     numbers = np.array([*images], np.int64)
+    _check_measured(numbers, stack)
     count = len(sheet.classes) if sheet else _count(classes)
     voltages = stack.sizes["voltage"]
     probes = (
@@ -87,6 +97,14 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
         probes,
     )
     return painted.check()
+
+
+def _check_measured(numbers: np.ndarray, stack: xr.Dataset) -> None:
+    """Refuse painted slices in which nothing is to be seen."""
+    gaps = numbers[~measured_slices(stack)[numbers]]
+    if len(gaps):
+        msg = f"slice {gaps[0]} is painted, but not measured: nothing is to be seen there"
+        raise ConventionError(msg)
 
 
 def _images(
@@ -148,9 +166,11 @@ class _Place:
     def of(self, name: str) -> int:
         """Return the number of the slice of a file."""
         if depth := _DEPTH.search(name):
-            return self._at(float(depth[1]), name)
+            return self._at(float(depth[1]) * (1 if depth[2] in "nN" else 1e3), name)
         found = _NUMBER.search(name)
         digits = [found[1]] if found else _DIGITS.findall(name)
+        if not digits and len(self.z) == 1:
+            return 0
         if not digits:
             msg = (
                 f"the name of a painted slice must hold its number, such as slice_0047.tif; got "
@@ -187,7 +207,7 @@ def _by_slice(
     place = _Place(stack["z"].values)
     for file in label_files(path / PAINTED if sheet else path):
         image = read_file(file, most)
-        if image.ndim == 3 and len(image) == 1:
+        if image.ndim == 3 and len(image) == 1 < stack.sizes["z"]:
             image = image[0]
         if image.shape[-2:] != plane or image.ndim not in (2, 3):
             msg = (

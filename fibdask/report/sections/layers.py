@@ -35,14 +35,16 @@ def _middle(size: int) -> slice:
 
 def _numbers(sample: xr.Dataset) -> str:
     rows = []
-    for layer, values in zip(sample["layer"].values, sample["thickness"].values, strict=True):
+    # By their place: two layers may be of one material.
+    for place, layer in enumerate(sample["layer"].values):
+        values = sample["thickness"].values[place]
         known = values[np.isfinite(values)]
         there = known[known > 0]
         covered = 100 * len(there) / max(len(known), 1)
         mean = float(there.mean()) if len(there) else np.nan
         error = np.nan
         if "thickness_error" in sample:
-            error = float(np.nanmedian(sample["thickness_error"].sel(layer=layer).values))
+            error = float(np.nanmedian(sample["thickness_error"].values[place]))
         sizes = number(mean, ".4g", " nm"), number(error, ".3g", " nm")
         rows.append([str(layer), f"{covered:.1f} %", *sizes])
     head = ["Layer", "covers", "mean thickness there", "median standard error"]

@@ -19,13 +19,12 @@ from .options import options, show
     help="Evenly, the first ones, or where a result is in doubt.",
 )
 @click.option("--result", type=click.Path(), help="Run or store whose probabilities are looked at.")
-@click.option("--classes", default="pore,solid", show_default=True, help="Names, in order.")
+@click.option("--classes", help="Names, in order; by default those in OUT, or pore,solid.")
 @click.option(
     "--unlabelled",
     type=click.Choice(["0", "255"]),
-    default="0",
-    show_default=True,
-    help="Value of what is not painted; classes are then 1, 2, … or 0, 1, ….",
+    help="Value of what is not painted; classes are then 1, 2, … or 0, 1, …. By default that in "
+    "OUT, or 0.",
 )
 @options("json", "quiet")
 def labels(
@@ -34,8 +33,8 @@ def labels(
     slices: int,
     how: str,
     result: str | None,
-    classes: str,
-    unlabelled: str,
+    classes: str | None,
+    unlabelled: str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -49,8 +48,9 @@ def labels(
     from ..labelling import cut_slices, format_chosen
     from ..telling import computing
 
-    names = [name.strip() for name in classes.split(",")]
-    given = {"how": how, "result": result, "classes": names, "unlabelled": int(unlabelled)}
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    value = None if unlabelled is None else int(unlabelled)
+    given = {"how": how, "result": result, "classes": names, "unlabelled": value}
     with computing("looking", quiet=quiet or as_json):
         chosen = cut_slices(stack, out, slices=slices, **given)  # type: ignore[arg-type]
     record = {"out": str(out), "slices": [asdict(one) for one in chosen]}

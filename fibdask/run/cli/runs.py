@@ -93,6 +93,10 @@ def _run_part(recipe: Any, fresh: bool, part: str, quiet: bool, how: Mapping[str
     if how["profile"]:
         msg = "--profile and --part exclude each other: Dask sees nothing of a part"
         raise RecipeError(msg)
+    if how["secure"] or how["certificates"]:
+        option = "--secure" if how["secure"] else "--certificates"
+        msg = f"{option} and --part exclude each other: a part talks to nobody"
+        raise RecipeError(msg)
     keep_as_workers()
     pipeline = Pipeline(recipe, resume=not fresh, quiet=quiet, log_json=how["log_json"], part=this)
     pipeline.run(None)

@@ -14,6 +14,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from ...conventions import RecipeError
 from .environment import worker_environment
 from .local import parse_memory
+from .security import tls_options
 
 _WORKERS_SHARE = 0.9  # of a job's memory; nannies and the job's script have the rest
 _MOST_MARGIN, _LEAST_MARGIN = 600, 30  # seconds
@@ -185,18 +186,21 @@ class Batch(Launcher):
         arguments = ["--no-dashboard", "--lifetime", f"{lifetime}s"]
         arguments += ["--lifetime-stagger", f"{stagger}s"]
         arguments += ["--resources", "GPU=1"] if gpu else []
+        # dask-jobqueue would write paths as they are, with spaces.
+        files = tls_options(shared.get("security"))
+        arguments += [f"--{option} {shlex.quote(file)}" for option, file in files.items()]
         own = self.job_options(jobs, logs, gpu=gpu)
         options = {
             "cores": jobs.processes,  # threads of all workers: one each
             "processes": jobs.processes,
             "memory": f"{jobs.worker_bytes * jobs.processes} B",
-            "local_directory": jobs.scratch,
+            "local_directory": f'"{jobs.scratch}"',
             "python": shlex.quote(jobs.python or sys.executable),
             "job_name": "fibdask",
             "job_script_prologue": prologue(jobs),
             "worker_extra_args": arguments,
             **named,
-            **shared,
+            **{option: value for option, value in shared.items() if option != "security"},
             **own,
             "job_extra_directives": [*own["job_extra_directives"], *jobs.directives],
         }

@@ -1,5 +1,6 @@
 """Workers as jobs of LSF."""
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,14 @@ class Lsf(Batch):
 
     def job_options(self, jobs: Jobs, logs: Path, *, gpu: bool) -> dict[str, Any]:
         """Return cores, memory, time and the log, as LSF wants them."""
+        log = shlex.quote(f"{logs}/%J.log")
         hours, minutes = divmod(-(-jobs.seconds // 60), 60)
         return {
             "ncpus": jobs.cores,
             "mem": jobs.job_bytes,
             "walltime": f"{hours:02}:{minutes:02}",
             "use_stdin": True,
-            "job_extra_directives": [f"-o {logs}/%J.log", *(['-gpu "num=1"'] if gpu else [])],
+            "job_extra_directives": [f"-o {log}", *(['-gpu "num=1"'] if gpu else [])],
         }
 
     async def look(self, ids: Iterable[str]) -> dict[str, str] | None:

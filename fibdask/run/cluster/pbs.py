@@ -1,6 +1,7 @@
 """Workers as jobs of PBS: OpenPBS, PBS Pro or Torque."""
 
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,12 @@ class Pbs(Batch):
 
     def job_options(self, jobs: Jobs, logs: Path, *, gpu: bool) -> dict[str, Any]:
         """Return cores, memory, time and the log, as PBS wants them."""
+        log = shlex.quote(f"{logs}/")
         select = f"select=1:ncpus={jobs.cores}:mem={jobs.job_bytes // 2**20}mb"
         return {
             "resource_spec": f"{select}:ngpus=1" if gpu else select,
             "walltime": clock(jobs.seconds, days=False),
-            "job_extra_directives": ["-j oe", f"-o {logs}/"],
+            "job_extra_directives": ["-j oe", f"-o {log}"],
         }
 
     async def look(self, ids: Iterable[str]) -> dict[str, str] | None:

@@ -104,6 +104,16 @@ def security_config(security: distributed.Security | None) -> dict[str, Any]:
     return {f"distributed.comm.{key}": value for key, value in config.items()}
 
 
+def tls_options(security: distributed.Security | None) -> dict[str, str]:
+    """Return the options of Dask's command of workers that name the certificates of a security."""
+    files = {} if security is None else security.get_tls_config_for_role("worker")
+    return {
+        f"tls-{key.replace('_', '-')}": str(file)
+        for key, file in files.items()
+        if key != "ciphers" and file is not None
+    }
+
+
 def scheduler_security(
     address: str, *, certificates: Path | None, secure: bool | None
 ) -> distributed.Security | None:

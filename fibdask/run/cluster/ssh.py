@@ -17,6 +17,7 @@ from pydantic import PositiveInt
 from ...conventions import RecipeError
 from .environment import worker_environment
 from .jobs import Launcher, Pool, memory_bytes, worker_share
+from .security import tls_options
 
 _PATIENCE = 10.0  # seconds in which `ssh` ends when it is told to
 _running: dict[str, asyncio.subprocess.Process] = {}
@@ -169,10 +170,8 @@ def worker_arguments(
         "death-timeout": 60,
         "interface": interface,
         "protocol": protocol,
+        **tls_options(security),
     }
-    if security is not None:
-        files = security.get_tls_config_for_role("worker")
-        options |= {f"tls-{key.replace('_', '-')}": files[key] for key in files if key != "ciphers"}
     pairs = [(f"--{key}", str(value)) for key, value in options.items() if value is not None]
     command = [hosts.python or sys.executable, "-m", "distributed.cli.dask_worker", scheduler]
     return [*command, "--no-dashboard", *(word for pair in pairs for word in pair)]

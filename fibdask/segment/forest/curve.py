@@ -8,9 +8,9 @@ import xarray as xr
 
 from ...blocks import reduce_blocks
 from ...conventions import ConventionError
-from ...pieces.labels import APART, UNLABELLED, Painted
+from ...pieces.labels import APART, UNLABELLED, Painted, read_painted
 from ._functions import samples_of
-from .segmentation import SAMPLES, Shown, painted_features, painted_of
+from .segmentation import SAMPLES, Shown, painted_features
 from .trees import Growth, Trees, scikit_learn
 
 _FOLDS = 5
@@ -125,7 +125,8 @@ def curve_of_forests(
         If labels cannot be read.
     """
     scikit_learn("sklearn")
-    painted = painted_of(whole, labels, unlabelled).shown(used, shown.image.shape[2]).check()
+    painted = read_painted(labels, whole, unlabelled=unlabelled)
+    painted = painted.shown(used, shown.image.shape[2]).check()
     folds = _folds(painted.slices)
     counts = _doubled(min(len(fold.others) for fold in folds))
     growth = Growth()

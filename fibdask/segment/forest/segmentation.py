@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -106,24 +106,6 @@ class Shown:
         return even_part(n_z, _PLANES, 1), y, x
 
 
-def painted_of(stack: xr.Dataset, labels: str, unlabelled: int | None) -> Painted:
-    """Return what is painted in measured slices of a stack.
-
-    Raises
-    ------
-    ConventionError
-        If a slice is painted that is not measured, or labels do not fit the stack.
-    StackReadError
-        If they cannot be read.
-    """
-    painted = read_painted(labels, stack, unlabelled=unlabelled)
-    gaps = painted.slices[~measured_slices(stack)[painted.slices]]
-    if len(gaps):
-        msg = f"slice {gaps[0]} is painted, but not measured: nothing is to be seen there"
-        raise ConventionError(msg)
-    return painted
-
-
 def grown(shown: Shown, painted: Painted, growth: Growth) -> Any:
     """Return the packed nodes (tree, node, column) of a forest, lazily.
 
@@ -191,8 +173,12 @@ def fit_forest(
         If labels cannot be read.
     """
     stack = require(stack, "intensity")
-    painted = painted_of(stack, labels, unlabelled)
+    painted = read_painted(labels, stack, unlabelled=unlabelled)
     if only is not None:
+        unknown = [number for number in only if number not in painted.slices]
+        if unknown:
+            msg = f"only must name painted slices, {painted.slices.tolist()}; got {unknown[0]}"
+            raise ConventionError(msg)
         painted = painted.of_slices(np.flatnonzero(np.isin(painted.slices, only))).check()
     whole = {axis: slice(0, stack.sizes[axis]) for axis in AXES}
     shown = Shown(stack, without_filled(stack, whole), scales)
@@ -244,7 +230,8 @@ def segment_by_forest(
         kept = KeptForest(str(Path(model).absolute()), forest.card["sha256"])
         told: dict[str, Any] = {"model": str(model), "model_fingerprint": kept.fingerprint}
         return _volumes(shown, names, colours, kept, []), told
-    painted = painted_of(whole, str(labels), unlabelled).shown(used, shown.image.shape[2])
+    painted = read_painted(cast("str", labels), whole, unlabelled=unlabelled)
+    painted = painted.shown(used, shown.image.shape[2])
     packed = grown(shown, painted.check(), Growth())
     told = {
         "labels": str(labels),
