@@ -140,10 +140,11 @@ def segment_phases(
     Warns
     -----
     FibdaskWarning
-        When computed, if less than 0.1 % of what is counted is left to one of the phases; at
-        once, if no grey value of an integer type can be on one side of `threshold`, or none of
-        images in memory is; or if images are known to be simulated with other materials or
-        electrons than those the network was trained on.
+        When computed, if less than 0.1 % of what is counted is left to one of the phases, or, but
+        with a given `threshold`, if measured slices hold one grey value alone; at once, if no grey
+        value of an integer type can be on one side of `threshold`, or none of images in memory is;
+        or if images are known to be simulated with other materials or electrons than those the
+        network was trained on.
 
     Notes
     -----
@@ -336,11 +337,13 @@ class _Segmentation:
             narrow = grey.counted(GreyRange(), (self.voltages, 2))
             codes = grey.coded(codes, bits, [narrow])
             ranges, steps = [narrow, *ranges], (bits, *steps)
+        counts = JointCounts(self.voltages, bits, shift, grey.measured, looks=not ranges)
+        finish = ClusterCentres(classes, self.voltages, bits, shift)
         centres = blocks.reduce_blocks(
-            JointCounts(self.voltages, bits, shift, grey.measured),
+            counts,
             (codes,),
             grid=blocks.Grid(codes.shape[1:], counting_block(codes)),
-            finish=ClusterCentres(classes, self.voltages, bits, shift),
+            finish=grey.told(finish, counts.bins) if counts.looks else finish,
             shape=(classes, self.voltages),
         )
         return self._phase(NearestBrightest(self.voltages, self.measured, steps), centres, *ranges)
