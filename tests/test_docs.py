@@ -197,8 +197,24 @@ ERRORS = [name for name in fibdask.__all__ if name.endswith("Error")]
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_errors__name_a_page_and_a_heading_that_are_there(name):
-    path, _, heading = page_of(getattr(fibdask, name)).partition("#")
+    path, _, heading = page_of(getattr(fibdask, name)()).partition("#")
     assert heading in {"", *headings(ROOT / path)}
+
+
+@pytest.mark.parametrize(
+    ("cause", "heading"),
+    [
+        ("MemoryError: ", "memory-disks-and-interruptions"),
+        ("OSError: No space left on device\nthe disk of out is full", "memory-disks-and-inter"),
+        ("StackReadError: slice 3 cannot be read: it is empty", ""),
+    ],
+)
+def test_errors__of_blocks_name_the_page_of_their_cause(cause, heading):
+    error = fibdask.BlocksFailedError(f"1 block failed\nsegment: block (0, 0, 0) (z 0:9): {cause}")
+    path, _, found = page_of(error).partition("#")
+    assert path == "docs/troubleshooting.md"
+    assert found.startswith(heading)
+    assert bool(found) == bool(heading)
 
 
 # Blocks

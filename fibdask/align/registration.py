@@ -16,6 +16,7 @@ from ..conventions import (
     Intervals,
     axis_spacing,
     chosen_region,
+    covered_part,
     covered_region,
     plain_number,
     require,
@@ -73,8 +74,9 @@ def estimate_shifts(
         lowest, where least shines through.
     region
         Pixels that are compared between slices of one voltage, by axis: `{"y": (a, b), "x":
-        (c, d)}` are rows a to b - 1. By default the middle three quarters of the image, or of what
-        no slice has filled pixels in, at most 2048 pixels along an axis.
+        (c, d)}` are rows a to b - 1, without those that any slice has filled pixels in. By default
+        the middle three quarters of the image, or of what no slice has filled pixels in, at most
+        2048 pixels along an axis.
     fiducial_region
         Pixels that are compared between voltages; by default those of `region`.
     max_shift
@@ -278,6 +280,7 @@ def measure_pairs(
 
 
 # Nine arguments: those of `measure_pairs`, and how closely it is looked.
+@blocks.revised(2)
 def _measurements(
     stack: xr.Dataset,
     *,
@@ -374,13 +377,22 @@ def _window(
 
     It is averaged to at most so many pixels along an axis.
     """
-    middle = {}
-    for axis, covered in covered_region(stack).items():
-        size = covered.stop - covered.start
+    covered, middle = covered_region(stack), {}
+    for axis, inside in covered.items():
+        size = inside.stop - inside.start
         part = min(max(round(_SHARE * size), _LEAST_SIZE), size, _MOST_COMPARED)
-        start = covered.start + (size - part) // 2
+        start = inside.start + (size - part) // 2
         middle[axis] = (start, start + part)
-    chosen = chosen_region(stack, region, middle, name=name, least=_LEAST_SIZE)
+    wanted = chosen_region(stack, region, middle, name=name, least=_LEAST_SIZE)
+    chosen = covered_part(stack, wanted, name)
+    for axis, inside in chosen.items():
+        if inside != wanted[axis] and inside.stop - inside.start < _LEAST_SIZE:
+            msg = (
+                f"{name} along {axis} must hold at least {_LEAST_SIZE} pixels that every slice "
+                f"covers, ({covered[axis].start}, {covered[axis].stop}); got "
+                f"({wanted[axis].start}, {wanted[axis].stop})"
+            )
+            raise ConventionError(msg)
     intervals = [(chosen[axis].start, chosen[axis].stop) for axis in _IN_PLANE]
     lengths = [stop - start for start, stop in intervals]
     factor = min(-(-max(lengths) // most), min(lengths) // _LEAST_SIZE)

@@ -28,7 +28,7 @@ from .engine.reading import note_read
 from .engine.remote import object_states, put_object, store_of
 from .engine.remote_arrays import remote_identity
 from .engine.resources import GPU, PROCESS_BYTES, Resources, own_resources, worker_resources
-from .engine.schedule import current_client
+from .engine.schedule import compute_gathered, current_client
 from .engine.shards import put_file
 from .engine.sources import Computed, Reduction, Source, Values, made_of
 from .engine.stored import StoredArray, open_stored
@@ -96,6 +96,7 @@ __all__ = [
     "array_token",
     "block_grid",
     "check_budget",
+    "compute_gathered",
     "count_blocks",
     "counts_target",
     "current_client",

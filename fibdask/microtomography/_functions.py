@@ -3,18 +3,21 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import chdtri
 
 from ..blocks import (
     Region,
     grow,
     lengths,
     overlap,
+    tell,
     tile_window,
     touched_tiles,
     voxels,
     within,
 )
 from ..conventions import ConventionError, check_amounts
+from ..pieces.functions import InPlace
 from ..simulate.images.noise import make_noise
 from .dictionary import Dictionary, Observed
 from .forward import Forward, modelled
@@ -26,6 +29,10 @@ NO_DATA = 255
 """Label of voxels of pixels without data."""
 TILE = 256
 """Pixels along y and x that a network is shown at once, beside those around."""
+_CHANCE = 1e-3  # of pixels, whose misfit is that of noise
+_LEAST_NOISE = 5e-3  # that signals without any are looked at with: tables are between nodes
+_LARGEST = 1 - 1e-3  # of the largest thickness
+_UNUSUAL = 0.1  # share of pixels
 _KILOELECTRONVOLT = 1e6  # thousandths of an electronvolt, which name an energy's noise
 
 
@@ -193,6 +200,68 @@ class MostLikely(_OfNeighbours):
     def reach(self) -> int:
         """How many pixels away signals matter: to errors, what patches are around, too."""
         return super().reach + (around(self.smoothing) if self.errors else 0)
+
+
+@dataclass(frozen=True)
+class FitCounts(MostLikely):
+    """Block function: pixels (y, x) with data, those that do not fit, and those at a largest one.
+
+    The signals of a pixel do not fit where their misfit is beyond what noise makes of one in a
+    thousand; at a largest thickness are pixels where a layer is as thick as it may be.
+    """
+
+    size = 3
+
+    def compute(self, region: Region, signals: np.ndarray) -> np.ndarray:
+        """Return the three counts of a block."""
+        most = self.dictionary.most
+        thickness = super().compute((slice(0, len(most)), *region), signals)
+        noise = max(self.noise, _LEAST_NOISE)
+        misfit = misfits(self.dictionary, signals, thickness, noise)
+        free = max(len(signals) - len(most), 1)
+        beyond = misfit > chdtri(free, _CHANCE) / free
+        largest = (thickness > _LARGEST * most[:, np.newaxis, np.newaxis]).any(axis=0)
+        return np.array([np.isfinite(misfit).sum(), beyond.sum(), largest.sum()], np.int64)
+
+    def working_bytes(self, region: Region) -> int:
+        """Return what is likely, then signals of the model and what is left of them."""
+        return super().working_bytes(region) + 12 * voxels(self._signals(region)) + 2**26
+
+
+@dataclass(frozen=True)
+class ToldFit:
+    """Finish `FitCounts` with the shares (2) of the pixels, which are told where they are large.
+
+    Attributes
+    ----------
+    noise
+        Share of the signals.
+    """
+
+    noise: float
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Return how many do not fit, and how many are as thick as may be."""
+        known, *found = counts
+        shares = np.asarray(np.array(found) / max(known, 1))
+        beyond, largest = shares
+        if shares.max() > _UNUSUAL:
+            tell(
+                f"of {known:,} pixels that were looked at, {beyond:.0%} have signals that no "
+                f"thicknesses explain within a noise of {self.noise:g}, and {largest:.0%} have a "
+                "layer that is as thick as it may be: the scale of the signals, the materials, "
+                "their largest thicknesses or the noise are others; look at misfit"
+            )
+        return shares
+
+
+@dataclass(frozen=True)
+class LookedAt(InPlace):
+    """Block function: thicknesses as they are, once signals have been looked at."""
+
+    def compute(self, region: Region, thickness: np.ndarray, looked: np.ndarray) -> np.ndarray:
+        """Return the block."""
+        return thickness
 
 
 @dataclass(frozen=True)

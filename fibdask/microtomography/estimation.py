@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from ..blocks import BlockFunction, map_blocks
+from ..blocks import BlockFunction, map_blocks, reduce_blocks
 from ..conventions import (
     LAYER_DIMS,
     ConventionError,
@@ -22,8 +22,18 @@ from ..conventions import (
     record_step,
     require_layers,
 )
+from ..pieces.looks import SomeRegions, spread_tiles
 from ..pieces.models import AUTO, check_network_options, find_layer_model, model_record
-from ._functions import TILE, Misfit, MostLikely, NetworkLayers, Regularised
+from ._functions import (
+    TILE,
+    FitCounts,
+    LookedAt,
+    Misfit,
+    MostLikely,
+    NetworkLayers,
+    Regularised,
+    ToldFit,
+)
 from .dictionary import Dictionary
 from .forward import ALUMINIUM_ON_GOLD, ForwardName, find_forward
 from .grids import MOST_LAYERS
@@ -112,7 +122,9 @@ def estimate_layers(
     -----
     FibdaskWarning
         If the signals are known to be made by another model, on another substrate, or with other
-        noise; if a network is asked for layers that it has not learnt from.
+        noise; if a network is asked for layers that it has not learnt from; when computed, if more
+        than a tenth of up to 65,536 pixels, of tiles all over the maps, have signals that no
+        thicknesses explain within the noise, or a layer that is as thick as it may be.
 
     Notes
     -----
@@ -146,15 +158,15 @@ def estimate_layers(
     share = check_noise(noise)
     lacking, radius = _checked_options(method, absent, smoothing, regularisation)
     _warn_of_others(signal, forward, substrate, share)
-    maps = _Maps(signal, Dictionary(known, tuple(map(float, energies))), share)
+    maps = _Maps(signal, Dictionary(known, tuple(map(float, energies))), share, lacking)
     own: dict[str, Any]
     if method == "likelihood":
-        sample, own = maps.likely(lacking, radius), {"absent": absent, "smoothing": smoothing}
+        sample, own = maps.likely(radius), {"absent": absent, "smoothing": smoothing}
     elif method == "network":
         _warn_of_unlearnt(known.layers)
         found = find_layer_model(model, noise=share, device=device)
         predictor = found.layer_predictor()
-        sample = maps.told_by(predictor, lacking)
+        sample = maps.told_by(predictor)
         own = {"absent": absent, "device": predictor.device} | model_record(found)
     else:
         sample, own = maps.regularised(regularisation), {"regularisation": regularisation}
@@ -230,17 +242,18 @@ class _Maps:
     signal: xr.DataArray
     dictionary: Dictionary
     noise: float
+    absent: float
 
-    def likely(self, absent: float, smoothing: float) -> xr.Dataset:
+    def likely(self, smoothing: float) -> xr.Dataset:
         """Return the most likely thickness with its error and misfit."""
         return self._with_errors(
-            MostLikely(self.dictionary, self._shape, self.noise, smoothing, absent)
+            MostLikely(self.dictionary, self._shape, self.noise, smoothing, self.absent)
         )
 
-    def told_by(self, predictor: LayerPredictor, absent: float) -> xr.Dataset:
+    def told_by(self, predictor: LayerPredictor) -> xr.Dataset:
         """Return what a network tells, its error and misfit."""
         shown = self.dictionary, self._shape, self.noise, predictor.smoothing
-        return self._with_errors(NetworkLayers(*shown, absent, predictor))
+        return self._with_errors(NetworkLayers(*shown, self.absent, predictor))
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -273,8 +286,30 @@ class _Maps:
         names = [name for name, _ in self.dictionary.forward.layers]
         coords: dict[str, Any] = {"layer": ("layer", names, layer_attributes("layer"))}
         coords |= {axis: self.signal[axis].variable for axis in ("y", "x")}
-        data = self._layers(function)
+        data = self._looked_at(self._layers(function))
         return xr.Dataset({"thickness": (LAYER_DIMS, data, layer_attributes("thickness"))}, coords)
+
+    def _looked_at(self, thickness: Any) -> Any:
+        """Return maps (layer, y, x), lazily; some signals are looked at before others are read.
+
+        Whatever tells the thicknesses, the most likely ones say whether any fit the signals.
+        """
+        function = FitCounts(self.dictionary, self._shape, self.noise, 0.0, self.absent)
+        look = reduce_blocks(
+            function,
+            (self.signal.data,),
+            grid=SomeRegions(spread_tiles(self._shape)),
+            finish=ToldFit(self.noise),
+            shape=(2,),
+        )
+        return map_blocks(
+            LookedAt(),
+            (thickness,),
+            shape=thickness.shape,
+            dtype=thickness.dtype,
+            parameters=(look,),
+            block=self._block(thickness.shape),
+        )
 
     def _layers(self, function: BlockFunction) -> Any:
         """Return maps of all layers (layer, y, x), each block of which a function makes."""

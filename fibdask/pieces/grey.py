@@ -20,12 +20,17 @@ from ..blocks import (
     map_blocks,
     reduce_blocks,
     shift,
+    tell,
     voxels,
 )
 from ..conventions import AXES, ConventionError, covered_part, covered_region, measured_slices
 from ._kernels import grey as kernels
 from .functions import InPlace
 
+SUMS = 3
+"""Of each slice: how many pixels, their grey values, and the squares of these."""
+_TOLD = 10  # slices in a warning
+_FEW = 16  # pixels of a slice, which may be alike by chance
 FINE_BITS = 18  # of the grey values of one float image
 QUANTILES = (0.01, 0.99)
 """Shares of grey values below those that networks are shown as 0 and 1."""
@@ -50,22 +55,83 @@ class ByVoltage(Grid):
 class GreyCounts(InPlace):
     """Count the grey values of an integer image (voltage, z, y, x), each for itself.
 
+    What tells slices of one grey value comes after the counts: see `ToldBlank`.
+
     Attributes
     ----------
-    size
+    bins
         Number of grey values.
     measured
         Which slices (z) are counted, bool.
     """
 
-    size: int
+    bins: int
     measured: np.ndarray
 
+    revision = 2
+
+    @property
+    def size(self) -> int:
+        """Number of counts and sums."""
+        return self.bins + SUMS * len(self.measured)
+
     def compute(self, region: Region, codes: np.ndarray) -> np.ndarray:
-        """Return the counts of a block."""
+        """Return the counts of a block, of one voltage."""
         counts = np.zeros(self.size, np.int64)
         kernels.integer_counts(codes, self.measured[region[1]], counts)
+        add_slice_sums(codes, self.measured, region[1], counts[self.bins :])
         return counts
+
+
+def add_slice_sums(
+    codes: np.ndarray, measured: np.ndarray, planes: slice, counts: np.ndarray
+) -> None:
+    """Add the sums of slices (voltage, z, y, x), `planes` of all, to flat int64 `counts`."""
+    sums = counts.reshape(len(codes), len(measured), SUMS)
+    kernels.slice_sums(codes, measured[planes], sums[:, planes])
+
+
+@dataclass(frozen=True)
+class ToldBlank:
+    """Finish counts as another finish does, and tell of slices that hold one grey value alone.
+
+    Attributes
+    ----------
+    finish
+        Takes the counts.
+    bins
+        How many of them there are, before the sums of slices.
+    slices
+        That are counted.
+    start
+        Numbers of the first voltage and slice in the stack.
+    """
+
+    finish: Callable[[np.ndarray], np.ndarray]
+    bins: int
+    slices: int
+    start: tuple[int, ...]
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Return what is made of the counts."""
+        found = self.finish(counts[..., : self.bins])  # which says more of images without contrast
+        sums = counts[..., self.bins :].reshape(-1, self.slices, SUMS)
+        # As Python's integers, which have no largest one.
+        pixels, total, squares = np.moveaxis(sums.astype(object), -1, 0)
+        blank = (pixels > _FEW) & (pixels * squares == total**2)
+        for v, slices in enumerate(blank):
+            if slices.any():
+                tell(self._told(v + self.start[0], np.flatnonzero(slices) + self.start[1]))
+        return found
+
+    def _told(self, voltage: int, slices: np.ndarray) -> str:
+        shown = ", ".join(map(str, slices[:_TOLD])) + (", …" if len(slices) > _TOLD else "")
+        return (
+            f"of voltage number {voltage}, {len(slices)} of {self.slices} slices hold one grey "
+            f"value alone, as images do that failed: {shown}; what is made of them is nothing of "
+            "the sample; align the stack, which finds them, or set its coordinate measured to "
+            "False there: then they are gaps"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +312,11 @@ class CountedGrey:
     def counted(self, finish: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]) -> Any:
         """Return lazily what is made of the counts (voltage, grey) of the integers."""
         function = GreyCounts(self.size, self.measured)
-        return self._by_voltage(function, self.integers, finish, shape)
+        return self._by_voltage(function, self.integers, self.told(finish, self.size), shape)
+
+    def told(self, finish: Callable[[np.ndarray], np.ndarray], bins: int) -> ToldBlank:
+        """Return what finishes counts in `bins`, and the sums of slices that follow them."""
+        return ToldBlank(finish, bins, len(self.measured), self.start[:2])
 
     def _by_voltage(self, function: Any, codes: Any, finish: Any, shape: tuple[int, ...]) -> Any:
         grid = ByVoltage(codes.shape, (1, *counting_block(codes)))

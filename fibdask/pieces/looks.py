@@ -6,6 +6,7 @@ doubts that it had not on what it was judged by, or by another solid fraction.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .validity import Card, doubts
 from .windows import NO_SLICE, STEPS, PlanePredictions
 
 _PLANES = 3  # that are looked at
+_TILES, _TILE = 4, 64  # along y and x, and pixels of each
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,19 @@ class Passed(InPlace):
     def compute(self, region: Region, probability: np.ndarray, looked: np.ndarray) -> np.ndarray:
         """Return the block."""
         return probability
+
+
+def spread_tiles(shape: tuple[int, int]) -> tuple[Region, ...]:
+    """Return tiles (y, x) that lie evenly all over maps of a shape: up to 16 of 64² pixels."""
+    return tuple(product(*map(_spread, shape)))
+
+
+def _spread(length: int) -> list[slice]:
+    """Return parts of an axis that do not overlap: all of it if that is not long."""
+    if length <= _TILES * _TILE:
+        return [slice(k, min(k + _TILE, length)) for k in range(0, length, _TILE)]
+    starts = np.linspace(0, length - _TILE, _TILES).round().astype(int).tolist()
+    return [slice(start, start + _TILE) for start in starts]
 
 
 def looked_at(probability: Any, predictions: PlanePredictions, told: ToldDoubts) -> Any:

@@ -23,6 +23,7 @@ from .looks import ToldDoubts, card_of_doubts, looked_at
 from .pixels import OtherPixels, resampled_images, resampled_predictions
 from .validity import Card
 from .windows import (
+    NO_SLICE,
     LikelySolid,
     PlacedPlanes,
     PlanePredictions,
@@ -177,27 +178,37 @@ def find_layer_model(model: str, *, noise: float, device: str = AUTO) -> Any:
 
 
 def warn_of_gaps(planes: PlacedPlanes, model: Model, unit: float = 1.0, name: str = "nm") -> None:
-    """Warn of planes between slices that lie farther apart than a model knows.
+    """Warn of planes between slices, or slices beside others, farther apart than a model knows.
 
     Parameters
     ----------
     planes
-        That it is asked for.
+        That it is asked for: of planes that are all slices, these are told of.
     model
         As `find_model` or `find_phase_model` returns it.
     unit, name
         Of the lengths that are told, in nm.
     """
     most = model.card["gap"][1]
-    far = planes.gaps > most
+    between = planes.offsets.any()
+    gaps = planes.gaps if between else _beside(planes)
+    far = gaps > most
     if far.any():
+        kind, place = ("planes", "between slices that are") if between else ("slices", "beside one")
+        apart = "apart" if between else "away"
         text = (
-            f"{far.sum()} of {len(far)} planes lie between slices that are up to "
-            f"{planes.gaps.max() / unit:.4g} {name} apart; model {model.name} was trained on gaps "
-            f"of up to {most / unit:g} {name}: what it tells of these planes is less certain than "
-            "its errors say"
+            f"{far.sum()} of {len(far)} {kind} lie {place} up to {gaps.max() / unit:.4g} {name} "
+            f"{apart}; model {model.name} was trained on gaps of up to {most / unit:g} {name}: "
+            f"what it tells of these {kind} is less certain than its errors say"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=4)
+
+
+def _beside(slices: PlacedPlanes) -> np.ndarray:
+    """Return the distance in nm of each slice (plane) from the farther one above or below it."""
+    steps = np.pad(np.diff(slices.z), 1)
+    told = slices.above != NO_SLICE
+    return np.where(told, np.maximum(steps[:-1], steps[1:])[slices.above], 0.0)
 
 
 def check_network_options(method: str, options: Mapping[str, str]) -> None:

@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -37,6 +38,7 @@ def write_report(
     summary: Mapping[str, Any],
     estimates: Mapping[str, xr.Dataset] | None = None,
     titles: Mapping[str, str] | None = None,
+    tell: Callable[[int, int], None] = lambda *_: None,
 ) -> Path:
     """Write the report of a run: one HTML page that works from disk without a network.
 
@@ -79,6 +81,8 @@ def write_report(
         `reason`, why there is none.
     titles
         What stages are called, by stage name; by default the name.
+    tell
+        Is told how many sections are made, and how many there are.
 
     Returns
     -------
@@ -89,23 +93,27 @@ def write_report(
     found = estimates or {}
     stacks = {name: stack for name, stack in stages.items() if not is_layered(stack)}
     layered = {name: sample for name, sample in stages.items() if is_layered(sample)}
-    made = [
-        overview_section(stacks, numbers, summary),
-        failures_section(summary),
-        look_section(stacks),
-        layers_section(layered),
-        slices_section(stacks, titles or {}),
-        network_section(stacks, numbers),
-        labels_section(stacks, found),
-        alignment_section(found),
-        depth_section(stacks, found),
-        profile_section(stacks, numbers),
-        statistics_section(numbers),
-        accuracy_section(numbers),
-        timing_section(summary),
-        provenance_section(stages, summary),
-        recipe_section(summary),
-    ]
+    sections = (
+        partial(overview_section, stacks, numbers, summary),
+        partial(failures_section, summary),
+        partial(look_section, stacks),
+        partial(layers_section, layered),
+        partial(slices_section, stacks, titles or {}),
+        partial(network_section, stacks, numbers),
+        partial(labels_section, stacks, found),
+        partial(alignment_section, found),
+        partial(depth_section, stacks, found),
+        partial(profile_section, stacks, numbers),
+        partial(statistics_section, numbers),
+        partial(accuracy_section, numbers),
+        partial(timing_section, summary),
+        partial(provenance_section, stages, summary),
+        partial(recipe_section, summary),
+    )
+    made = []
+    for make in sections:
+        made.append(make())
+        tell(len(made), len(sections))
     return write_page(path, summary, made)
 
 

@@ -128,6 +128,7 @@ class Pipeline(Visitor):
         )
         self.estimates: dict[str, xr.Dataset] = {}
         self.statistics: xr.Dataset | None = None
+        self._quiet = quiet
         self._log_json = log_json or recipe.tables["output"]["log"] == "json"
         self.reported = False  # of several parts the last one writes the report
         self._stage = ""
@@ -266,7 +267,8 @@ class Pipeline(Visitor):
     def _close(self, state: str, error: str | None = None) -> None:
         with self.folder.closed(state, error) as last:
             if last and self.recipe.tables["output"]["report"]:
-                report_run(self.folder, self.stacks, self.estimates, self.statistics)
+                stored = self.stacks, self.estimates, self.statistics
+                report_run(self.folder, *stored, quiet=self._quiet)
                 self.reported = True
 
 

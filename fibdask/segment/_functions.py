@@ -7,7 +7,14 @@ import numpy as np
 from ..blocks import Region, lengths, tell
 from ..conventions import ConventionError
 from ..pieces.functions import EveryVoltage, InPlace
-from ..pieces.grey import FINE_BITS, grey_steps, outer_bins, require_finite
+from ..pieces.grey import (
+    FINE_BITS,
+    SUMS,
+    add_slice_sums,
+    grey_steps,
+    outer_bins,
+    require_finite,
+)
 from . import _kernels
 
 JOINT_BITS = 18  # of a joint grey value: 2^18 bins, 2 MiB of counts
@@ -18,23 +25,34 @@ _RARE = 0.001  # share of the counted voxels below which a phase is told of
 class JointCounts(EveryVoltage):
     """Count joint grey values, `bits` bits of each voltage, of codes (voltage, z, y, x).
 
-    `measured` as in `GreyCounts`.
+    `measured` as in `GreyCounts`. If codes are the grey values themselves, so that it `looks` at
+    slices, what tells those of one grey value comes after the counts.
     """
 
     bits: int
     shift: int
     measured: np.ndarray
+    looks: bool
+
+    revision = 2
+
+    @property
+    def bins(self) -> int:
+        """Number of joint bins."""
+        return 1 << (self.bits * self.voltages)
 
     @property
     def size(self) -> int:
-        """Number of joint bins."""
-        return 1 << (self.bits * self.voltages)
+        """Number of counts and sums."""
+        return self.bins + self.looks * SUMS * self.voltages * len(self.measured)
 
     def compute(self, region: Region, codes: np.ndarray) -> np.ndarray:
         """Return the counts of a block."""
         counts = np.zeros(self.size, np.int64)
         measured = self.measured[region[0]]
         _kernels.joint_counts(codes, measured, self.bits, self.shift, counts)
+        if self.looks:
+            add_slice_sums(codes, self.measured, region[0], counts[self.bins :])
         return counts
 
 

@@ -28,7 +28,14 @@ from ..conventions import (
     voltage_index,
 )
 from ..pieces.grey import FINE_BITS, CountedGrey, counting_block, without_filled
-from ..pieces.models import AUTO, check_network_options, find_model, model_record, predict_solid
+from ..pieces.models import (
+    AUTO,
+    check_network_options,
+    find_model,
+    model_record,
+    predict_solid,
+    warn_of_gaps,
+)
 from ..pieces.windows import PlacedPlanes
 from ._functions import (
     JOINT_BITS,
@@ -140,10 +147,11 @@ def segment_phases(
     Warns
     -----
     FibdaskWarning
-        When computed, if less than 0.1 % of what is counted is left to one of the phases; at
-        once, if no grey value of an integer type can be on one side of `threshold`, or none of
-        images in memory is; or if images are known to be simulated with other materials or
-        electrons than those the network was trained on.
+        When computed, if less than 0.1 % of what is counted is left to one of the phases, or, but
+        with a given `threshold`, if measured slices hold one grey value alone; at once, if no grey
+        value of an integer type can be on one side of `threshold`, or none of images in memory is;
+        if slices lie beside longer gaps than the network was trained on; or if images are known to
+        be simulated with other materials or electrons.
 
     Notes
     -----
@@ -189,6 +197,7 @@ def segment_phases(
         shown = stack.isel(voltage=used)
         found = find_model(model, shown, device)
         planes = PlacedPlanes.of_slices(stack["z"].values, measured_slices(stack))
+        warn_of_gaps(planes, found)
         volumes = predict_solid(shown, found, planes, chosen, disagreement=disagreement)
         parameters |= {"disagreement": disagreement} | model_record(found, shown)
     elif method == _FOREST:
@@ -336,11 +345,13 @@ class _Segmentation:
             narrow = grey.counted(GreyRange(), (self.voltages, 2))
             codes = grey.coded(codes, bits, [narrow])
             ranges, steps = [narrow, *ranges], (bits, *steps)
+        counts = JointCounts(self.voltages, bits, shift, grey.measured, looks=not ranges)
+        finish = ClusterCentres(classes, self.voltages, bits, shift)
         centres = blocks.reduce_blocks(
-            JointCounts(self.voltages, bits, shift, grey.measured),
+            counts,
             (codes,),
             grid=blocks.Grid(codes.shape[1:], counting_block(codes)),
-            finish=ClusterCentres(classes, self.voltages, bits, shift),
+            finish=grey.told(finish, counts.bins) if counts.looks else finish,
             shape=(classes, self.voltages),
         )
         return self._phase(NearestBrightest(self.voltages, self.measured, steps), centres, *ranges)

@@ -1,7 +1,7 @@
 """What is counted, labelled and measured in one block of a volume, inside its mask."""
 
 from dataclasses import dataclass
-from math import prod
+from math import hypot, prod
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ._kernels.connectivity import connected_pieces, face_patches, piece_sizes
 from ._kernels.lines import confusion_counts
 from ._kernels.local_thickness import (
     Vector,
+    cover_bytes,
     cover_limits,
     paint_balls,
     squared_distances,
@@ -299,10 +300,13 @@ class LargestBalls:
     max_thickness: float
     of: Chosen
 
+    revision = 2
+
     @property
     def _reach(self) -> float:
-        """Largest radius, in finest voxels."""
-        return self.max_thickness / 2 / self.finest
+        """Largest radius, in finest voxels; none in the volume is as long as its diagonal."""
+        diagonal = hypot(*(n * size for n, size in zip(self.shape, self.voxel, strict=True)))
+        return min(self.max_thickness / 2 / self.finest, diagonal)
 
     def _grown(self, region: Region, radii: int) -> Region:
         """Widen a region by so many times the largest radius."""
@@ -337,12 +341,13 @@ class LargestBalls:
         return np.minimum(painted, np.float32(self.max_thickness), out=painted)
 
     def working_bytes(self, region: Region) -> int:
-        """Return the bytes of distances, a plane of them, and the masks."""
+        """Return the bytes of distances, a plane of them, the masks, and the table of limits."""
         outer = self._grown(region, 2)
         z, y, x = lengths(outer)
         pores = voxels(outer) if self.of == "pore" else 0
         masks = voxels(self._grown(region, 1)) + voxels(region)
-        return 4 * voxels(outer) + 4 * max(y, z) * x + pores + masks
+        table = cover_bytes(self.voxel, self._reach)
+        return 4 * voxels(outer) + 4 * max(y, z) * x + pores + masks + table
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ Weighted = Callable[[np.ndarray], np.ndarray]
 """Statistic (replicate, …) of weights of the subvolumes (replicate, subvolume)."""
 
 _REPLICATES = 500
+_TOGETHER = 25  # replicates, of which each may hold a curve as long as the volume
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Bootstrap:
             return np.full((2, *estimate.shape), np.nan)
         rng = np.random.default_rng(self.seed)
         weights = rng.multinomial(subvolumes, np.full(subvolumes, 1 / subvolumes), _REPLICATES)
-        distances = np.abs(statistic(weights.astype(np.float64)) - estimate)
+        parts = np.split(weights.astype(np.float64), _REPLICATES // _TOGETHER)
+        distances = np.abs(np.concatenate([statistic(part) for part in parts]) - estimate)
         distances[np.isnan(distances)] = np.inf
         half = np.quantile(distances, self.confidence, axis=0, method="higher")
         return np.stack([np.maximum(estimate - half, 0), np.minimum(estimate + half, most)])

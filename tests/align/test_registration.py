@@ -208,6 +208,11 @@ def test_measure_pairs__compares_what_alignment_did_not_fill(shaken):
     filled = with_filled_share(shaken, share, {"y": slice(56, 136), "x": slice(0, 128)})
     region = measure_pairs(filled).attrs["region"]
     assert region == {"y": [66, 126], "x": [16, 112]}
+    chosen = measure_pairs(filled, region={"y": (0, 100), "x": (10, 60)}).attrs["region"]
+    assert chosen == {"y": [56, 100], "x": [10, 60]}
+    told = r"region along y must hold .* 32 pixels that .* covers, \(56, 136\); got \(0, 80\)"
+    with pytest.raises(ConventionError, match=told):
+        measure_pairs(filled, region={"y": (0, 80)})
 
 
 def jumping(texture, jumps):

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import dask
 import dask.array as da
+import distributed
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fibdask.blocks import Grid, gather_blocks
+from fibdask.blocks import Grid, compute_gathered, gather_blocks
 from tests.blocks.helpers import SHAPE, naive_ramp, ramp
 
 
@@ -75,3 +77,21 @@ def test_gather_blocks__computes_nothing_when_called():
 
     with dask.config.set(scheduler=refuse):
         assert gathered(ramp()).shape == (3,)
+
+
+@pytest.mark.cluster
+def test_compute_gathered__tells_of_each_block_here_and_on_workers():
+    count_all = gathered(ramp(), finish=count, shape=())
+    lazy = xr.Dataset({"spread": ("value", gathered(ramp())), "count": ((), count_all)})
+    told = []
+    here = compute_gathered(lazy, None, lambda: told.append("here"))
+    options = {"processes": False, "dashboard_address": "127.0.0.1:0"}
+    with (
+        distributed.LocalCluster(n_workers=1, **options) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        there = compute_gathered(lazy, client, lambda: told.append("there"))
+    blocks = Grid(SHAPE, (5, 4, 3)).size
+    assert told == ["here"] * blocks + ["there"] * blocks
+    assert here.equals(lazy.compute())
+    assert there.equals(here)

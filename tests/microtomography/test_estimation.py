@@ -150,3 +150,21 @@ def test_estimate_layers__tells_of_signals_of_another_model():
     signals = layer_signals(patches(1, shape=(2, 2)), forward="analytic")
     with pytest.warns(FibdaskWarning, match="made with forward 'analytic', and are read with 'mon"):
         estimate_layers(signals)
+
+
+@pytest.mark.parametrize("method", ["likelihood", "tikhonov"])
+def test_estimate_layers__tells_of_signals_that_no_layers_explain(method):
+    signals = layer_signals(patches(3), forward="analytic", noise=0.02, seed=1)
+    options = {"method": method, "forward": "analytic"}
+    estimate_layers(signals, **options).compute()  # in silence
+    found = estimate_layers(1.2 * signals, **options)
+    told = r"of 576 pixels that were looked at, \d+% have signals that no thicknesses explain"
+    with pytest.warns(FibdaskWarning, match=told):
+        found["thickness"].compute()
+
+
+def test_estimate_layers__tells_of_layers_thicker_than_may_be():
+    signals = layer_signals(patches(3), forward="analytic")
+    found = estimate_layers(signals, forward="analytic", layers=[("Al", 30.0), ("Au", 15.0)])
+    with pytest.warns(FibdaskWarning, match=r"and \d+% have a layer that is as thick as it may"):
+        found.compute()

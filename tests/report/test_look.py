@@ -176,6 +176,14 @@ def test_look_section__escapes_names(stack):
     assert "&amp;c" in text
 
 
+def test_look_section__each_volume_has_the_legend_of_its_own_colours(stack):
+    text = look_section({"import": stack}).html()
+    legends = re.findall(r'<span class="legend">(.*?)</span>(?!<span>|</span>)', text)
+    words = [re.findall(r"</i>([^<]*)", legend) for legend in legends]
+    assert re.findall('"radio"[^>]*>(.*?)</label>', text) == ["1 kV", "2 kV", "phase"]
+    assert words == [[], [], ["pore", "solid"]]
+
+
 # What the sliders show
 
 
@@ -207,6 +215,14 @@ def choose(page, title):
     page.run(f"[...document.querySelectorAll('.look fieldset label')]"
              f".find((label) => label.textContent === '{title}').click()")  # fmt: skip
     return page.run("document.querySelector('.look .note').textContent")
+
+
+def legend_of(page):
+    """Return the words of the legends that are to be seen."""
+    return page.run(
+        "[...document.querySelectorAll('.look .legend')].filter((one) => one.checkVisibility())"
+        ".map((one) => one.textContent).join('')"
+    )
 
 
 def move(page, axis, number):
@@ -250,6 +266,7 @@ X, Y = 4.0 * np.arange(30) + 1, 3.0 * np.arange(24) + 0.75
 def test_report__sliders_show_the_voxels_of_each_plane(looked):
     page, _, phase, _ = looked
     assert choose(page, "phase") == "phase: all 10 planes."
+    assert legend_of(page) == "poresolidno data"
     names = np.where(phase == 1, "solid", "pore")
     names[4] = "gap"
     depths = 7.0 * np.arange(10) + 1.5
@@ -266,6 +283,7 @@ def test_report__sliders_show_the_voxels_of_each_plane(looked):
 def test_report__sliders_show_uneven_slices_at_their_depth(looked):
     page, images, _, z = looked
     note = choose(page, "2.5 kV")
+    assert legend_of(page) == ""
     low, high = map(
         float, re.search(r"black is ([\d.]+), white ([\d.]+); all 7 slices", note).groups()
     )

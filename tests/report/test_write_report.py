@@ -105,6 +105,14 @@ def page(tmp_path_factory):
     return write_report(path, **given)
 
 
+def test_write_report__tells_how_far_it_is(tmp_path):
+    told = []
+    path, given = tmp_path / "report.html", {"stages": {}, "statistics": None, "summary": {}}
+    write_report(path, **given, tell=lambda *figures: told.append(figures))
+    assert told == [(done, len(told)) for done in range(1, len(told) + 1)]
+    assert len(told) > 1
+
+
 def text_of(tmp_path, *, stages=None, statistics=None, summary=None):
     path = tmp_path / "report.html"
     write_report(path, stages=stages or {}, statistics=statistics, summary=summary or {})

@@ -25,6 +25,7 @@ from fibdask import open_stack, run_recipe, save_stack
 from fibdask.blocks import locked
 from fibdask.conventions import FibdaskWarning, record_step
 from fibdask.learn.models import shipped_models
+from fibdask.run import telling
 from fibdask.run.cli import cli, main
 from fibdask.run.folder.figures import MEASURED
 from fibdask.run.recipe import read_recipe
@@ -412,10 +413,13 @@ def test_status__tells_what_ended_a_run(call, tmp_path):
     assert "The run ended early:" in page
 
 
-def test_report__is_written_anew(call, finished):
+def test_report__is_written_anew_and_shows_how_far_it_is(call, finished, monkeypatch):
+    monkeypatch.setattr(telling, "_LINE_EVERY", 0.0)
     page = finished / "report.html"
     page.unlink()
-    assert call("report", finished) == (f"report: {page}\n", "")
+    first, *_, last = call("report", finished)[0].splitlines()
+    assert first.startswith("report: 1 of ")
+    assert last == f"report: {page}"
     text = page.read_text()
     assert "<h1>small</h1>" in text
     assert "Gaps filled" in text

@@ -27,7 +27,7 @@ from fibdask.run.info import (
     format_statistics,
     statistics_record,
 )
-from fibdask.statistics import connected_fraction, percolates, phase_statistics
+from fibdask.statistics import connected_fraction, connectivity, percolates, phase_statistics
 from tests.statistics.helpers import noise
 
 
@@ -140,6 +140,19 @@ def test_measure_stack__goes_on_from_the_counts_that_were_kept(tmp_path, monkeyp
     assert not any(ran)
     assert found.equals(measure_stack(path, max_lag=2))
     assert not counts.exists()
+
+
+def test_measure_stack__shows_how_far_connectivity_is(tmp_path, monkeypatch):
+    path, told = stored_in_blocks(tmp_path), []
+    monkeypatch.setattr(connectivity, "_VOXEL_BYTES", 2**10)
+    monkeypatch.setattr(
+        RunMonitor, "advanced", lambda self, report: told.append((report.name, report.blocks_run))
+    )
+    measure_stack(path, max_lag=2)
+    blocks, _ = connectivity.connectivity_forecast(open_stack(path)["phase"])
+    assert blocks > 1
+    found = [done for name, done in told if name == "connectivity"]
+    assert found == list(range(1, blocks + 1))
 
 
 def test_counts_beside__tells_that_a_table_cannot_be_written_before_anything_is_counted(tmp_path):

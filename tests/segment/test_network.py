@@ -9,7 +9,7 @@ import zarr
 
 import fibdask
 from fibdask.blocks import origin
-from fibdask.conventions import ConventionError, build_stack, known_planes
+from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, known_planes
 from fibdask.pieces.windows import PlacedPlanes
 from fibdask.segment import segment_phases
 from tests.pieces.models import CARD, MixModel, offer
@@ -26,10 +26,10 @@ def _models(monkeypatch):
     offer(monkeypatch, MixModel(), MixModel(CARD | {"name": "far", "pixel_size": [20, 30]}))
 
 
-def stack_of(image=IMAGE, voltage=(1.0, 2.0)):
+def stack_of(image=IMAGE, voltage=(1.0, 2.0), z=Z):
     return build_stack(
         {"intensity": image},
-        z=Z[: image.shape[1]],
+        z=z[: image.shape[1]],
         pixel_size=(3.0, 3.0),
         nominal_thickness=9.0,
         voltage=np.array(voltage),
@@ -55,6 +55,12 @@ def test_network__shows_each_slice_with_those_around_it():
     np.testing.assert_array_equal(made["phase"], expected() > 0.5)
     assert made["phase"].dtype == np.uint8
     assert 0.01 < float(made["phase"].mean()) < 0.95
+
+
+def test_network__tells_of_slices_beside_gaps_longer_than_it_knows():
+    z = Z + np.where(np.arange(SHAPE[1]) > 3, 20.0, 0.0)
+    with pytest.warns(FibdaskWarning, match=r"^2 of 7 slices lie beside one up to .* of up to 22"):
+        segment_phases(stack_of(z=z), method="network")
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])

@@ -231,6 +231,22 @@ def test_segment_phases__slices_that_are_not_measured_are_not_counted(options, d
     np.testing.assert_array_equal(phase[measured], expected)
 
 
+@pytest.mark.parametrize("chunks", [None, (1, 2, 3, 4)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("options", OTHER_METHODS)
+def test_segment_phases__tells_of_slices_of_one_grey_value(options, dtype, chunks):
+    images = mixture(dtype, 2)[0]
+    images[0, 1], images[0, 3] = 0, 77
+    images[0, 4, :4] = 0  # a part that is blank makes no blank slice
+    stack = stack_of(images)
+    if chunks:
+        stack = stack.chunk(dict(zip(("voltage", "z", "y", "x"), chunks, strict=True)))
+    told = "of voltage number 0, 2 of 5 slices hold one grey value alone, .* failed: 1, 3; "
+    found = segment_phases(stack, **options, region_of_interest={"z": (0, 5)})["phase"]
+    with pytest.warns(FibdaskWarning, match=told):
+        found.compute()
+
+
 def test_segment_phases__gaps_of_a_repositioned_stack_are_not_counted():
     images = np.random.default_rng(0).normal(120, 40, (1, *SHAPE)).clip(0, 255).astype(np.uint8)
     moved = reposition_slices(stack_of(images), spacing=3.0)

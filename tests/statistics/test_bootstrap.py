@@ -14,6 +14,7 @@ from fibdask.statistics import (
     solid_fraction,
     two_point_correlation,
 )
+from fibdask.statistics.bootstrap import Bootstrap
 from tests.statistics.helpers import in_blocks, noise, phase_of, ragged, random_volumes
 
 CURVES = (two_point_correlation, lineal_path)
@@ -77,6 +78,24 @@ def test_intervals__do_not_change_the_estimate():
     with_bars = isotropy_errors(phase, max_lag=5, confidence=0.9).compute()
     without = isotropy_errors(phase, max_lag=5).compute()
     xr.testing.assert_identical(with_bars[list(without)], without)
+
+
+def test_bootstrap__holds_few_curves_at_a_time():
+    counts = np.arange(12.0).reshape(4, 3)
+    shown = []
+
+    def statistic(weights):
+        shown.append(len(weights))
+        return weights @ counts
+
+    low, high = Bootstrap(0.9, 1).interval(statistic, 4, np.inf)
+    assert max(shown) <= 25
+    weights = np.random.default_rng(1).multinomial(4, np.full(4, 0.25), 500)
+    distances = np.abs(weights @ counts - counts.sum(axis=0))
+    half = np.quantile(distances, 0.9, axis=0, method="higher")
+    np.testing.assert_array_equal(
+        [low, high], [np.maximum(counts.sum(axis=0) - half, 0), counts.sum(axis=0) + half]
+    )
 
 
 def test_intervals__of_one_voxel_are_unknown():

@@ -1,5 +1,7 @@
 """Local thickness: plates, cylinders, balls, the definition, and independence of blocks."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -237,3 +239,20 @@ def test_local_thickness__refuses_values_that_are_no_phase():
     volume[3, 2, 1] = 2
     with pytest.raises(ConventionError, match=r"voxel \(3, 2, 1\) has 2"):
         local_thickness(phase_of(in_blocks(volume, (2, 2, 2))), max_thickness=3.0).compute()
+
+
+def test_cover_limits__take_what_is_forecast():
+    kernels.cover_limits.cache_clear()
+    tracemalloc.start()
+    kernels.cover_limits(CUBIC, 60.0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < kernels.cover_bytes(CUBIC, 60.0) < 2**19
+
+
+def test_local_thickness__of_a_limit_beyond_the_volume_takes_no_more_than_the_volume():
+    volume = grains((6, 7, 8))
+    found = measured(volume, 1e12)
+    np.testing.assert_array_equal(found, measured(volume, 100.0))
+    assert found.max() < 100
+    assert (measured(np.ones((2, 3, 4), np.uint8), 1e12) == np.float32(1e12)).all()

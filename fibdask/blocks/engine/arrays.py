@@ -259,6 +259,13 @@ def gathered(
     return _of_layer(BuiltLayer(name, build), tuple((n,) for n in shape), dtype, [records])
 
 
+def gathered_records(array: da.Array) -> da.Array:
+    """Return the array on whose elements a gathered result is computed."""
+    (name,) = array.dask.dependencies[array.name]
+    count = len(array.dask.layers[name])
+    return da.Array(array.dask, name, ((1,) * count,), dtype=object)
+
+
 def _gather_task(
     last: Any, combine: Callable[[list[np.ndarray]], np.ndarray], records: str, number: int
 ) -> dict[Any, Task]:

@@ -8,14 +8,18 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import islice
 from threading import Lock
+from typing import Any
 from uuid import uuid4
 
 import dask.array as da
 import dask.threaded
 import distributed
+import xarray as xr
+from dask.callbacks import Callback
 from dask.delayed import Delayed
 
 from ...conventions import BlocksFailedError, FibdaskWarning
+from .arrays import gathered_records
 from .writing import BlockWork, Outcome, failure, write_block
 
 _POLL = 0.02  # seconds between looks at what has finished
@@ -151,6 +155,42 @@ def _run_alone(task: Delayed, number: int) -> Outcome:
     except Exception as error:  # the block is reported as failed, the others go on
         return failure(number, error)
     return outcome
+
+
+def compute_gathered(
+    lazy: xr.Dataset, client: distributed.Client | None, done: Callable[[], None]
+) -> xr.Dataset:
+    """Compute what is gathered of the same blocks, and tell when each has been looked at.
+
+    Parameters
+    ----------
+    lazy
+        Results of `gather_blocks` by one function, of the same inputs and grid.
+    client
+        Whose workers look at the blocks; None for threads of this process.
+    """
+    records = gathered_records(next(iter(lazy.data_vars.values())).data)
+    if client is None:
+        with _Watched(records.name, done):
+            return lazy.compute()
+    held = client.persist(records)
+    waiting = distributed.as_completed(distributed.futures_of(held), loop=client.loop)
+    while not waiting.is_empty():
+        for _ in _finished(waiting, client):
+            done()
+    return lazy.compute()  # of what workers hold
+
+
+class _Watched(Callback):  # type: ignore[misc]
+    """Tells when Dask has made a chunk of an array in this process."""
+
+    def __init__(self, array: str, done: Callable[[], None]) -> None:
+        super().__init__()
+        self._array, self._done = array, done
+
+    def _posttask(self, key: Any, *_told: Any) -> None:
+        if isinstance(key, tuple) and key[0] == self._array:
+            self._done()
 
 
 def _run_on_workers(

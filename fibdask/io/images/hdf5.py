@@ -51,7 +51,7 @@ class Hdf5:
     dataset: str | None = None
     channel: Channel = None
 
-    revision = 3
+    revision = 4
 
     def channels(self, path: Path) -> tuple[str, ...]:
         """Return a name, which is empty, for each channel."""
@@ -295,10 +295,17 @@ def _check_source(path: Path, name: str) -> None:
 
 
 def check_stored(data: Any, path: Path) -> None:
-    """Refuse more pixels than a file can hold, and chunks that are more than their pixels."""
+    """Refuse more pixels than a file can hold, and chunks that are more than their pixels.
+
+    What was never written takes no bytes.
+    """
     if data.is_virtual or data.external:
         return
-    check_held(prod(data.shape), path.stat().st_size, _MOST_ENCODED)
+    if data.chunks:
+        written = data.id.get_num_chunks() * prod(data.chunks)
+    else:
+        written = data.id.get_storage_size() // data.dtype.itemsize
+    check_held(written, path.stat().st_size, _MOST_ENCODED)
     if data.chunks and data.compression is not None:
         raw = prod(data.chunks) * data.dtype.itemsize
         stored: list[int] = []

@@ -35,6 +35,8 @@ class Imaris:
 
     channel: Channel = None
 
+    revision = 2
+
     def channels(self, path: Path) -> tuple[str, ...]:
         """Return the names of the channels, empty where there is none."""
         with optional("h5py").File(readable(path), "r") as file:

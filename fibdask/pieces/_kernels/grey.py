@@ -48,6 +48,28 @@ def integer_counts(image, measured, counts):
                     counts[image[v, z, y, x]] += 1
 
 
+@compiled(nogil=True)
+def slice_sums(image, measured, sums):
+    """Add number, sum and sum of squares of the pixels of each slice to int64 `sums`.
+
+    Of an integer image (voltage, z, y, x), to (voltage, z, 3). Slices that are not `measured` (z)
+    are left out.
+    """
+    for v in range(image.shape[0]):
+        for z in range(image.shape[1]):
+            if not measured[z]:
+                continue
+            total = squares = np.int64(0)
+            for y in range(image.shape[2]):
+                for x in range(image.shape[3]):
+                    grey = np.int64(image[v, z, y, x])
+                    total += grey
+                    squares += grey * grey
+            sums[v, z, 0] += image.shape[2] * image.shape[3]
+            sums[v, z, 1] += total
+            sums[v, z, 2] += squares
+
+
 def float_bin_ends(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the least and the largest float32 value in bins of `float_counts`, as float64."""
     first = bins.astype(np.int64) << _DROPPED

@@ -211,7 +211,6 @@ def _explorer(layers: list[_Layer]) -> str:
     }
     length = {axis: stop - start for axis, (start, stop) in frame.items()}
     gap = f"#{bytes(round(255 * c) for c in slices.GAP).hex()}"
-    legend = dict.fromkeys(entry for layer in layers for entry in layer.legend)
     return "\n".join(
         [
             f'<div class="look" hidden data-frame="{_json(frame)}" data-gap="{gap}">',
@@ -220,7 +219,7 @@ def _explorer(layers: list[_Layer]) -> str:
             _choices(layers),
             *map(_slider, reversed(AXES)),
             '<p class="note about"></p>',
-            colour_legend(legend) if legend else "",
+            *(colour_legend(layer.legend) for layer in layers),
             "</div>",
             *map(_image, layers),
             "</div>",

@@ -84,6 +84,7 @@ for (const look of document.querySelectorAll(".look")) {
       look.querySelector(`output[name=${axis}]`).textContent = told(axis);
     }
     look.querySelector(".note").textContent = layer.note;
+    look.querySelectorAll(".legend").forEach((legend, k) => { legend.hidden = layers[k] !== layer; });
     look.querySelectorAll("canvas").forEach(draw);
   }
   function move(axis, k) {

@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except FibdaskError as error:
         text = lines(error) if isinstance(error, BlocksFailedError) else one_line(error)
-        click.echo(f"error: {text} ({page_of(type(error))})", err=True)
+        click.echo(f"error: {text} ({page_of(error)})", err=True)
         sys.exit(2 if isinstance(error, RecipeError) else 1)
     except (OSError, MemoryError) as error:  # a full disk, a folder that may not be written
         short = "this machine has not enough memory"

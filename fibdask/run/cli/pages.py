@@ -14,11 +14,15 @@ PAGES: dict[type[FibdaskError], str] = {
     StackReadError: f"{PAGE}#reading-images",
     RecipeError: f"{PAGE}#recipes",
     MemoryBudgetError: f"{PAGE}#memory-disks-and-interruptions",
-    BlocksFailedError: f"{PAGE}#memory-disks-and-interruptions",
     DeviceLostError: "docs/gpu.md#when-it-goes-wrong",
 }
+# Blocks fail on workers: of their errors only the text has come here.
+_OF_MEMORY = ("MemoryError", "out of memory", "KilledWorker", "is full")
 
 
-def page_of(kind: type[FibdaskError]) -> str:
-    """Return the page, and its heading, that helps with a kind of errors."""
+def page_of(error: FibdaskError) -> str:
+    """Return the page, and its heading, that helps with an error."""
+    kind = type(error)
+    if issubclass(kind, BlocksFailedError) and any(words in str(error) for words in _OF_MEMORY):
+        kind = MemoryBudgetError
     return next((PAGES[known] for known in kind.__mro__ if known in PAGES), PAGE)

@@ -217,7 +217,7 @@ def report(out: str, quiet: bool) -> None:
     folder = RunFolder(Path(out))
     folder.read()
     stacks, statistics = reopen(folder)
-    page = report_run(folder, stacks, reopen_estimates(folder), statistics)
+    page = report_run(folder, stacks, reopen_estimates(folder), statistics, quiet=quiet)
     say(f"report: {page}", quiet=quiet)
 
 

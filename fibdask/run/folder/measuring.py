@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,6 +14,7 @@ from ...blocks import (
     Execution,
     StageReport,
     check_budget,
+    compute_gathered,
     current_client,
     format_bytes,
     worker_resources,
@@ -123,9 +123,12 @@ def _connectivity(
     peak = execution.resources.process_peak(row["task_bytes"])
     report = StageReport(row["name"], row["blocks"], forecast_bytes=peak)
     execution.monitor.started(report)
-    started = time.monotonic()
-    found = lazy.compute()
-    report.blocks_run, report.seconds = report.blocks, time.monotonic() - started
-    execution.monitor.advanced(report)
+
+    def advance() -> None:
+        report.blocks_run += 1
+        execution.monitor.advanced(report)
+
+    found = compute_gathered(lazy, execution.client, advance)
+    report.look_at_clock()
     execution.monitor.finished(report)
     return {str(name): found[name] for name in found.data_vars}

@@ -15,6 +15,7 @@ from ...io.metadata import check_store, seal_store, with_storable_texts
 from ...io.store import raise_failures
 from ...report import write_report
 from ..stages import IMPORT, SIMULATE, STATISTICS, STRUCTURE, estimate_stores, stack_stores, titles
+from ..telling import telling
 from .run_folder import PARTIAL, REPORT, RunFolder
 
 _MADE_OF = "made_of"
@@ -134,16 +135,20 @@ def report_run(
     stacks: Mapping[str, xr.Dataset],
     estimates: Mapping[str, xr.Dataset],
     statistics: xr.Dataset | None,
+    *,
+    quiet: bool,
 ) -> Path:
-    """Write the report of a run."""
+    """Write the report of a run, and show how far it is."""
     summary = folder.summary or folder.read()
     # A structure is no stage of the images that are made of it, wherever it comes from.
     hidden = (STRUCTURE, IMPORT) if SIMULATE in stacks else (STRUCTURE,)
-    return write_report(
-        folder.path / REPORT,
-        stages={name: stack for name, stack in stacks.items() if name not in hidden},
-        titles=titles(),
-        estimates=estimates,
-        statistics=statistics,
-        summary=summary,
-    )
+    with telling("report", quiet=quiet) as tell:
+        return write_report(
+            folder.path / REPORT,
+            stages={name: stack for name, stack in stacks.items() if name not in hidden},
+            titles=titles(),
+            estimates=estimates,
+            statistics=statistics,
+            summary=summary,
+            tell=tell,
+        )

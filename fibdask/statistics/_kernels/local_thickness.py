@@ -37,20 +37,28 @@ def cover_limits(voxel: Vector, reach: float) -> np.ndarray:
     """
     steps = squared_steps(voxel, reach)
     last = int(np.ceil(np.float32(reach * reach)))
-    # The first rounded square that a radius can have whose ball holds the voxel.
-    first = np.minimum(_sums(*steps).astype(np.int64) + 1, last)
     limits = np.zeros((2, 2, 2, last + 1), np.float32)
-    for offset in np.ndindex(2, 2, 2):
-        away = [
-            (((np.arange(len(step)) + one) * size) ** 2).astype(np.float32)
-            for step, one, size in zip(steps, offset, voxel, strict=True)
-        ]
-        np.maximum.at(limits[offset], first, _sums(*away))
+    away = [
+        [(((np.arange(len(step)) + one) * size) ** 2).astype(np.float32) for one in (0, 1)]
+        for step, size in zip(steps, voxel, strict=True)
+    ]
+    for plane in range(len(steps[0])):
+        # The first rounded square that a radius can have whose ball holds the voxel.
+        first = np.minimum(_sums(plane, *steps).astype(np.int64) + 1, last)
+        for offset in np.ndindex(2, 2, 2):
+            z, y, x = (along[one] for along, one in zip(away, offset, strict=True))
+            np.maximum.at(limits[offset], first, _sums(plane, z, y, x))
     return np.maximum.accumulate(limits, axis=-1)
 
 
-def _sums(z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return (x + y[:, np.newaxis]) + z[:, np.newaxis, np.newaxis]
+def cover_bytes(voxel: Vector, reach: float) -> int:
+    """Return the bytes that `cover_limits` take while they are made."""
+    _, y, x = squared_steps(voxel, reach)
+    return 64 * (int(np.ceil(reach * reach)) + 1) + 40 * len(y) * len(x)
+
+
+def _sums(plane: int, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return np.asarray((x + y[:, np.newaxis]) + z[plane])
 
 
 @compiled(nogil=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import xarray as xr
 
-from ...blocks import reduce_blocks
+from ...blocks import reduce_blocks, revised
 from ...conventions import (
     AXES,
     ConventionError,
@@ -170,6 +170,7 @@ def estimated(lines: LineCounts, statistic: Statistic, counts: np.ndarray) -> np
     return unresampled(partial(statistic, segments), segments.subvolumes)
 
 
+@revised(2)
 def resampled(
     lines: LineCounts,
     statistic: Statistic,
@@ -186,6 +187,7 @@ def resampled(
     return ends
 
 
+@revised(2)
 def resampled_end(place: int, *arguments: Any) -> np.ndarray:
     """Return one end of `resampled`, by its place in `BOUNDS`."""
     return np.asarray(resampled(*arguments)[place])

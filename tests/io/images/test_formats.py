@@ -369,6 +369,23 @@ def test_hdf5__size_that_no_stack_has_is_refused(tmp_path):
         read_volume(tmp_path / "a.h5")
 
 
+def test_hdf5__chunks_that_were_never_written_read_as_the_fill_value(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        options = {"chunks": (1, 500, 1000), "compression": "gzip", "fillvalue": 7}
+        data = file.create_dataset("raw", (10**4, 10**3, 10**3), "u1", **options)
+        data[2, :500] = 9
+    with pytest.warns(FibdaskWarning, match="read as 7: 1 of 20000 chunks were written"):
+        image = read_images(tmp_path / "a.h5", **GIVEN)["intensity"]
+    found = image[0, 1:3, 498:502, :2].values
+    np.testing.assert_array_equal(found[:, :, 0], [[7, 7, 7, 7], [9, 9, 7, 7]])
+
+
+def test_tiff__an_empty_file_is_told_by_its_name(tmp_path):
+    (tmp_path / "a.tif").touch()
+    with pytest.raises(StackReadError, match=r"a\.tif cannot be read: it is empty$"):
+        read_images(tmp_path / "a.tif", **GIVEN)
+
+
 def test_hdf5__one_of_several_is_chosen_by_name(tmp_path):
     volume = grey_volume((2, 5, 6))
     with h5py.File(tmp_path / "a.h5", "w") as file:

@@ -87,7 +87,9 @@ def huge_header(folder):
 
 def huge_hdf5(folder):
     with h5py.File(folder / "a.h5", "w") as file:
-        file.create_dataset("v", (10**4, 10**4, 10**4), "u1", chunks=(1, 10**3, 10**3))
+        options = {"chunks": (40, 10**4, 10**4), "compression": "gzip"}
+        data = file.create_dataset("v", (10**4, 10**4, 10**4), "u1", **options)
+        data.id.write_direct_chunk((0, 0, 0), bytes(99))
     return folder / "a.h5"
 
 
