@@ -308,7 +308,7 @@ class _Maps:
             shape=thickness.shape,
             dtype=thickness.dtype,
             parameters=(look,),
-            block=self._block(thickness.shape),
+            block=tuple(max(lengths) for lengths in thickness.chunks),
         )
 
     def _layers(self, function: BlockFunction) -> Any:
