@@ -230,7 +230,7 @@ class FitCounts(MostLikely):
 
 @dataclass(frozen=True)
 class ToldFit:
-    """Finish `FitCounts` with the shares (2) of the pixels, which are told where they are large.
+    """Finish `FitCounts` with the shares (2) of the pixels, which are told where many do not fit.
 
     Attributes
     ----------
@@ -245,7 +245,7 @@ class ToldFit:
         known, *found = counts
         shares = np.asarray(np.array(found) / max(known, 1))
         beyond, largest = shares
-        if shares.max() > _UNUSUAL:
+        if beyond > _UNUSUAL:  # a film may well be as thick as was said
             tell(
                 f"of {known:,} pixels that were looked at, {beyond:.0%} have signals that no "
                 f"thicknesses explain within a noise of {self.noise:g}, and {largest:.0%} have a "

@@ -124,7 +124,7 @@ def estimate_layers(
         If the signals are known to be made by another model, on another substrate, or with other
         noise; if a network is asked for layers that it has not learnt from; when computed, if more
         than a tenth of up to 65,536 pixels, of tiles all over the maps, have signals that no
-        thicknesses explain within the noise, or a layer that is as thick as it may be.
+        thicknesses explain within the noise.
 
     Notes
     -----

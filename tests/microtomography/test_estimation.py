@@ -163,6 +163,13 @@ def test_estimate_layers__tells_of_signals_that_no_layers_explain(method):
         found["thickness"].compute()
 
 
+def test_estimate_layers__is_silent_of_a_film_that_is_as_thick_as_was_said():
+    film = thickness(np.array([150.0, 15.0])[:, None, None] * np.ones((2, 8, 8)))
+    signals = layer_signals(film, forward="analytic", noise=0.02, seed=1)
+    found = estimate_layers(signals, forward="analytic").compute()
+    assert float(found["thickness"][0].max()) == 150
+
+
 def test_estimate_layers__tells_of_layers_thicker_than_may_be():
     signals = layer_signals(patches(3), forward="analytic")
     found = estimate_layers(signals, forward="analytic", layers=[("Al", 30.0), ("Au", 15.0)])
