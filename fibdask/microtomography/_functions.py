@@ -17,7 +17,6 @@ from ..blocks import (
     within,
 )
 from ..conventions import ConventionError, check_amounts
-from ..pieces.functions import InPlace
 from ..simulate.images.noise import make_noise
 from .dictionary import Dictionary, Observed
 from .forward import Forward, modelled
@@ -253,15 +252,6 @@ class ToldFit:
                 "their largest thicknesses or the noise are others; look at misfit"
             )
         return shares
-
-
-@dataclass(frozen=True)
-class LookedAt(InPlace):
-    """Block function: thicknesses as they are, once signals have been looked at."""
-
-    def compute(self, region: Region, thickness: np.ndarray, looked: np.ndarray) -> np.ndarray:
-        """Return the block."""
-        return thickness
 
 
 @dataclass(frozen=True)

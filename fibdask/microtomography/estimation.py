@@ -22,12 +22,11 @@ from ..conventions import (
     record_step,
     require_layers,
 )
-from ..pieces.looks import SomeRegions, spread_tiles
+from ..pieces.looks import LookedAt, SomeRegions, after_look, spread_tiles
 from ..pieces.models import AUTO, check_network_options, find_layer_model, model_record
 from ._functions import (
     TILE,
     FitCounts,
-    LookedAt,
     Misfit,
     MostLikely,
     NetworkLayers,
@@ -302,14 +301,7 @@ class _Maps:
             finish=ToldFit(self.noise),
             shape=(2,),
         )
-        return map_blocks(
-            LookedAt(),
-            (thickness,),
-            shape=thickness.shape,
-            dtype=thickness.dtype,
-            parameters=(look,),
-            block=tuple(max(lengths) for lengths in thickness.chunks),
-        )
+        return after_look(LookedAt(), thickness, look)
 
     def _layers(self, function: BlockFunction) -> Any:
         """Return maps of all layers (layer, y, x), each block of which a function makes."""

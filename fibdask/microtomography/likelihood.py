@@ -134,6 +134,10 @@ class _Patterns:
         told = [np.log(np.maximum(fit.shares, _TRUST)) - fit.squares / (2 * spread) for fit in fits]
         return np.asarray(np.array(told) + self.beforehand[:, np.newaxis])
 
+    def _having(self, layer: int) -> list[int]:
+        """Return the numbers of the patterns that have a layer."""
+        return [k for k, table in enumerate(self.tables) if table.present[layer]]
+
     def _curved(
         self,
         values: np.ndarray,
@@ -143,7 +147,7 @@ class _Patterns:
         layer: int,
     ) -> np.ndarray:
         """Return standard errors of a layer in nodes, of the likeliest pattern with it (pixel)."""
-        having = [k for k, table in enumerate(self.tables) if table.present[layer]]
+        having = self._having(layer)
         best = np.argmax(np.nan_to_num(evidence[having], nan=-np.inf), axis=0)
         widths = np.empty(len(values))
         for n, k in enumerate(having):
@@ -160,7 +164,7 @@ class _Patterns:
         place: np.ndarray,
     ) -> np.ndarray:
         """Return how far a layer lies from a place in nodes, if it is there (pixel)."""
-        having = [k for k, table in enumerate(self.tables) if table.present[layer]]
+        having = self._having(layer)
         worth = evidence[having] > evidence[having].max(axis=0) - _NEGLIGIBLE
         shape = len(having), len(place)
         places, logarithms = (np.empty((*shape, PLACES)) for _ in range(2))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import Region, map_blocks, reduce_blocks, tell, voxels
+from ..blocks import BlockFunction, Region, map_blocks, reduce_blocks, tell, voxels
 from .functions import InPlace
 from .validity import Card, doubts
 from .windows import NO_SLICE, STEPS, PlanePredictions
@@ -89,6 +89,15 @@ class ToldDoubts:
 
 
 @dataclass(frozen=True)
+class LookedAt(InPlace):
+    """Block function: values as they are, once some have been looked at."""
+
+    def compute(self, region: Region, values: np.ndarray, looked: np.ndarray) -> np.ndarray:
+        """Return the block."""
+        return values
+
+
+@dataclass(frozen=True)
 class Passed(InPlace):
     """Block function: probabilities as they are, once they have been looked at."""
 
@@ -116,13 +125,28 @@ def looked_at(probability: Any, predictions: PlanePredictions, told: ToldDoubts)
     """Return probabilities (z, y, x), lazily; some planes are looked at before others are made."""
     grid = SomeRegions(_some(predictions))
     look = reduce_blocks(DoubtCounts(), (probability,), grid=grid, finish=told, shape=(2,))
+    return after_look(Passed(), probability, look)
+
+
+def after_look(function: BlockFunction, values: Any, look: Any) -> Any:
+    """Return values as they are, lazily: `look` is made before any of them, and tells what it sees.
+
+    Parameters
+    ----------
+    function
+        That passes them on.
+    values
+        Of any dimensions.
+    look
+        As of `reduce_blocks`.
+    """
     return map_blocks(
-        Passed(),
-        (probability,),
-        shape=probability.shape,
-        dtype=probability.dtype,
+        function,
+        (values,),
+        shape=values.shape,
+        dtype=values.dtype,
         parameters=(look,),
-        block=tuple(max(lengths) for lengths in probability.chunks),
+        block=tuple(max(lengths) for lengths in values.chunks),
     )
 
 

@@ -119,7 +119,7 @@ def _resolve_paths(
     for name, table in content.items():
         key = "network" if name == SIMULATE else "model"
         if isinstance(table.get(key), str):
-            table[key] = _resolve_model(table[key], folder)
+            table[key] = resolve_model(table[key], folder)
     if isinstance(labels := content.get("segment", {}).get("labels"), str):
         content["segment"]["labels"] = str((folder / labels).absolute())
     films = content.get("layers", {})
@@ -135,7 +135,7 @@ def _resolve_paths(
         content["output"]["path"] = _beside(folder, content["output"]["path"])
 
 
-def _resolve_model(model: str, folder: Path) -> str:
+def resolve_model(model: str, folder: Path) -> str:
     """Return the folder of a model, where there is one; else it is a name."""
     path = folder / model
     return str(path.absolute()) if path.is_dir() else model
