@@ -245,6 +245,8 @@ class GapProbability:
 
     predictions: PlanePredictions
 
+    revision = 2
+
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return what the network looks at."""
         return (self.predictions.needs(region)[0][1:],)

@@ -9,7 +9,7 @@ pixel depends on nothing but its surroundings.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, Self
 
@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..blocks import Region, within
 from ..conventions import ConventionError
 from ..pieces.devices import Device
 
@@ -154,12 +155,55 @@ def _seen(pixel: int) -> tuple[int, int]:
     Going backwards through the longest way: each 3 x 3 convolution adds a pixel of its resolution,
     each change to a finer one the rest of a coarse pixel.
     """
-    first, last = pixel - 2, pixel + 2  # two convolutions at full resolution
-    for convolutions in (1 + 2 + 2, 2, 4):  # at a half, a quarter, an eighth, on the way down
-        first, last = first // 2 - convolutions, last // 2 + convolutions
-    for convolutions in (2, 1 + 2):  # on the way up to a quarter and a half
+    *_, (first, last) = _made_of(pixel, pixel)
+    for convolutions in (2, 1 + 2):  # at a quarter and a half, before all goes down to an eighth
         first, last = 2 * first - convolutions, 2 * last + 1 + convolutions
     return 2 * first, 2 * last + 1
+
+
+def _made_of(first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Iterate over the first and the last feature along an axis that pixels are made of.
+
+    At a half, a quarter, and an eighth, before the convolutions of the way up.
+    """
+    first, last = first - 2, last + 2  # two convolutions at full resolution
+    for convolutions in (1 + 2 + 2, 2, 4):
+        first, last = first // 2 - convolutions, last // 2 + convolutions
+        yield first, last
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is made of a window (y, x) on the way up: what some of its pixels are told from.
+
+    Attributes
+    ----------
+    pixels
+        These.
+    half, quarter, eighth
+        Features of these resolutions; they begin and end with one of the next, and an eighth is
+        there whole.
+    """
+
+    pixels: Region
+    half: Region
+    quarter: Region
+    eighth: Region
+
+    @classmethod
+    def of(cls, pixels: Region, shape: Sequence[int]) -> "Kept":
+        """Return what pixels of a window of a shape (y, x) are told from."""
+        half, quarter, _ = zip(*map(_ways, pixels, shape), strict=True)
+        return cls(pixels, half, quarter, tuple(slice(0, n // _STRIDE) for n in shape))
+
+
+def _ways(pixels: slice, length: int) -> list[slice]:
+    """Return the features along an axis that pixels are made of, at a half, a quarter, ..."""
+    found = []
+    for first, last in _made_of(pixels.start, pixels.stop - 1):
+        length //= 2
+        found.append(slice(max(first - first % 2, 0), min(last + 2 - last % 2, length)))
+    return found
 
 
 class Convolution(nn.Module):
@@ -216,10 +260,12 @@ class Conditioned(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, features: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        """Return features of the same shape."""
+    def forward(
+        self, features: torch.Tensor, known: torch.Tensor, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return features of the same shape; `out` may be the given ones, and takes them."""
         scale, offset = self.linear(known)[..., None, None].chunk(2, dim=1)
-        return torch.addcmul(offset, features, 1 + scale)
+        return torch.addcmul(offset, features, 1 + scale, out=out)
 
 
 class Residual(nn.Module):
@@ -233,8 +279,10 @@ class Residual(nn.Module):
 
     def forward(self, features: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """Return features of the same shape."""
-        inner = self.condition(self.first(features), known).relu_()
-        result: torch.Tensor = (features + self.second(inner)).relu_()
+        first = self.first(features)
+        # Where nothing is learnt from them, features are overwritten: new memory takes longer.
+        inner = self.condition(first, known, None if first.requires_grad else first).relu_()
+        result: torch.Tensor = self.second(inner).add_(features).relu_()
         return result
 
 
@@ -263,18 +311,34 @@ class Trunk(nn.Module):
         features: torch.Tensor = self.stem(self.gather(images).relu_())
         return features
 
-    def forward(self, seen: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        """Return features (batch, features, y / 2, x / 2) of what `look` returned."""
+    def forward(self, seen: torch.Tensor, known: torch.Tensor, kept: Kept) -> torch.Tensor:
+        """Return features at half resolution (batch, features, y, x), as far as they are kept.
+
+        They are those of what `look` returned. The way down is gone whole: from there all is seen.
+        """
         at_half = self.down_half(self.condition(seen, known).relu_(), known)
         at_quarter = self.down_quarter(self.to_quarter(at_half).relu_(), known)
         at_eighth = self.to_eighth(at_quarter).relu_()
         for block in self.bottom:
             at_eighth = block(at_eighth, known)
-        up = at_quarter + interpolate(self.from_eighth(at_eighth), scale_factor=2.0)
+        up = _joined(self.from_eighth(at_eighth), kept.eighth, at_quarter, kept.quarter)
         at_quarter = self.up_quarter(up.relu_(), known)
-        up = at_half + interpolate(self.from_quarter(at_quarter), scale_factor=2.0)
+        up = _joined(self.from_quarter(at_quarter), kept.quarter, at_half, kept.half)
         features: torch.Tensor = self.up_half(up.relu_(), known)
         return features
+
+
+def _joined(coarse: torch.Tensor, there: Region, fine: torch.Tensor, kept: Region) -> torch.Tensor:
+    """Return kept features: fine ones, and coarse ones of which only those `there` are made."""
+    halves = tuple(slice(part.start // 2, part.stop // 2) for part in kept)
+    up = interpolate(cut(coarse, within(halves, there)), scale_factor=2.0)
+    return up.add_(cut(fine, kept))
+
+
+def cut(features: torch.Tensor, part: Region) -> torch.Tensor:
+    """Return a part (y, x) of features."""
+    rows, columns = part
+    return features[..., rows, columns]
 
 
 class Head(nn.Module):
@@ -289,20 +353,20 @@ class Head(nn.Module):
         self.last = nn.Conv2d(detail, 1, 3, padding=1)
 
     def forward(
-        self, features: torch.Tensor, nearest: torch.Tensor, known: torch.Tensor
+        self, features: torch.Tensor, nearest: torch.Tensor, known: torch.Tensor, kept: Kept
     ) -> torch.Tensor:
-        """Return logits (batch, y, x) of features at half resolution and of nearest slices."""
+        """Return logits (batch, y, x) of kept features at half resolution and of nearest slices."""
+        there = tuple(slice(2 * part.start, 2 * part.stop) for part in kept.half)
         fine = pixel_shuffle(self.widen(self.residual(features, known)).relu_(), 2)
-        fine = self.detail(torch.cat([fine, nearest], dim=1)).relu_()
-        logits: torch.Tensor = self.last(fine)[:, 0]
-        return logits
+        fine = self.detail(torch.cat([fine, cut(nearest, there)], dim=1)).relu_()
+        return cut(self.last(fine)[:, 0], within(kept.pixels, there))
 
 
 class Network(nn.Module, ABC):
     """Called with what it has seen of windows, and what is known of them, it returns logits.
 
     Known are the present voltages, the distances of slices, and the offset of a plane of each
-    window; logits are those of the planes (batch, y, x).
+    window; logits are those of the planes (batch, y, x), or of some of their pixels.
 
     Attributes
     ----------
@@ -347,7 +411,8 @@ class WindowNetwork(Network):
         """
         above = self.architecture.above
         nearest = images[:, :, above - 1 : above + 1]  # the window's own slice, and the next
-        return self.trunk.look(images.flatten(1, 2)), nearest.flatten(1, 2)
+        laid_out = nearest.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        return self.trunk.look(images.flatten(1, 2)), laid_out
 
     def forward(
         self,
@@ -356,6 +421,7 @@ class WindowNetwork(Network):
         present: torch.Tensor,
         distances: torch.Tensor,
         offsets: torch.Tensor,
+        pixels: Region | None = None,
     ) -> torch.Tensor:
         """Return logits (batch, y, x) of a plane of each window.
 
@@ -369,12 +435,16 @@ class WindowNetwork(Network):
             Of the slots from the window's slice in nm (batch, slot); NaN where there is none.
         offsets
             Of the plane below the window's slice in nm (batch).
+        pixels
+            Of which logits are wanted, along y and x; by default all.
         """
+        shape = nearest.shape[-2:]
+        kept = Kept.of(pixels or tuple(slice(0, n) for n in shape), shape)
         gap = distances[:, self.architecture.above]
         places = torch.cat([distances, torch.stack([offsets, gap - offsets], dim=1)], dim=1)
         share = torch.nan_to_num(offsets / gap)[:, None]
         known = torch.cat([_described(places).flatten(1), share, present], dim=1).to(seen.dtype)
-        logits: torch.Tensor = self.head(self.trunk(seen, known), nearest, known)
+        logits: torch.Tensor = self.head(self.trunk(seen, known, kept), nearest, known, kept)
         return logits
 
     def fold(self) -> Self:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..blocks import fingerprint, load_once
+from ..blocks import Region, fingerprint, load_once
 from ..conventions import ConventionError
 from ..pieces.windows import SliceWindow
 
@@ -84,6 +84,7 @@ class NetworkPredictor:
         present: np.ndarray,
         distances: np.ndarray,
         offsets: np.ndarray,
+        pixels: Region,
     ) -> np.ndarray:
         """Return the probability of solid on planes of a window, float32 (plane, y, x).
 
@@ -97,8 +98,10 @@ class NetworkPredictor:
             Of the slots from the window's slice in nm (slot); NaN where there is none.
         offsets
             Of the planes below the slice in nm (plane).
+        pixels
+            Of the window, along y and x, which are wanted.
         """
-        return self.load().predict(images, present, distances, offsets)
+        return self.load().predict(images, present, distances, offsets, pixels)
 
 
 def _load(predictor: NetworkPredictor) -> "LoadedNetwork":

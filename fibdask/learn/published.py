@@ -22,8 +22,9 @@ from typing import Any, Literal, Self
 import torch
 from torch import nn
 
+from ..blocks import Region
 from ..conventions import ConventionError, check_choice
-from .networks import Network
+from .networks import Network, cut
 
 _LAYERS: dict[int, tuple[Any, ...]] = {
     2: (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.MaxPool2d),
@@ -318,9 +319,11 @@ class PublishedNetwork(Network):
             return self
         return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def forward(self, said: torch.Tensor, *known: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, said: torch.Tensor, *_known: torch.Tensor, pixels: Region | None = None
+    ) -> torch.Tensor:
         """Return what `look` returned: all slices are taken for evenly spaced, planes for them."""
-        return said
+        return said if pixels is None else cut(said, pixels)
 
     def _logits(self, parts: list[torch.Tensor]) -> torch.Tensor:
         """Return logits (batch, …, y, x) of what each encoder is shown (batch, image, …, y, x)."""

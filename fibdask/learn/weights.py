@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from ..blocks import put_file
+from ..blocks import Region, lengths, put_file
 from ..conventions import ConventionError, DeviceLostError, MemoryBudgetError
 from ..pieces.devices import Device
 from .greymaps import GreyMap, grey_maps, mapped_images
@@ -73,8 +73,9 @@ class LoadedNetwork:
         present: np.ndarray,
         distances: np.ndarray,
         offsets: np.ndarray,
+        pixels: Region | None = None,
     ) -> np.ndarray:
-        """Return probabilities (plane, y, x); see `NetworkPredictor`."""
+        """Return probabilities (plane, y, x), by default of all pixels; see `NetworkPredictor`."""
         with one_thread(), errors_of_cuda():
             if self.grey_map:
                 images = mapped_images(images, self.grey_map, present, distances)
@@ -83,9 +84,10 @@ class LoadedNetwork:
             shown = place(np.ascontiguousarray(images))[None].to(weight.dtype)
             there, away = place(present)[None], place(distances)[None]
             seen = self.network.look(shown)
-            result = np.empty((len(offsets), *images.shape[-2:]), np.float32)
+            shape = images.shape[-2:] if pixels is None else lengths(pixels)
+            result = np.empty((len(offsets), *shape), np.float32)
             for plane, offset in enumerate(place(offsets)):
-                logits = self.network(*seen, there, away, offset[None])
+                logits = self.network(*seen, there, away, offset[None], pixels=pixels)
                 result[plane] = (logits[0].float() / self.temperature).sigmoid().cpu().numpy()
         return result
 
@@ -97,11 +99,16 @@ class LoadedNetwork:
         ConventionError
             If the pair cannot be read, or another probability is found.
         """
-        names = ("images", "present", "distances", "offsets")
+
+        def predict(tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+            given = ("images", "present", "distances", "offsets")
+            images, present, distances, offsets = (tensors[name] for name in given)
+            return self.predict(images, present, distances, offsets)
+
         compare(
             pair,
             "probability",
-            lambda tensors: self.predict(*(tensors[name] for name in names)),
+            predict,
             tolerance=_TOLERANCE,
             told="probabilities",
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..blocks import INNER_CHUNK, Region, even_part, lengths, map_blocks, tile_window, within
+from ..blocks import INNER_CHUNK, Region, even_part, lengths, map_blocks, within
 from ._kernels.pixels import square_means, square_taps
 from .grey import require_finite
 from .windows import LARGEST_TILE, PlacedPlanes, PlanePredictions, WindowPredictor
@@ -136,12 +136,11 @@ class ResampledPredictions(PlanePredictions):
         """Return what predictions take, and a part of a plane that is brought back."""
         return super().working_bytes(region) + 4 * int(np.prod(lengths(region[1:])))
 
-    def _shown(self, tile: Region) -> Region:
-        needed = self.pixels.needed(tile)
-        return tile_window(needed, self.predictor.halo, self.predictor.stride, self.shape[2:])
+    def _told(self, tile: Region) -> Region:
+        return self.pixels.needed(tile)
 
-    def _part(self, probability: np.ndarray, window: Region, part: Region) -> np.ndarray:
-        return self.pixels.brought_back(probability, window, part)
+    def _part(self, probability: np.ndarray, tile: Region, part: Region) -> np.ndarray:
+        return self.pixels.brought_back(probability, self._told(tile), part)
 
 
 def resampled_images(image: Any, pixels: OtherPixels, measured: np.ndarray) -> Any:

@@ -110,7 +110,12 @@ class WindowPredictor(Protocol):
         """
 
     def __call__(
-        self, images: np.ndarray, present: np.ndarray, distances: np.ndarray, offsets: np.ndarray
+        self,
+        images: np.ndarray,
+        present: np.ndarray,
+        distances: np.ndarray,
+        offsets: np.ndarray,
+        pixels: Region,
     ) -> np.ndarray:
         """Predict planes of a window, each for itself.
 
@@ -125,11 +130,13 @@ class WindowPredictor(Protocol):
             Of the slots from the window's slice in nm (slot); NaN where there is no slice.
         offsets
             Of the planes below the window's slice in nm (plane), from 0 to the next slice.
+        pixels
+            Of the window, along y and x, which are wanted.
 
         Returns
         -------
         np.ndarray
-            Probability of solid, float32 (plane, y, x), from 0 to 1.
+            Probability of solid of these, float32 (plane, y, x), from 0 to 1.
         """
 
 
@@ -224,7 +231,7 @@ class PlanePredictions:
     channels: tuple[int, ...]
     tile: Pixels
 
-    revision = 2
+    revision = 3
     scale_factor = 1 / STEPS
 
     @property
@@ -263,10 +270,9 @@ class PlanePredictions:
         part: Region,
     ) -> None:
         """Fill planes of a part of a tile; nothing is held when the next one is shown."""
-        window = self._window(tile)
-        predicted = self._predicted(self._images(read, i, tile), i, offsets)
+        predicted = self._predicted(self._images(read, i, tile), i, offsets, tile)
         for plane, probability in zip(made, predicted, strict=True):
-            plane[:] = in_steps(self._part(probability, window, part))
+            plane[:] = in_steps(self._part(probability, tile, part))
 
     def working_bytes(self, region: Region) -> int:
         """Return the images of the largest window, what the predictor takes, and one plane."""
@@ -300,16 +306,21 @@ class PlanePredictions:
 
     def _shown(self, tile: Region) -> Region:
         """Return the part of the images that a tile is predicted of."""
-        return tile_window(tile, self.predictor.halo, self.predictor.stride, self.shape[2:])
+        told = self._told(tile)
+        return tile_window(told, self.predictor.halo, self.predictor.stride, self.shape[2:])
 
     def _window(self, tile: Region) -> Region:
         """Return that part up to the next stride, where the images end before it."""
         pairs = zip(self._shown(tile), self.predictor.stride, strict=True)
         return tuple(slice(s.start, ceil(s.stop / stride) * stride) for s, stride in pairs)
 
-    def _part(self, probability: np.ndarray, window: Region, part: Region) -> np.ndarray:
-        """Return the part of a window's probability (y, x) that is wanted."""
-        return probability[within(part, window)]
+    def _told(self, tile: Region) -> Region:
+        """Return the pixels of the images that are predicted for a tile."""
+        return tile
+
+    def _part(self, probability: np.ndarray, tile: Region, part: Region) -> np.ndarray:
+        """Return the part of a tile's probability (y, x) that is wanted."""
+        return probability[within(part, tile)]
 
     def _images(self, read: "_Read", i: int, tile: Region) -> np.ndarray:
         """Return the normalised images (voltage, slot, y, x) of the window of a slice."""
@@ -322,11 +333,15 @@ class PlanePredictions:
                 _normalise(read.image[v, k, *part], read.ranges[v], images[channel, slot])
         return images
 
-    def _predicted(self, images: np.ndarray, i: int, offsets: np.ndarray) -> np.ndarray:
+    def _predicted(
+        self, images: np.ndarray, i: int, offsets: np.ndarray, tile: Region
+    ) -> np.ndarray:
         distances = self._slots.distances(i, self.planes.z)
         present = np.isin(np.arange(self.predictor.voltages), self.channels)
-        predicted: np.ndarray = self.predictor(images, present, distances, offsets)
-        expected = (len(offsets), *images.shape[2:])
+        told = self._told(tile)
+        pixels = within(told, self._window(tile))
+        predicted: np.ndarray = self.predictor(images, present, distances, offsets, pixels)
+        expected = (len(offsets), *lengths(told))
         if predicted.shape != expected:
             msg = f"a predictor must give the shape {expected}; got {predicted.shape}"
             raise ConventionError(msg)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from fibdask.blocks import fingerprint
+from fibdask.blocks import Region, fingerprint
 from fibdask.conventions import AXES, measured_slices
 from fibdask.learn.data import SimulatedStack
 from fibdask.learn.published import (
@@ -168,10 +168,15 @@ class SlicePredictor:
         return 12 * shape[0] * shape[1] * design.width * deep, 0
 
     def __call__(
-        self, images: np.ndarray, present: np.ndarray, distances: np.ndarray, offsets: np.ndarray
+        self,
+        images: np.ndarray,
+        present: np.ndarray,
+        distances: np.ndarray,
+        offsets: np.ndarray,
+        pixels: Region,
     ) -> np.ndarray:
         """Return probabilities (plane, y, x)."""
-        return LoadedNetwork(self.network, 1.0).predict(images, present, distances, offsets)
+        return LoadedNetwork(self.network, 1.0).predict(images, present, distances, offsets, pixels)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 
 from fibdask.conventions import ConventionError
 from fibdask.learn.begun import of_channels
-from fibdask.learn.networks import Architecture, WindowNetwork
+from fibdask.learn.networks import Architecture, Kept, WindowNetwork
 from fibdask.learn.weights import LoadedNetwork
 
 SMALL = Architecture(2, above=2, below=2, widths=(4, 4, 6), detail=6)
@@ -95,6 +95,33 @@ def test_predict__of_a_tile_with_its_halo_is_that_of_the_whole(loaded):
     tile, within = slice(start, start + 16), slice(halo, halo + 16)
     difference = np.abs(part[:, within, within] - whole[:, tile, tile])
     assert difference.max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        (slice(0, 304), slice(0, 304)),
+        (slice(0, 1), slice(303, 304)),
+        (slice(149, 156), slice(90, 211)),
+        (slice(150, 151), slice(0, 160)),
+    ],
+)
+def test_predict__of_some_pixels_is_that_of_all(loaded, pixels):
+    images = np.random.default_rng(2).random((2, 4, 304, 304), np.float32)
+    given = images, np.ones(2), DISTANCES, np.array([0.0, 4.0])
+    expected = loaded.predict(*given)[:, *pixels]
+    np.testing.assert_allclose(loaded.predict(*given, pixels), expected, rtol=0, atol=2e-6)
+    assert np.ptp(loaded.predict(*given)) > 0.01
+
+
+def test_kept__is_all_that_pixels_are_made_of_and_little_more():
+    whole = Kept.of((slice(0, 304), slice(0, 304)), (304, 304))
+    assert whole.half == (slice(0, 152),) * 2
+    assert whole.quarter == (slice(0, 76),) * 2
+    some = Kept.of((slice(100, 200), slice(0, 8)), (304, 304))
+    assert some.half == (slice(44, 106), slice(0, 10))  # 2 pixels, then 5 features on either side
+    assert some.quarter == (slice(20, 56), slice(0, 8))
+    assert some.eighth == whole.eighth == (slice(0, 38),) * 2
 
 
 def test_predict__planes_do_not_depend_on_how_many_are_asked(loaded):

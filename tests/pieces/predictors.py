@@ -29,14 +29,15 @@ class CoarseMix:
         # Planes, put together, beside the sums of one.
         return (8 * planes + 32) * int(np.prod(shape)), 0
 
-    def __call__(self, images, present, distances, offsets):
+    def __call__(self, images, present, distances, offsets, pixels):
         assert images.dtype == np.float32
         assert images.shape[:2] == (self.voltages, self.window.size)
         assert all(n % s == 0 for n, s in zip(images.shape[2:], self.stride, strict=True))
         assert not images[~present].any()
         assert not images[:, np.isnan(distances)].any()
         share = 1 / (1 + present.sum())
-        return np.stack([self._plane(images, distances, offset, share) for offset in offsets])
+        whole = [self._plane(images, distances, offset, share) for offset in offsets]
+        return np.stack(whole)[:, *pixels]
 
     def _plane(self, images, distances, offset, share):
         weights = np.nan_to_num(1 / (1 + np.abs(distances - offset)))
