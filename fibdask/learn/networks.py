@@ -261,10 +261,15 @@ class Conditioned(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(
-        self, features: torch.Tensor, known: torch.Tensor, out: torch.Tensor | None = None
+        self, features: torch.Tensor, known: torch.Tensor, *, overwrite: bool = False
     ) -> torch.Tensor:
-        """Return features of the same shape; `out` may be the given ones, and takes them."""
+        """Return features of the same shape.
+
+        They take the place of the given ones, which may be lost, where nothing is learnt from
+        these: new memory takes longer.
+        """
         scale, offset = self.linear(known)[..., None, None].chunk(2, dim=1)
+        out = features if overwrite and not torch.is_grad_enabled() else None
         return torch.addcmul(offset, features, 1 + scale, out=out)
 
 
@@ -279,9 +284,7 @@ class Residual(nn.Module):
 
     def forward(self, features: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """Return features of the same shape."""
-        first = self.first(features)
-        # Where nothing is learnt from them, features are overwritten: new memory takes longer.
-        inner = self.condition(first, known, None if first.requires_grad else first).relu_()
+        inner = self.condition(self.first(features), known, overwrite=True).relu_()
         result: torch.Tensor = self.second(inner).add_(features).relu_()
         return result
 

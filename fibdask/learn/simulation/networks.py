@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.functional import (
+    conv2d,
+    conv_transpose2d,
     interpolate,
     pad,
     pixel_shuffle,
@@ -24,12 +26,17 @@ from torch.nn.functional import (
 
 from ...conventions import ConventionError
 from ...simulate.images.layers import RUNS, Layers, half_contrast_depth
+from ..networks import Conditioned
 from .bulks import GRID, MATERIALS
 from .pairs import PORES, SOLIDS
 
 STRIDE = 8
 _KNOWN = 6 + len(PORES) + len(SOLIDS)
 _HIDDEN = 32
+_CACHED = 2**13  # pixels whose layers are looked at together
+_NOTHING_LEFT = (
+    -80.0
+)  # logarithm of a share; exponentials that underflow take a hundred times longer
 
 
 @dataclass(frozen=True)
@@ -103,19 +110,12 @@ def _seen(pixel: int) -> tuple[int, int]:
     return 2 * first, 2 * last + 1
 
 
-class Told(nn.Module):
+class Told(Conditioned):
     """Scales and shifts features (batch, feature, y, x) by what is known of the image."""
 
     def __init__(self, features: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(_HIDDEN, 2 * features)
+        super().__init__(_HIDDEN, features)
         nn.init.normal_(self.linear.weight, std=0.02)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self, features: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        """Return features of the same shape."""
-        scale, offset = self.linear(known)[..., None, None].chunk(2, dim=1)
-        return torch.addcmul(offset, features, 1 + scale)
 
 
 class Refined(nn.Module):
@@ -130,9 +130,31 @@ class Refined(nn.Module):
 
     def forward(self, features: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """Return features of the same shape."""
-        inner = relu(self.told(self.first(relu(features)), known), inplace=True)
+        inner = self.told(self.first(relu(features)), known, overwrite=True).relu_()
         result: torch.Tensor = self.second(inner).add_(features)
         return result
+
+
+def _halved(convolution: nn.Conv2d, features: torch.Tensor) -> torch.Tensor:
+    """Return what a convolution makes of each 2 x 2 pixels, at half the resolution."""
+    if torch.is_grad_enabled():  # gradients of strides are slower
+        found: torch.Tensor = convolution(pixel_unshuffle(features, 2))
+        return found
+    # Unshuffled pixels are channels in the order of a kernel's weights.
+    weight = convolution.weight.reshape(convolution.out_channels, -1, 2, 2)
+    return conv2d(features, weight, convolution.bias, stride=2)
+
+
+def _doubled(convolution: nn.Conv2d, features: torch.Tensor) -> torch.Tensor:
+    """Return what a convolution makes of each pixel, 2 x 2 pixels at twice the resolution."""
+    if torch.is_grad_enabled() or convolution.bias is None:
+        return pixel_shuffle(convolution(features), 2)
+    weight = pixel_shuffle(convolution.weight.movedim(0, 1), 2)
+    found = conv_transpose2d(features, weight, stride=2)
+    offsets = pixel_shuffle(convolution.bias[None, :, None, None], 2)
+    by_pixel = found.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
+    by_pixel += offsets[:, :, None, :, None, :]
+    return found
 
 
 class Column(nn.Module):
@@ -167,10 +189,13 @@ class Column(nn.Module):
         # What is shown after the layers hides nothing.
         hidden = pad(-density[:, :, None] * above, (0, 0, 0, channels - count))
         shares = shown.permute(0, 2, 3, 1).reshape(batch, y * x, channels)
-        left = torch.bmm(shares, hidden).exp()
         visible = self.visibility(known)
-        steps = pad(visible, (0, 1)).diff()
-        brightness = visible[:, :1] + torch.bmm(left, steps[:, :, None])[:, :, 0]
+        steps = pad(visible, (0, 1)).diff()[:, :, None]
+        parts = [  # which stay in the processor's cache
+            torch.bmm(torch.bmm(part, hidden).clamp_min_(_NOTHING_LEFT).exp_(), steps)
+            for part in torch.split(shares, _CACHED, dim=1)
+        ]
+        brightness = visible[:, :1] + torch.cat(parts, dim=1)[:, :, 0]
         found: torch.Tensor = brightness.reshape(batch, y, x)
         return found
 
@@ -220,19 +245,19 @@ class ImageNetwork(nn.Module):
             As `describe` returns it (batch, number).
         """
         known = self.known(known)
-        local = self.local_told(self.local(shown), known)
-        at_half = self.half_told(self.to_half(pixel_unshuffle(shown, 2)), known)
+        local = self.local_told(self.local(shown), known, overwrite=True)
+        at_half = self.half_told(_halved(self.to_half, shown), known, overwrite=True)
         at_half = self.down_half(at_half, known)
-        at_quarter = self.down_quarter(self.to_quarter(pixel_unshuffle(at_half, 2)), known)
-        at_eighth = self.to_eighth(pixel_unshuffle(at_quarter, 2))
+        at_quarter = self.down_quarter(_halved(self.to_quarter, at_half), known)
+        at_eighth = _halved(self.to_eighth, at_quarter)
         for block in self.bottom:
             at_eighth = block(at_eighth, known)
         up = interpolate(self.from_eighth(relu(at_eighth)), scale_factor=2.0)
-        at_quarter = self.up_quarter(at_quarter + up, known)
+        at_quarter = self.up_quarter(up.add_(at_quarter), known)
         up = interpolate(self.from_quarter(relu(at_quarter)), scale_factor=2.0)
-        at_half = self.up_half(at_half + up, known)
-        fine = pixel_shuffle(self.widen(relu(at_half)), 2)
-        fine = relu(self.fine_told(local + fine, known))
+        at_half = self.up_half(up.add_(at_half), known)
+        fine = _doubled(self.widen, relu(at_half))
+        fine = self.fine_told(fine.add_(local), known, overwrite=True).relu_()
         with torch.autocast(fine.device.type, enabled=False):
             column = self.column(shown.float(), known.float())
             brightness: torch.Tensor = column + self.last(fine.float())[:, 0]

@@ -89,7 +89,7 @@ class LearnedImages:
     white: float
     noise: Noise
     dtype: str
-    revision = 2
+    revision = 3
 
     def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
         """Return the planes that are seen of the windows that the region touches."""
