@@ -152,7 +152,7 @@ def _doubled(convolution: nn.Conv2d, features: torch.Tensor) -> torch.Tensor:
     weight = pixel_shuffle(convolution.weight.movedim(0, 1), 2)
     found = conv_transpose2d(features, weight, stride=2)
     offsets = pixel_shuffle(convolution.bias[None, :, None, None], 2)
-    by_pixel = found.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
+    by_pixel = torch.unflatten(torch.unflatten(found, 3, (-1, 2)), 2, (-1, 2))
     by_pixel += offsets[:, :, None, :, None, :]
     return found
 
