@@ -1,6 +1,7 @@
 """What models are fitted to without labels, and the score that chooses among them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ pytest.importorskip("torch")
 import torch
 from scipy.ndimage import gaussian_filter
 
+from fibdask.learn.adaptation.candidates import Candidate, Fitting, Root
+from fibdask.learn.adaptation.explaining import Explanation
 from fibdask.learn.adaptation.fitting import predicted, with_target_statistics
 from fibdask.learn.adaptation.scoring import score
 from fibdask.learn.adaptation.selftraining import AgreedSamples, Descendant, agreed
 from fibdask.learn.adaptation.target import Target
 from fibdask.learn.greymaps import GreyMap, grey_maps, mapped_images
+from fibdask.learn.models import Model
 from fibdask.learn.networks import Architecture
 from fibdask.pieces.windows import SliceWindow
 
@@ -139,6 +143,32 @@ def test_mapped_images__leaves_what_is_not_there():
     distances = np.array([np.nan, 0.0, 10.0])
     mapped = mapped_images(images, maps, np.array([True, False]), distances)
     np.testing.assert_array_equal(mapped[:, :, 0, 0], [[0, 1, 1], [0, 0, 0]])
+
+
+def test_trainings__begin_with_grey_values_that_images_come_from(truth):
+    bent, other = (GreyMap.power(1.7),), (GreyMap.power(0.6),)
+    totals = {(): 3.0, bent: 2.0, other: 1.0}
+    found = [
+        Candidate(
+            "", None, maps, replace(score(truth, [], np.ones(len(truth))), total=total), truth
+        )
+        for maps, total in totals.items()
+    ]
+
+    def begun(**unexplained):
+        shares = dict(zip(totals, unexplained.values(), strict=True))
+        roots = {
+            maps: Root(None, None, Explanation(None, (), np.array(share)), None)
+            for maps, share in shares.items()
+            if share
+        }
+        fitting = Fitting(Model("", {}), small_target(), Path(), {}, 0, _roots=roots)
+        return fitting.beginning(found).maps
+
+    assert begun(given=[0.2, 0.3], bent=[0.3, 0.3], other=[0.2, 0.4]) == ()
+    assert begun(given=[0.2, 0.3], bent=[0.2, 0.2], other=[0.3, 0.3]) == bent
+    assert begun(given=[0.2, 0.3], bent=[0.2, 0.2], other=None) == bent
+    assert begun(given=None, bent=None, other=None) == other  # nothing simulates such images
 
 
 def test_agreed__is_the_same_for_mirrored_images(network):

@@ -103,6 +103,14 @@ def test_explanation__leaves_more_of_what_is_seen_wrongly(explained, seen):
     assert (found.unexplained > 1.1 * explained.unexplained).all()
 
 
+def test_explanation__leaves_more_of_grey_values_that_are_bent(seen, explained):
+    straight = target(seen)
+    for power in (0.6, 1.7):
+        bent = replace(straight, images=straight.images.clip(0) ** power)
+        found = Explanation.of(MODEL, bent, seen, {FAST: seen.images(MODEL, FAST)})
+        assert found.rest > 1.02 * explained.rest
+
+
 def test_explanation__finds_profiles_of_brightness(seen):
     striped = target(seen)
     stripes = 0.1 * np.random.default_rng(1).standard_normal((8, 80)).astype(np.float32)

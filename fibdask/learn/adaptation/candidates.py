@@ -1,7 +1,7 @@
 """Networks fitted to a target: statistics, grey values, what they agree on, images like it."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -131,7 +131,7 @@ class Fitting:
             found.append(one)
             self.tell(len(found), most)
             yield one
-        best = min(found, key=lambda one: one.score.total)
+        best = self.beginning(found)
         if SELF_TRAINING in self.steps:
             yield self._self_trained(best)
         if SIMULATION in self.steps:
@@ -152,6 +152,21 @@ class Fitting:
             yield bent
             if bent.score.total < parent.score.total:
                 yield from self._of_statistics(f"{bent.name}, ", network, maps)
+
+    def beginning(self, found: Sequence[Candidate]) -> Candidate:
+        """Return the one that trainings begin with: of those whose grey values are explained.
+
+        Without truth, bent ones may score better than those of the detector; but what learns from
+        images that are simulated like them sees worse.
+        """
+        return min(filter(self._is_explained, found), key=lambda one: one.score.total)
+
+    def _is_explained(self, candidate: Candidate) -> bool:
+        """Tell whether its grey values are the given ones, or come rather from what it sees."""
+        given, own = (self._roots.get(maps) for maps in (self._inherited, candidate.maps))
+        if candidate.maps == self._inherited or given is None:
+            return True
+        return own is not None and own.explanation.rest < given.explanation.rest
 
     def _of_statistics(
         self, name: str, network: WindowNetwork, maps: tuple[GreyMap, ...]

@@ -118,6 +118,11 @@ class Explanation:
         ]
         return cls(best, tuple(look for look, _ in found), np.array([rest for _, rest in found]))
 
+    @property
+    def rest(self) -> float:
+        """Geometric mean of the shares that are unexplained."""
+        return float(np.exp(np.log(np.maximum(self.unexplained, 1e-6)).mean()))
+
     def told(self) -> dict[str, Any]:
         """Return the simulator, and blur in pixels and unexplained share by voltage, for JSON."""
         shares = [float(f"{share:.3g}") for share in self.unexplained]
