@@ -193,11 +193,11 @@ class Kept:
     @classmethod
     def of(cls, pixels: Region, shape: Sequence[int]) -> "Kept":
         """Return what pixels of a window of a shape (y, x) are told from."""
-        half, quarter, _ = zip(*map(_ways, pixels, shape), strict=True)
+        half, quarter, _ = zip(*map(_kept_along, pixels, shape), strict=True)
         return cls(pixels, half, quarter, tuple(slice(0, n // _STRIDE) for n in shape))
 
 
-def _ways(pixels: slice, length: int) -> list[slice]:
+def _kept_along(pixels: slice, length: int) -> list[slice]:
     """Return the features along an axis that pixels are made of, at a half, a quarter, ..."""
     found = []
     for first, last in _made_of(pixels.start, pixels.stop - 1):
