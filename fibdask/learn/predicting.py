@@ -84,7 +84,7 @@ class NetworkPredictor:
         present: np.ndarray,
         distances: np.ndarray,
         offsets: np.ndarray,
-        pixels: Region,
+        pixels: Region | None = None,
     ) -> np.ndarray:
         """Return the probability of solid on planes of a window, float32 (plane, y, x).
 
@@ -99,7 +99,7 @@ class NetworkPredictor:
         offsets
             Of the planes below the slice in nm (plane).
         pixels
-            Of the window, along y and x, which are wanted.
+            Of the window, along y and x, which are wanted; by default all.
         """
         return self.load().predict(images, present, distances, offsets, pixels)
 

@@ -115,7 +115,7 @@ class WindowPredictor(Protocol):
         present: np.ndarray,
         distances: np.ndarray,
         offsets: np.ndarray,
-        pixels: Region,
+        pixels: Region | None = None,
     ) -> np.ndarray:
         """Predict planes of a window, each for itself.
 
@@ -131,7 +131,7 @@ class WindowPredictor(Protocol):
         offsets
             Of the planes below the window's slice in nm (plane), from 0 to the next slice.
         pixels
-            Of the window, along y and x, which are wanted.
+            Of the window, along y and x, which are wanted; by default all.
 
         Returns
         -------

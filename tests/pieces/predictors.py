@@ -7,6 +7,7 @@ import numpy as np
 from fibdask.pieces.windows import SliceWindow
 
 WINDOW = SliceWindow(2, 2)
+ALL = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class CoarseMix:
         # Planes, put together, beside the sums of one.
         return (8 * planes + 32) * int(np.prod(shape)), 0
 
-    def __call__(self, images, present, distances, offsets, pixels):
+    def __call__(self, images, present, distances, offsets, pixels=ALL):
         assert images.dtype == np.float32
         assert images.shape[:2] == (self.voltages, self.window.size)
         assert all(n % s == 0 for n, s in zip(images.shape[2:], self.stride, strict=True))

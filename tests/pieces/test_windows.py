@@ -74,8 +74,7 @@ def likely(planes, image, channels, predictor, ranges):
                     grey /= np.float32(ranges[v, 1] - ranges[v, 0])
                     shown[channel, slot] = np.pad(grey, pad, mode="edge")
         present = np.isin(np.arange(predictor.voltages), channels)
-        pixels = slice(0, y), slice(0, x)
-        made[plane] = predictor(shown, present, distances, np.array([offset]), pixels)[0]
+        made[plane] = predictor(shown, present, distances, np.array([offset]))[0, :y, :x]
     return made
 
 
