@@ -161,9 +161,9 @@ def test_network__is_asked_once_for_the_phase_and_its_probability(tmp_path, monk
     asked = []
     ask = CoarseMix.__call__
 
-    def noting(predictor, images, present, distances, offsets, pixels):
+    def noting(predictor, images, present, distances, offsets, *pixels):
         asked.append(len(offsets))
-        return ask(predictor, images, present, distances, offsets, pixels)
+        return ask(predictor, images, present, distances, offsets, *pixels)
 
     stored = fibdask.open_stack(fibdask.save_stack(stack_of(), tmp_path / "images.zarr"))
     made = segment_phases(stored, method="network")
