@@ -10,6 +10,8 @@ import xarray as xr
 
 from ..align import estimate_shifts
 from ..conventions import ConventionError, FibdaskWarning, axis_spacing
+from ..learn.models import open_model
+from ..pieces.models import find_model
 from .recipe import Recipe, blamed_on
 from .stages import in_order
 from .walk import first_stack
@@ -27,8 +29,9 @@ _OF_THE_WHOLE = {"region_of_interest": None, "data_bar": 0}  # options that say 
 def look_at_input(recipe: Recipe) -> None:
     """Read a slice, and ask the network that segments or reconstructs for some, as they are.
 
-    What it makes of them is told, where it does not fit its card, and whether slices are displaced
-    that the recipe does not align. Nothing is known of images that it simulates.
+    What it makes of them is told, where it does not fit its card, whether images are of another
+    detector, and whether slices are displaced that the recipe does not align. Nothing is known of
+    images that it simulates.
 
     Raises
     ------
@@ -38,7 +41,7 @@ def look_at_input(recipe: Recipe) -> None:
     Warns
     -----
     FibdaskWarning
-        See `segment_phases`; or if slices are displaced.
+        See `segment_phases`; or if slices are displaced, or images of another detector.
     """
     if "input" not in recipe.tables:
         return
@@ -54,6 +57,8 @@ def look_at_input(recipe: Recipe) -> None:
                 # What does not fit the part alone, such as its thickness, is not told.
                 made = stage.function(_middle(source), **_anywhere(table))
                 made["solid_probability"][:1, :1, :1].compute()
+                if table.get("voltage") is None:
+                    warn_of_detector(_middle(source), table["model"])
 
 
 def warn_of_steps(part: xr.Dataset) -> None:
@@ -89,6 +94,40 @@ def warn_of_steps(part: xr.Dataset) -> None:
             f"slices in the middle of the input are displaced against their neighbours by "
             f"{typical:.1f} pixels along y and x (standard deviation), and the recipe has no "
             "[align]: what is between them, and networks that see several, need them in register"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def warn_of_detector(part: xr.Dataset, model: str = "auto") -> None:
+    """Warn of images of another detector than a network has learnt from, which it doubts little.
+
+    Parameters
+    ----------
+    part
+        Of a stack with `intensity`, of all voltages that the network sees.
+    model
+        That sees it, as `segment_phases` takes it.
+
+    Warns
+    -----
+    FibdaskWarning
+        With the detector.
+    """
+    from ..learn.adaptation.detectors import other_detector
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FibdaskWarning)
+            chosen = open_model(find_model(model, part).folder)
+            detector = other_detector(chosen, part)
+    except ConventionError:  # too few slices, or images that nothing simulates
+        return
+    if detector is not None:
+        text = (
+            f"images in the middle of the input look as the detector {detector!r} shows what model "
+            f"{chosen.name} sees in them, not as those that it has learnt from: it may be wrong "
+            "several times as often as its card says; fit it to the stack (adapt_model with "
+            'method="simulation")'
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 

@@ -40,7 +40,7 @@ from fibdask import (
     segment_phases,
     simulate_images,
 )
-from fibdask.run.looking import warn_of_steps
+from fibdask.run.looking import warn_of_detector, warn_of_steps
 
 SPACING = 2.5  # nm
 GOLD = {"pore": "epoxy", "solid": "Au"}
@@ -272,6 +272,7 @@ def wrong(phase: xr.DataArray, truth: np.ndarray) -> float:
 def segmented(stack: xr.Dataset, **options: str) -> xr.Dataset:
     """Segment images by a network, which are looked at as `fibdask check` does."""
     warn_of_steps(stack)
+    warn_of_detector(stack)
     return segment_phases(stack, method="network", **options)
 
 

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from fibdask import ConventionError, levelled_wave
 from fibdask.learn.adaptation import simulation
-from fibdask.learn.adaptation.explaining import Explanation
+from fibdask.learn.adaptation.explaining import Explanation, left_by_detector
 from fibdask.learn.adaptation.seen import SIMULATORS, Simulator, Structure, simulators
 from fibdask.learn.adaptation.simulation import SimulatedSamples
 from fibdask.learn.adaptation.target import Target
@@ -95,6 +95,14 @@ def test_explanation__finds_the_detector(seen, explained):
     signals = {one: seen.images(MODEL, one) for one in (FAST, low_loss)}
     found = Explanation.of(MODEL, target(seen, low_loss), seen, signals)
     assert found.simulator == low_loss
+
+
+def test_left_by_detector__is_least_for_that_of_the_images(seen):
+    signals = {one: seen.images(MODEL, one) for one in SIMULATORS[1:]}
+    for simulator in SIMULATORS[1:]:
+        left = left_by_detector(MODEL, target(seen, simulator), seen, signals)
+        assert min(left, key=left.get) == simulator.detector
+        assert set(left) == {"tld", "icd"}
 
 
 def test_explanation__leaves_more_of_what_is_seen_wrongly(explained, seen):

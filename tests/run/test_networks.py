@@ -1,6 +1,7 @@
 """Recipes with networks: planned, run, resumed, measured and reported as any other."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -203,3 +204,32 @@ def test_reconstruct__by_workers_gives_the_same(recipe, tmp_path):
     summary = json.loads((tmp_path / "other" / "run.json").read_text())
     for stage in summary["stages"]:
         assert stage["peak_bytes"] <= stage["forecast_bytes"], stage["name"]
+
+
+@pytest.mark.parametrize("detector", ["tld", "icd"])
+def test_check_recipe__tells_of_images_of_another_detector(detector, tmp_path):
+    pytest.importorskip("torch")
+    structure = fibdask.hierarchical_levelled_wave(
+        (80, 96, 96), voxel_size=2.5, ligament_size=(110, 15), solid_fraction=(0.4, 0.4), seed=7
+    )
+    images = fibdask.simulate_images(
+        structure,
+        slices=2.5 * np.arange(0, 50, 4),
+        voltage=[1, 2, 4],
+        model="analytic",
+        detector=detector,
+        electrons_per_pixel=50,
+        seed=5,
+    )
+    stored = images.compute().assign_attrs(provenance=[])  # nobody is told how they were made
+    fibdask.save_stack(stored, tmp_path / "images.zarr")
+    recipe = {
+        "input": {"path": str(tmp_path / "images.zarr")},
+        "segment": {"method": "network"},
+        "output": {"path": str(tmp_path / "out")},
+    }
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_recipe(recipe)
+    told = [str(one.message) for one in caught if "detector 'icd' shows" in str(one.message)]
+    assert len(told) == (detector == "icd")

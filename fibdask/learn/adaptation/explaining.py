@@ -7,7 +7,7 @@ a face as solid on it. What images differ by beyond that is blur, noise, and pro
 The less they differ, the better the network sees: wrong voxels are not explained by noise.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +26,9 @@ _REACH = 2.0  # half-contrast depths
 _BINS = 8  # of brightness, in each of which noise is measured
 _NEAR = 7  # pixels along y and x: what differs more slowly is no noise
 _SURE_QUANTILE = 0.9  # of differences, that tells blur: edges are among the rest
+
+Line = tuple[float, float, float]
+"""Dark and rise of grey values, and the mean square that they leave."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +106,8 @@ class Explanation:
     ) -> "Explanation":
         """Explain the images of a target by simulated ones of what is seen in it."""
         certain = [Certain.of(seen, kilovolts) for kilovolts in model.card["voltages"]]
-        lines = {
-            one: [
-                sure.line(s, a) for sure, s, a in zip(certain, signals, target.images, strict=True)
-            ]
-            for one, signals in simulated.items()
-        }
-        best = min(lines, key=lambda one: sum(np.log(line[2]) for line in lines[one]))
+        lines = _lines(certain, target, simulated)
+        best = min(lines, key=lambda one: _left(lines[one]))
         found = [
             _look(sure, line[:2], signal, images)
             for sure, line, signal, images in zip(
@@ -145,7 +143,7 @@ class Certain:
         known = ~np.isnan(seen.depth(_REACH * half_contrast_depth(kilovolts)))
         return cls(solid, solid | (pore & known))
 
-    def line(self, signal: np.ndarray, images: np.ndarray) -> tuple[float, float, float]:
+    def line(self, signal: np.ndarray, images: np.ndarray) -> Line:
         """Return dark and rise of grey values (slice, y, x) of signals, and the squares left.
 
         Solid and pores weigh the same.
@@ -161,6 +159,34 @@ class Certain:
         )
         left = weight @ (grey - level - rise * (s - mean)) ** 2
         return float(level - rise * mean), float(rise), float(left)
+
+
+def left_by_detector(
+    model: Model, target: Target, seen: Structure, simulated: Mapping[Simulator, np.ndarray]
+) -> dict[str, float]:
+    """Return what the simulators of each detector leave unexplained where all is certain.
+
+    Logarithms of mean squares, added up over voltages. Arguments are those of `Explanation.of`.
+    """
+    certain = [Certain.of(seen, kilovolts) for kilovolts in model.card["voltages"]]
+    left: dict[str, float] = {}
+    for one, lines in _lines(certain, target, simulated).items():
+        left[one.detector] = min(_left(lines), left.get(one.detector, np.inf))
+    return left
+
+
+def _lines(
+    certain: Sequence[Certain], target: Target, simulated: Mapping[Simulator, np.ndarray]
+) -> dict[Simulator, list[Line]]:
+    """Return the lines of grey values of each voltage, by simulator."""
+    return {
+        one: [sure.line(s, a) for sure, s, a in zip(certain, signals, target.images, strict=True)]
+        for one, signals in simulated.items()
+    }
+
+
+def _left(lines: Sequence[Line]) -> float:
+    return float(sum(np.log(max(left, 1e-12)) for _, _, left in lines))
 
 
 def _look(
