@@ -70,7 +70,7 @@ def _stores_in(place: Place) -> str:
     if not isinstance(place, Path) or not place.is_dir():
         return ""
     names = sorted(child.name for child in place.iterdir() if is_store(child))
-    return f"give one of those in it: {', '.join(names)}" if names else ""
+    return f"of those in it, {', '.join(names)}, give one that is" if names else ""
 
 
 def with_arrays(stack: xr.Dataset, path: Place) -> xr.Dataset:
