@@ -58,10 +58,19 @@ def open_stack(path: str | Path, *, remote: Mapping[str, Any] | None = None) -> 
         msg = f"{place} does not exist"
         raise StackReadError(msg)
     if not is_store(place):
-        msg = f"{place} is no store of a stack; images are read by read_images or fibdask import"
+        images = "images are read by read_images or fibdask import"
+        msg = f"{place} is no store of a stack; {_stores_in(place) or images}"
         raise StackReadError(msg)
     check_store(place)
     return with_arrays(open_dataset(place), place)
+
+
+def _stores_in(place: Place) -> str:
+    """Say which stores a folder holds, such as that of a run, if any."""
+    if not isinstance(place, Path) or not place.is_dir():
+        return ""
+    names = sorted(child.name for child in place.iterdir() if is_store(child))
+    return f"of those in it, {', '.join(names)}, give one that is" if names else ""
 
 
 def with_arrays(stack: xr.Dataset, path: Place) -> xr.Dataset:

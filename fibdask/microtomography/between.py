@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from .grids import FilmGrid
 
 _STEPS = 150  # of the search for lengths
+_WIDEST = 20.0  # logarithm of how far a length may be from where the search begins
 _ROUNDING = 1e-10  # of variances, so that matrices can be inverted
 
 
@@ -115,7 +116,10 @@ def fitting_lengths(grid: FilmGrid, counts: np.ndarray) -> np.ndarray:
         return float(centred @ cho_solve(factor, centred) / 2 + np.log(np.diag(factor[0])).sum())
 
     begin = np.array([0.0, *(np.log(np.ptp(axis) / 2) for axis in _axes(grid))])
-    found = minimize(unlikeliness, begin, method="Nelder-Mead", options={"maxiter": _STEPS})
+    # Along layers that change nothing, any length is as likely as a longer one.
+    bounds = [(length - _WIDEST, length + _WIDEST) for length in begin]
+    options = {"maxiter": _STEPS}
+    found = minimize(unlikeliness, begin, method="Nelder-Mead", bounds=bounds, options=options)
     return np.asarray(found.x)
 
 

@@ -25,7 +25,7 @@ from ..report import write_adaptation_report
 from .disk import told_if_full
 from .folder.run_folder import REPORT
 from .recipe.checking import check_output, check_paths, check_structure, checked_table
-from .recipe.reading import parse_recipe, resolve_model
+from .recipe.reading import beside, parse_recipe, resolve_model
 from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
 from .telling import telling
@@ -247,9 +247,9 @@ def read_adaptation(
     tables = {name: checked_table(name, recipe.get(name, {}), known[name]) for name in known}
     table = tables["adapt"]
     check_paths(table["model"], table["stack"])
-    table["stack"] = str(folder / table["stack"])
+    table["stack"] = beside(folder, table["stack"])
     table["model"] = resolve_model(table["model"], folder)
-    path = output_path or folder / (tables["output"]["path"] or f"{stem}-model")
+    path = output_path or beside(folder, tables["output"]["path"] or f"{stem}-model")
     tables["output"]["path"] = str(path)
     check_output(str(path))
     return tables

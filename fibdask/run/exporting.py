@@ -139,7 +139,7 @@ def export_images(
     check_suffix(out, tuple(WRITERS))
     stack = _find_stack(path)
     if "intensity" not in stack:
-        msg = f"{path} holds no images"
+        msg = f"{path} holds no images{_earlier_images(path)}"
         raise StackReadError(msg)
     images, channels = stack["intensity"], promised(out) in CHANNELS
     if voltage is None and stack.sizes["voltage"] > 1 and not channels:
@@ -153,6 +153,19 @@ def export_images(
         place = voltage_index(stack, voltage)
         images = images.isel(voltage=[place] if channels else place)
     return _export_volume(path, images, out, monitor)
+
+
+def _earlier_images(path: str | Path) -> str:
+    """Say which stores of a run hold images, where its last one does not."""
+    folder = RunFolder(Path(path))
+    stacks = reopen(folder)[0] if (folder.path / SUMMARY).is_file() else {}
+    stores = [str(folder.store(name)) for name, stack in stacks.items() if "intensity" in stack]
+    if not stores:
+        return ""
+    return (
+        f" of its last stage; {', '.join(stores)} does: give that, or have them kept to the end, "
+        '[output] variables = ["phase", "intensity"]'
+    )
 
 
 def export_surface(path: str | Path, out: Path, *, monitor: Monitor = SILENT) -> Path:
@@ -191,10 +204,13 @@ def _write_whole(out: Path, write: Callable[[Path], None]) -> Path:
     Raises
     ------
     StackReadError
-        If it cannot be written, or there is a folder, whose content would be lost.
+        If it cannot be written, or there is a folder, whose content would be lost, or a device.
     """
-    if out.is_dir():
-        msg = f"{out} cannot be written: there is a folder of this name; remove it first"
+    if out.exists() and not out.is_file():
+        found = (
+            "there is a folder of this name; remove it first" if out.is_dir() else "it is no file"
+        )
+        msg = f"{out} cannot be written: {found}"
         raise StackReadError(msg)
     temporary = out.with_name(out.name + ".partial")
     _remove(temporary)
@@ -327,17 +343,11 @@ def write_statistics(results: xr.Dataset, out: Path) -> Path:
     columns = ["quantity", "bound", "axis", "statistic", "lag", "distance", "z"]
     columns += ["length_unit", "value", "unit"]
     table = pd.concat([frame.reindex(columns=columns).astype(object) for frame in frames])
-    try:
-        if promised(out) == ".parquet":
-            # text, and numbers: Parquet has one type for a column
-            lengths = dict.fromkeys(_NUMBERS, "float64")
-            table.astype(lengths).to_parquet(out, index=False)
-        else:
-            table.to_csv(out, index=False)
-    except OSError as error:
-        msg = f"{out} cannot be written: {error.strerror or error}"
-        raise StackReadError(msg) from error
-    return out
+    if promised(out) == ".parquet":
+        # text, and numbers: Parquet has one type for a column
+        table = table.astype(dict.fromkeys(_NUMBERS, "float64"))
+        return _write_whole(out, lambda temporary: table.to_parquet(temporary, index=False))
+    return _write_whole(out, lambda temporary: table.to_csv(temporary, index=False))
 
 
 def _check_package(out: Path) -> None:

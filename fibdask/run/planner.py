@@ -34,7 +34,7 @@ from .cluster import (
     planned_worker,
 )
 from .estimates import Estimate, options_of
-from .folder.run_folder import JOBS
+from .folder.run_folder import JOBS, RunFolder
 from .looking import look_at_input
 from .recipe import Recipe, read_profile, read_recipe
 from .shown import one_line, table
@@ -53,6 +53,7 @@ def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
         What a run would raise before its first block.
     """
     read = read_recipe(recipe, **paths)
+    RunFolder(Path(read.tables["output"]["path"])).check()
     plan = plan_recipe(read)
     if plan["worker_bytes"] is not None:
         check_plan(plan["stages"], Resources(plan["threads"], plan["worker_bytes"]))

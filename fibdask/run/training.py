@@ -22,7 +22,7 @@ from .adapting import adapted, read_adaptation
 from .disk import told_if_full
 from .folder.run_folder import REPORT
 from .recipe.checking import check_output, check_paths, check_structure, checked_table
-from .recipe.reading import parse_recipe, resolve_model
+from .recipe.reading import beside, parse_recipe, resolve_model
 from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
 from .shown import one_line, shown
@@ -301,11 +301,11 @@ def read_training(
         resolve_labels(tables["labels"], folder)
     folders = {key: tables["data"][key] for key in _DATA} if "data" in tables else {}
     for key, names in folders.items():
-        tables["data"][key] = [str(folder / name) for name in names]
+        tables["data"][key] = [beside(folder, name) for name in names]
     for name in (LABELS, "data"):
         if begin := tables.get(name, {}).get("begin"):
             tables[name]["begin"] = resolve_model(begin, folder)
-    path = output_path or folder / (output["path"] or f"{stem}-model")
+    path = output_path or beside(folder, output["path"] or f"{stem}-model")
     output |= {"path": str(path), "name": output["name"] or one_line(stem)}
     check_paths(*(path for key in folders for path in tables["data"][key]))
     check_output(output["path"])

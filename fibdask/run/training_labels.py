@@ -13,6 +13,7 @@ from ..io import open_stack
 from ..pieces.labels import Painted, read_painted
 from ..pieces.windows import SliceWindow
 from ..segment import fit_forest
+from .recipe.reading import beside
 from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
 
@@ -126,7 +127,7 @@ def labelled_tables(
 def resolve_labels(table: dict[str, Any], folder: Path) -> None:
     """Make the paths of `[labels]` relative to the working directory."""
     for key in ("stack", "path"):
-        table[key] = str(folder / table[key])
+        table[key] = beside(folder, table[key])
 
 
 def prepared_labels(

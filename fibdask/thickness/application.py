@@ -23,8 +23,14 @@ from ..conventions import (
 )
 from ..pieces.planes import planes_of
 from ..pieces.volumes import with_volumes
-from ._kernels.planes import distinct_slices
-from .values import check_array, check_no_infinity, check_unit, implausible_warning, mean_thickness
+from .values import (
+    check_array,
+    check_no_infinity,
+    check_unit,
+    distinct,
+    implausible_warning,
+    mean_thickness,
+)
 
 LOST = ("refuse", "interpolate", "drop")
 _CHANCE = 3.0  # standard errors
@@ -72,7 +78,8 @@ def apply_slice_thickness(
     Warns
     -----
     FibdaskWarning
-        If more than a tenth of the slices is at most 1 nm thick, and none is dropped for it.
+        If more than a tenth of the slices is at most 1 nm thick, and none is dropped for it; or if
+        most are taken out as duplicates.
     """
     stack = require(stack)
     check_choice("lost", lost, LOST)
@@ -244,7 +251,7 @@ def _kept(depth: np.ndarray, kept: np.ndarray, drop_thinner: float | None) -> np
         msg = f"drop_thinner must be > 0 nm; got {drop_thinner!r} nm"
         raise ConventionError(msg)
     chosen = kept.copy()
-    chosen[kept] = distinct_slices(depth[kept], drop_thinner)
+    chosen[kept] = distinct(depth[kept], drop_thinner)
     return chosen
 
 

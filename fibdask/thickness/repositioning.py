@@ -20,7 +20,8 @@ from ..conventions import (
 )
 from ..pieces.planes import NO_PLANE, grid_planes, planes_of
 from ..pieces.volumes import volumes_fingerprint, with_volumes
-from ._kernels.planes import distinct_slices, free_planes
+from ._kernels.planes import free_planes
+from .values import distinct
 
 _FAR = 2.0  # spacings
 
@@ -66,7 +67,8 @@ def reposition_slices(
     Warns
     -----
     FibdaskWarning
-        If slices are spread to planes farther than two spacings from their depth.
+        If slices are spread to planes farther than two spacings from their depth, or most are
+        left out as duplicates.
     """
     stack = require(stack)
     spacing = check_positive("spacing", spacing, "nm")
@@ -104,7 +106,7 @@ def _kept(
             msg = f"drop must hold numbers of slices, 0 to {len(z) - 1}; got {number}"
             raise ConventionError(msg)
         kept[number] = False
-    kept[kept] = distinct_slices(z[kept], minimum_thickness)
+    kept[kept] = distinct(z[kept], minimum_thickness)
     return kept
 
 

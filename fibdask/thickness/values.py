@@ -1,6 +1,7 @@
 """Slice thickness as a result: what every method returns, and what users hand in."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,8 +20,10 @@ from ..conventions import (
     thickness_outliers,
     thin_share,
 )
+from ._kernels.planes import distinct_slices
 
 _NM = {"units": "nm"}
+_MOST = 0.5  # share of the slices that duplicates seldom are
 
 
 def check_array(thickness: Any, name: str = "thickness") -> None:
@@ -164,3 +167,21 @@ def implausible_warning(thickness: np.ndarray) -> FibdaskWarning | None:
         f"{share:.0%} of the slices are at most {THINNEST:g} nm thick, slice {first} the "
         "first; no milling is that fine: the source of the thicknesses is hardly to be trusted"
     )
+
+
+def distinct(depth: np.ndarray, minimum: float) -> np.ndarray:
+    """Return which slices (bool) are no duplicates of those before, by their depths (z) in nm.
+
+    Warns
+    -----
+    FibdaskWarning
+        If most of them are less than `minimum` nm below the last one that is kept.
+    """
+    chosen = distinct_slices(depth, minimum)
+    if (dropped := np.count_nonzero(~chosen)) > _MOST * len(chosen):
+        text = (
+            f"{dropped} of {len(chosen)} slices are left out as duplicates, since they are less "
+            f"than {minimum:g} nm below the one before: is that number in nm?"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
+    return chosen

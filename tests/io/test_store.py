@@ -188,12 +188,17 @@ def test_save_stack__knows_the_home_folder(stack, tmp_path, monkeypatch):
     assert_same(stack, open_stack("~/a.zarr"))
 
 
-def test_open_stack__refuses_what_is_missing_or_no_store(tmp_path):
+def test_open_stack__refuses_what_is_missing_or_no_store(stack, tmp_path):
     with pytest.raises(StackReadError, match="does not exist"):
         open_stack(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     with pytest.raises(StackReadError, match="is no store of a stack; images are read by"):
         open_stack(tmp_path / "empty")
+    save_stack(stack, tmp_path / "run" / "import.zarr")
+    with pytest.raises(
+        StackReadError, match=r"is no store of a stack; of those in it, import\.zarr, give"
+    ):
+        open_stack(tmp_path / "run")
     with pytest.raises(ConventionError, match=r"an address is s3://.*; got 'ftp://a/b'"):
         open_stack("ftp://a/b")
 

@@ -7,7 +7,9 @@ import pytest
 
 from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError
 from fibdask.microtomography import estimate_layers, layer_signals, simulate_films
+from fibdask.microtomography.between import fitting_lengths
 from fibdask.microtomography.films import read_films, shipped_films, write_films
+from fibdask.microtomography.grids import FilmGrid
 from fibdask.simulate import backscatter_coefficient
 from fibdask.simulate.electrons.films import send_through_films
 from fibdask.simulate.electrons.materials import find_material
@@ -45,6 +47,14 @@ def test_shipped_films__agree_with_direct_simulation(energy, film):
     direct = share([(ALUMINIUM, film[0]), (GOLD, film[1])], energy)
     read = table.backscatter(np.array(film)[:, np.newaxis], np.array([energy]))[0, 0]
     assert abs(read / direct - 1) < 4 * np.hypot(error(direct) / direct, table.fit.error)
+
+
+def test_fitting_lengths__stay_finite_along_a_layer_that_changes_nothing():
+    grid = FilmGrid((("Si", 60.0),), "Si", (5.0, 35.0), 5, electrons=2000, seed=0)
+    shares = np.linspace(0.3, 0.2, grid.shape[0])[:, np.newaxis] * np.ones(grid.shape)
+    lengths = fitting_lengths(grid, np.random.default_rng(0).binomial(2000, shares))
+    assert np.isfinite(np.exp(lengths)).all()
+    assert lengths[2] > np.log(60)
 
 
 def test_simulate_films__goes_on_where_it_was_and_serves_other_materials(tmp_path):

@@ -516,6 +516,9 @@ def test_export__says_what_is_wrong(call, finished, tmp_path):
         assert f"{name} cannot be written as {name[1:]}; the format is " in err
     _, err = call("export", finished, "--phase", tmp_path / "x.tif", "--max-lag", 3, code=2)
     assert "--max-lag is of --statistics OUT.csv, which is not given" in err
+    twice = ("--phase", tmp_path / "x.tif", "--image", tmp_path / "x.tif")
+    _, err = call("export", finished, *twice, code=2)
+    assert "x.tif is to hold two: give two names" in err
     assert not list(tmp_path.iterdir())
     for option in ("--phase", "--statistics"):
         path = tmp_path / "missing" / "file"

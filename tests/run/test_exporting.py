@@ -1,8 +1,10 @@
 """What leaves for other programs: what the format can hold, every value with its unit."""
 
 import csv
+import errno
 import sys
 import tracemalloc
+from pathlib import Path
 
 import dask
 import dask.array as da
@@ -37,6 +39,7 @@ from fibdask.run.exporting import (
     WRITERS,
     check_suffix,
     counts_beside,
+    export_images,
     export_phase,
     export_surface,
     stored_statistics,
@@ -210,6 +213,35 @@ def test_write_statistics__name_of_another_format_is_refused(wave, tmp_path):
         RecipeError, match=r"cannot be written as \.xlsx; the format is \.csv or \.parquet"
     ):
         write_statistics(results, tmp_path / "s.xlsx")
+
+
+def test_write_statistics__leaves_what_was_there_where_it_cannot_be_written(
+    wave, tmp_path, monkeypatch
+):
+    def fails(frame, path, **_):
+        path.write_text("half a ta")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    results = phase_statistics(wave, max_lag=3).compute()
+    (tmp_path / "s.csv").write_text("whole")
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fails)
+    with pytest.raises(StackReadError, match=r"s\.csv cannot be written: No space left on device"):
+        write_statistics(results, tmp_path / "s.csv")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"s.csv": "whole"}
+
+
+def test_write_statistics__does_not_take_the_place_of_a_device(wave):
+    results = phase_statistics(wave, max_lag=3).compute()
+    with pytest.raises(StackReadError, match="/dev/null cannot be written: it is no file"):
+        write_statistics(results, Path("/dev/null"))
+    assert Path("/dev/null").is_char_device()
+
+
+def test_export_images__of_a_run_names_the_stores_that_hold_some(tmp_path):
+    out = tmp_path / "out"
+    run_recipe(recipe(write_sample(tmp_path, "A", 0.3), out))
+    with pytest.raises(StackReadError, match=r"no images of its last stage; .*out/import\.zarr"):
+        export_images(out, tmp_path / "images.npy")
 
 
 def test_stored_statistics__are_measured_anew_for_another_lag(tmp_path):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fibdask import (
     FibdaskWarning,
     MemoryBudgetError,
+    StackReadError,
     add_shifts,
     levelled_wave,
     run_recipe,
@@ -65,6 +66,13 @@ def test_check_recipe__tells_of_slices_that_are_not_in_register(step, tmp_path):
     told = r"displaced against their neighbours by [23]\.\d pixels .* has no \[align\]"
     with pytest.warns(FibdaskWarning, match=told):
         check_recipe(recipe)
+
+
+def test_check_recipe__refuses_a_folder_for_results_that_a_run_does(recipe, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").touch()
+    with pytest.raises(StackReadError, match="out exists and is not the folder of a run"):
+        check_recipe(with_memory(recipe))
 
 
 def test_check_recipe__memory_that_a_refusal_asks_for_is_enough(recipe):

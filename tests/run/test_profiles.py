@@ -54,6 +54,7 @@ def lines(profile, pool="cpu"):
         ("slurm", PLAIN + "cores = 0".replace("cores", "jobs "), "Cannot overwrite a value"),
         ("slurm", PLAIN.replace("1-02:00:00", "2h"), "walltime must be 'HH:MM:SS' or .* got '2h'"),
         ("slurm", PLAIN.replace("10 GiB", "much"), "memory must be an amount"),
+        ("slurm", PLAIN.replace("10 GiB", "64"), "memory must be .* at least 1 MiB, .* got '64'"),
         ("slurm", PLAIN + "patience = 'long'", "patience must be 'HH:MM:SS'"),
         ("slurm", PLAIN + "[gpu]\nworkers = 2", "workers must be 1, which a job's one GPU is for"),
         ("slurm", PLAIN + "[gpu]\nhosts = 2", "unknown key 'hosts' in .gpu."),

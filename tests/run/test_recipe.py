@@ -46,6 +46,15 @@ def test_read_recipe__absolute_paths_stay(tmp_path):
     assert recipe.tables["input"]["path"] == "/data/images"
 
 
+def test_read_recipe__knows_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/you")
+    content = '[input]\npath = "~/images"\nz = "~nobody-here/z.csv"\n[output]\npath = "~/out"\n'
+    recipe = read_recipe(write(tmp_path, content))
+    assert recipe.tables["input"]["path"] == "/home/you/images"
+    assert recipe.tables["input"]["z"] == str(tmp_path / "~nobody-here" / "z.csv")
+    assert recipe.tables["output"]["path"] == "/home/you/out"
+
+
 def test_read_recipe__voltages_are_relative_to_the_recipe(tmp_path):
     recipe = read_recipe(write(tmp_path, '[input.voltages]\n1 = "low"\n"2.5" = "/high"\n'))
     assert recipe.tables["input"]["voltages"] == {"1": str(tmp_path / "low"), "2.5": "/high"}

@@ -308,6 +308,7 @@ def test_page_of_networks__shows_recipes_that_are_read():
 def test_training_reference__is_what_the_page_says():
     page = (Path(fibdask.__file__).parents[1] / "docs" / "training.md").read_text()
     assert page == training_reference(), "write it: make docs"
+    assert "| `unlabelled` | `0` or `255` |" in page  # which a text is not
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
     tasks = ("windows", "phases", "labels", "simulation", "layers")
     images, phases, labels, pairs, films = map(training_tables, tasks)

@@ -75,6 +75,8 @@ def test_mimic_milling__says_where_planes_are_too_coarse_for_the_slices(mean, st
         ("mean_thickness", 2.0, "at least one plane of 2.5 nm; got 2.0"),
         ("mean_thickness", -1.0, "mean_thickness must be finite and > 0 nm; got -1.0"),
         ("std_thickness", -3.0, "std_thickness must be finite and >= 0 nm; got -3.0"),
+        ("mean_thickness", 1e300, "mean_thickness must be at most 1e.06 nm; got 1e.300"),
+        ("std_thickness", 1e300, "std_thickness must be at most 1e.06 nm; got 1e.300"),
     ],
 )
 def test_mimic_milling__refuses_wrong_arguments(argument, value, message):

@@ -186,6 +186,11 @@ def test_apply_slice_thickness__takes_duplicates_out(stack):
         apply_slice_thickness(stack, [10.0, 0.0, 10, -3, 9, 10], drop_thinner=2.0)
 
 
+def test_apply_slice_thickness__warns_where_most_slices_are_duplicates(stack):
+    with pytest.warns(FibdaskWarning, match="4 of 6 slices are left out as duplicates"):
+        apply_slice_thickness(stack, [10.0, 10, 10, 10, 10, 10], drop_thinner=25.0)
+
+
 def test_apply_slice_thickness__duplicates_of_an_estimate_may_be_negative_by_chance(stack):
     found = estimate(stack, [10.0, 10, -0.5, 10, 10])
     errors = found["standard_error"].copy(data=[0.3] * 5 + [np.nan])

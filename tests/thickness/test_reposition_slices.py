@@ -261,6 +261,12 @@ def test_reposition_slices__refuses_too_many_planes():
         reposition_slices(stack_at([0, 10, 20]), spacing=1e-9)
 
 
+def test_reposition_slices__warns_where_most_slices_are_left_out_as_duplicates():
+    stack = stack_at([0.0, 10.0, 20.0, 30.0])
+    with pytest.warns(FibdaskWarning, match=r"3 of 4 slices .* less than 10000 nm below the one"):
+        reposition_slices(stack, spacing=10.0, minimum_thickness=10_000)
+
+
 def test_reposition_slices__warns_of_slices_far_from_their_depth():
     stack = stack_at([0, 4, 8, 8.5, 9, 9.5, 10, 14, 18, 40, 44])
     with pytest.warns(

@@ -237,6 +237,7 @@ def export(
     if voltage is not None and not image_path:
         msg = "--voltage is of --image OUT.tif, which is not given"
         raise RecipeError(msg)
+    _check_files(phase_path, image_path, mesh_path, csv_path)
     counts = counts_beside(Path(csv_path)) if csv_path else None
     shown = command_monitor(quiet=quiet)
     if phase_path:
@@ -250,6 +251,14 @@ def export(
         given = {"connect": local_cluster, "counts": counts, "quiet": quiet}
         results = stored_statistics(stack, max_lag=max_lag, **given)
         say(f"statistics: {write_statistics(results, Path(csv_path))}", quiet=quiet)
+
+
+def _check_files(*paths: str | None) -> None:
+    """Refuse a file that is to hold two things: the second would take the place of the first."""
+    files = [Path(path).absolute() for path in paths if path]
+    if twice := next((file for file in files if files.count(file) > 1), None):
+        msg = f"each file holds one thing; {twice} is to hold two: give two names"
+        raise RecipeError(msg)
 
 
 @click.command()

@@ -16,6 +16,7 @@ from .environment import worker_environment
 from .local import parse_memory
 from .security import tls_options
 
+_MIB = 2**20
 _WORKERS_SHARE = 0.9  # of a job's memory; nannies and the job's script have the rest
 _MOST_MARGIN, _LEAST_MARGIN = 600, 30  # seconds
 _CLOCK = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
@@ -224,10 +225,11 @@ def memory_bytes(text: str) -> int:
     Raises
     ------
     RecipeError
-        If it is none.
+        If it is none, or less than batch systems count in.
     """
-    if (count := parse_memory(text)) is None:
-        msg = f"memory must be an amount such as '64 GiB'; got {text!r}"
+    count = parse_memory(text)
+    if count is None or count < _MIB:  # SLURM takes 0M for all memory of a node
+        msg = f"memory must be an amount of at least 1 MiB, such as '64 GiB'; got {text!r}"
         raise RecipeError(msg)
     return count
 

@@ -4,6 +4,7 @@ A table is checked against the signature of its function, so a recipe knows exac
 function knows, and the resolved recipe states every default.
 """
 
+import contextlib
 import shlex
 import tomllib
 from collections.abc import Mapping
@@ -104,16 +105,16 @@ def _resolve_paths(
     table = content.get("input", {})
     if input_path is not None:
         table.pop("voltages", None)
-        table["path"] = str(input_path)
+        table["path"] = beside(Path(), str(input_path))
     elif isinstance(table.get("path"), str):
-        table["path"] = _beside(folder, table["path"])
+        table["path"] = beside(folder, table["path"])
     if isinstance(table.get("z"), str):
-        table["z"] = str(folder / table["z"])
+        table["z"] = beside(folder, table["z"])
     like = content.get(SIMULATE, {}).get("like")
-    if isinstance(like, str) and not is_address(like):
-        content[SIMULATE]["like"] = str((folder / like).absolute())
+    if isinstance(like, str):
+        content[SIMULATE]["like"] = beside(folder.absolute(), like)
     if isinstance(content["cluster"].get("certificates"), str):
-        content["cluster"]["certificates"] = str(folder / content["cluster"]["certificates"])
+        content["cluster"]["certificates"] = beside(folder, content["cluster"]["certificates"])
     if isinstance(table.get("voltages"), Mapping):
         table["voltages"] = _resolve_voltages(table["voltages"], folder)
     for name, table in content.items():
@@ -121,30 +122,30 @@ def _resolve_paths(
         if isinstance(table.get(key), str):
             table[key] = resolve_model(table[key], folder)
     if isinstance(labels := content.get("segment", {}).get("labels"), str):
-        content["segment"]["labels"] = str((folder / labels).absolute())
+        content["segment"]["labels"] = beside(folder.absolute(), labels)
     films = content.get("layers", {})
     if isinstance(films.get("table"), str):
-        films["table"] = str((folder / films["table"]).absolute())
+        films["table"] = beside(folder.absolute(), films["table"])
     kind = content["cluster"].get("kind")
     profile = content["cluster"].get("profile", kind)
     if kind in PROFILED and isinstance(profile, str):
         content["cluster"]["profile"] = _resolve_profile(profile, folder)
     if output_path is not None:
-        content["output"]["path"] = str(output_path)
+        content["output"]["path"] = beside(Path(), str(output_path))
     elif isinstance(content["output"].get("path"), str):
-        content["output"]["path"] = _beside(folder, content["output"]["path"])
+        content["output"]["path"] = beside(folder, content["output"]["path"])
 
 
 def resolve_model(model: str, folder: Path) -> str:
     """Return the folder of a model, where there is one; else it is a name."""
-    path = folder / model
+    path = Path(beside(folder, model))
     return str(path.absolute()) if path.is_dir() else model
 
 
 def _resolve_profile(profile: str, folder: Path) -> str:
     """Return the path of a cluster's profile, where it lies beside the recipe; else its name."""
     name = profile.removesuffix(".toml")
-    path = (folder / f"{name}.toml").absolute()
+    path = Path(beside(folder.absolute(), f"{name}.toml"))
     return str(path) if path.is_file() else name
 
 
@@ -154,9 +155,16 @@ def _resolve_voltages(voltages: Mapping[str, Any], folder: Path) -> dict[str, st
             whole = f"{key}.{next(iter(path), '')}"
             msg = f'[input.voltages] a key with a point must be quoted: "{whole}" = …'
             raise RecipeError(msg)
-    return {key: _beside(folder, str(path)) for key, path in voltages.items()}
+    return {key: beside(folder, str(path)) for key, path in voltages.items()}
 
 
-def _beside(folder: Path, path: str) -> str:
-    """Return a path relative to the recipe; addresses are relative to nothing."""
-    return path if is_address(path) else str(folder / path)
+def beside(folder: Path, path: str) -> str:
+    """Return a path that is relative to a recipe, or to a home folder (~).
+
+    Addresses are relative to nothing.
+    """
+    if is_address(path):
+        return path
+    with contextlib.suppress(RuntimeError):  # of a name that begins with ~ and is nobody's
+        return str(folder / Path(path).expanduser())
+    return str(folder / path)

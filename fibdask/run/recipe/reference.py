@@ -128,7 +128,7 @@ def _kind(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Annotated:
         return _kind(typing.get_args(hint)[0])
     if typing.get_origin(hint) is typing.Literal:
-        return " or ".join(f'`"{value}"`' for value in typing.get_args(hint))
+        return " or ".join(f"`{_toml(value)}`" for value in typing.get_args(hint))
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         kinds = [_kind(part) for part in typing.get_args(hint) if part is not type(None)]
         return " or ".join(dict.fromkeys(kinds))

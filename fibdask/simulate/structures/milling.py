@@ -22,6 +22,7 @@ from ...conventions import (
 from ...pieces.planes import pick_planes
 from .building import check_known, split_history
 
+_LARGEST = 1e6  # nm, of what nobody mills
 _OFF = 0.05  # relative, of a mean that rounding moves
 _CHANCE = 4.0  # standard errors of a mean
 
@@ -73,6 +74,10 @@ def mimic_milling(
         msg = f"mean_thickness must be at least one plane of {spacing:g} nm; got {mean_thickness}"
         raise ConventionError(msg)
     check_not_negative("std_thickness", std_thickness, "nm")
+    for name, value in (("mean_thickness", mean_thickness), ("std_thickness", std_thickness)):
+        if value > _LARGEST:
+            msg = f"{name} must be at most {_LARGEST:g} nm; got {value:g}"
+            raise ConventionError(msg)
     steps = _draw_steps(phase.sizes["z"], mean_thickness / spacing, std_thickness / spacing, seed)
     _warn_of_another_mean(steps * spacing, mean_thickness, spacing)
     planes = np.append(0, np.cumsum(steps))
