@@ -150,6 +150,9 @@ def test_simulate_images__is_two_tasks_a_block_at_most():
         ("gaussian_std", -0.1, "gaussian_std must be finite and >= 0 .*; got -0.1"),
         ("slices", [0.0, 4.0], "slice 1 is at 4 nm, the nearest plane at 5 nm"),
         ("slices", [5.0, 0.0], "z must be strictly increasing; slice 1 has 0 nm"),
+        ("tilt", 36.0, "tilt is for the model learned or monte_carlo, not for analytic; got 36.0"),
+        ("beam_diameter", -1.0, "beam_diameter is for the model learned or monte_carlo"),
+        ("network", "gold", "network is for the model learned, not for analytic; got 'gold'"),
         ("dtype", "int8", "dtype must be one of uint8, uint16, float32; got 'int8'"),
     ],
 )

@@ -59,6 +59,18 @@ WHITE = 0.6
 _ELECTRONS_PER_PA_US = 6.241509  # in a picoampere times a microsecond
 _PLACE_TOLERANCE = 1e-6  # nm
 _MODELS = ("analytic", "learned", "monte_carlo")
+_MICROSCOPE = ("learned", "monte_carlo")  # models of a microscope; the first refuses others
+_OF_MODELS: Mapping[str, tuple[Any, Sequence[str]]] = {
+    "network": (AUTO, ("learned",)),
+    "acceptance_angle": (90.0, _MICROSCOPE),
+    "energy_window": (None, _MICROSCOPE),
+    "elastic": ("mott", _MICROSCOPE),
+    "losses": (None, _MICROSCOPE),
+    "tilt": (0.0, _MICROSCOPE),
+    "beam_diameter": (0.0, _MICROSCOPE),
+    "cutoff_ev": (CUTOFF_EV, _MICROSCOPE),
+}
+"""Defaults of arguments that only some models look at, and these models."""
 _FINEST_PART = 4  # of the least distance of uneven planes, in which the others are measured
 _PART_TOLERANCE = 0.01
 
@@ -193,6 +205,8 @@ def simulate_images(
     """
     check_choice("model", model, _MODELS)
     check_choice("dtype", dtype, FULL_SCALE)
+    given = {name: value for name, value in locals().items() if name in _OF_MODELS}
+    _check_looked_at(model, given)
     kilovolts = np.atleast_1d(np.asarray(voltage, np.float64))
     (check_materials if model == "analytic" else label_materials)(materials)
     is_phase = set(materials) == set(EPOXY_GOLD)
@@ -244,6 +258,15 @@ def simulate_images(
     }
     token = blocks.fingerprint(blocks.array_token(phase.data))
     return record_step(stack, "simulate_images", parameters, token)
+
+
+def _check_looked_at(model: str, given: Mapping[str, Any]) -> None:
+    """Refuse arguments that a model does not look at: its images would be the same without."""
+    for name, value in given.items():
+        default, models = _OF_MODELS[name]
+        if model not in models and value != default:
+            msg = f"{name} is for the model {' or '.join(models)}, not for {model}; got {value!r}"
+            raise ConventionError(msg)
 
 
 def _truth_name(phase: xr.DataArray, *, is_phase: bool) -> str:
