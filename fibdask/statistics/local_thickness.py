@@ -18,6 +18,7 @@ from ..blocks import (
 )
 from ..conventions import (
     AXES,
+    ConventionError,
     axis_spacing,
     check_choice,
     check_planes,
@@ -162,6 +163,12 @@ def _largest_balls(phase: xr.DataArray, max_thickness: float, of: Chosen) -> "La
     check_positive("max_thickness", max_thickness, "nm")
     check_choice("of", of, CHOICES)
     finest = _finest(phase)
+    if max_thickness < 2 * finest:
+        msg = (
+            "max_thickness must be at least two of the finest voxels, the least thickness there "
+            f"is, {2 * finest:g} nm; got {max_thickness:g} nm"
+        )
+        raise ConventionError(msg)
     z, y, x = (
         round(np.nan_to_num(axis_spacing(phase, axis), nan=finest) / finest, _DIGITS)
         for axis in AXES

@@ -24,7 +24,14 @@ from ..conventions import (
 from ..pieces.planes import planes_of
 from ..pieces.volumes import with_volumes
 from ._kernels.planes import distinct_slices
-from .values import check_array, check_no_infinity, check_unit, implausible_warning, mean_thickness
+from .values import (
+    check_array,
+    check_no_infinity,
+    check_unit,
+    implausible_warning,
+    mean_thickness,
+    warn_of_duplicates,
+)
 
 LOST = ("refuse", "interpolate", "drop")
 _CHANCE = 3.0  # standard errors
@@ -72,7 +79,8 @@ def apply_slice_thickness(
     Warns
     -----
     FibdaskWarning
-        If more than a tenth of the slices is at most 1 nm thick, and none is dropped for it.
+        If more than a tenth of the slices is at most 1 nm thick, and none is dropped for it, or
+        more than half of them are dropped as duplicates.
     """
     stack = require(stack)
     check_choice("lost", lost, LOST)
@@ -245,6 +253,7 @@ def _kept(depth: np.ndarray, kept: np.ndarray, drop_thinner: float | None) -> np
         raise ConventionError(msg)
     chosen = kept.copy()
     chosen[kept] = distinct_slices(depth[kept], drop_thinner)
+    warn_of_duplicates(chosen[kept], "drop_thinner", drop_thinner)
     return chosen
 
 

@@ -12,15 +12,15 @@ from ..conventions import (
     FibdaskWarning,
     attributes,
     check_not_negative,
-    check_positive,
     finish_stack,
     measured_slices,
     record_step,
     require,
 )
-from ..pieces.planes import NO_PLANE, grid_planes, planes_of
+from ..pieces.planes import NO_PLANE, grid_planes, plane_spacing, planes_of
 from ..pieces.volumes import volumes_fingerprint, with_volumes
 from ._kernels.planes import distinct_slices, free_planes
+from .values import warn_of_duplicates
 
 _FAR = 2.0  # spacings
 
@@ -66,11 +66,11 @@ def reposition_slices(
     Warns
     -----
     FibdaskWarning
-        If slices are spread to planes farther than two spacings from their depth.
+        If slices are spread to planes farther than two spacings from their depth, or more than
+        half of them are left out as duplicates.
     """
     stack = require(stack)
-    spacing = check_positive("spacing", spacing, "nm")
-    spacing = float(spacing)
+    spacing = plane_spacing(stack, spacing)
     z = stack["z"].values
     measured = measured_slices(stack)
     kept = _kept(z, measured, drop, minimum_thickness)
@@ -104,7 +104,9 @@ def _kept(
             msg = f"drop must hold numbers of slices, 0 to {len(z) - 1}; got {number}"
             raise ConventionError(msg)
         kept[number] = False
-    kept[kept] = distinct_slices(z[kept], minimum_thickness)
+    distinct = distinct_slices(z[kept], minimum_thickness)
+    warn_of_duplicates(distinct, "minimum_thickness", minimum_thickness)
+    kept[kept] = distinct
     return kept
 
 

@@ -1,6 +1,7 @@
 """Slice thickness as a result: what every method returns, and what users hand in."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -164,3 +165,14 @@ def implausible_warning(thickness: np.ndarray) -> FibdaskWarning | None:
         f"{share:.0%} of the slices are at most {THINNEST:g} nm thick, slice {first} the "
         "first; no milling is that fine: the source of the thicknesses is hardly to be trusted"
     )
+
+
+def warn_of_duplicates(distinct: np.ndarray, name: str, minimum: float) -> None:
+    """Warn where more than half of the slices are left out as thinner than a minimum in nm."""
+    left_out = np.count_nonzero(~distinct)
+    if left_out > len(distinct) / 2:
+        text = (
+            f"{left_out} of {len(distinct)} slices are left out, for they are less than {name}, "
+            f"{minimum:g} nm, below one that is kept: is it in nm?"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
