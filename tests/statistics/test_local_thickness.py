@@ -256,3 +256,10 @@ def test_local_thickness__of_a_limit_beyond_the_volume_takes_no_more_than_the_vo
     np.testing.assert_array_equal(found, measured(volume, 100.0))
     assert found.max() < 100
     assert (measured(np.ones((2, 3, 4), np.uint8), 1e12) == np.float32(1e12)).all()
+
+
+@pytest.mark.parametrize("statistic", [local_thickness, local_thickness_distribution])
+def test_local_thickness__refuses_a_cap_below_what_voxels_can_show(statistic):
+    phase = phase_of(np.ones((4, 4, 4), np.uint8), (10.0, 5.0, 5.0))
+    with pytest.raises(ConventionError, match="at least two of the finest .*, 10 nm; got 0.05 nm"):
+        statistic(phase, max_thickness=0.05)

@@ -300,3 +300,14 @@ def test_apply_slice_thickness__hands_on_that_the_scale_is_an_assumption(tmp_pat
     assert "assumed_isotropic" in stack.attrs["provenance"][0]
     given = apply_slice_thickness(stack, np.full(stack.sizes["z"], 10.0))
     assert "scale" not in given["z"].attrs
+
+
+def test_apply_slice_thickness__warns_where_most_slices_are_duplicates():
+    stack = build_stack(
+        {"phase": np.zeros((4, 3, 3), np.uint8)},
+        z=np.arange(4) * 10.0,
+        pixel_size=(5.0, 5.0),
+        nominal_thickness=10.0,
+    )
+    with pytest.warns(FibdaskWarning, match="3 of 4 slices .* drop_thinner, 1000 nm, below"):
+        apply_slice_thickness(stack, np.full(4, 10.0), drop_thinner=1000.0)
