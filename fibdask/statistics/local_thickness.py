@@ -163,10 +163,10 @@ def _largest_balls(phase: xr.DataArray, max_thickness: float, of: Chosen) -> "La
     check_positive("max_thickness", max_thickness, "nm")
     check_choice("of", of, CHOICES)
     finest = _finest(phase)
-    if max_thickness < 2 * finest:
+    if max_thickness < finest:
         msg = (
-            "max_thickness must be at least two of the finest voxels, the least thickness there "
-            f"is, {2 * finest:g} nm; got {max_thickness:g} nm"
+            f"max_thickness must be at least the finest voxel, {finest:g} nm, for nothing is "
+            f"thinner; got {max_thickness:g} nm"
         )
         raise ConventionError(msg)
     z, y, x = (
