@@ -42,8 +42,8 @@ def local_thickness(
     phase
         Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm, with evenly spaced slices.
     max_thickness
-        Where the solid is thicker than this, in nm, this is what comes out. It is also the halo
-        that blocks are read with: little more than the thickest ligament is best.
+        Where the solid is thicker than this, in nm, this is what comes out; at least a voxel. It
+        is also the halo that blocks are read with: little more than the thickest ligament is best.
     of
         "solid", or "pore" for the thickness of the pores.
 

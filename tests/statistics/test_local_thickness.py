@@ -261,5 +261,5 @@ def test_local_thickness__of_a_limit_beyond_the_volume_takes_no_more_than_the_vo
 @pytest.mark.parametrize("statistic", [local_thickness, local_thickness_distribution])
 def test_local_thickness__refuses_a_cap_below_what_voxels_can_show(statistic):
     phase = phase_of(np.ones((4, 4, 4), np.uint8), (10.0, 5.0, 5.0))
-    with pytest.raises(ConventionError, match="at least the finest voxel, 5 nm, .*; got 0.05 nm"):
+    with pytest.raises(ConventionError, match=r"at least the finest voxel, 5 nm, .*; got 0.05 nm"):
         statistic(phase, max_thickness=0.05)

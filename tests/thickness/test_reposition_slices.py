@@ -292,7 +292,9 @@ def test_reposition_slices__refuses_what_is_no_number_or_list(stack, options, me
 
 
 def test_reposition_slices__refuses_a_spacing_in_another_unit():
-    with pytest.raises(ConventionError, match="got 0.005 nm, where slices are 10 nm apart, pixels"):
+    with pytest.raises(
+        ConventionError, match=r"got 0.005 nm, where slices are 10 nm apart, pixels"
+    ):
         reposition_slices(stack_at([0, 10, 20]), spacing=0.005)
     one = stack_at([20.0])
     assert reposition_slices(one, spacing=5.0).sizes["z"] == 1
