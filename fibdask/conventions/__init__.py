@@ -1,6 +1,13 @@
 """What a stack is: names, units, rules, errors, provenance."""
 
-from .arguments import check_choice, check_not_negative, check_positive, check_seed, plain_number
+from .arguments import (
+    check_choice,
+    check_not_negative,
+    check_positive,
+    check_seed,
+    check_share,
+    plain_number,
+)
 from .choices import Intervals, chosen_interval, chosen_region, voltage_index
 from .errors import (
     BlocksFailedError,
@@ -116,6 +123,7 @@ __all__ = [
     "check_planes",
     "check_positive",
     "check_seed",
+    "check_share",
     "check_spacing",
     "check_thickness",
     "check_z",

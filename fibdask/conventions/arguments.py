@@ -40,6 +40,15 @@ def check_not_negative(name: str, value: object, unit: str = "") -> float:
     return number
 
 
+def check_share(name: str, value: object, of: str) -> float:
+    """Return a number that must be a share of something, from 0 to 1: no percent, no grey value."""
+    number = plain_number(value)
+    if not 0 <= number <= 1:
+        msg = f"{name} must be a share of {of}, from 0 to 1; got {_shown(value)}"
+        raise ConventionError(msg)
+    return number
+
+
 def check_seed(seed: object) -> int:
     """Return a seed of random numbers, which must be a whole number of at least zero."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:

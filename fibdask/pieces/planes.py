@@ -7,12 +7,41 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import Region, default_block, lengths, map_blocks
-from ..conventions import ConventionError, array_names, volume_names
+from ..conventions import (
+    ConventionError,
+    array_names,
+    axis_spacing,
+    check_positive,
+    other_unit,
+    volume_names,
+)
 from ._kernels.planes import nearest_planes
 
 NO_PLANE = -1
 """Number of a plane that is picked nowhere, and therefore 0 throughout."""
 _MOST_PLANES = 10**7
+
+
+def plane_spacing(stack: xr.Dataset, spacing: float) -> float:
+    """Return the distance of planes in nm that a user gave for a stack.
+
+    Raises
+    ------
+    ConventionError
+        If it is not above zero, or so far from all lengths of the stack that its unit must be
+        wrong.
+    """
+    spacing = float(check_positive("spacing", spacing, "nm"))
+    lengths_nm = {
+        "slices are": float(np.diff(stack["z"].values).mean()) if stack.sizes["z"] > 1 else np.nan,
+        "pixels are": float(np.fmin(axis_spacing(stack, "y"), axis_spacing(stack, "x"))),
+    }
+    known = {name: length for name, length in lengths_nm.items() if np.isfinite(length)}
+    if known and all(other_unit(spacing, length) for length in known.values()):
+        found = ", ".join(f"{name} {length:.4g} nm apart" for name, length in known.items())
+        msg = f"spacing must be in nm; got {spacing:g} nm, where {found}: is it in nm?"
+        raise ConventionError(msg)
+    return spacing
 
 
 def grid_planes(z: np.ndarray, spacing: float) -> np.ndarray:

@@ -13,7 +13,6 @@ from ..conventions import (
     ConventionError,
     FibdaskWarning,
     attributes,
-    check_positive,
     finish_stack,
     mark_inpainted,
     measured_slices,
@@ -23,7 +22,7 @@ from ..conventions import (
 )
 from ..pieces.grey import without_filled
 from ..pieces.models import AUTO, Model, find_model, model_record, predict_solid, warn_of_gaps
-from ..pieces.planes import grid_planes, planes_at
+from ..pieces.planes import grid_planes, plane_spacing, planes_at
 from ..pieces.windows import PlacedPlanes
 
 _COARSE = 2.0  # mean distances of slices: planes farther apart hold less than half of them
@@ -91,7 +90,7 @@ def reconstruct_volume(
     count.
     """
     stack = require(stack, "intensity")
-    spacing = check_positive("spacing", spacing, "nm")
+    spacing = plane_spacing(stack, spacing)
     z, measured = stack["z"].values, measured_slices(stack)
     if measured.sum() < 2:
         msg = f"a volume lies between two measured slices or more; got {measured.sum()}"

@@ -18,6 +18,7 @@ from ..blocks import (
 )
 from ..conventions import (
     AXES,
+    ConventionError,
     axis_spacing,
     check_choice,
     check_planes,
@@ -41,8 +42,8 @@ def local_thickness(
     phase
         Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm, with evenly spaced slices.
     max_thickness
-        Where the solid is thicker than this, in nm, this is what comes out. It is also the halo
-        that blocks are read with: little more than the thickest ligament is best.
+        Where the solid is thicker than this, in nm, this is what comes out; at least a voxel. It
+        is also the halo that blocks are read with: little more than the thickest ligament is best.
     of
         "solid", or "pore" for the thickness of the pores.
 
@@ -162,6 +163,12 @@ def _largest_balls(phase: xr.DataArray, max_thickness: float, of: Chosen) -> "La
     check_positive("max_thickness", max_thickness, "nm")
     check_choice("of", of, CHOICES)
     finest = _finest(phase)
+    if max_thickness < finest:
+        msg = (
+            f"max_thickness must be at least the finest voxel, {finest:g} nm, for nothing is "
+            f"thinner; got {max_thickness:g} nm"
+        )
+        raise ConventionError(msg)
     z, y, x = (
         round(np.nan_to_num(axis_spacing(phase, axis), nan=finest) / finest, _DIGITS)
         for axis in AXES

@@ -12,13 +12,12 @@ from ..conventions import (
     FibdaskWarning,
     attributes,
     check_not_negative,
-    check_positive,
     finish_stack,
     measured_slices,
     record_step,
     require,
 )
-from ..pieces.planes import NO_PLANE, grid_planes, planes_of
+from ..pieces.planes import NO_PLANE, grid_planes, plane_spacing, planes_of
 from ..pieces.volumes import volumes_fingerprint, with_volumes
 from ._kernels.planes import free_planes
 from .values import distinct
@@ -71,8 +70,7 @@ def reposition_slices(
         left out as duplicates.
     """
     stack = require(stack)
-    spacing = check_positive("spacing", spacing, "nm")
-    spacing = float(spacing)
+    spacing = plane_spacing(stack, spacing)
     z = stack["z"].values
     measured = measured_slices(stack)
     kept = _kept(z, measured, drop, minimum_thickness)

@@ -9,6 +9,7 @@ from fibdask.conventions import (
     check_not_negative,
     check_positive,
     check_seed,
+    check_share,
     chosen_interval,
 )
 
@@ -39,6 +40,13 @@ def test_check_not_negative__admits_zero_only_besides():
     for wrong in (-1e-9, np.nan, False):
         with pytest.raises(ConventionError, match="width must be finite and >= 0; got "):
             check_not_negative("width", wrong)
+
+
+def test_check_share__admits_no_percent():
+    assert check_share("strength", np.float32(1), "white") == 1.0
+    for wrong in (5, -0.1, np.nan, True, "1"):
+        with pytest.raises(ConventionError, match="strength must be a share of white, from 0 to 1"):
+            check_share("strength", wrong, "white")
 
 
 @pytest.mark.parametrize("seed", [-1, 1.0, True, "1", None])

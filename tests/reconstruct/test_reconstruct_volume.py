@@ -196,7 +196,7 @@ def test_reconstruct_volume__refuses_a_model_whose_data_had_no_planes_between(mo
     ("change", "options", "words"),
     [
         ({"spacing": 0}, {}, "spacing must be finite and > 0 nm; got 0"),
-        ({"spacing": 1e-9}, {}, "spacing must leave fewer than 10,000,000 planes"),
+        ({"spacing": 1e-9}, {}, "spacing must be in nm; got 1e-09 nm, where"),
         ({"model": "far"}, {}, "far was trained on pixels of 20 to 30 nm"),
         ({"voltage": 3}, {}, "voltage must be one of the stack"),
         ({}, {"z": 4 * Z}, r"trained on slices of 5 to 20 nm .*; those of the stack are 39"),

@@ -166,7 +166,12 @@ def test_segment_phases__refuses_options_that_do_not_go_together(stack, options,
 
 @pytest.mark.parametrize(
     ("scales", "message"),
-    [([10, 5], "must increase"), ([], "finite and > 0"), ([5, 5000], "up to 64 pixels")],
+    [
+        ([10, 5], "must increase"),
+        ([], "finite and > 0"),
+        ([5, 5000], "up to 64 pixels"),
+        ([0.01], "at least 0.2"),
+    ],
 )
 def test_segment_phases__refuses_scales_that_are_none(stack, labels, scales, message):
     with pytest.raises(ConventionError, match=message):

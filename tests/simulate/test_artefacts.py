@@ -3,7 +3,14 @@ import pytest
 from scipy.stats import norm, poisson
 
 from fibdask.conventions import ConventionError, build_stack
-from fibdask.simulate import add_noise, blur_edges, levelled_wave, simulate_images
+from fibdask.simulate import (
+    add_brightness_drift,
+    add_curtaining,
+    add_noise,
+    blur_edges,
+    levelled_wave,
+    simulate_images,
+)
 from fibdask.simulate._kernels import poisson_expansion, poisson_inverse
 from fibdask.simulate.images._kernels import add_image_noise
 from tests.simulate.naive import normal_deviate
@@ -83,6 +90,20 @@ def test_add_noise__keeps_the_type_and_clips():
     noisy = add_noise(flat_stack(250, dtype=np.uint8), gaussian_std=0.2, seed=0).intensity
     assert noisy.dtype == np.uint8
     assert int(noisy.max()) == 255
+
+
+@pytest.mark.parametrize(
+    ("stage", "option"),
+    [
+        (add_noise, "gaussian_std"),
+        (add_curtaining, "strength"),
+        (add_brightness_drift, "gain_std"),
+        (add_brightness_drift, "offset_std"),
+    ],
+)
+def test_artefacts__refuse_grey_values_and_percent(stage, option):
+    with pytest.raises(ConventionError, match=f"{option} must be a share of .*; got 8"):
+        stage(flat_stack(), seed=0, **{option: 8})
 
 
 def test_add_noise__repeats_with_the_seed_only():

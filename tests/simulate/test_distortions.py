@@ -174,12 +174,17 @@ def test_distortions__refuse_a_stack_without_intensity(stage):
 @pytest.mark.parametrize(
     ("stage", "argument", "value", "message"),
     [
-        (add_curtaining, "strength", -1.0, "strength must be finite and >= 0 of white; got -1.0"),
+        (add_curtaining, "strength", -1.0, "strength must be a share of white, .*; got -1.0"),
         (add_curtaining, "width", -2.0, "width must be finite and >= 0 nm; got -2.0"),
         (add_curtaining, "decay_length", 0.0, "decay_length must be finite and > 0 nm; got 0.0"),
         (add_curtaining, "persistence", -1, "persistence must be finite and >= 0 slices; got -1"),
-        (add_brightness_drift, "gain_std", -0.1, "gain_std must be finite and >= 0; got -0.1"),
-        (add_brightness_drift, "gradient_std", np.nan, "gradient_std must be finite .*; got nan"),
+        (add_brightness_drift, "gain_std", -0.1, "gain_std must be a share of .*; got -0.1"),
+        (
+            add_brightness_drift,
+            "gradient_std",
+            np.nan,
+            "gradient_std must be a share of .*; got nan",
+        ),
         (add_brightness_drift, "persistence", -1, "persistence must be finite .* slices; got -1"),
         (add_brightness_drift, "seed", -1, "seed must be a whole number >= 0; got -1"),
         (add_shifts, "step_std", -1.0, "step_std must be finite and >= 0 nm; got -1.0"),

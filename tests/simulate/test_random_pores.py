@@ -107,6 +107,7 @@ def test_random_pores__differs_with_the_seed():
     [
         ("solid_fraction", 1.0, "solid_fraction must be > 0 and < 1; got 1.0"),
         ("pore_diameter", 0.0, "pore_diameter must be finite and > 0 nm; got 0.0"),
+        ("pore_diameter", 0.04, "pore_diameter must be .* as a voxel, 2 nm; got 0.04 nm"),
         ("std_diameter", -1.0, "std_diameter must be finite and >= 0 nm; got -1.0"),
         ("std_diameter", 14.0, "at most a third of the pore_diameter of 40.0 nm; got 14.0 nm"),
         ("seed", 0.5, "seed must be a whole number >= 0; got 0.5"),

@@ -255,10 +255,8 @@ def test_reposition_slices__refuses_spacing(spacing):
 
 
 def test_reposition_slices__refuses_too_many_planes():
-    with pytest.raises(
-        ConventionError, match=r"10,000,000 planes; a spacing of 1e-09 nm makes 2e\+10"
-    ):
-        reposition_slices(stack_at([0, 10, 20]), spacing=1e-9)
+    with pytest.raises(ConventionError, match=r"10,000,000 planes; a spacing of 1 nm makes 1e\+09"):
+        reposition_slices(stack_at([0, 10, 1e9]), spacing=1)
 
 
 def test_reposition_slices__warns_where_most_slices_are_left_out_as_duplicates():
@@ -297,3 +295,12 @@ def test_reposition_slices__refuses_more_slices_than_planes():
 def test_reposition_slices__refuses_what_is_no_number_or_list(stack, options, message):
     with pytest.raises(ConventionError, match=message):
         reposition_slices(stack, **options)
+
+
+def test_reposition_slices__refuses_a_spacing_in_another_unit():
+    with pytest.raises(
+        ConventionError, match=r"got 0.005 nm, where slices are 10 nm apart, pixels"
+    ):
+        reposition_slices(stack_at([0, 10, 20]), spacing=0.005)
+    one = stack_at([20.0])
+    assert reposition_slices(one, spacing=5.0).sizes["z"] == 1

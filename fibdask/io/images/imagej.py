@@ -21,6 +21,7 @@ from .headers import (
 
 _TAGS = {"y": "YResolution", "x": "XResolution"}
 _TIFF_UNITS = {2: "inch", 3: "cm"}
+_IMAGEJ_DENOMINATOR = 1_000_000
 _OME_UNIT = "µm"  # of sizes that name none
 
 
@@ -79,9 +80,11 @@ def _pixel_width(above: int, below: int) -> float:
     """Undo the truncation of ImageJ's rational: return the shortest decimal that it can mean.
 
     ImageJ stores pixels per unit as floor(10⁶ / width) / 10⁶: a width of 40 becomes
-    24999 / 1000000, which reads 40.0016.
+    24999 / 1000000, which reads 40.0016. What others write, such as 2 / 5, is the width itself.
     """
     narrowest, widest = below / (above + 1), below / above
+    if below != _IMAGEJ_DENOMINATOR:
+        return widest
     for digits in range(12):
         width = round(widest, digits)
         if narrowest <= width <= widest:

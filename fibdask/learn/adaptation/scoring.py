@@ -31,7 +31,7 @@ class Score:
     disagreement
         Those that it takes for another phase in images of one voltage alone, on average.
     anisotropy
-        Root mean square difference of the two-point correlation along z from that in the plane,
+        Size of the mean difference of the two-point correlation along z from that in the plane,
         at the distances of neighbouring slices, relative to the solid fraction.
     departure
         Those that the given network was sure of, and that it takes for the other phase.

@@ -21,6 +21,7 @@ SCALES = (1.0, 2.0, 4.0, 8.0)
 _TRUNCATE = 3.0  # standard deviations, at which a Gaussian ends
 _MOST_SLICES = 16  # that are looked across along z, however thin they are
 _OF_SCALE = 10  # features: 1 Gaussian, 3 of derivatives, 2 of the tensor, 4 along z
+_SMALLEST = 0.2  # pixels of a standard deviation: nothing is smoothed by less
 _LARGEST = 64.0  # pixels of a standard deviation
 
 
@@ -274,6 +275,12 @@ def _check_scales(scales: np.ndarray, sigmas: np.ndarray) -> None:
         raise ConventionError(msg)
     if (np.diff(scales) <= 0).any():
         msg = f"scales must increase; got {scales.tolist()} nm"
+        raise ConventionError(msg)
+    if sigmas.max(axis=1).min() < _SMALLEST:
+        msg = (
+            f"scales must be at least {_SMALLEST:g} pixels long; {scales[0]:g} nm are "
+            f"{sigmas[0].max():.3g} pixels"
+        )
         raise ConventionError(msg)
     if sigmas.max() > _LARGEST:
         msg = (

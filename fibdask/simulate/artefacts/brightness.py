@@ -10,6 +10,7 @@ from ...conventions import (
     ConventionError,
     check_not_negative,
     check_seed,
+    check_share,
     require,
 )
 from ...pieces.volumes import with_intensity
@@ -69,7 +70,8 @@ def add_brightness_drift(
     key = check_seed(seed)
     truths = {}
     for number, (name, std) in enumerate(zip(_DRIFTS, stds, strict=True)):
-        check_not_negative(f"{name.split('_')[0]}_std", std, "")
+        kind = name.split("_")[0]
+        check_share(f"{kind}_std", std, "the contrast" if kind == "gain" else "white")
         values = std * deviates(stack, (key, number), persistence)
         attrs = {"long_name": f"true {name.replace('_', ' along ')} of brightness"}
         truths[f"true_{name}"] = (DIMENSIONS[:2], values, attrs)

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ... import blocks
-from ...conventions import check_not_negative, check_positive, check_seed, require
+from ...conventions import check_not_negative, check_positive, check_seed, check_share, require
 from ._functions import AddedCurtains, Curtains
 from .distortion import distorted, pixel_size
 
@@ -55,7 +55,7 @@ def add_curtaining(
     `strength`; its correlation a distance d along x is exp(−d² / 4 width²), and likewise along z.
     """
     stack = require(stack, "intensity")
-    check_not_negative("strength", strength, "of white")
+    check_share("strength", strength, "white")
     check_not_negative("persistence", persistence, "slices")
     size_y, size_x = pixel_size(stack)
     std_x = check_not_negative("width", width, "nm") / size_x

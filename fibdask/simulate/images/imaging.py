@@ -58,6 +58,7 @@ WHITE = 0.6
 """Backscatter coefficient that is shown white: above gold's at any voltage."""
 _ELECTRONS_PER_PA_US = 6.241509  # in a picoampere times a microsecond
 _PLACE_TOLERANCE = 1e-6  # nm
+_KILOVOLTS = (0.05, 60.0)  # of microscopes
 _MODELS = ("analytic", "learned", "monte_carlo")
 _MICROSCOPE = ("learned", "monte_carlo")  # models of a microscope; the first refuses others
 _OF_MODELS: Mapping[str, tuple[Any, Sequence[str]]] = {
@@ -309,6 +310,10 @@ def _checked_structure(
     axes["voltage"] = xr.Variable("voltage", kilovolts, attributes("voltage"))
     blank = np.broadcast_to(np.uint8(0), (len(kilovolts), *phase.shape))
     validate_stack(xr.Dataset({"intensity": (DIMENSIONS, blank)}, axes))
+    low, high = _KILOVOLTS
+    if kilovolts[0] < low or kilovolts[-1] > high:
+        msg = f"voltage must be from {low:g} to {high:g} kV; got {kilovolts.tolist()} kV"
+        raise ConventionError(msg)
     return phase
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...conventions import check_not_negative, check_positive, check_seed
+from ...conventions import check_positive, check_seed, check_share
 from ..keys import image_key
 from . import _kernels as kernels
 
@@ -57,7 +57,7 @@ def make_noise(electrons: float | None, gaussian_std: float, seed: int) -> Noise
     """
     if electrons is not None:
         check_positive("electrons_per_pixel", electrons, "electrons")
-    check_not_negative("gaussian_std", gaussian_std, "on the 0-1 scale")
+    check_share("gaussian_std", gaussian_std, "white")
     return Noise(float(electrons or 0), float(gaussian_std), check_seed(seed))
 
 

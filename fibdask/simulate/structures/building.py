@@ -14,6 +14,7 @@ from ...conventions import (
     ConventionError,
     attributes,
     check_planes,
+    check_positive,
     covered_region,
     record_step,
 )
@@ -86,3 +87,12 @@ def check_voxel_size(voxel_size: VoxelSize) -> tuple[float, float, float]:
         raise ConventionError(msg)
     size_z, size_y, size_x = (float(h) for h in np.broadcast_to(sizes, 3))
     return size_z, size_y, size_x
+
+
+def check_resolved(name: str, size: float, voxel_size: Sequence[float]) -> float:
+    """Return the size in nm of what a structure is made of, which a voxel must be able to show."""
+    finest = min(voxel_size)
+    if check_positive(name, size, "nm") < finest:
+        msg = f"{name} must be at least as large as a voxel, {finest:g} nm; got {size:g} nm"
+        raise ConventionError(msg)
+    return size

@@ -8,7 +8,14 @@ from scipy.special import ndtri
 
 from ...conventions import AXES, ConventionError, check_positive, check_seed
 from ._functions import LevelledWaves
-from .building import Chunks, VoxelSize, build_structure, check_shape, check_voxel_size
+from .building import (
+    Chunks,
+    VoxelSize,
+    build_structure,
+    check_resolved,
+    check_shape,
+    check_voxel_size,
+)
 
 # ln(ligament size / wavelength) = Σ c_n tⁿ for a level t: fitted to the chords of 0.8 million
 # wavelengths of the field along a line; right to 0.3 % for solid fractions of 0.01 to 0.99.
@@ -148,6 +155,8 @@ def _build(
 ) -> xr.DataArray:
     sizes = check_voxel_size(voxel_size)
     levels = _levels(solid_fraction)
+    for size in ligament_size:
+        check_resolved("ligament_size", size, sizes)
     vectors, phases = _draw_waves(_wave_numbers(ligament_size, levels), seed, waves)
     return build_structure(
         LevelledWaves(vectors, phases, levels, sizes),

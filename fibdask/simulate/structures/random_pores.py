@@ -7,9 +7,16 @@ import numpy as np
 import xarray as xr
 from scipy.special import erf
 
-from ...conventions import ConventionError, check_not_negative, check_positive, check_seed
+from ...conventions import ConventionError, check_not_negative, check_seed
 from ._functions import CUT, RandomPores
-from .building import Chunks, VoxelSize, build_structure, check_shape, check_voxel_size
+from .building import (
+    Chunks,
+    VoxelSize,
+    build_structure,
+    check_resolved,
+    check_shape,
+    check_voxel_size,
+)
 
 # Share of the variance that is left of a normal deviate cut at 3 standard deviations.
 _CUT_VARIANCE = 1 - 2 * CUT * exp(-(CUT**2) / 2) / sqrt(2 * pi) / erf(CUT / sqrt(2))
@@ -74,7 +81,7 @@ def random_pores(
        Applications, 3rd edition, chapter 3.
     """
     sizes = check_voxel_size(voxel_size)
-    radius = check_positive("pore_diameter", pore_diameter, "nm") / 2
+    radius = check_resolved("pore_diameter", pore_diameter, sizes) / 2
     std = check_not_negative("std_diameter", std_diameter, "nm") / 2
     if CUT * std > radius:
         msg = (

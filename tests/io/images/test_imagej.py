@@ -41,6 +41,12 @@ def test_imagej__every_axis_has_its_own_unit(tmp_path_factory, z, y, x):
     np.testing.assert_allclose(steps(read_images(path, voltage=1.0)), [20, 8, 16], rtol=1e-3)
 
 
+@pytest.mark.parametrize("width", [2.5, 7.1, 12.5])
+def test_imagej__a_reduced_rational_is_the_width_itself(tmp_path, width):
+    path = write_imagej(tmp_path / "a.tif", (1 / width, 1 / width), unit="nm", spacing=10)
+    np.testing.assert_allclose(steps(read_images(path, voltage=1.0)), [10, width, width])
+
+
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
