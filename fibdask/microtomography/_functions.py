@@ -56,7 +56,7 @@ class Signals:
     noise: float
     seed: int
 
-    revision = 3
+    revision = 4
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block of all layers."""

@@ -43,7 +43,7 @@ class Tiff:
 
     channel: Channel = None
 
-    revision = 3
+    revision = 4
 
     def channels(self, path: Path) -> tuple[str, ...]:
         """Return the names of the channels, empty where there is none."""

@@ -85,6 +85,8 @@ class PaintedFeatures:
     probes: np.ndarray
     tile: tuple[int, int]
 
+    revision = 2
+
     @property
     def size(self) -> int:
         """Number of integers for each slice."""
@@ -271,6 +273,8 @@ class SolidProbability(_FromFeatures):
 
     scale_factor = 1 / STEPS
 
+    revision = 2
+
     def compute(self, region: Region, image: np.ndarray, *results: np.ndarray) -> np.ndarray:
         """Return the float32 probability of a block."""
         made = np.zeros(lengths(region), np.float32)
@@ -285,6 +289,8 @@ class CodedLabels(_FromFeatures):
 
     That is 256 times the label, and the probability in steps.
     """
+
+    revision = 2
 
     def compute(self, region: Region, image: np.ndarray, *results: np.ndarray) -> np.ndarray:
         """Return the codes of a block."""
