@@ -1,13 +1,14 @@
 # Makes the models that ship, from nothing: simulates what they learn from and are judged by, trains
 # them, and copies them into the package. An interrupted run goes on where it was.
-# MINUTES=… are those of each training, instead of its recipe's.
+# MINUTES=… are those of each training, instead of its recipe's. Some begin with what another made,
+# under the same name.
 set -e
 cd "$(dirname "$0")"
 for recipe in gold-*.toml; do
     echo "simulating $recipe"
     fibdask simulate "$recipe" --quiet
 done
-for recipe in windows.toml phases.toml simulation.toml layers.toml; do
+for recipe in windows.toml windows-2.toml windows-3.toml phases.toml simulation.toml layers.toml; do
     echo "training $recipe"
     fibdask train "$recipe" ${MINUTES:+--minutes "$MINUTES"}
     made="${recipe%.toml}-model"

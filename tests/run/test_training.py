@@ -285,12 +285,17 @@ def test_read_training__names_the_model_after_the_recipe(tmp_path):
 
 def test_recipes_of_what_ships__name_data_that_have_recipes():
     models = Path(fibdask.__file__).parents[1] / "models"
-    data = read_training(models / "windows.toml").tables["data"]
+    paths = sorted(models.glob("windows*.toml"), key=lambda path: path.stem)
+    recipes = [read_training(path).tables for path in paths]
+    data = recipes[-1]["data"]
     simulated = {}
     for path in models.glob("gold-*.toml"):
         tables = read_recipe(path).tables
         simulated[tables["output"]["path"]] = tables["simulate"]
     assert {*data["train"], *data["validation"]} == {*simulated}
+    # Each but the first begins with what the one before makes.
+    begun = [tables["data"]["begin"] for tables in recipes[1:]]
+    assert begun == [Path(tables["output"]["path"]).name for tables in recipes[:-1]]
     assert len({table["seed"] for table in simulated.values()}) == len(simulated)
     assert all(table["gaussian_std"] == 0 for table in simulated.values())
 

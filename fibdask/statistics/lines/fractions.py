@@ -51,8 +51,8 @@ def solid_fraction_profile(phase: xr.DataArray, *, mask: Mask = None) -> xr.Data
     Returns
     -------
     xr.DataArray
-        The solid fraction (z), lazy, with the depths of the slices in nm; NaN in slices of which
-        no voxel counts.
+        The solid fraction (z), lazy, with the depths in nm of the slices, or of those that a mask
+        of coordinates spans; NaN in slices of which no voxel counts.
     """
     counting = count_lines(phase, max_lag=0, axes=_AXES, mask=mask)
     return counting.estimate(profile_quantity(counting))
