@@ -269,11 +269,15 @@ def wrong(phase: xr.DataArray, truth: np.ndarray) -> float:
     return float(100 * (phase.values != truth).mean())
 
 
-def segmented(stack: xr.Dataset, **options: str) -> xr.Dataset:
-    """Segment images by a network, which are looked at as `fibdask check` does."""
+def looked_at(stack: xr.Dataset, *, make: Callable[..., xr.Dataset], **options: Any) -> xr.Dataset:
+    """Ask a network for images, which are looked at as `fibdask check` does."""
     warn_of_steps(stack)
     warn_of_detector(stack)
-    return segment_phases(stack, method="network", **options)
+    return make(stack, **options)
+
+
+segmented = partial(looked_at, make=segment_phases, method="network")
+reconstructed = partial(looked_at, make=fibdask.reconstruct_volume, spacing=SPACING)
 
 
 def of_images(case: Case, unbounded: str, card: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -289,7 +293,7 @@ def of_images(case: Case, unbounded: str, card: Mapping[str, Any]) -> Iterator[t
     if "true_shift_y" in stack.coords:  # of a volume that is sheared, the truth is not known
         yield "-", "-", "-"
         return
-    volume = asked(partial(fibdask.reconstruct_volume, spacing=SPACING), stack, unbounded)
+    volume = asked(reconstructed, stack, unbounded)
     truth = structure.sel(z=volume.phase["z"].values, method="nearest")
     yield (*told(wrong(volume.phase, truth.values), card["misplaced"], volume.said),)
 
