@@ -69,7 +69,7 @@ def _stores_in(place: Place) -> str:
     """Say which stores a folder holds, such as that of a run, if any."""
     if not isinstance(place, Path) or not place.is_dir():
         return ""
-    names = sorted(child.name for child in place.iterdir() if is_store(child))
+    names = sorted(child.name for child in place.glob("*.zarr") if is_store(child))
     return f"of those in it, {', '.join(names)}, give one that is" if names else ""
 
 

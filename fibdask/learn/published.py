@@ -276,7 +276,17 @@ class Decoder(nn.Module):
         return features
 
 
-class PublishedNetwork(Network):
+class SliceNetwork(Network):
+    """Says all that it says of a window in `look`: logits of its slice."""
+
+    def forward(
+        self, said: torch.Tensor, *_known: torch.Tensor, pixels: Region | None = None
+    ) -> torch.Tensor:
+        """Return what `look` returned: all slices are taken for evenly spaced, planes for them."""
+        return said if pixels is None else cut(said, pixels)
+
+
+class PublishedNetwork(SliceNetwork):
     """Says what is solid in the slice of a window."""
 
     architecture: Published
@@ -318,12 +328,6 @@ class PublishedNetwork(Network):
         if self.architecture.dimensions == 3:
             return self
         return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-    def forward(
-        self, said: torch.Tensor, *_known: torch.Tensor, pixels: Region | None = None
-    ) -> torch.Tensor:
-        """Return what `look` returned: all slices are taken for evenly spaced, planes for them."""
-        return said if pixels is None else cut(said, pixels)
 
     def _logits(self, parts: list[torch.Tensor]) -> torch.Tensor:
         """Return logits (batch, …, y, x) of what each encoder is shown (batch, image, …, y, x)."""
@@ -390,7 +394,7 @@ class LateFusion:
         return LateNetwork(self)
 
 
-class LateNetwork(Network):
+class LateNetwork(SliceNetwork):
     """Joins the probabilities of its members."""
 
     def __init__(self, fusion: LateFusion) -> None:
@@ -424,7 +428,3 @@ class LateNetwork(Network):
         if self.joined == "ensemble":
             return (self.ensemble(solid)[:, 0],)
         return ((self.votes.softmax(0)[:, None, None] * solid).sum(1).logit(_CLAMPED),)
-
-    def forward(self, said: torch.Tensor, *known: torch.Tensor) -> torch.Tensor:
-        """Return what `look` returned."""
-        return said
