@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ..conventions import ConventionError, FibdaskWarning
 from ..pieces.validity import model_channels
 from .data import SimulatedStack
 from .models import open_model
-from .networks import Architecture, WindowNetwork
+from .networks import Architecture, Network, WindowNetwork
 from .published import Published, PublishedNetwork
 from .weights import architecture_of, read_network
 
@@ -138,6 +139,39 @@ class Begun:
         if self.channels != tuple(range(network.architecture.voltages)):
             network = of_channels(network, self.channels)
         return network.interleave()
+
+
+@dataclass(frozen=True)
+class Mixed(Begun):
+    """A beginning whose weights stay in part in what is made, as the mean of both [1].
+
+    Attributes
+    ----------
+    kept
+        Share of these weights.
+
+    References
+    ----------
+    .. [1] M. Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022.
+    """
+
+    kept: float
+
+    def told(self) -> dict[str, Any]:
+        """Return what a card says of the model, and of the share that stays."""
+        return super().told() | {"kept": self.kept}
+
+    def mixed(self, network: Network) -> Network:
+        """Return a network of weights between those of the beginning and of one that has learnt."""
+        begun, made = self.build().state_dict(), deepcopy(network)
+        state = {
+            name: torch.lerp(value, begun[name].to(value), self.kept)
+            if value.is_floating_point()
+            else value
+            for name, value in network.state_dict().items()
+        }
+        made.load_state_dict(state)
+        return made
 
 
 def _nearest(name: str, card: Mapping[str, Any], voltages: np.ndarray) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..conventions import VERSION, ConventionError
-from .begun import Begun
+from .begun import Begun, Mixed
 from .cards import ranges, told_samples, told_stacks
 from .data import SimulatedStack
 from .models import Model, open_model
@@ -158,6 +158,8 @@ def make_model(
     if is_made(folder, training, {"name": name, "licence": licence}):
         return open_model(folder)
     network = training.run(tell)
+    if isinstance(training.design, Mixed):
+        network = training.design.mixed(network)
     folded = deepcopy(network).fold()
     judged = judge(folded)
     card = {

@@ -47,7 +47,11 @@ Varied = TypeVar("Varied", Variation, PhaseVariation)
 
 
 def data_options(
-    *, train: _Folders, validation: _Folders, begin: str | None = None
+    *,
+    train: _Folders,
+    validation: _Folders,
+    begin: str | None = None,
+    kept: Annotated[float, Field(ge=0, lt=1)] = 0.0,
 ) -> dict[str, Any]:
     """Folders of simulated stacks.
 
@@ -60,8 +64,11 @@ def data_options(
     begin
         Model whose weights the training begins with, by name or folder, such as one that ships, or
         one of a shorter training; it says itself what `[network]` else does.
+    kept
+        Share of these weights in the mean of them and of what is learnt: a network that has learnt
+        from other data sees those nearly as well then, and forgets little of what it saw before.
     """
-    return {"train": train, "validation": validation, "begin": begin}
+    return {"train": train, "validation": validation, "begin": begin, "kept": kept}
 
 
 def structure_options(
@@ -363,7 +370,7 @@ def prepared_training(read: TrainingRecipe) -> tuple["Training[Any, Network]", "
 
 def _of_images(tables: Mapping[str, Mapping[str, Any]]) -> "tuple[Designed, Samples, Judge]":
     """Return a network, samples of simulated stacks, and what judges it by other ones."""
-    from ..learn.begun import Begun
+    from ..learn.begun import Begun, Mixed
     from ..learn.making import ImageJudge
 
     variation, drawn = _varied(Variation, tables)
@@ -372,9 +379,14 @@ def _of_images(tables: Mapping[str, Mapping[str, Any]]) -> "tuple[Designed, Samp
             [SimulatedStack.open(path) for path in tables["data"][key]] for key in _DATA
         )
         check_data(learnt, unseen, drawn["crop"])
-        if begin := tables["data"]["begin"]:
+        begin, kept = tables["data"]["begin"], tables["data"]["kept"]
+        if kept and not begin:
+            msg = f"kept is a share of the weights of begin, which is not given; got {kept:g}"
+            raise ConventionError(msg)
+        if begin:
             begun = Begun.of_windows(begin, learnt[0].voltage)
             begun.check_unseen(unseen)
+            begun = Mixed(**vars(begun), kept=kept) if kept else begun
     design = begun if begin else _architecture(tables, len(learnt[0].voltage))
     window = _window(design, drawn["crop"])
     samples = Samples(learnt, variation, window=window, **drawn)

@@ -203,6 +203,30 @@ def test_train__the_first_step_after_a_beginning_is_made_with_its_weights(data, 
     )
 
 
+def test_train__keeps_a_share_of_the_weights_that_it_begins_with(data, model):
+    weights = []
+    for name, kept in (("learnt", 0.0), ("mixed", 0.25)):
+        content = _content(
+            data,
+            data={"begin": str(model.folder), "kept": kept},
+            output={"path": str(data / name)},
+        )
+        made = load_model(train(content | {"training": {"steps": 2, "batch": 1}}))
+        weights.append(read_network(made.folder, made.card).state_dict())
+    begun = read_network(model.folder, model.card).state_dict()
+    assert made.card["training"]["begun"]["kept"] == 0.25
+    learnt, mixed = weights
+    assert any(not torch.equal(learnt[name], begun[name]) for name in begun)
+    for name, value in begun.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(mixed[name], 0.75 * learnt[name] + 0.25 * value)
+
+
+def test_train__refuses_a_share_of_no_weights(data):
+    with pytest.raises(RecipeError, match="kept is a share of the weights of begin, which is not"):
+        train(_content(data, data={"kept": 0.5}))
+
+
 def test_train__a_recipe_names_the_model_that_it_begins_with_beside_it(data, model):
     recipe = RECIPE.replace("[network]", 'begin = "model"\n[network]')
     (data / "longer.toml").write_text(recipe)
