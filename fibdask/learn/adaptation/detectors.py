@@ -23,6 +23,13 @@ def other_detector(model: Model, stack: xr.Dataset) -> str | None:
 
     What the model sees is imaged by the simulators of each detector, and held against the images.
 
+    Parameters
+    ----------
+    model
+        Whose network knows the depths of slices.
+    stack
+        With `intensity`, of all its voltages.
+
     Returns
     -------
     str or None
@@ -34,11 +41,7 @@ def other_detector(model: Model, stack: xr.Dataset) -> str | None:
     ConventionError
         If the model is not for the stack, that is too small, or nothing simulates such images.
     """
-    data = model.card["training"].get("data")
-    steps = (
-        [step for one in data for step in one.get("steps", ())] if isinstance(data, list) else []
-    )
-    learnt = {step["detector"] for step in steps if "detector" in step}
+    learnt = _learnt_detectors(model.card)
     if not learnt or "adapted" in model.card:
         return None
     target = Target.of(model, stack).middle(_MOST)

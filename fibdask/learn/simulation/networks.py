@@ -34,9 +34,8 @@ STRIDE = 8
 _KNOWN = 6 + len(PORES) + len(SOLIDS)
 _HIDDEN = 32
 _CACHED = 2**13  # pixels whose layers are looked at together
-_NOTHING_LEFT = (
-    -80.0
-)  # logarithm of a share; exponentials that underflow take a hundred times longer
+_NOTHING_LEFT = -80.0
+"""Logarithm of a share: exponentials that underflow take a hundred times longer."""
 
 
 @dataclass(frozen=True)
