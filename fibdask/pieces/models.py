@@ -21,6 +21,7 @@ from .disagreement import VoltageDisagreement
 from .grey import QUANTILES, CountedGrey, grey_ranges
 from .looks import ToldDoubts, card_of_doubts, looked_at
 from .pixels import OtherPixels, resampled_images, resampled_predictions
+from .slant import Slant
 from .validity import Card
 from .windows import (
     NO_SLICE,
@@ -69,7 +70,7 @@ class Model(Protocol):
         """Return what predicts planes of windows."""
 
 
-def find_model(model: str, stack: xr.Dataset, device: str = AUTO) -> Model:
+def find_model(model: str, stack: xr.Dataset, device: str = AUTO, tilt: float = 0.0) -> Model:
     """Return a model by its name or folder, or the best one for a stack, checked against it.
 
     Parameters
@@ -81,6 +82,8 @@ def find_model(model: str, stack: xr.Dataset, device: str = AUTO) -> Model:
         Stack with the voltages that the model is to see.
     device
         Where it predicts: `gpu`, `cpu`, or `auto`, a GPU where this process has one.
+    tilt
+        Of the beam, as of `segment_phases`.
 
     Raises
     ------
@@ -91,11 +94,12 @@ def find_model(model: str, stack: xr.Dataset, device: str = AUTO) -> Model:
     -----
     FibdaskWarning
         If pixels or slices are resampled to such as the model knows, or the stack was simulated
-        with other materials or electrons than the model was trained on.
+        with other materials or electrons than the model was trained on, or another tilt.
     """
     misfits = partial(validity.misfits, stack=stack)
     found = _found(model, device, validity.IMAGES, misfits, "this stack")
-    for text in (*validity.resampled(found.card, stack), *validity.cautions(found.card, stack)):
+    cautions = validity.cautions(found.card, stack, tilt)
+    for text in (*validity.resampled(found.card, stack), *cautions):
         warnings.warn(f"model {found.name} {text}", FibdaskWarning, stacklevel=3)
     return found
 
@@ -245,6 +249,7 @@ def predict_solid(
     planes: PlacedPlanes,
     region: Mapping[str, slice],
     *,
+    tilt: float = 0.0,
     disagreement: bool = False,
 ) -> dict[str, tuple[tuple[str, ...], Any]]:
     """Return `phase` and `solid_probability` (z, y, x) on planes, lazily.
@@ -259,6 +264,8 @@ def predict_solid(
         Where it is asked.
     region
         Where grey values are counted, by axis.
+    tilt
+        Of the beam, as of `segment_phases`.
     disagreement
         Whether to return `voltage_disagreement` (z, y, x), too.
     """
@@ -271,12 +278,13 @@ def predict_solid(
         region = {"z": region["z"], "y": y, "x": x}
     predictor = model.predictor()
     n_z, n_y, n_x = image.shape[1:]
+    slant = Slant.of(tilt, validity.shown_pixels(model.card, stack)["y"])
 
     def predictions(*shown: int) -> PlanePredictions:
         shape = (len(shown), n_z, n_y, n_x)
         if pixels:
-            return resampled_predictions(predictor, planes, shape, shown, pixels)
-        return window_predictions(predictor, planes, shape, shown)
+            return resampled_predictions(predictor, planes, shape, shown, pixels, slant)
+        return window_predictions(predictor, planes, shape, shown, slant)
 
     counted = CountedGrey.of(image, measured, slice(0, len(channels)), tuple(region.values()))
     low, high = model.card.get("grey", {}).get("quantiles", QUANTILES)

@@ -10,6 +10,7 @@ import numpy as np
 from ..blocks import INNER_CHUNK, Region, even_part, lengths, map_blocks, within
 from ._kernels.pixels import square_means, square_taps
 from .grey import require_finite
+from .slant import UPRIGHT, Slant
 from .windows import LARGEST_TILE, PlacedPlanes, PlanePredictions, WindowPredictor
 
 _DIGITS = 6  # of steps: what rounding leaves of a pixel size makes no pixel more
@@ -136,11 +137,11 @@ class ResampledPredictions(PlanePredictions):
         """Return what predictions take, and a part of a plane that is brought back."""
         return super().working_bytes(region) + 4 * int(np.prod(lengths(region[1:])))
 
-    def _told(self, tile: Region) -> Region:
+    def _wanted(self, tile: Region) -> Region:
         return self.pixels.needed(tile)
 
     def _part(self, probability: np.ndarray, tile: Region, part: Region) -> np.ndarray:
-        return self.pixels.brought_back(probability, self._told(tile), part)
+        return self.pixels.brought_back(probability, self._wanted(tile), part)
 
 
 def resampled_images(image: Any, pixels: OtherPixels, measured: np.ndarray) -> Any:
@@ -156,6 +157,7 @@ def resampled_predictions(
     shape: tuple[int, int, int, int],
     channels: Sequence[int],
     pixels: OtherPixels,
+    slant: Slant = UPRIGHT,
 ) -> ResampledPredictions:
     """Return what predicts planes in the pixels of a stack, in even tiles.
 
@@ -165,7 +167,10 @@ def resampled_predictions(
         even_part(n, _longest(step), INNER_CHUNK)
         for n, step in zip(pixels.shape, pixels.step, strict=True)
     )
-    return ResampledPredictions(predictor, planes, shape, tuple(channels), (y, x), pixels)
+    tile = y, x
+    return ResampledPredictions(
+        predictor, planes, shape, tuple(channels), tile, pixels, slant=slant
+    )
 
 
 def _longest(step: float) -> int:

@@ -6,7 +6,7 @@ whatever region is wanted, so that no value depends on blocks.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import ceil, lcm
 from typing import Any, Protocol
@@ -30,6 +30,7 @@ from ..blocks import (
 from ..conventions import ConventionError
 from .functions import InPlace
 from .grey import range_values, require_finite
+from .slant import UPRIGHT, Slant
 
 NO_SLICE = -1
 """Number of a slice that does not exist."""
@@ -223,6 +224,8 @@ class PlanePredictions:
         Which voltage of the predictor each one of the image is.
     tile
         Lengths of a tile along y and x, multiples of the stride.
+    slant
+        Of the beam, in pixels of the image.
     """
 
     predictor: WindowPredictor
@@ -230,8 +233,9 @@ class PlanePredictions:
     shape: tuple[int, int, int, int]
     channels: tuple[int, ...]
     tile: Pixels
+    slant: Slant = field(default=UPRIGHT, kw_only=True)
 
-    revision = 3
+    revision = 4
     scale_factor = 1 / STEPS
 
     @property
@@ -243,8 +247,9 @@ class PlanePredictions:
         """Return the slices of all windows, as far as tiles and halos reach."""
         tiles = self._tiles(region[1:])
         first, last = self._shown(tiles[0]), self._shown(tiles[-1])
-        cover = (slice(a.start, b.stop) for a, b in zip(first, last, strict=True))
-        return ((slice(0, self.shape[0]), self._slices(region[0]), *cover),)
+        y, x = (slice(a.start, b.stop) for a, b in zip(first, last, strict=True))
+        y = self._met(y, region[0])
+        return ((slice(0, self.shape[0]), self._slices(region[0]), y, x),)
 
     def compute(self, region: Region, image: np.ndarray, *ranges: np.ndarray) -> np.ndarray:
         """Predict the planes of each window, tile by tile; `ranges` are those of `grey_ranges`."""
@@ -271,8 +276,12 @@ class PlanePredictions:
     ) -> None:
         """Fill planes of a part of a tile; nothing is held when the next one is shown."""
         predicted = self._predicted(self._images(read, i, tile), i, offsets, tile)
-        for plane, probability in zip(made, predicted, strict=True):
-            plane[:] = in_steps(self._part(probability, tile, part))
+        told, wanted = self._told(tile), self._wanted(tile)
+        for plane, probability, offset in zip(made, predicted, offsets, strict=True):
+            values = probability
+            if self.slant.step:
+                values = self.slant.upright(probability, told[0], wanted[0], float(offset))
+            plane[:] = in_steps(self._part(values, tile, part))
 
     def working_bytes(self, region: Region) -> int:
         """Return the images of the largest window, what the predictor takes, and one plane."""
@@ -283,7 +292,10 @@ class PlanePredictions:
         y, x = (max(axis) for axis in zip(*windows, strict=True))
         images = self.predictor.voltages * self.predictor.window.size
         taken, _ = self.predictor.bytes((y, x), max(told))
-        return int(4 * y * x * (images + 3) + taken)
+        mixed = (
+            3 if self.slant.step else 0
+        )  # images moved along y, and rows of planes that are mixed
+        return int(4 * y * x * (images + 3 + mixed) + taken)
 
     @property
     def _slots(self) -> SliceWindow:
@@ -309,6 +321,16 @@ class PlanePredictions:
         told = self._told(tile)
         return tile_window(told, self.predictor.halo, self.predictor.stride, self.shape[2:])
 
+    def _met(self, rows: slice, planes: slice) -> slice:
+        """Return the rows where beams through some rows meet any slice of the windows of planes."""
+        windows = [i for i, _ in self.planes.windows(planes)]
+        depths = np.array([self._slots.distances(i, self.planes.z) for i in windows])
+        depths = depths[np.isfinite(depths)]
+        if not self.slant.step or not depths.size:
+            return rows
+        ends = [self.slant.met(rows, end, self.shape[2]) for end in (depths.min(), depths.max())]
+        return slice(int(np.min(ends)), int(np.max(ends)) + 1)
+
     def _window(self, tile: Region) -> Region:
         """Return that part up to the next stride, where the images end before it."""
         pairs = zip(self._shown(tile), self.predictor.stride, strict=True)
@@ -316,6 +338,12 @@ class PlanePredictions:
 
     def _told(self, tile: Region) -> Region:
         """Return the pixels of the images that are predicted for a tile."""
+        y, x = self._wanted(tile)
+        # The same for all planes, whichever of them a block holds.
+        return self.slant.through(y, float(self.planes.offsets.max()), self.shape[2]), x
+
+    def _wanted(self, tile: Region) -> Region:
+        """Return the pixels of planes, such as images have, that a tile is made of."""
         return tile
 
     def _part(self, probability: np.ndarray, tile: Region, part: Region) -> np.ndarray:
@@ -325,22 +353,27 @@ class PlanePredictions:
     def _images(self, read: "_Read", i: int, tile: Region) -> np.ndarray:
         """Return the normalised images (voltage, slot, y, x) of the window of a slice."""
         slots = self._slots.slices(i, len(self.planes.slices))
-        part, shape = within(self._shown(tile), read.place[1:]), lengths(self._window(tile))
+        shown, depths = self._shown(tile), self._slots.distances(i, self.planes.z)
+        part, shape = within(shown, read.place[1:]), lengths(self._window(tile))
         images = np.zeros((self.predictor.voltages, len(slots), *shape), np.float32)
         for slot in np.flatnonzero(slots != NO_SLICE):
             k = self.planes.slices[slots[slot]] - read.place[0].start
+            y: slice | np.ndarray = part[0]
+            if self.slant.step:
+                y = self.slant.met(shown[0], depths[slot], self.shape[2]) - read.place[1].start
             for v, channel in enumerate(self.channels):
-                _normalise(read.image[v, k, *part], read.ranges[v], images[channel, slot])
+                _normalise(read.image[v, k, y, part[1]], read.ranges[v], images[channel, slot])
         return images
 
     def _predicted(
         self, images: np.ndarray, i: int, offsets: np.ndarray, tile: Region
     ) -> np.ndarray:
-        distances = self._slots.distances(i, self.planes.z)
+        distances = self._slots.distances(i, self.planes.z) * self.slant.stretch
         present = np.isin(np.arange(self.predictor.voltages), self.channels)
         told = self._told(tile)
         pixels = within(told, self._window(tile))
-        predicted: np.ndarray = self.predictor(images, present, distances, offsets, pixels)
+        along = offsets * self.slant.stretch
+        predicted: np.ndarray = self.predictor(images, present, distances, along, pixels)
         expected = (len(offsets), *lengths(told))
         if predicted.shape != expected:
             msg = f"a predictor must give the shape {expected}; got {predicted.shape}"
@@ -409,13 +442,14 @@ def window_predictions(
     planes: PlacedPlanes,
     shape: tuple[int, int, int, int],
     channels: Sequence[int],
+    slant: Slant = UPRIGHT,
 ) -> PlanePredictions:
     """Return what predicts planes of an image of a shape (voltage, z, y, x), in even tiles."""
     y, x = (
         even_part(n, LARGEST_TILE, lcm(INNER_CHUNK, stride))
         for n, stride in zip(shape[2:], predictor.stride, strict=True)
     )
-    return PlanePredictions(predictor, planes, shape, tuple(channels), (y, x))
+    return PlanePredictions(predictor, planes, shape, tuple(channels), (y, x), slant=slant)
 
 
 def _block(shape: tuple[int, int, int], tile: Pixels) -> tuple[int, int, int]:

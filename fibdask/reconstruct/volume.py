@@ -23,6 +23,7 @@ from ..conventions import (
 from ..pieces.grey import without_filled
 from ..pieces.models import AUTO, Model, find_model, model_record, predict_solid, warn_of_gaps
 from ..pieces.planes import grid_planes, plane_spacing, planes_at
+from ..pieces.slant import check_tilt
 from ..pieces.windows import PlacedPlanes
 
 _COARSE = 2.0  # mean distances of slices: planes farther apart hold less than half of them
@@ -35,6 +36,7 @@ def reconstruct_volume(
     voltage: float | None = None,
     model: str = AUTO,
     device: str = AUTO,
+    tilt: float = 0.0,
 ) -> xr.Dataset:
     """Tell solid from pore on the planes of a regular grid, slices and what lies between them.
 
@@ -57,6 +59,10 @@ def reconstruct_volume(
     device
         Where the network predicts: `gpu`, `cpu`, or `auto`, a GPU where this process has one. What
         both say differs in the last bits; so results have other fingerprints.
+    tilt
+        Angle in degrees between the beam and the normal of the slices, about x; positive if
+        electrons fly towards +y, so that what shines through lies at larger y than it shows. Not
+        for models that have learnt from images of such a beam.
 
     Returns
     -------
@@ -77,7 +83,7 @@ def reconstruct_volume(
     FibdaskWarning
         If planes lie between slices that are farther apart than those the model was trained on,
         `spacing` is more than twice the mean distance of slices, or images are known to be
-        simulated with other materials or electrons.
+        simulated with other materials or electrons, or a beam of another tilt.
 
     Notes
     -----
@@ -90,6 +96,7 @@ def reconstruct_volume(
     count.
     """
     stack = require(stack, "intensity")
+    check_tilt(tilt)
     spacing = plane_spacing(stack, spacing)
     z, measured = stack["z"].values, measured_slices(stack)
     if measured.sum() < 2:
@@ -99,19 +106,18 @@ def reconstruct_volume(
     if voltage is not None:
         place = voltage_index(stack, voltage)
         shown = stack.isel(voltage=slice(place, place + 1))
-    found = find_model(model, shown, device)
+    found = find_model(model, shown, device, tilt)
     _check_between(found)
     grid = grid_planes(z[measured], spacing)
     planes = PlacedPlanes.between(z, measured, grid * spacing)
     warn_of_gaps(planes, found)
     _warn_of_spacing(z[measured], spacing)
     region = without_filled(stack, {axis: slice(0, stack.sizes[axis]) for axis in AXES})
-    volumes = predict_solid(shown, found, planes, region)
+    volumes = predict_solid(shown, found, planes, region, tilt=tilt)
     volume = _on_planes(stack, grid, spacing).assign(volumes)
     volume = finish_stack(mark_inpainted(volume, volumes), nominal_thickness=spacing)
-    parameters = {"spacing": spacing, "voltage": shown["voltage"].values} | model_record(
-        found, shown
-    )
+    asked = {"spacing": spacing, "voltage": shown["voltage"].values, "tilt": tilt}
+    parameters = asked | model_record(found, shown)
     token = blocks.array_token(stack["intensity"].data)
     return record_step(volume, "reconstruct_volume", parameters, token)
 

@@ -12,6 +12,7 @@ from ..align import estimate_shifts
 from ..conventions import ConventionError, FibdaskWarning, axis_spacing
 from ..learn.models import open_model
 from ..pieces.models import find_model
+from ..segment import segment_phases
 from .recipe import Recipe, blamed_on
 from .stages import in_order
 from .walk import first_stack
@@ -23,6 +24,10 @@ _APART, _ALIKE, _BETTER = 0.6, 0.35, 0.4
 """Pixels that slices are apart, their correlation in register, and the share of them whose
 correlation was less before, from which on displacements are told."""
 _MEDIAN = 0.6745  # of the absolute values of a normal distribution, in its standard deviation
+_TILTS = (0.0, 18.0, 36.0, 52.0, -18.0, -36.0, -52.0)  # degrees
+_SEEN, _SLICES = 128, 3  # pixels along y and x, and slices, that a network is asked for
+_SURER, _SURE = 0.9, 1e-3
+"""Share of its doubts that a network has left at another tilt, and mean ones that tell nothing."""
 _OF_THE_WHOLE = {"region_of_interest": None, "data_bar": 0}  # options that say places
 
 
@@ -30,8 +35,8 @@ def look_at_input(recipe: Recipe) -> None:
     """Read a slice, and ask the network that segments or reconstructs for some, as they are.
 
     What it makes of them is told, where it does not fit its card, whether images are of another
-    detector, and whether slices are displaced that the recipe does not align. Nothing is known of
-    images that it simulates.
+    detector or a beam of another tilt, and whether slices are displaced that the recipe does not
+    align. Nothing is known of images that it simulates.
 
     Raises
     ------
@@ -41,7 +46,7 @@ def look_at_input(recipe: Recipe) -> None:
     Warns
     -----
     FibdaskWarning
-        See `segment_phases`; or if slices are displaced, or images of another detector.
+        See `segment_phases`; or if slices are displaced, or images of another detector or tilt.
     """
     if "input" not in recipe.tables:
         return
@@ -58,6 +63,8 @@ def look_at_input(recipe: Recipe) -> None:
                 made = stage.function(_middle(source), **_anywhere(table))
                 made["solid_probability"][:1, :1, :1].compute()
                 if table.get("voltage") is None:
+                    tilt = table.get("tilt", 0.0)
+                    warn_of_tilt(_middle(source), table["model"], tilt)
                     warn_of_detector(_middle(source), table["model"])
 
 
@@ -94,6 +101,45 @@ def warn_of_steps(part: xr.Dataset) -> None:
             f"slices in the middle of the input are displaced against their neighbours by "
             f"{typical:.1f} pixels along y and x (standard deviation), and the recipe has no "
             "[align]: what is between them, and networks that see several, need them in register"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def warn_of_tilt(part: xr.Dataset, model: str = "auto", tilt: float = 0.0) -> None:
+    """Warn of a beam of another tilt than is given, along which a network sees slices more surely.
+
+    Parameters
+    ----------
+    part
+        Of a stack with `intensity`, of all voltages that the network sees.
+    model, tilt
+        As `segment_phases` takes them.
+
+    Warns
+    -----
+    FibdaskWarning
+        With the tilt in degrees, one of a few.
+    """
+    slices = np.linspace(0, part.sizes["z"] - 1, _SLICES + 2).round().astype(int)[1:-1]
+    few = part.isel(y=slice(0, _SEEN), x=slice(0, _SEEN))
+
+    def doubt(tilted: float) -> float:
+        seen = segment_phases(few, method="network", model=model, tilt=tilted)
+        solid = seen["solid_probability"].isel(z=np.unique(slices)).values
+        return float(np.minimum(solid, 1 - solid).mean())
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FibdaskWarning)
+            doubts = {tilted: doubt(tilted) for tilted in (tilt, *_TILTS)}
+    except ConventionError:  # a part that does not fit the model, though the stack may
+        return
+    best = min(doubts, key=doubts.__getitem__)
+    if doubts[tilt] > _SURE and doubts[best] < _SURER * doubts[tilt]:
+        text = (
+            f"images in the middle of the input look as of a beam tilted by about {best:g} degrees "
+            f"towards +y, not by {tilt:g}: along it, what shines through fits together better; set "
+            "tilt to that of the microscope"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 

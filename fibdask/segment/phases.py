@@ -36,6 +36,7 @@ from ..pieces.models import (
     predict_solid,
     warn_of_gaps,
 )
+from ..pieces.slant import check_tilt
 from ..pieces.windows import PlacedPlanes
 from ._functions import (
     JOINT_BITS,
@@ -68,6 +69,7 @@ def segment_phases(
     scales: Sequence[float] | None = None,
     model: str = AUTO,
     device: str = AUTO,
+    tilt: float = 0.0,
     disagreement: bool = False,
     region_of_interest: Intervals | None = None,
     data_bar: int = 0,
@@ -114,6 +116,10 @@ def segment_phases(
     device
         For `network` only: where it predicts, `gpu`, `cpu`, or `auto`, a GPU where this process has
         one. What both say differs in the last bits; so results have other fingerprints.
+    tilt
+        For `network` only: angle in degrees between the beam and the normal of the slices, about x;
+        positive if electrons fly towards +y, so that what shines through lies at larger y than
+        it shows. Not for models that have learnt from images of such a beam.
     disagreement
         For `network` and several voltages only: whether to add `voltage_disagreement`, how far
         apart what the network says of each voltage alone is. Each is then predicted once more.
@@ -151,7 +157,7 @@ def segment_phases(
         with a given `threshold`, if measured slices hold one grey value alone; at once, if no grey
         value of an integer type can be on one side of `threshold`, or none of images in memory is;
         if slices lie beside longer gaps than the network was trained on; or if images are known to
-        be simulated with other materials or electrons.
+        be simulated with other materials or electrons, or a beam of another tilt.
 
     Notes
     -----
@@ -176,6 +182,7 @@ def segment_phases(
     """
     stack = require(stack, "intensity")
     _check_method(method, classes, threshold, {"model": model, "device": device})
+    _check_tilt(method, tilt)
     _check_forest(method, model, {"labels": labels, "unlabelled": unlabelled, "scales": scales})
     whole_stack, stack = stack, _without_data_bar(stack, data_bar)
     used = _used_voltages(stack, voltage, method)
@@ -195,11 +202,11 @@ def segment_phases(
     volumes: dict[str, Any]
     if method == "network":
         shown = stack.isel(voltage=used)
-        found = find_model(model, shown, device)
+        found = find_model(model, shown, device, tilt)
         planes = PlacedPlanes.of_slices(stack["z"].values, measured_slices(stack))
         warn_of_gaps(planes, found)
-        volumes = predict_solid(shown, found, planes, chosen, disagreement=disagreement)
-        parameters |= {"disagreement": disagreement} | model_record(found, shown)
+        volumes = predict_solid(shown, found, planes, chosen, tilt=tilt, disagreement=disagreement)
+        parameters |= {"tilt": tilt, "disagreement": disagreement} | model_record(found, shown)
     elif method == _FOREST:
         forest = None if model == AUTO else model
         images = Shown(stack.isel(voltage=used), chosen, scales)
@@ -391,6 +398,13 @@ def _check_forest(method: str, model: str, of_labels: Mapping[str, Any]) -> None
         raise ConventionError(msg)
     if model != AUTO and given:
         msg = f"{given[0]} goes with labels only; the model says it itself"
+        raise ConventionError(msg)
+
+
+def _check_tilt(method: str, tilt: float) -> None:
+    check_tilt(tilt)
+    if tilt and method != "network":
+        msg = f"tilt goes with method 'network' only; got {tilt} with {method!r}"
         raise ConventionError(msg)
 
 

@@ -40,7 +40,7 @@ from fibdask import (
     segment_phases,
     simulate_images,
 )
-from fibdask.run.looking import warn_of_detector, warn_of_steps
+from fibdask.run.looking import warn_of_detector, warn_of_steps, warn_of_tilt
 
 SPACING = 2.5  # nm
 GOLD = {"pore": "epoxy", "solid": "Au"}
@@ -94,12 +94,15 @@ class Case:
         Options of `simulate_images`.
     change
         What else is done to them.
+    given
+        Options that networks are given.
     """
 
     structure: Callable[[], xr.DataArray] = waves
     milling: tuple[float, float] = (10.16, 3.12)
     images: Mapping[str, Any] = field(default_factory=dict)
     change: Change = lambda stack: stack
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def milled(self, phase: xr.DataArray) -> xr.Dataset:
         """Return the slices of a structure."""
@@ -196,6 +199,7 @@ CASES = {
     "slices of 10 ± 6 nm": Case(milling=(10.16, 6.0)),
     "energy-filtered detector": Case(images={"detector": "icd"}),
     "surface tilted by 36°": Case(images={"tilt": 36.0}),
+    "the same, and tilt = 36": Case(images={"tilt": 36.0}, given={"tilt": 36.0}),
 }
 GAPS = {
     "as learnt from": Case(partial(waves, shape=(96, 96, 96), seed=301)),
@@ -272,6 +276,7 @@ def wrong(phase: xr.DataArray, truth: np.ndarray) -> float:
 def looked_at(stack: xr.Dataset, *, make: Callable[..., xr.Dataset], **options: Any) -> xr.Dataset:
     """Ask a network for images, which are looked at as `fibdask check` does."""
     warn_of_steps(stack)
+    warn_of_tilt(stack, tilt=options.get("tilt", 0.0))
     warn_of_detector(stack)
     return make(stack, **options)
 
@@ -283,7 +288,7 @@ reconstructed = partial(looked_at, make=fibdask.reconstruct_volume, spacing=SPAC
 def of_images(case: Case, unbounded: str, card: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """Iterate over two parts of a row, of slices and of the volume; the last one is a verdict."""
     stack, structure = case.made()
-    slices = asked(segmented, stack, unbounded)
+    slices = asked(partial(segmented, **case.given), stack, unbounded)
     error = wrong(slices.phase, stack["true_phase"].values)
     yield (*told(error, card["on_slices"], slices.said),)
     with warnings.catch_warnings():
@@ -293,7 +298,7 @@ def of_images(case: Case, unbounded: str, card: Mapping[str, Any]) -> Iterator[t
     if "true_shift_y" in stack.coords:  # of a volume that is sheared, the truth is not known
         yield "-", "-", "-"
         return
-    volume = asked(reconstructed, stack, unbounded)
+    volume = asked(partial(reconstructed, **case.given), stack, unbounded)
     truth = structure.sel(z=volume.phase["z"].values, method="nearest")
     yield (*told(wrong(volume.phase, truth.values), card["misplaced"], volume.said),)
 

@@ -1,0 +1,92 @@
+"""Beams that do not meet slices at a right angle, and what lies along them."""
+
+from dataclasses import dataclass
+from math import ceil, cos, floor, isfinite, radians, tan
+
+import numpy as np
+
+from ..conventions import ConventionError
+
+LARGEST_TILT = 70.0
+"""Degrees up to which a beam still looks into slices."""
+
+
+def check_tilt(tilt: float) -> None:
+    """Refuse a beam that does not look into slices.
+
+    Raises
+    ------
+    ConventionError
+        With the tilt in degrees.
+    """
+    if not abs(tilt) <= LARGEST_TILT:  # nor NaN
+        msg = f"tilt must be in -{LARGEST_TILT:g} … {LARGEST_TILT:g} degrees; got {tilt}"
+        raise ConventionError(msg)
+
+
+@dataclass(frozen=True)
+class Slant:
+    """How a beam runs through slices.
+
+    Shown with each slice moved along y to where the beams through another one meet it, images look
+    as if the beam were upright, and slices farther apart.
+
+    Attributes
+    ----------
+    step
+        Pixels along y that a beam goes for each nm of depth.
+    stretch
+        Its length for each nm of depth.
+    """
+
+    step: float = 0.0
+    stretch: float = 1.0
+
+    @classmethod
+    def of(cls, tilt: float, pixel: float) -> "Slant":
+        """Return that of a tilt about x in degrees, towards +y.
+
+        Pixels are in nm along y; NaN of a single one.
+        """
+        angle = radians(tilt)
+        return cls(tan(angle) / pixel if isfinite(pixel) else 0.0, 1 / cos(angle))
+
+    def met(self, rows: slice, depth: float, count: int) -> np.ndarray:
+        """Return the rows that beams through some rows meet, so many nm deeper.
+
+        In whole pixels; for rows beyond `count`, and before the first, the nearest ones stand.
+        """
+        moved = np.arange(rows.start, rows.stop) + round(self.step * depth)
+        return moved.clip(0, count - 1)
+
+    def through(self, rows: slice, depth: float, count: int) -> slice:
+        """Return rows of beams that meet some rows at any depth from 0 to one in nm."""
+        moved = -self.step * depth
+        first, last = floor(min(moved, 0.0)), ceil(max(moved, 0.0))
+        return slice(max(rows.start + first, 0), min(rows.stop + last, count))
+
+    def upright(self, values: np.ndarray, place: slice, rows: slice, depth: float) -> np.ndarray:
+        """Return rows (y, x) of a plane, of values at the beams that meet it.
+
+        Parameters
+        ----------
+        values
+            Of the plane (y, x), by the rows where beams begin.
+        place
+            These rows.
+        rows
+            Of the plane.
+        depth
+            Of the plane below where beams begin, in nm.
+        """
+        begun = np.arange(rows.start, rows.stop) - self.step * depth - place.start
+        begun = begun.clip(0, len(values) - 1)
+        before = begun.astype(np.intp)
+        share = (begun - before).astype(np.float32)[:, np.newaxis]
+        after = np.minimum(before + 1, len(values) - 1)
+        mixed: np.ndarray = values[before] * (1 - share) + values[after] * share
+        return mixed
+
+
+UPRIGHT = Slant()
+"""That of a beam that meets slices at a right angle."""
