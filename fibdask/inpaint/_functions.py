@@ -245,7 +245,7 @@ class GapProbability:
 
     predictions: PlanePredictions
 
-    revision = 2
+    revision = 3
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return what the network looks at."""

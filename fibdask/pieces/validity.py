@@ -18,7 +18,7 @@ LAYERS = "layers"
 """Task of models that tell how thick layers are."""
 _SAME_VOLTAGE = 0.05  # relative
 _ROUNDING = 1e-6  # relative, of lengths
-_SIMULATED = ("electrons_per_pixel", "materials", "tilt")
+_SIMULATED = ("electrons_per_pixel", "materials")
 _IN_PLANE = ("y", "x")
 _OTHER = 2.0  # times less solid, or less pore, than is known
 _UNSURE = "it may err more than its card says"
@@ -125,12 +125,14 @@ def cautions(card: Card, stack: xr.Dataset, tilt: float = 0.0) -> Iterator[str]:
     tilt
         Of the beam in degrees, along which the model sees.
     """
-    told: dict[str, Any] = {"tilt": tilt}
+    told: dict[str, Any] = {}
+    simulated = tilt
     for record in recorded_steps(stack):
+        told |= {k: v for k, v in record["parameters"].items() if k in _SIMULATED}
         if record["step"] == "simulate_images":
-            told |= {k: v for k, v in record["parameters"].items() if k in _SIMULATED}
-    if told["tilt"] != tilt and "adapted" not in card:  # what is adapted has learnt from it
-        text = f"is shown images of a beam tilted by {told['tilt']:g}°, and tilt is {tilt:g}"
+            simulated = record["parameters"].get("tilt", tilt)
+    if simulated != tilt and "adapted" not in card:  # what is adapted has learnt from it
+        text = f"is shown images of a beam tilted by {simulated:g}°, and tilt is {tilt:g}"
         yield f"{text}: {_UNSURE}"
     electrons, ends = told.get("electrons_per_pixel"), card.get("electrons_per_pixel")
     if electrons and ends and not _inside(electrons, ends):

@@ -168,6 +168,7 @@ def test_reconstruct_volume__is_recorded():
     assert card["errors"] == {"misplaced": 1.0}
     assert record["parameters"] == {
         "spacing": 3.0,
+        "tilt": 0.0,
         "voltage": [2.0],
         "model": "mix",
         "model_fingerprint": "fingerprint of mix",
