@@ -11,6 +11,7 @@ from ..conventions import (
     FILLED,
     ConventionError,
     FibdaskWarning,
+    array_names,
     attributes,
     axis_spacing,
     check_choice,
@@ -73,7 +74,8 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     Warns
     -----
     FibdaskWarning
-        Where pixels are filled, or cropping leaves less than half of an axis.
+        Where pixels are filled, cropping leaves less than half of an axis, or the stack has
+        sections along z, which are not translated.
 
     Notes
     -----
@@ -87,6 +89,7 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     """
     stack = require(stack)
     check_choice("outside", outside, OUTSIDE)
+    _warn_of_sections(stack)
     moves = _moves(stack, shifts)
     stack = _with_marks(stack, shifts)
     window = _covered(moves, stack)
@@ -113,6 +116,14 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     parameters = own | _shares(stack, aligned)
     fingerprint = volumes_fingerprint(stack, names, moves)
     return record_step(aligned, "apply_shifts", parameters, fingerprint)
+
+
+def _warn_of_sections(stack: xr.Dataset) -> None:
+    """Warn of what lies along z and one other axis: it is of no slice that could be translated."""
+    sections = set(array_names(stack)) - set(volume_names(stack))
+    if left := sorted(name for name in sections if "z" in stack[name].dims):
+        text = f"{', '.join(left)}: sections along z are not translated with the slices"
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
 def _moves(stack: xr.Dataset, shifts: xr.Dataset) -> np.ndarray:

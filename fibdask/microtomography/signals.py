@@ -1,5 +1,6 @@
 """Signals of layered samples, and their layers as voxels."""
 
+import warnings
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..conventions import (
     AXES,
     SIGNAL_DIMS,
     ConventionError,
+    FibdaskWarning,
     check_positive,
     check_seed,
     finish_layers,
@@ -35,6 +37,7 @@ from .forward import ALUMINIUM_ON_GOLD, ForwardName, find_forward
 BEAM_ENERGIES = tuple(float(energy) for energy in range(5, 36))
 """In keV, of the source."""
 _MOST_NOISE = 0.3
+_LEAST = 0.3  # nm, about an atom
 
 
 def layer_signals(
@@ -82,6 +85,11 @@ def layer_signals(
         If a material, an energy or a thickness is none that the model knows, or an argument is
         out of range.
 
+    Warns
+    -----
+    FibdaskWarning
+        If all layers are thinner than atoms are, as far as they are in memory.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -103,6 +111,7 @@ def layer_signals(
     model.check(energies)
     if isinstance(thickness._variable._data, np.ndarray):
         check_within(model, thickness.values, (0, 0, 0))
+        _warn_of_unit(thickness.values)
     share = check_noise(noise)
     if share and seed is None:
         msg = "noise needs a seed; none given"
@@ -209,6 +218,14 @@ def layer_labels(
     coords: dict[str, Any] = {"z": ("z", depths, layer_attributes("z") | {"spacing": height})}
     coords |= {axis: thickness[axis].variable for axis in ("y", "x")}
     return xr.DataArray(data, coords=coords, dims=AXES, name="label", attrs=attrs)
+
+
+def _warn_of_unit(thickness: np.ndarray) -> None:
+    """Warn of layers of less than an atom, whose thicknesses are rather in another unit."""
+    most = np.nanmax(thickness, initial=0.0)
+    if 0 < most < _LEAST:
+        text = f"the thickest layer is {most:.3g} nm thick: thicknesses are in nm"
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
 def _deepest(thickness: xr.DataArray, most: float | None) -> float:

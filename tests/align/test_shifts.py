@@ -244,6 +244,14 @@ def test_apply_shifts__warns_of_a_crop_to_less_than_half(stack):
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────
 
 
+def test_apply_shifts__tells_of_sections_that_stay_as_they_are(stack):
+    images = stack.drop_vars("phase")
+    section = images["intensity"].isel(voltage=0, y=3, drop=True)
+    with pytest.warns(FibdaskWarning, match=r"^cut: sections along z are not translated"):
+        moved = apply_shifts(images.assign(cut=section), shifts_of(images, np.zeros((2, 7, 2))))
+    np.testing.assert_array_equal(moved["cut"], section)
+
+
 def test_apply_shifts__refuses_what_is_not_finite(stack):
     pixels = np.zeros((7, 2))
     pixels[4, 1] = np.nan

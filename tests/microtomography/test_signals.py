@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fibdask.conventions import ConventionError
+from fibdask.conventions import ConventionError, FibdaskWarning
 from fibdask.microtomography import layer_labels, layer_signals
 from fibdask.microtomography.forward import FORWARDS, slowed
 from fibdask.simulate import layered_film
@@ -105,6 +105,11 @@ def test_layer_signals__refuse_what_the_model_does_not_know(options, told):
 def test_layer_signals__refuse_thicknesses_by_their_place(maps, told):
     with pytest.raises(ConventionError, match=told):
         layer_signals(thickness(maps))
+
+
+def test_layer_signals__of_thicknesses_in_micrometres_are_told_of():
+    with pytest.warns(FibdaskWarning, match=r"layer is 0.15 nm thick: thicknesses are in nm"):
+        one(0.15, 0.008)
 
 
 def test_layer_signals__are_nan_where_a_thickness_is():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fibdask.conventions import ConventionError, recorded_steps, validate_stack
+from fibdask.conventions import ConventionError, FibdaskWarning, recorded_steps, validate_stack
 from fibdask.simulate import (
     backscatter_coefficient,
     levelled_wave,
@@ -195,6 +195,11 @@ def test_simulate_images__of_a_cone_are_brighter_by_the_excess_along_the_beam():
     gold = layers(1, pixels=60)
     wide, narrow = (share(gold, 1, acceptance_angle=angle).mean() for angle in (90.0, 25.0))
     assert narrow / wide == pytest.approx(1.38, abs=0.12)
+
+
+def test_simulate_images__tells_of_an_angle_that_lets_in_next_to_nothing():
+    with pytest.warns(FibdaskWarning, match=r"angle of 1.57 degrees lets in 0.0008 of the"):
+        simulate_images(layers(1), voltage=2, acceptance_angle=np.pi / 2, **OPTIONS)
 
 
 def test_simulate_images__of_current_and_time_are_those_of_their_electrons():

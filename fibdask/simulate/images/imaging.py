@@ -1,5 +1,6 @@
 """Images of a structure: the solid at the surface, and what shines through the pores."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from ...conventions import (
     PHASE_ATTRS,
     PHASES,
     ConventionError,
+    FibdaskWarning,
     attributes,
     check_choice,
     check_positive,
@@ -59,6 +61,7 @@ WHITE = 0.6
 _ELECTRONS_PER_PA_US = 6.241509  # in a picoampere times a microsecond
 _PLACE_TOLERANCE = 1e-6  # nm
 _KILOVOLTS = (0.05, 60.0)  # of microscopes
+_NARROW = 2.0  # degrees: an acceptance angle that lets in a thousandth of the electrons
 _MODELS = ("analytic", "learned", "monte_carlo")
 _MICROSCOPE = ("learned", "monte_carlo")  # models of a microscope; the first refuses others
 _OF_MODELS: Mapping[str, tuple[Any, Sequence[str]]] = {
@@ -178,6 +181,11 @@ def simulate_images(
         If the structure is no phase or holds planes without data, an argument is out of range or
         not for the model, or torch is needed and not installed.
 
+    Warns
+    -----
+    FibdaskWarning
+        If next to no electrons come out in so small an acceptance angle.
+
     Notes
     -----
     In the analytic model, a pixel whose first solid lies at depth d below the imaged face has
@@ -226,6 +234,7 @@ def simulate_images(
         losses=losses or ("continuous" if window == 1 else "discrete"),
         white=WHITE * seen.share,
     )
+    _warn_of_angle(acceptance_angle)
     faces = phase["z"].values, _find_planes(phase["z"].values, slices), kilovolts
     images: Images
     told: dict[str, Any] = {}
@@ -259,6 +268,14 @@ def simulate_images(
     }
     token = blocks.fingerprint(blocks.array_token(phase.data))
     return record_step(stack, "simulate_images", parameters, token)
+
+
+def _warn_of_angle(degrees: float) -> None:
+    """Warn of an acceptance angle that is rather in radians."""
+    if degrees < _NARROW:
+        share = np.sin(np.deg2rad(degrees)) ** 2
+        text = f"an acceptance_angle of {degrees:.3g} degrees lets in {share:.1g} of the electrons"
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
 def _check_looked_at(model: str, given: Mapping[str, Any]) -> None:
