@@ -51,12 +51,16 @@ class Slant:
         angle = radians(tilt)
         return cls(tan(angle) / pixel if isfinite(pixel) else 0.0, 1 / cos(angle))
 
+    def rows(self, depth: float) -> int:
+        """Return how many rows further on a beam is, so many nm deeper, in whole pixels."""
+        return round(self.step * depth)
+
     def met(self, rows: slice, depth: float, count: int) -> np.ndarray:
         """Return the rows that beams through some rows meet, so many nm deeper.
 
         In whole pixels; for rows beyond `count`, and before the first, the nearest ones stand.
         """
-        moved = np.arange(rows.start, rows.stop) + round(self.step * depth)
+        moved = np.arange(rows.start, rows.stop) + self.rows(depth)
         return moved.clip(0, count - 1)
 
     def through(self, rows: slice, depth: float, count: int) -> slice:

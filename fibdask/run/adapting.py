@@ -21,6 +21,7 @@ from ..io import open_stack
 from ..learn.adaptation.target import Target
 from ..learn.models import CARD, Model, open_model
 from ..learn.predicting import told_if_missing
+from ..pieces.slant import check_tilt
 from ..report import write_adaptation_report
 from .disk import told_if_full
 from .folder.run_folder import REPORT
@@ -55,6 +56,7 @@ def adapt_model(
     method: str = "statistics",
     path: str | Path | None = None,
     steps: int | None = None,
+    tilt: float = 0.0,
     seed: int = 0,
     quiet: bool = True,
 ) -> Path:
@@ -88,6 +90,8 @@ def adapt_model(
         halves, since the first tells better what structures are like; or of the CycleGAN, by
         default 2000, after which the model learns for a fourth as many. All go on where they were
         after an interruption.
+    tilt
+        Of the beam in degrees, as of `segment_phases`, which the adapted model needs then, too.
     seed
         Of what is random in it.
     quiet
@@ -123,7 +127,8 @@ def adapt_model(
         msg = f"steps must be at least 1; got {steps}"
         raise ConventionError(msg)
     made = steps or METHODS[method]
-    target = Target.of(given, stack)
+    check_tilt(tilt)
+    target = Target.of(given, stack, tilt)
     folder = Path(path) if path is not None else Path(f"{given.name}-adapted")
     key = fingerprint(given.fingerprint, target.fingerprint, method, made, check_seed(seed))
     if (done := _earlier(folder, key, given)) is not None:
@@ -137,6 +142,7 @@ def adapt_model(
     told = {
         "fingerprint": key,
         "method": method,
+        "tilt": tilt,
         "seed": seed,
         "parent": {"name": given.name, "fingerprint": given.fingerprint},
         "chosen": chosen.name,
@@ -189,6 +195,7 @@ def adapt_options(
     stack: str,
     method: Literal["statistics", "self_training", "simulation", "translation"] = "statistics",
     steps: PositiveInt | None = None,
+    tilt: float = 0.0,
     seed: NonNegativeInt = 0,
 ) -> dict[str, Any]:
     """Which model is fitted to which stack, and how; see `adapt_model`.
@@ -204,10 +211,13 @@ def adapt_options(
     steps
         Of self-training, by default 200, of a simulation, by default 600, or of a translation, by
         default 2000.
+    tilt
+        Of the beam in degrees, as of `[segment]`, which the adapted model needs then, too.
     seed
         Of what is random in it.
     """
-    return {"model": model, "stack": stack, "method": method, "steps": steps, "seed": seed}
+    own = {"method": method, "steps": steps, "tilt": tilt, "seed": seed}
+    return {"model": model, "stack": stack, **own}
 
 
 def adapted_output(*, path: str | None = None) -> dict[str, Any]:

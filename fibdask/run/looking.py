@@ -65,7 +65,7 @@ def look_at_input(recipe: Recipe) -> None:
                 if table.get("voltage") is None:
                     tilt = table.get("tilt", 0.0)
                     warn_of_tilt(_middle(source), table["model"], tilt)
-                    warn_of_detector(_middle(source), table["model"])
+                    warn_of_detector(_middle(source), table["model"], tilt)
 
 
 def warn_of_steps(part: xr.Dataset) -> None:
@@ -144,15 +144,15 @@ def warn_of_tilt(part: xr.Dataset, model: str = "auto", tilt: float = 0.0) -> No
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
-def warn_of_detector(part: xr.Dataset, model: str = "auto") -> None:
+def warn_of_detector(part: xr.Dataset, model: str = "auto", tilt: float = 0.0) -> None:
     """Warn of images of another detector than a network has learnt from, which it doubts little.
 
     Parameters
     ----------
     part
         Of a stack with `intensity`, of all voltages that the network sees.
-    model
-        That sees it, as `segment_phases` takes it.
+    model, tilt
+        As `segment_phases` takes them.
 
     Warns
     -----
@@ -165,7 +165,7 @@ def warn_of_detector(part: xr.Dataset, model: str = "auto") -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FibdaskWarning)
             chosen = open_model(find_model(model, part).folder)
-            detector = other_detector(chosen, part)
+            detector = other_detector(chosen, part, tilt)
     except ConventionError:  # too few slices, or images that nothing simulates
         return
     if detector is not None:

@@ -276,8 +276,9 @@ def wrong(phase: xr.DataArray, truth: np.ndarray) -> float:
 def looked_at(stack: xr.Dataset, *, make: Callable[..., xr.Dataset], **options: Any) -> xr.Dataset:
     """Ask a network for images, which are looked at as `fibdask check` does."""
     warn_of_steps(stack)
-    warn_of_tilt(stack, tilt=options.get("tilt", 0.0))
-    warn_of_detector(stack)
+    tilt = options.get("tilt", 0.0)
+    warn_of_tilt(stack, tilt=tilt)
+    warn_of_detector(stack, tilt=tilt)
     return make(stack, **options)
 
 

@@ -22,6 +22,7 @@ from fibdask import (
 )
 from fibdask.conventions import build_stack
 from fibdask.learn.adaptation import candidates, seen, simulation
+from fibdask.learn.adaptation.target import Target
 from fibdask.learn.networks import Architecture
 from fibdask.learn.validation import Condition, Windows
 from fibdask.learn.weights import write_model
@@ -189,6 +190,30 @@ def test_adapt_model__refuses_what_it_cannot_be_fitted_to(model, tmp_path, stack
     with pytest.raises(ConventionError, match=rule):
         adapt_model(model, stack(), path=tmp_path / "fitted")
     assert not (tmp_path / "fitted").exists()
+
+
+def test_target__of_a_tilted_beam_is_that_of_slices_moved_by_hand(model):
+    steep = float(np.rad2deg(np.arctan(0.5)))  # two pixels of 2.5 nm for each slice of 10 nm
+    stack, loaded = images(size=96), load_model(model)
+    made = Target.of(loaded, stack, steep)
+    moved = stack.isel(y=slice(8, 88)).copy(deep=True)
+    for k, rows in enumerate(range(0, 18, 2)):
+        moved["intensity"][:, k] = stack["intensity"].values[:, k, rows : rows + 80]
+    expected = Target.of(loaded, moved)
+    ends = np.ptp(made.images), np.ptp(expected.images)  # grey values are those of whole images
+    np.testing.assert_allclose(made.images / ends[0], expected.images / ends[1], atol=0.02)
+    np.testing.assert_allclose(made.z, expected.z * np.sqrt(1.25))
+    with pytest.raises(ConventionError, match=r"at least 64 pixels along y .*; images have 48"):
+        Target.of(loaded, images(size=64), steep)
+
+
+def test_adapt_model__tells_by_which_tilt(model, tmp_path, clearly):
+    made = adapt_model(model, images(size=96), path=tmp_path / "a", tilt=20.0)
+    assert load_model(made).card["adapted"]["tilt"] == 20.0
+    with pytest.raises(ConventionError, match="holds another adaptation"):
+        adapt_model(model, images(size=96), path=tmp_path / "a")
+    with pytest.raises(ConventionError, match=r"tilt must be in -70 … 70 degrees; got 80"):
+        adapt_model(model, images(size=96), path=tmp_path / "b", tilt=80)
 
 
 def test_adapt_model__refuses_images_that_are_not_finite(model, tmp_path):

@@ -18,7 +18,7 @@ one that was learnt from, of other electrons, structures, materials and artefact
 less in two of the other, with 30 and 50 electrons on a pixel."""
 
 
-def other_detector(model: Model, stack: xr.Dataset) -> str | None:
+def other_detector(model: Model, stack: xr.Dataset, tilt: float = 0.0) -> str | None:
     """Return the detector that explains images better than those that a model has learnt from.
 
     What the model sees is imaged by the simulators of each detector, and held against the images.
@@ -29,6 +29,8 @@ def other_detector(model: Model, stack: xr.Dataset) -> str | None:
         Whose network knows the depths of slices.
     stack
         With `intensity`, of all its voltages.
+    tilt
+        Of the beam in degrees.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def other_detector(model: Model, stack: xr.Dataset) -> str | None:
     learnt = _learnt_detectors(model.card)
     if not learnt or "adapted" in model.card:
         return None
-    target = Target.of(model, stack).middle(_MOST)
+    target = Target.of(model, stack, tilt).middle(_MOST)
     network = read_windows(model, "asked what it sees").fold()
     seen = Structure.seen(network, target, float(model.card["temperature"]))
     left = left_by_detector(model, target, seen, simulators(model, seen))

@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
-from ...blocks import fingerprint
+from ...blocks import fingerprint, shift
 from ...conventions import AXES, ConventionError, check_spacing, measured_slices, require
 from ...pieces.grey import QUANTILES, computed_ranges, without_filled
+from ...pieces.slant import Slant
 from ...pieces.validity import IMAGES, misfits, resampled
 from ...pieces.windows import SliceWindow
 from ..models import Model
@@ -42,8 +43,18 @@ class Target:
     pixel: float
 
     @classmethod
-    def of(cls, model: Model, stack: xr.Dataset) -> "Target":
+    def of(cls, model: Model, stack: xr.Dataset, tilt: float = 0.0) -> "Target":
         """Read the middle of a stack, up to 32 slices of 192 x 192 pixels.
+
+        Parameters
+        ----------
+        model
+            That is shown it.
+        stack
+            With `intensity`.
+        tilt
+            Of the beam in degrees; slices are moved along y to where it meets them, and depths are
+            those along it.
 
         Raises
         ------
@@ -54,21 +65,27 @@ class Target:
         _check_fit(model, stack)
         whole = {axis: slice(0, stack.sizes[axis]) for axis in AXES}
         counted = without_filled(stack, whole)
+        slices = np.flatnonzero(measured_slices(stack))
+        slices = slices[_middle(slice(0, len(slices)), _MOST_SLICES, 1)]
+        slant = Slant.of(tilt, check_spacing(stack, "y"))
+        z = stack["z"].values[slices]
+        moved = [slant.rows(depth - z[len(z) // 2]) for depth in z]
+        counted["y"] = slice(counted["y"].start - min(moved), counted["y"].stop - max(moved))
         _check_size(counted, least=8 * int(model.card["stride"]))
-        measured = measured_slices(stack)
         low, high = model.card.get("grey", {}).get("quantiles", QUANTILES)
         ends = computed_ranges(stack, (float(low), float(high)))
         stride = int(model.card["stride"])
         y, x = (_middle(counted[axis], _MOST_PIXELS, stride) for axis in ("y", "x"))
-        slices = np.flatnonzero(measured)
-        slices = slices[_middle(slice(0, len(slices)), _MOST_SLICES, 1)]
-        part = stack["intensity"].isel(z=slices, y=y, x=x).values.astype(np.float32)
+        met = slice(y.start + min(moved), y.stop + max(moved))
+        read = stack["intensity"].isel(z=slices, y=met, x=x).values.astype(np.float32)
+        rows = (shift(y, rows - met.start) for rows in moved)
+        part = np.stack([read[:, k, of_slice] for k, of_slice in enumerate(rows)], axis=1)
         low_of, high_of = (end[:, None, None, None].astype(np.float32) for end in ends.T)
         window = SliceWindow(
             model.card["architecture"]["above"], model.card["architecture"]["below"]
         )
         images = (part - low_of) / (high_of - low_of)
-        return cls(images, stack["z"].values[slices], window, check_spacing(stack, "x"))
+        return cls(images, slant.stretch * z, window, check_spacing(stack, "x"))
 
     def __len__(self) -> int:
         """Return the number of slices."""
