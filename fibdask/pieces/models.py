@@ -5,7 +5,7 @@ Stages do not import `learn`, which is imported when a network is asked for.
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +20,7 @@ from . import validity
 from .disagreement import VoltageDisagreement
 from .grey import QUANTILES, CountedGrey, grey_ranges
 from .looks import ToldDoubts, card_of_doubts, looked_at
+from .mirrored import Mirrored
 from .pixels import OtherPixels, resampled_images, resampled_predictions
 from .slant import Slant
 from .validity import Card
@@ -42,6 +43,22 @@ _TOLD = (
 
 Misfits = Callable[[Card], Iterator[str]]
 """Iterates over what lies outside what the model of a card was trained for."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How a network is shown images, as `segment_phases` takes it.
+
+    Attributes
+    ----------
+    tilt
+        Of the beam in degrees.
+    mirrored
+        Whether mirror images are shown, too.
+    """
+
+    tilt: float
+    mirrored: bool
 
 
 class Model(Protocol):
@@ -248,8 +265,8 @@ def predict_solid(
     model: Model,
     planes: PlacedPlanes,
     region: Mapping[str, slice],
+    seen: Seen,
     *,
-    tilt: float = 0.0,
     disagreement: bool = False,
 ) -> dict[str, tuple[tuple[str, ...], Any]]:
     """Return `phase` and `solid_probability` (z, y, x) on planes, lazily.
@@ -264,8 +281,8 @@ def predict_solid(
         Where it is asked.
     region
         Where grey values are counted, by axis.
-    tilt
-        Of the beam, as of `segment_phases`.
+    seen
+        How it is shown images.
     disagreement
         Whether to return `voltage_disagreement` (z, y, x), too.
     """
@@ -276,9 +293,9 @@ def predict_solid(
         image = resampled_images(image, pixels, measured)
         y, x = pixels.needed((region["y"], region["x"]))
         region = {"z": region["z"], "y": y, "x": x}
-    predictor = model.predictor()
+    predictor = Mirrored(model.predictor()) if seen.mirrored else model.predictor()
     n_z, n_y, n_x = image.shape[1:]
-    slant = Slant.of(tilt, validity.shown_pixels(model.card, stack)["y"])
+    slant = Slant.of(seen.tilt, validity.shown_pixels(model.card, stack)["y"])
 
     def predictions(*shown: int) -> PlanePredictions:
         shape = (len(shown), n_z, n_y, n_x)
@@ -308,7 +325,9 @@ def predict_solid(
     return volumes
 
 
-def model_record(model: Model, stack: xr.Dataset | None = None) -> dict[str, Any]:
+def model_record(
+    model: Model, stack: xr.Dataset | None = None, seen: Seen | None = None
+) -> dict[str, Any]:
     """Return what provenance tells of a model: which one it is, and what its card says of it.
 
     Parameters
@@ -317,12 +336,14 @@ def model_record(model: Model, stack: xr.Dataset | None = None) -> dict[str, Any
         As `find_model` returns it.
     stack
         What it is shown; how it is resampled is told, if it is.
+    seen
+        How it is shown that.
     """
     card: dict[str, Any] = {key: model.card[key] for key in _TOLD if key in model.card}
     errors = model.card.get("errors", {})
     card["errors"] = {name: value for name, value in errors.items() if np.isscalar(value)}
     card["conditions"] = errors.get("conditions", [])
-    shown: dict[str, Any] = {}
+    shown: dict[str, Any] = asdict(seen) if seen else {}
     if stack is not None and _other_pixels(model, stack):
         shown["shown_pixel_size"] = [*validity.shown_pixels(model.card, stack).values()]
     if stack is not None and (every := validity.shown_every(model.card, stack)) > 1:

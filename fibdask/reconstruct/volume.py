@@ -21,7 +21,7 @@ from ..conventions import (
     voltage_index,
 )
 from ..pieces.grey import without_filled
-from ..pieces.models import AUTO, Model, find_model, model_record, predict_solid, warn_of_gaps
+from ..pieces.models import AUTO, Model, Seen, find_model, model_record, predict_solid, warn_of_gaps
 from ..pieces.planes import grid_planes, plane_spacing, planes_at
 from ..pieces.slant import check_tilt
 from ..pieces.windows import PlacedPlanes
@@ -37,6 +37,7 @@ def reconstruct_volume(
     model: str = AUTO,
     device: str = AUTO,
     tilt: float = 0.0,
+    mirrored: bool = False,
 ) -> xr.Dataset:
     """Tell solid from pore on the planes of a regular grid, slices and what lies between them.
 
@@ -63,6 +64,10 @@ def reconstruct_volume(
         Angle in degrees between the beam and the normal of the slices, about x; positive if
         electrons fly towards +y, so that what shines through lies at larger y than it shows. Not
         for models that have learnt from images of such a beam.
+    mirrored
+        Whether images that are mirrored along x, along y and along both are predicted, too, and the
+        mean is taken; that takes four times as long. Not for models that have learnt from images
+        of a tilted beam.
 
     Returns
     -------
@@ -113,11 +118,12 @@ def reconstruct_volume(
     warn_of_gaps(planes, found)
     _warn_of_spacing(z[measured], spacing)
     region = without_filled(stack, {axis: slice(0, stack.sizes[axis]) for axis in AXES})
-    volumes = predict_solid(shown, found, planes, region, tilt=tilt)
+    as_seen = Seen(tilt, mirrored)
+    volumes = predict_solid(shown, found, planes, region, as_seen)
     volume = _on_planes(stack, grid, spacing).assign(volumes)
     volume = finish_stack(mark_inpainted(volume, volumes), nominal_thickness=spacing)
-    asked = {"spacing": spacing, "voltage": shown["voltage"].values, "tilt": tilt}
-    parameters = asked | model_record(found, shown)
+    asked = {"spacing": spacing, "voltage": shown["voltage"].values}
+    parameters = asked | model_record(found, shown, as_seen)
     token = blocks.array_token(stack["intensity"].data)
     return record_step(volume, "reconstruct_volume", parameters, token)
 

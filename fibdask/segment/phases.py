@@ -30,6 +30,7 @@ from ..conventions import (
 from ..pieces.grey import FINE_BITS, CountedGrey, counting_block, without_filled
 from ..pieces.models import (
     AUTO,
+    Seen,
     check_network_options,
     find_model,
     model_record,
@@ -70,6 +71,7 @@ def segment_phases(
     model: str = AUTO,
     device: str = AUTO,
     tilt: float = 0.0,
+    mirrored: bool = False,
     disagreement: bool = False,
     region_of_interest: Intervals | None = None,
     data_bar: int = 0,
@@ -120,6 +122,10 @@ def segment_phases(
         For `network` only: angle in degrees between the beam and the normal of the slices, about x;
         positive if electrons fly towards +y, so that what shines through lies at larger y than
         it shows. Not for models that have learnt from images of such a beam.
+    mirrored
+        For `network` only: whether images that are mirrored along x, along y and along both are
+        predicted, too, and the mean is taken; that takes four times as long. Not for models that
+        have learnt from images of a tilted beam.
     disagreement
         For `network` and several voltages only: whether to add `voltage_disagreement`, how far
         apart what the network says of each voltage alone is. Each is then predicted once more.
@@ -182,7 +188,7 @@ def segment_phases(
     """
     stack = require(stack, "intensity")
     _check_method(method, classes, threshold, {"model": model, "device": device})
-    _check_tilt(method, tilt)
+    _check_seen(method, tilt, mirrored=mirrored)
     _check_forest(method, model, {"labels": labels, "unlabelled": unlabelled, "scales": scales})
     whole_stack, stack = stack, _without_data_bar(stack, data_bar)
     used = _used_voltages(stack, voltage, method)
@@ -205,8 +211,9 @@ def segment_phases(
         found = find_model(model, shown, device, tilt)
         planes = PlacedPlanes.of_slices(stack["z"].values, measured_slices(stack))
         warn_of_gaps(planes, found)
-        volumes = predict_solid(shown, found, planes, chosen, tilt=tilt, disagreement=disagreement)
-        parameters |= {"tilt": tilt, "disagreement": disagreement} | model_record(found, shown)
+        as_seen = Seen(tilt, mirrored)
+        volumes = predict_solid(shown, found, planes, chosen, as_seen, disagreement=disagreement)
+        parameters |= {"disagreement": disagreement} | model_record(found, shown, as_seen)
     elif method == _FOREST:
         forest = None if model == AUTO else model
         images = Shown(stack.isel(voltage=used), chosen, scales)
@@ -401,11 +408,12 @@ def _check_forest(method: str, model: str, of_labels: Mapping[str, Any]) -> None
         raise ConventionError(msg)
 
 
-def _check_tilt(method: str, tilt: float) -> None:
+def _check_seen(method: str, tilt: float, *, mirrored: bool) -> None:
     check_tilt(tilt)
-    if tilt and method != "network":
-        msg = f"tilt goes with method 'network' only; got {tilt} with {method!r}"
-        raise ConventionError(msg)
+    for name, value in (("tilt", tilt), ("mirrored", mirrored)):
+        if value and method != "network":
+            msg = f"{name} goes with method 'network' only; got {value} with {method!r}"
+            raise ConventionError(msg)
 
 
 def _check_disagreement(method: str, used: slice, *, wanted: bool) -> None:

@@ -73,10 +73,12 @@ def interpolated(stack: xr.Dataset, *, segment: Method, method: str) -> xr.Datas
     return filled(segment(stack), method)
 
 
-def reconstructed(stack: xr.Dataset, *, model: str, voltages: tuple[float, ...]) -> xr.Dataset:
+def reconstructed(
+    stack: xr.Dataset, *, model: str, voltages: tuple[float, ...], mirrored: bool = False
+) -> xr.Dataset:
     """Make the volume of the images of some of the voltages at once."""
     images = stack.sel(voltage=list(voltages))
-    return fibdask.reconstruct_volume(images, spacing=SPACING, model=model)
+    return fibdask.reconstruct_volume(images, spacing=SPACING, model=model, mirrored=mirrored)
 
 
 def of_perfect_slices(*, network: bool = True) -> dict[str, Method]:
@@ -103,6 +105,7 @@ def of_images(model: str) -> dict[str, Method]:
     for voltages in choices:
         one = partial(reconstructed, model=model, voltages=voltages)
         found[f"reconstruction, {named(voltages)}"] = one
+        found["the same, mirrored too"] = partial(one, mirrored=True)
     return found
 
 

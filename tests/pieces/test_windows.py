@@ -21,6 +21,7 @@ from fibdask.blocks import (
     write_array,
 )
 from fibdask.conventions import ConventionError
+from fibdask.pieces.mirrored import Mirrored
 from fibdask.pieces.slant import UPRIGHT, Slant
 from fibdask.pieces.windows import (
     NO_SLICE,
@@ -32,7 +33,7 @@ from fibdask.pieces.windows import (
     window_predictions,
 )
 from tests.blocks.helpers import SumAlongZ, naive_sum_along_z
-from tests.pieces.predictors import CoarseMix
+from tests.pieces.predictors import ALL, CoarseMix
 
 SHAPE = (2, 9, 31, 19)  # neither 31 nor 19 are whole strides
 IMAGE = np.random.default_rng(1).integers(5, 250, SHAPE, np.uint8)
@@ -93,8 +94,8 @@ def in_region(made_by, region, image=IMAGE, ranges=RANGES):
     return made_by.compute(region, image[read], ranges)
 
 
-def whole(planes):
-    return tuple(slice(0, n) for n in (len(planes.above), *SHAPE[2:]))
+def whole(planes, *lengths):
+    return tuple(slice(0, n) for n in (len(planes.above), *(lengths or SHAPE[2:])))
 
 
 def intervals(n):
@@ -143,6 +144,7 @@ def test_predictions__equal_whole_images_shown_one_by_one(planes, tile):
 
 
 ALL_BETWEEN, ALL_SLICES = naive(BETWEEN), naive(SLICES)
+ALL_MIRRORED = in_region(function(BETWEEN, Mirrored(MIX), tile=(64, 64)), whole(BETWEEN))
 
 
 @given(
@@ -170,6 +172,40 @@ def test_predictions__of_thin_slices_show_every_second_or_third(region):
         planes = replace(BETWEEN, every=every)
         made = in_region(function(planes), region)
         np.testing.assert_array_equal(made, naive(planes)[region])
+
+
+class Sided(CoarseMix):
+    """Tells each pixel half of what it tells the one before along y and along x."""
+
+    def __call__(self, *shown):
+        said = super().__call__(*shown[:4])
+        before = np.pad(said, [(0, 0), (1, 0), (1, 0)], mode="edge")[:, :-1, :-1]
+        return (said + before)[:, *(shown[4:] or (ALL,))[0]] / 2
+
+
+def test_mirrored__is_the_mean_of_what_is_said_of_mirror_images():
+    sided = Sided()
+    whole_image = IMAGE[..., :28, :18]  # whole strides, of which mirror images begin with one, too
+    seen = {"shape": whole_image.shape, "tile": (32, 32)}
+    made = in_region(
+        function(BETWEEN, Mirrored(sided), **seen), whole(BETWEEN, 28, 18), whole_image
+    )
+    each = []
+    for axes in ((), (3,), (2,), (2, 3)):
+        said = likely(BETWEEN, np.flip(whole_image, axes), (0, 1), sided, RANGES)
+        each.append(np.flip(said, [axis - 1 for axis in axes]))
+    np.testing.assert_allclose(made, in_steps(np.mean(each, axis=0)), atol=1.01 / 255)
+    assert np.abs(made - in_steps(each[0])).max() > 0.01
+
+
+@given(
+    st.tuples(intervals(len(BETWEEN.above)), intervals(31), intervals(19)),
+    st.sampled_from([(4, 2), (8, 6), (32, 32)]),
+)
+@settings(deadline=None, max_examples=30)
+def test_mirrored__gives_the_same_values_in_any_region(region, tile):
+    made = in_region(function(BETWEEN, Mirrored(MIX), tile=tile), region)
+    np.testing.assert_array_equal(made, ALL_MIRRORED[region])
 
 
 @pytest.mark.parametrize("tilt", [36.0, -52.0])
@@ -290,12 +326,13 @@ def test_predictions__are_stored_as_they_are(tmp_path):
     np.testing.assert_array_equal(stored, ALL_BETWEEN)
 
 
+@pytest.mark.parametrize("predictor", [MIX, Mirrored(MIX)], ids=["once", "mirrored"])
 @pytest.mark.parametrize("slant", [UPRIGHT, TILTED], ids=["upright", "tilted"])
 @pytest.mark.parametrize("planes", [SLICES, BETWEEN], ids=["slices", "between"])
-def test_predictions__take_no_more_than_was_said(planes, slant):
+def test_predictions__take_no_more_than_was_said(planes, slant, predictor):
     shape = (2, 9, 310, 190)
     image = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
-    made_by = function(planes, shape=shape, tile=(128, 192), slant=slant)
+    made_by = function(planes, predictor, shape=shape, tile=(128, 192), slant=slant)
     region = (slice(1, 9), slice(3, 310), slice(5, 190))
     (read,) = made_by.needs(region)
     given_image = np.ascontiguousarray(image[read])

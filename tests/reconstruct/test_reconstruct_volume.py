@@ -169,6 +169,7 @@ def test_reconstruct_volume__is_recorded():
     assert record["parameters"] == {
         "spacing": 3.0,
         "tilt": 0.0,
+        "mirrored": False,
         "voltage": [2.0],
         "model": "mix",
         "model_fingerprint": "fingerprint of mix",
