@@ -5,23 +5,25 @@ from math import ceil, cos, floor, isfinite, radians, tan
 
 import numpy as np
 
-from ..conventions import ConventionError
+from ..conventions import ConventionError, plain_number
 
 LARGEST_TILT = 70.0
 """Degrees up to which a beam still looks into slices."""
 
 
-def check_tilt(tilt: float) -> None:
-    """Refuse a beam that does not look into slices.
+def check_tilt(tilt: object) -> float:
+    """Return the tilt in degrees of a beam, which must look into slices.
 
     Raises
     ------
     ConventionError
-        With the tilt in degrees.
+        If it does not.
     """
-    if not abs(tilt) <= LARGEST_TILT:  # nor NaN
-        msg = f"tilt must be in -{LARGEST_TILT:g} … {LARGEST_TILT:g} degrees; got {tilt}"
+    number = plain_number(tilt)
+    if not abs(number) <= LARGEST_TILT:  # nor NaN
+        msg = f"tilt must be in -{LARGEST_TILT:g} … {LARGEST_TILT:g} degrees; got {tilt!r}"
         raise ConventionError(msg)
+    return number
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def reconstruct_volume(
     count.
     """
     stack = require(stack, "intensity")
-    check_tilt(tilt)
+    as_seen = Seen(check_tilt(tilt), mirrored)
     spacing = plane_spacing(stack, spacing)
     z, measured = stack["z"].values, measured_slices(stack)
     if measured.sum() < 2:
@@ -111,14 +111,13 @@ def reconstruct_volume(
     if voltage is not None:
         place = voltage_index(stack, voltage)
         shown = stack.isel(voltage=slice(place, place + 1))
-    found = find_model(model, shown, device, tilt)
+    found = find_model(model, shown, device, as_seen.tilt)
     _check_between(found)
     grid = grid_planes(z[measured], spacing)
     planes = PlacedPlanes.between(z, measured, grid * spacing)
     warn_of_gaps(planes, found)
     _warn_of_spacing(z[measured], spacing)
     region = without_filled(stack, {axis: slice(0, stack.sizes[axis]) for axis in AXES})
-    as_seen = Seen(tilt, mirrored)
     volumes = predict_solid(shown, found, planes, region, as_seen)
     volume = _on_planes(stack, grid, spacing).assign(volumes)
     volume = finish_stack(mark_inpainted(volume, volumes), nominal_thickness=spacing)

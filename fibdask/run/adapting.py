@@ -127,8 +127,7 @@ def adapt_model(
         msg = f"steps must be at least 1; got {steps}"
         raise ConventionError(msg)
     made = steps or METHODS[method]
-    check_tilt(tilt)
-    target = Target.of(given, stack, tilt)
+    target = Target.of(given, stack, check_tilt(tilt))
     folder = Path(path) if path is not None else Path(f"{given.name}-adapted")
     key = fingerprint(given.fingerprint, target.fingerprint, method, made, check_seed(seed))
     if (done := _earlier(folder, key, given)) is not None:

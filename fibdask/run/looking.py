@@ -136,10 +136,10 @@ def warn_of_tilt(part: xr.Dataset, model: str = "auto", tilt: float = 0.0) -> No
         return
     best = min(doubts, key=doubts.__getitem__)
     if doubts[tilt] > _SURE and doubts[best] < _SURER * doubts[tilt]:
+        beam = f"a beam tilted by about {best:g} degrees towards +y" if best else "an upright beam"
         text = (
-            f"images in the middle of the input look as of a beam tilted by about {best:g} degrees "
-            f"towards +y, not by {tilt:g}: along it, what shines through fits together better; set "
-            "tilt to that of the microscope"
+            f"images in the middle of the input look as those of {beam}, and tilt is {tilt:g}: "
+            "what shines through fits together better there; set tilt to that of the microscope"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 

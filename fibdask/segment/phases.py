@@ -188,7 +188,7 @@ def segment_phases(
     """
     stack = require(stack, "intensity")
     _check_method(method, classes, threshold, {"model": model, "device": device})
-    _check_seen(method, tilt, mirrored=mirrored)
+    as_seen = _checked_seen(method, tilt, mirrored=mirrored)
     _check_forest(method, model, {"labels": labels, "unlabelled": unlabelled, "scales": scales})
     whole_stack, stack = stack, _without_data_bar(stack, data_bar)
     used = _used_voltages(stack, voltage, method)
@@ -208,10 +208,9 @@ def segment_phases(
     volumes: dict[str, Any]
     if method == "network":
         shown = stack.isel(voltage=used)
-        found = find_model(model, shown, device, tilt)
+        found = find_model(model, shown, device, as_seen.tilt)
         planes = PlacedPlanes.of_slices(stack["z"].values, measured_slices(stack))
         warn_of_gaps(planes, found)
-        as_seen = Seen(tilt, mirrored)
         volumes = predict_solid(shown, found, planes, chosen, as_seen, disagreement=disagreement)
         parameters |= {"disagreement": disagreement} | model_record(found, shown, as_seen)
     elif method == _FOREST:
@@ -408,12 +407,13 @@ def _check_forest(method: str, model: str, of_labels: Mapping[str, Any]) -> None
         raise ConventionError(msg)
 
 
-def _check_seen(method: str, tilt: float, *, mirrored: bool) -> None:
-    check_tilt(tilt)
-    for name, value in (("tilt", tilt), ("mirrored", mirrored)):
+def _checked_seen(method: str, tilt: float, *, mirrored: bool) -> Seen:
+    seen = Seen(check_tilt(tilt), mirrored)
+    for name, value in (("tilt", seen.tilt), ("mirrored", mirrored)):
         if value and method != "network":
-            msg = f"{name} goes with method 'network' only; got {value} with {method!r}"
+            msg = f"{name} goes with method 'network' only; got {value:g} with {method!r}"
             raise ConventionError(msg)
+    return seen
 
 
 def _check_disagreement(method: str, used: slice, *, wanted: bool) -> None:
