@@ -198,7 +198,14 @@ def find_layer_model(model: str, *, noise: float, device: str = AUTO) -> Any:
     return _found(model, device, validity.LAYERS, misfits, "this sample")
 
 
-def warn_of_gaps(planes: PlacedPlanes, model: Model, unit: float = 1.0, name: str = "nm") -> None:
+def warn_of_gaps(
+    planes: PlacedPlanes,
+    model: Model,
+    unit: float = 1.0,
+    name: str = "nm",
+    *,
+    tilt: float = 0.0,
+) -> None:
     """Warn of planes between slices, or slices beside others, farther apart than a model knows.
 
     Parameters
@@ -209,14 +216,16 @@ def warn_of_gaps(planes: PlacedPlanes, model: Model, unit: float = 1.0, name: st
         As `find_model` or `find_phase_model` returns it.
     unit, name
         Of the lengths that are told, in nm.
+    tilt
+        Of the beam in degrees, along which a model counts distances.
     """
     most = model.card["gap"][1]
     between = planes.offsets.any()
-    gaps = planes.gaps if between else _beside(planes)
+    gaps = (planes.gaps if between else _beside(planes)) * Slant.of(tilt, np.nan).stretch
     far = gaps > most
     if far.any():
         kind, place = ("planes", "between slices that are") if between else ("slices", "beside one")
-        apart = "apart" if between else "away"
+        apart = ("apart" if between else "away") + (" along the beam" if tilt else "")
         text = (
             f"{far.sum()} of {len(far)} {kind} lie {place} up to {gaps.max() / unit:.4g} {name} "
             f"{apart}; model {model.name} was trained on gaps of up to {most / unit:g} {name}: "

@@ -292,10 +292,9 @@ class PlanePredictions:
         y, x = (max(axis) for axis in zip(*windows, strict=True))
         images = self.predictor.voltages * self.predictor.window.size
         taken, _ = self.predictor.bytes((y, x), max(told))
-        mixed = (
-            3 if self.slant.step else 0
-        )  # images moved along y, and rows of planes that are mixed
-        return int(4 * y * x * (images + 3 + mixed) + taken)
+        # Along a slant, an image that is moved, and rows of a plane that are mixed.
+        moved = 3 if self.slant.step else 0
+        return int(4 * y * x * (images + 3 + moved) + taken)
 
     @property
     def _slots(self) -> SliceWindow:

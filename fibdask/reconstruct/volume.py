@@ -115,7 +115,7 @@ def reconstruct_volume(
     _check_between(found)
     grid = grid_planes(z[measured], spacing)
     planes = PlacedPlanes.between(z, measured, grid * spacing)
-    warn_of_gaps(planes, found)
+    warn_of_gaps(planes, found, tilt=as_seen.tilt)
     _warn_of_spacing(z[measured], spacing)
     region = without_filled(stack, {axis: slice(0, stack.sizes[axis]) for axis in AXES})
     volumes = predict_solid(shown, found, planes, region, as_seen)

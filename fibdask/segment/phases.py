@@ -210,7 +210,7 @@ def segment_phases(
         shown = stack.isel(voltage=used)
         found = find_model(model, shown, device, as_seen.tilt)
         planes = PlacedPlanes.of_slices(stack["z"].values, measured_slices(stack))
-        warn_of_gaps(planes, found)
+        warn_of_gaps(planes, found, tilt=as_seen.tilt)
         volumes = predict_solid(shown, found, planes, chosen, as_seen, disagreement=disagreement)
         parameters |= {"disagreement": disagreement} | model_record(found, shown, as_seen)
     elif method == _FOREST:

@@ -176,6 +176,13 @@ def test_reconstruct_volume__is_recorded():
     }
 
 
+def test_reconstruct_volume__counts_gaps_along_a_tilted_beam():
+    z = [0.0, 8.0, 16.0, 34.0, 42.0, 50.0, 58.0]  # 22 nm are known, and 18 nm are 28 along the beam
+    reconstruct_volume(stack_of(z=z), spacing=4.0)
+    with pytest.warns(FibdaskWarning, match=r"up to 28 nm apart along the beam; .* up to 22 nm"):
+        reconstruct_volume(stack_of(z=z), spacing=4.0, tilt=50)
+
+
 def test_reconstruct_volume__tells_of_gaps_that_the_model_does_not_know():
     z = [0.0, 8.0, 16.0, 40.0, 48.0, 56.0, 64.0]
     with pytest.warns(FibdaskWarning, match=r"^5 of 17 planes .* up to 24 nm .* up to 22 nm"):
