@@ -22,7 +22,7 @@ from .grey import QUANTILES, CountedGrey, grey_ranges
 from .looks import ToldDoubts, card_of_doubts, looked_at
 from .mirrored import Mirrored
 from .pixels import OtherPixels, resampled_images, resampled_predictions
-from .slant import Slant
+from .slant import Slant, check_tilt
 from .validity import Card
 from .windows import (
     NO_SLICE,
@@ -55,10 +55,25 @@ class Seen:
         Of the beam in degrees.
     mirrored
         Whether mirror images are shown, too.
+
+    Raises
+    ------
+    ConventionError
+        If a value is none that it may have.
     """
 
-    tilt: float
-    mirrored: bool
+    tilt: float = 0.0
+    mirrored: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tilt", check_tilt(self.tilt))
+        if not isinstance(self.mirrored, bool | np.bool_):
+            msg = f"mirrored must be True or False; got {self.mirrored!r}"
+            raise ConventionError(msg)
+        object.__setattr__(self, "mirrored", bool(self.mirrored))
+
+
+AS_IT_IS = Seen()
 
 
 class Model(Protocol):
@@ -87,7 +102,7 @@ class Model(Protocol):
         """Return what predicts planes of windows."""
 
 
-def find_model(model: str, stack: xr.Dataset, device: str = AUTO, tilt: float = 0.0) -> Model:
+def find_model(model: str, stack: xr.Dataset, device: str = AUTO, seen: Seen = AS_IT_IS) -> Model:
     """Return a model by its name or folder, or the best one for a stack, checked against it.
 
     Parameters
@@ -99,8 +114,8 @@ def find_model(model: str, stack: xr.Dataset, device: str = AUTO, tilt: float = 
         Stack with the voltages that the model is to see.
     device
         Where it predicts: `gpu`, `cpu`, or `auto`, a GPU where this process has one.
-    tilt
-        Of the beam, as of `segment_phases`.
+    seen
+        How it is shown images.
 
     Raises
     ------
@@ -111,12 +126,12 @@ def find_model(model: str, stack: xr.Dataset, device: str = AUTO, tilt: float = 
     -----
     FibdaskWarning
         If pixels or slices are resampled to such as the model knows, or the stack was simulated
-        with other materials or electrons than the model was trained on, or another tilt.
+        with other materials or electrons than the model was trained on, or the tilt is another.
     """
-    misfits = partial(validity.misfits, stack=stack)
+    misfits = partial(validity.misfits, stack=stack, tilt=seen.tilt)
     found = _found(model, device, validity.IMAGES, misfits, "this stack")
-    cautions = validity.cautions(found.card, stack, tilt)
-    for text in (*validity.resampled(found.card, stack), *cautions):
+    cautions = validity.cautions(found.card, stack, seen.tilt)
+    for text in (*validity.resampled(found.card, stack, seen.tilt), *cautions):
         warnings.warn(f"model {found.name} {text}", FibdaskWarning, stacklevel=3)
     return found
 
@@ -221,7 +236,7 @@ def warn_of_gaps(
     """
     most = model.card["gap"][1]
     between = planes.offsets.any()
-    gaps = (planes.gaps if between else _beside(planes)) * Slant.of(tilt, np.nan).stretch
+    gaps = (planes.gaps if between else _beside(planes)) * Slant.of(tilt).stretch
     far = gaps > most
     if far.any():
         kind, place = ("planes", "between slices that are") if between else ("slices", "beside one")
@@ -274,7 +289,7 @@ def predict_solid(
     model: Model,
     planes: PlacedPlanes,
     region: Mapping[str, slice],
-    seen: Seen,
+    seen: Seen = AS_IT_IS,
     *,
     disagreement: bool = False,
 ) -> dict[str, tuple[tuple[str, ...], Any]]:
@@ -297,7 +312,7 @@ def predict_solid(
     """
     image, measured = stack["intensity"].data, measured_slices(stack)
     channels = [c for c in validity.model_channels(model.card, stack) if c is not None]
-    planes = replace(planes, every=validity.shown_every(model.card, stack))
+    planes = replace(planes, every=validity.shown_every(model.card, stack, seen.tilt))
     if pixels := _other_pixels(model, stack):
         image = resampled_images(image, pixels, measured)
         y, x = pixels.needed((region["y"], region["x"]))
@@ -335,7 +350,7 @@ def predict_solid(
 
 
 def model_record(
-    model: Model, stack: xr.Dataset | None = None, seen: Seen | None = None
+    model: Model, stack: xr.Dataset | None = None, seen: Seen = AS_IT_IS
 ) -> dict[str, Any]:
     """Return what provenance tells of a model: which one it is, and what its card says of it.
 
@@ -352,10 +367,10 @@ def model_record(
     errors = model.card.get("errors", {})
     card["errors"] = {name: value for name, value in errors.items() if np.isscalar(value)}
     card["conditions"] = errors.get("conditions", [])
-    shown: dict[str, Any] = asdict(seen) if seen else {}
+    shown = asdict(seen) if stack is not None else {}
     if stack is not None and _other_pixels(model, stack):
         shown["shown_pixel_size"] = [*validity.shown_pixels(model.card, stack).values()]
-    if stack is not None and (every := validity.shown_every(model.card, stack)) > 1:
+    if stack is not None and (every := validity.shown_every(model.card, stack, seen.tilt)) > 1:
         shown["shown_every"] = every
     return {
         "model": model.name,

@@ -1,7 +1,7 @@
 """Beams that do not meet slices at a right angle, and what lies along them."""
 
 from dataclasses import dataclass
-from math import ceil, cos, floor, isfinite, radians, tan
+from math import ceil, cos, floor, isfinite, nan, radians, tan
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def check_tilt(tilt: object) -> float:
     if not abs(number) <= LARGEST_TILT:  # nor NaN
         msg = f"tilt must be in -{LARGEST_TILT:g} … {LARGEST_TILT:g} degrees; got {tilt!r}"
         raise ConventionError(msg)
-    return number
+    return number + 0.0  # no -0
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Slant:
     stretch: float = 1.0
 
     @classmethod
-    def of(cls, tilt: float, pixel: float) -> "Slant":
+    def of(cls, tilt: float, pixel: float = nan) -> "Slant":
         """Return that of a tilt about x in degrees, towards +y.
 
-        Pixels are in nm along y; NaN of a single one.
+        Pixels are in nm along y; NaN if no row is another's neighbour.
         """
         angle = radians(tilt)
         return cls(tan(angle) / pixel if isfinite(pixel) else 0.0, 1 / cos(angle))

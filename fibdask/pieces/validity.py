@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..conventions import axis_spacing, measured_slices, recorded_steps
+from .slant import Slant
 from .windows import PIXEL
 
 IMAGES, PHASES = "windows", "phases"
@@ -39,8 +40,18 @@ def model_channels(card: Card, stack: xr.Dataset) -> list[int | None]:
     return channels
 
 
-def misfits(card: Card, stack: xr.Dataset) -> Iterator[str]:
-    """Iterate over what of a stack lies outside what a model was trained for."""
+def misfits(card: Card, stack: xr.Dataset, tilt: float = 0.0) -> Iterator[str]:
+    """Iterate over what of a stack lies outside what a model was trained for.
+
+    Parameters
+    ----------
+    card
+        Of the model.
+    stack
+        That it is to be shown.
+    tilt
+        Of the beam in degrees, along which the thickness of slices counts.
+    """
     if card["task"] != IMAGES:
         yield f"is for {card['task']}, not for images of slices"
         return
@@ -59,11 +70,12 @@ def misfits(card: Card, stack: xr.Dataset) -> Iterator[str]:
                 f"are {size:g} nm along {axis}{_resampling(card, 'pixel_size')}: resample the "
                 "images, or train a model for them (fibdask train)"
             )
-    mean = _mean_thickness(stack)
-    if np.isfinite(mean) and not _inside(mean * shown_every(card, stack), card["thickness"]):
+    mean = _mean_thickness(stack, tilt)
+    every = shown_every(card, stack, tilt)
+    if np.isfinite(mean) and not _inside(mean * every, card["thickness"]):
         yield (
             f"was trained on slices of {_range(card['thickness'])} nm on average; those of the "
-            f"stack are {mean:.4g} nm thick{_resampling(card, 'thickness')}: check the depths, or "
+            f"stack are {_thick(mean, tilt)}{_resampling(card, 'thickness')}: check the depths, or "
             "train a model for them (fibdask train)"
         )
 
@@ -85,16 +97,16 @@ def shown_pixels(card: Card, stack: xr.Dataset) -> dict[str, float]:
     return {axis: shown_pixel(card, size) for axis, size in _pixel_sizes(stack).items()}
 
 
-def shown_every(card: Card, stack: xr.Dataset) -> int:
+def shown_every(card: Card, stack: xr.Dataset, tilt: float = 0.0) -> int:
     """Return of how many slices of a stack a model is shown one, beside that which it tells of."""
-    mean, (low, high) = _mean_thickness(stack), card["thickness"]
+    mean, (low, high) = _mean_thickness(stack, tilt), card["thickness"]
     if not np.isfinite(mean) or mean >= low or not _allowed(card, "thickness", mean):
         return 1
     every = ceil(low / mean - _ROUNDING)
     return every if _inside(every * mean, (low, high)) else 1
 
 
-def resampled(card: Card, stack: xr.Dataset) -> Iterator[str]:
+def resampled(card: Card, stack: xr.Dataset, tilt: float = 0.0) -> Iterator[str]:
     """Iterate over how a stack is brought into the ranges of a card."""
     shown, own = shown_pixels(card, stack), _pixel_sizes(stack)
     if axes := [axis for axis in _IN_PLANE if shown[axis] != own[axis] and np.isfinite(own[axis])]:
@@ -105,16 +117,16 @@ def resampled(card: Card, stack: xr.Dataset) -> Iterator[str]:
             f"{along}: images are resampled to {given} nm, and what is found in them is brought "
             "back"
         )
-    if (every := shown_every(card, stack)) > 1:
+    if (every := shown_every(card, stack, tilt)) > 1:
         yield (
             f"was trained on slices of {_range(card['thickness'])} nm on average; those of the "
-            f"stack are {_mean_thickness(stack):.4g} nm thick: around each of them, one of "
+            f"stack are {_thick(_mean_thickness(stack, tilt), tilt)}: around each of them, one of "
             f"{every} is shown to it"
         )
 
 
 def cautions(card: Card, stack: xr.Dataset, tilt: float = 0.0) -> Iterator[str]:
-    """Iterate over what is recorded of a simulation that a model was not trained for.
+    """Iterate over what is known of images that a model was not trained for.
 
     Parameters
     ----------
@@ -126,14 +138,9 @@ def cautions(card: Card, stack: xr.Dataset, tilt: float = 0.0) -> Iterator[str]:
         Of the beam in degrees, along which the model sees.
     """
     told: dict[str, Any] = {}
-    simulated = tilt
     for record in recorded_steps(stack):
         told |= {k: v for k, v in record["parameters"].items() if k in _SIMULATED}
-        if record["step"] == "simulate_images":
-            simulated = record["parameters"].get("tilt", tilt)
-    if simulated != tilt and "adapted" not in card:  # what is adapted has learnt from it
-        text = f"is shown images of a beam tilted by {simulated:g}°, and tilt is {tilt:g}"
-        yield f"{text}: {_UNSURE}"
+    yield from _of_tilt(card, stack, tilt)
     electrons, ends = told.get("electrons_per_pixel"), card.get("electrons_per_pixel")
     if electrons and ends and not _inside(electrons, ends):
         text = f"was trained on {_range(ends)} electrons a pixel; these images have {electrons:g}"
@@ -141,6 +148,23 @@ def cautions(card: Card, stack: xr.Dataset, tilt: float = 0.0) -> Iterator[str]:
     shown, known = (d.get("materials") for d in (told, card))
     if shown and known and shown != known:
         text = f"was trained on images of {_listed(known)}; these are of {_listed(shown)}"
+        yield f"{text}: {_UNSURE}"
+
+
+def _of_tilt(card: Card, stack: xr.Dataset, tilt: float) -> Iterator[str]:
+    """Iterate over what tilt a model should see along, if that is known to be another one."""
+    if "adapted" in card:
+        if (fitted := card["adapted"].get("tilt", 0.0)) != tilt:
+            yield f"was adapted along a beam tilted by {fitted:g}°, and tilt is {tilt:g}: {_UNSURE}"
+        return
+    if card.get("training", {}).get("samples", {}).get("tilted"):
+        if tilt:
+            yield f"has learnt from images of a tilted beam itself, and tilt is {tilt:g}: {_UNSURE}"
+        return
+    steps = (r for r in recorded_steps(stack) if r["step"] == "simulate_images")
+    simulated = next((record["parameters"].get("tilt", tilt) for record in steps), tilt)
+    if simulated != tilt:
+        text = f"is shown images of a beam tilted by {simulated:g}°, and tilt is {tilt:g}"
         yield f"{text}: {_UNSURE}"
 
 
@@ -264,10 +288,14 @@ def _pixel_sizes(stack: xr.Dataset) -> dict[str, float]:
     return {axis: axis_spacing(stack, axis) for axis in _IN_PLANE}
 
 
-def _mean_thickness(stack: xr.Dataset) -> float:
-    """Return the mean distance of measured slices in nm; NaN of a single one."""
-    z = stack["z"].values[measured_slices(stack)]
+def _mean_thickness(stack: xr.Dataset, tilt: float) -> float:
+    """Return the mean distance of measured slices along the beam in nm; NaN of a single one."""
+    z = stack["z"].values[measured_slices(stack)] * Slant.of(tilt).stretch
     return float(np.diff(z).mean()) if len(z) > 1 else np.nan
+
+
+def _thick(mean: float, tilt: float) -> str:
+    return f"{mean:.4g} nm thick" + (" along the beam" if tilt else "")
 
 
 def _allowed(card: Card, length: str, value: float) -> bool:

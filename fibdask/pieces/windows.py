@@ -322,10 +322,12 @@ class PlanePredictions:
 
     def _met(self, rows: slice, planes: slice) -> slice:
         """Return the rows where beams through some rows meet any slice of the windows of planes."""
+        if not self.slant.step:
+            return rows
         windows = [i for i, _ in self.planes.windows(planes)]
         depths = np.array([self._slots.distances(i, self.planes.z) for i in windows])
         depths = depths[np.isfinite(depths)]
-        if not self.slant.step or not depths.size:
+        if not depths.size:
             return rows
         ends = [self.slant.met(rows, end, self.shape[2]) for end in (depths.min(), depths.max())]
         return slice(int(np.min(ends)), int(np.max(ends)) + 1)

@@ -23,7 +23,6 @@ from ..conventions import (
 from ..pieces.grey import without_filled
 from ..pieces.models import AUTO, Model, Seen, find_model, model_record, predict_solid, warn_of_gaps
 from ..pieces.planes import grid_planes, plane_spacing, planes_at
-from ..pieces.slant import check_tilt
 from ..pieces.windows import PlacedPlanes
 
 _COARSE = 2.0  # mean distances of slices: planes farther apart hold less than half of them
@@ -101,7 +100,7 @@ def reconstruct_volume(
     count.
     """
     stack = require(stack, "intensity")
-    as_seen = Seen(check_tilt(tilt), mirrored)
+    as_seen = Seen(tilt, mirrored)
     spacing = plane_spacing(stack, spacing)
     z, measured = stack["z"].values, measured_slices(stack)
     if measured.sum() < 2:
@@ -111,7 +110,7 @@ def reconstruct_volume(
     if voltage is not None:
         place = voltage_index(stack, voltage)
         shown = stack.isel(voltage=slice(place, place + 1))
-    found = find_model(model, shown, device, as_seen.tilt)
+    found = find_model(model, shown, device, as_seen)
     _check_between(found)
     grid = grid_planes(z[measured], spacing)
     planes = PlacedPlanes.between(z, measured, grid * spacing)

@@ -127,7 +127,8 @@ def adapt_model(
         msg = f"steps must be at least 1; got {steps}"
         raise ConventionError(msg)
     made = steps or METHODS[method]
-    target = Target.of(given, stack, check_tilt(tilt))
+    tilt = check_tilt(tilt)
+    target = Target.of(given, stack, tilt)
     folder = Path(path) if path is not None else Path(f"{given.name}-adapted")
     key = fingerprint(given.fingerprint, target.fingerprint, method, made, check_seed(seed))
     if (done := _earlier(folder, key, given)) is not None:

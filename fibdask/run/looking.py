@@ -11,7 +11,7 @@ import xarray as xr
 from ..align import estimate_shifts
 from ..conventions import ConventionError, FibdaskWarning, axis_spacing
 from ..learn.models import open_model
-from ..pieces.models import find_model
+from ..pieces.models import Seen, find_model
 from ..segment import segment_phases
 from .recipe import Recipe, blamed_on
 from .stages import in_order
@@ -25,9 +25,10 @@ _APART, _ALIKE, _BETTER = 0.6, 0.35, 0.4
 correlation was less before, from which on displacements are told."""
 _MEDIAN = 0.6745  # of the absolute values of a normal distribution, in its standard deviation
 _TILTS = (0.0, 18.0, 36.0, 52.0, -18.0, -36.0, -52.0)  # degrees
-_SEEN, _SLICES = 128, 3  # pixels along y and x, and slices, that a network is asked for
+_SEEN = {"z": 12, "y": 128, "x": 128}  # slices and pixels that a network is asked for by each
 _SURER, _SURE = 0.9, 1e-3
 """Share of its doubts that a network has left at another tilt, and mean ones that tell nothing."""
+_ASKED = ("voltage", "model", "device", "tilt")
 _OF_THE_WHOLE = {"region_of_interest": None, "data_bar": 0}  # options that say places
 
 
@@ -51,10 +52,11 @@ def look_at_input(recipe: Recipe) -> None:
     if "input" not in recipe.tables:
         return
     source = first_stack(recipe)
+    in_register = "intensity" in source and "align" not in recipe.tables
     if "intensity" in source:
         _middle(source)["intensity"][:, :1].compute()
-        if "align" not in recipe.tables:
-            warn_of_steps(_middle(source))
+    if in_register:
+        in_register = not warn_of_steps(_middle(source))
     for stage in in_order(recipe.tables):
         table = recipe.tables[stage.name]
         if stage.makes == "phase" and stage.asks_network(table):
@@ -62,13 +64,14 @@ def look_at_input(recipe: Recipe) -> None:
                 # What does not fit the part alone, such as its thickness, is not told.
                 made = stage.function(_middle(source), **_anywhere(table))
                 made["solid_probability"][:1, :1, :1].compute()
-                if table.get("voltage") is None:
-                    tilt = table.get("tilt", 0.0)
-                    warn_of_tilt(_middle(source), table["model"], tilt)
-                    warn_of_detector(_middle(source), table["model"], tilt)
+                asked = {key: table[key] for key in _ASKED}
+                if in_register:  # displaced slices look like a tilt
+                    warn_of_tilt(_middle(source), **asked)
+                if table["voltage"] is None:
+                    warn_of_detector(_middle(source), table["model"], table["tilt"])
 
 
-def warn_of_steps(part: xr.Dataset) -> None:
+def warn_of_steps(part: xr.Dataset) -> bool:
     """Warn of slices that are not in register, which no network shows by its doubts.
 
     Slices too far apart or too noisy to look alike tell nothing, nor do small images.
@@ -78,6 +81,11 @@ def warn_of_steps(part: xr.Dataset) -> None:
     part
         Of a stack with `intensity`; the first voltage and slices of it are compared.
 
+    Returns
+    -------
+    bool
+        Whether they are displaced.
+
     Warns
     -----
     FibdaskWarning
@@ -85,58 +93,61 @@ def warn_of_steps(part: xr.Dataset) -> None:
     """
     few = part.isel(voltage=[0], z=slice(0, _COMPARED))
     if min(few.sizes["y"], few.sizes["x"]) < _LEAST:
-        return
+        return False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FibdaskWarning)
             found = estimate_shifts(few, neighbours=1, rounds=1)
     except ConventionError:  # a single slice, or nothing that can be compared
-        return
+        return False
     steps = [np.diff(found[f"shift_{axis}"][0]) / axis_spacing(few, axis) for axis in "yx"]
     typical = float(np.median(np.abs(steps)) / _MEDIAN)
     after, before = (found[f"correlation_{when}"][0, :-1, 0] for when in ("after", "before"))
     better = float((after > before).mean())
-    if float(after.median()) >= _ALIKE and typical >= _APART and better >= _BETTER:
+    told = float(after.median()) >= _ALIKE and typical >= _APART and better >= _BETTER
+    if told:
         text = (
             f"slices in the middle of the input are displaced against their neighbours by "
             f"{typical:.1f} pixels along y and x (standard deviation), and the recipe has no "
             "[align]: what is between them, and networks that see several, need them in register"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
+    return told
 
 
-def warn_of_tilt(part: xr.Dataset, model: str = "auto", tilt: float = 0.0) -> None:
+def warn_of_tilt(part: xr.Dataset, tilt: float = 0.0, **asked: Any) -> None:
     """Warn of a beam of another tilt than is given, along which a network sees slices more surely.
 
     Parameters
     ----------
     part
-        Of a stack with `intensity`, of all voltages that the network sees.
-    model, tilt
-        As `segment_phases` takes them.
+        Of a stack with `intensity`, whose slices are in register.
+    tilt
+        That is given.
+    **asked
+        How else `segment_phases` asks the network.
 
     Warns
     -----
     FibdaskWarning
         With the tilt in degrees, one of a few.
     """
-    slices = np.linspace(0, part.sizes["z"] - 1, _SLICES + 2).round().astype(int)[1:-1]
-    few = part.isel(y=slice(0, _SEEN), x=slice(0, _SEEN))
+    few = _middle(part, _SEEN)
 
     def doubt(tilted: float) -> float:
-        seen = segment_phases(few, method="network", model=model, tilt=tilted)
-        solid = seen["solid_probability"].isel(z=np.unique(slices)).values
+        seen = segment_phases(few, method="network", tilt=tilted, **asked)
+        solid = seen["solid_probability"].values
         return float(np.minimum(solid, 1 - solid).mean())
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FibdaskWarning)
-            doubts = {tilted: doubt(tilted) for tilted in (tilt, *_TILTS)}
+            doubts = {tilted: doubt(tilted) for tilted in dict.fromkeys((tilt, *_TILTS))}
     except ConventionError:  # a part that does not fit the model, though the stack may
         return
     best = min(doubts, key=doubts.__getitem__)
     if doubts[tilt] > _SURE and doubts[best] < _SURER * doubts[tilt]:
-        beam = f"a beam tilted by about {best:g} degrees towards +y" if best else "an upright beam"
+        beam = f"a beam that is tilted by about {best:g} degrees" if best else "an upright beam"
         text = (
             f"images in the middle of the input look as those of {beam}, and tilt is {tilt:g}: "
             "what shines through fits together better there; set tilt to that of the microscope"
@@ -164,7 +175,7 @@ def warn_of_detector(part: xr.Dataset, model: str = "auto", tilt: float = 0.0) -
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FibdaskWarning)
-            chosen = open_model(find_model(model, part).folder)
+            chosen = open_model(find_model(model, part, seen=Seen(tilt)).folder)
             detector = other_detector(chosen, part, tilt)
     except ConventionError:  # too few slices, or images that nothing simulates
         return
@@ -178,9 +189,9 @@ def warn_of_detector(part: xr.Dataset, model: str = "auto", tilt: float = 0.0) -
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
-def _middle(source: xr.Dataset) -> xr.Dataset:
+def _middle(source: xr.Dataset, most_of: Mapping[str, int] = _MOST) -> xr.Dataset:
     places = {}
-    for axis, most in _MOST.items():
+    for axis, most in most_of.items():
         n = source.sizes[axis]
         start = max((n - most) // 2, 0)
         places[axis] = slice(start, start + most)

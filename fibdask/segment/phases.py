@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -37,7 +37,6 @@ from ..pieces.models import (
     predict_solid,
     warn_of_gaps,
 )
-from ..pieces.slant import check_tilt
 from ..pieces.windows import PlacedPlanes
 from ._functions import (
     JOINT_BITS,
@@ -208,7 +207,7 @@ def segment_phases(
     volumes: dict[str, Any]
     if method == "network":
         shown = stack.isel(voltage=used)
-        found = find_model(model, shown, device, as_seen.tilt)
+        found = find_model(model, shown, device, as_seen)
         planes = PlacedPlanes.of_slices(stack["z"].values, measured_slices(stack))
         warn_of_gaps(planes, found, tilt=as_seen.tilt)
         volumes = predict_solid(shown, found, planes, chosen, as_seen, disagreement=disagreement)
@@ -408,10 +407,10 @@ def _check_forest(method: str, model: str, of_labels: Mapping[str, Any]) -> None
 
 
 def _checked_seen(method: str, tilt: float, *, mirrored: bool) -> Seen:
-    seen = Seen(check_tilt(tilt), mirrored)
-    for name, value in (("tilt", seen.tilt), ("mirrored", mirrored)):
+    seen = Seen(tilt, mirrored)
+    for name, value in asdict(seen).items():
         if value and method != "network":
-            msg = f"{name} goes with method 'network' only; got {value:g} with {method!r}"
+            msg = f"{name} goes with method 'network' only; got {value} with {method!r}"
             raise ConventionError(msg)
     return seen
 

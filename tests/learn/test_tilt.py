@@ -1,5 +1,8 @@
 """Images by a tilted beam, which networks have not learnt from: shown along it, they are known."""
 
+import json
+import re
+import shutil
 import warnings
 
 import numpy as np
@@ -115,6 +118,74 @@ def test_tilt__must_let_the_beam_look_into_slices(images, tilt):
         fibdask.reconstruct_volume(images, spacing=2.5, tilt=tilt)
 
 
+def test_check_recipe__takes_no_drift_for_a_tilt(images, tmp_path):
+    drifting = images.isel(y=slice(0, 88)).copy(deep=True)
+    for k, slices in enumerate(images["intensity"].transpose("z", "voltage", "y", "x").values):
+        drifting["intensity"][:, k] = slices[:, 3 * k : 3 * k + 88]
+    fibdask.save_stack(drifting.assign_attrs(provenance=[]), tmp_path / "images.zarr")
+    recipe = {
+        "input": {"path": str(tmp_path / "images.zarr")},
+        "align": {},
+        "segment": {"method": "network"},
+        "output": {"path": str(tmp_path / "out")},
+    }
+    assert not told(recipe)
+
+
+def card_of(tmp_path, **more):
+    """Return a copy of the model that ships, with more on its card."""
+    copy = tmp_path / "copy"
+    shutil.copytree(fibdask.load_model("gold-windows").folder, copy)
+    card = json.loads((copy / "card.json").read_text())
+    (copy / "card.json").write_text(json.dumps(card | more))
+    return str(copy)
+
+
+@pytest.mark.parametrize(
+    ("more", "tilt", "words"),
+    [
+        ({"adapted": {"tilt": 20.0}}, 0.0, "adapted along a beam tilted by 20°, and tilt is 0"),
+        ({"adapted": {"tilt": 20.0}}, 20.0, None),
+        ({"adapted": {}}, 0.0, None),
+        ({"training": {"samples": {"tilted": True}}}, TILT, "has learnt .* tilted beam itself"),
+        ({"training": {"samples": {"tilted": True}}}, 0.0, None),
+    ],
+)
+def test_segment_phases__tells_of_a_tilt_that_a_model_does_not_know(
+    images, tmp_path, more, tilt, words
+):
+    path = card_of(tmp_path, **more)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fibdask.segment_phases(images, method="network", model=path, tilt=tilt)
+    said = [str(one.message) for one in caught if "tilt" in str(one.message)]
+    assert (len(said) == 1 and re.search(words, said[0])) if words else not said
+
+
+def test_segment_phases__counts_thickness_along_the_beam(images):
+    def every(thickness):
+        z = images["z"].copy(data=thickness * np.arange(9))
+        return images.assign_coords(z=z).assign_attrs(provenance=[])
+
+    thick, thin = every(16.0), every(5.0)
+    segmented(thick, 0.0)
+    with pytest.raises(ConventionError, match=r"are 19.78 nm thick along the beam"):
+        segmented(thick, TILT)
+    with pytest.warns(fibdask.FibdaskWarning, match="one of 2 is shown"):
+        segmented(thin, 0.0)
+    segmented(thin, TILT)  # 6.2 nm along the beam
+
+
+@pytest.mark.parametrize("mirrored", ["false", 1, None, 2.5])
+def test_mirrored__is_true_or_false(images, mirrored):
+    with pytest.raises(ConventionError, match="mirrored must be True or False; got"):
+        fibdask.segment_phases(images, method="network", mirrored=mirrored)
+    with pytest.raises(ConventionError, match="mirrored must be True or False; got"):
+        fibdask.reconstruct_volume(images, spacing=2.5, mirrored=mirrored)
+
+
 def test_tilt__is_for_networks(images):
+    with pytest.raises(ConventionError, match="mirrored goes with method 'network' only"):
+        fibdask.segment_phases(images, method="otsu", mirrored=True)
     with pytest.raises(ConventionError, match="tilt goes with method 'network' only; got 36"):
         fibdask.segment_phases(images, method="otsu", tilt=36)

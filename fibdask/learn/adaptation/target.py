@@ -62,7 +62,7 @@ class Target:
             If the model is not for it, or it is too small to fit anything.
         """
         stack = require(stack, "intensity")
-        _check_fit(model, stack)
+        _check_fit(model, stack, tilt)
         whole = {axis: slice(0, stack.sizes[axis]) for axis in AXES}
         counted = without_filled(stack, whole)
         slices = np.flatnonzero(measured_slices(stack))
@@ -71,7 +71,7 @@ class Target:
         z = stack["z"].values[slices]
         moved = [slant.rows(depth - z[len(z) // 2]) for depth in z]
         counted["y"] = slice(counted["y"].start - min(moved), counted["y"].stop - max(moved))
-        _check_size(counted, least=8 * int(model.card["stride"]))
+        _check_size(counted, 8 * int(model.card["stride"]), tilt)
         low, high = model.card.get("grey", {}).get("quantiles", QUANTILES)
         ends = computed_ranges(stack, (float(low), float(high)))
         stride = int(model.card["stride"])
@@ -137,16 +137,16 @@ def _middle(part: slice, most: int, step: int) -> slice:
     return slice(start, start + length)
 
 
-def _check_fit(model: Model, stack: xr.Dataset) -> None:
+def _check_fit(model: Model, stack: xr.Dataset, tilt: float) -> None:
     """Refuse a stack that a model cannot be fitted to."""
     card = model.card
     if card["task"] != IMAGES:
         msg = f"models of images are adapted; {model.name} is for {card['task']}"
         raise ConventionError(msg)
-    for misfit in misfits(card, stack):
+    for misfit in misfits(card, stack, tilt):
         msg = f"model {model.name} {misfit}"
         raise ConventionError(msg)
-    for text in resampled(card, stack):
+    for text in resampled(card, stack, tilt):
         msg = f"model {model.name} {text}; it is adapted to images that need no resampling"
         raise ConventionError(msg)
     found, needed = stack.sizes["voltage"], len(card["voltages"])
@@ -166,12 +166,13 @@ def _check_fit(model: Model, stack: xr.Dataset) -> None:
         raise ConventionError(msg)
 
 
-def _check_size(counted: Mapping[str, slice], least: int) -> None:
+def _check_size(counted: Mapping[str, slice], least: int, tilt: float) -> None:
     """Refuse images of which too little is covered by every slice, by axis."""
+    along = " along a beam of that tilt" if tilt else ""
     for axis in ("y", "x"):
         if (size := counted[axis].stop - counted[axis].start) < least:
             msg = (
                 f"a model is adapted to at least {least} pixels along {axis} that every slice "
-                f"covers; images have {size}"
+                f"covers{along}; images have {max(size, 0)}"
             )
             raise ConventionError(msg)
