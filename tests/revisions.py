@@ -215,7 +215,10 @@ class Code:
         return any(_last(base) == "Protocol" for one in self.lineage(place) for base in one.bases)
 
     def _values(self, module: Module) -> Iterator[Place]:
-        """Iterate over functions that are handed over rather than called; kernels are not."""
+        """Iterate over functions that are handed over rather than called.
+
+        Not over kernels, nor over what yields, which finishes nothing.
+        """
         not_values = set()
         for node in ast.walk(module.tree):
             not_values |= {node.func} if isinstance(node, ast.Call) else set()
@@ -223,7 +226,9 @@ class Code:
         for node in ast.walk(module.tree):
             place = None if node in not_values else self.reference(module.name, node)
             statement = self.statement(place) if isinstance(place, Place) else None
-            if isinstance(statement, ast.FunctionDef) and not _is_kernel(statement):
+            if isinstance(statement, ast.FunctionDef) and not (
+                _is_kernel(statement) or _yields(statement)
+            ):
                 yield place
 
 
@@ -308,6 +313,10 @@ def _plain(base: ast.expr) -> ast.expr:
 def _last(node: ast.expr) -> str:
     node = _plain(node)
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _yields(statement: ast.FunctionDef) -> bool:
+    return any(isinstance(node, ast.Yield | ast.YieldFrom) for node in ast.walk(statement))
 
 
 def _is_kernel(function: ast.FunctionDef) -> bool:
