@@ -105,7 +105,7 @@ def of_images(model: str) -> dict[str, Method]:
     for voltages in choices:
         one = partial(reconstructed, model=model, voltages=voltages)
         found[f"reconstruction, {named(voltages)}"] = one
-        found["the same, mirrored too"] = partial(one, mirrored=True)
+        found[f"mirrored, {named(voltages)}"] = partial(one, mirrored=True)
     return found
 
 
