@@ -120,8 +120,9 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
 
 def _warn_of_sections(stack: xr.Dataset) -> None:
     """Warn of what lies along z and one other axis: it is of no slice that could be translated."""
-    sections = set(array_names(stack)) - set(volume_names(stack))
-    if left := sorted(name for name in sections if "z" in stack[name].dims):
+    flat = set(array_names(stack)) - set(volume_names(stack))
+    sections = (name for name in flat if "z" in stack[name].dims)
+    if left := sorted(name for name in sections if not name.startswith("true_")):
         text = f"{', '.join(left)}: sections along z are not translated with the slices"
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 

@@ -246,9 +246,9 @@ def test_apply_shifts__warns_of_a_crop_to_less_than_half(stack):
 
 def test_apply_shifts__tells_of_sections_that_stay_as_they_are(stack):
     images = stack.drop_vars("phase")
-    section = images["intensity"].isel(voltage=0, y=3, drop=True)
+    section, still = images["intensity"].isel(voltage=0, y=3, drop=True), np.zeros((2, 7, 2))
     with pytest.warns(FibdaskWarning, match=r"^cut: sections along z are not translated"):
-        moved = apply_shifts(images.assign(cut=section), shifts_of(images, np.zeros((2, 7, 2))))
+        moved = apply_shifts(images.assign(cut=section, true_cut=section), shifts_of(images, still))
     np.testing.assert_array_equal(moved["cut"], section)
 
 

@@ -138,6 +138,7 @@ def test_stages__move_volumes_of_any_name(plain, tmp_path, name):
         assert moved[name].attrs == EVERY[name].attrs
 
 
+@pytest.mark.filterwarnings("ignore:column_mean. sections along z are not translated")
 @pytest.mark.parametrize("name", MAPS)
 def test_stages__crop_maps_with_the_images(plain, tmp_path, name):
     path = save_stack(plain.assign({name: MAPS[name]}), tmp_path / "s.zarr", pyramid=False)

@@ -105,7 +105,8 @@ def test_read_recipe__resolved_recipe_states_every_default():
     text = read_recipe({"simulate": SIMULATE, **stages}).text()
     stated = tomllib.loads(text)
     expected = {"method": "kmeans", "classes": 3, "model": "auto", "device": "auto", "data_bar": 0}
-    assert stated["segment"] == expected | {"disagreement": False}
+    shown = {"tilt": 0.0, "mirrored": False, "disagreement": False}
+    assert stated["segment"] == expected | shown
     assert stated["inpaint"] == {"method": "distance", "model": "auto", "device": "auto"}
     assert stated["simulate"]["voltage"] == [1.0, 2.0, 4.0]
     assert stated["cluster"] == {"kind": "local", "threads": 1, "memory": "auto"}
