@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, poisson
 
-from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
+from fibdask.conventions import ConventionError, build_stack
 from fibdask.simulate import (
     add_brightness_drift,
     add_curtaining,
@@ -144,15 +144,6 @@ def test_blur_edges__without_edges_changes_nothing():
 def test_blur_edges__refuses_a_width_that_is_not_positive():
     with pytest.raises(ConventionError, match="width must be finite and > 0 nm; got 0"):
         blur_edges(edge_stack(), width=0)
-
-
-def test_blur_edges__tells_of_a_width_that_blurs_nothing():
-    stack = edge_stack()
-    size = float(stack["x"][1] - stack["x"][0])
-    with pytest.warns(FibdaskWarning, match=r"is 0.19 pixels: nothing is blurred by that"):
-        made = blur_edges(stack, width=0.19 * size)
-    np.testing.assert_allclose(made["intensity"], stack["intensity"], atol=1e-5)
-    assert not np.allclose(blur_edges(stack, width=0.3 * size)["intensity"], stack["intensity"])
 
 
 def test_add_noise__refuses_a_stack_without_intensity():

@@ -1,14 +1,10 @@
 """Blur at the edges of the solid."""
 
-import warnings
-
 import xarray as xr
 
-from ...conventions import FibdaskWarning, check_positive, check_spacing, require
+from ...conventions import check_positive, check_spacing, require
 from ...pieces.volumes import with_intensity
 from ._functions import BlurredEdges
-
-_SEEN = 0.2  # pixels: a narrower Gaussian leaves less than 1e-5 of a pixel to its neighbours
 
 
 def blur_edges(stack: xr.Dataset, *, width: float) -> xr.Dataset:
@@ -31,11 +27,6 @@ def blur_edges(stack: xr.Dataset, *, width: float) -> xr.Dataset:
     ConventionError
         If the stack lacks a variable, or the width is out of range.
 
-    Warns
-    -----
-    FibdaskWarning
-        If the width is so much smaller than pixels that nothing is blurred.
-
     Notes
     -----
     In every image, pixels that have a neighbour (of 4) of the other phase are edges; a mask is
@@ -46,9 +37,6 @@ def blur_edges(stack: xr.Dataset, *, width: float) -> xr.Dataset:
     stack = require(stack, "intensity", "true_phase")
     check_positive("width", width, "nm")
     sigma = [width / check_spacing(stack, axis) for axis in ("y", "x")]
-    if max(sigma) < _SEEN:
-        text = f"a width of {width:g} nm is {max(sigma):.2g} pixels: nothing is blurred by that"
-        warnings.warn(text, FibdaskWarning, stacklevel=2)
     return with_intensity(
         stack,
         BlurredEdges(tuple(sigma), stack["intensity"].shape[2:]),
