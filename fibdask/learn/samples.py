@@ -15,6 +15,7 @@ from scipy.stats import binom, norm
 from ..conventions import ConventionError, check_not_negative, check_positive
 from ..pieces.windows import NO_SLICE, SliceWindow
 from ._kernels import draw_counts
+from .artefacts import Artefacts
 from .data import SimulatedStack
 
 QUANTILES = (0.01, 0.99)
@@ -55,6 +56,14 @@ class Variation:
         Most share of slices that are left out, as failed ones are.
     fewer_voltages
         Share of the samples that do not show all voltages.
+    gain
+        Most standard deviation of the gain of each slice and voltage, of a quarter of the samples;
+        half as much of its offset.
+    gradient
+        Most standard deviation of how much brightness rises across a sample, along y and along x,
+        of a quarter of the samples.
+    stripes
+        Most standard deviation of stripes along y, of a quarter of the samples.
     """
 
     electrons_per_pixel: tuple[float, float] = (10.0, 100.0)
@@ -63,10 +72,13 @@ class Variation:
     drift: float = 0.02
     lacking: float = 0.25
     fewer_voltages: float = 0.5
+    gain: float = 0.0
+    gradient: float = 0.0
+    stripes: float = 0.0
 
     def __post_init__(self) -> None:
         check_range("electrons_per_pixel", self.electrons_per_pixel)
-        for name in ("gaussian_std", "blur", "drift"):
+        for name in ("gaussian_std", "blur", "drift", "gain", "gradient", "stripes"):
             check_not_negative(name, getattr(self, name))
         for name in ("lacking", "fewer_voltages"):
             if not 0 <= (share := getattr(self, name)) <= 1:
@@ -249,6 +261,7 @@ def draw_images(
     share = float(np.exp(rng.uniform(np.log(low), np.log(high)))) / stack.electrons
     noise = variation.gaussian_std * rng.random() * (rng.random() < 0.5)
     blur = variation.blur * rng.random() * (rng.random() < 0.5)
+    artefacts = Artefacts.drawn(variation.gain, variation.gradient, variation.stripes, rng)
     cumulative = cumulated(stack.histograms.shape[1], share)
     known = slices != NO_SLICE
     images = np.zeros((len(present), len(slices), *stack.counts[0, 0][part].shape), np.float32)
@@ -256,7 +269,8 @@ def draw_images(
         counts = stack.counts[v][:, *part][slices[known]]
         grey = np.empty(counts.size, np.float32)
         draw_counts(counts.ravel(), cumulative, rng.random(counts.size, np.float32), grey)
-        lowest, highest = grey_range(stack.histograms[v], cumulative, noise)
+        std = float(np.hypot(noise, artefacts.std))
+        lowest, highest = grey_range(stack.histograms[v], cumulative, std)
         grey = ((grey - lowest) / (highest - lowest)).reshape(counts.shape)
         if noise:
             grey += np.float32(noise) * rng.standard_normal(grey.shape, np.float32)
@@ -264,7 +278,8 @@ def draw_images(
             grey = gaussian_filter(grey, (0, blur, blur), truncate=3)
         gain, offset = variation.drift * rng.standard_normal((2, len(grey), 1, 1), np.float32)
         images[v, known] = grey * (1 + gain) + offset
-    return images
+    exist = present[:, np.newaxis] & known
+    return artefacts.added(images, exist, rng) if artefacts.std else images
 
 
 def cumulated(size: int, share: float) -> np.ndarray:
