@@ -40,9 +40,7 @@ class Artefacts:
         """Of what is added to grey values, whose range grows with it."""
         return float(np.sqrt(self.gain**2 / 4 + self.gradient**2 / 6 + self.stripes**2))
 
-    def added(
-        self, images: np.ndarray, exist: np.ndarray, rng: np.random.Generator
-    ) -> np.ndarray:
+    def added(self, images: np.ndarray, exist: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return images with their artefacts.
 
         Parameters

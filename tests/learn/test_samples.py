@@ -1,6 +1,6 @@
 """Samples are made of a seed and a number, and thinned images are those of fewer electrons."""
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from scipy.stats import binom, chi2, poisson
 
 from fibdask.conventions import ConventionError
 from fibdask.learn._kernels import draw_counts
+from fibdask.learn.artefacts import Artefacts
 from fibdask.learn.samples import QUANTILES, Variation, cumulated, grey_range
 from tests.learn.helpers import CLEAN, SLICES, small_samples, small_stack
 
@@ -117,6 +118,7 @@ def test_samples__grey_values_go_from_about_0_to_about_1():
         ({"electrons_per_pixel": (50.0, 10.0)}, "least and the most; got 50 and 10"),
         ({"electrons_per_pixel": (0.0, 10.0)}, "electrons_per_pixel must be finite and > 0; got 0"),
         ({"blur": -1.0}, "blur must be finite and >= 0; got -1"),
+        ({"stripes": np.nan}, "stripes must be finite and >= 0; got nan"),
         ({"lacking": 1.5}, "lacking must be a share from 0 to 1; got 1.5"),
     ],
 )
@@ -131,3 +133,70 @@ def test_simulated_stack__histograms_are_those_of_its_counts():
     mean = stack.histograms @ np.arange(stack.histograms.shape[1])
     np.testing.assert_allclose(mean, stack.counts.mean((1, 2, 3)))
     assert stack.thickness == pytest.approx(2.5 * np.diff(SLICES).mean())
+
+
+def test_artefacts__a_quarter_of_the_samples_has_one():
+    rng = np.random.default_rng(1)
+    drawn = [Artefacts.drawn(0.0, 0.3, 0.0, rng) for _ in range(2000)]
+    strengths = np.array([artefacts.gradient for artefacts in drawn])
+    assert (strengths > 0).mean() == pytest.approx(0.25, abs=0.03)
+    assert strengths[strengths > 0].mean() == pytest.approx(0.15, abs=0.01)
+    assert not any(artefacts.gain or artefacts.stripes for artefacts in drawn)
+
+
+@pytest.mark.parametrize("artefact", ["gain", "gradient", "stripes"])
+def test_samples__have_artefacts_within_the_range_of_grey_values(artefact):
+    clean = small_samples(variation=CLEAN)
+    disturbed = small_samples(variation=replace(CLEAN, **{artefact: 1.0}))
+    solid, others = (
+        np.concatenate([s.images[0, 1][s.truth[0] == 1] for s in map(of.__getitem__, range(100))])
+        for of in (clean, disturbed)
+    )
+    assert others.std() > 1.1 * solid.std()
+    assert np.median(others) == pytest.approx(np.median(solid), abs=0.1)
+
+
+def _added(voltages=2, slots=400, size=(24, 96), missing=3, **strengths):
+    """Return an image of 1 everywhere, with artefacts, and which of them there are."""
+    artefacts = Artefacts(**{"gain": 0.0, "gradient": 0.0, "stripes": 0.0} | strengths)
+    exist = np.ones((voltages, slots), bool)
+    exist[:, missing] = False
+    images = np.where(exist[..., np.newaxis, np.newaxis], np.ones(size, np.float32), np.float32(0))
+    added = artefacts.added(images, exist, np.random.default_rng(4))
+    assert added.dtype == np.float32
+    assert not added[:, missing].any()
+    return np.delete(added, missing, axis=1)
+
+
+def test_artefacts__stripes_are_of_columns_and_the_same_at_all_voltages():
+    added = _added(stripes=0.2)
+    assert (added == added[:1, :, :1]).all()
+    assert added[0, :, 0].std() == pytest.approx(0.2, rel=0.03)
+    assert np.abs(np.diff(added[0, :, 0], axis=-1)).mean() > 0.001
+
+
+def test_artefacts__brightness_rises_evenly_across_a_sample():
+    added = _added(gradient=0.2)
+    for axis in (-2, -1):
+        steps = np.diff(added, axis=axis)
+        np.testing.assert_allclose(steps, steps[..., :1, :1] + 0 * steps, atol=1e-6)
+        rises = added.take(-1, axis) - added.take(0, axis)
+        assert rises[..., 0].std() == pytest.approx(0.2, rel=0.1)
+    np.testing.assert_allclose(added.mean((-2, -1)), 1, atol=1e-6)
+
+
+def test_artefacts__gain_is_of_each_slice_and_voltage():
+    added = _added(gain=0.2)
+    assert (added == added[..., :1, :1]).all()
+    assert added[..., 0, 0].std() == pytest.approx(np.hypot(0.2, 0.1), rel=0.1)
+    assert not np.array_equal(added[0], added[1])
+
+
+@pytest.mark.parametrize(
+    "strengths", [{"gain": 0.2}, {"gradient": 0.3}, {"stripes": 0.1}, {"gain": 0.1, "stripes": 0.2}]
+)
+def test_artefacts__their_spread_widens_the_range_of_grey_values(strengths):
+    artefacts = Artefacts(**{"gain": 0.0, "gradient": 0.0, "stripes": 0.0} | strengths)
+    exist = np.ones((2, 400), bool)
+    added = artefacts.added(np.zeros((2, 400, 24, 96), np.float32), exist, np.random.default_rng(6))
+    assert added.std() == pytest.approx(artefacts.std, rel=0.1)

@@ -25,6 +25,7 @@ from ._functions import LineCounts, Segments
 Phase = Literal["solid", "pore"]
 PairPhase = Literal["solid", "pore", "cross"]
 BOUNDS = ("lower", "upper")
+_MOST_LAG = 1_000_000  # voxels, more than any axis has: tables of lags are held in memory
 
 Statistic = Callable[[Segments, np.ndarray], np.ndarray]
 """Values (replicate, …) of segments, for weights of the subvolumes (replicate, subvolume)."""
@@ -153,8 +154,8 @@ def _checked_lag(max_lag: int) -> int:
         lag = index(max_lag)
     except TypeError:
         lag = -1
-    if lag < 0:
-        msg = f"max_lag must be a whole number of voxels >= 0; got {max_lag!r}"
+    if not 0 <= lag <= _MOST_LAG:
+        msg = f"max_lag must be a whole number of voxels from 0 to {_MOST_LAG:,}; got {max_lag!r}"
         raise ConventionError(msg)
     return lag
 
