@@ -7,7 +7,8 @@ import numpy as np
 from ..blocks import Region, fingerprint, lengths
 from .windows import Pixels, SliceWindow, WindowPredictor
 
-_AXES = ((), (-1,), (-2,), (-2, -1))  # that are mirrored: none, x, y, and both
+_ALL = ((), (-1,), (-2,), (-2, -1))  # axes that are mirrored: none, x, y, and both
+_ALONG_X = _ALL[:2]
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,22 @@ class Mirrored:
     ----------
     predictor
         That is shown all of them, one after another.
+    along_x
+        Whether images are mirrored along x alone, as where it has learnt from those of a beam that
+        is tilted about x.
     """
 
     predictor: WindowPredictor
+    along_x: bool = False
 
     @property
     def fingerprint(self) -> str:
         """Hash of all that determines what is predicted."""
-        return fingerprint(self.predictor.fingerprint, _AXES)
+        return fingerprint(self.predictor.fingerprint, self._axes)
+
+    @property
+    def _axes(self) -> tuple[tuple[int, ...], ...]:
+        return _ALONG_X if self.along_x else _ALL
 
     @property
     def window(self) -> SliceWindow:
@@ -64,14 +73,14 @@ class Mirrored:
         """Return the mean probability of solid on planes of a window, as `WindowPredictor` does."""
         wanted = pixels or tuple(slice(0, n) for n in images.shape[-2:])
         mean = np.zeros((len(offsets), *lengths(wanted)), np.float32)
-        for axes in _AXES:
+        for axes in self._axes:
             shown = np.ascontiguousarray(np.flip(images, axes))
             part = tuple(
                 _mirrored(one, n) if axis in axes else one
                 for one, n, axis in zip(wanted, images.shape[-2:], (-2, -1), strict=True)
             )
             said = self.predictor(shown, present, distances, offsets, part)
-            mean += np.flip(said, axes) / np.float32(len(_AXES))
+            mean += np.flip(said, axes) / np.float32(len(self._axes))
         return mean
 
 

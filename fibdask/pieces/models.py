@@ -317,7 +317,9 @@ def predict_solid(
         image = resampled_images(image, pixels, measured)
         y, x = pixels.needed((region["y"], region["x"]))
         region = {"z": region["z"], "y": y, "x": x}
-    predictor = Mirrored(model.predictor()) if seen.mirrored else model.predictor()
+    predictor: WindowPredictor = model.predictor()
+    if seen.mirrored:
+        predictor = Mirrored(predictor, validity.learnt_aslant(model.card))
     n_z, n_y, n_x = image.shape[1:]
     slant = Slant.of(seen.tilt, validity.shown_pixels(model.card, stack)["y"])
 

@@ -151,13 +151,18 @@ def cautions(card: Card, stack: xr.Dataset, tilt: float = 0.0) -> Iterator[str]:
         yield f"{text}: {_UNSURE}"
 
 
+def learnt_aslant(card: Card) -> bool:
+    """Return whether a model has learnt from images of a beam that was tilted about x."""
+    return bool(card.get("training", {}).get("samples", {}).get("tilted"))
+
+
 def _of_tilt(card: Card, stack: xr.Dataset, tilt: float) -> Iterator[str]:
     """Iterate over what tilt a model should see along, if that is known to be another one."""
     if "adapted" in card:
         if (fitted := card["adapted"].get("tilt", 0.0)) != tilt:
             yield f"was adapted along a beam tilted by {fitted:g}°, and tilt is {tilt:g}: {_UNSURE}"
         return
-    if card.get("training", {}).get("samples", {}).get("tilted"):
+    if learnt_aslant(card):
         if tilt:
             yield f"has learnt from images of a tilted beam itself, and tilt is {tilt:g}: {_UNSURE}"
         return

@@ -65,8 +65,8 @@ def reconstruct_volume(
         for models that have learnt from images of such a beam.
     mirrored
         Whether images that are mirrored along x, along y and along both are predicted, too, and the
-        mean is taken; that takes four times as long. Not for models that have learnt from images
-        of a tilted beam.
+        mean is taken; that takes four times as long. With models that have learnt from images of a
+        tilted beam they are mirrored along x alone.
 
     Returns
     -------

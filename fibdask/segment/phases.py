@@ -123,8 +123,8 @@ def segment_phases(
         it shows. Not for models that have learnt from images of such a beam.
     mirrored
         For `network` only: whether images that are mirrored along x, along y and along both are
-        predicted, too, and the mean is taken; that takes four times as long. Not for models that
-        have learnt from images of a tilted beam.
+        predicted, too, and the mean is taken; that takes four times as long. With models that have
+        learnt from images of a tilted beam they are mirrored along x alone.
     disagreement
         For `network` and several voltages only: whether to add `voltage_disagreement`, how far
         apart what the network says of each voltage alone is. Each is then predicted once more.

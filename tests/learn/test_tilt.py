@@ -41,8 +41,8 @@ def wrong(phase, truth):
     return (phase.values != truth).mean()
 
 
-def mirrored(stack):
-    return stack.isel(y=slice(None, None, -1)).assign_coords(y=stack["y"])
+def mirrored(stack, axis="y"):
+    return stack.isel({axis: slice(None, None, -1)}).assign_coords({axis: stack[axis]})
 
 
 def segmented(stack, tilt):
@@ -160,6 +160,21 @@ def test_segment_phases__tells_of_a_tilt_that_a_model_does_not_know(
         fibdask.segment_phases(images, method="network", model=path, tilt=tilt)
     said = [str(one.message) for one in caught if "tilt" in str(one.message)]
     assert (len(said) == 1 and re.search(words, said[0])) if words else not said
+
+
+@pytest.mark.filterwarnings("ignore:model gold-windows")
+def test_segment_phases__mirrors_along_x_alone_what_a_model_of_tilted_images_sees(images, tmp_path):
+    path = card_of(tmp_path, training={"samples": {"tilted": True}})
+    few = images.isel(z=slice(0, 2), y=slice(0, 64))  # whole strides
+
+    def said(stack, **options):
+        seen = fibdask.segment_phases(stack, method="network", model=path, **options)
+        return seen["solid_probability"].values
+
+    along_x = np.mean([said(few), said(mirrored(few, "x"))[..., ::-1]], axis=0)
+    mean = said(few, mirrored=True)
+    assert np.abs(mean - along_x).max() < 0.01
+    assert np.abs(mean - said(mirrored(few), mirrored=True)[:, ::-1]).max() > 0.02
 
 
 def test_segment_phases__counts_thickness_along_the_beam(images):
