@@ -20,6 +20,7 @@ from ..conventions import (
     is_label,
     measured_slices,
     plain_value,
+    provenance_records,
     record_step,
     require,
     value_range,
@@ -110,7 +111,7 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
         )
     aligned = with_volumes(stack, functions, aligned)
     aligned = finish_stack(_with_shifts(aligned, shifts))
-    earlier = [*stack.attrs.get("provenance", []), *shifts.attrs.get("provenance", [])]
+    earlier = [*provenance_records(stack), *provenance_records(shifts)]
     aligned = aligned.assign_attrs(provenance=earlier) if earlier else aligned
     own = {"outside": outside, "largest_shift": _largest(shifts)}
     parameters = own | _shares(stack, aligned)
@@ -169,6 +170,9 @@ def _check_places(stack: xr.Dataset, shifts: xr.Dataset, voltages: np.ndarray | 
         if shifts[name].dims not in (("voltage", "z"), ("z",)):
             msg = f"{name} must have dimensions (voltage, z) or (z); found {shifts[name].dims}"
             raise ConventionError(msg)
+        if shifts[name].dtype.kind not in "iuf":
+            msg = f"{name} must be numbers of nm; it is of the type {shifts[name].dtype}"
+            raise ConventionError(msg)
         if (units := shifts[name].attrs.get("units", "nm")) != "nm":
             msg = f"{name} must be in nm; its attribute units is {units!r}"
             raise ConventionError(msg)
@@ -178,7 +182,7 @@ def _check_places(stack: xr.Dataset, shifts: xr.Dataset, voltages: np.ndarray | 
         raise ConventionError(msg)
     known = {"z": stack["z"].values} | ({} if voltages is None else {"voltage": voltages})
     for axis, expected in known.items():
-        if axis not in shifts.coords:
+        if axis not in shifts.indexes:  # those of one voltage may be applied to all
             continue
         found = shifts[axis].values
         if found.shape != expected.shape or not np.allclose(found, expected, rtol=1e-9, atol=1e-6):
@@ -189,6 +193,9 @@ def _check_places(stack: xr.Dataset, shifts: xr.Dataset, voltages: np.ndarray | 
             raise ConventionError(msg)
     if shifts.sizes["z"] != stack.sizes["z"]:
         msg = f"shifts must be for {stack.sizes['z']} slices; got {shifts.sizes['z']}"
+        raise ConventionError(msg)
+    if voltages is not None and shifts.sizes.get("voltage", 1) not in (1, len(voltages)):
+        msg = f"shifts must be for {len(voltages)} voltages; got {shifts.sizes['voltage']}"
         raise ConventionError(msg)
 
 

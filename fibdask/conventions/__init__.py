@@ -41,7 +41,14 @@ from .planes import (
     recognise_inpainted,
     with_filled_share,
 )
-from .provenance import NO_INPUT, VERSION, plain_value, record_step, recorded_steps
+from .provenance import (
+    NO_INPUT,
+    VERSION,
+    plain_value,
+    provenance_records,
+    record_step,
+    recorded_steps,
+)
 from .stack import (
     axis_spacing,
     build_stack,
@@ -146,6 +153,7 @@ __all__ = [
     "phase_names",
     "plain_number",
     "plain_value",
+    "provenance_records",
     "recognise_inpainted",
     "record_step",
     "recorded_steps",

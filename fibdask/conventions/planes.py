@@ -15,6 +15,7 @@ from .variables import VOLUMES, attributes
 
 FILLED = "filled_share"
 _IN_PLANE = ("y", "x")
+_SAME = 1e-3  # of a pixel
 _VOLUMES = "variables"  # attribute of `inpainted`: the names of the volumes that are filled there
 
 
@@ -109,11 +110,14 @@ def with_filled_share(
     """Note the share of filled pixels (z) of slices, and what all measured slices cover.
 
     That is kept as the first and last place in nm along y and x, which holds whatever is cut
-    off the stack later. `covered` are rows and columns of the stack.
+    off the stack later, and with it where its pixels lie. `covered` are rows and columns of the
+    stack.
     """
     attrs = attributes(FILLED)
     for axis, part in covered.items():
-        places = stack[axis].values[part]
+        places = stack[axis].values
+        attrs[f"pixels_{axis}"] = [float(places[0]), float(places[-1]), len(places)]
+        places = places[part]
         attrs[f"covered_{axis}"] = [float(places[0]), float(places[-1])] if len(places) else []
     return stack.assign_coords({FILLED: ("z", share, attrs)})
 
@@ -124,7 +128,8 @@ def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
     Raises
     ------
     ConventionError
-        If slices have filled pixels, and where these are is not known, or leaves nothing.
+        If slices have filled pixels, and where these are is not known, or leaves nothing, or the
+        places of pixels are others than they were when slices were aligned.
     """
     region = {axis: slice(0, stack.sizes[axis]) for axis in _IN_PLANE}
     if FILLED not in stack.coords:
@@ -134,6 +139,7 @@ def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
         return region
     k = int(np.argmax(share))
     for axis in _IN_PLANE:
+        _check_pixels(axis, stack[axis].values, stack[FILLED].attrs.get(f"pixels_{axis}"))
         region[axis] = _between(stack[axis].values, stack[FILLED].attrs.get(f"covered_{axis}"))
         if region[axis].start >= region[axis].stop:
             msg = (
@@ -169,6 +175,23 @@ def covered_part(
             raise ConventionError(msg)
         part[axis] = slice(start, stop)
     return part
+
+
+def _check_pixels(axis: str, places: np.ndarray, aligned: Sequence[float] | None) -> None:
+    """Refuse pixels of another size or origin than those that were told which are covered."""
+    if aligned is None or len(places) < 2 or aligned[2] < 2:
+        return
+    first, last, count = aligned
+    size = (last - first) / (count - 1)
+    step = (places[-1] - places[0]) / (len(places) - 1)
+    apart = abs(step / size - round(step / size)) > _SAME
+    if apart or places[0] < first - _SAME * size or places[-1] > last + _SAME * size:
+        msg = (
+            f"slices cover a part along {axis} that is known of pixels from {first:g} to {last:g} "
+            f"nm, {size:g} nm each; these go from {places[0]:g} to {places[-1]:g} nm, {step:g} nm "
+            "each: set pixel sizes and origins before slices are aligned"
+        )
+        raise ConventionError(msg)
 
 
 def _between(places: np.ndarray, ends: Sequence[float] | None) -> slice:

@@ -27,13 +27,18 @@ def record_step(
         "input_fingerprint": fingerprint,
     }
     text = json.dumps(record, default=plain_value)
-    return stack.assign_attrs(provenance=[*stack.attrs.get("provenance", []), text])
+    return stack.assign_attrs(provenance=[*provenance_records(stack), text])
+
+
+def provenance_records(stack: xr.Dataset) -> list[str]:
+    """Return the provenance records (JSON) of a stack; netCDF keeps a single one as a text."""
+    records = stack.attrs.get("provenance", [])
+    return [records] if isinstance(records, str) else list(records)
 
 
 def recorded_steps(stack: xr.Dataset) -> list[dict[str, Any]]:
     """Return the provenance records of the steps that made a stack."""
-    records = stack.attrs.get("provenance", [])
-    return [json.loads(r) for r in ([records] if isinstance(records, str) else records)]
+    return [json.loads(record) for record in provenance_records(stack)]
 
 
 def plain_value(value: Any) -> Any:

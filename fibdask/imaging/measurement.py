@@ -1,5 +1,6 @@
 """How a stack was imaged, measured without labels: what to simulate with."""
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,7 @@ _SLICES = 8  # of a task
 _MOST_COUNTED = 64  # slices of a block
 _SAME = 1e-9  # relative difference of grey values that is rounding
 _BELOW = 0.02  # of the contrast: noise may bring the darkest grey values so far below 0
+_SHIFTED = re.compile(r'"from": "(?P<kind>int(?:8|16)) \+ (?P<shift>\d+)"')  # in a stack's header
 ROUNDING = 1 / 12
 """Variance that rounding to whole grey values adds."""
 
@@ -186,8 +188,22 @@ def _told(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
     for name, (_, _, attrs) in one.items():
         result[name].attrs |= attrs
     coords = {name: stack[name].variable for name in ("voltage", "z")}
+    _warn_of_shifted(stack, result)
     _warn_of_negative(result.assign_coords(coords))
     return result.assign_coords(coords).assign_attrs(grey_type=dtype.name)
+
+
+def _warn_of_shifted(stack: xr.Dataset, found: xr.Dataset) -> None:
+    """Warn of signed integers that reading has shifted, though none was negative."""
+    added = _SHIFTED.search(str(stack.attrs.get("header", "")))
+    if added and float(found["deep_pore_level"].min()) >= int(added["shift"]):
+        kind, shift = added["kind"], added["shift"]
+        text = (
+            f"grey 0 is taken for no electrons, but the images were read of {kind}, whose 0 is "
+            f"grey {shift} now: white_electrons, counting_noise and gaussian_noise mean nothing; "
+            f'measure stack.assign(intensity=stack["intensity"] - {shift})'
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
 def _warn_of_negative(found: xr.Dataset) -> None:

@@ -167,4 +167,7 @@ def _sample(stack: xr.Dataset) -> str | None:
         return None
     parameters = steps[0]["parameters"]
     text = json.dumps(parameters.get("source", parameters), sort_keys=True)
-    return f"{steps[0]['step']} {text}"
+    name = f"{steps[0]['step']} {text}"
+    if "source" in parameters or not (made_of := steps[0].get("input_fingerprint")):
+        return name
+    return f"{name} of what has the fingerprint {made_of[:12]}"

@@ -13,7 +13,9 @@ from ..blocks import (
     Reduction,
     Resources,
     Source,
+    array_token,
     check_budget,
+    fingerprint,
     forecast,
     format_bytes,
     from_source,
@@ -22,7 +24,7 @@ from ..blocks import (
     reduction_forecast,
     values_target,
 )
-from ..conventions import is_regular
+from ..conventions import is_regular, volume_names
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.targets import planned, volume_targets
@@ -73,7 +75,7 @@ def plan_recipe(
     """Return blocks, tasks, bytes per task and disk of every stage, and what a part makes of it."""
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, **paths)
     source = first_stack(recipe)
-    planner = _planned(recipe, source)
+    planner = planned_stages(recipe, source)
     rows = planner.rows
     images = planner.stacks.get(SIMULATE, source)
     size = " × ".join(f"{n} {dim}" for dim, n in images.sizes.items())
@@ -124,13 +126,10 @@ def check_plan(rows: Sequence[Mapping[str, Any]], resources: Resources) -> None:
         check_budget(largest["name"], largest["task_bytes"], resources, remedy)
 
 
-def plan_stages(recipe: Recipe, stack: xr.Dataset) -> list[dict[str, Any]]:
-    """Return a row for each array that the stages of a recipe make of a stack."""
-    return _planned(recipe, stack).rows
-
-
-def _planned(recipe: Recipe, stack: xr.Dataset) -> "Planner":
+def planned_stages(recipe: Recipe, stack: xr.Dataset) -> "Planner":
+    """Return what has been led through the stages of a recipe, which begins with a stack."""
     planner = Planner(recipe)
+    planner.made_of.append(_fingerprint(stack))
     walk(recipe, stack, planner)
     return planner
 
@@ -142,11 +141,16 @@ class Planner(Visitor):
     ----------
     rows
         Of each array: its blocks, tasks, bytes per task and bytes on disk.
+    made_of
+        Fingerprints of the stack that the recipe begins with, and of those after its stages: of
+        depths, and of what determines the values of volumes, such as images, labels and weights of
+        networks, as they are now.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.rows: list[dict[str, Any]] = []
+        self.made_of: list[str] = []
         self._block_bytes = recipe.tables["output"]["block_mib"] * 2**20
         self._pyramid = recipe.tables["output"]["pyramid"]
         self._depths_are_known = True
@@ -182,6 +186,7 @@ class Planner(Visitor):
 
     def keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
         """Return the stack as if the volumes were stored."""
+        self.made_of.append(_fingerprint(stack))
         stack, rows = _stored_rows(name, stack, kept, self._block_bytes)
         self.rows += rows
         if last and self._pyramid and is_regular(stack):
@@ -195,6 +200,11 @@ class Planner(Visitor):
     def measure(self, lazy: xr.Dataset) -> None:
         """Note what is counted."""
         self.rows += reduction_rows(STATISTICS, reductions_of(lazy))
+
+
+def _fingerprint(stack: xr.Dataset) -> str:
+    tokens = (array_token(stack[name].data) for name in volume_names(stack))
+    return fingerprint(stack["z"].values, *tokens)
 
 
 def _level_rows(

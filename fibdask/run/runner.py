@@ -31,7 +31,7 @@ from .folder.part_folder import PartFolder
 from .folder.progress import LOGGER, RunMonitor, log_event, log_file, warnings_logged
 from .folder.results import compute_once, compute_results, reopen, report_run, store_results
 from .folder.run_folder import COUNTS, RunFolder
-from .planner import check_plan, plan_stages
+from .planner import check_plan, planned_stages
 from .recipe import Recipe, read_recipe
 from .shown import one_line
 from .stages import ERRORS, MEASUREMENT, STATISTICS, Stage, asks_network, estimate_store
@@ -143,13 +143,14 @@ class Pipeline(Visitor):
         began = time.monotonic()
         self._measure_workers(client)
         waited = round(time.monotonic() - began, 3)
-        check_plan(plan_stages(self.recipe, self._source), self.execution.resources)
+        planned = planned_stages(self.recipe, self._source)
+        check_plan(planned.rows, self.execution.resources)
         log = log_file(self.folder.log, as_json=self._log_json)
         with self.folder.taken(), log, warnings_logged():
             with self.folder.alone():
                 self._take_over()
-                text, assumptions = self.whole.text(), self._assumptions()
-                if not self.folder.prepare(self.recipe.title, text, assumptions):
+                told = self.recipe.title, self.whole.text(), self._assumptions()
+                if not self.folder.prepare(*told, planned.made_of):
                     return self._made_by_others()
             self.execution = replace(self.execution, run=self.folder.run)
             self.folder.summary["waited_seconds"] = waited

@@ -22,6 +22,7 @@ from ..conventions import (
     finish_stack,
     inherit_inpainted,
     measured_slices,
+    plain_number,
     record_step,
     require,
     value_range,
@@ -381,8 +382,8 @@ def _check_method(
     if (method == "threshold") != (threshold is not None):
         msg = f"threshold goes with method 'threshold' only; got {threshold} with {method!r}"
         raise ConventionError(msg)
-    if threshold is not None and not np.isfinite(threshold):
-        msg = f"threshold must be a finite grey value; got {threshold}"
+    if threshold is not None and not np.isfinite(plain_number(threshold)):
+        msg = f"threshold must be a finite grey value; got {threshold!r}"
         raise ConventionError(msg)
 
 

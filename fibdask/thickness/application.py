@@ -142,7 +142,14 @@ class _Given:
 
     @classmethod
     def of(cls, stack: xr.Dataset, thickness: Any) -> "_Given":
-        values = np.asarray(thickness, np.float64)
+        try:
+            values = np.asarray(thickness, np.float64)
+        except (TypeError, ValueError):
+            kind = type(thickness).__name__
+            msg = (
+                f"thickness must be numbers of nm, one for each slice; got what is none, in {kind}"
+            )
+            raise ConventionError(msg) from None
         count = stack.sizes["z"]
         if values.shape != (count,):
             msg = f"thickness must have one value for each of {count} slices; got {values.shape}"
@@ -232,6 +239,16 @@ def _check_place(stack: xr.Dataset, thickness: xr.DataArray) -> None:
             f"{k} has {thickness['z'].values[k]:g} nm, in the stack {stack['z'].values[k]:g} nm"
         )
         raise ConventionError(msg)
+    if "next_z" in thickness.coords:
+        reached, following = thickness["next_z"].values[:-1], stack["z"].values[1:]
+        if (reached != following).any():
+            k = int(np.argmax(reached != following))
+            msg = (
+                f"thickness is the distance to the next slice; that of slice {k} was measured to "
+                f"the slice at z {reached[k]:g} nm, and the next one here is at {following[k]:g} "
+                "nm: choose slices once thickness is applied, or measure it on these slices"
+            )
+            raise ConventionError(msg)
 
 
 def _kept(depth: np.ndarray, kept: np.ndarray, drop_thinner: float | None) -> np.ndarray:

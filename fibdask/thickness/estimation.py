@@ -79,9 +79,10 @@ def estimate_slice_thickness(
         Thickness (z) in nm, that is the distance to the next slice; the last slice takes the mean.
         NaN where that distance is not known, before and at a lost slice. Coordinates (z):
         `standard_error` in nm; `lost`, slices without image or mark; `step`, the distance in nm to
-        the next slice that is not lost; `outlier`, an absolute z-score above 1.5; with `ruler`
-        `parallel_distance` in nm; with `images` `quality`, the similarity of a slice to its
-        neighbours relative to what their distance lets expect, below 1 for blurred ones.
+        the next slice that is not lost; `outlier`, an absolute z-score above 1.5; `next_z` in nm,
+        the z of the next slice in the stack; with `ruler` `parallel_distance` in nm; with `images`
+        `quality`, the similarity of a slice to its neighbours relative to what their distance lets
+        expect, below 1 for blurred ones.
 
     Raises
     ------

@@ -80,6 +80,7 @@ def thickness_array(
     more
         Further coordinates (z) with their attributes.
     """
+    z = measurement["z"].values
     mean = mean_thickness(steps, lost)
     steps = np.where(lost, np.nan, steps)
     steps[np.flatnonzero(~lost)[-1] :] = np.nan
@@ -94,6 +95,7 @@ def thickness_array(
         "step": (steps, "distance to the next slice that is not lost", _NM),
         "lost": (lost, "slice could not be used", {}),
         "outlier": (outlier, f"z-score beyond {OUTLIER_SCORE}", {}),
+        "next_z": (np.append(z[1:], np.nan), "z of the next slice, which thickness reaches", _NM),
     }
     coords: dict[str, Any] = {"z": measurement["z"].variable}
     for name, (values, long_name, units) in names.items():

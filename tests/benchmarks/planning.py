@@ -38,7 +38,7 @@ from fibdask.blocks import (
 from fibdask.blocks.engine.journal import alone, journal_writer, read_record
 from fibdask.blocks.engine.shards import Shard
 from fibdask.conventions import build_stack
-from fibdask.run.planner import plan_stages
+from fibdask.run.planner import planned_stages
 from fibdask.run.recipe import read_recipe
 
 SHAPE = (1, 32 * 256, 56 * 512, 56 * 512)  # 100,352 blocks of 64 MiB: 6.1 TiB
@@ -90,7 +90,7 @@ def plan() -> None:
     started = time.monotonic()
     stack = stored_stack()
     opened = time.monotonic() - started
-    rows = plan_stages(recipe, stack)
+    rows = planned_stages(recipe, stack).rows
     seconds = time.monotonic() - started
     for row in rows:
         print(f"{row['name']:<20} {row['blocks']:>8} blocks  {row['tasks']:>8} tasks")

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 import tomli_w
+import xarray as xr
 
 from fibdask import BlocksFailedError, ConventionError, RecipeError, StackReadError, run_recipe
 from fibdask.blocks import Part, Target
@@ -16,8 +17,9 @@ from fibdask.conventions import VERSION
 from fibdask.run.cli import main
 from fibdask.run.folder import RunFolder, part_folder
 from fibdask.run.folder.part_folder import PartFolder
-from fibdask.run.planner import format_plan, plan_recipe
+from fibdask.run.planner import format_plan, plan_recipe, planned_stages
 from fibdask.run.recipe import read_recipe
+from fibdask.run.walk import first_stack
 from tests.holding import PATIENCE, wait_until
 from tests.run.helpers import start
 from tests.run.test_ownership import recipe, write_sample
@@ -179,7 +181,8 @@ def at_work(stack, folder, part, content):
     read = read_recipe(content)
     part_of = PartFolder(folder / "out", part)
     stack.enter_context(part_of.taken())
-    assert part_of.prepare(read.title, read.text(), [])
+    made_of = planned_stages(read, first_stack(read)).made_of
+    assert part_of.prepare(read.title, read.text(), [], made_of)
     return part_of
 
 
@@ -210,6 +213,24 @@ def test_run_recipe__beside_a_part_of_another_version_none_is_begun(tmp_path, mo
         told = f"by fibdask {re.escape(VERSION)}, and this is 9.9"
         with pytest.raises(RecipeError, match=told):
             run_recipe(sample(tmp_path), part=(2, 2))
+
+
+def test_run_recipe__a_late_part_makes_anew_what_was_made_of_other_images(tmp_path):
+    content = sample(tmp_path)
+    run_recipe(content, part=(1, 2))
+    write_sample(tmp_path, "A", 0.6)
+    late = run_recipe(content, part=(2, 2)).compute()
+    xr.testing.assert_identical(late, run_recipe(content).compute())
+    assert late["phase"].mean() > 0.5
+
+
+def test_run_recipe__beside_a_part_that_read_other_images_none_is_begun(tmp_path):
+    with ExitStack() as stack:
+        content = sample(tmp_path)
+        at_work(stack, tmp_path, Part(1, 2), content)
+        write_sample(tmp_path, "A", 0.6)
+        with pytest.raises(RecipeError, match="part 1/2, and what it reads has changed since"):
+            run_recipe(content, part=(2, 2))
 
 
 def test_run_recipe__no_part_joins_a_run_without_parts(tmp_path):

@@ -118,6 +118,9 @@ def _nominal(z: np.ndarray, header: Header) -> float:
 
 
 def _floats(name: str, values: Any) -> np.ndarray:
+    if (units := getattr(values, "attrs", {}).get("units", "nm")) != "nm":
+        msg = f"{name} must be in nm; its attribute units is {units!r}"
+        raise ConventionError(msg)
     given = np.asarray(values, object)
     if any(isinstance(value, bool | np.bool_ | str) for value in given.flat):
         msg = f"{name} must be numbers of nm; got {values!r}"

@@ -173,6 +173,12 @@ def _list_files(source: Paths, access: Access | None) -> list[Path]:
     if access is not None:
         msg = f"remote is of addresses, s3://… or https://…; got {_name(source)}"
         raise ConventionError(msg)
+    if hasattr(source, "__array__"):
+        msg = (
+            f"images are read of files; got {type(source).__name__}: an array is made a stack by "
+            "xarray.Dataset, or written as .npy and read of there"
+        )
+        raise ConventionError(msg)
     if not isinstance(source, str | Path):
         files = [Path(file) for file in source]
         lost = [file for file in files if not file.is_file()]

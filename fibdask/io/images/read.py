@@ -92,8 +92,9 @@ def read_images(
     -------
     xarray.Dataset
         A stack with `intensity` (voltage, z, y, x), lazy. Slices that the numbering skips are
-        gaps in z. Signed integers are shifted to unsigned ones; float64 becomes float32, where
-        reading fails if that would blur the values.
+        gaps in z. Signed integers are shifted to unsigned ones, int8 by 128 and int16 by 32768, as
+        `attrs["header"]` says; float64 becomes float32, where reading fails if that would blur
+        the values.
 
     Raises
     ------

@@ -8,11 +8,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import MaxNLocator
 
+from ...conventions import ConventionError
 from .slices import VIEWS, Geometry, Planes
 
 AXIS_STYLES = {"x": ("#0072B2", "-"), "y": ("#009E73", "--"), "z": ("#D55E00", "-.")}
@@ -37,6 +38,9 @@ def embedded(figure: Figure, kind: str) -> str:
 def sized(figure: Figure | None, width: float, height: float) -> Figure:
     """Return a figure of this size in inches: that given, or one of its own."""
     figure = Figure() if figure is None else figure
+    if not isinstance(figure, FigureBase):
+        msg = f"figure must be a matplotlib figure; got {type(figure).__name__}"
+        raise ConventionError(msg)
     figure.set_size_inches(width, height)
     return figure
 

@@ -8,7 +8,7 @@ The first part that comes begins the run, and the last that leaves ends it.
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,9 @@ class PartFolder(RunFolder):
             finally:
                 self._inside -= 1
 
-    def prepare(self, title: str, recipe: str, assumptions: list[str]) -> bool:
+    def prepare(
+        self, title: str, recipe: str, assumptions: list[str], made_of: Sequence[str] = ()
+    ) -> bool:
         """Begin the run, or join those that have, and tell whether anything may be left to do.
 
         To be done `alone`.
@@ -107,11 +109,11 @@ class PartFolder(RunFolder):
         Raises
         ------
         RecipeError
-            If they make another recipe, in other parts, or with another version.
+            If they make another recipe, of other data, in other parts, or with another version.
         """
         beside = [part for part in self._beside() if part_file(self.path, part, "json").exists()]
         common = self._common()
-        told = {"recipe": recipe, "version": VERSION}
+        told = {"recipe": recipe, "version": VERSION, "made_of": list(made_of)}
         if beside:
             self._check_same(common, told, beside)
         elif self._is_late(common, told):
@@ -133,7 +135,7 @@ class PartFolder(RunFolder):
         """Return what the parts have in common; nothing where no run has begun."""
         return self._noted() if self._file.is_file() else {}
 
-    def _check_same(self, common: dict[str, Any], told: dict[str, str], beside: list[Part]) -> None:
+    def _check_same(self, common: dict[str, Any], told: dict[str, Any], beside: list[Part]) -> None:
         others = ", ".join(map(str, beside))
         if beside[0].of != self.part.of:
             difference = f"this is part {self.part}; all must be of one number"
@@ -141,26 +143,28 @@ class PartFolder(RunFolder):
             difference = f"by fibdask {common['version']}, and this is {VERSION}"
         elif common["recipe"] != told["recipe"]:
             difference = "of another recipe, or with other options; compare its recipe.toml"
+        elif common["made_of"] != told["made_of"]:
+            difference = "and what it reads has changed since; stop it, and begin again"
         else:
             return
         msg = f"the run in {self.path} is being made as part {others}, {difference}"
         raise RecipeError(msg)
 
-    def _is_late(self, common: dict[str, Any], told: dict[str, str]) -> bool:
+    def _is_late(self, common: dict[str, Any], told: dict[str, Any]) -> bool:
         """Tell whether the other parts have finished the run before this one came."""
         parts = common.get("parts") or {"of": 0, "came": []}
         same = all(common.get(key) == value for key, value in told.items())
         new = parts["of"] == self.part.of and self.part.number not in parts["came"]
         return same and new and common["state"] == "done"
 
-    def _begun(self, title: str, told: dict[str, str], assumptions: list[str]) -> dict[str, Any]:
+    def _begun(self, title: str, told: dict[str, Any], assumptions: list[str]) -> dict[str, Any]:
         """Begin a run: clean up after a killed one, and return its summary."""
         self._sweep()
         earlier = self.read()["stages"] if self._file.is_file() else []
         for file in (self.path / PARTS).glob("*.json"):
             file.unlink()
         replace_file(self.path / "recipe.toml", told["recipe"])
-        summary = self._new_summary(title, told["recipe"], assumptions)
+        summary = self._new_summary(title, told["recipe"], assumptions, told["made_of"])
         parts = {"of": self.part.of, "came": []}
         return {**summary, "stages": earlier, "run": uuid4().hex, "parts": parts}
 

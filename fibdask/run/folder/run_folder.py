@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -111,20 +111,24 @@ class RunFolder:
         """Tell whether there is more than what is made before a run begins."""
         return any(child.name not in (CERTIFICATES, JOBS) for child in self.path.iterdir())
 
-    def prepare(self, title: str, recipe: str, assumptions: list[str]) -> bool:
+    def prepare(
+        self, title: str, recipe: str, assumptions: list[str], made_of: Sequence[str] = ()
+    ) -> bool:
         """Begin the summary of a run; figures of an earlier one are kept where nothing runs.
 
-        There may always be something to do.
+        There may always be something to do. `made_of` are fingerprints of what is read now.
         """
         if self._file.is_file():
             self._earlier = {stage["name"]: stage for stage in self.read()["stages"]}
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
-        self.summary = self._new_summary(title, recipe, assumptions)
+        self.summary = self._new_summary(title, recipe, assumptions, made_of)
         self._write()
         replace_file(self.path / "recipe.toml", recipe)
         return True
 
-    def _new_summary(self, title: str, recipe: str, assumptions: list[str]) -> dict[str, Any]:
+    def _new_summary(
+        self, title: str, recipe: str, assumptions: list[str], made_of: Sequence[str]
+    ) -> dict[str, Any]:
         return {
             "title": title,
             "version": VERSION,
@@ -133,6 +137,7 @@ class RunFolder:
             "process": os.getpid(),
             "recipe": recipe,
             "assumptions": assumptions,
+            "made_of": list(made_of),
             "state": "running",
             "stages": [],
             "stores": {},
