@@ -217,6 +217,18 @@ def test_errors__of_blocks_name_the_page_of_their_cause(cause, heading):
     assert bool(found) == bool(heading)
 
 
+@pytest.mark.parametrize(
+    ("text", "heading"),
+    [
+        ("out/run.json cannot be written: No space left on device", "memory-disks"),
+        ("out is being written by another process; wait for it, or stop it", "memory-disks"),
+        ("output path a exists and is not the folder of a run; choose another or", "recipes"),
+    ],
+)
+def test_errors__of_folders_name_the_page_of_their_cause(text, heading):
+    assert page_of(fibdask.StackReadError(text)).partition("#")[2].startswith(heading)
+
+
 # Blocks
 
 

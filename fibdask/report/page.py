@@ -142,8 +142,11 @@ def write_page(
         allowed=" ".join(map(_digest, scripts)) or "'none'",
     )
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -161,8 +164,9 @@ def _notes(summary: Mapping[str, Any]) -> str:
         blocks = "1 block failed" if failed == 1 else f"{failed} blocks failed"
         text = f'<strong>{blocks}.</strong> What follows is incomplete; see <a href="#failures">'
         notes.append(f'<p class="banner alarm" role="alert">{text}failed blocks</a>.</p>')
-    elif summary.get("error"):
-        text = f"<strong>The run ended early:</strong> {escape(str(summary['error']))}."
+    elif summary.get("error") or summary.get("state") == "interrupted":
+        cause = escape(str(summary.get("error") or "it was interrupted"))
+        text = f"<strong>The run ended early:</strong> {cause}."
         notes.append(f'<p class="banner alarm" role="alert">{text} What follows is incomplete.</p>')
     assumptions = [escape(str(text)) for text in summary.get("assumptions", [])]
     if assumptions:

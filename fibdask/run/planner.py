@@ -36,6 +36,7 @@ from .cluster import (
     planned_worker,
 )
 from .estimates import Estimate, options_of
+from .folder.ownership import check_owner
 from .folder.run_folder import JOBS, RunFolder
 from .looking import look_at_input
 from .recipe import Recipe, read_profile, read_recipe
@@ -55,7 +56,9 @@ def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
         What a run would raise before its first block.
     """
     read = read_recipe(recipe, **paths)
-    RunFolder(Path(read.tables["output"]["path"])).check()
+    folder = RunFolder(Path(read.tables["output"]["path"]))
+    folder.check()
+    check_owner(folder, read)
     plan = plan_recipe(read)
     if plan["worker_bytes"] is not None:
         check_plan(plan["stages"], Resources(plan["threads"], plan["worker_bytes"]))

@@ -131,6 +131,7 @@ class Pipeline(Visitor):
         self._quiet = quiet
         self._log_json = log_json or recipe.tables["output"]["log"] == "json"
         self.reported = False  # of several parts the last one writes the report
+        self._replaced = False  # what an earlier run has stored, in part
         self._stage = ""
         self._reports: list[StageReport] = []
         self._source = first_stack(recipe)
@@ -164,7 +165,8 @@ class Pipeline(Visitor):
                 log_event(logging.ERROR, text, "run_ended", state=state, cause=cause)
                 self._close(state, cause)
                 raise
-            self._close("done")
+            with told_if_full(self.folder.path):
+                self._close("done")
             log_event(logging.INFO, "done", "run_ended", state="done", cause=None)
         return stack
 
@@ -239,6 +241,9 @@ class Pipeline(Visitor):
         return stored.assign({v: stack[v] for v in lazy}) if lazy else stored
 
     def _listen(self, report: StageReport, *, now: bool) -> None:
+        if report.blocks_run and not self._replaced:
+            self._replaced = True
+            self.folder.discard_pages()
         if not any(report is known for known in self._reports):
             self._reports.append(report)
         part = _part(report)

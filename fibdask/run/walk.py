@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from ..blocks import StoredArray, origin
-from ..conventions import LABELS, PROBABILITIES, ConventionError, covered_region, volume_names
+from ..conventions import LABELS, PROBABILITIES, RecipeError, covered_region, volume_names
 from ..simulate import simulate_structure
 from ..statistics import phase_statistics
 from ..statistics.certainty import certainty, mean_disagreement
@@ -123,10 +123,16 @@ def is_stored(stack: xr.Dataset) -> bool:
 
 
 def phase_of(stack: xr.Dataset) -> xr.DataArray:
-    """Return the phase that statistics measure: where every slice covers the images."""
+    """Return the phase that statistics measure: where every slice covers the images.
+
+    Raises
+    ------
+    RecipeError
+        If there is none.
+    """
     if "phase" not in stack:
         msg = "[statistics] needs a phase; add [segment], or give an input that holds one"
-        raise ConventionError(msg)
+        raise RecipeError(msg)
     return stack.isel(covered_region(stack))["phase"]
 
 

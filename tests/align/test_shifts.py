@@ -208,6 +208,45 @@ def test_apply_shifts__crops_what_was_filled_before(stack):
     assert covered_region(part) == {"y": slice(0, 49), "x": slice(0, 58)}
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (lambda y: 0.8 * y, "2.4 nm each: set pixel sizes and origins before"),
+        (lambda y: y + 40, "to 247 nm, 3 nm each: set pixel sizes"),
+    ],
+    ids=["size", "origin"],
+)
+def test_covered_region__is_of_pixels_as_they_were_when_slices_were_aligned(stack, changed, told):
+    pixels = np.zeros((7, 2))
+    pixels[2] = (3, -2)
+    filled = apply_shifts(stack, shifts_of(stack, pixels), outside="zero")
+    moved = filled.assign_coords(y=("y", changed(filled["y"].values), filled["y"].attrs))
+    with pytest.raises(ConventionError, match=told):
+        covered_region(moved)
+
+
+def test_apply_shifts__of_one_voltage_are_those_of_all(stack):
+    pixels = np.zeros((7, 2))
+    pixels[2] = (3, -2)
+    shifts = shifts_of(stack, pixels)
+    one = shifts.assign_coords(voltage=stack["voltage"].values[0])
+    xr.testing.assert_equal(apply_shifts(stack, one), apply_shifts(stack, shifts))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (np.zeros((3, 7)), "for 2 voltages; got 3"),
+        (np.full(7, "far"), "shift_y must be numbers of nm; it is of the type <U3"),
+    ],
+)
+def test_apply_shifts__refuses_what_is_not_of_its_voltages_or_no_numbers(stack, values, told):
+    dims = ("voltage", "z")[-values.ndim :]
+    shifts = xr.Dataset({f"shift_{axis}": (dims, values) for axis in "yx"})
+    with pytest.raises(ConventionError, match=told):
+        apply_shifts(stack, shifts)
+
+
 def test_apply_shifts__keeps_the_filled_share_in_stores_and_between_planes(stack, tmp_path):
     pixels = np.zeros((7, 2))
     pixels[2, 0] = 35

@@ -38,6 +38,16 @@ def test_locked__names_in_full_what_is_being_written(tmp_path, monkeypatch):
     assert not is_locked(path)
 
 
+def test_locked__waits_for_those_who_only_look(tmp_path):
+    path = tmp_path / "lock"
+    path.touch()
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        Timer(0.02, lambda: fcntl.flock(file, fcntl.LOCK_UN)).start()
+        with locked(path):
+            assert is_locked(path)
+
+
 def test_locked__that_passes_leaves_no_file(tmp_path):
     with locked(tmp_path / "lock", passing=True):
         assert is_locked(tmp_path / "lock")

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import fibdask
 from fibdask import (
@@ -137,6 +138,19 @@ def test_measure_imaging__warns_of_negative_grey_values(clean):
     below = with_grey(clean.isel(z=slice(0, 2)), lambda grey: grey - 0.5)
     with pytest.warns(FibdaskWarning, match=r"^grey 0 is taken for no electrons, but at 1 kV"):
         measure_imaging(below)
+
+
+def test_measure_imaging__warns_of_signed_integers_that_were_shifted(clean, tmp_path):
+    image = in_bytes(clean)["intensity"][0, :4]
+    np.save(tmp_path / "signed.npy", image.values.astype(np.int16))
+    options = {"voltage": 1, "pixel_size": 2, "slice_thickness": 5}
+    signed = read_images(tmp_path / "signed.npy", **options)
+    with pytest.warns(FibdaskWarning, match="read of int16, whose 0 is grey 32768 now"):
+        measure_imaging(signed)
+    shifted = signed.assign(intensity=signed["intensity"] - 32768)
+    np.save(tmp_path / "unsigned.npy", image.values.astype(np.uint16))
+    unsigned = read_images(tmp_path / "unsigned.npy", **options)
+    xr.testing.assert_equal(measure_imaging(shifted), measure_imaging(unsigned))
 
 
 def test_measure__prints_what_was_measured(clean, tmp_path, capsys):

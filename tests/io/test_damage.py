@@ -9,7 +9,14 @@ import pytest
 import xarray as xr
 import zarr
 
-from fibdask import ConventionError, FibdaskError, StackReadError, open_stack, save_stack
+from fibdask import (
+    ConventionError,
+    FibdaskError,
+    StackReadError,
+    open_stack,
+    save_stack,
+    segment_phases,
+)
 from fibdask.blocks import origin
 from fibdask.io.metadata import check_store, seal_store
 from tests.io.damage import flipped, values_of
@@ -189,6 +196,17 @@ def test_save_stack__refuses_another_sample_until_told(stack, tmp_path):
     assert open_stack(path)["phase"].equals(stack["phase"])
     save_stack(other, path, resume=False)
     assert open_stack(path)["phase"].equals(other["phase"])
+
+
+def test_save_stack__tells_samples_apart_by_what_their_first_step_was_made_of(stack, tmp_path):
+    images = stack.drop_vars("phase")
+    first = segment_phases(images, method="otsu")
+    other = segment_phases(images.assign(intensity=images["intensity"][..., ::-1]), method="otsu")
+    path = save_stack(first, tmp_path / "s.zarr")
+    with pytest.raises(ConventionError, match=r"of what has the fingerprint .*; this stack is of"):
+        save_stack(other, path)
+    save_stack(first, path)
+    assert open_stack(path)["phase"].equals(first["phase"])
 
 
 def test_save_stack__with_nothing_to_do_leaves_the_store_whole_when_it_is_killed(path, monkeypatch):

@@ -226,6 +226,19 @@ def test_write_report__names_failed_blocks_in_red(tmp_path):
     assert text.count("<td>z 0:64</td><td>slice 7 is torn</td>") == 2
 
 
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        ({"state": "interrupted", "error": None}, "ended early:</strong> it was interrupted. What"),
+        ({"state": "failed", "error": "a <disk> is full"}, "a &lt;disk&gt; is full. What"),
+        ({"state": "done", "error": None}, None),
+    ],
+)
+def test_write_report__says_that_a_run_ended_early(tmp_path, ended, told):
+    text = text_of(tmp_path, summary=summary(**ended))
+    assert (told in text) if told else "ended early" not in text
+
+
 def test_write_report__shows_noise_floors_and_intervals(tmp_path):
     given = statistics()
     given["isotropy_noise"] = given["isotropy_error"] / 10

@@ -6,10 +6,12 @@ import shutil
 
 import numpy as np
 import pytest
+import tomli_w
 
 from fibdask import FibdaskWarning, RecipeError, StackReadError, open_stack, run_recipe
 from fibdask.run.folder import RunFolder
 from fibdask.run.folder.results import final_stack, reopen
+from fibdask.run.planner import check_recipe
 from tests.run.helpers import stored_bytes
 
 
@@ -76,6 +78,26 @@ def test_run_recipe__another_recipe_is_refused_with_what_lies_there(folder, cont
     with pytest.raises(RecipeError, match=f"{held} .*; this is another recipe: {difference}"):
         run_recipe(other)
     assert stored_bytes(folder / "out") == before
+
+
+def test_check_recipe__refuses_the_folder_of_another_recipe(folder):
+    other = folder / "other.toml"
+    other.write_text(tomli_w.dumps(recipe(folder / "A.npy", folder / "out", "statistics")))
+    with pytest.raises(RecipeError, match="this is another recipe: it makes no reposition"):
+        check_recipe(other)
+
+
+def test_run_recipe__removes_the_pages_of_what_it_replaces(tmp_path):
+    content = recipe(write_sample(tmp_path, "A", 0.3), tmp_path / "out", "statistics")
+    run_recipe(content)
+    pages = [tmp_path / "out" / name for name in ("report.html", "profile.html")]
+    for page in pages:
+        page.write_text("of the first run")
+    run_recipe(content)
+    assert all(page.exists() for page in pages)  # they show what lies there
+    write_sample(tmp_path, "A", 0.6)
+    run_recipe(content)
+    assert not any(page.exists() for page in pages)
 
 
 def test_run_recipe__recipe_that_begins_otherwise_is_refused(folder):

@@ -13,7 +13,7 @@ import xarray as xr
 
 from fibdask import (
     BlocksFailedError,
-    ConventionError,
+    RecipeError,
     StackReadError,
     ligament_diameter,
     open_stack,
@@ -146,7 +146,7 @@ def test_run_recipe__statistics_need_a_phase(stack, tmp_path):
     path = save_stack(stack.drop_vars("phase"), tmp_path / "stack.zarr")
     recipe = {"input": {"path": str(path)}, "statistics": {"max_lag": 2}}
     recipe["output"] = {"path": str(tmp_path / "out")}
-    with pytest.raises(ConventionError, match=r"\[statistics\] needs a phase; add \[segment\]"):
+    with pytest.raises(RecipeError, match=r"\[statistics\] needs a phase; add \[segment\]"):
         run_recipe(recipe)
     assert not (tmp_path / "out").exists()
 

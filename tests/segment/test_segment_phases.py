@@ -302,6 +302,12 @@ def test_segment_phases__warns_when_computed_on_a_worker():
         stack["phase"].compute()
 
 
+@pytest.mark.parametrize("threshold", [np.nan, "90", np.array([90.0, 91.0])])
+def test_segment_phases__refuses_a_threshold_that_is_no_number(threshold):
+    with pytest.raises(ConventionError, match="threshold must be a finite grey value; got"):
+        phase_of(mixture("uint8", 1)[0], method="threshold", threshold=threshold)
+
+
 @pytest.mark.parametrize(("threshold", "phase"), [(255, "pore"), (-1, "solid")])
 def test_segment_phases__warns_of_a_threshold_that_no_grey_value_can_cross(threshold, phase):
     images = mixture("uint8", 1)[0]

@@ -260,11 +260,22 @@ def _refuse(*args, **kwargs):
         ([10.0] * 6, {"drop_thinner": 0.0}, "drop_thinner must be > 0 nm; got 0.0"),
         ([10.0] * 6, {"drop_thinner": "2"}, "drop_thinner must be > 0 nm; got '2'"),
         ([np.nan] * 6, {"lost": "interpolate"}, "at least one pair of slices"),
+        (["ten"] * 6, {}, "thickness must be numbers of nm, .* got what is none, in list"),
     ],
 )
 def test_apply_slice_thickness__refuses_with_the_place(stack, thickness, options, message):
     with pytest.raises(ConventionError, match=message):
         apply_slice_thickness(stack, thickness, **options)
+
+
+@pytest.mark.parametrize("kept", [[0, 1, 2, 4, 5], [0, 2, 4]])
+def test_apply_slice_thickness__refuses_distances_to_slices_that_were_left_out(stack, kept):
+    thickness = estimate(stack, [10, 11, 12, 13, 14])
+    with pytest.raises(ConventionError, match="choose slices once thickness is applied"):
+        apply_slice_thickness(stack.isel(z=kept), thickness.isel(z=kept))
+    first = slice(1, 4)  # those that follow one another stay as they were measured
+    moved = apply_slice_thickness(stack.isel(z=first), thickness.isel(z=first))
+    np.testing.assert_allclose(np.diff(moved["z"]), [11, 12])
 
 
 def test_apply_slice_thickness__refuses_thickness_of_other_slices(stack):

@@ -23,6 +23,7 @@ import psutil
 from ...conventions import FibdaskWarning, StackReadError
 
 _POLL = 0.05  # seconds between looks at a lock that is waited for
+_MOMENT = 0.1  # seconds
 _BEAT, _LEASE = 20.0, 180.0  # seconds: an owner's file is touched; it counts after the last time
 _told: set[int] = set()  # file systems without locks, of which the user knows
 
@@ -44,7 +45,8 @@ def locked(
     passing
         Remove the file when its lock is let go.
     wait
-        Seconds to wait for another process that holds it.
+        Seconds to wait for another process that holds it, beside a moment in which one may look
+        whether it is held.
 
     Raises
     ------
@@ -53,7 +55,8 @@ def locked(
     StackReadError
         If it cannot be opened.
     """
-    file, owner = _claimed(path, (what or path.parent).absolute(), time.monotonic() + wait)
+    until = time.monotonic() + max(wait, _MOMENT)
+    file, owner = _claimed(path, (what or path.parent).absolute(), until)
     with file, _beating(owner):
         try:
             yield file

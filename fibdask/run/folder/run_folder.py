@@ -242,6 +242,12 @@ class RunFolder:
         path.rename(removed)
         _remove(removed)
 
+    def discard_pages(self) -> None:
+        """Remove what shows an earlier run: its results are being replaced."""
+        for name in (REPORT, PROFILE):
+            with contextlib.suppress(FileNotFoundError):  # there is none, or another part was first
+                self.discard(self.path / name)
+
     def _write(self) -> None:
         replace_file(self._file, json.dumps(self.summary, indent=1))
         self._written = time.monotonic()
@@ -277,6 +283,8 @@ def replace_file(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         msg = f"{path} cannot be written: {error.strerror}"
         raise StackReadError(msg) from error
 

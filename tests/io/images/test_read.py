@@ -246,6 +246,19 @@ def test_read_images__equal_channels_are_grey_unequal_are_refused(tmp_path):
         read_images(tmp_path, **GIVEN)["intensity"].compute()
 
 
+@pytest.mark.parametrize("wrap", [lambda array: array, xr.DataArray, lambda array: {2.0: array}])
+def test_read_images__says_what_to_do_with_an_array(wrap):
+    with pytest.raises(ConventionError, match=r"images are read of files; got .*written as \.npy"):
+        read_images(wrap(grey_volume((3, 4, 4))), pixel_size=4, slice_thickness=4)
+
+
+def test_read_images__refuses_depths_in_another_unit(tmp_path):
+    np.save(tmp_path / "a.npy", grey_volume((3, 4, 4)))
+    depths = xr.DataArray(np.arange(3) * 9.0, dims="z", attrs={"units": "um"})
+    with pytest.raises(ConventionError, match="z must be in nm; its attribute units is 'um'"):
+        read_images(tmp_path / "a.npy", voltage=2, pixel_size=4, z=depths)
+
+
 def test_read_images__signed_integers_are_shifted(tmp_path):
     volume = grey_volume((3, 4, 4), np.int16)
     np.save(tmp_path / "a.npy", volume)
