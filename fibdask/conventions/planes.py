@@ -1,7 +1,8 @@
 """Which planes of a volume hold data, and which pixels of aligned slices do.
 
-A plane is `measured`, or `inpainted` for the volumes that were filled there; of a slice that was
-moved, `filled_share` says which share of its pixels no raw pixel falls on.
+A plane is `measured`, or `inpainted` for the volumes that were filled there, which say so by their
+attribute `filled_where`: it goes with them wherever they are renamed or computed with. Of a slice
+that was moved, `filled_share` says which share of its pixels no raw pixel falls on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,8 @@ from .variables import VOLUMES, attributes
 FILLED = "filled_share"
 _IN_PLANE = ("y", "x")
 _SAME = 1e-3  # of a pixel
-_VOLUMES = "variables"  # attribute of `inpainted`: the names of the volumes that are filled there
+_FILLED_WHERE = "filled_where"  # attribute of a volume: the coordinate that tells its filled planes
+_VOLUMES = "variables"  # attribute of `inpainted` before volumes had one: their names
 
 
 def measured_slices(stack: xr.Dataset | xr.DataArray) -> np.ndarray:
@@ -30,11 +32,11 @@ def measured_slices(stack: xr.Dataset | xr.DataArray) -> np.ndarray:
 def known_planes(volume: xr.DataArray) -> np.ndarray:
     """Return which planes (z) of a volume hold data, as bool.
 
-    Those that `measured` marks, and those that inpainting has filled in the volume of this name;
-    without a mark, all.
+    Those that `measured` marks, and those that inpainting has filled in this volume; without a
+    mark, all.
     """
     known = measured_slices(volume)
-    if volume.name in _filled_volumes(volume):
+    if _is_filled(volume):
         known = known | volume["inpainted"].values
     return known
 
@@ -57,11 +59,24 @@ def check_planes(phase: xr.DataArray, advice: str) -> None:
         raise ConventionError(msg)
 
 
-def _filled_volumes(stack: xr.Dataset | xr.DataArray) -> list[str]:
-    """Return the names of the volumes that are filled where `inpainted` is True."""
-    if "inpainted" not in stack.coords:
-        return []
-    return list(np.atleast_1d(stack["inpainted"].attrs.get(_VOLUMES, [])))
+def _is_filled(volume: xr.DataArray) -> bool:
+    """Tell whether a volume is filled where `inpainted` is True."""
+    return "inpainted" in volume.coords and volume.attrs.get(_FILLED_WHERE) == "inpainted"
+
+
+def _with_filled(stack: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
+    """Return a stack of which these volumes, and no others, are filled where it is inpainted."""
+    marked, filled = {}, set(names)
+    for name, volume in stack.data_vars.items():
+        if name in filled or _FILLED_WHERE in volume.attrs:
+            attrs = {key: value for key, value in volume.attrs.items() if key != _FILLED_WHERE}
+            attrs |= {_FILLED_WHERE: "inpainted"} if name in filled else {}
+            marked[name] = (volume.dims, volume.variable.data, attrs)
+    return stack.assign(marked)
+
+
+def _filled_volumes(stack: xr.Dataset) -> set[str]:
+    return {str(name) for name, volume in stack.data_vars.items() if _is_filled(volume)}
 
 
 def mark_inpainted(stack: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
@@ -69,9 +84,9 @@ def mark_inpainted(stack: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
     gaps = ~stack["measured"].values
     filled = set(names)
     if "inpainted" in stack.coords and np.array_equal(gaps, stack["inpainted"].values):
-        filled |= set(_filled_volumes(stack))
-    attrs = attributes("inpainted") | {_VOLUMES: sorted(filled)}
-    return stack.assign_coords(inpainted=("z", gaps, attrs))
+        filled |= _filled_volumes(stack)
+    stack = stack.assign_coords(inpainted=("z", gaps, attributes("inpainted")))
+    return _with_filled(stack, filled)
 
 
 def inherit_inpainted(stack: xr.Dataset, name: str, source: str | None) -> xr.Dataset:
@@ -81,17 +96,17 @@ def inherit_inpainted(stack: xr.Dataset, name: str, source: str | None) -> xr.Da
     """
     if "inpainted" not in stack.coords:
         return stack
-    filled = set(_filled_volumes(stack))
-    filled = filled | {name} if source in filled else filled - {name}
-    inpainted = stack["inpainted"].variable
-    attrs = inpainted.attrs | {_VOLUMES: sorted(filled)}
-    return stack.assign_coords(inpainted=("z", inpainted.values, attrs))
+    filled = _filled_volumes(stack)
+    return _with_filled(stack, filled | {name} if source in filled else filled - {name})
 
 
 def recognise_inpainted(stack: xr.Dataset) -> xr.Dataset:
-    """Mark the planes that were filled before such planes were marked, by the provenance."""
-    if "measured" not in stack.coords or "inpainted" in stack.coords:
+    """Mark volumes that were filled before they said so themselves: by names, or by provenance."""
+    if "measured" not in stack.coords:
         return stack
+    if "inpainted" in stack.coords:
+        names = stack["inpainted"].attrs.pop(_VOLUMES, None)
+        return stack if names is None else _with_filled(stack, np.atleast_1d(names))
     filled: set[str] = set()
     for record in recorded_steps(stack):
         if record["step"] == "reposition_slices":

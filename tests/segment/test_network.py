@@ -9,7 +9,13 @@ import zarr
 
 import fibdask
 from fibdask.blocks import origin
-from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, known_planes
+from fibdask.conventions import (
+    ConventionError,
+    FibdaskWarning,
+    build_stack,
+    known_planes,
+    mark_inpainted,
+)
 from fibdask.pieces.windows import PlacedPlanes
 from fibdask.segment import segment_phases
 from tests.pieces.models import CARD, MixModel, offer
@@ -84,8 +90,7 @@ def test_network__passes_slices_over_that_are_not_measured():
     image = IMAGE.copy()
     image[:, 3] = 255
     stack = stack_of(image).assign_coords(measured=("z", measured))
-    inpainted = ("z", ~measured, {"variables": ["intensity"]})
-    made = segment_phases(stack.assign_coords(inpainted=inpainted), method="network")
+    made = segment_phases(mark_inpainted(stack, ["intensity"]), method="network")
     np.testing.assert_array_equal(made["solid_probability"], expected(image, measured=measured))
     assert not made["phase"][3].any()
     assert known_planes(made["phase"]).tolist() == measured.tolist()

@@ -182,6 +182,29 @@ def test_statistics__count_inpainted_planes_of_stores_that_do_not_mark_them(tmp_
     assert int(solid_fraction_profile(stack.true_phase).isnull().sum()) == 7
 
 
+def test_statistics__count_inpainted_planes_of_stores_that_named_what_is_filled(tmp_path):
+    filled = inpaint_gaps(repositioned(), method="distance")
+    named = filled.assign(phase=filled.phase.drop_attrs(deep=False))
+    named = named.assign_coords(inpainted=filled.inpainted.assign_attrs(variables=["phase"]))
+    save_stack(named, tmp_path / "s.zarr")
+    stack = open_stack(tmp_path / "s.zarr")
+    assert "variables" not in stack.inpainted.attrs
+    assert int(solid_fraction_profile(stack.phase).isnull().sum()) == 0
+    assert int(solid_fraction_profile(stack.true_phase).isnull().sum()) == 7
+
+
+def test_statistics__count_inpainted_planes_of_a_phase_by_another_name():
+    phase = inpaint_gaps(repositioned(), method="distance").phase
+    for other in (phase.rename("gold"), phase.astype(bool), phase.rename(None)):
+        assert int(solid_fraction_profile(other).isnull().sum()) == 0
+
+
+def test_statistics__leave_out_planes_of_a_phase_that_nobody_has_filled():
+    filled = inpaint_gaps(repositioned(), method="distance")
+    own = filled.assign(phase=filled.true_phase.drop_attrs(deep=False))
+    assert int(solid_fraction_profile(own.phase).isnull().sum()) == 7
+
+
 def test_statistics__count_planes_segmented_from_inpainted_images():
     for method, gaps in (("nearest", 0), ("distance", 7)):
         stack = segment_phases(inpaint_gaps(repositioned(), method=method), method="otsu")
