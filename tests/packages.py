@@ -95,7 +95,7 @@ def _check(python: str, version: str, name: str, wheel: Path, folder: Path) -> b
         [*compiling, *extras, *resolution, *WHEELS],
         [*uv, "venv", "--python", shutil.which(python) or python, environment],
         [*installing, *WHEELS, "-r", requirements, wheel],
-        [interpreter, "-m", "fibdask.run.cli", "--version"],
+        [interpreter, "-m", "fibdask", "--version"],
         _tests(interpreter),
     ]
     _copy_tests(place)

@@ -63,7 +63,7 @@ def test_compiled__works_with_one_line_where_nothing_can_be_kept(tmp_path):
         (folder / "__pycache__").touch()  # a file, so that not even root can write there
     places = {"HOME": "/dev/null", "MPLCONFIGDIR": str(tmp_path), "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-B", "-m", "fibdask.run.cli", "info", "missing.zarr"],
+        [sys.executable, "-B", "-m", "fibdask", "info", "missing.zarr"],
         env={"PATH": os.environ["PATH"], **places},
         cwd="/",
         capture_output=True,

@@ -74,7 +74,7 @@ def write_slices(folder, shape=(12, 500, 600)):
 
 def start(*arguments, cwd=None, hold=None):
     """Start a command, of which what it starts too stands still where it is held."""
-    command = [sys.executable, "-W", "error", "-m", "fibdask.run.cli", *map(str, arguments)]
+    command = [sys.executable, "-W", "error", "-m", "fibdask", *map(str, arguments)]
     environment = os.environ | ({"PYTHONPATH": hold.path} if hold else {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=cwd, env=environment, **pipes)

@@ -22,6 +22,7 @@ import tifffile
 from PIL import Image
 
 from fibdask import open_stack, run_recipe, save_stack
+from fibdask.__main__ import main as load_and_run
 from fibdask.blocks import locked
 from fibdask.conventions import FibdaskWarning, record_step
 from fibdask.learn.models import shipped_models
@@ -600,7 +601,7 @@ def test_main__tells_each_warning_once(monkeypatch, capsys):
 def test_fibdask__is_a_module_too(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["fibdask", "--version"])
     monkeypatch.delitem(sys.modules, "fibdask.run.cli")
-    runpy.run_module("fibdask.run.cli", run_name="__main__")
+    runpy.run_module("fibdask", run_name="__main__")
     assert "version" in capsys.readouterr().out
 
 
@@ -725,3 +726,14 @@ def test_demo__by_workers_and_the_models_that_ship_reports_in_the_given_folder(t
     assert out.splitlines()[-1] == "report: shown/network/report.html"
     for name in ("classical", "network"):
         assert "Accuracy" in (tmp_path / "shown" / name / "report.html").read_text()
+
+
+def test_main__interrupted_while_it_is_loaded_says_so(monkeypatch, capsys):
+    class Interrupted:
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "fibdask.run.cli", Interrupted())
+    with pytest.raises(SystemExit, match="1"):
+        load_and_run()
+    assert capsys.readouterr().err == "interrupted; run again to go on\n"

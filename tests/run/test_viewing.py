@@ -85,7 +85,7 @@ def _interrupted():
 @pytest.mark.usefixtures("_interrupted")
 def test_view__is_served_until_it_is_told_to_end(stack, tmp_path):
     path = fibdask.save_stack(stack, tmp_path / "a.zarr")
-    command = [sys.executable, "-m", "fibdask.run.cli", "view", str(path)]
+    command = [sys.executable, "-m", "fibdask", "view", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
         try:
             layers, link, hint = (process.stdout.readline().strip() for _ in range(3))

@@ -1,5 +1,0 @@
-"""`python -m fibdask.run.cli`."""
-
-from . import main
-
-main()
