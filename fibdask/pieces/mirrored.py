@@ -24,6 +24,8 @@ class Mirrored:
         is tilted about x.
     """
 
+    revision = 2
+
     predictor: WindowPredictor
     along_x: bool = False
 

@@ -600,7 +600,7 @@ def test_main__tells_each_warning_once(monkeypatch, capsys):
 
 def test_fibdask__is_a_module_too(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["fibdask", "--version"])
-    monkeypatch.delitem(sys.modules, "fibdask.run.cli")
+    monkeypatch.delitem(sys.modules, "fibdask.__main__")
     runpy.run_module("fibdask", run_name="__main__")
     assert "version" in capsys.readouterr().out
 
