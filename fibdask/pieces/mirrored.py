@@ -24,10 +24,10 @@ class Mirrored:
         is tilted about x.
     """
 
-    revision = 2
-
     predictor: WindowPredictor
     along_x: bool = False
+
+    revision = 2
 
     @property
     def fingerprint(self) -> str:
