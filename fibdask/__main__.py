@@ -1,4 +1,4 @@
-"""The command `fibdask`, from its first moment: what interrupts its loading ends in a sentence."""
+"""The command `fibdask`: what interrupts its loading ends in a sentence, too."""
 
 import sys
 

@@ -182,9 +182,12 @@ def _check_places(stack: xr.Dataset, shifts: xr.Dataset, voltages: np.ndarray | 
         raise ConventionError(msg)
     known = {"z": stack["z"].values} | ({} if voltages is None else {"voltage": voltages})
     for axis, expected in known.items():
-        if axis not in shifts.indexes:  # those of one voltage may be applied to all
+        if axis not in shifts.coords:
             continue
         found = shifts[axis].values
+        if found.shape == () and np.isclose(expected, found, rtol=1e-9, atol=1e-6).any():
+            continue  # those of one voltage are applied to all
+        found = np.atleast_1d(found)
         if found.shape != expected.shape or not np.allclose(found, expected, rtol=1e-9, atol=1e-6):
             msg = (
                 f"shifts must be on the {axis} of the stack; the stack has {len(expected)} "
@@ -295,7 +298,7 @@ def _with_shifts(stack: xr.Dataset, shifts: xr.Dataset) -> xr.Dataset:
     """Record the shifts, added to those of the stack."""
     for name in ("shift_y", "shift_x"):
         values = shifts[name].values.astype(np.float64)
-        if "voltage" not in stack.dims and values.ndim == 2:
+        if values.ndim == 2 and ("voltage" not in stack.dims or len(values) == 1):
             values = values[_reference(shifts)]
         if name in stack.variables:
             values = values + stack[name].values

@@ -40,6 +40,7 @@ from .planes import (
     measured_slices,
     recognise_inpainted,
     with_filled_share,
+    without_inpainted,
 )
 from .provenance import (
     NO_INPUT,
@@ -168,4 +169,5 @@ __all__ = [
     "voltage_index",
     "volume_names",
     "with_filled_share",
+    "without_inpainted",
 ]

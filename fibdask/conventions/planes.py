@@ -1,8 +1,9 @@
 """Which planes of a volume hold data, and which pixels of aligned slices do.
 
 A plane is `measured`, or `inpainted` for the volumes that were filled there, which say so by their
-attribute `filled_where`: it goes with them wherever they are renamed or computed with. Of a slice
-that was moved, `filled_share` says which share of its pixels no raw pixel falls on.
+attribute `filled_where`: it goes with them wherever they are renamed or computed with, and is lost
+between one that is filled and one that is not. Of a slice that was moved, `filled_share` says which
+share of its pixels no raw pixel falls on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ FILLED = "filled_share"
 _IN_PLANE = ("y", "x")
 _SAME = 1e-3  # of a pixel
 _FILLED_WHERE = "filled_where"  # attribute of a volume: the coordinate that tells its filled planes
+_NOWHERE = "nowhere"
 _VOLUMES = "variables"  # attribute of `inpainted` before volumes had one: their names
 
 
@@ -61,18 +63,38 @@ def check_planes(phase: xr.DataArray, advice: str) -> None:
 
 def _is_filled(volume: xr.DataArray) -> bool:
     """Tell whether a volume is filled where `inpainted` is True."""
-    return "inpainted" in volume.coords and volume.attrs.get(_FILLED_WHERE) == "inpainted"
+    if "inpainted" not in volume.coords:
+        return False
+    if _FILLED_WHERE in volume.attrs:
+        return bool(volume.attrs[_FILLED_WHERE] == "inpainted")
+    return volume.name in _named(volume)
+
+
+def _named(stack: xr.Dataset | xr.DataArray) -> list[str]:
+    """Return the names of filled volumes in a stack of a version in which these said nothing."""
+    return list(np.atleast_1d(stack["inpainted"].attrs.get(_VOLUMES, [])))
 
 
 def _with_filled(stack: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
     """Return a stack of which these volumes, and no others, are filled where it is inpainted."""
     marked, filled = {}, set(names)
     for name, volume in stack.data_vars.items():
-        if name in filled or _FILLED_WHERE in volume.attrs:
-            attrs = {key: value for key, value in volume.attrs.items() if key != _FILLED_WHERE}
-            attrs |= {_FILLED_WHERE: "inpainted"} if name in filled else {}
+        if {"z", "y", "x"} <= set(volume.dims):
+            attrs = volume.attrs | {_FILLED_WHERE: "inpainted" if name in filled else _NOWHERE}
             marked[name] = (volume.dims, volume.variable.data, attrs)
-    return stack.assign(marked)
+    inpainted = stack["inpainted"].variable
+    attrs = {key: value for key, value in inpainted.attrs.items() if key != _VOLUMES}
+    return stack.assign(marked).assign_coords(inpainted=("z", inpainted.values, attrs))
+
+
+def without_inpainted(stack: xr.Dataset) -> xr.Dataset:
+    """Return a stack that tells of no filled planes any more."""
+    marked = {
+        name: (volume.dims, volume.variable.data, attrs)
+        for name, volume in stack.data_vars.items()
+        if (attrs := {k: v for k, v in volume.attrs.items() if k != _FILLED_WHERE}) != volume.attrs
+    }
+    return stack.assign(marked).drop_vars("inpainted", errors="ignore")
 
 
 def _filled_volumes(stack: xr.Dataset) -> set[str]:
@@ -105,8 +127,7 @@ def recognise_inpainted(stack: xr.Dataset) -> xr.Dataset:
     if "measured" not in stack.coords:
         return stack
     if "inpainted" in stack.coords:
-        names = stack["inpainted"].attrs.pop(_VOLUMES, None)
-        return stack if names is None else _with_filled(stack, np.atleast_1d(names))
+        return _with_filled(stack, _filled_volumes(stack)) if _named(stack) else stack
     filled: set[str] = set()
     for record in recorded_steps(stack):
         if record["step"] == "reposition_slices":
@@ -199,12 +220,12 @@ def _check_pixels(axis: str, places: np.ndarray, aligned: Sequence[float] | None
     first, last, count = aligned
     size = (last - first) / (count - 1)
     step = (places[-1] - places[0]) / (len(places) - 1)
-    apart = abs(step / size - round(step / size)) > _SAME
+    apart = round(step / size) < 1 or abs(step / size - round(step / size)) > _SAME
     if apart or places[0] < first - _SAME * size or places[-1] > last + _SAME * size:
         msg = (
             f"slices cover a part along {axis} that is known of pixels from {first:g} to {last:g} "
             f"nm, {size:g} nm each; these go from {places[0]:g} to {places[-1]:g} nm, {step:g} nm "
-            "each: set pixel sizes and origins before slices are aligned"
+            "each: set pixel sizes and origins, or resample, before slices are aligned"
         )
         raise ConventionError(msg)
 

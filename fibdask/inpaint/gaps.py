@@ -51,7 +51,8 @@ def inpaint_gaps(
     """Fill the planes that are not measured from those that are.
 
     Lazy. Measured planes keep every value; `measured` goes on telling which they are, and
-    `inpainted` which are filled, in the volumes that its attribute names: those statistics count.
+    `inpainted` which are filled, in the volumes whose attribute `filled_where` says so: those
+    statistics count.
     Gaps before the first and after the last measured plane are copies of it.
 
     Parameters

@@ -1,5 +1,6 @@
 """Forecast a recipe: blocks, tasks, memory and disk, from metadata alone."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from ..blocks import (
     reduction_forecast,
     values_target,
 )
-from ..conventions import is_regular, volume_names
+from ..conventions import FibdaskWarning, RecipeError, is_regular, volume_names
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.targets import planned, volume_targets
@@ -54,11 +55,19 @@ def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
     ------
     FibdaskError
         What a run would raise before its first block.
+
+    Warns
+    -----
+    FibdaskWarning
+        If results of another recipe lie in the output folder, which a run refuses to replace.
     """
     read = read_recipe(recipe, **paths)
     folder = RunFolder(Path(read.tables["output"]["path"]))
     folder.check()
-    check_owner(folder, read)
+    try:
+        check_owner(folder, read)
+    except RecipeError as error:  # a run with --fresh removes what lies there
+        warnings.warn(str(error), FibdaskWarning, stacklevel=2)
     plan = plan_recipe(read)
     if plan["worker_bytes"] is not None:
         check_plan(plan["stages"], Resources(plan["threads"], plan["worker_bytes"]))

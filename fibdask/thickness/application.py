@@ -241,12 +241,13 @@ def _check_place(stack: xr.Dataset, thickness: xr.DataArray) -> None:
         raise ConventionError(msg)
     if "next_z" in thickness.coords:
         reached, following = thickness["next_z"].values[:-1], stack["z"].values[1:]
-        if (reached != following).any():
-            k = int(np.argmax(reached != following))
+        moved = np.isfinite(reached) & (reached != following)
+        if moved.any():
+            k = int(np.argmax(moved))
             msg = (
                 f"thickness is the distance to the next slice; that of slice {k} was measured to "
                 f"the slice at z {reached[k]:g} nm, and the next one here is at {following[k]:g} "
-                "nm: choose slices once thickness is applied, or measure it on these slices"
+                "nm: choose or move slices once thickness is applied, or measure it on these"
             )
             raise ConventionError(msg)
 

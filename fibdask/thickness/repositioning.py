@@ -16,6 +16,7 @@ from ..conventions import (
     measured_slices,
     record_step,
     require,
+    without_inpainted,
 )
 from ..pieces.planes import NO_PLANE, grid_planes, plane_spacing, planes_of
 from ..pieces.volumes import volumes_fingerprint, with_volumes
@@ -69,7 +70,7 @@ def reposition_slices(
         If slices are spread to planes farther than two spacings from their depth, or most are
         left out as duplicates.
     """
-    stack = require(stack)
+    stack = without_inpainted(require(stack))
     spacing = plane_spacing(stack, spacing)
     z = stack["z"].values
     measured = measured_slices(stack)
@@ -149,7 +150,7 @@ def _on_grid(
     stack: xr.Dataset, numbers: np.ndarray, planes: np.ndarray, grid_nm: np.ndarray
 ) -> xr.Dataset:
     """Return what is small on the planes of the grid, and maps; attributes are kept."""
-    dropped = [*planes_of(stack, numbers), "slice_thickness", "inpainted"]
+    dropped = [*planes_of(stack, numbers), "slice_thickness"]
     rest = stack.drop_vars(dropped, errors="ignore").isel(z=numbers)
     attrs = stack["z"].attrs
     rest = rest.assign_coords(

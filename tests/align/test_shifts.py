@@ -211,7 +211,7 @@ def test_apply_shifts__crops_what_was_filled_before(stack):
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        (lambda y: 0.8 * y, "2.4 nm each: set pixel sizes and origins before"),
+        (lambda y: 0.8 * y, "2.4 nm each: set pixel sizes and origins, or"),
         (lambda y: y + 40, "to 247 nm, 3 nm each: set pixel sizes"),
     ],
     ids=["size", "origin"],
@@ -231,6 +231,10 @@ def test_apply_shifts__of_one_voltage_are_those_of_all(stack):
     shifts = shifts_of(stack, pixels)
     one = shifts.assign_coords(voltage=stack["voltage"].values[0])
     xr.testing.assert_equal(apply_shifts(stack, one), apply_shifts(stack, shifts))
+    row = shifts.expand_dims("voltage")
+    xr.testing.assert_equal(apply_shifts(stack, row), apply_shifts(stack, shifts))
+    with pytest.raises(ConventionError, match="must be on the voltage of the stack"):
+        apply_shifts(stack, shifts.assign_coords(voltage=9.0))
 
 
 @pytest.mark.parametrize(

@@ -184,13 +184,15 @@ def test_statistics__count_inpainted_planes_of_stores_that_do_not_mark_them(tmp_
 
 def test_statistics__count_inpainted_planes_of_stores_that_named_what_is_filled(tmp_path):
     filled = inpaint_gaps(repositioned(), method="distance")
-    named = filled.assign(phase=filled.phase.drop_attrs(deep=False))
+    named = filled.drop_attrs(deep=False).assign_attrs(filled.attrs)
+    named = named.map(lambda volume: volume.drop_attrs(deep=False))
     named = named.assign_coords(inpainted=filled.inpainted.assign_attrs(variables=["phase"]))
     save_stack(named, tmp_path / "s.zarr")
-    stack = open_stack(tmp_path / "s.zarr")
-    assert "variables" not in stack.inpainted.attrs
-    assert int(solid_fraction_profile(stack.phase).isnull().sum()) == 0
-    assert int(solid_fraction_profile(stack.true_phase).isnull().sum()) == 7
+    opened = open_stack(tmp_path / "s.zarr")
+    assert "variables" not in opened.inpainted.attrs
+    for stack in (named, opened, xr.open_zarr(tmp_path / "s.zarr", chunks=None)):
+        assert int(solid_fraction_profile(stack.phase).isnull().sum()) == 0
+        assert int(solid_fraction_profile(stack.true_phase).isnull().sum()) == 7
 
 
 def test_statistics__count_inpainted_planes_of_a_phase_by_another_name():
@@ -201,8 +203,19 @@ def test_statistics__count_inpainted_planes_of_a_phase_by_another_name():
 
 def test_statistics__leave_out_planes_of_a_phase_that_nobody_has_filled():
     filled = inpaint_gaps(repositioned(), method="distance")
-    own = filled.assign(phase=filled.true_phase.drop_attrs(deep=False))
-    assert int(solid_fraction_profile(own.phase).isnull().sum()) == 7
+    plain = (filled.phase.dims, filled.true_phase.values)
+    for own in (filled.true_phase, filled.phase & filled.true_phase, plain):
+        phase = filled.assign(phase=own).phase
+        assert int(solid_fraction_profile(phase).isnull().sum()) == 7
+    copied = filled.assign(phase=filled.phase.copy(data=filled.phase.values))
+    assert int(solid_fraction_profile(copied.phase).isnull().sum()) == 0
+
+
+def test_statistics__leave_out_planes_that_were_filled_before_slices_were_repositioned():
+    again = reposition_slices(inpaint_gaps(repositioned(), method="nearest"), spacing=5.0)
+    assert "filled_where" not in again.phase.attrs
+    filled = inpaint_gaps(again, method="distance").assign(before=again.phase)
+    assert int(solid_fraction_profile(filled.before).isnull().sum()) == 21
 
 
 def test_statistics__count_planes_segmented_from_inpainted_images():

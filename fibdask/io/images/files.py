@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+
+import numpy as np
 
 from ...blocks import Access, is_address, remote_path
 from ...conventions import ConventionError, StackReadError
@@ -167,19 +169,25 @@ def _name(source: Paths) -> str:
     return str(source) if isinstance(source, str | Path) else "the list of files"
 
 
+def _refuse_pixels(source: Any) -> None:
+    """Refuse arrays of numbers, or a list of such, in the place of files."""
+    for given in (source, *(() if hasattr(source, "dtype") else source)):
+        if np.dtype(getattr(given, "dtype", str)).kind in "biufc":
+            msg = (
+                f"images are read of files; got numbers, {type(given).__name__}: an array is made "
+                "a stack by xarray.Dataset, or written as .npy and read of there"
+            )
+            raise ConventionError(msg)
+
+
 def _list_files(source: Paths, access: Access | None) -> list[Path]:
     if isinstance(source, str) and is_address(source):
         return [_remote_image(source, access or Access())]
     if access is not None:
         msg = f"remote is of addresses, s3://… or https://…; got {_name(source)}"
         raise ConventionError(msg)
-    if hasattr(source, "__array__"):
-        msg = (
-            f"images are read of files; got {type(source).__name__}: an array is made a stack by "
-            "xarray.Dataset, or written as .npy and read of there"
-        )
-        raise ConventionError(msg)
     if not isinstance(source, str | Path):
+        _refuse_pixels(source)
         files = [Path(file) for file in source]
         lost = [file for file in files if not file.is_file()]
         if lost or not files:

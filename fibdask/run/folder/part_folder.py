@@ -144,7 +144,10 @@ class PartFolder(RunFolder):
         elif common["recipe"] != told["recipe"]:
             difference = "of another recipe, or with other options; compare its recipe.toml"
         elif common["made_of"] != told["made_of"]:
-            difference = "and what it reads has changed since; stop it, and begin again"
+            difference = (
+                "and what it reads has changed since, or its networks run on another device; stop "
+                "it, and begin again"
+            )
         else:
             return
         msg = f"the run in {self.path} is being made as part {others}, {difference}"

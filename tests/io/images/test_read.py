@@ -246,10 +246,19 @@ def test_read_images__equal_channels_are_grey_unequal_are_refused(tmp_path):
         read_images(tmp_path, **GIVEN)["intensity"].compute()
 
 
-@pytest.mark.parametrize("wrap", [lambda array: array, xr.DataArray, lambda array: {2.0: array}])
+@pytest.mark.parametrize(
+    "wrap", [lambda array: array, xr.DataArray, lambda array: {2.0: array}, list]
+)
 def test_read_images__says_what_to_do_with_an_array(wrap):
-    with pytest.raises(ConventionError, match=r"images are read of files; got .*written as \.npy"):
+    with pytest.raises(ConventionError, match=r"got numbers, .*written as \.npy"):
         read_images(wrap(grey_volume((3, 4, 4))), pixel_size=4, slice_thickness=4)
+
+
+@pytest.mark.parametrize("dtype", [str, object])
+def test_read_images__takes_an_array_of_names(tmp_path, dtype):
+    write_slices(tmp_path, grey_volume((3, 4, 4)))
+    files = np.array([str(file) for file in sorted(tmp_path.iterdir())], dtype)
+    assert read_images(files, **GIVEN)["intensity"].sizes["z"] == 3
 
 
 def test_read_images__refuses_depths_in_another_unit(tmp_path):
