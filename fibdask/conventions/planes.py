@@ -1,9 +1,9 @@
 """Which planes of a volume hold data, and which pixels of aligned slices do.
 
 A plane is `measured`, or `inpainted` for the volumes that were filled there, which say so by their
-attribute `filled_where`: it goes with them wherever they are renamed or computed with, and is lost
-between one that is filled and one that is not. Of a slice that was moved, `filled_share` says which
-share of its pixels no raw pixel falls on.
+attribute `filled_where`: it goes with them wherever they are renamed or computed with. What says
+nothing, such as an array of one's own, is what the volume of its name is. Of a slice that was
+moved, `filled_share` says which share of its pixels no raw pixel falls on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ _IN_PLANE = ("y", "x")
 _SAME = 1e-3  # of a pixel
 _FILLED_WHERE = "filled_where"  # attribute of a volume: the coordinate that tells its filled planes
 _NOWHERE = "nowhere"
-_VOLUMES = "variables"  # attribute of `inpainted` before volumes had one: their names
+_VOLUMES = "variables"  # attribute of `inpainted`: the names of the volumes that are filled there
 
 
 def measured_slices(stack: xr.Dataset | xr.DataArray) -> np.ndarray:
@@ -71,7 +71,7 @@ def _is_filled(volume: xr.DataArray) -> bool:
 
 
 def _named(stack: xr.Dataset | xr.DataArray) -> list[str]:
-    """Return the names of filled volumes in a stack of a version in which these said nothing."""
+    """Return the names of the volumes that are filled where `inpainted` is True."""
     return list(np.atleast_1d(stack["inpainted"].attrs.get(_VOLUMES, [])))
 
 
@@ -83,7 +83,7 @@ def _with_filled(stack: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
             attrs = volume.attrs | {_FILLED_WHERE: "inpainted" if name in filled else _NOWHERE}
             marked[name] = (volume.dims, volume.variable.data, attrs)
     inpainted = stack["inpainted"].variable
-    attrs = {key: value for key, value in inpainted.attrs.items() if key != _VOLUMES}
+    attrs = inpainted.attrs | {_VOLUMES: sorted(filled)}
     return stack.assign(marked).assign_coords(inpainted=("z", inpainted.values, attrs))
 
 
@@ -127,7 +127,7 @@ def recognise_inpainted(stack: xr.Dataset) -> xr.Dataset:
     if "measured" not in stack.coords:
         return stack
     if "inpainted" in stack.coords:
-        return _with_filled(stack, _filled_volumes(stack)) if _named(stack) else stack
+        return _with_filled(stack, _filled_volumes(stack))
     filled: set[str] = set()
     for record in recorded_steps(stack):
         if record["step"] == "reposition_slices":

@@ -25,7 +25,7 @@ from ..blocks import (
     reduction_forecast,
     values_target,
 )
-from ..conventions import FibdaskWarning, RecipeError, is_regular, volume_names
+from ..conventions import FibdaskWarning, RecipeError, array_names, is_regular
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.targets import planned, volume_targets
@@ -215,8 +215,8 @@ class Planner(Visitor):
 
 
 def _fingerprint(stack: xr.Dataset) -> str:
-    tokens = (array_token(stack[name].data) for name in volume_names(stack))
-    return fingerprint(stack["z"].values, *tokens)
+    depths = [stack["z"].values] if "z" in stack.coords else []  # layers have none
+    return fingerprint(*depths, *(array_token(stack[name].data) for name in array_names(stack)))
 
 
 def _level_rows(
