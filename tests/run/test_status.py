@@ -86,9 +86,7 @@ def test_status__tells_speed_and_the_slowest_block(finished, capsys):
     seconds = segment["voxels"] / segment["mvox_per_second"] / 1e6
     assert seconds == pytest.approx(segment["seconds"], rel=0.01, abs=0.0006)
     assert segment["slowest"]["place"] == "z 0:6, y 0:40, x 0:44"
-    assert segment["slowest"]["seconds"] == pytest.approx(
-        segment["median_seconds"], rel=0.01, abs=0.00006
-    )
+    assert segment["slowest"]["seconds"] == pytest.approx(segment["median_seconds"], rel=0.01)
     assert segment["work_seconds"] <= segment["seconds"] + 0.01
     assert (segment["blocks_retried"], segment["waiting_seconds"]) == (0, 0)
     assert stages["statistics"]["voxels"] > 0

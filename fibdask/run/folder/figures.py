@@ -30,9 +30,9 @@ def figures(reports: Sequence[StageReport]) -> dict[str, Any]:
         **added,
         "work_seconds": round(work.seconds, 3),
         **rates(added, seconds),
-        "median_seconds": None if median is None else float(f"{median:.3g}"),
+        "median_seconds": None if median is None else _digits(median),
         "slowest": slow
-        and {"block": list(slow.block), "place": slow.place, "seconds": round(slow.seconds, 4)},
+        and {"block": list(slow.block), "place": slow.place, "seconds": _digits(slow.seconds)},
     }
 
 
@@ -47,4 +47,9 @@ def rates(added: Mapping[str, Any], seconds: float) -> dict[str, float | None]:
 
 def _millions(count: int, seconds: float) -> float | None:
     """Return millions a second; None where nothing was made."""
-    return float(f"{count / seconds / 1e6:.4g}") if count and seconds else None
+    return _digits(count / seconds / 1e6) if count and seconds else None
+
+
+def _digits(number: float) -> float:
+    """Return a number to four digits, however small."""
+    return float(f"{number:.4g}")
