@@ -42,11 +42,21 @@ def ranges(stacks: Sequence[SimulatedStack], variation: Variation) -> dict[str, 
         },
         "gap": _rounded(*_span(gaps)),
         "materials": stacks[0].materials,
+        "other_materials": _others(stacks),
         "electrons_per_pixel": electrons,
         "solid_fraction": _rounded(*_span(float(stack.truth.mean()) for stack in stacks)),
         "ligament_size": _rounded(*_span(sizes)) if sizes else None,
         "grey": {"quantiles": list(QUANTILES)},
     }
+
+
+def _others(stacks: Sequence[SimulatedStack]) -> list[dict[str, str]]:
+    """Return materials of stacks that are not those of the first, each once."""
+    found: list[dict[str, str]] = []
+    for stack in stacks[1:]:
+        if stack.materials and stack.materials not in (stacks[0].materials, *found):
+            found.append(stack.materials)
+    return found
 
 
 def near_ranges(stack: xr.Dataset) -> dict[str, Any]:

@@ -195,13 +195,10 @@ def check_data(
 
 
 def _check_alike(first: SimulatedStack, stack: SimulatedStack) -> None:
-    for what, a, b in (
-        ("voltages", first.voltage.tolist(), stack.voltage.tolist()),
-        ("materials", first.materials, stack.materials),
-    ):
-        if a != b:
-            msg = f"all stacks must have the same {what}; {first.name}: {a}, {stack.name}: {b}"
-            raise ConventionError(msg)
+    a, b = (one.voltage.tolist() for one in (first, stack))
+    if a != b:
+        msg = f"all stacks must have the same voltages; {first.name}: {a}, {stack.name}: {b}"
+        raise ConventionError(msg)
 
 
 def _check_unseen(learnt: SimulatedStack, other: SimulatedStack) -> None:

@@ -102,6 +102,7 @@ class _WindowCard(_Card):
     thickness: _Ends
     gap: _Ends
     materials: dict[str, Any]
+    other_materials: list[dict[Literal["pore", "solid"], str]] = []
     solid_fraction: _Ends | None = None
     resampled: dict[Literal["pixel_size", "thickness"], _Ends] = {}
     grey: _Grey | None = None

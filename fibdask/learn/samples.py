@@ -7,6 +7,7 @@ probability makes exactly the images of fewer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -20,6 +21,7 @@ from .data import SimulatedStack
 
 QUANTILES = (0.01, 0.99)
 """Shares of grey values below those that are shown as 0 and 1."""
+_LEAST_RANGE = 0.01  # of grey values of a blurred image, which may be of one phase
 _NEAR = 1e-6  # nm, within which a slice lies on a plane of the structure
 
 
@@ -266,20 +268,35 @@ def draw_images(
     known = slices != NO_SLICE
     images = np.zeros((len(present), len(slices), *stack.counts[0, 0][part].shape), np.float32)
     for v in np.flatnonzero(present):
-        counts = stack.counts[v][:, *part][slices[known]]
-        grey = np.empty(counts.size, np.float32)
-        draw_counts(counts.ravel(), cumulative, rng.random(counts.size, np.float32), grey)
         std = float(np.hypot(noise, artefacts.std))
-        lowest, highest = grey_range(stack.histograms[v], cumulative, std)
-        grey = ((grey - lowest) / (highest - lowest)).reshape(counts.shape)
-        if noise:
-            grey += np.float32(noise) * rng.standard_normal(grey.shape, np.float32)
-        if blur:
-            grey = gaussian_filter(grey, (0, blur, blur), truncate=3)
+        ends = grey_range(stack.histograms[v], cumulative, std)
+        shown = partial(_seen, cumulative=cumulative, ends=ends, noise=noise, blur=blur, rng=rng)
+        grey = shown(stack.counts[v][:, *part][slices[known]])
+        if blur:  # what it does to the range of grey values shows in a whole image alone
+            dark, bright = np.quantile(shown(stack.counts[v][slices[known][:1]]), QUANTILES)
+            grey = (grey - np.float32(dark)) / np.float32(max(bright - dark, _LEAST_RANGE))
         gain, offset = variation.drift * rng.standard_normal((2, len(grey), 1, 1), np.float32)
         images[v, known] = grey * (1 + gain) + offset
     exist = present[:, np.newaxis] & known
     return artefacts.added(images, exist, rng) if artefacts.std else images
+
+
+def _seen(
+    counts: np.ndarray,
+    cumulative: np.ndarray,
+    ends: tuple[float, float],
+    noise: float,
+    blur: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return images (slot, y, x) of fewer electrons, noisier and blurred, from 0 to 1 before."""
+    kept = np.empty(counts.size, np.float32)
+    draw_counts(counts.ravel(), cumulative, rng.random(counts.size, np.float32), kept)
+    lowest, highest = ends
+    grey: np.ndarray = ((kept - lowest) / (highest - lowest)).reshape(counts.shape)
+    if noise:
+        grey += np.float32(noise) * rng.standard_normal(grey.shape, np.float32)
+    return gaussian_filter(grey, (0, blur, blur), truncate=3) if blur else grey
 
 
 def cumulated(size: int, share: float) -> np.ndarray:

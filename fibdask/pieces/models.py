@@ -37,12 +37,12 @@ from .windows import (
 AUTO = "auto"
 _TOLD = (
     "task", "voltages", "pixel_size", "thickness", "gap", "electrons_per_pixel", "materials",
-    "solid_fraction", "ligament_size", "licence", "adapted",
+    "other_materials", "solid_fraction", "ligament_size", "licence", "adapted",
 )  # fmt: skip
 """What of a card goes with each result, so that it can be judged where the model is not."""
 
 Misfits = Callable[[Card], Iterator[str]]
-"""Iterates over what lies outside what the model of a card was trained for."""
+"""Iterates over what lies outside what the model of a card was trained for, or is said of it."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ def find_model(model: str, stack: xr.Dataset, device: str = AUTO, seen: Seen = A
     ----------
     model
         Name, path, or `auto`: of the models that ship and that the stack fits, those for the
-        fewest other voltages, and of these that with the smallest error.
+        fewest other voltages, of these those that nothing is said against, such as materials that
+        were simulated, and of these that with the smallest error.
     stack
         Stack with the voltages that the model is to see.
     device
@@ -129,9 +130,9 @@ def find_model(model: str, stack: xr.Dataset, device: str = AUTO, seen: Seen = A
         with other materials or electrons than the model was trained on, or the tilt is another.
     """
     misfits = partial(validity.misfits, stack=stack, tilt=seen.tilt)
-    found = _found(model, device, validity.IMAGES, misfits, "this stack")
-    cautions = validity.cautions(found.card, stack, seen.tilt)
-    for text in (*validity.resampled(found.card, stack, seen.tilt), *cautions):
+    cautions = partial(validity.cautions, stack=stack, tilt=seen.tilt)
+    found = _found(model, device, validity.IMAGES, misfits, "this stack", cautions)
+    for text in (*validity.resampled(found.card, stack, seen.tilt), *cautions(found.card)):
         warnings.warn(f"model {found.name} {text}", FibdaskWarning, stacklevel=3)
     return found
 
@@ -270,13 +271,20 @@ def check_network_options(method: str, options: Mapping[str, str]) -> None:
             raise ConventionError(msg)
 
 
-def _found(model: str, device: str, task: str, misfits: Misfits, what: str) -> Model:
+def _nothing(_: Card) -> Iterator[str]:
+    """Iterate over nothing that is said against a model that fits."""
+    return iter(())
+
+
+def _found(
+    model: str, device: str, task: str, misfits: Misfits, what: str, cautions: Misfits = _nothing
+) -> Model:
     """Return a model that fits; without a choice, the best one of a task that does."""
     learn = import_module("fibdask.learn.models")
     place: str | Path = model
     if model == AUTO:
         shipped = [offered for offered in learn.shipped_models() if offered.card["task"] == task]
-        place = _fitting(shipped, misfits, what).folder
+        place = _fitting(shipped, misfits, what, cautions).folder
     found: Model = learn.load_model(place).on(device)
     for misfit in misfits(found.card):
         msg = f"model {found.name} {misfit}"
@@ -392,7 +400,7 @@ def _other_pixels(model: Model, stack: xr.Dataset) -> OtherPixels | None:
     return OtherPixels((stack.sizes["y"], stack.sizes["x"]), (y, x))
 
 
-def _fitting(models: list[Model], misfits: Misfits, what: str) -> Model:
+def _fitting(models: list[Model], misfits: Misfits, what: str, cautions: Misfits) -> Model:
     """Return the best of the models that fit."""
     unfit = {model.name: next(misfits(model.card), None) for model in models}
     fitting = [model for model in models if unfit[model.name] is None]
@@ -400,7 +408,12 @@ def _fitting(models: list[Model], misfits: Misfits, what: str) -> Model:
         told = "; ".join(f"{name} {misfit}" for name, misfit in unfit.items())
         msg = f"no model that ships fits {what}: {told or 'none ships'}"
         raise ConventionError(msg)
-    return min(fitting, key=lambda m: (len(m.card["voltages"]), _error_of(m.card)))
+
+    def worse(model: Model) -> tuple[int, int, float]:
+        card = model.card
+        return len(card["voltages"]), sum(1 for _ in cautions(card)), _error_of(card)
+
+    return min(fitting, key=worse)
 
 
 def _error_of(card: Card) -> float:

@@ -145,10 +145,19 @@ def cautions(card: Card, stack: xr.Dataset, tilt: float = 0.0) -> Iterator[str]:
     if electrons and ends and not _inside(electrons, ends):
         text = f"was trained on {_range(ends)} electrons a pixel; these images have {electrons:g}"
         yield f"{text}: {_UNSURE}"
-    shown, known = (d.get("materials") for d in (told, card))
-    if shown and known and shown != known:
-        text = f"was trained on images of {_listed(known)}; these are of {_listed(shown)}"
+    shown, known = told.get("materials"), known_materials(card)
+    if shown and known and shown not in known:
+        trained = ", or of ".join(map(_listed, known))
+        text = f"was trained on images of {trained}; these are of {_listed(shown)}"
         yield f"{text}: {_UNSURE}"
+
+
+def known_materials(card: Card) -> list[Mapping[str, str]]:
+    """Return the materials of pore and solid that a model of windows has learnt from.
+
+    Nothing is known of those of painted slices.
+    """
+    return [pair for pair in (card.get("materials"), *card.get("other_materials", ())) if pair]
 
 
 def learnt_aslant(card: Card) -> bool:

@@ -111,7 +111,8 @@ def _known(card: Mapping[str, Any]) -> Iterator[str]:
         yield f"voltages: {', '.join(f'{v:g}' for v in card['voltages'])} kV"
     if materials := card["materials"]:
         solid, pore = (_either(materials[phase]) for phase in ("solid", "pore"))
-        yield f"materials: {solid} in {pore}"
+        others = (f"{pair['solid']} in {pair['pore']}" for pair in card.get("other_materials", ()))
+        yield f"materials: {', '.join((f'{solid} in {pore}', *others))}"
     for key, name, unit in (
         ("pixel_size", "pixels", " nm"),
         ("thickness", "mean thickness of slices", " nm"),

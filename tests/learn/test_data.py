@@ -19,7 +19,6 @@ def test_check_data__takes_stacks_of_other_seeds():
     ("training", "validation", "crop", "told"),
     [
         (small_stack(0), small_stack(0), 16, "same seed of levelled_wave, 0"),
-        (small_stack(0), small_stack(0, history=()), 16, "same materials; small-0: {'pore'"),
         (small_stack(0), small_stack(1, voltages=(1.0, 4.0)), 16, r"\[1.0, 2.0\], small-1: \[1.0"),
         (small_stack(0), small_stack(1, size=24), 32, "crop, 32 pixels; small-1 has 24 × 24"),
     ],
@@ -100,3 +99,16 @@ def test_ranges__are_those_of_the_data():
     assert found["ligament_size"] == [20.0, 20.0]
     shares = sorted(stack.truth.mean() for stack in stacks)
     assert found["solid_fraction"] == pytest.approx(shares, rel=1e-3)
+
+
+def test_ranges__name_all_materials_once():
+    alu, unknown = (
+        (("simulate_images", {"seed": 9, "materials": pair}),)
+        for pair in ({"pore": "C", "solid": "Al"}, {})
+    )
+    histories = [small_stack(0).history, alu, alu, unknown]
+    stacks = [small_stack(k, history=history) for k, history in enumerate(histories)]
+    found = ranges(stacks, Variation())
+    assert found["materials"] == {"pore": "C", "solid": "Au"}
+    assert found["other_materials"] == [{"pore": "C", "solid": "Al"}]
+    assert ranges(stacks[:1], Variation())["other_materials"] == []

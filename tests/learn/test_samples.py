@@ -112,6 +112,18 @@ def test_samples__grey_values_go_from_about_0_to_about_1():
     assert 0.9 < images.max() < 1.5
 
 
+def test_samples__grey_values_of_blurred_images_go_from_about_0_to_about_1():
+    blurred = replace(CLEAN, electrons_per_pixel=(20.0, 20.0), blur=3.0)
+    ends = []
+    for number in range(40):
+        sample = small_samples(variation=blurred, crop=40)[number]
+        shown = sample.images[:, np.isfinite(sample.distances)]
+        ends.append(np.quantile(shown, QUANTILES, axis=(1, 2, 3)))
+    low, high = np.abs(np.array(ends) - np.array(QUANTILES).round()[:, np.newaxis]).max(axis=(0, 2))
+    assert low < 0.12
+    assert high < 0.2
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -116,6 +116,23 @@ def test_find_model__tells_of_what_was_simulated_for_others(monkeypatch):
         find_model("auto", record_step(stack, "simulate_images", other, ""))
 
 
+def test_find_model__auto_takes_the_one_that_knows_the_materials(monkeypatch):
+    pairs = [{"pore": "epoxy", "solid": solid} for solid in ("Au", "Al", "Si")]
+    several = {"materials": pairs[0], "other_materials": pairs[1:2]}
+    one = model(name="gold", materials=pairs[0])
+    offer(monkeypatch, one, model(name="several", errors={"misplaced": 2.0}, **several))
+
+    def of(pair):
+        return record_step(stack_of(), "simulate_images", {"materials": pair}, "")
+
+    assert find_model("auto", stack_of()).name == "gold"
+    assert find_model("auto", of(pairs[0])).name == "gold"
+    assert find_model("auto", of(pairs[1])).name == "several"
+    told = "several was trained on images of epoxy and Au, or of epoxy and Al; these are of .* Si"
+    with pytest.warns(FibdaskWarning, match=told):
+        find_model("several", of(pairs[2]))
+
+
 RESAMPLED = {"pixel_size": [1.0, 8.0], "thickness": [2.0, 20.0]}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ...conventions import PROBABILITIES, known_spacing, measured_slices, recorded_steps, require
-from ...pieces.validity import doubts
+from ...pieces.validity import doubts, known_materials
 from ..figures import slices
 from ..figures.plots import embedded, fraction_profile
 from ..markup import Section, paragraph, picture, table
@@ -147,7 +147,7 @@ def _range_rows(told: _Told) -> Iterator[tuple[str, str, str, str]]:
     simulated = _simulated(told.made)
     electrons = [e for e in [simulated.get("electrons_per_pixel")] if e is not None]
     yield _row("electrons per pixel", electrons, told.card.get("electrons_per_pixel"))
-    yield _materials(simulated.get("materials"), told.card.get("materials"))
+    yield _materials(simulated.get("materials"), known_materials(told.card))
 
 
 def _shown(row: tuple[str, str, str, str], shown: Any, words: str) -> tuple[str, str, str, str]:
@@ -178,15 +178,15 @@ def _row(name: str, here: Any, known: Sequence[float] | None) -> tuple[str, str,
     return name, told, _span(np.array([low, high])), verdict
 
 
-def _materials(here: Any, known: Any) -> tuple[str, str, str, str]:
+def _materials(here: Any, known: Sequence[Any]) -> tuple[str, str, str, str]:
     name = "materials (solid in pore)"
     if not known:
         return name, _material(here), "any", ""
     return (
         name,
         _material(here),
-        _material(known),
-        ("yes" if here == known else "no") if here else "",
+        ", ".join(map(_material, known)),
+        ("yes" if here in known else "no") if here else "",
     )
 
 
