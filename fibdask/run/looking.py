@@ -10,7 +10,7 @@ import xarray as xr
 
 from ..align import estimate_shifts
 from ..conventions import ConventionError, FibdaskWarning, axis_spacing
-from ..learn.models import open_model
+from ..learn.models import open_model, shipped_models
 from ..pieces.models import Seen, find_model
 from ..segment import segment_phases
 from .recipe import Recipe, blamed_on
@@ -28,6 +28,7 @@ _TILTS = (0.0, 18.0, 36.0, 52.0, -18.0, -36.0, -52.0)  # degrees
 _SEEN = {"z": 12, "y": 128, "x": 128}  # slices and pixels that a network is asked for by each
 _SURER, _SURE = 0.9, 1e-3
 """Share of its doubts that a network has left at another tilt, and mean ones that tell nothing."""
+_MUCH_SURER = 0.8  # as large a share, where another model is told of
 _ASKED = ("voltage", "model", "device", "tilt")
 _OF_THE_WHOLE = {"region_of_interest": None, "data_bar": 0}  # options that say places
 
@@ -65,6 +66,7 @@ def look_at_input(recipe: Recipe) -> None:
                 made = stage.function(_middle(source), **_anywhere(table))
                 made["solid_probability"][:1, :1, :1].compute()
                 asked = {key: table[key] for key in _ASKED}
+                warn_of_surer_model(_middle(source), **asked)
                 if in_register:  # displaced slices look like a tilt
                     warn_of_tilt(_middle(source), **asked)
                 if table["voltage"] is None:
@@ -133,16 +135,11 @@ def warn_of_tilt(part: xr.Dataset, tilt: float = 0.0, **asked: Any) -> None:
         With the tilt in degrees, one of a few.
     """
     few = _middle(part, _SEEN)
-
-    def doubt(tilted: float) -> float:
-        seen = segment_phases(few, method="network", tilt=tilted, **asked)
-        solid = seen["solid_probability"].values
-        return float(np.minimum(solid, 1 - solid).mean())
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FibdaskWarning)
-            doubts = {tilted: doubt(tilted) for tilted in dict.fromkeys((tilt, *_TILTS))}
+            tilts = dict.fromkeys((tilt, *_TILTS))
+            doubts = {tilted: _doubt(few, tilt=tilted, **asked) for tilted in tilts}
     except ConventionError:  # a part that does not fit the model, though the stack may
         return
     best = min(doubts, key=doubts.__getitem__)
@@ -153,6 +150,48 @@ def warn_of_tilt(part: xr.Dataset, tilt: float = 0.0, **asked: Any) -> None:
             "what shines through fits together better there; set tilt to that of the microscope"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def warn_of_surer_model(part: xr.Dataset, model: str = "auto", **asked: Any) -> None:
+    """Warn of a model that ships and is much surer of images than the one that is asked.
+
+    Parameters
+    ----------
+    part
+        Of a stack with `intensity`.
+    model, **asked
+        As `segment_phases` takes them.
+
+    Warns
+    -----
+    FibdaskWarning
+        With its name, and the voxels that both expect to be wrong.
+    """
+    few = _middle(part, _SEEN)
+    doubts = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FibdaskWarning)
+        for name in (model, *(shipped.name for shipped in shipped_models())):
+            # The part may not fit a model, though the stack may.
+            with contextlib.suppress(ConventionError):
+                doubts[name] = _doubt(few, model=name, **asked)
+    if (own := doubts.get(model, 0.0)) <= _SURE:
+        return
+    best = min(doubts, key=doubts.__getitem__)
+    if doubts[best] < _MUCH_SURER * own:
+        text = (
+            f"model {best!r} expects {100 * doubts[best]:.3g} % of voxels to be wrong in the "
+            f"middle of the input, and the one that is asked (model = {model!r}) "
+            f"{100 * own:.3g} %: it has learnt from images that are more like these, as it seems; "
+            "compare what both find"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def _doubt(part: xr.Dataset, **asked: Any) -> float:
+    """Return the share of voxels that a network expects to be wrong."""
+    solid = segment_phases(part, method="network", **asked)["solid_probability"].values
+    return float(np.minimum(solid, 1 - solid).mean())
 
 
 def warn_of_detector(part: xr.Dataset, model: str = "auto", tilt: float = 0.0) -> None:

@@ -40,7 +40,12 @@ from fibdask import (
     segment_phases,
     simulate_images,
 )
-from fibdask.run.looking import warn_of_detector, warn_of_steps, warn_of_tilt
+from fibdask.run.looking import (
+    warn_of_detector,
+    warn_of_steps,
+    warn_of_surer_model,
+    warn_of_tilt,
+)
 
 SPACING = 2.5  # nm
 GOLD = {"pore": "epoxy", "solid": "Au"}
@@ -239,6 +244,15 @@ def lifted(name: str, folder: Path) -> str:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A model by its name, a copy of it without bounds, and the errors of its card."""
+
+    name: str
+    unbounded: str
+    errors: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Found:
     """The phase that a network finds, and what was said of the images meanwhile."""
 
@@ -254,15 +268,15 @@ def at_known_voltages(stack: xr.Dataset) -> xr.Dataset:
     return stack.assign_coords(voltage=("voltage", nearest, stack["voltage"].attrs))
 
 
-def asked(make: Callable[..., xr.Dataset], stack: xr.Dataset, unbounded: str) -> Found:
-    """Ask the best model; one without bounds where none fits."""
+def asked(make: Callable[..., xr.Dataset], stack: xr.Dataset, model: Asked) -> Found:
+    """Ask a model; the copy without bounds where it does not fit."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            phase, said = make(stack)["phase"].compute(), "fine"
+            phase, said = make(stack, model=model.name)["phase"].compute(), "fine"
         except ConventionError:
             known = at_known_voltages(stack)
-            phase, said = make(known, model=unbounded)["phase"].compute(), "refused"
+            phase, said = make(known, model=model.unbounded)["phase"].compute(), "refused"
     if said == "fine" and any(issubclass(w.category, FibdaskWarning) for w in caught):
         said = "warned"
     return Found(phase, said)
@@ -273,25 +287,28 @@ def wrong(phase: xr.DataArray, truth: np.ndarray) -> float:
     return float(100 * (phase.values != truth).mean())
 
 
-def looked_at(stack: xr.Dataset, *, make: Callable[..., xr.Dataset], **options: Any) -> xr.Dataset:
+def looked_at(
+    stack: xr.Dataset, *, make: Callable[..., xr.Dataset], model: str, **options: Any
+) -> xr.Dataset:
     """Ask a network for images, which are looked at as `fibdask check` does."""
+    seen = {"model": model, "tilt": options.get("tilt", 0.0)}
     warn_of_steps(stack)
-    tilt = options.get("tilt", 0.0)
-    warn_of_tilt(stack, tilt=tilt)
-    warn_of_detector(stack, tilt=tilt)
-    return make(stack, **options)
+    warn_of_surer_model(stack, voltage=None, **seen)
+    warn_of_tilt(stack, **seen)
+    warn_of_detector(stack, **seen)
+    return make(stack, model=model, **options)
 
 
 segmented = partial(looked_at, make=segment_phases, method="network")
 reconstructed = partial(looked_at, make=fibdask.reconstruct_volume, spacing=SPACING)
 
 
-def of_images(case: Case, unbounded: str, card: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def of_images(case: Case, model: Asked) -> Iterator[tuple[str, ...]]:
     """Iterate over two parts of a row, of slices and of the volume; the last one is a verdict."""
     stack, structure = case.made()
-    slices = asked(partial(segmented, **case.given), stack, unbounded)
+    slices = asked(partial(segmented, **case.given), stack, model)
     error = wrong(slices.phase, stack["true_phase"].values)
-    yield (*told(error, card["on_slices"], slices.said),)
+    yield (*told(error, model.errors["on_slices"], slices.said),)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FibdaskWarning)
         by_means = wrong(segment_phases(stack)["phase"].compute(), stack["true_phase"].values)
@@ -299,18 +316,18 @@ def of_images(case: Case, unbounded: str, card: Mapping[str, Any]) -> Iterator[t
     if "true_shift_y" in stack.coords:  # of a volume that is sheared, the truth is not known
         yield "-", "-", "-"
         return
-    volume = asked(partial(reconstructed, **case.given), stack, unbounded)
+    volume = asked(partial(reconstructed, **case.given), stack, model)
     truth = structure.sel(z=volume.phase["z"].values, method="nearest")
-    yield (*told(wrong(volume.phase, truth.values), card["misplaced"], volume.said),)
+    yield (*told(wrong(volume.phase, truth.values), model.errors["misplaced"], volume.said),)
 
 
-def of_gaps(case: Case, unbounded: str, card: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def of_gaps(case: Case, model: Asked) -> Iterator[tuple[str, ...]]:
     """Iterate over two parts of a row: of a network, and of distances."""
     structure = case.structure()
     stack = reposition_slices(case.milled(structure), spacing=SPACING).compute()
-    filled = asked(partial(inpaint_gaps, method="network"), stack, unbounded)
+    filled = asked(partial(inpaint_gaps, method="network"), stack, model)
     truth = structure.sel(z=filled.phase["z"].values, method="nearest").values
-    yield (*told(wrong(filled.phase, truth), card["misplaced"], filled.said),)
+    yield (*told(wrong(filled.phase, truth), model.errors["misplaced"], filled.said),)
     yield (f"{wrong(inpaint_gaps(stack, method='distance')['phase'].compute(), truth):.2f}",)
 
 
@@ -325,11 +342,10 @@ def print_rows(
 ) -> None:
     """Print a row for each case, as soon as it is known."""
     print(title, flush=True)
-    card = load_model(model).card["errors"]
     with tempfile.TemporaryDirectory() as folder:
-        unbounded = lifted(model, Path(folder))
+        asks = Asked(model, lifted(model, Path(folder)), load_model(model).card["errors"])
         for name, case in cases.items():
-            cells = [cell for part in row(case, unbounded, card) for cell in part]
+            cells = [cell for part in row(case, asks) for cell in part]
             print(f"  {name:32}", *(f"{cell:>9}" for cell in cells), flush=True)
 
 

@@ -202,7 +202,7 @@ def test_plan_recipe__blames_the_table_for_a_bad_structure(table, message):
 @pytest.mark.parametrize("key", ["voltage", "pixel_size", "slice_thickness"])
 def test_read_recipe__a_switch_is_no_number(tmp_path, key):
     path = write(tmp_path, f'[input]\npath = "images"\n{key} = true\n')
-    with pytest.raises(RecipeError, match=rf"\[input\] {key} = True: it is neither true nor"):
+    with pytest.raises(RecipeError, match=rf"\[input\] {key} = True: true and false are no"):
         read_recipe(path)
 
 

@@ -82,7 +82,7 @@ def checked_table(name: str, table: Mapping[str, Any], keys: Mapping[str, Key]) 
         raise RecipeError(msg) from None
     for key, value in table.items():
         if isinstance(value, bool) and not isinstance(getattr(checked, key), bool):
-            msg = f"[{name}] {key} = {shown(value)}: it is neither true nor false"
+            msg = f"[{name}] {key} = {shown(value)}: true and false are no values of this key"
             raise RecipeError(msg)
     return {field: getattr(checked, field) for field in model.model_fields}
 
