@@ -1,6 +1,6 @@
 """The rules of a stack, each enforced with the value found, the rule and the place."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -253,9 +253,7 @@ def _check_probability(name: str, variable: xr.Variable) -> None:
             raise ConventionError(msg)
 
 
-def check_phase_values(
-    name: str, values: np.ndarray, start: tuple[int, int, int] = (0, 0, 0)
-) -> None:
+def check_phase_values(name: str, values: np.ndarray, start: Sequence[int] = (0, 0, 0)) -> None:
     """Check that an array in memory holds only 0 (pore) and 1 (solid).
 
     `start` is the place of its first voxel, for blocks of a volume.

@@ -30,6 +30,7 @@ _MOST_TILES = 4  # along y and x
 _SLICES = 8  # of a task
 _MOST_COUNTED = 64  # slices of a block
 _SAME = 1e-9  # relative difference of grey values that is rounding
+_NAMED = 5  # slices in a message
 _BELOW = 0.02  # of the contrast: noise may bring the darkest grey values so far below 0
 _SHIFTED = re.compile(r'"from": "(?P<kind>int(?:8|16)) \+ (?P<shift>\d+)"')  # in a stack's header
 _NEAR_ZERO = 0.9  # of what was added
@@ -178,8 +179,7 @@ def _told(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
     pixel = float(np.sqrt(check_spacing(stack, "y") * check_spacing(stack, "x")))
     each = []
     for v, kilovolts in enumerate(stack["voltage"].values):
-        records = found["records"].values[v]
-        _refuse_constant(records, float(kilovolts))
+        records = _contrasting(found["records"].values[v], float(kilovolts))
         low, high = found["ranges"].values[v]
         scale = (high - low) / GREY_BINS
         one = _of_tiles(records, ends, dtype, pixel)
@@ -221,14 +221,35 @@ def _warn_of_negative(found: xr.Dataset) -> None:
         warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
-def _refuse_constant(records: np.ndarray, kilovolts: float) -> None:
-    levels = estimates.parts(records)[1]
-    if not np.ptp(levels) > _SAME * np.abs(levels).max():
+def _contrasting(records: np.ndarray, kilovolts: float) -> np.ndarray:
+    """Return records (z, tile, record) with NaN for slices of one grey value, and warn of these.
+
+    Raises
+    ------
+    ConventionError
+        If there are no others.
+    """
+    known = np.isfinite(records[:, 0, 0])
+    levels = [estimates.parts(records[[k]])[1] for k in np.flatnonzero(known)]
+    alike = [not np.ptp(level) > _SAME * np.abs(level).max() for level in levels]
+    blank = np.flatnonzero(known)[alike]
+    if len(blank) == known.sum():
         msg = (
-            f"images must differ in brightness; at {kilovolts:g} kV all parts of all measured "
-            f"slices have the grey value {levels.mean():g}"
+            f"images must differ in brightness; at {kilovolts:g} kV each measured slice has one "
+            f"grey value alone, the first one {levels[0].mean():g}"
         )
         raise ConventionError(msg)
+    if not len(blank):
+        return records
+    named = ", ".join(map(str, blank[:_NAMED])) + (", …" if len(blank) > _NAMED else "")
+    text = (
+        f"{len(blank)} of {known.sum()} measured slices at {kilovolts:g} kV have one grey value "
+        f"alone ({named}) and are left out; mark slices that show nothing as not measured"
+    )
+    warnings.warn(text, FibdaskWarning, stacklevel=4)
+    records = records.copy()
+    records[blank] = np.nan
+    return records
 
 
 Told = dict[str, tuple[tuple[str, ...], Any, dict[str, str]]]

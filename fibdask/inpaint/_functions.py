@@ -6,6 +6,7 @@ from math import ceil, hypot
 import numpy as np
 
 from ..blocks import Region, grow, lengths, voxels
+from ..conventions import check_phase_values
 from ..pieces.windows import PlanePredictions
 from . import _kernels
 from .planes import WINDOW, MeasuredPlanes
@@ -114,6 +115,7 @@ class SplinePhase:
     def compute(self, region: Region, volume: np.ndarray) -> np.ndarray:
         """Interpolate, compare with one half, fill holes, and crop."""
         window = self.needs(region)[0]
+        _check(volume, window)
         out = np.empty(lengths(region), np.uint8)
         core = _part(region, window)
         values = np.empty(volume.shape[1:])
@@ -185,6 +187,7 @@ class DistancePhase:
     def compute(self, region: Region, phase: np.ndarray) -> np.ndarray:
         """Go along z with the distance maps of one window in memory, each made once."""
         window = self.needs(region)[0]
+        _check(phase, window)
         core = _part(region, window)
         out = np.empty(lengths(region), np.uint8)
         maps = np.empty((2 * WINDOW, *out.shape[1:]), np.float32)
@@ -253,6 +256,7 @@ class GapProbability:
 
     def compute(self, region: Region, volume: np.ndarray) -> np.ndarray:
         """Predict gaps."""
+        _check(volume, self.needs(region)[0])
         return self.predictions.compute(region, volume[np.newaxis], np.array([[0.0, 1.0]]))
 
     def working_bytes(self, region: Region) -> int:
@@ -301,6 +305,11 @@ def spline(measured: MeasuredPlanes, plane: int) -> tuple[np.ndarray, np.ndarray
     planes = measured.numbers[window.start : window.stop]
     knots = planes - planes[0]
     return planes, _kernels.spline_weights(tuple(knots.tolist()), plane - int(planes[0]))
+
+
+def _check(phase: np.ndarray, window: Region) -> None:
+    """Refuse what is no phase, of a window (z, y, x)."""
+    check_phase_values("phase", phase, tuple(part.start for part in window))
 
 
 def _part(region: Region, window: Region) -> tuple[slice, slice]:

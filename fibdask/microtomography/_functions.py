@@ -1,5 +1,6 @@
 """Block functions of layered samples: signals of thicknesses, thicknesses of signals, labels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -364,6 +365,17 @@ class Misfit(_OfSignals):
         return 12 * voxels(self._signals(region)) + 2**26
 
 
+def bottoms(thickness: np.ndarray, height: float, *, thin: bool) -> Iterator[np.ndarray]:
+    """Iterate over the first plane (y, x) below each layer, see `Labels`."""
+    depth = np.zeros(thickness.shape[1:])
+    bottom = np.zeros(thickness.shape[1:], np.int64)
+    for layer in np.nan_to_num(thickness):
+        depth += layer
+        least = bottom + (layer > 0) if thin else bottom
+        bottom = np.maximum(np.floor(depth / height + 0.5).astype(np.int64), least)
+        yield bottom
+
+
 @dataclass(frozen=True)
 class Labels:
     """Block function: label (z, y, x) of thicknesses (layer, y, x), from the surface down.
@@ -390,12 +402,7 @@ class Labels:
         """Count the layers that end above each voxel."""
         labels = np.zeros(lengths(region), np.uint8)
         planes = np.arange(region[0].start, region[0].stop)[:, np.newaxis, np.newaxis]
-        depth = np.zeros(thickness.shape[1:])
-        bottom = np.zeros(thickness.shape[1:], np.int64)
-        for layer in np.nan_to_num(thickness):
-            depth += layer
-            least = bottom + (layer > 0) if self.thin else bottom
-            bottom = np.maximum(np.floor(depth / self.height + 0.5).astype(np.int64), least)
+        for bottom in bottoms(thickness, self.height, thin=self.thin):
             labels += planes >= bottom
         labels[:, np.isnan(thickness).any(axis=0)] = NO_DATA
         return labels

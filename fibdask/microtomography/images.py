@@ -13,12 +13,17 @@ from ..conventions import (
     check_not_negative,
     check_positive,
     chosen_region,
+    covered_part,
+    covered_region,
     finish_layers,
     layer_attributes,
+    measured_slices,
     record_step,
     require,
 )
 from .signals import input_of, maps_block
+
+_SATURATED = 0.01  # share of pixels of the substrate, from which on its mean is too dark
 
 
 @dataclass(frozen=True)
@@ -31,24 +36,36 @@ class RelativeGrey:
         Grey value without electrons.
     levels
         Grey values of a signal of 1, above black, by energy.
+    covered
+        Rows and columns that were imaged at all energies.
     """
 
     black: float
     levels: tuple[float, ...]
+    covered: Region
+
+    revision = 2
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block of the slice."""
         return ((region[0], slice(0, 1), *region[1:]),)
 
     def compute(self, region: Region, grey: np.ndarray) -> np.ndarray:
-        """Return the signals of a block; what is below black is 0."""
+        """Return the signals of a block; what is below black is 0, what is not known NaN."""
         levels = np.array(self.levels[region[0]], np.float32)[:, np.newaxis, np.newaxis]
         above = np.maximum(grey[:, 0].astype(np.float32) - np.float32(self.black), 0)
-        return np.asarray(above / levels)
+        rows, columns = (
+            np.isin(np.arange(part.start, part.stop), np.arange(there.start, there.stop))
+            for part, there in zip(region[1:], self.covered, strict=True)
+        )
+        known = rows[:, np.newaxis] & columns
+        if grey.dtype.kind == "u":
+            known = known & (grey[:, 0] < np.iinfo(grey.dtype).max)
+        return np.where(known, above / levels, np.float32(np.nan))
 
     def working_bytes(self, region: Region) -> int:
-        """Grey values as float32, twice."""
-        return 8 * voxels(region)
+        """Grey values as float32, three times, and which are known."""
+        return 13 * voxels(region)
 
 
 def measure_signals(
@@ -68,7 +85,8 @@ def measure_signals(
         Images of one surface at several accelerating voltages, in register: `intensity`
         (voltage, z, y, x) of one slice, linear in the electrons that are counted.
     substrate
-        Where nothing lies on the substrate, by axis: `{"y": (10, 60), "x": (0, 80)}`.
+        Where nothing lies on the substrate, by axis: `{"y": (10, 60), "x": (0, 80)}`. Of it
+        counts what alignment did not fill.
     black_level
         Grey value without electrons.
     substrate_signal
@@ -77,24 +95,39 @@ def measure_signals(
     Returns
     -------
     xarray.Dataset
-        `signal` (energy, y, x), float32, 0 where it is darker than black.
+        `signal` (energy, y, x), float32, 0 where it is darker than black, NaN where alignment
+        filled a pixel at one of the energies, or a grey value is the largest of its integer type,
+        beyond which the detector may have been.
 
     Raises
     ------
     ConventionError
-        If the stack has several slices, the region does not lie in it, or the substrate is not
-        brighter than black.
+        If the stack has several slices, or one that is not measured, the region does not lie in
+        it, or the substrate is not brighter than black, or has the largest grey value.
     """
     stack = require(stack, "intensity")
     if stack.sizes["z"] != 1:
         msg = f"signals are of one surface, a stack of one slice; got {stack.sizes['z']} slices"
         raise ConventionError(msg)
+    if not measured_slices(stack).all():
+        msg = "signals are of a slice that was imaged; this one is not measured"
+        raise ConventionError(msg)
+    if not substrate:
+        msg = (
+            "substrate must say where nothing lies on the substrate, as {'y': (10, 60)}; got "
+            f"{substrate!r}"
+        )
+        raise ConventionError(msg)
     black = check_not_negative("black_level", black_level)
     bare = check_positive("substrate_signal", substrate_signal)
     whole = {axis: (0, stack.sizes[axis]) for axis in ("y", "x")}
-    region = chosen_region(stack, substrate, whole, name="substrate")
+    region = covered_part(
+        stack, chosen_region(stack, substrate, whole, name="substrate"), "substrate"
+    )
     energies = stack["voltage"].values
-    grey = stack["intensity"].isel(region).mean(["z", "y", "x"], dtype="float64").values - black
+    there = stack["intensity"].isel(region).compute()
+    _refuse_saturated(there)
+    grey = there.mean(["z", "y", "x"], dtype="float64").values - black
     for energy, level in zip(energies, grey, strict=True):
         if not level > 0:
             msg = (
@@ -104,8 +137,11 @@ def measure_signals(
             raise ConventionError(msg)
     intensity = stack["intensity"].data
     shape = (len(energies), *intensity.shape[2:])
+    covered = covered_region(stack)
     data = map_blocks(
-        RelativeGrey(black, tuple(float(level / bare) for level in grey)),
+        RelativeGrey(
+            black, tuple(float(level / bare) for level in grey), (covered["y"], covered["x"])
+        ),
         (intensity,),
         shape=shape,
         dtype=np.float32,
@@ -118,3 +154,19 @@ def measure_signals(
             "substrate_signal": substrate_signal}  # fmt: skip
     sample.attrs = {k: v for k, v in stack.attrs.items() if k == "provenance"}
     return record_step(finish_layers(sample), "measure_signals", told, input_of(stack["intensity"]))
+
+
+def _refuse_saturated(substrate: xr.DataArray) -> None:
+    """Refuse images of the bare substrate whose brightness may have been beyond their type."""
+    if substrate.dtype.kind != "u":
+        return
+    most = np.iinfo(substrate.dtype).max
+    shares = (substrate == most).mean(["z", "y", "x"]).values
+    if (saturated := shares > _SATURATED).any():
+        k = int(np.argmax(saturated))
+        msg = (
+            f"{100 * shares[k]:.3g} % of the substrate at {substrate['voltage'].values[k]:g} kV "
+            f"have the largest grey value, {most}: the detector was saturated, and signals cannot "
+            "be told from it; choose another part, or images with less brightness"
+        )
+        raise ConventionError(msg)

@@ -30,7 +30,7 @@ from ..conventions import (
     record_step,
     require_layers,
 )
-from ._functions import Labels, Signals, check_within
+from ._functions import Labels, Signals, bottoms, check_within
 from .films import read_films, shipped_films
 from .forward import ALUMINIUM_ON_GOLD, ForwardName, find_forward
 
@@ -195,7 +195,7 @@ def layer_labels(
     thickness = require_layers(thickness, "thickness")
     height = check_positive("voxel_size", voxel_size, "nm")
     if planes is None:
-        planes = max(ceil(_deepest(thickness, most) / height - 0.5), len(thickness["layer"]), 1)
+        planes = _planes(thickness, height, most, thin=bool(thin_layers))
     if not (isinstance(planes, int | np.integer) and planes > 0):
         msg = f"planes must be a whole number > 0; got {planes!r}"
         raise ConventionError(msg)
@@ -228,11 +228,15 @@ def _warn_of_unit(thickness: np.ndarray) -> None:
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
-def _deepest(thickness: xr.DataArray, most: float | None) -> float:
+def _planes(thickness: xr.DataArray, height: float, most: float | None, *, thin: bool) -> int:
+    """Return how many planes hold all layers, of up to `most` nm together if that is given."""
+    layers = len(thickness["layer"])
     if most is not None:
-        return check_positive("most", most, "nm")
+        pushed = layers - 1 if thin else 0  # each below the first may take a voxel of its own
+        return max(int(check_positive("most", most, "nm") / height + 0.5) + pushed, layers)
     if isinstance(thickness._variable._data, np.ndarray):
-        return float(np.nan_to_num(thickness.values).sum(axis=0).max())
+        *_, deepest = bottoms(thickness.values, height, thin=thin)
+        return max(int(deepest.max()), layers)
     msg = "labels of maps that are not in memory need planes or most; none given"
     raise ConventionError(msg)
 

@@ -107,6 +107,19 @@ def test_measure_imaging__leaves_out_what_is_not_measured(clean, found):
     np.testing.assert_allclose(other["white_electrons"], found["white_electrons"], rtol=0.05)
 
 
+def test_measure_imaging__leaves_out_slices_of_one_grey_value_and_says_so(clean):
+    noisy = recorded(clean)
+    blank = with_grey(noisy, lambda grey: grey.copy())
+    blank["intensity"].values[1, 3] = 0
+    measured = np.arange(noisy.sizes["z"]) != 3
+    with pytest.warns(FibdaskWarning, match=r"1 of 12 .* at 2 kV have one grey value alone \(3\)"):
+        found = measure_imaging(blank)
+    apart = measure_imaging(noisy.assign_coords(measured=("z", measured)))
+    for name in ("deep_pore_level", "white_electrons", "curtaining"):
+        assert found[name][1] == apart[name][1]
+        assert found[name][0] == measure_imaging(noisy)[name][0]
+
+
 def test_measure_imaging__does_not_depend_on_blocks(clean, found, tmp_path):
     path = save_stack(recorded(clean).chunk(z=5, y=64, x=64), tmp_path / "stack.zarr")
     stored = measure_imaging(fibdask.open_stack(path))
@@ -118,7 +131,10 @@ def test_measure_imaging__does_not_depend_on_blocks(clean, found, tmp_path):
     ("change", "rule"),
     [
         (lambda stack: stack.isel(x=slice(0, 40)), "at least 48 pixels .* these have 128 x 40"),
-        (lambda stack: with_grey(stack, lambda g: np.full_like(g, 7)), "the grey value 7"),
+        (
+            lambda stack: with_grey(stack, lambda g: np.full_like(g, 7)),
+            "grey value alone, the first one 7",
+        ),
         (
             lambda stack: stack.assign_coords(measured=("z", np.zeros(12, bool))),
             "none of 12 is measured",

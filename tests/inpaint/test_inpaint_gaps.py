@@ -336,6 +336,18 @@ def test_inpaint_gaps__computes_nothing():
             assert filled["phase"].chunks is not None
 
 
+@pytest.mark.parametrize("method", ["distance", "spline", "network"])
+def test_inpaint_gaps__of_a_lazy_phase_refuses_what_is_none(method):
+    if method == "network":
+        pytest.importorskip("torch")
+    phase = 2 * blobs((9, 24, 24))
+    stack = stack_of([0, 3, 4, 6, 8], phase=da.from_array(phase, chunks=(4, 24, 24)))
+    with pytest.raises(
+        ConventionError, match=r"must be 0 .* or 1 .*; voxel \(\d, \d+, \d+\) has 2"
+    ):
+        inpaint_gaps(stack, method=method)["phase"].compute()
+
+
 def test_inpaint_gaps__refuses_uneven_planes():
     stack = stack_of([0, 2], phase=blobs((3, 4, 4)))
     stack = stack.assign_coords(z=("z", [0.0, 4.0, 9.0], stack["z"].attrs))

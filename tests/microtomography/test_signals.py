@@ -132,6 +132,15 @@ def test_layer_labels__keep_layers_thinner_than_a_voxel_unless_told_otherwise():
     assert lost.tolist() == [[2, 2, 2], [0, 2, 2]]
 
 
+def test_layer_labels__of_as_many_planes_as_by_default_lose_no_layer():
+    maps = thickness([[[147.0, 1.0, 0.0]], [[3.0, 2.0, 146.0]]])
+    found = layer_labels(maps, voxel_size=10).values[:, 0].T
+    assert found[0].tolist() == 15 * [0] + [1]
+    assert found[1].tolist() == [0, 1] + 14 * [2]
+    assert layer_labels(maps.chunk(), voxel_size=10, most=154).sizes["z"] == 16
+    assert layer_labels(maps, voxel_size=10, thin_layers=False).sizes["z"] == 15
+
+
 @pytest.mark.parametrize("planes", [0, -1, 2.5, "3"])
 def test_layer_labels__refuse_planes_that_are_no_number_of_them(planes):
     with pytest.raises(ConventionError, match=f"planes must be a whole number > 0; got {planes!r}"):

@@ -75,6 +75,14 @@ def test_cut_slices__refuses_what_it_would_not_look_at(store, tmp_path, options,
         cut_slices(store, tmp_path / "paint", slices=1, **options)
 
 
+@pytest.mark.parametrize("classes", [["solid", "pore"], ["solid", "void"], ["gold", "pore"]])
+def test_cut_slices__refuses_two_classes_the_wrong_way_round(store, tmp_path, classes):
+    told = "of two classes the first is the pore and the second the solid; got .*" + classes[0]
+    with pytest.raises(ConventionError, match=told):
+        cut_slices(store, tmp_path / "paint", slices=1, classes=classes)
+    cut_slices(store, tmp_path / "paint", slices=1, classes=["solid", "pore", "curtain"])
+
+
 def test_most_doubted__prefers_doubt_and_keeps_away_from_what_is_painted():
     probability = np.full(SHAPE, 0.99)
     probability[3:6], probability[16, :, 64:] = 0.7, 0.5

@@ -162,6 +162,18 @@ def test_simulate_images__refuses_wrong_arguments(argument, value, message):
         simulate_images(structure(), **{"voltage": 2, **NOISY, argument: value})
 
 
+@pytest.mark.parametrize("model", ["analytic", "learned"])
+def test_simulate_images__of_a_lazy_phase_refuse_what_is_none(model):
+    pytest.importorskip("torch")
+    phase = structure(chunks=(10, 14, 11))
+    doubled = phase.copy(data=phase.data * np.uint8(2))
+    made = simulate_images(doubled, voltage=2, **CLEAN | {"model": model})
+    with pytest.raises(
+        ConventionError, match=r"must be 0 .* or 1 .*; voxel \(\d+, \d+, \d+\) has 2"
+    ):
+        made["intensity"].compute()
+
+
 MADE_OF_STRUCTURES = pytest.mark.parametrize(
     "made",
     [

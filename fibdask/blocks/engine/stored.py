@@ -137,7 +137,8 @@ class StoredArray(Source):
         try:
             data = np.asarray(_opened(self.place, self._metadata_states())[part])
         except Exception as error:  # zarr raises many kinds for a damaged array
-            raise self._unreadable(part, error) from error
+            made = "; remove this file and run again to make it" if self.recorded else ""
+            raise self._unreadable(part, f"{error}{made}") from error
         self._check_shard(part, data)
         return data
 

@@ -47,12 +47,23 @@ class Depths:
 
 @dataclass(frozen=True)
 class Slices:
-    """What the files tell of the slices: how many, their numbers, and their depths in nm, where."""
+    """What the files tell of the slices.
+
+    Attributes
+    ----------
+    count, numbers, depths
+        How many, their numbers, and their depths in nm.
+    told
+        Where these stand.
+    reordered
+        Where a list of the files had another order; empty if it had this one.
+    """
 
     count: int
     numbers: tuple[int, ...] | None
     depths: tuple[float, ...] | None
     told: str = "the file names"
+    reordered: str = ""
 
     @property
     def offsets(self) -> np.ndarray:
@@ -93,6 +104,16 @@ def find_depths(
     if slices.depths is not None:
         return _from_slices(header, np.asarray(slices.depths), f"z in {slices.told}")
     return _from_header(slices, header)
+
+
+def _refuse_reordered(slices: Slices, name: str) -> None:
+    """Refuse values of slices in an order, by which they may stand for others."""
+    if slices.reordered:
+        msg = (
+            f"{name} has a value for each slice, and {slices.reordered}, which decide: sort "
+            "the list, and give the values in that order"
+        )
+        raise ConventionError(msg)
 
 
 def told_against(slices: Slices, taken: Depths) -> Iterator[str]:
@@ -179,6 +200,7 @@ def _from_header(slices: Slices, header: Header) -> Depths:
 
 
 def _from_z(slices: Slices, header: Header, z: Any) -> Depths:
+    _refuse_reordered(slices, "z")
     depths = _floats("z", z)
     if depths.shape != (slices.count,):
         msg = f"z must have one value for each of {slices.count} slices; got shape {depths.shape}"
@@ -197,6 +219,7 @@ def _from_thickness(slices: Slices, header: Header, slice_thickness: Any) -> Dep
         _warn_of_given("slice_thickness", np.atleast_1d(thickness), header)
         step = float(thickness)
         return Depths(slices.offsets * step, step, "argument slice_thickness")
+    _refuse_reordered(slices, "slice_thickness")
     if thickness.shape != (span,):
         missing = missing_numbers(slices.numbers or ())
         gaps = f", of which {missing} are missing" if missing else ""
@@ -231,6 +254,7 @@ def _from_table(slices: Slices, header: Header, table: ZTable) -> Depths:
 def _match(slices: Slices, table: ZTable) -> np.ndarray:
     """Return the row of the table for each slice; every row must belong to the stack."""
     if table.slices is None or slices.numbers is None:
+        _refuse_reordered(slices, f"the z table {table.path}")
         in_order = table.slices is None or not missing_numbers(table.slices)
         missing = missing_numbers(slices.numbers or ())
         if missing and not table.is_depth:

@@ -68,6 +68,8 @@ class Series:
         What put them in order.
     remarks
         What a person should know of it.
+    reordered
+        Where a list had another order; empty if it had this one.
     """
 
     files: tuple[Path, ...]
@@ -76,6 +78,7 @@ class Series:
     depths: tuple[float, ...] | None = None
     origin: str = ""
     remarks: tuple[str, ...] = ()
+    reordered: str = ""
 
     @property
     def folder(self) -> Path:
@@ -289,6 +292,10 @@ def _order(files: list[Path], source: Paths) -> Series:
         )
         raise StackReadError(msg)
     order = chosen.order()
+    reordered = _reordered(files, order) if settled else ""
+    remarks = list(_remarks(columns, chosen, where))
+    if settled and list(order[::-1]) == list(range(len(files))):
+        remarks.append(f"{reordered}; {chosen.name} puts them upside down, and is taken")
     depths = next((column for column in columns if column.kind == "depth"), None)
     return Series(
         files=tuple(files[k] for k in order),
@@ -296,8 +303,20 @@ def _order(files: list[Path], source: Paths) -> Series:
         numbers=tuple(int(chosen.values[k]) for k in order) if chosen.kind == "number" else None,
         depths=tuple(depths.values[k] for k in order) if depths else None,
         origin=chosen.name,
-        remarks=tuple(_remarks(columns, chosen, where)),
+        remarks=tuple(remarks),
+        reordered=reordered,
     )
+
+
+def _reordered(files: Sequence[Path], order: Sequence[int]) -> str:
+    """Say which file of a list stands elsewhere in an order; empty if none does."""
+    for place, k in enumerate(order):
+        if k != place:
+            return (
+                f"in the list of files {files[place].name} is number {place + 1}, "
+                f"by their names {files[k].name}"
+            )
+    return ""
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

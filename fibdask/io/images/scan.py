@@ -113,9 +113,10 @@ class Part:
     def slices(self) -> Slices:
         """Count, numbers and depths of the slices."""
         count = max(len(self.series.files), self.layout.count)
-        if self.series.depths is None and self.depths is not None:
-            return Slices(count, self.series.numbers, self.depths, "the headers")
-        return Slices(count, self.series.numbers, self.series.depths)
+        depths, told = self.series.depths, "the file names"
+        if depths is None and self.depths is not None:
+            depths, told = self.depths, "the headers"
+        return Slices(count, self.series.numbers, depths, told, self.series.reordered)
 
     @property
     def name(self) -> str:

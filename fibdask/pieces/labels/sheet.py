@@ -128,6 +128,12 @@ class Sheet:
                 f"{list(self.classes)}"
             )
             raise ConventionError(msg)
+        if len(self.classes) == 2 and (self.classes[0] == "solid" or self.classes[1] == "pore"):
+            msg = (
+                f"{path}: of two classes the first is the pore and the second the solid; got "
+                f"{list(self.classes)}"
+            )
+            raise ConventionError(msg)
         if len(self.colours) != len(self.classes):
             msg = (
                 f"{path}: each of the {len(self.classes)} classes needs a colour; got "

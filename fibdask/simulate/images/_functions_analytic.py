@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ... import blocks
+from ...conventions import check_phase_values
 from ..keys import voltage_word
 from . import _kernels as kernels
 from .noise import Noise, write_grey
@@ -52,6 +53,7 @@ class AnalyticImages:
 
     def compute(self, region: blocks.Region, phase: np.ndarray) -> np.ndarray:
         """Simulate the images of a region."""
+        check_phase_values("phase", phase, tuple(part.start for part in self.needs(region)[0]))
         voltages, slices, y, x = region
         images = np.empty(blocks.lengths(region), self.dtype)
         signal = np.empty(images.shape[2:], np.float32)

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from ... import blocks
+from ...conventions import check_phase_values
 from ..keys import voltage_word
 from .layers import RUNS, Layers, mirrored, show_layers, window_of
 from .noise import Noise, write_grey
@@ -104,6 +105,7 @@ class LearnedImages:
 
     def compute(self, region: blocks.Region, phase: np.ndarray) -> np.ndarray:
         """Simulate the images of a region."""
+        check_phase_values("phase", phase, tuple(part.start for part in self.needs(region)[0]))
         voltages, slices, y, x = region
         (read,) = self.needs(region)
         images = np.empty(blocks.lengths(region), self.dtype)

@@ -169,6 +169,20 @@ def test_find_series__of_two_readings_that_disagree_none_is_guessed(tmp_path, na
     assert "the order of the list is taken" in series.remarks[0]
 
 
+def test_find_series__tells_of_lists_in_another_order_than_the_names(tmp_path):
+    folder = touch(tmp_path, *(f"s_{k}.tif" for k in range(4)))
+    files = [folder / f"s_{k}.tif" for k in range(4)]
+    assert not find_series(files).reordered
+    assert not find_series(folder).reordered
+    shuffled = find_series([files[k] for k in (0, 2, 1, 3)])
+    assert shuffled.files == tuple(files)
+    assert shuffled.reordered == "in the list of files s_2.tif is number 2, by their names s_1.tif"
+    assert not shuffled.remarks
+    (remark,) = find_series(files[::-1]).remarks
+    assert "s_3.tif is number 1" in remark
+    assert "puts them upside down, and is taken" in remark
+
+
 def test_find_series__two_numbers_of_other_steps_are_remarked(tmp_path):
     series = find_series(touch(tmp_path, "t1000_s1.tif", "t1100_s2.tif"))
     assert series.numbers == (1000, 1100)

@@ -125,6 +125,21 @@ def test_read_images__z_is_taken_and_must_increase(tmp_path):
         read_images(tmp_path, z=[1, 3, 4], slice_thickness=1.0, **given)
 
 
+def test_read_images__values_of_slices_are_refused_beside_a_list_in_another_order(tmp_path):
+    files = sorted(write_slices(tmp_path / "s", grey_volume((3, 3, 3))).iterdir())
+    given = {"voltage": 2.0, "pixel_size": 4.0}
+    (tmp_path / "z.csv").write_text("z_nm\n0\n3\n20\n")
+    (tmp_path / "numbered.csv").write_text("slice,z_nm\n0,0\n1,3\n2,20\n")
+    upside_down = files[::-1]
+    for values in ({"z": [0, 3, 20]}, {"slice_thickness": [3, 17, 9]}, {"z": tmp_path / "z.csv"}):
+        assert read_images(files, **given, **values)["z"].values.tolist() == [0, 3, 20]
+        with pytest.raises(ConventionError, match="a value for each slice, and in the list of"):
+            read_images(upside_down, **given, **values)
+    with pytest.warns(FibdaskWarning, match="puts them upside down, and is taken"):
+        stack = read_images(upside_down, **given, z=tmp_path / "numbered.csv")
+    np.testing.assert_array_equal(stack["intensity"][0], grey_volume((3, 3, 3)))
+
+
 @pytest.mark.parametrize("name", ["voltage", "pixel_size", "slice_thickness"])
 def test_read_images__says_which_argument_to_give(tmp_path, name):
     write_slices(tmp_path, grey_volume((2, 3, 3)))
@@ -359,6 +374,7 @@ def test_read_images__any_region_equals_the_slice_of_the_whole(tmp_path_factory,
     np.testing.assert_array_equal(stack["intensity"][0][region], volume[region])
 
 
+@pytest.mark.filterwarnings("ignore:in the list of files")
 @pytest.mark.parametrize("source", ["*_SE2.tif", ["a_1_SE2.tif", "a_0_SE2.tif"], "a_0_SE2.tif"])
 def test_read_images__provenance_tells_how_to_read_the_same_again(tmp_path, monkeypatch, source):
     tmp_path = tmp_path / "day[1]"
