@@ -206,6 +206,18 @@ def test_read_recipe__a_switch_is_no_number(tmp_path, key):
         read_recipe(path)
 
 
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"ligament_size": 80}, r"\[simulate\] ligament_size = 80: it must be a list, in square"),
+        ({"materials": "Au"}, r"\[simulate\] materials = 'Au': it must be a table, in braces"),
+    ],
+)
+def test_plan_recipe__tells_of_kinds_in_the_words_of_recipes(table, told):
+    with pytest.raises(RecipeError, match=told):
+        plan_recipe({"simulate": table})
+
+
 def test_read_recipe__output_inside_a_store_is_refused(stack, tmp_path):
     store = save_stack(stack, tmp_path / "gold.zarr")
     for inside in ("out", "deep/er/out"):

@@ -62,6 +62,13 @@ def checked(content: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any
     return found
 
 
+_TOML = {
+    "tuple_type": "it must be a list, in square brackets",
+    "dict_type": "it must be a table, in braces",
+}
+"""Faults that are told in the words of recipes, by their types."""
+
+
 def checked_table(name: str, table: Mapping[str, Any], keys: Mapping[str, Key]) -> dict[str, Any]:
     """Return a table with all defaults; see `checked`."""
     model = checker_of(name, keys)
@@ -78,7 +85,8 @@ def checked_table(name: str, table: Mapping[str, Any], keys: Mapping[str, Key]) 
         if place in lacking:
             msg = f"[{name}] needs the key{'s' * (len(lacking) > 1)} {listed(lacking)}"
         else:
-            msg = f"[{name}] {place} = {shown(table.get(place))}: {first['msg']}"
+            fault = _TOML.get(first["type"], first["msg"])
+            msg = f"[{name}] {place} = {shown(table.get(place))}: {fault}"
         raise RecipeError(msg) from None
     for key, value in table.items():
         if isinstance(value, bool) and not isinstance(getattr(checked, key), bool):
