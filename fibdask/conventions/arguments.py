@@ -50,9 +50,12 @@ def check_share(name: str, value: object, of: str) -> float:
 
 
 def check_seed(seed: object) -> int:
-    """Return a seed of random numbers, which must be a whole number of at least zero."""
+    """Return a seed of random numbers, which must be a whole number of 64 bits at most."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         msg = f"seed must be a whole number >= 0; got {seed!r}"
+        raise ConventionError(msg)
+    if seed >= 2**64:
+        msg = f"seed must be less than 2^64, beyond which seeds are no others; got {seed}"
         raise ConventionError(msg)
     return int(seed)
 

@@ -55,14 +55,9 @@ def chosen_region(
     Raises
     ------
     ConventionError
-        If it is no mapping, an axis is unknown, or an interval does not lie in the stack or is
-        too short.
+        If an axis is unknown, or an interval does not lie in the stack or is too short.
     """
-    wanted = {} if wanted is None else wanted
-    if not isinstance(wanted, Mapping):
-        axes = ", ".join(default)
-        msg = f"{name} must give intervals by axis ({axes}), as {{'y': (10, 60)}}; got {wanted!r}"
-        raise ConventionError(msg)
+    wanted = wanted or {}
     if unknown := sorted(set(map(str, wanted)) - set(default)):
         msg = f"{name} has the axes {', '.join(default)}; got {unknown[0]!r}"
         raise ConventionError(msg)

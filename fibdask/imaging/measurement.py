@@ -79,7 +79,8 @@ def measure_imaging(
     Warns
     -----
     FibdaskWarning
-        If grey values are negative, so that grey 0 is not that of no electrons.
+        If grey values are negative, so that grey 0 is not that of no electrons; or if slices have
+        one grey value alone: they count nowhere.
 
     Notes
     -----
@@ -105,14 +106,27 @@ def measure_imaging(
     stack = require(stack, "intensity")
     window, measured = measured_part(stack, "imaging", _LEAST_PIXELS)
     image = stack["intensity"].data
-    lazy = xr.Dataset(
+    found = compute(_lazily(image, window, measured))
+    for v, kilovolts in enumerate(stack["voltage"].values):
+        blank = _blank(found["records"].values[v], float(kilovolts))
+        if blank.any():
+            _warn_of_blank(blank, float(kilovolts))
+            # Their grey values are in the range by which drifts were counted.
+            again = compute(_lazily(image[v : v + 1], window, measured & ~blank))
+            for name, values in again.data_vars.items():
+                found[name][v] = values[0]
+    return _told(stack, found)
+
+
+def _lazily(image: Any, window: tuple[slice, ...], measured: np.ndarray) -> xr.Dataset:
+    """Return numbers of tiles, drifts, and the range in which grey values were counted for them."""
+    return xr.Dataset(
         {
             "records": (("voltage", "z", "tile", "record"), _records(image, window, measured)),
             "drifts": (("voltage", "quantity", "z"), _drifts(image, window, measured)),
             "ranges": (("voltage", "end"), _grey_range(image, window, measured)),
         }
     )
-    return _told(stack, compute(lazy))
 
 
 def _tiles(window: tuple[slice, ...]) -> tuple[blocks.Region, ...]:
@@ -178,8 +192,8 @@ def _told(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
     ends = value_range("intensity", dtype) if dtype.kind == "u" else (-np.inf, np.inf)
     pixel = float(np.sqrt(check_spacing(stack, "y") * check_spacing(stack, "x")))
     each = []
-    for v, kilovolts in enumerate(stack["voltage"].values):
-        records = _contrasting(found["records"].values[v], float(kilovolts))
+    for v in range(stack.sizes["voltage"]):
+        records = found["records"].values[v]
         low, high = found["ranges"].values[v]
         scale = (high - low) / GREY_BINS
         one = _of_tiles(records, ends, dtype, pixel)
@@ -221,35 +235,37 @@ def _warn_of_negative(found: xr.Dataset) -> None:
         warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
-def _contrasting(records: np.ndarray, kilovolts: float) -> np.ndarray:
-    """Return records (z, tile, record) with NaN for slices of one grey value, and warn of these.
+def _blank(records: np.ndarray, kilovolts: float) -> np.ndarray:
+    """Return which slices have one grey value alone, bool (z), by records (z, tile, record).
 
     Raises
     ------
     ConventionError
-        If there are no others.
+        If all measured ones do.
     """
-    known = np.isfinite(records[:, 0, 0])
-    levels = [estimates.parts(records[[k]])[1] for k in np.flatnonzero(known)]
+    known = np.flatnonzero(np.isfinite(records[:, 0, 0]))
+    levels = [estimates.parts(records[[k]])[1] for k in known]
     alike = [not np.ptp(level) > _SAME * np.abs(level).max() for level in levels]
-    blank = np.flatnonzero(known)[alike]
-    if len(blank) == known.sum():
+    if all(alike):
         msg = (
             f"images must differ in brightness; at {kilovolts:g} kV each measured slice has one "
             f"grey value alone, the first one {levels[0].mean():g}"
         )
         raise ConventionError(msg)
-    if not len(blank):
-        return records
-    named = ", ".join(map(str, blank[:_NAMED])) + (", …" if len(blank) > _NAMED else "")
+    blank = np.zeros(len(records), bool)
+    blank[known[alike]] = True
+    return blank
+
+
+def _warn_of_blank(blank: np.ndarray, kilovolts: float) -> None:
+    """Warn of slices (z) that are left out."""
+    numbers = np.flatnonzero(blank)
+    named = ", ".join(map(str, numbers[:_NAMED])) + (", …" if len(numbers) > _NAMED else "")
     text = (
-        f"{len(blank)} of {known.sum()} measured slices at {kilovolts:g} kV have one grey value "
-        f"alone ({named}) and are left out; mark slices that show nothing as not measured"
+        f"slices of one grey value alone show nothing and are left out: {len(numbers)} at "
+        f"{kilovolts:g} kV ({named}); what shows nothing at any voltage is better not measured"
     )
-    warnings.warn(text, FibdaskWarning, stacklevel=4)
-    records = records.copy()
-    records[blank] = np.nan
-    return records
+    warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
 Told = dict[str, tuple[tuple[str, ...], Any, dict[str, str]]]

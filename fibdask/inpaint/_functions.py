@@ -103,6 +103,8 @@ class SplinePhase:
     measured: MeasuredPlanes
     shape: tuple[int, ...]
 
+    revision = 2
+
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block, the planes of its windows, and what a hole can span."""
         z, y, x = region
@@ -115,7 +117,7 @@ class SplinePhase:
     def compute(self, region: Region, volume: np.ndarray) -> np.ndarray:
         """Interpolate, compare with one half, fill holes, and crop."""
         window = self.needs(region)[0]
-        _check(volume, window)
+        _check(volume, window, self.measured.numbers)
         out = np.empty(lengths(region), np.uint8)
         core = _part(region, window)
         values = np.empty(volume.shape[1:])
@@ -160,6 +162,8 @@ class DistancePhase:
     spacing_nm: float
     pixel_nm: tuple[float, float]
 
+    revision = 2
+
     def _reach(self, planes: slice) -> float:
         """Return the distance in nm up to which maps must be exact, 0 where there is no gap.
 
@@ -187,7 +191,7 @@ class DistancePhase:
     def compute(self, region: Region, phase: np.ndarray) -> np.ndarray:
         """Go along z with the distance maps of one window in memory, each made once."""
         window = self.needs(region)[0]
-        _check(phase, window)
+        _check(phase, window, self.measured.numbers)
         core = _part(region, window)
         out = np.empty(lengths(region), np.uint8)
         maps = np.empty((2 * WINDOW, *out.shape[1:]), np.float32)
@@ -248,7 +252,7 @@ class GapProbability:
 
     predictions: PlanePredictions
 
-    revision = 3
+    revision = 4
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return what the network looks at."""
@@ -256,7 +260,7 @@ class GapProbability:
 
     def compute(self, region: Region, volume: np.ndarray) -> np.ndarray:
         """Predict gaps."""
-        _check(volume, self.needs(region)[0])
+        _check(volume, self.needs(region)[0], self.predictions.planes.slices)
         return self.predictions.compute(region, volume[np.newaxis], np.array([[0.0, 1.0]]))
 
     def working_bytes(self, region: Region) -> int:
@@ -307,9 +311,12 @@ def spline(measured: MeasuredPlanes, plane: int) -> tuple[np.ndarray, np.ndarray
     return planes, _kernels.spline_weights(tuple(knots.tolist()), plane - int(planes[0]))
 
 
-def _check(phase: np.ndarray, window: Region) -> None:
-    """Refuse what is no phase, of a window (z, y, x)."""
-    check_phase_values("phase", phase, tuple(part.start for part in window))
+def _check(phase: np.ndarray, window: Region, measured: np.ndarray) -> None:
+    """Refuse measured planes of a window (z, y, x) that are no phase; others count nowhere."""
+    z, y, x = window
+    for plane in measured[(measured >= z.start) & (measured < z.stop)].tolist():
+        image = phase[plane - z.start, np.newaxis]
+        check_phase_values("phase", image, (plane, y.start, x.start))
 
 
 def _part(region: Region, window: Region) -> tuple[slice, slice]:

@@ -93,6 +93,8 @@ class _Card(BaseModel):
     errors: Any
     licence: str
     sha256: str
+    training: dict[str, Any] = {}
+    adapted: dict[str, Any] = {}
 
 
 class _WindowCard(_Card):

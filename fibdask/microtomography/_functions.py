@@ -57,7 +57,7 @@ class Signals:
     noise: float
     seed: int
 
-    revision = 4
+    revision = 5
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the block of all layers."""
@@ -393,6 +393,8 @@ class Labels:
     layers: int
     height: float
     thin: bool
+
+    revision = 2
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return the maps of all layers."""

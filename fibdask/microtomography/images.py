@@ -1,5 +1,6 @@
 """Signals of real images: grey values relative to those of the bare substrate."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,7 +113,7 @@ def measure_signals(
     if not measured_slices(stack).all():
         msg = "signals are of a slice that was imaged; this one is not measured"
         raise ConventionError(msg)
-    if not substrate:
+    if not isinstance(substrate, Mapping) or not substrate:
         msg = (
             "substrate must say where nothing lies on the substrate, as {'y': (10, 60)}; got "
             f"{substrate!r}"
@@ -125,9 +126,7 @@ def measure_signals(
         stack, chosen_region(stack, substrate, whole, name="substrate"), "substrate"
     )
     energies = stack["voltage"].values
-    there = stack["intensity"].isel(region).compute()
-    _refuse_saturated(there)
-    grey = there.mean(["z", "y", "x"], dtype="float64").values - black
+    grey = _mean_grey(stack["intensity"].isel(region)) - black
     for energy, level in zip(energies, grey, strict=True):
         if not level > 0:
             msg = (
@@ -156,12 +155,17 @@ def measure_signals(
     return record_step(finish_layers(sample), "measure_signals", told, input_of(stack["intensity"]))
 
 
-def _refuse_saturated(substrate: xr.DataArray) -> None:
-    """Refuse images of the bare substrate whose brightness may have been beyond their type."""
-    if substrate.dtype.kind != "u":
-        return
-    most = np.iinfo(substrate.dtype).max
-    shares = (substrate == most).mean(["z", "y", "x"]).values
+def _mean_grey(substrate: xr.DataArray) -> np.ndarray:
+    """Return mean grey values of images of the bare substrate, refusing saturated ones."""
+    most = np.iinfo(substrate.dtype).max if substrate.dtype.kind == "u" else np.inf
+    over = ["z", "y", "x"]
+    found = xr.Dataset(
+        {
+            "mean": substrate.mean(over, dtype="float64"),
+            "saturated": (substrate == most).mean(over, dtype="float64"),
+        }
+    ).compute()
+    shares = found["saturated"].values
     if (saturated := shares > _SATURATED).any():
         k = int(np.argmax(saturated))
         msg = (
@@ -170,3 +174,4 @@ def _refuse_saturated(substrate: xr.DataArray) -> None:
             "be told from it; choose another part, or images with less brightness"
         )
         raise ConventionError(msg)
+    return np.asarray(found["mean"].values)

@@ -155,6 +155,8 @@ def adapt_model(
         "steps": [dict(step) for step in recorded_steps(stack)],
     }
     folder.mkdir(parents=True, exist_ok=True)
+    # What is interrupted from here on is known as that of this adaptation.
+    put_file(folder / RECORD, json.dumps(told | {"chosen": None}).encode())
     (folder / CARD).unlink(missing_ok=True)
     if chosen is not found[0]:
         fitting.write(folder, chosen, told)
@@ -175,7 +177,9 @@ def _earlier(folder: Path, key: str, parent: Model) -> Path | None:
     """Return what an adaptation of the same has chosen; refuse a folder of something else."""
     record = folder / RECORD
     if not record.is_file():
-        if folder.exists() and any(one.name != STATE for one in folder.iterdir()):
+        if (folder.exists() and not folder.is_dir()) or (
+            folder.is_dir() and any(one.name != STATE for one in folder.iterdir())
+        ):
             msg = f"{folder} exists and is not the folder of an adaptation; choose another path"
             raise ConventionError(msg)
         return None
@@ -186,6 +190,8 @@ def _earlier(folder: Path, key: str, parent: Model) -> Path | None:
             "remove it, or choose another path"
         )
         raise ConventionError(msg)
+    if told["chosen"] is None:
+        return None
     return parent.folder if told["chosen"] == PARENT else folder.absolute()
 
 

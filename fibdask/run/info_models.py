@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..pieces.validity import LAYERS, SIMULATION
+from ..pieces.validity import LAYERS, SIMULATION, known_materials
 from .shown import one_line, table
 
 _TASKS = {
@@ -109,10 +109,9 @@ def _known(card: Mapping[str, Any]) -> Iterator[str]:
         yield f"noise: {low:g} to {high:g} % of the signals"
     elif card["voltages"]:
         yield f"voltages: {', '.join(f'{v:g}' for v in card['voltages'])} kV"
-    if materials := card["materials"]:
-        solid, pore = (_either(materials[phase]) for phase in ("solid", "pore"))
-        others = (f"{pair['solid']} in {pair['pore']}" for pair in card.get("other_materials", ()))
-        yield f"materials: {', '.join((f'{solid} in {pore}', *others))}"
+    if pairs := known_materials(card):
+        named = (f"{_either(pair['solid'])} in {_either(pair['pore'])}" for pair in pairs)
+        yield f"materials: {', '.join(named)}"
     for key, name, unit in (
         ("pixel_size", "pixels", " nm"),
         ("thickness", "mean thickness of slices", " nm"),

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from ..align import estimate_shifts
-from ..conventions import ConventionError, FibdaskWarning, axis_spacing
+from ..conventions import ConventionError, FibdaskWarning, axis_spacing, recorded_steps
 from ..learn.models import open_model, shipped_models
-from ..pieces.models import Seen, find_model
+from ..pieces.models import AUTO, Seen, find_model
+from ..pieces.validity import IMAGES
 from ..segment import segment_phases
 from .recipe import Recipe, blamed_on
 from .stages import in_order
@@ -36,9 +37,10 @@ _OF_THE_WHOLE = {"region_of_interest": None, "data_bar": 0}  # options that say 
 def look_at_input(recipe: Recipe) -> None:
     """Read a slice, and ask the network that segments or reconstructs for some, as they are.
 
-    What it makes of them is told, where it does not fit its card, whether images are of another
-    detector or a beam of another tilt, and whether slices are displaced that the recipe does not
-    align. Nothing is known of images that it simulates.
+    What it makes of them is told, where it does not fit its card, whether another model that ships
+    is much surer, whether images are of another detector or a beam of another tilt, and whether
+    slices are displaced that the recipe does not align. Nothing is known of images that it
+    simulates.
 
     Raises
     ------
@@ -48,7 +50,8 @@ def look_at_input(recipe: Recipe) -> None:
     Warns
     -----
     FibdaskWarning
-        See `segment_phases`; or if slices are displaced, or images of another detector or tilt.
+        See `segment_phases`; or if slices are displaced, images of another detector or tilt, or
+        another model is surer.
     """
     if "input" not in recipe.tables:
         return
@@ -152,7 +155,7 @@ def warn_of_tilt(part: xr.Dataset, tilt: float = 0.0, **asked: Any) -> None:
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
-def warn_of_surer_model(part: xr.Dataset, model: str = "auto", **asked: Any) -> None:
+def warn_of_surer_model(part: xr.Dataset, model: str = AUTO, **asked: Any) -> None:
     """Warn of a model that ships and is much surer of images than the one that is asked.
 
     Parameters
@@ -168,22 +171,26 @@ def warn_of_surer_model(part: xr.Dataset, model: str = "auto", **asked: Any) -> 
         With its name, and the voxels that both expect to be wrong.
     """
     few = _middle(part, _SEEN)
-    doubts = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FibdaskWarning)
-        for name in (model, *(shipped.name for shipped in shipped_models())):
-            # The part may not fit a model, though the stack may.
-            with contextlib.suppress(ConventionError):
-                doubts[name] = _doubt(few, model=name, **asked)
-    if (own := doubts.get(model, 0.0)) <= _SURE:
-        return
-    best = min(doubts, key=doubts.__getitem__)
-    if doubts[best] < _MUCH_SURER * own:
+        try:
+            made = segment_phases(few, method="network", model=model, **asked)
+        except ConventionError:  # a part that does not fit the model, though the stack may
+            return
+        chosen = recorded_steps(made)[-1]["parameters"]["model"] if model == AUTO else model
+        others = {}
+        for shipped in shipped_models():
+            if shipped.card["task"] == IMAGES and shipped.name != chosen:
+                with contextlib.suppress(ConventionError):
+                    others[shipped.name] = _doubt(few, model=shipped.name, **asked)
+        if not others or (own := _doubt(few, model=model, **asked)) <= _SURE:
+            return
+    best = min(others, key=others.__getitem__)
+    if others[best] < _MUCH_SURER * own:
         text = (
-            f"model {best!r} expects {100 * doubts[best]:.3g} % of voxels to be wrong in the "
-            f"middle of the input, and the one that is asked (model = {model!r}) "
-            f"{100 * own:.3g} %: it has learnt from images that are more like these, as it seems; "
-            "compare what both find"
+            f"model {best} expects {100 * others[best]:.3g} % of voxels to be wrong in the middle "
+            f"of the input, and {chosen}, which is asked, {100 * own:.3g} %: it has learnt from "
+            f"images that are more like these, as it seems; compare both (model = {best!r})"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 

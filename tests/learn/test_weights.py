@@ -136,6 +136,9 @@ def test_load_model__refuses_a_card_that_is_none(folder, content):
         ({"errors": {}}, "has no misplaced"),
         ({"task": "painting"}, "has no task of windows, phases, simulation and layers"),
         ({"architecture": {"voltages": 2}}, "describes no network"),
+        ({"training": None}, "no fitting training: .*got None"),
+        ({"adapted": "yes"}, "no fitting adapted: .*got 'yes'"),
+        ({"other_materials": [{"solid": 3}]}, "no fitting other_materials"),
     ],
 )
 def test_load_model__refuses_a_card_that_says_what_cannot_be(folder, changed, told):

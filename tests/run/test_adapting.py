@@ -103,6 +103,24 @@ def test_adapt_model__is_done_once(model, tmp_path, clearly, monkeypatch):
         adapt_model(model, images(slices=10), path=tmp_path / "fitted")
 
 
+def test_adapt_model__goes_on_where_its_page_was_interrupted(model, tmp_path, clearly, monkeypatch):
+    def stop(*_args, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adapting, "write_adaptation_report", stop)
+        with pytest.raises(KeyboardInterrupt):
+            adapt_model(model, images(), path=tmp_path / "fitted")
+    with pytest.raises(ConventionError, match="holds another adaptation"):
+        adapt_model(model, images(slices=10), path=tmp_path / "fitted")
+    path = adapt_model(model, images(), path=tmp_path / "fitted")
+    assert json.loads((path / "adaptation.json").read_text())["chosen"] != "parent"
+    assert (path / "report.html").is_file()
+    (tmp_path / "file").touch()
+    with pytest.raises(ConventionError, match="file exists and is not the folder of"):
+        adapt_model(model, images(), path=tmp_path / "file")
+
+
 def test_adapt_model__trains_itself_and_goes_on_where_it_was(model, tmp_path, clearly):
     options = {"method": "self_training", "steps": 3, "seed": 1}
     path = adapt_model(model, images(), path=tmp_path / "fitted", **options)

@@ -115,6 +115,13 @@ def test_fit_forest__is_kept_as_arrays_and_says_the_same(stack, labels, segmente
     np.testing.assert_array_equal(
         found["solid_probability"].values, segmented["solid_probability"].values
     )
+    assert fit_forest(stack, labels=labels).save(folder) == folder
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "own.txt").write_text("mine")
+    few = fit_forest(stack, labels=labels, only=[3])
+    for held in (folder, tmp_path / "notes"):
+        with pytest.raises(ConventionError, match="holds something else than this forest; choose"):
+            few.save(held)
     other = stack.assign_coords(y=("y", 2 * stack["y"].values, {"units": "nm"}))
     with pytest.raises(ConventionError, match=r"pixels along y and x in nm of \[5.0, 5.0\]"):
         segment_phases(other, method="random_forest", model=str(folder))

@@ -70,6 +70,30 @@ def test_add_image_noise__equals_the_naive_hash():
     np.testing.assert_allclose(signal, naive, rtol=1e-6)
 
 
+@pytest.mark.parametrize("electrons", [None, 5.0, 500.0])
+def test_add_noise__what_has_no_data_has_none_afterwards(electrons):
+    stack = flat_stack()
+    stack["intensity"].values[:, 1, 5:9] = np.nan
+    noisy = add_noise(stack, electrons_per_pixel=electrons, gaussian_std=0.05, seed=1)
+    np.testing.assert_array_equal(np.isnan(noisy["intensity"]), np.isnan(stack["intensity"]))
+
+
+def test_add_noise__refuses_grey_values_that_are_no_signals():
+    with pytest.raises(ConventionError, match=r"white at 1, .*; slice 0 has .* up to 200: divide"):
+        add_noise(flat_stack(200.0), seed=1)["intensity"].compute()
+    with pytest.raises(ConventionError, match=r"values below black, 0; slice 0 has -2: add"):
+        add_noise(flat_stack(-2.0), seed=1)["intensity"].compute()
+    gaussian = add_noise(flat_stack(-0.2), electrons_per_pixel=None, seed=1)["intensity"]
+    assert float(gaussian.mean()) == pytest.approx(-0.2, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", [2**64, 2**130])
+def test_add_noise__refuses_seeds_that_are_no_others(seed):
+    with pytest.raises(ConventionError, match=rf"seed must be less than 2\^64, .* got {seed}"):
+        add_noise(flat_stack(), seed=seed)
+    add_noise(flat_stack(), seed=2**64 - 1)["intensity"].compute()
+
+
 def test_add_noise__of_neighbours_slices_and_voltages_is_independent():
     noise = add_noise(flat_stack(), gaussian_std=0.1, seed=0).intensity.values - 0.6
     for axis in range(4):

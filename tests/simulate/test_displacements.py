@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fibdask.conventions import ConventionError
 from fibdask.pieces._kernels.resampling import cubic_weights
 from fibdask.simulate.artefacts._functions import ShiftedImages
 from fibdask.simulate.artefacts._kernels import mirrored
@@ -24,6 +25,11 @@ def test_add_shifts__of_nothing_changes_nothing():
 
 
 @pytest.mark.interpreted
+def test_add_shifts__refuses_shifts_that_are_not_of_two_axes():
+    with pytest.raises(ConventionError, match="those along y and those along x; got 3 of them"):
+        add_shifts(make_stack(), shifts=[0, 5, 3])
+
+
 def test_add_shifts__equals_the_naive_convolution():
     stack = make_stack((2, 3, 12, 17))
     shifts = ([[1.7, -9.0, 100.0], [0.4, 3.0, -55.5]], [-0.9, 7.3, 33.0])

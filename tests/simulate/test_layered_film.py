@@ -138,6 +138,7 @@ def test_layered_film__can_be_imaged_by_its_attributes():
         ("layers", [("Au", 5)], r"layer 0 must be \(material, least, .*; got \('Au', 5\)"),
         ("layers", [("Unobtainium", 0, 2)], "Unobtainium"),
         ("substrate", "Unobtainium", "Unobtainium"),
+        ("substrate", 14, "by the names of known materials; got 14"),
         ("feature_size", 0.0, "feature_size must be finite and > 0 nm; got 0.0"),
         ("seed", -3, "seed must be a whole number >= 0; got -3"),
     ],

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,6 +26,7 @@ def function_of(phase):
     return phase.data.origin.function
 
 
+@pytest.mark.filterwarnings("ignore:ligaments of 20 nm at a solid fraction of 0.8")
 @pytest.mark.parametrize("fraction", [0.12, 0.5, 0.8])
 def test_levelled_wave__has_the_solid_fraction_asked_for(fraction):
     found = [
@@ -164,6 +167,25 @@ def test_levelled_wave__refuses_wrong_arguments(argument, value, message):
     arguments = {"shape": SHAPE, "voxel_size": 2, "seed": 0, **WAVE, argument: value}
     with pytest.raises(ConventionError, match=message):
         levelled_wave(arguments.pop("shape"), **arguments)
+
+
+@pytest.mark.parametrize(("fraction", "voxel", "told"), [(0.8, 4, True), (0.8, 2, False)])
+def test_levelled_wave__tells_of_waves_that_voxels_do_not_resolve(fraction, voxel, told):
+    given = {"voxel_size": voxel, "ligament_size": 20, "solid_fraction": fraction, "seed": 3}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        phase = levelled_wave((96, 96, 96), **given).compute()
+    assert [str(one.message)[:29] for one in caught] == told * ["ligaments of 20 nm at a solid"]
+    size = np.mean([mean_ligament_diameter(phase.values, axis, voxel) for axis in range(3)])
+    assert (size > 1.1 * 20) == told
+
+
+def test_hierarchical_levelled_wave__takes_one_level_as_a_number():
+    given = {"voxel_size": 2, "seed": 0}
+    one = hierarchical_levelled_wave(SHAPE, ligament_size=25, solid_fraction=0.3, **given)
+    assert (one.values == levelled_wave(SHAPE, ligament_size=25, solid_fraction=0.3, **given)).all()
+    with pytest.raises(ConventionError, match=r"shape must be three positive .* got 20"):
+        levelled_wave(20, ligament_size=25, solid_fraction=0.3, **given)
 
 
 def test_hierarchical_levelled_wave__refuses_levels_that_do_not_match():

@@ -62,6 +62,13 @@ def test_mimic_milling__without_spread_is_even():
     np.testing.assert_array_equal(stack.z, np.arange(0, 150, 10))
 
 
+def test_mimic_milling__says_where_planes_are_too_coarse_for_the_spread():
+    phase = anisotropy_phantom((200, 1, 1), voxel_size=5)
+    with pytest.warns(FibdaskWarning, match="std_thickness of 1 nm is not kept: .* all slices are"):
+        stack = mimic_milling(phase, mean_thickness=10, std_thickness=1, seed=0)
+    assert np.ptp(np.diff(stack["z"])) == 0
+
+
 @pytest.mark.parametrize(("mean", "std", "found"), [(12, 0, "10 nm"), (5, 10, r"[67]\.\d+ nm")])
 def test_mimic_milling__says_where_planes_are_too_coarse_for_the_slices(mean, std, found):
     phase = anisotropy_phantom((2000, 1, 1), voxel_size=5)

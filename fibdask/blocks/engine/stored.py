@@ -137,8 +137,7 @@ class StoredArray(Source):
         try:
             data = np.asarray(_opened(self.place, self._metadata_states())[part])
         except Exception as error:  # zarr raises many kinds for a damaged array
-            made = "; remove this file and run again to make it" if self.recorded else ""
-            raise self._unreadable(part, f"{error}{made}") from error
+            raise self._unreadable(part, _told(error)) from error
         self._check_shard(part, data)
         return data
 
@@ -172,6 +171,16 @@ class StoredArray(Source):
 
     def _shard_file(self, part: Region) -> Place:
         return self.place.joinpath("c", *map(str, self._position(part)))
+
+
+def _told(error: Exception) -> str:
+    """Say what to do about a file whose checksum is wrong; other errors speak for themselves."""
+    damaged = "checksum" in str(error)
+    return (
+        f"{error}: it is damaged; remove it, and make it anew as it was made"
+        if damaged
+        else str(error)
+    )
 
 
 @lru_cache(16)

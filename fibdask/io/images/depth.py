@@ -107,11 +107,11 @@ def find_depths(
 
 
 def _refuse_reordered(slices: Slices, name: str) -> None:
-    """Refuse values of slices in an order, by which they may stand for others."""
+    """Refuse a value for each slice where it is not clear in which order they are."""
     if slices.reordered:
         msg = (
-            f"{name} has a value for each slice, and {slices.reordered}, which decide: sort "
-            "the list, and give the values in that order"
+            f"{name} has a value for each slice, and {slices.reordered}, which decide: give the "
+            "folder or a pattern, or list the files in the order of these numbers"
         )
         raise ConventionError(msg)
 
@@ -219,7 +219,8 @@ def _from_thickness(slices: Slices, header: Header, slice_thickness: Any) -> Dep
         _warn_of_given("slice_thickness", np.atleast_1d(thickness), header)
         step = float(thickness)
         return Depths(slices.offsets * step, step, "argument slice_thickness")
-    _refuse_reordered(slices, "slice_thickness")
+    if np.ptp(thickness):
+        _refuse_reordered(slices, "slice_thickness")
     if thickness.shape != (span,):
         missing = missing_numbers(slices.numbers or ())
         gaps = f", of which {missing} are missing" if missing else ""

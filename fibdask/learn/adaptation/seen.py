@@ -4,13 +4,14 @@ The planes of the structure are about as far apart as pixels, so that its axes m
 Below the last slice it is taken to go on as a mirror would show it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from ...conventions import ConventionError, build_stack
+from ...pieces.validity import known_materials
 from ...simulate import simulate_images
 from ...simulate.images.layers import half_contrast_depth
 from ..models import Model
@@ -25,10 +26,19 @@ _BELOW = 2.0  # half-contrast depths, below which nothing shines through
 
 @dataclass(frozen=True)
 class Simulator:
-    """How images are simulated: a model of `simulate_images`, and its detector."""
+    """How images are simulated.
+
+    Attributes
+    ----------
+    model, detector
+        Of `simulate_images`.
+    materials
+        Of pore and solid; by default the first ones that a network has learnt from.
+    """
 
     model: str
     detector: str
+    materials: tuple[str, str] | None = None
 
 
 SIMULATORS = (
@@ -123,7 +133,7 @@ class Structure:
             stack["phase"],
             voltage=voltages,
             slices=self.z[self.faces].tolist(),
-            materials=model.card["materials"],
+            materials=_materials(model, simulator),
             model=simulator.model,
             detector=simulator.detector,
             electrons_per_pixel=None,
@@ -132,6 +142,13 @@ class Structure:
             seed=0,
         )
         return np.asarray(images["intensity"].values)
+
+
+def _materials(model: Model, simulator: Simulator) -> Mapping[str, str]:
+    if simulator.materials is None:
+        known: Mapping[str, str] = model.card["materials"]
+        return known
+    return dict(zip(("pore", "solid"), simulator.materials, strict=True))
 
 
 def planes_below(voltages: Sequence[float], pixel: float) -> int:
@@ -148,7 +165,9 @@ def simulators(model: Model, seen: Structure) -> dict[Simulator, np.ndarray]:
         If none does.
     """
     found, refused = {}, []
-    for one in SIMULATORS:
+    pairs = [(pair["pore"], pair["solid"]) for pair in known_materials(model.card)]
+    several = pairs if len(pairs) > 1 else [None]
+    for one in (replace(one, materials=pair) for one in SIMULATORS for pair in several):
         try:
             found[one] = seen.images(model, one)
         except ConventionError as error:

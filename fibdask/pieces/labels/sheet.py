@@ -131,7 +131,7 @@ class Sheet:
         if len(self.classes) == 2 and (self.classes[0] == "solid" or self.classes[1] == "pore"):
             msg = (
                 f"{path}: of two classes the first is the pore and the second the solid; got "
-                f"{list(self.classes)}"
+                f"{list(self.classes)}: swap the names, and both values in slices that are painted"
             )
             raise ConventionError(msg)
         if len(self.colours) != len(self.classes):

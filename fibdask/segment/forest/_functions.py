@@ -273,7 +273,7 @@ class SolidProbability(_FromFeatures):
 
     scale_factor = 1 / STEPS
 
-    revision = 2
+    revision = 3
 
     def compute(self, region: Region, image: np.ndarray, *results: np.ndarray) -> np.ndarray:
         """Return the float32 probability of a block."""
@@ -290,7 +290,7 @@ class CodedLabels(_FromFeatures):
     That is 256 times the label, and the probability in steps.
     """
 
-    revision = 2
+    revision = 3
 
     def compute(self, region: Region, image: np.ndarray, *results: np.ndarray) -> np.ndarray:
         """Return the codes of a block."""

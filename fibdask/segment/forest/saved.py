@@ -67,8 +67,18 @@ class Forest:
         return cls(packed, card)
 
     def save(self, folder: str | Path) -> Path:
-        """Write it into a folder, the card last, and return that."""
+        """Write it into a folder, the card last, and return that.
+
+        Raises
+        ------
+        ConventionError
+            If the folder holds something else than this forest.
+        """
         folder = Path(folder)
+        held = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        if held and not self._is_in(folder):
+            msg = f"{folder} exists and holds something else than this forest; choose another one"
+            raise ConventionError(msg)
         folder.mkdir(parents=True, exist_ok=True)
         buffer = BytesIO()
         np.savez_compressed(buffer, nodes=self.packed)
@@ -77,6 +87,13 @@ class Forest:
         card = dict(self.card) | {"sha256": sha256(content).hexdigest(), "version": VERSION}
         put_file(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
         return folder
+
+    def _is_in(self, folder: Path) -> bool:
+        try:
+            other = Forest.load(folder)
+        except (ConventionError, OSError):
+            return False
+        return np.array_equal(other.packed, self.packed)
 
     def check(self, stack: xr.Dataset) -> None:
         """Refuse a stack of other voltages or pixels than those that it was grown on.

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from ... import blocks
+from ...conventions import ConventionError
 from ...pieces._kernels.resampling import CUBIC_TAPS
 from ...pieces.functions import FromCoordinates, InPlace
 from ..images.noise import FULL_SCALE, Noise, write_grey
@@ -14,6 +15,7 @@ from ..keys import image_key, voltage_word
 from ._kernels import mirrored, moved_image, smooth_deviates, smoothing_halo
 
 _ADDED = 2  # word of the key: other noise than that of `simulate_images` with the same seed
+_BRIGHT = 10  # times white, above which images are of another scale
 _STDS = 3.0  # where the blur and the mask of the edges are cut off
 
 _CURTAINS = 4  # word of the key of their deviates, after those of the drifts
@@ -140,6 +142,8 @@ class AddedNoise(InPlace):
     noise: Noise
     voltage: np.ndarray
 
+    revision = 2
+
     def compute(self, region: blocks.Region, intensity: np.ndarray) -> np.ndarray:
         """Add noise image by image."""
         voltages, slices, y, x = region
@@ -147,15 +151,35 @@ class AddedNoise(InPlace):
         scale = np.float32(FULL_SCALE[intensity.dtype.name])
         for v, k in np.ndindex(intensity.shape[:2]):
             signal = intensity[v, k].astype(np.float32) / scale
+            if intensity.dtype.kind == "f":
+                self._check(signal, slices.start + k)
+            unknown = np.isnan(signal)
             image = (voltage_word(self.voltage[voltages.start + v]), slices.start + k, _ADDED)
             self.noise.add(signal, image, y.start, x.start)
+            signal[unknown] = np.nan  # nothing is counted there
             write_grey(signal, noisy[v, k])
         return noisy
+
+    def _check(self, signal: np.ndarray, number: int) -> None:
+        """Refuse grey values of a slice (y, x) that cannot be signals from 0 to white, 1."""
+        low, high = np.nanmin(signal, initial=0), np.nanmax(signal, initial=0)
+        if high > _BRIGHT:
+            msg = (
+                f"float32 images are white at 1, of which noise is told; slice {number} has grey "
+                f"values of up to {high:.4g}: divide them by that of white"
+            )
+            raise ConventionError(msg)
+        if self.noise.electrons and low < -1:  # less is noise that is there
+            msg = (
+                f"counted electrons make no grey values below black, 0; slice {number} has "
+                f"{low:.4g}: add Gaussian noise alone (electrons_per_pixel=None), or shift them"
+            )
+            raise ConventionError(msg)
 
     def working_bytes(self, region: blocks.Region) -> int:
         """Signal of one image and its grey values."""
         n_y, n_x = blocks.lengths(region)[2:]
-        return 12 * n_y * n_x
+        return 13 * n_y * n_x
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ def add_noise(
     Raises
     ------
     ConventionError
-        If the stack has no intensity, or an argument is out of range.
+        If the stack has no intensity, or an argument is out of range; when computed, if float32
+        images have grey values above 10, or below -1 where electrons are counted.
     """
     stack = require(stack, "intensity")
     noise = make_noise(electrons_per_pixel, gaussian_std, seed)

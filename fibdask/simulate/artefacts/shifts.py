@@ -98,6 +98,9 @@ def _random_shifts(
 
 def _given_shifts(stack: xr.Dataset, shifts: tuple[ArrayLike, ArrayLike]) -> list[np.ndarray]:
     shape = stack["intensity"].shape[:2]
+    if len(shifts) != 2:
+        msg = f"shifts must be those along y and those along x; got {len(shifts)} of them"
+        raise ConventionError(msg)
     moves = []
     for axis, given in zip("yx", shifts, strict=True):
         values = np.asarray(given, np.float64)

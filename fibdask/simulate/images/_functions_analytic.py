@@ -44,6 +44,8 @@ class AnalyticImages:
     noise: Noise
     dtype: str
 
+    revision = 2
+
     def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
         """Return the planes from the first imaged one to the deepest that is seen."""
         voltages, slices, y, x = region

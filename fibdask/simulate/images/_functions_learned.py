@@ -90,7 +90,7 @@ class LearnedImages:
     white: float
     noise: Noise
     dtype: str
-    revision = 3
+    revision = 4
 
     def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
         """Return the planes that are seen of the windows that the region touches."""

@@ -72,10 +72,13 @@ def split_history(phase: xr.DataArray) -> tuple[xr.DataArray, dict[str, Any]]:
 
 def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     """Check the shape (z, y, x) of a volume."""
-    if len(shape) != 3 or any(operator.index(n) < 1 for n in shape):
-        msg = f"shape must be three positive numbers of voxels (z, y, x); got {tuple(shape)}"
+    try:
+        n_z, n_y, n_x = (operator.index(n) for n in shape)
+    except (TypeError, ValueError):
+        n_z = n_y = n_x = 0
+    if min(n_z, n_y, n_x) < 1:
+        msg = f"shape must be three positive numbers of voxels (z, y, x); got {shape}"
         raise ConventionError(msg)
-    n_z, n_y, n_x = (operator.index(n) for n in shape)
     return n_z, n_y, n_x
 
 

@@ -110,7 +110,7 @@ def layered_film(
     """
     sizes = check_voxel_size(voxel_size)
     names, least, largest = _check_layers(layers)
-    find_material(substrate)
+    _check_name(substrate)
     spacing = check_positive("feature_size", feature_size, "nm")
     maps = LayerThickness(least, largest, spacing, check_seed(seed), sizes[1:])
     thickness, told = _with_relief(maps, relief, terraces, bare)
@@ -170,6 +170,14 @@ def _thickness_maps(thickness: "LayerThickness", material: xr.DataArray) -> xr.V
     return xr.Variable(("layer", "y", "x"), data, attrs)
 
 
+def _check_name(material: str) -> None:
+    """Refuse what is no name of a material: names are what labels mean and what is recorded."""
+    if not isinstance(material, str):
+        msg = f"layers and substrate are told by the names of known materials; got {material!r}"
+        raise ConventionError(msg)
+    find_material(material)
+
+
 def _check_layers(
     layers: Sequence[tuple[str, float, float]],
 ) -> tuple[tuple[str, ...], tuple[float, ...], tuple[float, ...]]:
@@ -180,7 +188,7 @@ def _check_layers(
         if len(layer) != 3:
             msg = f"layer {number} must be (material, least, largest thickness in nm); got {layer}"
             raise ConventionError(msg)
-        find_material(layer[0])
+        _check_name(layer[0])
     names, least, largest = zip(*layers, strict=True)
     for number, (low, high) in enumerate(zip(least, largest, strict=True)):
         check_not_negative(f"least thickness of layer {number}", low, "nm")

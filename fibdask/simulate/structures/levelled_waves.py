@@ -1,12 +1,13 @@
 """Levelled waves: bicontinuous structures from a random field of plane waves."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 from scipy.special import ndtri
 
-from ...conventions import AXES, ConventionError, check_positive, check_seed
+from ...conventions import AXES, ConventionError, FibdaskWarning, check_positive, check_seed
 from ._functions import LevelledWaves
 from .building import (
     Chunks,
@@ -20,6 +21,7 @@ from .building import (
 # ln(ligament size / wavelength) = Σ c_n tⁿ for a level t: fitted to the chords of 0.8 million
 # wavelengths of the field along a line; right to 0.3 % for solid fractions of 0.01 to 0.99.
 _LOG_LIGAMENT_SIZE = (-0.4684, -0.9671, 0.2182, -0.0233)
+_RESOLVED = 3.5  # voxels of a wave, from which on ligaments are as large as they should be
 _QUADRATURE = np.polynomial.legendre.leggauss(64)
 
 
@@ -66,6 +68,12 @@ def levelled_wave(
     ------
     ConventionError
         If an argument is out of range.
+
+    Warns
+    -----
+    FibdaskWarning
+        If voxels do not resolve the waves, which are much shorter than the ligaments of dense
+        structures.
 
     Notes
     -----
@@ -130,8 +138,15 @@ def hierarchical_levelled_wave(
     ------
     ConventionError
         If an argument is out of range.
+
+    Warns
+    -----
+    FibdaskWarning
+        As `levelled_wave`.
     """
-    sizes, fractions = tuple(ligament_size), tuple(solid_fraction)
+    sizes, fractions = (
+        tuple(np.atleast_1d(given).tolist()) for given in (ligament_size, solid_fraction)
+    )
     if len(sizes) != len(fractions) or not sizes:
         msg = (
             "ligament_size and solid_fraction must have one value for each level; "
@@ -157,7 +172,9 @@ def _build(
     levels = _levels(solid_fraction)
     for size in ligament_size:
         check_resolved("ligament_size", size, sizes)
-    vectors, phases = _draw_waves(_wave_numbers(ligament_size, levels), seed, waves)
+    wave_numbers = _wave_numbers(ligament_size, levels)
+    _warn_of_short_waves(2 * np.pi / wave_numbers, ligament_size, solid_fraction, min(sizes))
+    vectors, phases = _draw_waves(wave_numbers, seed, waves)
     return build_structure(
         LevelledWaves(vectors, phases, levels, sizes),
         shape=check_shape(shape),
@@ -296,6 +313,20 @@ def _wave_numbers(ligament_size: Sequence[float], levels: np.ndarray) -> np.ndar
     sizes = np.array([check_positive("ligament_size", size, "nm") for size in ligament_size])
     wavelengths = sizes / np.exp(np.polynomial.Polynomial(_LOG_LIGAMENT_SIZE)(levels))
     return np.asarray(2 * np.pi / wavelengths)
+
+
+def _warn_of_short_waves(
+    wavelengths: np.ndarray, sizes: Sequence[float], fractions: Sequence[float], voxel: float
+) -> None:
+    """Warn of ligaments so dense that voxels cannot show the waves that they are made of."""
+    for length, size, fraction in zip(wavelengths, sizes, fractions, strict=True):
+        if length < _RESOLVED * voxel:
+            text = (
+                f"ligaments of {size:g} nm at a solid fraction of {fraction:g} are made of waves "
+                f"of {length:.3g} nm, which voxels of {voxel:g} nm do not resolve: ligaments come "
+                f"out larger; take voxels of at most {length / _RESOLVED:.2g} nm"
+            )
+            warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
 def _draw_waves(wave_numbers: np.ndarray, seed: int, waves: int) -> tuple[np.ndarray, np.ndarray]:

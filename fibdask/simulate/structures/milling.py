@@ -62,7 +62,8 @@ def mimic_milling(
     Warns
     -----
     FibdaskWarning
-        If planes are too coarse for such slices: rounded, these are thicker or thinner on average.
+        If planes are too coarse for such slices: rounded, these are thicker or thinner on average,
+        or all alike.
     """
     phase = require_phase(phase)
     check_known(phase)
@@ -79,6 +80,7 @@ def mimic_milling(
             msg = f"{name} must be at most {_LARGEST:g} nm; got {value:g}"
             raise ConventionError(msg)
     steps = _draw_steps(phase.sizes["z"], mean_thickness / spacing, std_thickness / spacing, seed)
+    _warn_of_even(std_thickness, spacing)
     _warn_of_another_mean(steps * spacing, mean_thickness, spacing)
     planes = np.append(0, np.cumsum(steps))
     planes = planes[planes < phase.sizes["z"]]
@@ -102,6 +104,18 @@ def _draw_steps(count: int, mean: float, std: float, seed: int) -> np.ndarray:
     else:
         thickness = rng.gamma(mean**2 / variance, variance / mean, count)
     return np.maximum(np.floor(thickness + 0.5).astype(np.int64), 1)
+
+
+def _warn_of_even(std: float, spacing: float) -> None:
+    """Warn of thicknesses that differ less than planes can tell, so that they do not at all."""
+    least = spacing / np.sqrt(12)
+    if 0 < std <= least:
+        text = (
+            f"std_thickness of {std:g} nm is not kept: thicknesses are rounded to planes of "
+            f"{spacing:g} nm, which alone adds {least:.3g} nm to what varies more; here all slices "
+            "are alike; finer planes keep it"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
 def _warn_of_another_mean(thickness: np.ndarray, wanted: float, spacing: float) -> None:

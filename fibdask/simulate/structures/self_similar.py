@@ -85,7 +85,7 @@ def self_similar(
     check_known(phase)
     source_size = _voxel_size(phase)
     sizes = source_size if voxel_size is None else check_voxel_size(voxel_size)
-    scales = tuple(check_positive("scale", value, "") for value in scale)
+    scales = tuple(check_positive("scale", value, "") for value in np.atleast_1d(scale).tolist())
     if not scales:
         msg = "scale must hold that of one copy at least; got none"
         raise ConventionError(msg)
