@@ -216,7 +216,7 @@ def warn_of_detector(part: xr.Dataset, model: str = "auto", tilt: float = 0.0) -
     FibdaskWarning
         With the detector.
     """
-    from ..learn.adaptation.detectors import other_detector
+    from ..learn.adaptation.detectors import learnt_detectors, other_detector
 
     try:
         with warnings.catch_warnings():
@@ -226,11 +226,13 @@ def warn_of_detector(part: xr.Dataset, model: str = "auto", tilt: float = 0.0) -
     except ConventionError:  # too few slices, or images that nothing simulates
         return
     if detector is not None:
+        knowing = [m.name for m in shipped_models() if detector in learnt_detectors(m.card)]
+        other = f", or compare {knowing[0]}, which knows that detector" if knowing else ""
         text = (
             f"images in the middle of the input look as the detector {detector!r} shows what model "
             f"{chosen.name} sees in them, not as those that it has learnt from: it may be wrong "
             "several times as often as its card says; fit it to the stack (adapt_model with "
-            'method="simulation")'
+            f'method="simulation"){other}'
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 

@@ -151,6 +151,15 @@ def test_simulators__refuses_materials_that_none_knows(seen):
         simulators(Model("", NEEDED), seen)
 
 
+def test_simulators__of_a_model_of_several_materials_are_of_each(seen):
+    several = Model("", CARD | {"other_materials": [{"pore": "epoxy", "solid": "Ag"}]})
+    found = simulators(several, seen)
+    assert {one.materials for one in found} == {("epoxy", "Au"), ("epoxy", "Ag")}
+    silver = Simulator("learned", "tld", ("epoxy", "Ag"))
+    assert Explanation.of(several, target(seen, silver), seen, found).simulator == silver
+    assert {one.materials for one in simulators(MODEL, seen)} == {None}
+
+
 def test_wrong_voxels__are_none_of_who_knows_the_truth(seen, explained, monkeypatch):
     samples = SimulatedSamples.like(
         MODEL, seen, explained, whole=1.0, window=WINDOW, crop=32, planes=2, seed=2

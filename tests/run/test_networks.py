@@ -1,6 +1,7 @@
 """Recipes with networks: planned, run, resumed, measured and reported as any other."""
 
 import json
+import re
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from fibdask import FibdaskWarning, RecipeError, local_cluster, run_recipe
 from fibdask.run.exporting import write_statistics
 from fibdask.run.folder import RunFolder
 from fibdask.run.folder.results import reopen
+from fibdask.run.looking import warn_of_surer_model
 from fibdask.run.planner import check_recipe, plan_recipe
 from fibdask.run.recipe import read_recipe
 from fibdask.statistics.certainty import certainty
@@ -234,3 +236,26 @@ def test_check_recipe__tells_of_images_of_another_detector(detector, tmp_path):
     told = [str(one.message) for one in caught]
     assert len([text for text in told if "detector 'icd' shows" in text]) == (detector == "icd")
     assert not [text for text in told if "tilt is" in text]
+
+
+@pytest.mark.parametrize(
+    ("strength", "model"), [(0.0, "auto"), (0.4, "auto"), (0.4, "porous-windows")]
+)
+def test_warn_of_surer_model__names_a_model_that_is_much_surer(strength, model):
+    pytest.importorskip("torch")
+    structure = fibdask.hierarchical_levelled_wave(
+        (70, 64, 64), voxel_size=2.5, ligament_size=(110, 15), solid_fraction=(0.4, 0.4), seed=7
+    )
+    images = fibdask.simulate_images(
+        structure, slices=2.5 * np.arange(0, 48, 4), voltage=[1, 2, 4], model="learned", seed=5
+    )
+    striped = fibdask.add_curtaining(images, strength=strength, seed=4).compute()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_surer_model(striped, model, voltage=None, tilt=0.0)
+    told = [str(one.message) for one in caught]
+    if strength and model == "auto":
+        (text,) = told
+        assert re.match(r"model porous-windows expects [\d.]+ % .*, and gold-windows, which", text)
+    else:
+        assert not told

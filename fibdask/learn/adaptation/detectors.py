@@ -43,7 +43,7 @@ def other_detector(model: Model, stack: xr.Dataset, tilt: float = 0.0) -> str | 
     ConventionError
         If the model is not for the stack, that is too small, or nothing simulates such images.
     """
-    learnt = _learnt_detectors(model.card)
+    learnt = learnt_detectors(model.card)
     if not learnt or "adapted" in model.card:
         return None
     target = Target.of(model, stack, tilt).middle(_MOST)
@@ -55,7 +55,7 @@ def other_detector(model: Model, stack: xr.Dataset, tilt: float = 0.0) -> str | 
     return best if known is not None and left[best] < known - _CLEARER else None
 
 
-def _learnt_detectors(card: Mapping[str, Any]) -> set[str]:
+def learnt_detectors(card: Mapping[str, Any]) -> set[str]:
     """Return those of the simulated stacks that a model has learnt from."""
     data = card.get("training", {}).get("data")
     stacks = data if isinstance(data, list) else []
