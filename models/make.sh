@@ -8,7 +8,7 @@ for recipe in gold-*.toml other-*.toml; do
     echo "simulating $recipe"
     fibdask simulate "$recipe" --quiet
 done
-for recipe in windows.toml windows-2.toml windows-3.toml windows-4.toml windows-5.toml others.toml phases.toml simulation.toml layers.toml; do
+for recipe in windows.toml windows-2.toml windows-3.toml windows-4.toml windows-5.toml porous.toml phases.toml simulation.toml layers.toml; do
     echo "training $recipe"
     fibdask train "$recipe" ${MINUTES:+--minutes "$MINUTES"}
     made="${recipe%.toml}-model"

@@ -55,7 +55,7 @@ def check_seed(seed: object) -> int:
         msg = f"seed must be a whole number >= 0; got {seed!r}"
         raise ConventionError(msg)
     if seed >= 2**64:
-        msg = f"seed must be less than 2^64, beyond which seeds are no others; got {seed}"
+        msg = f"seed must be less than 2^64, since only 64 bits of it count; got {seed}"
         raise ConventionError(msg)
     return int(seed)
 

@@ -142,7 +142,10 @@ def warn_of_tilt(part: xr.Dataset, tilt: float = 0.0, **asked: Any) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FibdaskWarning)
             tilts = dict.fromkeys((tilt, *_TILTS))
-            doubts = {tilted: _doubt(few, tilt=tilted, **asked) for tilted in tilts}
+            doubts = {
+                tilted: _doubt(segment_phases(few, method="network", tilt=tilted, **asked))
+                for tilted in tilts
+            }
     except ConventionError:  # a part that does not fit the model, though the stack may
         return
     best = min(doubts, key=doubts.__getitem__)
@@ -182,8 +185,9 @@ def warn_of_surer_model(part: xr.Dataset, model: str = AUTO, **asked: Any) -> No
         for shipped in shipped_models():
             if shipped.card["task"] == IMAGES and shipped.name != chosen:
                 with contextlib.suppress(ConventionError):
-                    others[shipped.name] = _doubt(few, model=shipped.name, **asked)
-        if not others or (own := _doubt(few, model=model, **asked)) <= _SURE:
+                    other = segment_phases(few, method="network", model=shipped.name, **asked)
+                    others[shipped.name] = _doubt(other)
+        if not others or (own := _doubt(made)) <= _SURE:
             return
     best = min(others, key=others.__getitem__)
     if others[best] < _MUCH_SURER * own:
@@ -195,9 +199,9 @@ def warn_of_surer_model(part: xr.Dataset, model: str = AUTO, **asked: Any) -> No
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
-def _doubt(part: xr.Dataset, **asked: Any) -> float:
+def _doubt(segmented: xr.Dataset) -> float:
     """Return the share of voxels that a network expects to be wrong."""
-    solid = segment_phases(part, method="network", **asked)["solid_probability"].values
+    solid = segmented["solid_probability"].values
     return float(np.minimum(solid, 1 - solid).mean())
 
 

@@ -175,12 +175,8 @@ class StoredArray(Source):
 
 def _told(error: Exception) -> str:
     """Say what to do about a file whose checksum is wrong; other errors speak for themselves."""
-    damaged = "checksum" in str(error)
-    return (
-        f"{error}: it is damaged; remove it, and make it anew as it was made"
-        if damaged
-        else str(error)
-    )
+    remedy = ": it is damaged; remove it, and make it anew as it was made"
+    return f"{error}{remedy if 'checksum' in str(error) else ''}"
 
 
 @lru_cache(16)

@@ -61,8 +61,8 @@ def read_images(
         ATLAS 3D or Auto Slice & View. Several voltages are given as {voltage in kV: source}, with
         the same slices in each. Slices are in the order of the number in their names that counts
         them, else of a depth with its unit, as in z_0.02um, or of a date with its time; where
-        these contradict one another, in the order of a list. Beside a
-        value for each slice (z, slice_thickness), a list must have that order.
+        these contradict one another, in the order of a list. Beside a value for each slice (z,
+        slice_thickness), a list must have that order.
     voltage
         Accelerating voltage in kV.
     pixel_size
