@@ -262,7 +262,8 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
     last = {"training": schedule} | output
     if task == SIMULATION:
         network = options_of(ImageArchitecture)
-        del network["layers"]  # which no text states
+        for fixed in ("layers", "pores", "solids"):  # which pairs are drawn with
+            del network[fixed]
         return {"pairs": options_of(pair_options), "network": network} | last
     if task == LAYERS:
         return {"films": options_of(film_options), "network": options_of(LayerArchitecture)} | last

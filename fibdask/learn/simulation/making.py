@@ -116,6 +116,7 @@ def make_images_model(
         return open_model(folder)
     network = training.run(tell).cpu().eval()
     scenes = [unseen[number] for number in range(unseen.scenes.count)]
+    told = network.architecture
     card = {
         "name": name,
         "task": SIMULATION,
@@ -124,7 +125,7 @@ def make_images_model(
         "aspect": ASPECT,
         "thickness": None,
         "gap": None,
-        "materials": {"pore": list(PORES), "solid": list(SOLIDS)},
+        "materials": {"pore": list(told.pores), "solid": list(told.solids)},
         "electrons_per_pixel": None,
         "temperature": 1.0,
         "errors": judge(network, scenes),
@@ -132,7 +133,7 @@ def make_images_model(
         "licence": licence,
         "training": told_training(training) | data,
     }
-    write_images_model(folder, network, card, _corner(scenes[0], network.architecture.margin))
+    write_images_model(folder, network, card, _corner(scenes[0], told.margin))
     return open_model(folder)
 
 

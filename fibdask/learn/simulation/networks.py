@@ -27,11 +27,13 @@ from torch.nn.functional import (
 from ...conventions import ConventionError
 from ...simulate.images.layers import RUNS, Layers, half_contrast_depth
 from ..networks import Conditioned
-from .bulks import GRID, MATERIALS
+from .bulks import GRID
 from .pairs import PORES, SOLIDS
 
 STRIDE = 8
-_KNOWN = 6 + len(PORES) + len(SOLIDS)
+_FIRST = {"pores": ("epoxy", "PMMA", "vacuum"), "solids": ("Au", "Ag", "Cu")}
+"""Materials of architectures that do not tell theirs."""
+_KNOWN = 6  # numbers that tell of an image, but for its materials
 _HIDDEN = 32
 _CACHED = 2**13  # pixels whose layers are looked at together
 _NOTHING_LEFT = -80.0
@@ -52,12 +54,16 @@ class ImageArchitecture:
         Pixels beyond the sides of an image in which the structure is mirrored.
     layers
         That are looked at.
+    pores, solids
+        Materials that are told apart.
     """
 
     widths: tuple[int, int, int] = (32, 48, 64)
     detail: int = 16
     margin: int = 16
     layers: Layers = field(default_factory=Layers)
+    pores: tuple[str, ...] = PORES
+    solids: tuple[str, ...] = SOLIDS
 
     def __post_init__(self) -> None:
         if min(*self.widths, self.detail) < 1:
@@ -66,6 +72,11 @@ class ImageArchitecture:
         if self.margin < 0 or self.margin % STRIDE:
             msg = f"margin must be a multiple of {STRIDE}; got {self.margin}"
             raise ConventionError(msg)
+
+    @property
+    def materials(self) -> tuple[str, ...]:
+        """Those of pores and solids, as bulks are told of."""
+        return (*self.pores, *self.solids)
 
     @property
     def stride(self) -> int:
@@ -95,8 +106,9 @@ class ImageArchitecture:
     def of_card(cls, fields: Mapping[str, Any]) -> "ImageArchitecture":
         """Return what `as_card` was made of."""
         layers = fields["layers"]
-        given = {"layers": Layers(tuple(layers["edges"]), layers["filled"])}
-        return cls(**{**fields, **given, "widths": tuple(fields["widths"])})
+        told = {**_FIRST, **fields}
+        lists = {name: tuple(told[name]) for name in ("widths", "pores", "solids")}
+        return cls(**told | lists | {"layers": Layers(tuple(layers["edges"]), layers["filled"])})
 
 
 def _seen(pixel: int) -> tuple[int, int]:
@@ -209,9 +221,12 @@ class ImageNetwork(nn.Module):
         self.architecture = architecture
         half, quarter, eighth = architecture.widths
         shown, detail = len(architecture.layers.edges) + RUNS + 1, architecture.detail
-        self.register_buffer("bulk", torch.zeros(len(MATERIALS), len(GRID)))
+        self.register_buffer("bulk", torch.zeros(len(architecture.materials), len(GRID)))
         self.known = nn.Sequential(
-            nn.Linear(_KNOWN, _HIDDEN), nn.SiLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.SiLU()
+            nn.Linear(_KNOWN + len(architecture.materials), _HIDDEN),
+            nn.SiLU(),
+            nn.Linear(_HIDDEN, _HIDDEN),
+            nn.SiLU(),
         )
         self.local = nn.Conv2d(shown, detail, 3, padding=1)
         self.local_told = Told(detail)
@@ -270,7 +285,8 @@ class ImageNetwork(nn.Module):
         place = voltage.log()
         upper = torch.searchsorted(grid, place).clamp(1, len(grid) - 1)
         weight = (place - grid[upper - 1]) / (grid[upper] - grid[upper - 1])
-        rows = torch.tensor([[MATERIALS.index(m) for m in pair] for pair in materials])
+        known = self.architecture.materials
+        rows = torch.tensor([[known.index(m) for m in pair] for pair in materials])
         rows = rows.to(self.bulk.device)
         low, high = self.bulk[rows, upper[:, None] - 1], self.bulk[rows, upper[:, None]]
         pore, solid = torch.lerp(low, high, weight[:, None]).T
@@ -298,8 +314,7 @@ class ImageNetwork(nn.Module):
         energy = (voltage / 2).log()[:, None]
         bulks = torch.stack(self.bulks(voltage, materials), dim=1)
         named = [
-            [float(pore == name) for name in PORES] + [float(solid == name) for name in SOLIDS]
-            for pore, solid in materials
+            [float(name in pair) for name in self.architecture.materials] for pair in materials
         ]
         kinds = torch.tensor(named, device=energy.device)
         return torch.cat([energy, energy**2, relative, bulks, kinds], dim=1)

@@ -21,7 +21,8 @@ from ...simulate import hierarchical_levelled_wave, levelled_wave, random_pores,
 from ...simulate.images.imaging import WHITE
 from ...simulate.images.layers import Layers, half_contrast_depth
 
-SOLIDS, PORES = ("Au", "Ag", "Cu"), ("epoxy", "PMMA", "vacuum")
+SOLIDS, PORES = ("Au", "Ag", "Cu", "Al", "Si"), ("epoxy", "PMMA", "vacuum")
+_SOLIDS_DRAWN, _PORES_DRAWN = (0.34, 0.2, 0.2, 0.14, 0.12), (0.4, 0.25, 0.35)  # how often each
 VOLTAGES = 0.8, 5.0
 """Least and most that networks are trained for, in kV."""
 PIXELS = 1.8, 4.4
@@ -34,7 +35,7 @@ _WAVES = 60
 STEPS = 255
 """Of what is seen, as it is stored."""
 _RECORD = "pairs.json"
-_REVISION = 2  # of how scenes are drawn and imaged
+_REVISION = 3  # of how scenes are drawn and imaged
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,8 @@ def make_pairs(scenes: Scenes, number: int, layers: Layers) -> Pairs:
     """Draw a structure and simulate its images."""
     rng = np.random.default_rng((scenes.seed, number))
     materials = (
-        str(rng.choice(PORES, p=(0.4, 0.25, 0.35))),
-        str(rng.choice(SOLIDS, p=(0.4, 0.3, 0.3))),
+        str(rng.choice(PORES, p=_PORES_DRAWN)),
+        str(rng.choice(SOLIDS, p=_SOLIDS_DRAWN)),
     )
     vacuum = materials[0] == "vacuum"
     low, high = np.log(VOLTAGES[0] / _BEYOND), np.log(VOLTAGES[1] * _BEYOND)
