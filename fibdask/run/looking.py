@@ -5,18 +5,25 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import dask
 import numpy as np
 import xarray as xr
 
 from ..align import estimate_shifts
-from ..conventions import ConventionError, FibdaskWarning, axis_spacing, recorded_steps
+from ..conventions import (
+    ConventionError,
+    FibdaskError,
+    FibdaskWarning,
+    axis_spacing,
+    recorded_steps,
+)
 from ..learn.models import open_model, shipped_models
 from ..pieces.models import AUTO, Seen, find_model
 from ..pieces.validity import IMAGES
 from ..segment import segment_phases
 from .recipe import Recipe, blamed_on
 from .stages import in_order
-from .walk import first_stack
+from .walk import first_stack, is_stored
 
 _MOST = {"z": 32, "y": 256, "x": 256}  # slices and pixels in the middle that are looked at
 _COMPARED = 17  # slices that are compared with the next
@@ -74,6 +81,29 @@ def look_at_input(recipe: Recipe) -> None:
                     warn_of_tilt(_middle(source), **asked)
                 if table["voltage"] is None:
                     warn_of_detector(_middle(source), table["model"], table["tilt"])
+
+
+def look_at_images(stack: xr.Dataset, table: Mapping[str, Any]) -> None:
+    """Ask the models that ship for a few images, before a run asks its network for all of them.
+
+    Parameters
+    ----------
+    stack
+        That the stage is given, with `intensity`.
+    table
+        Its options.
+
+    Warns
+    -----
+    FibdaskWarning
+        If another model is much surer; see `warn_of_surer_model`.
+    """
+    # A few images that are not stored may take all of them, such as the brightness of all slices.
+    if "intensity" in stack and is_stored(stack[["intensity"]]):
+        asked = {key: table[key] for key in _ASKED} | {"device": "cpu"}  # GPUs are for workers
+        # What is wrong will be told of all images.
+        with contextlib.suppress(FibdaskError), dask.config.set(scheduler="synchronous"):
+            warn_of_surer_model(stack, **asked)
 
 
 def warn_of_steps(part: xr.Dataset) -> bool:

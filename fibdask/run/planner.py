@@ -14,9 +14,7 @@ from ..blocks import (
     Reduction,
     Resources,
     Source,
-    array_token,
     check_budget,
-    fingerprint,
     forecast,
     format_bytes,
     from_source,
@@ -25,7 +23,7 @@ from ..blocks import (
     reduction_forecast,
     values_target,
 )
-from ..conventions import FibdaskWarning, RecipeError, array_names, is_regular
+from ..conventions import FibdaskWarning, RecipeError, is_regular
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.targets import planned, volume_targets
@@ -43,7 +41,7 @@ from .looking import look_at_input
 from .recipe import Recipe, read_profile, read_recipe
 from .shown import one_line, table
 from .stages import ERRORS, MEASUREMENT, SIMULATE, STATISTICS, Stage
-from .walk import Visitor, first_stack, not_kept, walk
+from .walk import Visitor, first_stack, not_kept, stack_fingerprint, walk
 
 
 def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
@@ -141,7 +139,7 @@ def check_plan(rows: Sequence[Mapping[str, Any]], resources: Resources) -> None:
 def planned_stages(recipe: Recipe, stack: xr.Dataset) -> "Planner":
     """Return what has been led through the stages of a recipe, which begins with a stack."""
     planner = Planner(recipe)
-    planner.made_of.append(_fingerprint(stack))
+    planner.made_of.append(stack_fingerprint(stack))
     walk(recipe, stack, planner)
     return planner
 
@@ -198,7 +196,7 @@ class Planner(Visitor):
 
     def keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
         """Return the stack as if the volumes were stored."""
-        self.made_of.append(_fingerprint(stack))
+        self.made_of.append(stack_fingerprint(stack))
         stack, rows = _stored_rows(name, stack, kept, self._block_bytes)
         self.rows += rows
         if last and self._pyramid and is_regular(stack):
@@ -212,11 +210,6 @@ class Planner(Visitor):
     def measure(self, lazy: xr.Dataset) -> None:
         """Note what is counted."""
         self.rows += reduction_rows(STATISTICS, reductions_of(lazy))
-
-
-def _fingerprint(stack: xr.Dataset) -> str:
-    depths = [stack["z"].values] if "z" in stack.coords else []  # layers have none
-    return fingerprint(*depths, *(array_token(stack[name].data) for name in array_names(stack)))
 
 
 def _level_rows(

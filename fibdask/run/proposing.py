@@ -209,7 +209,11 @@ def _path(source: str, out: Path) -> str:
     """Return a path relative to the recipe, or an address, as TOML writes a text."""
     if is_address(source):
         return _text(source)
-    return _text(os.path.relpath(Path(source).expanduser(), out.absolute().parent))
+    given, beside = Path(source).expanduser().absolute(), out.absolute().parent
+    path = os.path.relpath(given, beside)
+    if (beside / path).resolve() != given.resolve():  # ".." leads elsewhere behind a link
+        path = os.path.relpath(given.resolve(), beside.resolve())
+    return _text(path)
 
 
 def _text(value: str | int) -> str:

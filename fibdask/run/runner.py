@@ -31,10 +31,19 @@ from .folder.part_folder import PartFolder
 from .folder.progress import LOGGER, RunMonitor, log_event, log_file, warnings_logged
 from .folder.results import compute_once, compute_results, reopen, report_run, store_results
 from .folder.run_folder import COUNTS, RunFolder
+from .looking import look_at_images
 from .planner import check_plan, planned_stages
 from .recipe import Recipe, read_recipe
 from .shown import one_line
-from .stages import ERRORS, MEASUREMENT, STATISTICS, Stage, asks_network, estimate_store
+from .stages import (
+    ERRORS,
+    MEASUREMENT,
+    SIMULATE,
+    STATISTICS,
+    Stage,
+    asks_network,
+    estimate_store,
+)
 from .walk import Visitor, first_stack, not_kept, walk
 
 _LATER_KERNELS = 64 * 2**20  # bytes of a process, of stages after one whose libraries stay in it
@@ -202,6 +211,18 @@ class Pipeline(Visitor):
         self.monitor.say(f"part {self.part}: the other parts have finished this run")
         self.stacks, self.statistics = reopen(self.folder)
         return next(reversed(self.stacks.values()), self._source)
+
+    def call(self, stage: Stage, stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
+        """Return the stack after a stage, lazily; images that a network is asked for are looked at.
+
+        Of images that the run simulates, it is known what they are of. An earlier run has told.
+        """
+        first = self.part is None or self.part.number == 1
+        new = not self.folder.store(stage.name).exists()
+        networks = stage.makes is not None and stage.asks_network(table)
+        if first and new and networks and SIMULATE not in self.stacks:
+            look_at_images(stack, table)
+        return super().call(stage, stack, table)
 
     def estimate(
         self, stage: Stage, estimate: Estimate, stack: xr.Dataset, table: Mapping[str, Any]

@@ -7,8 +7,15 @@ from typing import Any
 
 import xarray as xr
 
-from ..blocks import StoredArray, origin
-from ..conventions import LABELS, PROBABILITIES, RecipeError, covered_region, volume_names
+from ..blocks import StoredArray, array_token, fingerprint, origin
+from ..conventions import (
+    LABELS,
+    PROBABILITIES,
+    RecipeError,
+    array_names,
+    covered_region,
+    volume_names,
+)
 from ..simulate import simulate_structure
 from ..statistics import phase_statistics
 from ..statistics.certainty import certainty, mean_disagreement
@@ -120,6 +127,12 @@ def not_kept(stack: xr.Dataset, kept: list[str]) -> list[str]:
 def is_stored(stack: xr.Dataset) -> bool:
     """Tell whether every volume of a stack is read from a store as it is."""
     return all(isinstance(origin(stack[name].data), StoredArray) for name in volume_names(stack))
+
+
+def stack_fingerprint(stack: xr.Dataset) -> str:
+    """Return what determines the values of a stack, and its depths."""
+    depths = [stack["z"].values] if "z" in stack.coords else []  # layers have none
+    return fingerprint(*depths, *(array_token(stack[name].data) for name in array_names(stack)))
 
 
 def phase_of(stack: xr.Dataset) -> xr.DataArray:

@@ -242,6 +242,65 @@ def test_report__is_written_again_with_what_was_estimated(call, copy):
     assert re.findall(r'<section id="(\w+)">', page.read_text(encoding="utf-8")) == sections
 
 
+@pytest.mark.parametrize("given", ["images", "stored"])
+def test_report__written_again_tells_the_same_numbers(call, copy, tmp_path, given):
+    folder = copy
+    tables = recipe(copy, output={"path": str(copy)})
+    if given == "stored":  # of which the run makes no copy
+        folder = tmp_path / "again"
+        images = {"path": str(copy / "simulate.zarr")}
+        tables = recipe(tmp_path, input=images, output={"path": str(folder)})
+        del tables["simulate"]
+    run_recipe(tables)
+    page = folder / "report.html"
+    first = _numbers(page)
+    call("report", folder, "--quiet")
+    assert _numbers(page) == first
+    assert len(first) > 10
+
+
+def _numbers(page):
+    """Return the cards of a page, and what it tells of images and depths.
+
+    The truth of aligned slices is not kept: it is shown by a run alone.
+    """
+    text = page.read_text(encoding="utf-8")
+    told = re.findall(r"<d[dt][^>]*>.*?</d[dt]>", text, re.DOTALL)
+    for section in ("slices", "depth"):
+        part = re.search(f'<section id="{section}">.*?</section>', text, re.DOTALL)[0]
+        told += re.findall(r"<figcaption>.*?</figcaption>|<td.*?</td>", part, re.DOTALL)
+    return [text for text in told if "against the truth" not in text]
+
+
+@pytest.mark.filterwarnings("default:what the run has read")
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [("gone", r".*images\.zarr"), ("other", r".*images\.zarr has changed since")],
+)
+def test_report__of_a_run_whose_input_is_no_more_says_so(call, copy, tmp_path, change, fault):
+    images, folder = tmp_path / "images.zarr", tmp_path / "again"
+    (copy / "simulate.zarr").rename(images)
+    tables = recipe(tmp_path, input={"path": str(images)}, output={"path": str(folder)})
+    del tables["simulate"]
+    run_recipe(tables)
+    images.rename(tmp_path / "elsewhere.zarr")
+    if change == "other":
+        save_stack(open_stack(tmp_path / "elsewhere.zarr").isel(z=slice(1, None)), images)
+    _, told = call("report", folder, "--quiet")
+    assert re.search(f"what the run has read is not told of: {fault}", told)
+    assert "Slice thickness" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_report__of_a_regular_volume_tells_no_planes_for_slices(call, copy, tmp_path):
+    output = {"path": str(tmp_path / "again")}
+    volume = {"path": str(copy / "inpaint.zarr")}
+    run_recipe({"title": "t", "input": volume, "statistics": {"max_lag": 12}, "output": output})
+    text = (tmp_path / "again" / "report.html").read_text(encoding="utf-8")
+    assert "Distance of planes" in text
+    assert "Slice thickness" not in text
+    assert "Depth of the slices" not in text
+
+
 # Recipes
 
 

@@ -238,18 +238,44 @@ def test_check_recipe__tells_of_images_of_another_detector(detector, tmp_path):
     assert not [text for text in told if "tilt is" in text]
 
 
-@pytest.mark.parametrize(
-    ("strength", "model"), [(0.0, "auto"), (0.4, "auto"), (0.4, "porous-windows")]
-)
-def test_warn_of_surer_model__names_a_model_that_is_much_surer(strength, model):
+def test_run__names_a_model_that_is_much_surer(tmp_path):
     pytest.importorskip("torch")
+    striped = _learned_images(0.4)
+    fibdask.save_stack(striped.drop_vars("true_phase"), tmp_path / "images.zarr")
+    tables = {
+        "input": {"path": str(tmp_path / "images.zarr")},
+        "segment": {"method": "network"},
+        "output": {"path": str(tmp_path / "out"), "report": False},
+    }
+    with pytest.warns(FibdaskWarning) as caught:
+        run_recipe(tables)
+    told = [str(one.message) for one in caught]
+    assert sum(text.startswith("model porous-windows expects") for text in told) == 1
+    log = tmp_path / "out" / "fibdask.log"
+    assert "model porous-windows expects" in log.read_text()
+    log.unlink()
+    with pytest.warns(FibdaskWarning):  # of other electrons than were learnt from
+        run_recipe(tables | {"segment": {"method": "network", "mirrored": True}})
+    assert "model porous-windows expects" not in log.read_text()  # it has told already
+
+
+def _learned_images(strength):
+    """Return images with stripes of a strength."""
     structure = fibdask.hierarchical_levelled_wave(
         (70, 64, 64), voxel_size=2.5, ligament_size=(110, 15), solid_fraction=(0.4, 0.4), seed=7
     )
     images = fibdask.simulate_images(
         structure, slices=2.5 * np.arange(0, 48, 4), voltage=[1, 2, 4], model="learned", seed=5
     )
-    striped = fibdask.add_curtaining(images, strength=strength, seed=4).compute()
+    return fibdask.add_curtaining(images, strength=strength, seed=4).compute()
+
+
+@pytest.mark.parametrize(
+    ("strength", "model"), [(0.0, "auto"), (0.4, "auto"), (0.4, "porous-windows")]
+)
+def test_warn_of_surer_model__names_a_model_that_is_much_surer(strength, model):
+    pytest.importorskip("torch")
+    striped = _learned_images(strength)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn_of_surer_model(striped, model, voltage=None, tilt=0.0)

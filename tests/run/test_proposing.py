@@ -49,6 +49,16 @@ def test_write_recipe__of_images_whose_headers_tell_all_can_be_run(call, tmp_pat
     check_recipe(tmp_path / "recipe.toml")
 
 
+def test_write_recipe__in_a_folder_that_is_a_link_names_the_same_images(call, tmp_path):
+    write_slices(tmp_path / "slices", header=FEI, name="z_{}nm")
+    deep = tmp_path / "elsewhere" / "deep"
+    deep.mkdir(parents=True)
+    (tmp_path / "elsewhere" / "slices").mkdir()  # where ".." leads from the folder itself
+    (tmp_path / "link").symlink_to(deep)
+    call("init", tmp_path / "slices", "--out", tmp_path / "link" / "recipe.toml")
+    check_recipe(tmp_path / "link" / "recipe.toml")
+
+
 def test_write_recipe__what_no_header_tells_is_named_not_made_up(call, tmp_path):
     write_slices(tmp_path / "slices")
     out, _ = call("init", tmp_path / "slices", "--out", tmp_path / "mine.toml")

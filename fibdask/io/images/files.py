@@ -214,6 +214,8 @@ def _list_files(source: Paths, access: Access | None) -> list[Path]:
     files = [file for file in matches if file.is_file() and not file.name.startswith(".")]
     if not files:
         msg = f"no file matches {source}"
+        if "[" in str(source):
+            msg += "; characters in brackets stand for one of them, and [[] for a bracket"
         raise StackReadError(msg)
     known = SLICE_FORMATS | VOLUME_FORMATS
     return [file for file in files if _extension(file) in known] or files

@@ -72,7 +72,7 @@ def depth_section(
     if stack.sizes["z"] < 2:
         return None
     body = []
-    if "thickness" not in estimates or not is_regular(stack):
+    if not is_placed(stack) and ("thickness" not in estimates or not is_regular(stack)):
         body.append(_given(stack))
     if "thickness" in estimates:
         body.append(_estimated(estimates["thickness"].compute()))

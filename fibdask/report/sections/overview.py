@@ -10,7 +10,7 @@ from ...conventions import require
 from ..figures.slices import geometry
 from ..markup import Section, card
 from ..words import count, mean_and_spread, number
-from .slices import voxel_size
+from .slices import is_placed, voxel_size
 from .statistics import (
     STATISTICS,
     SYMBOLS,
@@ -76,9 +76,12 @@ def _size_cards(stages: Mapping[str, xr.Dataset], assumed: set[str]) -> list[str
     sliced = require(stages.get("thickness", first))
     number_of_slices = sliced.sizes["z"]
     text = mean_and_spread(sliced["slice_thickness"].values[: max(number_of_slices - 1, 1)], "nm")
-    detail = count(number_of_slices, "slice") + (": no spread" if number_of_slices == 1 else "")
+    placed = is_placed(sliced)  # where slices were is not known any more
+    detail = count(number_of_slices, "plane" if placed else "slice")
+    detail += ": no spread" if number_of_slices == 1 else ""
     given = "thickness" not in stages and bool({"slice_thickness", "z"} & assumed)
-    cards.append(card("Slice thickness", text, detail, assumed=given))
+    label = "Distance of planes" if placed else "Slice thickness"
+    cards.append(card(label, text, detail, assumed=given))
     for stack in stages.values():
         if "voltage" in stack.coords:
             text = ", ".join(f"{v:g}" for v in stack["voltage"].values) + " kV"

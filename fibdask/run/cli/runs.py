@@ -211,13 +211,15 @@ def _watch(folder: "RunFolder", *, as_json: bool, quiet: bool) -> dict[str, Any]
 @options("quiet")
 def report(out: str, quiet: bool) -> None:
     """Write the report of the run in OUT anew."""
-    from ..folder.results import reopen, reopen_estimates, report_run
+    from ..folder.results import reopen, reopen_estimates, reopen_stages, report_run
     from ..folder.run_folder import RunFolder
 
     folder = RunFolder(Path(out))
     folder.read()
-    stacks, statistics = reopen(folder)
-    page = report_run(folder, stacks, reopen_estimates(folder), statistics, quiet=quiet)
+    estimates = reopen_estimates(folder)
+    stored, statistics = reopen(folder)
+    stacks = reopen_stages(folder, stored, estimates)
+    page = report_run(folder, stacks, estimates, statistics, quiet=quiet)
     say(f"report: {page}", quiet=quiet)
 
 

@@ -213,6 +213,7 @@ def test_find_series__refuses_what_is_not_one_series(tmp_path, names, message):
     [
         ("nowhere", "nowhere does not exist"),
         ("*.png", r"no file matches .*\*\.png"),
+        ("br [1]/*.tif", r"no file matches .*\.tif; characters in brackets stand for one of them"),
         ("a.jpg", r"extension \.jpg; readable are \.tif"),
     ],
 )
