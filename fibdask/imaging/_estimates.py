@@ -72,8 +72,8 @@ def _physical(line: np.ndarray, at: np.ndarray, level: np.ndarray) -> np.ndarray
     return line
 
 
-def blur(edges: np.ndarray, line: np.ndarray) -> float:
-    """Return the standard deviation in pixels of the blur of edges (tile, pair, 4).
+def blur(edges: np.ndarray, line: np.ndarray, fineness: tuple[float, float] = (1.0, 1.0)) -> float:
+    """Return the standard deviation, in the longest side of a pixel, of the blur of edges.
 
     Edges are blurred by two Gaussians more; the ratio of the gradients tells what was there before
     (S. Zhuo and T. Sim, Pattern Recognition 44 (2011) 1852-1858). NaN without edges.
@@ -81,30 +81,33 @@ def blur(edges: np.ndarray, line: np.ndarray) -> float:
     Parameters
     ----------
     edges
-        Sums of `edge_sums`.
+        Sums of `edge_sums` (tile, pair, 4).
     line
         Variance of noise, as of `noise_line`: its share of the sums is taken off.
+    fineness
+        Of pixels, see `tile_record`.
     """
     found = np.nan
+    jitter = _JITTER * float(np.mean(1 / np.square(fineness)))
     for k, (scales, most) in enumerate(zip(kernels.SCALES, _MOST, strict=True)):
         both, square, count, grey = edges[:, k].sum(axis=0)
         noise = 2 * (line[0] * grey + line[1] * count)
-        coarse_noise = noise * kernels.gradient_noise(scales[1], scales[1])
-        both -= noise * kernels.gradient_noise(*scales)
+        coarse_noise = noise * kernels.gradient_noise(scales[1], scales[1], fineness)
+        both -= noise * kernels.gradient_noise(*scales, fineness)
         if not count or square <= coarse_noise or both <= 0:
             continue
-        found = _solved(both / (square - coarse_noise), *scales)
+        found = _solved(both / (square - coarse_noise), *scales, jitter)
         if found <= most and coarse_noise < _QUIET * square:
             break
     return found
 
 
-def _solved(ratio: float, fine: float, coarse: float) -> float:
+def _solved(ratio: float, fine: float, coarse: float, jitter: float) -> float:
     """Return the blur that makes a ratio of gradients of an edge."""
 
     def excess(square: float) -> float:
         near, far = square + fine**2, square + coarse**2
-        off = np.exp(-_JITTER / 2 * (1 / near - 1 / far))
+        off = np.exp(-jitter / 2 * (1 / near - 1 / far))
         return float(np.sqrt(far / near) * off - ratio)
 
     low, high = 0.0, 50.0**2

@@ -19,10 +19,14 @@ class TileRecords:
         Rows and columns of each.
     measured
         Which slices (z) hold data, bool.
+    fineness
+        Of pixels, see `tile_record`.
     """
 
     tiles: tuple[blocks.Region, ...]
     measured: np.ndarray
+    fineness: tuple[float, float]
+    revision = 2
 
     def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
         """Return the tile of the slices."""
@@ -34,7 +38,7 @@ class TileRecords:
         require_finite(image, measured, self.needs(region)[0])
         records = np.full(blocks.lengths(region), np.nan)
         for v, k in np.argwhere(np.broadcast_to(measured, image.shape[:2])):
-            records[v, k, 0] = kernels.tile_record(image[v, k])
+            records[v, k, 0] = kernels.tile_record(image[v, k], self.fineness)
         return records
 
     def working_bytes(self, region: blocks.Region) -> int:

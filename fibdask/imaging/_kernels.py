@@ -4,7 +4,6 @@ import numpy as np
 from scipy.ndimage import (
     correlate1d,
     gaussian_filter,
-    gaussian_laplace,
     uniform_filter,
     uniform_filter1d,
 )
@@ -35,28 +34,44 @@ _NEAR = 0.125  # of the contrast, in which grey values are counted about the cut
 _LEFT = 0.5  # share of stripes that must be left for phases to be taken off
 
 
-def tile_record(image: np.ndarray) -> np.ndarray:
-    """Return the numbers (record) of a tile (y, x) of grey values, float64."""
+def tile_record(image: np.ndarray, fineness: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+    """Return the numbers (record) of a tile (y, x) of grey values, float64.
+
+    Parameters
+    ----------
+    image
+        Grey values (y, x).
+    fineness
+        Pixels along y and x that are as long as the longest side of a pixel: edges blur alike in
+        all directions, in nm.
+    """
     grey = np.asarray(image, np.float64)
     inside = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
     noise = noise_groups(grey, inside)
     usual = float(np.median(noise[1]))
-    edges = [edge_sums(grey, inside, pair, usual) for pair in SCALES]
+    edges = [edge_sums(grey, inside, pair, usual, fineness) for pair in SCALES]
     levels = brightness_levels(grey, inside)
     products = stripe_products(grey[inside], levels)
     record = [[grey[inside].size], noise.ravel(), levels, *edges, products]
     return np.concatenate([np.asarray(part, np.float64) for part in record])
 
 
-def gradient(grey: np.ndarray, scale: float) -> np.ndarray:
-    """Return the gradient (axis, y, x) of grey values (y, x) blurred by a Gaussian."""
-    return np.stack([gaussian_filter(grey, scale, order) for order in ((1, 0), (0, 1))])
+def gradient(
+    grey: np.ndarray, scale: float, fineness: tuple[float, float] = (1.0, 1.0)
+) -> np.ndarray:
+    """Return the gradient (axis, y, x) of grey values (y, x) blurred by a Gaussian.
+
+    Both count in the longest side of a pixel; see `tile_record`.
+    """
+    scales = tuple(scale * pixels for pixels in fineness)
+    parts = zip(fineness, ((1, 0), (0, 1)), strict=True)
+    return np.stack([pixels * gaussian_filter(grey, scales, order) for pixels, order in parts])
 
 
-def gradient_noise(one: float, other: float) -> float:
+def gradient_noise(one: float, other: float, fineness: tuple[float, float] = (1.0, 1.0)) -> float:
     """Return the covariance of a component of two gradients of white noise of variance 1."""
     square = (one**2 + other**2) / 2
-    return float(1 / (8 * np.pi * square**2))
+    return float(1 / (8 * np.pi * square**2 * np.prod(fineness)))
 
 
 def noise_groups(grey: np.ndarray, inside: tuple[slice, ...]) -> np.ndarray:
@@ -96,7 +111,11 @@ def brightness_levels(grey: np.ndarray, inside: tuple[slice, ...]) -> np.ndarray
 
 
 def edge_sums(
-    grey: np.ndarray, inside: tuple[slice, ...], scales: tuple[float, float], variance: float
+    grey: np.ndarray,
+    inside: tuple[slice, ...],
+    scales: tuple[float, float],
+    variance: float,
+    fineness: tuple[float, float],
 ) -> np.ndarray:
     """Return sums (4) over edges: of fine times coarse gradients, of coarse ones squared, ….
 
@@ -104,26 +123,28 @@ def edge_sums(
     where it turns, whose coarse gradient is well above noise of a variance, and at least half that
     of the strongest ones.
     """
-    fine, coarse = (gradient(grey, scale)[:, *inside] for scale in scales)
+    fine, coarse = (gradient(grey, scale, fineness)[:, *inside] for scale in scales)
     square = (coarse**2).sum(axis=0)
-    noise = 2 * variance * gradient_noise(scales[1], scales[1])
-    crest = _crests(grey, scales[1])[inside] & (square > _CERTAIN**2 * noise)
+    noise = 2 * variance * gradient_noise(scales[1], scales[1], fineness)
+    crest = _crests(grey, scales[1], fineness)[inside] & (square > _CERTAIN**2 * noise)
     if not crest.any():
         return np.zeros(4)
     strongest = np.quantile(square[crest], _STRONGEST)
     crest &= square >= _STRONG**2 * strongest
-    mean = gaussian_filter(grey, scales[1])[inside][crest]
+    mean = gaussian_filter(grey, scales[1] * np.array(fineness))[inside][crest]
     both = (fine * coarse).sum(axis=0)[crest]
     return np.array([both.sum(), square[crest].sum(), crest.sum(), mean.sum()])
 
 
-def _crests(grey: np.ndarray, scale: float) -> np.ndarray:
+def _crests(grey: np.ndarray, scale: float, fineness: tuple[float, float]) -> np.ndarray:
     """Tell which pixels (y, x) lie nearest to where second derivatives change their sign.
 
     Their noise is uncorrelated with that of gradients: which pixels these are chosen by is no
     reason why the gradient should be too steep there.
     """
-    second = gaussian_laplace(grey, scale)
+    scales = tuple(scale * pixels for pixels in fineness)
+    along = zip(fineness, ((2, 0), (0, 2)), strict=True)
+    second = sum(pixels**2 * gaussian_filter(grey, scales, order) for pixels, order in along)
     crest = np.zeros(grey.shape, bool)
     for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
         other = np.roll(second, step, axis)

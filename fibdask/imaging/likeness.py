@@ -85,7 +85,8 @@ def simulation_options(
     white = FULL_SCALE[str(found.attrs["grey_type"])]
     size_y, size_x = check_spacing(stack, "y"), check_spacing(stack, "x")
     # That of a pixel is in all images, and in those that are simulated.
-    blur = np.sqrt(max(np.nan_to_num(found["blur"].values[0]) ** 2 - size_y * size_x / 12, 0.0))
+    of_pixel = (size_y**2 + size_x**2) / 24
+    blur = np.sqrt(max(np.nan_to_num(found["blur"].values[0]) ** 2 - of_pixel, 0.0))
     thickness = np.diff(stack["z"].values[measured])
     mean = float(thickness.mean()) if len(thickness) else axis_spacing(stack, "z")
     return {

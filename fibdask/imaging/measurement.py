@@ -106,23 +106,35 @@ def measure_imaging(
     stack = require(stack, "intensity")
     window, measured = measured_part(stack, "imaging", _LEAST_PIXELS)
     image = stack["intensity"].data
-    found = compute(_lazily(image, window, measured))
+    fineness = _fineness(stack)
+    found = compute(_lazily(image, window, measured, fineness))
     for v, kilovolts in enumerate(stack["voltage"].values):
         blank = _blank(found["records"].values[v], float(kilovolts))
         if blank.any():
             _warn_of_blank(blank, float(kilovolts))
             # Their grey values are in the range by which drifts were counted.
-            again = compute(_lazily(image[v : v + 1], window, measured & ~blank))
+            again = compute(_lazily(image[v : v + 1], window, measured & ~blank, fineness))
             for name, values in again.data_vars.items():
                 found[name][v] = values[0]
     return _told(stack, found)
 
 
-def _lazily(image: Any, window: tuple[slice, ...], measured: np.ndarray) -> xr.Dataset:
+def _fineness(stack: xr.Dataset) -> tuple[float, float]:
+    """Return pixels along y and x that are as long as the longest side of a pixel."""
+    y, x = (check_spacing(stack, axis) for axis in "yx")
+    return max(y, x) / y, max(y, x) / x
+
+
+def _lazily(
+    image: Any, window: tuple[slice, ...], measured: np.ndarray, fineness: tuple[float, float]
+) -> xr.Dataset:
     """Return numbers of tiles, drifts, and the range in which grey values were counted for them."""
     return xr.Dataset(
         {
-            "records": (("voltage", "z", "tile", "record"), _records(image, window, measured)),
+            "records": (
+                ("voltage", "z", "tile", "record"),
+                _records(image, TileRecords(_tiles(window), measured, fineness)),
+            ),
             "drifts": (("voltage", "quantity", "z"), _drifts(image, window, measured)),
             "ranges": (("voltage", "end"), _grey_range(image, window, measured)),
         }
@@ -141,11 +153,10 @@ def _tiles(window: tuple[slice, ...]) -> tuple[blocks.Region, ...]:
     return tuple((y, x) for y in axes[0] for x in axes[1])
 
 
-def _records(image: Any, window: tuple[slice, ...], measured: np.ndarray) -> Any:
-    tiles = _tiles(window)
-    shape = (*image.shape[:2], len(tiles), kernels.RECORD)
+def _records(image: Any, function: TileRecords) -> Any:
+    shape = (*image.shape[:2], len(function.tiles), kernels.RECORD)
     return blocks.map_blocks(
-        TileRecords(tiles, measured),
+        function,
         (image,),
         shape=shape,
         dtype=np.float64,
@@ -190,13 +201,14 @@ def _told(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
     """Return what measurements say, by voltage and by slice."""
     dtype = stack["intensity"].dtype
     ends = value_range("intensity", dtype) if dtype.kind == "u" else (-np.inf, np.inf)
-    pixel = float(np.sqrt(check_spacing(stack, "y") * check_spacing(stack, "x")))
+    fineness = _fineness(stack)
+    unit = check_spacing(stack, "y") * fineness[0]
     each = []
     for v in range(stack.sizes["voltage"]):
         records = found["records"].values[v]
         low, high = found["ranges"].values[v]
         scale = (high - low) / GREY_BINS
-        one = _of_tiles(records, ends, dtype, pixel)
+        one = _of_tiles(records, ends, dtype, unit, fineness)
         one |= _of_slices(found["drifts"].values[v], low, scale)
         each.append(xr.Dataset({name: (dims, value) for name, (dims, value, _) in one.items()}))
     result = xr.concat(each, xr.Variable("voltage", stack["voltage"].values))
@@ -272,7 +284,11 @@ Told = dict[str, tuple[tuple[str, ...], Any, dict[str, str]]]
 
 
 def _of_tiles(
-    records: np.ndarray, ends: tuple[float, float], dtype: np.dtype[Any], pixel: float
+    records: np.ndarray,
+    ends: tuple[float, float],
+    dtype: np.dtype[Any],
+    unit: float,
+    fineness: tuple[float, float],
 ) -> Told:
     """Return noise, blur, levels and stripes of the records (z, tile, record) of a voltage."""
     rounding = ROUNDING if dtype.kind == "u" else 0.0
@@ -284,7 +300,7 @@ def _of_tiles(
         grey = estimates.grey_levels(levels)
         counted, gaussian = np.sqrt(np.maximum([line[0] * grey[0], line[1]], 0))
         electrons = white / line[0] if line[0] > 0 else np.inf
-        spread_of = pixel * estimates.blur(edges, line)
+        spread_of = unit * estimates.blur(edges, line, fineness)
         stripes = estimates.stripes(products)
         return np.array([electrons, counted, gaussian, spread_of, *grey, stripes])
 

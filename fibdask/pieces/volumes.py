@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from ..blocks import BlockFunction, array_token, fingerprint, map_blocks
@@ -31,6 +32,7 @@ def with_intensity(
     step: tuple[str, Mapping[str, Any]],
     *,
     beside: Sequence[Any] = (),
+    dtype: str | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Return a stack whose intensity is made anew, lazily, with the step recorded.
@@ -45,12 +47,15 @@ def with_intensity(
         Name of the step, and its parameters.
     beside
         What else the function reads.
+    dtype
+        Of the new intensity; by default as it is.
     options
         Further ones of `map_blocks`.
     """
     intensity = stack["intensity"]
     inputs = (intensity.data, *beside)
-    data = map_blocks(function, inputs, shape=intensity.shape, dtype=intensity.dtype, **options)
+    kind = intensity.dtype if dtype is None else np.dtype(dtype)
+    data = map_blocks(function, inputs, shape=intensity.shape, dtype=kind, **options)
     made = finish_stack(stack.assign(intensity=(DIMENSIONS, data, intensity.attrs)))
     return record_step(made, *step, fingerprint(*map(array_token, inputs)))
 

@@ -153,6 +153,7 @@ def simulate_stack(
     slices = mimic_milling(
         milled, mean_thickness=mean_thickness, std_thickness=std_thickness, seed=milling_seed
     )
+    scaled = contrast != 1 or brightness != 0
     images = simulate_images(
         phase,
         slices=slices,
@@ -165,7 +166,7 @@ def simulate_stack(
         detector=detector,
         elastic=elastic,
         beam_diameter=beam_diameter,
-        dtype=dtype,
+        dtype="float32" if scaled else dtype,  # white is another then
         device=device,
         seed=image_seed,
     )
@@ -173,8 +174,8 @@ def simulate_stack(
         images = blur_edges(images, width=blur_width)
     if shift_std:
         images = add_shifts(images, step_std=shift_std, seed=artefact_seeds[0])
-    if contrast != 1 or brightness != 0:
-        images = scale_brightness(images, contrast=contrast, brightness=brightness)
+    if scaled:
+        images = scale_brightness(images, contrast=contrast, brightness=brightness, dtype=dtype)
     drifts = {"gain_std": gain_std, "offset_std": offset_std, "gradient_std": gradient_std}
     if any(drifts.values()):
         images = add_brightness_drift(images, **drifts, seed=artefact_seeds[1])

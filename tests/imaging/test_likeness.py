@@ -5,6 +5,7 @@ from fibdask import (
     ConventionError,
     FibdaskWarning,
     RecipeError,
+    add_noise,
     measure_imaging,
     save_stack,
     simulate_stack,
@@ -12,7 +13,7 @@ from fibdask import (
 )
 from fibdask.run.recipe import read_recipe
 from fibdask.simulate import scale_brightness
-from tests.imaging.helpers import clean_images, recorded, with_grey
+from tests.imaging.helpers import clean_images, in_bytes, recorded, with_grey
 
 STRUCTURE = {"shape": [40, 128, 128], "ligament_size": [45.0], "solid_fraction": [0.4]}
 
@@ -35,6 +36,18 @@ def test_simulation_options__simulate_images_like_those_of_a_stack(stack):
         np.testing.assert_allclose(like[name], known[name], rtol=0.05)
     noise = [np.hypot(one["counting_noise"], one["gaussian_noise"]) for one in (like, known)]
     np.testing.assert_allclose(*noise, rtol=0.12)
+
+
+def test_simulation_options__keep_noise_beyond_the_white_of_the_simulator():
+    sharp = clean_images((16, 128, 128), voltage=(2.0,))
+    few = scale_brightness(add_noise(sharp, electrons_per_pixel=8, seed=1), contrast=0.4).compute()
+    dark = in_bytes(few)
+    options = simulation_options(dark, model="analytic")
+    made = simulate_stack(model="analytic", seed=8, **STRUCTURE, **options).compute()
+    solid = [one["intensity"].where(one["true_phase"] == 1) for one in (made, dark)]
+    assert float(solid[0].std()) == pytest.approx(float(solid[1].std()), rel=0.1)
+    white = 255 * (options["contrast"][0] + options["brightness"][0])
+    assert made["intensity"].max() > 1.2 * white
 
 
 def test_simulation_options__take_blur_for_a_wide_beam_or_for_blurred_edges(stack):
@@ -97,6 +110,19 @@ def test_scale_brightness__multiplies_and_adds(stack):
     low, high = stack["intensity"].values.astype(float)
     np.testing.assert_array_equal(scaled["intensity"][0], np.rint(low / 2))
     np.testing.assert_allclose(scaled["intensity"][1], np.clip(high + 25.5, 0, 255), atol=0.6)
+
+
+def test_scale_brightness__of_a_type_keeps_what_was_beyond_white():
+    signals = clean_images((2, 32, 32), voltage=(2.0,)).isel(z=[0, 1])
+    bright = with_grey(signals, lambda grey: grey + np.float32(0.9))
+    scaled = scale_brightness(bright, contrast=0.5, dtype="uint8").compute()["intensity"]
+    assert scaled.dtype == np.uint8
+    np.testing.assert_allclose(scaled, 127.5 * bright["intensity"], atol=0.51)
+    with pytest.raises(ConventionError, match="dtype must be"):
+        scale_brightness(bright, dtype="int8")
+    bright["intensity"][0, 1, 3, 3] = np.nan
+    with pytest.raises(ConventionError, match=r"\(NaN\) are no uint8; slice 1 has some"):
+        scale_brightness(bright, dtype="uint8").compute()
 
 
 def test_scale_brightness__refuses_other_numbers_than_voltages(stack):

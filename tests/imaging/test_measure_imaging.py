@@ -16,6 +16,7 @@ from fibdask import (
     read_images,
     save_stack,
 )
+from fibdask.conventions import build_stack
 from fibdask.run.cli import cli
 from tests.imaging.helpers import blurred, clean_images, in_bytes, recorded, with_grey
 
@@ -55,6 +56,26 @@ def test_measure_imaging__finds_the_blur(clean, width):
     found = measure_imaging(recorded(one, width=width))
     np.testing.assert_allclose(found["blur"], width, rtol=0.15)
     np.testing.assert_allclose(found["blur_of_slice"], width, rtol=0.3)
+
+
+@pytest.mark.parametrize("pixels", [(1, 2), (4, 1)])
+def test_measure_imaging__finds_as_much_blur_in_oblong_pixels(pixels):
+    found = _blur_of(pixels)
+    np.testing.assert_allclose(found, _blur_of((max(pixels),) * 2), rtol=0.05)
+
+
+def _blur_of(pixels):
+    """Return the blur that is found where pixels of 2.5 nm are put together."""
+    y, x = pixels
+    sharp = clean_images(shape=(4, 128 * y, 128 * x), voltage=(2.0,))
+    stack = build_stack(
+        {"intensity": blurred(sharp, 9.0)["intensity"].coarsen(y=y, x=x).mean().values},
+        z=sharp["z"].values,
+        nominal_thickness=2.5,
+        pixel_size=(2.5 * y, 2.5 * x),
+        voltage=np.array([2.0]),
+    )
+    return measure_imaging(in_bytes(stack))["blur"].values
 
 
 def test_measure_imaging__finds_the_width_of_blurred_edges(clean):

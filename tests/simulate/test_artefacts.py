@@ -165,6 +165,16 @@ def test_blur_edges__without_edges_changes_nothing():
     np.testing.assert_array_equal(blur_edges(stack, width=5.0).intensity, stack.intensity)
 
 
+def test_blur_edges__leaves_pixels_without_data_out():
+    sharp = edge_stack().compute()
+    gone = sharp.copy(deep=True)
+    gone["intensity"][..., :3, :] = np.nan
+    blurred, whole = (blur_edges(stack, width=6.0)["intensity"] for stack in (gone, sharp))
+    np.testing.assert_array_equal(np.isnan(blurred), np.isnan(gone["intensity"]))
+    # Along an edge that is straight, as much is blurred beside them as elsewhere.
+    np.testing.assert_allclose(blurred[..., 3:, :], whole[..., 3:, :], atol=1e-5)
+
+
 def test_blur_edges__refuses_a_width_that_is_not_positive():
     with pytest.raises(ConventionError, match="width must be finite and > 0 nm; got 0"):
         blur_edges(edge_stack(), width=0)

@@ -135,6 +135,7 @@ def test_backscatter_coefficient__of_an_alloy_lies_between_its_metals():
     ("argument", "value", "message"),
     [
         ("material", "gold", "material must be one of Au, .*; got 'gold'"),
+        ("beam_energy_kev", "2", "beam_energy_kev must be finite and > 0 keV; got '2'"),
         ("beam_energy_kev", 60, "got 50 eV and 60000 eV"),
         ("beam_energy_kev", 0.04, "the cut-off below the beam; got 50 eV and 40 eV"),
         ("cutoff_ev", 20, "cut-off and beam must be in 50 … 51200 eV.*; got 20 eV and 2000 eV"),

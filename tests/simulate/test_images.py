@@ -130,6 +130,15 @@ def test_simulate_images__of_one_plane_shows_only_itself():
     assert len(np.unique(image)) == 2
 
 
+def test_simulate_images__of_one_face_is_as_thick_as_the_planes():
+    phase = structure()
+    z = xr.DataArray(phase["z"].values, dims="z", attrs={"units": "nm"})  # as made by hand
+    by_hand = phase.assign_coords(z=z)
+    for slices in ([5.0], xr.Dataset(coords={"z": [5.0]})):
+        stack = simulate_images(by_hand, voltage=4, slices=slices, **CLEAN)
+        assert stack["slice_thickness"].values == pytest.approx(np.diff(z)[0])
+
+
 def test_simulate_images__is_two_tasks_a_block_at_most():
     phase = structure((20, 7, 6))
     stack = simulate_images(phase, voltage=VOLTAGES, **NOISY)
@@ -146,6 +155,8 @@ def test_simulate_images__is_two_tasks_a_block_at_most():
         ("materials", {"pore": "epoxy", "solid": "Xx"}, "solid must be one of Au, .*; got 'Xx'"),
         ("materials", {"pore": "vacuum", "solid": "Au"}, "epoxy, PMMA, .*; got 'vacuum'"),
         ("materials", {"solid": "Au"}, "those of pore and solid; got solid"),
+        ("materials", "Au", r"must be by name, such as \{'pore': 'epoxy', .*; got 'Au'"),
+        ("materials", None, "materials must be by name, .*; got None"),
         ("detector", "etd", "detector must be one of tld, icd; got 'etd'"),
         ("electrons_per_pixel", -1.0, "electrons_per_pixel must be finite and > 0 .*; got -1.0"),
         ("gaussian_std", -0.1, "gaussian_std must be a share of white, .*; got -0.1"),

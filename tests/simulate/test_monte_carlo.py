@@ -202,6 +202,11 @@ def test_simulate_images__tells_of_an_angle_that_lets_in_next_to_nothing():
         simulate_images(layers(1), voltage=2, acceptance_angle=np.pi / 2, **OPTIONS)
 
 
+def test_simulate_images__tells_of_a_window_that_is_wider_than_white():
+    with pytest.warns(FibdaskWarning, match=r"window of 1 lets in more .* than those of 0\.1"):
+        simulate_images(layers(1), voltage=2, detector="icd", energy_window=1.0, **OPTIONS)
+
+
 def test_simulate_images__of_current_and_time_are_those_of_their_electrons():
     gold = layers(1)
     options = OPTIONS | {"voltage": 1}

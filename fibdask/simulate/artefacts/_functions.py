@@ -136,6 +136,41 @@ def _each_image(
 
 
 @dataclass(frozen=True, eq=False)
+class RecordedBrightness(InPlace):
+    """Block function: grey values of another type, after contrast and brightness.
+
+    Attributes
+    ----------
+    contrast, brightness
+        Of each voltage (voltage), float32.
+    dtype
+        Of the result.
+    """
+
+    contrast: np.ndarray
+    brightness: np.ndarray
+    dtype: str
+
+    def compute(self, region: blocks.Region, intensity: np.ndarray) -> np.ndarray:
+        """Change the brightness image by image."""
+        out = np.empty(intensity.shape, self.dtype)
+        scale = np.float32(FULL_SCALE[intensity.dtype.name])
+        knobs = self.contrast[region[0]], self.brightness[region[0]]
+        for v, k in np.ndindex(intensity.shape[:2]):
+            signal = intensity[v, k].astype(np.float32) / scale
+            if out.dtype.kind == "u" and np.isnan(signal).any():
+                number = region[1].start + k
+                msg = f"pixels without data (NaN) are no {self.dtype}; slice {number} has some"
+                raise ConventionError(msg)
+            write_grey(knobs[0][v] * signal + knobs[1][v], out[v, k])
+        return out
+
+    def working_bytes(self, region: blocks.Region) -> int:
+        """Float images of one image."""
+        return 16 * blocks.voxels(region[2:])
+
+
+@dataclass(frozen=True, eq=False)
 class AddedNoise(InPlace):
     """Block function: grey values with noise; voltages in kV."""
 
@@ -196,6 +231,7 @@ class BlurredEdges:
 
     sigma: tuple[float, ...]
     image: tuple[int, ...]
+    revision = 2
 
     def needs(self, region: blocks.Region) -> tuple[blocks.Region, ...]:
         """Return the region widened in y and x by the cut-off and one pixel to find edges."""
@@ -212,15 +248,26 @@ class BlurredEdges:
             weight = self._edge_mask(phase)[inner]
             for v in range(len(intensity)):
                 sharp = intensity[v, k].astype(np.float32)
-                smooth = ndimage.gaussian_filter(sharp, self.sigma, truncate=_STDS)[inner]
+                smooth = self._smooth(sharp)[inner]
                 blend = sharp[inner] + weight * (smooth - sharp[inner])
                 blurred[v, k] = np.rint(blend) if blurred.dtype.kind == "u" else blend
         return blurred
 
+    def _smooth(self, sharp: np.ndarray) -> np.ndarray:
+        """Return a blurred image (y, x), of the pixels with data alone; NaN stays where it is."""
+        missing = np.isnan(sharp)
+        if not missing.any():
+            return np.asarray(ndimage.gaussian_filter(sharp, self.sigma, truncate=_STDS))
+        known, weight = (
+            ndimage.gaussian_filter(part, self.sigma, truncate=_STDS)
+            for part in (np.where(missing, 0, sharp), (~missing).astype(np.float32))
+        )
+        return np.asarray(known / np.where(missing, np.nan, weight))
+
     def working_bytes(self, region: blocks.Region) -> int:
         """Return the bytes of a distance map with its indices, and of float images."""
         n_y, n_x = blocks.lengths(self._widen(region))[2:]
-        return 56 * n_y * n_x
+        return 64 * n_y * n_x
 
     def _widen(self, region: blocks.Region) -> blocks.Region:
         widened = [

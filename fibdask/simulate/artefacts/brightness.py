@@ -8,13 +8,15 @@ import xarray as xr
 from ...conventions import (
     DIMENSIONS,
     ConventionError,
+    check_choice,
     check_not_negative,
     check_seed,
     check_share,
     require,
 )
 from ...pieces.volumes import with_intensity
-from ._functions import DriftingBrightness
+from ..images.noise import FULL_SCALE
+from ._functions import DriftingBrightness, RecordedBrightness
 from .distortion import deviates, distorted
 
 _DRIFTS = ("gain", "offset", "gradient_y", "gradient_x")
@@ -94,6 +96,7 @@ def scale_brightness(
     *,
     contrast: float | Sequence[float] = 1.0,
     brightness: float | Sequence[float] = 0.0,
+    dtype: str | None = None,
 ) -> xr.Dataset:
     """Set contrast and brightness of `intensity`, as a detector's knobs do, lazily.
 
@@ -105,31 +108,46 @@ def scale_brightness(
         That grey values are multiplied by, of all voltages or of each.
     brightness
         That is added to them then, relative to white.
+    dtype
+        Of the images, `uint8`, `uint16` or `float32`; by default as they are. What was beyond white
+        in float32 is in the range of a darker image.
 
     Returns
     -------
     xarray.Dataset
-        The stack with other `intensity` of the same type; integers are rounded and clipped.
+        The stack with other `intensity`; integers are rounded and clipped.
 
     Raises
     ------
     ConventionError
-        If the stack has no intensity, or there are not as many numbers as voltages.
+        If the stack has no intensity, there are not as many numbers as voltages, or it is no such
+        type; when computed, if pixels without data (NaN) would become whole numbers.
     """
     stack = require(stack, "intensity")
-    shape = stack["intensity"].shape[:2]
-    drifts = np.zeros((len(_DRIFTS), *shape))
-    for row, (name, given) in zip(
-        drifts, (("contrast", contrast), ("brightness", brightness)), strict=False
-    ):
-        values = np.atleast_1d(np.asarray(given, np.float64))
-        if values.size not in (1, shape[0]) or not np.isfinite(values).all():
-            msg = (
-                f"{name} must be one finite number, or one for each of {shape[0]} voltages; "
-                f"got {values.tolist()}"
-            )
-            raise ConventionError(msg)
-        row[:] = values.reshape(-1, 1)
-    function = DriftingBrightness(drifts, stack["intensity"].shape[2:])
-    parameters = {"contrast": contrast, "brightness": brightness}
-    return with_intensity(stack, function, ("scale_brightness", parameters))
+    kind = stack["intensity"].dtype.name if dtype is None else dtype
+    check_choice("dtype", kind, FULL_SCALE)
+    knobs = (
+        _of_each("contrast", contrast, stack.sizes["voltage"]),
+        _of_each("brightness", brightness, stack.sizes["voltage"]),
+    )
+    parameters = {"contrast": contrast, "brightness": brightness, "dtype": dtype}
+    step = "scale_brightness", parameters
+    return with_intensity(stack, RecordedBrightness(*knobs, kind), step, dtype=kind)
+
+
+def _of_each(name: str, given: float | Sequence[float], voltages: int) -> np.ndarray:
+    """Return a number of each voltage, float32.
+
+    Raises
+    ------
+    ConventionError
+        If it is not one for all of them, or one for each.
+    """
+    values = np.asarray(given, np.float64).ravel()
+    if values.size not in (1, voltages) or not np.isfinite(values).all():
+        msg = (
+            f"{name} must be one finite number, or one for each of {voltages} voltages; "
+            f"got {values.tolist()}"
+        )
+        raise ConventionError(msg)
+    return np.broadcast_to(values, voltages).astype(np.float32)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from ...conventions import ConventionError, check_seed
+from ...conventions import ConventionError, check_positive, check_seed
 from ..keys import image_key
 from ._kernels.transport import send_electrons
 from .elastic import Model
@@ -61,7 +61,8 @@ def backscatter_coefficient(
     ConventionError
         If the material is unknown, or an argument is out of range.
     """
-    illumination = Illumination(beam_energy_kev * 1e3, tilt, 0.0, cutoff_ev, elastic, losses)
+    energy = 1e3 * check_positive("beam_energy_kev", beam_energy_kev, "keV")
+    illumination = Illumination(energy, tilt, 0.0, cutoff_ev, elastic, losses)
     check_electrons(electrons)
     bulk = find_material(material)
     if not bulk.composition:  # vacuum
@@ -101,7 +102,8 @@ def backscattered_electrons(
     ConventionError
         As `backscatter_coefficient`, and if the material scatters nothing.
     """
-    illumination = Illumination(beam_energy_kev * 1e3, tilt, 0.0, cutoff_ev, elastic, losses)
+    energy = 1e3 * check_positive("beam_energy_kev", beam_energy_kev, "keV")
+    illumination = Illumination(energy, tilt, 0.0, cutoff_ev, elastic, losses)
     check_electrons(electrons)
     _, exits = _send(find_material(material), illumination, electrons, seed, recorded=electrons)
     numbers = np.flatnonzero(exits[:, 0])

@@ -137,9 +137,9 @@ def simulate_images(
         Standard deviation of Gaussian noise added to that, relative to white.
     materials
         Of `pore` and `solid`: for `analytic` epoxy or PMMA, and Au, Ag, Cu, Si, Al, C, epoxy or
-        PMMA; for `learned` those of the network's card: epoxy, PMMA or vacuum, and Au, Ag or Cu
-        with the one that ships. For Monte Carlo any names or a `Material`, of the phases or of
-        labels 0, 1, ….
+        PMMA; for `learned` those of the network's card: epoxy, PMMA or vacuum, and Au, Ag, Cu, Al
+        or Si with the one that ships. For Monte Carlo any names or a `Material`, of the phases or
+        of labels 0, 1, ….
     detector
         `tld`: through the lens, all back-scattered electrons; `icd`: in the column, only those
         that lost less than a tenth of their energy.
@@ -184,7 +184,8 @@ def simulate_images(
     Warns
     -----
     FibdaskWarning
-        If next to no electrons come out in so small an acceptance angle.
+        If next to no electrons come out in so small an acceptance angle, or more in an energy
+        window than white stands for.
 
     Notes
     -----
@@ -217,6 +218,9 @@ def simulate_images(
     given = {name: value for name, value in locals().items() if name in _OF_MODELS}
     _check_looked_at(model, given)
     kilovolts = np.atleast_1d(np.asarray(voltage, np.float64))
+    if not isinstance(materials, Mapping):
+        msg = f"materials must be by name, such as {EPOXY_GOLD}; got {materials!r}"
+        raise ConventionError(msg)
     (check_materials if model == "analytic" else label_materials)(materials)
     is_phase = set(materials) == set(EPOXY_GOLD)
     phase = _checked_structure(phase, kilovolts, is_phase=is_phase)
@@ -235,6 +239,7 @@ def simulate_images(
         white=WHITE * seen.share,
     )
     _warn_of_angle(acceptance_angle)
+    _warn_of_window(detector, window)
     faces = phase["z"].values, _find_planes(phase["z"].values, slices), kilovolts
     images: Images
     told: dict[str, Any] = {}
@@ -275,6 +280,17 @@ def _warn_of_angle(degrees: float) -> None:
     if degrees < _NARROW:
         share = np.sin(np.deg2rad(degrees)) ** 2
         text = f"an acceptance_angle of {degrees:.3g} degrees lets in {share:.1g} of the electrons"
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def _warn_of_window(detector: str, window: float) -> None:
+    """Warn of a window that lets in more than white stands for."""
+    if window > (own := find_detector(detector).largest_loss):
+        text = (
+            f"an energy_window of {window:g} lets in more electrons than those of {own:g}, which "
+            f"white stands for with the detector {detector!r}: grey values are cut off at white; "
+            "use the detector 'tld', or dtype='float32', which goes beyond"
+        )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
@@ -397,6 +413,10 @@ def _nominal_thickness(
         if isinstance(source, xr.Dataset | xr.DataArray) and "slice_thickness" in source.coords:
             return float(source["slice_thickness"].values[-1])
     spacing = phase["z"].attrs.get("spacing")
+    if spacing is None and slices is not None and len(z := phase["z"].values) > 1:
+        faces = slices["z"] if isinstance(slices, xr.Dataset) else slices
+        if np.size(faces) == 1:  # no other face is below it: it is as thick as the planes
+            return float(np.median(np.diff(z)))
     return None if spacing is None else float(spacing)
 
 
