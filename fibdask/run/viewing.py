@@ -8,11 +8,11 @@ import xarray as xr
 from ..conventions import FibdaskError, FibdaskWarning, StackReadError, volume_names
 from ..io import open_stack
 from ..report.viewing import StackView, last_volumes, view_volumes
+from .folder.reopening import reopen_input
 from .folder.results import reopen
 from .folder.run_folder import SUMMARY, RunFolder
 from .recipe import read_recipe
 from .stages import STRUCTURE
-from .walk import first_stack
 
 
 def view_path(path: str | Path) -> StackView:
@@ -55,10 +55,9 @@ def viewed_volumes(path: str | Path) -> dict[str, xr.Dataset]:
 
 
 def _input_images(folder: RunFolder) -> list[xr.Dataset]:
-    """Return the images that a run has read, if they are still there."""
+    """Return the images that a run has read, if they are still there, and still the same."""
     try:
-        recipe = read_recipe(folder.path / "recipe.toml")
-        images = first_stack(recipe) if "input" in recipe.tables else None
+        images = reopen_input(folder, read_recipe(folder.path / "recipe.toml"))
     except FibdaskError as error:
         msg = f"the images that the run read are not shown: {error}"
         warnings.warn(msg, FibdaskWarning, stacklevel=4)

@@ -27,6 +27,8 @@ def test_run_recipe__estimates_layers_reports_them_and_resumes(tmp_path):
     assert set(found.data_vars) == {"thickness", "thickness_error", "misfit", "label"}
     page = (tmp_path / "out" / "report.html").read_text()
     assert "median standard error" in page
+    CliRunner().invoke(cli, ["report", str(tmp_path / "out")], catch_exceptions=False)
+    assert "median standard error" in (tmp_path / "out" / "report.html").read_text()
     run_recipe(table)
     status = json.loads((tmp_path / "out" / "run.json").read_text())
     assert sum(stage["blocks_run"] for stage in status["stages"]) == 0

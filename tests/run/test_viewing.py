@@ -55,6 +55,9 @@ def test_viewed_volumes__of_a_run_are_those_of_the_last_stages(stack, tmp_path, 
     (tmp_path / "uneven.zarr").rename("elsewhere.zarr")
     with pytest.warns(fibdask.FibdaskWarning, match=r"are not shown: .*uneven\.zarr"):
         assert list(viewed_volumes(tmp_path / "out")) == ["phase"]
+    fibdask.save_stack(stack.drop_vars("phase").isel(z=slice(1, None)), "uneven.zarr")
+    with pytest.warns(fibdask.FibdaskWarning, match=r"are not shown: .*has changed since"):
+        assert list(viewed_volumes(tmp_path / "out")) == ["phase"]
 
 
 def test_view__names_what_is_no_stack(tmp_path, capsys):

@@ -211,7 +211,8 @@ def _watch(folder: "RunFolder", *, as_json: bool, quiet: bool) -> dict[str, Any]
 @options("quiet")
 def report(out: str, quiet: bool) -> None:
     """Write the report of the run in OUT anew."""
-    from ..folder.results import reopen, reopen_estimates, reopen_stages, report_run
+    from ..folder.reopening import reopen_stages
+    from ..folder.results import reopen, reopen_estimates, report_run
     from ..folder.run_folder import RunFolder
 
     folder = RunFolder(Path(out))

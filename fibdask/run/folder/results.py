@@ -1,7 +1,6 @@
 """Results of a run: computed, stored, opened again, reported."""
 
 import contextlib
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,25 +9,13 @@ import numpy as np
 import xarray as xr
 
 from ...blocks import Execution, Reduction, array_token, count_blocks, fingerprint, origin
-from ...conventions import AXES, FibdaskError, FibdaskWarning, StackReadError, volume_names
+from ...conventions import StackReadError
 from ...io import open_stack
 from ...io.metadata import check_store, seal_store, with_storable_texts
 from ...io.store import raise_failures
 from ...report import write_report
-from ..estimates import options_of
-from ..recipe import Recipe, read_recipe
-from ..stages import (
-    IMPORT,
-    SIMULATE,
-    STATISTICS,
-    STRUCTURE,
-    estimate_stores,
-    in_order,
-    stack_stores,
-    titles,
-)
+from ..stages import IMPORT, SIMULATE, STATISTICS, STRUCTURE, estimate_stores, stack_stores, titles
 from ..telling import telling
-from ..walk import first_name, first_stack, is_stored, stack_fingerprint
 from .run_folder import PARTIAL, REPORT, RunFolder
 
 _MADE_OF = "made_of"
@@ -106,74 +93,6 @@ def reopen_estimates(folder: RunFolder) -> dict[str, xr.Dataset]:
     done = done_stores(folder.read())
     stores = estimate_stores().items()
     return {stage: _reopened(folder, store) for stage, store in stores if store in done}
-
-
-def reopen_stages(
-    folder: RunFolder, stored: Mapping[str, xr.Dataset], estimates: Mapping[str, xr.Dataset]
-) -> dict[str, xr.Dataset]:
-    """Return the stacks of a run by stage, in order, with what none of its stores holds.
-
-    These are the stack that was read where it is, slices at depths that were estimated, and volumes
-    that were not kept after a stage that has changed neither their depths nor their pixels.
-
-    Parameters
-    ----------
-    folder
-        Of a run, as far as it came.
-    stored, estimates
-        As of `reopen` and `reopen_estimates`.
-
-    Warns
-    -----
-    FibdaskWarning
-        If what the run has read is not to be had, or is another now.
-    """
-    first: dict[str, xr.Dataset] = {}
-    tables: Mapping[str, Mapping[str, Any]] = {}
-    try:
-        recipe = read_recipe(folder.path / "recipe.toml")
-        tables = recipe.tables
-        first = _first_of(folder, recipe, stored)
-    except FibdaskError as error:
-        msg = f"what the run has read is not told of: {error}"
-        warnings.warn(msg, FibdaskWarning, stacklevel=2)
-    if not tables:
-        return dict(stored)
-    stacks = dict(first)
-    for stage in in_order(tables):
-        before = next(reversed(stacks.values()), None)
-        if stage.name in stored:
-            stacks[stage.name] = _with_volumes(stored[stage.name], before)
-        elif stage.estimate and stage.keeps == "nothing" and stage.name in estimates and stacks:
-            given = options_of(stage.function, tables[stage.name])
-            numbers = stage.estimate.unpacked(estimates[stage.name])
-            stacks[stage.name] = stage.function(before, numbers, **given)
-    return stacks
-
-
-def _first_of(
-    folder: RunFolder, recipe: Recipe, stored: Mapping[str, xr.Dataset]
-) -> dict[str, xr.Dataset]:
-    """Return the stack that a run began with, by its name: its own, or that of others it read."""
-    name = first_name(recipe)
-    if name in stored:
-        return {name: stored[name]}
-    read = first_stack(recipe)
-    if not is_stored(read):  # it would have a store of its own, if the run had come so far
-        return {}
-    made_of = folder.read().get("made_of")
-    if made_of and stack_fingerprint(read) != made_of[0]:
-        msg = f"{recipe.tables['input'].get('path')} has changed since"
-        raise StackReadError(msg)
-    return {name: read}
-
-
-def _with_volumes(stack: xr.Dataset, before: xr.Dataset | None) -> xr.Dataset:
-    """Return a stack with the volumes that it lacks of that before it, if both lie alike."""
-    if before is None or not all(stack[axis].equals(before[axis]) for axis in AXES):
-        return stack
-    lacking = [name for name in volume_names(before) if name not in stack]
-    return stack.assign({name: before[name] for name in lacking})
 
 
 def _reopened(folder: RunFolder, name: str) -> xr.Dataset:

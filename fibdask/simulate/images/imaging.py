@@ -239,7 +239,7 @@ def simulate_images(
         white=WHITE * seen.share,
     )
     _warn_of_angle(acceptance_angle)
-    _warn_of_window(detector, window)
+    _warn_of_window(window, seen.largest_loss)
     faces = phase["z"].values, _find_planes(phase["z"].values, slices), kilovolts
     images: Images
     told: dict[str, Any] = {}
@@ -283,13 +283,13 @@ def _warn_of_angle(degrees: float) -> None:
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
-def _warn_of_window(detector: str, window: float) -> None:
+def _warn_of_window(window: float, of_white: float) -> None:
     """Warn of a window that lets in more than white stands for."""
-    if window > (own := find_detector(detector).largest_loss):
+    if window > of_white:
         text = (
-            f"an energy_window of {window:g} lets in more electrons than those of {own:g}, which "
-            f"white stands for with the detector {detector!r}: grey values are cut off at white; "
-            "use the detector 'tld', or dtype='float32', which goes beyond"
+            f"an energy_window of {window:g} lets in more electrons than those of {of_white:g}, "
+            "which white stands for with this detector: grey values are cut off at white; use the "
+            "detector 'tld', or dtype='float32', which goes beyond"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
