@@ -13,7 +13,6 @@ from ...conventions import StackReadError
 from ...io import open_stack
 from ...io.metadata import check_store, seal_store, with_storable_texts
 from ...io.store import raise_failures
-from ...report import write_report
 from ..stages import IMPORT, SIMULATE, STATISTICS, STRUCTURE, estimate_stores, stack_stores, titles
 from ..telling import telling
 from .run_folder import PARTIAL, REPORT, RunFolder
@@ -140,6 +139,8 @@ def report_run(
 ) -> Path:
     """Write the report of a run, and show how far it is."""
     summary = folder.summary or folder.read()
+    from ...report import write_report  # draws: half a second, which runs without a page save
+
     # A structure is no stage of the images that are made of it, wherever it comes from.
     hidden = (STRUCTURE, IMPORT) if SIMULATE in stacks else (STRUCTURE,)
     with telling("report", quiet=quiet) as tell:
