@@ -153,7 +153,10 @@ def simulate_stack(
     slices = mimic_milling(
         milled, mean_thickness=mean_thickness, std_thickness=std_thickness, seed=milling_seed
     )
+    drifts = {"gain_std": gain_std, "offset_std": offset_std, "gradient_std": gradient_std}
     scaled = contrast != 1 or brightness != 0
+    # What changes brightness does so before grey values are rounded and cut off at white.
+    rounded_last = dtype != "float32" and bool(scaled or any(drifts.values()) or curtaining)
     images = simulate_images(
         phase,
         slices=slices,
@@ -166,7 +169,7 @@ def simulate_stack(
         detector=detector,
         elastic=elastic,
         beam_diameter=beam_diameter,
-        dtype="float32" if scaled else dtype,  # white is another then
+        dtype="float32" if rounded_last else dtype,
         device=device,
         seed=image_seed,
     )
@@ -175,13 +178,12 @@ def simulate_stack(
     if shift_std:
         images = add_shifts(images, step_std=shift_std, seed=artefact_seeds[0])
     if scaled:
-        images = scale_brightness(images, contrast=contrast, brightness=brightness, dtype=dtype)
-    drifts = {"gain_std": gain_std, "offset_std": offset_std, "gradient_std": gradient_std}
+        images = scale_brightness(images, contrast=contrast, brightness=brightness)
     if any(drifts.values()):
         images = add_brightness_drift(images, **drifts, seed=artefact_seeds[1])
     if curtaining:
         images = add_curtaining(images, strength=curtaining, seed=artefact_seeds[2])
-    return images
+    return scale_brightness(images, dtype=dtype) if rounded_last else images
 
 
 def _milled(phase: xr.DataArray, unmilled: float) -> xr.DataArray:

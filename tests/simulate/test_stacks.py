@@ -93,7 +93,19 @@ def test_simulate_stack__adds_artefacts_with_their_truth():
     assert not stack.intensity.variable.equals(clean.intensity.variable)
     steps = [json.loads(record)["step"] for record in stack.attrs["provenance"]]
     added = ["blur_edges", "add_shifts", "add_brightness_drift", "add_curtaining"]
-    assert steps[-4:] == added
+    assert steps[-5:] == [*added, "scale_brightness"]  # which rounds
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_simulate_stack__rounds_after_all_that_changes_brightness(dtype):
+    # At eight electrons much of the solid's noise is beyond white, which darker images show.
+    options = SMALL | {"electrons_per_pixel": 8.0, "offset_std": 0.1, "gain_std": 0.3}
+    options |= {"curtaining": 0.05, "contrast": 0.6, "seed": 4}
+    signals = simulate_stack(**options, dtype="float32").intensity.values
+    assert (signals > 1).any()
+    white = np.iinfo(dtype).max
+    recorded = simulate_stack(**options, dtype=dtype).intensity.values
+    np.testing.assert_array_equal(recorded, np.rint(np.clip(signals, 0, 1) * np.float32(white)))
 
 
 @pytest.mark.memory
