@@ -306,6 +306,10 @@ def _shipped() -> Path:
 
 
 def _folder(name_or_path: str | Path) -> Path:
+    if not isinstance(name_or_path, str | Path):
+        kind = type(name_or_path).__name__
+        msg = f"a model is told by its name or folder (that of a loaded one: .folder); got {kind}"
+        raise ConventionError(msg)
     shipped = _shipped() / str(name_or_path)
     if "/" not in str(name_or_path) and (shipped / CARD).exists():
         return shipped

@@ -76,7 +76,7 @@ class NetworkPredictor:
 
     def load(self) -> "LoadedNetwork":
         """Return the network, which each process reads and tests once."""
-        return load_once(self.fingerprint, partial(_load, self))
+        return load_once(fingerprint(self.fingerprint, self.folder), partial(_load, self))
 
     def __call__(
         self,

@@ -339,7 +339,9 @@ def write_statistics(results: xr.Dataset, out: Path) -> Path:
     """
     check_suffix(out, TABLES)
     _check_package(out)
-    frames = [_rows(str(name), array) for name, array in results.data_vars.items()]
+    # By name: a store lists what it holds in any order.
+    names = sorted(map(str, results.data_vars))
+    frames = [_rows(name, results[name]) for name in names]
     columns = ["quantity", "bound", "axis", "statistic", "lag", "distance", "z"]
     columns += ["length_unit", "value", "unit"]
     table = pd.concat([frame.reindex(columns=columns).astype(object) for frame in frames])

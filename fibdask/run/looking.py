@@ -45,9 +45,9 @@ def look_at_input(recipe: Recipe) -> None:
     """Read a slice, and ask the network that segments or reconstructs for some, as they are.
 
     What it makes of them is told, where it does not fit its card, whether another model that ships
-    is much surer, whether images are of another detector or a beam of another tilt, and whether
-    slices are displaced that the recipe does not align. Nothing is known of images that it
-    simulates.
+    is much surer, whether grey values seem to be inverted, whether images are of another detector
+    or a beam of another tilt, and whether slices are displaced that the recipe does not align.
+    Nothing is known of images that it simulates.
 
     Raises
     ------
@@ -57,8 +57,8 @@ def look_at_input(recipe: Recipe) -> None:
     Warns
     -----
     FibdaskWarning
-        See `segment_phases`; or if slices are displaced, images of another detector or tilt, or
-        another model is surer.
+        See `segment_phases`; or if slices are displaced, images inverted, of another detector or
+        tilt, or another model is surer.
     """
     if "input" not in recipe.tables:
         return
@@ -77,6 +77,7 @@ def look_at_input(recipe: Recipe) -> None:
                 made["solid_probability"][:1, :1, :1].compute()
                 asked = {key: table[key] for key in _ASKED}
                 warn_of_surer_model(_middle(source), **asked)
+                warn_of_inverted(_middle(source), **asked)
                 if in_register:  # displaced slices look like a tilt
                     warn_of_tilt(_middle(source), **asked)
                 if table["voltage"] is None:
@@ -96,7 +97,7 @@ def look_at_images(stack: xr.Dataset, table: Mapping[str, Any]) -> None:
     Warns
     -----
     FibdaskWarning
-        If another model is much surer; see `warn_of_surer_model`.
+        If another model is much surer, or images seem to be inverted.
     """
     # A few images that are not stored may take all of them, such as the brightness of all slices.
     if "intensity" in stack and is_stored(stack[["intensity"]]):
@@ -104,6 +105,7 @@ def look_at_images(stack: xr.Dataset, table: Mapping[str, Any]) -> None:
         # What is wrong will be told of all images.
         with contextlib.suppress(FibdaskError), dask.config.set(scheduler="synchronous"):
             warn_of_surer_model(stack, **asked)
+            warn_of_inverted(stack, **asked)
 
 
 def warn_of_steps(part: xr.Dataset) -> bool:
@@ -227,6 +229,59 @@ def warn_of_surer_model(part: xr.Dataset, model: str = AUTO, **asked: Any) -> No
             f"images that are more like these, as it seems; compare both (model = {best!r})"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def warn_of_inverted(part: xr.Dataset, **asked: Any) -> None:
+    """Warn of images in which pores are bright, which a network may doubt little.
+
+    It finds more solid in them than in any that it has learnt from; of their negatives it is surer,
+    and finds as much as it knows.
+
+    Parameters
+    ----------
+    part
+        Of a stack with `intensity`.
+    **asked
+        As `segment_phases` takes it.
+
+    Warns
+    -----
+    FibdaskWarning
+        With the solid fractions of both.
+    """
+    few = _middle(part, _SEEN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FibdaskWarning)
+        try:
+            made = segment_phases(few, method="network", **asked).compute()
+            card = recorded_steps(made)[-1]["parameters"]["model_card"]
+            low, high = card.get("solid_fraction") or (0.0, 1.0)
+            if (given := _solid(made)) <= high:
+                return
+            other = segment_phases(_negative(few), method="network", **asked).compute()
+        except ConventionError:  # a part that does not fit the model, though the stack may
+            return
+    found = _solid(other)
+    if low <= found <= high and _doubt(other) < _MUCH_SURER * _doubt(made):
+        text = (
+            f"the network finds a solid fraction of {given:.2g} in the middle of the input, and of "
+            f"{found:.2g}, of which it is surer, if grey values are inverted: it has learnt from "
+            "images in which solid is bright; invert them if pores are bright in these"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def _negative(stack: xr.Dataset) -> xr.Dataset:
+    """Return a stack with inverted images, of the same range."""
+    image = stack["intensity"]
+    values = image.values
+    ends = np.nanmin(values), np.nanmax(values)
+    return stack.assign(intensity=image.copy(data=ends[1] - (values - ends[0])))
+
+
+def _solid(segmented: xr.Dataset) -> float:
+    """Return the solid fraction that a network finds."""
+    return float((segmented["solid_probability"].values > 0.5).mean())
 
 
 def _doubt(segmented: xr.Dataset) -> float:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import tomli_w
 
 from ..blocks import is_address
@@ -15,6 +16,7 @@ from ..io.paths import read_place
 from .shown import one_line
 
 _MAX_LAG = 64  # voxels
+_SAME = 1e-3  # relative, of sides of pixels
 _HEAD = """\
 # A recipe of fibdask: `fibdask check` finds its mistakes, `fibdask plan` tells what it needs, and
 # `fibdask run` runs it. docs/recipes.md lists all tables and keys.
@@ -86,7 +88,7 @@ def propose_recipe(
     needed += [] if size else ["spacing"]
     text = head + "\n".join(["\n[input]", *lines, ""]) + _REPAIR + _SEGMENT
     layout = parts[0].layout
-    return text + _volume(size and size[1], min(layout.height, layout.width), out), needed
+    return text + _volume(size, min(layout.height, layout.width), out), needed
 
 
 def _title(source: str) -> str:
@@ -95,12 +97,15 @@ def _title(source: str) -> str:
     return one_line((path.parent if "*" in path.name else path).stem or "fibdask")
 
 
-def _volume(side: float | None, shorter: int, out: Path) -> str:
-    """Return the tables from the regular volume on, of cubic voxels of this side in nm."""
-    spacing = _line(
-        f"spacing = {side:.6g}" if side else "# spacing =",
-        f"nm; {'cubic voxels' if side else 'NEEDED: best that of the pixels'}",
-    )
+def _volume(pixel_size: tuple[float, float] | None, shorter: int, out: Path) -> str:
+    """Return the tables from the regular volume on, for pixels of these sides (y, x) in nm."""
+    if pixel_size is None:
+        spacing = _line("# spacing =", "nm; NEEDED: best that of the pixels")
+    else:
+        y, x = pixel_size
+        cubic = np.isclose(y, x, rtol=_SAME, atol=0)
+        told = "cubic voxels" if cubic else f"that of the pixels along x; along y it is {y:.6g}"
+        spacing = _line(f"spacing = {x:.6g}", f"nm; {told}")
     lag = max(min(_MAX_LAG, shorter // 2), 1)
     return _VOLUME.format(spacing=spacing, lag=lag, out=_text(f"{out.stem}-out"))
 
@@ -112,7 +117,8 @@ def _of_store(source: str, out: Path) -> str:
     text = f"\n[input]\npath = {_path(source, out)}  # {sizes}\n"
     if "phase" not in stack:
         text += _REPAIR + _SEGMENT
-    return text + _volume(axis_spacing(stack, "x"), min(stack.sizes["y"], stack.sizes["x"]), out)
+    pixel_size = axis_spacing(stack, "y"), axis_spacing(stack, "x")
+    return text + _volume(pixel_size, min(stack.sizes["y"], stack.sizes["x"]), out)
 
 
 def _input(sources: Sequence[str], parts: Sequence[Part], out: Path) -> tuple[list[str], list[str]]:

@@ -154,7 +154,7 @@ def simulate_stack(
         milled, mean_thickness=mean_thickness, std_thickness=std_thickness, seed=milling_seed
     )
     drifts = {"gain_std": gain_std, "offset_std": offset_std, "gradient_std": gradient_std}
-    scaled = contrast != 1 or brightness != 0
+    scaled = np.any(np.asarray(contrast) != 1) or np.any(np.asarray(brightness) != 0)
     # What changes brightness does so before grey values are rounded and cut off at white.
     rounded_last = dtype != "float32" and bool(scaled or any(drifts.values()) or curtaining)
     images = simulate_images(

@@ -35,12 +35,13 @@ def reposition_slices(
 ) -> xr.Dataset:
     """Move every slice to the plane of a regular grid that is nearest to its depth.
 
-    Lazy. The planes lie at z = n * `spacing` with integer n, from the plane of the first slice to
-    that of the last. Slice k goes to n = floor(z_k / spacing + 1/2); where several slices
-    fall on one plane, they are spread to free planes so that the sum of squared displacements is
-    least, their order is kept, and none is lost. Failed and duplicate slices are left out, and
-    leave gaps: those that `measured` (z) marks as such, those of `drop`, and those under
-    `minimum_thickness`. Provenance lists which the last two left out.
+    Lazy. The planes lie at z = n * `spacing` with integer n, from the plane of the first slice that
+    is kept to that of the last: nothing is known of what lies beyond. Slice k goes to
+    n = floor(z_k / spacing + 1/2); where several slices fall on one plane, they are spread to free
+    planes so that the sum of squared displacements is least, their order is kept, and none is lost.
+    Failed and duplicate slices are left out, and leave gaps: those that `measured` (z) marks as
+    such, those of `drop`, and those under `minimum_thickness`. Provenance lists which the last two
+    left out.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def reposition_slices(
     kept = _kept(z, measured, drop, minimum_thickness)
     numbers = np.flatnonzero(kept)
     planes = _planes(z[numbers], spacing)
-    grid = grid_planes(z, spacing)
+    grid = grid_planes(z[numbers], spacing)
     moved = _on_grid(stack, numbers, planes - grid[0], grid * spacing)
     slices = np.full(len(grid), NO_PLANE)
     slices[planes - grid[0]] = numbers

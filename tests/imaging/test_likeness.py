@@ -125,6 +125,20 @@ def test_scale_brightness__of_a_type_keeps_what_was_beyond_white():
         scale_brightness(bright, dtype="uint8").compute()
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"brightness": 20}, "relative to white, from -1 to 1, not in grey values; got 20"),
+        ({"contrast": 0}, "contrast must be above 0"),
+        ({"contrast": (0.5, -1.0)}, "contrast must be above 0.*; got -1"),
+        ({"contrast": "high"}, "contrast must be a number, or one for each voltage; got 'high'"),
+    ],
+)
+def test_scale_brightness__refuses_what_leaves_no_image(stack, given, told):
+    with pytest.raises(ConventionError, match=told):
+        scale_brightness(stack, **given)
+
+
 def test_scale_brightness__refuses_other_numbers_than_voltages(stack):
     with pytest.raises(ConventionError, match=r"each of 2 voltages; got \[1.0, 2.0, 3.0\]"):
         scale_brightness(stack, contrast=(1, 2, 3))

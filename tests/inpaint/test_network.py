@@ -75,6 +75,15 @@ def test_inpaint_gaps__a_network_copies_the_planes_beyond_the_measured_ones(monk
     assert (filled[21:] == stack["phase"].values[20]).all()
 
 
+@pytest.mark.parametrize("measured", [range(28), range(4, 20), [6]])
+def test_inpaint_gaps__a_network_that_is_asked_for_nothing_tells_nothing(monkeypatch, measured):
+    offer(monkeypatch, mix(solid_fraction=[0.2, 0.5], errors={"misplaced": 1.0, "between": 0.1}))
+    stack = stack_of(list(measured), phase=blobs((28, 16, 12)))
+    nearest = inpaint_gaps(stack, method="nearest")["phase"].values
+    found = inpaint_gaps(stack, method="network")["phase"].values  # warnings are errors
+    np.testing.assert_array_equal(found, nearest)
+
+
 def test_inpaint_gaps__a_network_tells_of_gaps_longer_than_it_knows(monkeypatch):
     offer(monkeypatch, mix(gap=[PIXEL, 4 * PIXEL]))
     stack = stack_of([0, 2, 4, *range(14, 28, 2)], phase=blobs((28, 16, 12)))

@@ -1,6 +1,7 @@
 """Models are refused where what they are made of does not fit together."""
 
 import json
+import shutil
 from dataclasses import replace
 from hashlib import sha256
 
@@ -160,6 +161,21 @@ def test_load_model__refuses_a_test_pair_that_cannot_be_read(folder):
     (folder / TEST_PAIR).write_bytes((folder / TEST_PAIR).read_bytes()[:-100])
     with pytest.raises(ConventionError, match="cannot be tested by"):
         _load(folder)
+
+
+def test_load_model__tests_a_copy_of_what_was_loaded_before(folder, tmp_path):
+    _load(folder)
+    copied = tmp_path / "copied"
+    shutil.copytree(folder, copied)
+    (copied / TEST_PAIR).unlink()
+    with pytest.raises(ConventionError, match="cannot be tested by"):
+        _load(copied)
+
+
+def test_load_model__is_given_a_name_or_folder(folder):
+    for given in (_load(folder), None):
+        with pytest.raises(ConventionError, match="by its name or folder"):
+            load_model(given)
 
 
 def test_load_model__refuses_a_model_that_was_replaced_since(folder):

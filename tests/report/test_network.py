@@ -124,6 +124,20 @@ def test_network_section__tells_how_sure_it_was_on_slices_and_between(tmp_path):
     assert titles == ["How sure the network was", "Image at 2 kV", "Phase", "Probability of solid"]
 
 
+def test_network_section__of_slices_counts_no_gap_that_stays(tmp_path):
+    stack = images()
+    made = volume(stack, step="segment_phases")
+    found = certainty(made["solid_probability"]).compute()
+    found["unsure_share"][~made["measured"].values] = np.nan  # nobody knows of these
+    found = found.assign(misplaced=((), 0.75), volume_misplaced=((), 9.0))
+    stages = {"simulate": stack, "segment": made}
+    path = write_report(tmp_path / "r.html", stages=stages, statistics=found, summary={})
+    text = path.read_text(encoding="utf-8")
+    assert re.search(r"with a probability of 90 % or more: [\d.]+ %\.", text)
+    assert "nan" not in text
+    assert "against the truth it is 0.75 %." in text
+
+
 def test_network_section__of_filled_phases_says_the_model_alone(tmp_path):
     stack = images()
     made = volume(stack, {"task": "phases", "errors": {"misplaced": 1.5}}, "inpaint_gaps")

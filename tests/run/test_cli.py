@@ -491,6 +491,7 @@ def test_export__statistics_of_a_run_are_those_it_stored(call, finished, tmp_pat
         rows = list(csv.DictReader(file))
     quantities = {row["quantity"] for row in rows}
     assert {"solid_fraction", "misplaced", "two_point_correlation"} <= quantities
+    assert [row["quantity"] for row in rows] == sorted(row["quantity"] for row in rows)
     assert max(int(row["lag"]) for row in rows if row["lag"]) == 12
 
 

@@ -13,7 +13,7 @@ from fibdask import FibdaskWarning, RecipeError, local_cluster, run_recipe
 from fibdask.run.exporting import write_statistics
 from fibdask.run.folder import RunFolder
 from fibdask.run.folder.results import reopen
-from fibdask.run.looking import warn_of_surer_model
+from fibdask.run.looking import warn_of_inverted, warn_of_surer_model
 from fibdask.run.planner import check_recipe, plan_recipe
 from fibdask.run.recipe import read_recipe
 from fibdask.statistics.certainty import certainty
@@ -285,3 +285,13 @@ def test_warn_of_surer_model__names_a_model_that_is_much_surer(strength, model):
         assert re.match(r"model porous-windows expects [\d.]+ % .*, and gold-windows, which", text)
     else:
         assert not told
+
+
+@pytest.mark.parametrize("voltage", [None, 1.0])
+def test_warn_of_inverted__tells_of_bright_pores_alone(voltage):
+    pytest.importorskip("torch")
+    images = _learned_images(0.0)
+    warn_of_inverted(images, model="gold-windows", voltage=voltage)  # warnings are errors
+    bright = images.assign(intensity=images["intensity"].copy(data=255 - images["intensity"]))
+    with pytest.warns(FibdaskWarning, match=r"finds a solid fraction of 0\.[6-9].* are inverted"):
+        warn_of_inverted(bright, model="gold-windows", voltage=voltage)

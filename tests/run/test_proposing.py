@@ -92,6 +92,16 @@ def test_propose_recipe__of_a_store_needs_nothing(stack, tmp_path):
     check_recipe(tmp_path / "recipe.toml")
 
 
+def test_propose_recipe__promises_no_cubic_voxels_of_oblong_pixels(stack, tmp_path):
+    images, told = stack.drop_vars("phase"), ("cubic voxels", "that of the pixels along x; along y")
+    for number, (height, expected) in enumerate(zip((4.0, 6.0), told, strict=True)):
+        y = height * np.arange(images.sizes["y"])
+        path = tmp_path / f"{number}.zarr"
+        save_stack(images.assign_coords(y=("y", y, images.y.attrs)), path)
+        text, _ = propose_recipe([str(path)], tmp_path / "recipe.toml")
+        assert [words in text for words in told] == [words == expected for words in told]
+
+
 def test_propose_recipe__forges_no_line(tmp_path):
     folder = write_slices(tmp_path / 'a"\n[output]\npath = "b')
     text, _ = propose_recipe([str(folder)], tmp_path / "recipe.toml")

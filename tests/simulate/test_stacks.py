@@ -96,6 +96,13 @@ def test_simulate_stack__adds_artefacts_with_their_truth():
     assert steps[-5:] == [*added, "scale_brightness"]  # which rounds
 
 
+def test_simulate_stack__takes_contrasts_as_an_array():
+    options = SMALL | {"voltage": (1.0, 2.0), "brightness": np.array([0.0, 0.1])}
+    found = simulate_stack(**options, contrast=np.array([0.5, 0.8])).intensity.values
+    expected = simulate_stack(**options, contrast=(0.5, 0.8)).intensity.values
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_simulate_stack__rounds_after_all_that_changes_brightness(dtype):
     # At eight electrons much of the solid's noise is beyond white, which darker images show.

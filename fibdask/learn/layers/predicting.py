@@ -59,7 +59,7 @@ class NetworkLayerPredictor:
 
     def load(self) -> "LoadedLayers":
         """Return the network, which each process reads and tests once."""
-        return load_once(self.fingerprint, partial(_load, self))
+        return load_once(fingerprint(self.fingerprint, self.folder), partial(_load, self))
 
     def __call__(self, guesses: np.ndarray) -> np.ndarray:
         """Return thicknesses and standard errors, float32 (2, layer, y, x).

@@ -206,10 +206,10 @@ def _listed(values: Sequence[float]) -> str:
 def _certainty(told: _Told, statistics: xr.Dataset) -> str:
     """Plot of how many voxels nobody is sure, and say what probabilities expect to be wrong."""
     share, wrong = statistics["unsure_share"], statistics["expected_misplaced"]
-    measured = measured_slices(told.made)
+    measured, between = measured_slices(told.made), _between(told, statistics)
     caption = "Share of voxels that are neither phase with a probability of 90 % or more"
-    parts = {"on slices": measured, "between them": ~measured}
-    if len(measured) == share.size and measured.any() and not measured.all():
+    parts = {"on slices": measured, "between them": between}
+    if measured.any() and between.any():
         listed = (
             f"{percent(np.nanmean(share.values[p]), '.2%')} {name}" for name, p in parts.items()
         )
@@ -218,15 +218,21 @@ def _certainty(told: _Told, statistics: xr.Dataset) -> str:
         caption += f": {percent(float(np.nanmean(share)), '.2%')}."
     expected = number(float(wrong.mean()), ".3g", " %")
     caption += f" If probabilities are frequencies, {expected} of all voxels are misplaced"
-    found = (
-        "volume_misplaced" if measured.size == share.size and not measured.all() else "misplaced"
-    )
+    found = "volume_misplaced" if between.any() else "misplaced"
     if found in statistics:
         caption += f"; against the truth it is {number(float(statistics[found]), '.3g', ' %')}"
     caption += f". {_expected_fraction(told, statistics)}"
     profile = share.rename(plane="z").assign_coords(z=share["depth"].values)
     figure = fraction_profile(profile, measured, "share of unsure voxels")
     return picture(embedded(figure, "svg"), "How sure the network was.", caption)
+
+
+def _between(told: _Told, statistics: xr.Dataset) -> np.ndarray:
+    """Return of which planes the network told without a slice there; gaps that stay are none."""
+    share = statistics["unsure_share"].values
+    measured = measured_slices(told.made)
+    same = len(share) == len(measured)
+    return np.isfinite(share) & ~measured if same else np.zeros(len(measured), bool)
 
 
 def _expected_fraction(told: _Told, statistics: xr.Dataset) -> str:
@@ -250,7 +256,7 @@ def _doubts(told: _Told, statistics: xr.Dataset) -> Iterator[str]:
     """Iterate over what the network makes of these images, and not of those that it knows."""
     wrong = float(statistics["expected_misplaced"].mean())
     solid = float(statistics["solid_fraction"]) if "solid_fraction" in statistics else np.nan
-    between = told.made.sizes["z"] != int(measured_slices(told.made).sum())
+    between = bool(_between(told, statistics).any())
     shown = told.record.get("voltage", [])
     for text in doubts(told.card, shown, wrong, solid, between=between):
         yield paragraph(f"The model {text}.")

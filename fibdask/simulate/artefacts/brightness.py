@@ -105,9 +105,9 @@ def scale_brightness(
     stack
         Stack with `intensity` (voltage, z, y, x).
     contrast
-        That grey values are multiplied by, of all voltages or of each.
+        That grey values are multiplied by, of all voltages or of each; above 0.
     brightness
-        That is added to them then, relative to white.
+        That is added to them then, relative to white: from -1 to 1.
     dtype
         Of the images, `uint8`, `uint16` or `float32`; by default as they are. What was beyond white
         in float32 is in the range of a darker image.
@@ -120,8 +120,9 @@ def scale_brightness(
     Raises
     ------
     ConventionError
-        If the stack has no intensity, there are not as many numbers as voltages, or it is no such
-        type; when computed, if pixels without data (NaN) would become whole numbers.
+        If the stack has no intensity, there are not as many numbers as voltages or they are out of
+        range, or it is no such type; when computed, if pixels without data (NaN) would become
+        whole numbers.
     """
     stack = require(stack, "intensity")
     kind = stack["intensity"].dtype.name if dtype is None else dtype
@@ -130,6 +131,12 @@ def scale_brightness(
         _of_each("contrast", contrast, stack.sizes["voltage"]),
         _of_each("brightness", brightness, stack.sizes["voltage"]),
     )
+    if (low := knobs[0].min()) <= 0:
+        msg = f"contrast must be above 0, at which images are even; got {low:g}"
+        raise ConventionError(msg)
+    if (most := np.abs(knobs[1]).max()) > 1:
+        msg = f"brightness is relative to white, from -1 to 1, not in grey values; got {most:g}"
+        raise ConventionError(msg)
     parameters = {"contrast": contrast, "brightness": brightness, "dtype": dtype}
     step = "scale_brightness", parameters
     return with_intensity(stack, RecordedBrightness(*knobs, kind), step, dtype=kind)
@@ -143,7 +150,11 @@ def _of_each(name: str, given: float | Sequence[float], voltages: int) -> np.nda
     ConventionError
         If it is not one for all of them, or one for each.
     """
-    values = np.asarray(given, np.float64).ravel()
+    try:
+        values = np.asarray(given, np.float64).ravel()
+    except (TypeError, ValueError):
+        msg = f"{name} must be a number, or one for each voltage; got {given!r}"
+        raise ConventionError(msg) from None
     if values.size not in (1, voltages) or not np.isfinite(values).all():
         msg = (
             f"{name} must be one finite number, or one for each of {voltages} voltages; "
