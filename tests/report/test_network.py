@@ -95,6 +95,14 @@ def test_network_section__says_what_lies_outside(tmp_path):
     assert "not trained for this: distances of slices in nm, electrons per pixel." in body
 
 
+def test_network_section__says_how_much_solid_it_knows(tmp_path):
+    stack = images()
+    made = volume(stack, CARD | {"solid_fraction": [0.1, 0.45]})
+    body, _ = section(tmp_path, stack, made, solid_fraction=((), 0.64))
+    assert rows(body)["solid fraction"] == ["0.64", "0.1 to 0.45", "no"]
+    assert "not trained for this: solid fraction." in body
+
+
 def test_network_section__says_what_was_resampled(tmp_path):
     stack = images()
     made = volume(stack, shown_pixel_size=[4.0, 4.5], shown_every=2)
@@ -134,7 +142,7 @@ def test_network_section__of_slices_counts_no_gap_that_stays(tmp_path):
     path = write_report(tmp_path / "r.html", stages=stages, statistics=found, summary={})
     text = path.read_text(encoding="utf-8")
     assert re.search(r"with a probability of 90 % or more: [\d.]+ %\.", text)
-    assert "nan" not in text
+    assert "nan %" not in text
     assert "against the truth it is 0.75 %." in text
 
 

@@ -1,6 +1,8 @@
 """What a person should know of the files and of the values that were taken."""
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...blocks import BLOCK_BYTES, format_bytes
@@ -11,6 +13,10 @@ from .scan import Part
 
 _WORDS = {"voltage_kv": ("voltage", "kV"), "pixel_size_nm": ("pixel_size", "nm")}
 _LIMITS = {"voltage_kv": (0.05, 60.0), "pixel_size_nm": (0.1, 100e3)}
+_NAMED = re.compile(
+    r"(?:(?<!\d)(\d+)[_p,])?(?<![\d.])(\d+(?:\.\d+)?)[ _-]?kV(?![a-z])", re.IGNORECASE
+)
+"""A voltage in a name; 0_8kV may be eight tenths of one."""
 _THICKNESS = "slice_thickness_nm"
 
 
@@ -116,7 +122,7 @@ def _contradictions(part: Part, name: str, value: Any) -> list[str]:
     """Say where no reading agrees with what was given; one that does explains the others."""
     told = getattr(part.header, name)
     if told is None:
-        return []
+        return _other_names(part, value) if name == "voltage_kv" else []
     readings = [(told, f"{part.header.origins[name]} of {part.name}")]
     readings = list(part.varying.get(name, readings))
     others = [other for found in _conflicts(part, name) for other in found.others]
@@ -126,6 +132,22 @@ def _contradictions(part: Part, name: str, value: Any) -> list[str]:
         "what was given is taken"
         for reading, where in readings
         if not any(agree(value, one) for one in (reading, *others))
+    ]
+
+
+def _other_names(part: Part, voltage: float) -> list[str]:
+    """Say where file and folder name another voltage in kV than was given, and none that one."""
+    named: dict[float, Path] = {}
+    for path in (part.series.files[0], part.series.folder):
+        for whole, number in _NAMED.findall(path.name):
+            readings = [number, f"{whole}.{number}"] if whole and number.isdigit() else [number]
+            if any(agree(voltage, float(one)) for one in readings):
+                return []
+            named[float(number)] = path
+    return [
+        f"voltage {show(voltage)} kV was given, the name of {path} says {show(other)} kV; what was "
+        "given is taken"
+        for other, path in named.items()
     ]
 
 

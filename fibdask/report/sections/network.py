@@ -71,7 +71,7 @@ def network_section(stages: Mapping[str, xr.Dataset], statistics: xr.Dataset) ->
     told = _told(stages)
     if told is None:
         return None
-    body = [paragraph(_introduced(told)), _ranges(told)]
+    body = [paragraph(_introduced(told)), _ranges(told, statistics)]
     if "unsure_share" in statistics:
         body += [_certainty(told, statistics), *_doubts(told, statistics)]
     if "mean_disagreement" in statistics:
@@ -117,8 +117,8 @@ def _errors(told: _Told) -> Mapping[str, Any]:
     return dict(told.card["errors"])
 
 
-def _ranges(told: _Told) -> str:
-    rows = list(_range_rows(told))
+def _ranges(told: _Told, statistics: xr.Dataset) -> str:
+    rows = list(_range_rows(told, statistics))
     body = table(_HEAD, rows, style="narrow") if rows else ""
     if outside := [name for name, *_, inside in rows if inside == "no"]:
         listed = ", ".join(outside)
@@ -126,7 +126,7 @@ def _ranges(told: _Told) -> str:
     return body
 
 
-def _range_rows(told: _Told) -> Iterator[tuple[str, str, str, str]]:
+def _range_rows(told: _Told, statistics: xr.Dataset) -> Iterator[tuple[str, str, str, str]]:
     """Iterate over the rows of a table: what the stack is like, and what the model knows."""
     if told.card.get("task") != "windows":
         return
@@ -144,6 +144,9 @@ def _range_rows(told: _Told) -> Iterator[tuple[str, str, str, str]]:
             row = _row("mean slice thickness in nm", [gaps.mean()], told.card.get("thickness"))
             yield _shown(row, told.record.get("shown_every"), "one of {} is shown")
             yield _row("distances of slices in nm", gaps, told.card.get("gap"))
+    if "solid_fraction" in statistics:
+        found = float(statistics["solid_fraction"])
+        yield _row("solid fraction", [found], told.card.get("solid_fraction"))
     simulated = _simulated(told.made)
     electrons = [e for e in [simulated.get("electrons_per_pixel")] if e is not None]
     yield _row("electrons per pixel", electrons, told.card.get("electrons_per_pixel"))

@@ -67,6 +67,29 @@ def test_read_images__swapped_voltages_are_told_of_each_source(tmp_path):
     assert taken(stack)["conflicts"] == texts
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("s0_5kV.tif", "the name of PATH says 5 kV"),
+        ("2kV/s0.tif", None),
+        ("5 kV/s0.tif", "the name of PATH says 5 kV"),
+        ("1.5KV/2kv.tif", None),
+        ("s2_0kV.tif", None),
+        ("12kVA.tif", None),
+    ],
+)
+def test_read_images__voltages_in_names_are_held_against_what_is_given(tmp_path, name, told):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    tifffile.imwrite(path, grey_volume((2, 4, 5)))
+    found = said(path, voltage=2.0, pixel_size=10.0)
+    if told is None:
+        assert found == []
+    else:
+        place = str(path.parent if path.name == "s0.tif" else path)
+        assert [told.replace("PATH", place) in text for text in found] == [True]
+
+
 def test_read_images__one_slice_of_another_voltage_is_told_where_it_is_given(tmp_path):
     path = write_fei(tmp_path / "a.tif", [fei_text(), fei_text(), fei_text(5000)])
     assert said(path, voltage=2.0) == [
