@@ -4,6 +4,7 @@ Nothing here needs torch, which is first imported where a model predicts.
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -306,7 +307,7 @@ def _shipped() -> Path:
 
 
 def _folder(name_or_path: str | Path) -> Path:
-    if not isinstance(name_or_path, str | Path):
+    if not isinstance(name_or_path, str | os.PathLike):
         kind = type(name_or_path).__name__
         msg = f"a model is told by its name or folder (that of a loaded one: .folder); got {kind}"
         raise ConventionError(msg)

@@ -6,7 +6,7 @@ import xarray as xr
 from ..conventions import ConventionError, check_not_negative, check_seed, finish_stack, require
 from ..pieces.models import AUTO
 from .artefacts.blur import blur_edges
-from .artefacts.brightness import add_brightness_drift, scale_brightness
+from .artefacts.brightness import add_brightness_drift, checked_knobs, scale_brightness
 from .artefacts.curtaining import add_curtaining
 from .artefacts.shifts import add_shifts
 from .electrons.elastic import Model
@@ -154,9 +154,11 @@ def simulate_stack(
         milled, mean_thickness=mean_thickness, std_thickness=std_thickness, seed=milling_seed
     )
     drifts = {"gain_std": gain_std, "offset_std": offset_std, "gradient_std": gradient_std}
-    scaled = np.any(np.asarray(contrast) != 1) or np.any(np.asarray(brightness) != 0)
+    knobs = checked_knobs(contrast, brightness, np.size(voltage), dtype)
+    scaled = bool((knobs[0] != 1).any() or (knobs[1] != 0).any())
+    spoilt = any(drifts.values()) or bool(curtaining)
     # What changes brightness does so before grey values are rounded and cut off at white.
-    rounded_last = dtype != "float32" and bool(scaled or any(drifts.values()) or curtaining)
+    rounded_last = dtype != "float32" and (scaled or spoilt)
     images = simulate_images(
         phase,
         slices=slices,
@@ -178,12 +180,17 @@ def simulate_stack(
     if shift_std:
         images = add_shifts(images, step_std=shift_std, seed=artefact_seeds[0])
     if scaled:
-        images = scale_brightness(images, contrast=contrast, brightness=brightness)
+        images = scale_brightness(
+            images,
+            contrast=contrast,
+            brightness=brightness,
+            dtype="float32" if spoilt else dtype,
+        )
     if any(drifts.values()):
         images = add_brightness_drift(images, **drifts, seed=artefact_seeds[1])
     if curtaining:
         images = add_curtaining(images, strength=curtaining, seed=artefact_seeds[2])
-    return scale_brightness(images, dtype=dtype) if rounded_last else images
+    return scale_brightness(images, dtype=dtype) if spoilt and rounded_last else images
 
 
 def _milled(phase: xr.DataArray, unmilled: float) -> xr.DataArray:

@@ -31,19 +31,18 @@ def statistics_warnings(results: xr.Dataset) -> list[str]:
     list of str
         Sentences: what the attribute `warnings` tells of the phase (planes left out, slices
         much coarser than pixels, a depth whose scale is an assumption), then, but of
-        `isotropy_errors`, ligament diameters that are cut short by the end of the volume, of a
-        patch or of `max_lag`, or that there are not, and, of `phase_statistics`, a phase of which
-        there is next to nothing.
+        `isotropy_errors`, ligament diameters that are cut short by the end of the volume or of
+        patches, or that there are not, or of which errors compare a part, up to `max_lag`; and, of
+        `phase_statistics`, a phase of which there is next to nothing.
     """
     found = list(np.atleast_1d(results.attrs.get("warnings", [])))
     if "lineal_path_remainder" in results and results.chunks == {}:
-        found += _one_phase(results["solid_fraction"].item())
+        if "solid_fraction" in results:
+            found += _one_phase(results["solid_fraction"].item())
         remainder = results["lineal_path_remainder"]
         axes = remainder["axis"].values.tolist()
         found += _unknown(axes, remainder.values) + _undecayed(axes, remainder.values)
         found += _cut_short(results)
-    elif "patches" in results.attrs and results.chunks == {}:
-        found += _cut_in_patches(results["lineal_path"])
     return [str(text) for text in dict.fromkeys(found)]
 
 
@@ -114,19 +113,6 @@ def _undecayed(axes: Sequence[str], remainders: np.ndarray) -> list[str]:
         for axis, left in zip(axes, remainders.tolist(), strict=True)
         if left > UNDECAYED
     ]
-
-
-def _cut_in_patches(path: xr.DataArray) -> list[str]:
-    """Return along which axes the mean ligament diameter of patches is too small."""
-    found = []
-    for axis, curve in zip(path["axis"].values, path.values, strict=True):
-        known = curve[np.isfinite(curve)]
-        if len(known) and known[-1] > UNDECAYED * known[0]:
-            found.append(
-                f"the ligament diameter along {axis} is too small: {known[-1] / known[0]:.2g} of "
-                "the lineal path is left where patches or max_lag end"
-            )
-    return found
 
 
 def _cut_short(results: xr.Dataset) -> list[str]:

@@ -103,6 +103,16 @@ def test_simulate_stack__takes_contrasts_as_an_array():
     np.testing.assert_array_equal(found, expected)
 
 
+def test_simulate_stack__of_float32_takes_any_brightness_and_others_that_of_white():
+    options = SMALL | {"contrast": 242.0, "brightness": 3.5}
+    assert float(simulate_stack(**options, dtype="float32").intensity.mean()) > 3.5
+    for more in ({}, {"gain_std": 0.1}):
+        with pytest.raises(ConventionError, match="brightness is relative to white"):
+            simulate_stack(**options, **more)
+    with pytest.raises(ConventionError, match="contrast must be a number"):
+        simulate_stack(**SMALL, contrast=[[1, 2], [3]])
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_simulate_stack__rounds_after_all_that_changes_brightness(dtype):
     # At eight electrons much of the solid's noise is beyond white, which darker images show.

@@ -36,10 +36,11 @@ def test_patch_statistics__of_one_patch_are_those_of_the_volume():
 def test_statistics_warnings__tell_of_diameters_that_patches_cut_short():
     solid = np.zeros((9, 16, 24), np.uint8)
     solid[:, :, ::6] = solid[:, :, 1::6] = 1  # walls of two voxels along x
-    found = patch_statistics(phase_of(solid), max_lag=4, patch=8).compute()
-    told = [text for text in statistics_warnings(found) if "ligament diameter" in text]
-    assert [text.split(" is too small: ")[0][-1] for text in told] == ["z", "y"]
-    assert "1 of the lineal path is left where patches or max_lag end" in told[0]
+    for max_lag in (1, 4, 7):
+        found = patch_statistics(phase_of(solid), max_lag=max_lag, patch=8).compute()
+        told = [text for text in statistics_warnings(found) if " is too small: " in text]
+        assert [text.split(" is too small: ")[0][-1] for text in told] == ["z", "y"]
+        assert ": 1 of the lineal path is left" in told[0]
 
 
 def test_patch_statistics__compute_nothing_when_called():

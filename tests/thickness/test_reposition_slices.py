@@ -165,6 +165,15 @@ def test_reposition_slices__leaves_gaps_for_dropped_slices():
     assert record["parameters"]["drop"] == [0, 3, 5]
 
 
+@pytest.mark.parametrize(("kept", "planes"), [([2, 4], [20.0, 30.0, 40.0]), ([3], [30.0])])
+def test_reposition_slices__ends_where_measured_slices_do(kept, planes):
+    stack = stack_at([0.0, 10.0, 20.0, 30.0, 40.0, 50.0])
+    stack = stack.assign_coords(measured=("z", np.isin(np.arange(6), kept)))
+    moved = reposition_slices(stack, spacing=10.0)
+    assert moved["z"].values.tolist() == planes
+    assert [value for value in trace(moved) if value] == [k + 1 for k in kept]
+
+
 def test_reposition_slices__dropped_slices_take_no_plane():
     stack = stack_at([0.0, 19.0, 20.0, 21.0, 40.0])
     assert trace(reposition_slices(stack, spacing=10.0)) == [1, 2, 3, 4, 5]

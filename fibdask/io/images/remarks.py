@@ -14,9 +14,14 @@ from .scan import Part
 _WORDS = {"voltage_kv": ("voltage", "kV"), "pixel_size_nm": ("pixel_size", "nm")}
 _LIMITS = {"voltage_kv": (0.05, 60.0), "pixel_size_nm": (0.1, 100e3)}
 _NAMED = re.compile(
-    r"(?:(?<!\d)(\d+)[_p,])?(?<![\d.])(\d+(?:\.\d+)?)[ _-]?kV(?![a-z])", re.IGNORECASE
+    r"(?<!\d)(?<!\d\.)(?<!FIB)(?<!FIB[ _-])(?<!Ga)(?<!Ga[ _-])(?<!ion)(?<!ion[ _-])"
+    r"(\d+(?:\.\d+)?)[ _-]?kV(?![a-z])",
+    re.IGNORECASE,
 )
-"""A voltage in a name; 0_8kV may be eight tenths of one."""
+"""A voltage in a name, and not that of the ions."""
+_NUMBER = re.compile(r"(?=(?<!\d)(\d+)(?:[._p, -](\d+))?)")
+"""Where names tell several voltages, or write them otherwise, any number of them may be one."""
+_HIGHEST = 20.0  # kV, of electrons: more is of ions
 _THICKNESS = "slice_thickness_nm"
 
 
@@ -139,11 +144,13 @@ def _other_names(part: Part, voltage: float) -> list[str]:
     """Say where file and folder name another voltage in kV than was given, and none that one."""
     named: dict[float, Path] = {}
     for path in (part.series.files[0], part.series.folder):
-        for whole, number in _NAMED.findall(path.name):
-            readings = [number, f"{whole}.{number}"] if whole and number.isdigit() else [number]
-            if any(agree(voltage, float(one)) for one in readings):
-                return []
-            named[float(number)] = path
+        told = [float(one) for one in _NAMED.findall(path.name) if float(one) <= _HIGHEST]
+        readings = [
+            r for whole, rest in _NUMBER.findall(path.name) for r in (whole, f"{whole}.{rest}")
+        ]
+        if told and any(agree(voltage, float(one)) for one in readings):
+            return []
+        named |= dict.fromkeys(told, path)
     return [
         f"voltage {show(voltage)} kV was given, the name of {path} says {show(other)} kV; what was "
         "given is taken"

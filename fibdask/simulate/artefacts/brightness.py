@@ -107,7 +107,7 @@ def scale_brightness(
     contrast
         That grey values are multiplied by, of all voltages or of each; above 0.
     brightness
-        That is added to them then, relative to white: from -1 to 1.
+        That is added to them then, relative to white: from -1 to 1, but in float32.
     dtype
         Of the images, `uint8`, `uint16` or `float32`; by default as they are. What was beyond white
         in float32 is in the range of a darker image.
@@ -127,19 +127,33 @@ def scale_brightness(
     stack = require(stack, "intensity")
     kind = stack["intensity"].dtype.name if dtype is None else dtype
     check_choice("dtype", kind, FULL_SCALE)
-    knobs = (
-        _of_each("contrast", contrast, stack.sizes["voltage"]),
-        _of_each("brightness", brightness, stack.sizes["voltage"]),
-    )
-    if (low := knobs[0].min()) <= 0:
-        msg = f"contrast must be above 0, at which images are even; got {low:g}"
-        raise ConventionError(msg)
-    if (most := np.abs(knobs[1]).max()) > 1:
-        msg = f"brightness is relative to white, from -1 to 1, not in grey values; got {most:g}"
-        raise ConventionError(msg)
+    knobs = checked_knobs(contrast, brightness, stack.sizes["voltage"], kind)
     parameters = {"contrast": contrast, "brightness": brightness, "dtype": dtype}
     step = "scale_brightness", parameters
     return with_intensity(stack, RecordedBrightness(*knobs, kind), step, dtype=kind)
+
+
+def checked_knobs(
+    contrast: float | Sequence[float],
+    brightness: float | Sequence[float],
+    voltages: int,
+    dtype: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return contrast and brightness of each voltage, float32, of images of a type.
+
+    Raises
+    ------
+    ConventionError
+        If they are no numbers, not one for each voltage, or would leave no image.
+    """
+    knobs = _of_each("contrast", contrast, voltages), _of_each("brightness", brightness, voltages)
+    if (low := knobs[0].min()) <= 0:
+        msg = f"contrast must be above 0, at which images are even; got {low:g}"
+        raise ConventionError(msg)
+    if dtype != "float32" and (most := np.abs(knobs[1]).max()) > 1:  # that has no white
+        msg = f"brightness is relative to white, from -1 to 1, not in grey values; got {most:g}"
+        raise ConventionError(msg)
+    return knobs
 
 
 def _of_each(name: str, given: float | Sequence[float], voltages: int) -> np.ndarray:

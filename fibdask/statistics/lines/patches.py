@@ -6,7 +6,12 @@ import xarray as xr
 
 from ...conventions import ConventionError, require_phase
 from ..cautions import phase_warnings
-from .correlation import diameter_quantity, lineal_path_quantity, two_point_quantity
+from .correlation import (
+    diameter_quantity,
+    lineal_path_quantity,
+    remainder_quantity,
+    two_point_quantity,
+)
 from .counting import Phase, count_lines
 from .isotropy import isotropy_quantities
 
@@ -35,6 +40,7 @@ def patch_statistics(
     -------
     xr.Dataset
         `two_point_correlation` and `lineal_path` (axis, lag), `ligament_diameter` (axis) in nm,
+        `lineal_path_remainder` (axis), the share of the lineal path that is left where patches end,
         `isotropy_error` and `isotropy_noise` (statistic), lazy: each the mean over the patches
         that have one, whose number is the attribute `patches`. `warnings` as of
         `phase_statistics`.
@@ -76,6 +82,7 @@ def _of_patch(part: xr.DataArray, max_lag: int, of: Phase) -> xr.Dataset:
         two_point_quantity(counting),
         lineal_path_quantity(counting),
         diameter_quantity(counting),
+        remainder_quantity(counting),
         *isotropy_quantities(counting),
     ]
     return xr.Dataset({str(q.template.name): counting.estimate(q) for q in quantities})

@@ -76,6 +76,12 @@ def test_read_images__swapped_voltages_are_told_of_each_source(tmp_path):
         ("1.5KV/2kv.tif", None),
         ("s2_0kV.tif", None),
         ("12kVA.tif", None),
+        ("1-2-4kV/s0.tif", None),
+        ("1to2kV/s0.tif", None),
+        ("Au_FIB30kV/s0.tif", None),
+        ("FIB_5kV.tif", None),
+        ("Au_30kV.tif", None),
+        ("1_4kV/s0.tif", "the name of PATH says 4 kV"),
     ],
 )
 def test_read_images__voltages_in_names_are_held_against_what_is_given(tmp_path, name, told):
