@@ -46,7 +46,7 @@ RECORD = "adaptation.json"
 STATE = "state"
 PARENT = "parent"
 """Name of the candidate that is the given model."""
-_CLEAR = 0.1  # share of the parent's score that another must be lower by
+_CLEAR = 0.15  # share of the parent's score that another must be lower by
 
 
 def adapt_model(
@@ -101,7 +101,7 @@ def adapt_model(
     -------
     Path
         Of the model that was chosen: `path`, or the folder of the given model, where no candidate
-        scores at least 10 % better. `path` holds `report.html` and `adaptation.json` either way.
+        scores at least 15 % better. `path` holds `report.html` and `adaptation.json` either way.
 
     Raises
     ------
