@@ -123,9 +123,10 @@ def _spread(length: int) -> list[slice]:
 
 def looked_at(probability: Any, predictions: PlanePredictions, told: ToldDoubts) -> Any:
     """Return probabilities (z, y, x), lazily; some planes are looked at before others are made."""
-    if not (predictions.planes.above != NO_SLICE).any():
-        return probability  # the network is asked for nothing
-    grid = SomeRegions(_some(predictions))
+    regions = _some(predictions)
+    if not regions:
+        return probability
+    grid = SomeRegions(regions)
     look = reduce_blocks(DoubtCounts(), (probability,), grid=grid, finish=told, shape=(2,))
     return after_look(Passed(), probability, look)
 
@@ -153,8 +154,10 @@ def after_look(function: BlockFunction, values: Any, look: Any) -> Any:
 
 
 def _some(predictions: PlanePredictions) -> tuple[Region, ...]:
-    """Return the middle tile of some of the planes that are told of."""
+    """Return the middle tile of some of the planes that are told of; none if none is."""
     planes = np.flatnonzero(predictions.planes.above != NO_SLICE)
+    if not len(planes):
+        return ()
     chosen = planes[np.linspace(0, len(planes) - 1, _PLANES + 2).round().astype(int)[1:-1]]
     tile = tuple(
         slice(start := n // 2 // length * length, min(start + length, n))

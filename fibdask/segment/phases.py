@@ -159,7 +159,7 @@ def segment_phases(
     Warns
     -----
     FibdaskWarning
-        When computed, but with a given `threshold`, if less than 0.1 % of what is counted is left
+        When computed, unless a `threshold` is given, if less than 0.1 % of what is counted is left
         to one of the phases, or measured slices hold one grey value alone; at once, if no grey
         value of an integer type can be on one side of `threshold`, or none of images in memory is;
         if slices lie beside longer gaps than the network was trained on; or if images are known to

@@ -158,7 +158,6 @@ def simulate_stack(
     scaled = bool((knobs[0] != 1).any() or (knobs[1] != 0).any())
     spoilt = any(drifts.values()) or bool(curtaining)
     # What changes brightness does so before grey values are rounded and cut off at white.
-    rounded_last = dtype != "float32" and (scaled or spoilt)
     images = simulate_images(
         phase,
         slices=slices,
@@ -171,7 +170,7 @@ def simulate_stack(
         detector=detector,
         elastic=elastic,
         beam_diameter=beam_diameter,
-        dtype="float32" if rounded_last else dtype,
+        dtype="float32" if scaled or spoilt else dtype,
         device=device,
         seed=image_seed,
     )
@@ -190,7 +189,8 @@ def simulate_stack(
         images = add_brightness_drift(images, **drifts, seed=artefact_seeds[1])
     if curtaining:
         images = add_curtaining(images, strength=curtaining, seed=artefact_seeds[2])
-    return scale_brightness(images, dtype=dtype) if spoilt and rounded_last else images
+    rounded = images["intensity"].dtype.name == dtype
+    return images if rounded else scale_brightness(images, dtype=dtype)
 
 
 def _milled(phase: xr.DataArray, unmilled: float) -> xr.DataArray:

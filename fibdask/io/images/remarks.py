@@ -13,12 +13,8 @@ from .scan import Part
 
 _WORDS = {"voltage_kv": ("voltage", "kV"), "pixel_size_nm": ("pixel_size", "nm")}
 _LIMITS = {"voltage_kv": (0.05, 60.0), "pixel_size_nm": (0.1, 100e3)}
-_NAMED = re.compile(
-    r"(?<!\d)(?<!\d\.)(?<!FIB)(?<!FIB[ _-])(?<!Ga)(?<!Ga[ _-])(?<!ion)(?<!ion[ _-])"
-    r"(\d+(?:\.\d+)?)[ _-]?kV(?![a-z])",
-    re.IGNORECASE,
-)
-"""A voltage in a name, and not that of the ions."""
+_NAMED = re.compile(r"(FIB|ion|Ga)?[ _-]?(\d+(?:\.\d+)?)[ _-]?kV(?![a-z])", re.IGNORECASE)
+"""A voltage in a name, and whether it is that of the ions."""
 _NUMBER = re.compile(r"(?=(?<!\d)(\d+)(?:[._p, -](\d+))?)")
 """Where names tell several voltages, or write them otherwise, any number of them may be one."""
 _HIGHEST = 20.0  # kV, of electrons: more is of ions
@@ -144,11 +140,11 @@ def _other_names(part: Part, voltage: float) -> list[str]:
     """Say where file and folder name another voltage in kV than was given, and none that one."""
     named: dict[float, Path] = {}
     for path in (part.series.files[0], part.series.folder):
-        told = [float(one) for one in _NAMED.findall(path.name) if float(one) <= _HIGHEST]
-        readings = [
-            r for whole, rest in _NUMBER.findall(path.name) for r in (whole, f"{whole}.{rest}")
-        ]
-        if told and any(agree(voltage, float(one)) for one in readings):
+        found = [float(number) for ions, number in _NAMED.findall(path.name) if not ions]
+        told = [number for number in found if number <= _HIGHEST]
+        numbers = _NUMBER.findall(path.name)
+        readings = [float(one) for a, b in numbers for one in (a, f"{a}.{b}")]
+        if told and any(agree(voltage, reading) for reading in readings):
             return []
         named |= dict.fromkeys(told, path)
     return [

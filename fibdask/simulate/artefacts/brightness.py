@@ -107,7 +107,8 @@ def scale_brightness(
     contrast
         That grey values are multiplied by, of all voltages or of each; above 0.
     brightness
-        That is added to them then, relative to white: from -1 to 1, but in float32.
+        That is added to them then, relative to white: from -1 to 1, but of float32 images
+        any.
     dtype
         Of the images, `uint8`, `uint16` or `float32`; by default as they are. What was beyond white
         in float32 is in the range of a darker image.

@@ -258,7 +258,7 @@ def simulate_images(
         images = MonteCarloImages(*faces, size, image, named, microscope, noise, dtype, at)
         told = asdict(microscope) | {"device": at}
         block = tile_block(*images.image)
-    truth = _truth_name(phase, materials)
+    truth = "true_phase" if is_phase or _are_phases(phase, materials) else "true_label"
     stack = _imaged_stack(phase, images, block, truth, _nominal_thickness(phase, slices))
     stack = stack.assign_attrs(_history(phase, slices))
     parameters = {
@@ -303,11 +303,10 @@ def _check_looked_at(model: str, given: Mapping[str, Any]) -> None:
             raise ConventionError(msg)
 
 
-def _truth_name(phase: xr.DataArray, materials: Materials) -> str:
-    """Return what the structure is the truth of; labels 0 and 1 may be phases by their meanings."""
-    flags = phase.attrs.get("flag_meanings")
-    phases = flags == PHASE_ATTRS["flag_meanings"] and set(materials) <= {0, 1}
-    return "true_phase" if set(materials) == set(EPOXY_GOLD) or phases else "true_label"
+def _are_phases(labels: xr.DataArray, materials: Materials) -> bool:
+    """Tell whether labels 0 and 1 mean pore and solid; attributes may be of what they were."""
+    meant = labels.attrs.get("flag_meanings") == PHASE_ATTRS["flag_meanings"]
+    return meant and set(materials) <= {0, 1}
 
 
 def _plain_materials(materials: Materials) -> dict[str, Any]:
