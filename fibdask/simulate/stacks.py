@@ -3,7 +3,15 @@
 import numpy as np
 import xarray as xr
 
-from ..conventions import ConventionError, check_not_negative, check_seed, finish_stack, require
+from ..conventions import (
+    ConventionError,
+    axis_spacing,
+    check_not_negative,
+    check_seed,
+    check_share,
+    finish_stack,
+    require,
+)
 from ..pieces.models import AUTO
 from .artefacts.blur import blur_edges
 from .artefacts.brightness import add_brightness_drift, checked_knobs, scale_brightness
@@ -54,8 +62,10 @@ def simulate_structure(
         solid_fraction=solid_fraction,
         seed=_seeds(seed)[0],
     )
+    spacing = axis_spacing(phase, "z")
     phase, history = split_history(phase)
-    return finish_stack(phase.to_dataset(name="phase").assign_attrs(history))
+    stack = phase.to_dataset(name="phase").assign_attrs(history)
+    return finish_stack(stack, nominal_thickness=spacing)
 
 
 # Twenty-eight arguments: the keys of a recipe's table, which is flat so that a user can read it.
@@ -136,6 +146,9 @@ def simulate_stack(
     ConventionError
         If an argument is out of range, or there is neither a structure nor a shape.
     """
+    check_not_negative("blur_width", blur_width, "nm")
+    check_not_negative("shift_std", shift_std, "nm")
+    check_share("curtaining", curtaining, "white")
     if stack is None:
         if shape is None:
             msg = "shape is needed where no structure is given; got None"

@@ -138,3 +138,15 @@ def test_working_bytes__bound_what_a_block_takes(name):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak - result.nbytes <= function.working_bytes(region) + 2**16
+
+
+def test_simulate_stack__a_structure_of_one_plane_is_as_thick_as_its_voxels():
+    one = {**SMALL, "shape": (1, 20, 30)}
+    assert simulate_structure(shape=one["shape"], voxel_size=4.0).slice_thickness == 4
+    assert simulate_stack(**one, std_thickness=0).sizes["z"] == 1
+
+
+@pytest.mark.parametrize("name", ["blur_width", "shift_std", "curtaining"])
+def test_simulate_stack__refusals_name_its_own_arguments(name):
+    with pytest.raises(ConventionError, match=f"^{name} must be .*; got -1"):
+        simulate_stack(**SMALL, **{name: -1.0})
