@@ -19,7 +19,7 @@ from ..blocks import (
     keep_values,
     worker_resources,
 )
-from ..conventions import ConventionError, FibdaskError, FibdaskWarning
+from ..conventions import ConventionError, FibdaskError, FibdaskWarning, StackReadError
 from ..io import open_stack
 from ..io.store import raise_failures, write_stack
 from ..statistics import statistics_warnings
@@ -161,7 +161,9 @@ class Pipeline(Visitor):
                 self._take_over()
                 told = self.recipe.title, self.whole.text(), self._assumptions()
                 if not self.folder.prepare(*told, planned.made_of):
-                    return self._made_by_others()
+                    if self._made_by_others():
+                        return next(reversed(self.stacks.values()), self._source)
+                    self.folder.prepare(*told, planned.made_of)  # not late: something is lost
             self.execution = replace(self.execution, run=self.folder.run)
             self.folder.summary["waited_seconds"] = waited
             self._log_begin()
@@ -206,11 +208,14 @@ class Pipeline(Visitor):
             LOGGER.warning(replaced)
             warnings.warn(replaced, FibdaskWarning, stacklevel=4)
 
-    def _made_by_others(self) -> xr.Dataset:
-        """Return the last stack of a run that the other parts have finished without this one."""
+    def _made_by_others(self) -> bool:
+        """Open what the other parts have finished without this one; tell whether it is whole."""
+        try:
+            self.stacks, self.statistics = reopen(self.folder)
+        except StackReadError:
+            return False
         self.monitor.say(f"part {self.part}: the other parts have finished this run")
-        self.stacks, self.statistics = reopen(self.folder)
-        return next(reversed(self.stacks.values()), self._source)
+        return True
 
     def call(self, stage: Stage, stack: xr.Dataset, table: Mapping[str, Any]) -> xr.Dataset:
         """Return the stack after a stage, lazily; images that a network is asked for are looked at.

@@ -76,6 +76,8 @@ def _seconds(seconds: float) -> str:
 def watched(folder: RunFolder, *, poll: float = _POLL) -> Iterator[dict[str, Any]]:
     """Yield the summary of a run, and again whenever it has changed, until the run has ended.
 
+    One that has not begun is waited for.
+
     Parameters
     ----------
     poll
@@ -84,8 +86,10 @@ def watched(folder: RunFolder, *, poll: float = _POLL) -> Iterator[dict[str, Any
     Raises
     ------
     StackReadError
-        If the folder is not that of a run, or is so no more.
+        If the folder holds something else than a run, or is that of a run no more.
     """
+    while folder.is_awaited:
+        time.sleep(poll)
     summary, shown = folder.read(), None
     while True:
         if (now := _changing(summary)) != shown:

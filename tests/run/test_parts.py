@@ -215,6 +215,14 @@ def test_run_recipe__beside_a_part_of_another_version_none_is_begun(tmp_path, mo
             run_recipe(sample(tmp_path), part=(2, 2))
 
 
+@pytest.mark.parametrize("lost", ["segment.zarr", "segment.zarr/phase/zarr.json"])
+def test_run_recipe__a_late_part_makes_anew_what_is_lost(tmp_path, lost):
+    content = sample(tmp_path)
+    whole = run_recipe(content, part=(1, 2)).compute()
+    (tmp_path / "out" / lost).rename(tmp_path / "lost")
+    xr.testing.assert_identical(run_recipe(content, part=(2, 2)).compute(), whole)
+
+
 def test_run_recipe__a_late_part_makes_anew_what_was_made_of_other_images(tmp_path):
     content = sample(tmp_path)
     run_recipe(content, part=(1, 2))

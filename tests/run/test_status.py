@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from fibdask import RecipeError, run_recipe
+from fibdask import RecipeError, StackReadError, run_recipe
 from fibdask.report import write_report
 from fibdask.run import runner
 from fibdask.run.cli import main
@@ -171,6 +171,18 @@ def test_watched__tells_each_change_until_the_run_ends(running):
     last = next(seen)
     assert (last["state"], last["error"]) == ("failed", "the disk is full")
     assert list(seen) == []
+
+
+def test_watched__waits_for_a_run_that_has_not_begun(running, monkeypatch):
+    folder = RunFolder(running.path.with_name("later"))
+    monkeypatch.setattr("time.sleep", lambda _: running.path.rename(folder.path))
+    assert next(watched(folder))["state"] == "running"
+
+
+def test_watched__does_not_wait_for_a_run_in_a_folder_of_other_things(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(StackReadError, match="is not the folder of a run"):
+        next(watched(RunFolder(tmp_path)))
 
 
 def test_watched__bears_a_file_system_that_is_away_for_a_moment(running):

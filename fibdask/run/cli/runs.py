@@ -168,15 +168,14 @@ def tell(run: "Pipeline", *, quiet: bool) -> None:
 def status(out: str, watch: bool, as_json: bool, quiet: bool) -> None:
     """Say what the last run in OUT did, or does.
 
-    With --watch the exit code is that of the run: 0 if it is done.
+    With --watch the exit code is that of the run: 0 if it is done. One that has not begun is
+    waited for.
     """
     from ..folder.run_folder import RunFolder
     from ..status import format_status
 
     folder = RunFolder(Path(out))
-    summary = folder.read()
-    if watch:
-        summary = _watch(folder, as_json=as_json, quiet=quiet)
+    summary = _watch(folder, as_json=as_json, quiet=quiet) if watch else folder.read()
     if not (watch and as_json):
         show(summary, format_status(summary), as_json=as_json, quiet=quiet)
     if watch and summary["state"] != "done":
@@ -192,6 +191,8 @@ def _watch(folder: "RunFolder", *, as_json: bool, quiet: bool) -> dict[str, Any]
 
     summary: dict[str, Any] = {}
     lines = ProgressLines()
+    if folder.is_awaited:
+        say(f"no run has begun in {folder.path} yet: waiting", quiet=quiet or as_json)
     drawn = sys.stdout.isatty() and not as_json and not quiet
     with Live(transient=True, auto_refresh=False) if drawn else nullcontext() as live:
         for summary in watched(folder):

@@ -148,6 +148,15 @@ class RunFolder:
     def _file(self) -> Path:
         return self.path / SUMMARY
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether no run has begun here, but one may: nothing is there, or a run's lock."""
+        if self._file.exists():
+            return False
+        return not self.path.exists() or (
+            self.path.is_dir() and (not any(self.path.iterdir()) or (self.path / LOCK).exists())
+        )
+
     def store(self, stage: str) -> Path:
         """Return the store of a stage."""
         return self.path / f"{stage}.zarr"
