@@ -35,6 +35,7 @@ _COUNTING = re.compile(
 _EXTENSION = re.compile(
     rf"(?:{'|'.join(map(re.escape, [*SLICE_FORMATS, *VOLUME_FORMATS]))})(?![a-z0-9])", re.IGNORECASE
 )
+_NUMBERED = re.compile(r"[^\W\d_]{2}.*\d")  # words, then a number: no length with its unit
 _FOLDERS = re.compile(r".*[\\/]")
 _LENGTH = re.compile(
     r"(?P<quantity>z|depth|dz|thickness|slice[ _]thickness)"
@@ -330,11 +331,12 @@ def _check_order(table: ZTable, name: str, cells: Sequence[str]) -> None:
     """
     if _SLICE.fullmatch(name) or _LENGTH.fullmatch(name):
         return
-    files = all(_EXTENSION.search(cell) for cell in cells)
-    counting = table.slices is None and (_COUNTING.fullmatch(name) or _is_count(cells))
-    if not (files or counting) or len(set(cells)) == 1:
-        return
     numbers = _order(cells)
+    numbered = numbers is not None and all(_NUMBERED.search(cell) for cell in cells)
+    named = numbered or all(_EXTENSION.search(cell) for cell in cells)
+    counting = table.slices is None and (_COUNTING.fullmatch(name) or _is_count(cells))
+    if not (named or counting) or len(set(cells)) == 1:
+        return
     if numbers is None and table.slices is not None:
         return
     steps = pairwise(numbers or [0.0] * len(cells))

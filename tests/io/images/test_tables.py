@@ -120,6 +120,7 @@ LISTED = ["img_1.tif", "img_10.tif", "img_11.tif", "img_2.tif"]
             "s_1.png' after .*: sort the rows by",
         ),
         *((name, [12, 11, 9], "'11' after '12'") for name in ("frame", "index", "image number")),
+        ("Bild", ["img_1", "img_10", "img_2"], "'img_2' after 'img_10'"),
         ("number", [1, 3, 3], "'3' after '3'"),
         ("Schnitt", [3, 2, 1, 0], "'2' after '3'"),
         ("", [1, 3, 2], "'2' after '3'"),
@@ -151,6 +152,9 @@ def test_read_z_table__files_contradict_slice_numbers(tmp_path):
         "frame,dz_nm\n1,10\n2,11\n4,9\n",
         ",slice,dz_nm\n2,1,10\n0,2,11\n1,3,9\n",
         "slice,name,dz_nm\n1,top,10\n2,below,11\n",
+        "size,dz_nm\n131 px,10\n128 px,11\n129 px,9\n",
+        "current,dz_nm\n2e-9,10\n1e-9,11\n3e-9,9\n",
+        "time,dz_nm\n2026-01-02T09:58:11,10\n2026-01-02T10:03:20,11\n",
         "grey,dz_nm\n131,10\n128,11\n129,9\n",
     ],
 )
