@@ -29,6 +29,7 @@ from .headers import (
 )
 
 _METADATA = re.compile(r"\.?z(arr|array|attrs|group|metadata)(\.json)?")
+_READ = {"scale", "translation", "identity"}
 _SIZES = {"z": "slice_thickness_nm", "y": "pixel_size_nm", "x": "pixel_size_nm"}
 
 
@@ -49,7 +50,7 @@ class OmeZarr:
 
     channel: Channel = None
 
-    revision = 3
+    revision = 4
 
     def channels(self, path: Path) -> tuple[str, ...]:
         """Return the names of the channels, empty where there is none."""
@@ -107,7 +108,10 @@ class _Image:
         if len(told) != 1:
             msg = f"it holds {len(told)} images; give the folder of one"
             raise ValueError(msg)
-        self.level, self.all_levels = told[0]["datasets"][0], told[0]
+        _check_metadata(told[0], attrs)
+        self.axes: Sequence[Mapping[str, Any]] = told[0]["axes"]
+        self.level, self._doubt = _finest(told[0])
+        self._scale = _scale(self.level, told[0])
         self.folder: Any = (folder / self.level["path"]).resolve()
         if not self.folder.is_relative_to(folder.resolve()):
             msg = f"its pixels lie in {self.folder}, outside its folder"
@@ -118,7 +122,6 @@ class _Image:
             msg = f"its level {self.level['path']} is no array"
             raise ValueError(msg)
         self.array = array
-        self.axes: Sequence[Mapping[str, Any]] = told[0]["axes"]
         self.places = _places(self.axes, array.shape)
         self.shape = tuple(array.shape[k] for k in self.places)
         self._along = next((k for k, axis in enumerate(self.axes) if _is_channel(axis)), None)
@@ -141,19 +144,17 @@ class _Image:
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 
     def header(self) -> Header:
-        """Return the sizes of voxels whose unit is told."""
-        factors = np.ones(len(self.axes))
-        for where in (self.level, self.all_levels):
-            for transformation in where.get("coordinateTransformations", ()):
-                if transformation["type"] == "scale":
-                    factors = factors * np.asarray(transformation["scale"], np.float64)
+        """Return the sizes of voxels whose scale and unit are told."""
+        conflicts = [self._doubt]
+        if isinstance(self._scale, str):
+            untold = [Conflict(name, self._scale) for name in dict.fromkeys(_SIZES.values())]
+            return make_header({}, [*conflicts, *untold])
         sizes: dict[str, float | None] = {"z": None}
-        conflicts = []
         for k in self.places:
             name, unit = self.axes[k]["name"], self.axes[k].get("unit")
             origin = f"OME-Zarr scale of {name}"
             factor = nanometres(unit) if isinstance(unit, str) else None
-            sizes[name] = positive(factors[k], factor) if factor else None
+            sizes[name] = positive(self._scale[k], factor) if factor else None
             if unit is None:
                 conflicts.append(Conflict(_SIZES[name], f"{origin} is not taken: it has no unit"))
             elif factor is None:
@@ -165,6 +166,48 @@ class _Image:
             },
             conflicts,
         )
+
+
+def _check_metadata(image: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
+    """Refuse images of versions that name no axes."""
+    for key, name in (("axes", "name"), ("datasets", "path")):
+        members = told if isinstance(told := image.get(key), list) else []
+        if not members or not all(isinstance(one, dict) and name in one for one in members):
+            version = image.get("version") or attrs.get("version") or "unknown"
+            msg = (
+                f"OME-Zarr is read of versions 0.4 and 0.5, whose {key} each have a {name}; it is "
+                f"of version {version}, and its {key} have none"
+            )
+            raise ValueError(msg)
+
+
+def _finest(image: Mapping[str, Any]) -> tuple[Mapping[str, Any], Conflict | None]:
+    """Return the level with the smallest voxels; where scales tell none, the first, and a doubt."""
+    levels: Sequence[Mapping[str, Any]] = image["datasets"]
+    scales = [_scale(level, image) for level in levels]
+    voxels = [abs(prod(scale)) for scale in scales if not isinstance(scale, str)]
+    if len(voxels) == len(levels) and voxels.count(smallest := min(voxels)) == 1:
+        return levels[voxels.index(smallest)], None
+    text = (
+        f"its {len(levels)} levels tell no scales by which one is the finest; {levels[0]['path']}, "
+        "the first, is read"
+    )
+    return levels[0], Conflict("level", text) if len(levels) > 1 else None
+
+
+def _scale(level: Mapping[str, Any], image: Mapping[str, Any]) -> Sequence[float] | str:
+    """Return the scale of a level along each axis, or say why there is none."""
+    told = [one for part in (level, image) for one in part.get("coordinateTransformations") or ()]
+    if others := sorted({str(one.get("type")) for one in told} - _READ):
+        return f"OME-Zarr tells the transformation {', '.join(others)}, which is not read"
+    scales = [one.get("scale") for one in told if one.get("type") == "scale"]
+    if not scales:
+        return "OME-Zarr tells no scale"
+    count = len(image["axes"])
+    if not all(isinstance(scale, list) and len(scale) == count for scale in scales):
+        return f"OME-Zarr scales must have {count} numbers, one for each axis; got {scales}"
+    product: Sequence[float] = np.prod(np.asarray(scales, np.float64), axis=0).tolist()
+    return product
 
 
 def _is_channel(axis: Mapping[str, Any]) -> bool:

@@ -72,7 +72,8 @@ def read_images(
         ones included.
     z
         Depth of each face in nm (z), or the path of a CSV table with the columns slice, and z or
-        thickness, with their unit in the name as in `z_um`. In place of `slice_thickness`.
+        thickness, with their unit in the name as in `z_um`; its rows are in the order of the
+        slices. In place of `slice_thickness`.
     detector
         Name or position of the detector in `.dat` files; in others, a name to record.
     crop

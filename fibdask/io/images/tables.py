@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite, nan
 from pathlib import Path
 
@@ -20,9 +21,22 @@ from ...conventions import (
     other_unit,
     thin_share,
 )
+from .files import SLICE_FORMATS, VOLUME_FORMATS
 from .headers import agree, nanometres, reason
+from .names import choose, contradiction, read_columns
 
-_SLICE = re.compile(r"slice(?:[ _]?(?:number|index|no))?", re.IGNORECASE)
+_SLICE = re.compile(r"slice(?:[ _]?(?:number|index|no|#))?", re.IGNORECASE)
+_COUNTING = re.compile(
+    r"(?:slice|image|frame|file|section|plane|page)"
+    r"|(?:(?:slice|image|frame|file|section|plane|page)[ _.-]*)?"
+    r"(?:names?|path|number|num|no\.?|nr\.?|index|idx|id|#)",
+    re.IGNORECASE,
+)
+_EXTENSION = re.compile(
+    rf"(?:{'|'.join(map(re.escape, [*SLICE_FORMATS, *VOLUME_FORMATS]))})(?![a-z0-9])", re.IGNORECASE
+)
+_NUMBERED = re.compile(r"[^\W\d_]{2}.*\d")  # words, then a number: no length with its unit
+_FOLDERS = re.compile(r".*[\\/]")
 _LENGTH = re.compile(
     r"(?P<quantity>z|depth|dz|thickness|slice[ _]thickness)"
     r"(?:[ _]*[\[(]\s*(?P<in_brackets>[^\])]+?)\s*[\])]|[ _]+(?P<bare>\S+))?",
@@ -31,6 +45,7 @@ _LENGTH = re.compile(
 _DEPTHS = ("z", "depth")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(nan|inf)", re.ASCII | re.IGNORECASE)
 _SHOWN = 60  # characters of a cell that a message repeats
+_LONGEST = 255  # characters of the name of a file
 
 
 @dataclass(frozen=True)
@@ -70,14 +85,15 @@ def read_z_table(path: Path) -> ZTable:
     """Read a CSV table with a column of depths (z) or thicknesses, and perhaps slice numbers.
 
     The columns are called `slice`, and `z` or `thickness` (or `dz`) with a unit, as in `z_um`,
-    `z [nm]`, `thickness_nm`; nm without one. Where both are there, z is used.
+    `z [nm]`, `thickness_nm`; nm without one. Where both are there, z is used. Rows are in the
+    order of the slices; columns that count these otherwise, or name their files, must have it too.
 
     Raises
     ------
     StackReadError
         If it cannot be read, or if names or units are not known.
     ConventionError
-        If depths do not increase, or thicknesses are not > 0.
+        If depths do not increase, thicknesses are not > 0, or rows are not in order.
 
     Warns
     -----
@@ -105,6 +121,8 @@ def read_z_table(path: Path) -> ZTable:
         is_depth,
     )
     _check(table)
+    for k in range(len(names)):
+        _check_order(table, names[k], [row[k] if k < len(row) else "" for _, row in rows[1:]])
     if is_depth:
         _compare_thickness(table, names, rows[1:])
     return table
@@ -304,6 +322,53 @@ def _check(table: ZTable) -> None:
     if table.slices is not None:
         falling = np.append(False, np.diff(table.slices) <= 0)
         _refuse(table, falling, "the slice numbers of a z table must be strictly increasing")
+
+
+def _check_order(table: ZTable, name: str, cells: Sequence[str]) -> None:
+    """Refuse a column that counts slices, or names their files, in another order than the rows.
+
+    Beside slice numbers, which decide, other counts may be of anything.
+    """
+    if _SLICE.fullmatch(name) or _LENGTH.fullmatch(name):
+        return
+    numbers = _order(cells)
+    numbered = numbers is not None and all(_NUMBERED.search(cell) for cell in cells)
+    named = numbered or all(_EXTENSION.search(cell) for cell in cells)
+    counting = table.slices is None and (_COUNTING.fullmatch(name) or _is_count(cells))
+    if not (named or counting) or len(set(cells)) == 1:
+        return
+    if numbers is None and table.slices is not None:
+        return
+    steps = pairwise(numbers or [0.0] * len(cells))
+    k = next((k for k, (before, after) in enumerate(steps, 1) if not after > before), None)
+    if k is not None:
+        above, found = (_shortened(cell) for cell in cells[k - 1 : k + 1])
+        advice = "sort the rows by its numbers" if numbers else "count them in a column slice"
+        msg = (
+            "the rows of a z table must be in the order of the slices; line "
+            f"{table.lines[k]} of {table.path} has {found!r} after {above!r} in the column "
+            f"{_shortened(name)!r}: {advice}, or take it away if the rows are in order"
+        )
+        raise ConventionError(msg)
+
+
+def _is_count(cells: Sequence[str]) -> bool:
+    """Tell whether cells are whole numbers of which each is there once, in any order."""
+    if len(cells) < 3 or not all(cell.isdecimal() and len(cell) <= _LONGEST for cell in cells):
+        return False
+    return bool((np.diff(sorted(map(int, cells))) == 1).all())
+
+
+def _order(cells: Sequence[str]) -> Sequence[float] | None:
+    """Return numbers, or those that put names in order as they do images; None if none do."""
+    if all(_NUMBER.fullmatch(cell) for cell in cells):
+        return [float(cell) for cell in cells]
+    if max(map(len, cells)) > _LONGEST:
+        return None
+    columns, odd = read_columns([_EXTENSION.sub("", _FOLDERS.sub("", cell)) for cell in cells])
+    chosen = choose(columns)
+    doubtful = chosen is None or chosen.kind == "decimal" or contradiction(chosen, columns)
+    return None if odd is not None or chosen is None or doubtful else chosen.values
 
 
 def _refuse(table: ZTable, wrong: np.ndarray, rule: str) -> None:

@@ -84,6 +84,68 @@ def test_ome_zarr__scales_without_a_length_are_asked_for(tmp_path, units, messag
         read_images(write(tmp_path / "a.zarr", units=units), voltage=1.0)
 
 
+def rewrite(path, change):
+    """Change what an image of version 0.5 tells of itself."""
+    attrs = json.loads((path / "zarr.json").read_text())
+    change(attrs["attributes"]["ome"]["multiscales"][0])
+    (path / "zarr.json").write_text(json.dumps(attrs))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("transformations", "message"),
+    [
+        (None, "OME-Zarr tells no scale"),
+        ([{"type": "identity"}], "OME-Zarr tells no scale"),
+        ([{"type": "translation", "translation": [0, 0, 0]}], "OME-Zarr tells no scale"),
+        ([{"type": "affine", "affine": np.eye(3, 4).tolist()}], "affine, which is not read"),
+        ([{"type": "scale", "scale": [2.0]}], r"must have 3 numbers, .* got \[\[2.0\]\]"),
+        ([{"type": "scale", "path": "scale"}], r"must have 3 numbers, .* got \[None\]"),
+    ],
+)
+def test_ome_zarr__sizes_without_a_scale_are_asked_for(tmp_path, transformations, message):
+    told = {} if transformations is None else {"coordinateTransformations": transformations}
+    path = rewrite(
+        write(tmp_path / "a.zarr"), lambda image: image.update(datasets=[{"path": "0"} | told])
+    )
+    with pytest.raises(ConventionError, match=f"pixel_size is needed: .*{message}"):
+        read_images(path, voltage=1.0)
+    with pytest.raises(ConventionError, match=f"slice_thickness is needed: .*{message}"):
+        read_images(path, voltage=1.0, pixel_size=4.0)
+    stack = read_images(path, voltage=1.0, pixel_size=4.0, slice_thickness=10.0)
+    assert float(stack["z"][1]) == 10
+
+
+def test_ome_zarr__finest_level_is_read_wherever_it_is_listed(tmp_path):
+    path = rewrite(write(tmp_path / "a.zarr"), lambda image: image["datasets"].reverse())
+    stack = read_images(path, voltage=1.0)
+    np.testing.assert_array_equal(stack["intensity"][0], VOLUME)
+    assert float(stack["x"][1]) == pytest.approx(4)
+
+
+def test_ome_zarr__levels_without_scales_are_told(tmp_path):
+    path = rewrite(
+        write(tmp_path / "a.zarr"),
+        lambda image: image.update(datasets=[{"path": "1"}, {"path": "0"}]),
+    )
+    with pytest.warns(FibdaskWarning, match="its 2 levels tell no scales .*; 1, the first, is"):
+        read_images(path, voltage=1.0, pixel_size=4.0, slice_thickness=10.0)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"version": "0.3", "axes": ["z", "y", "x"]}, "0.3, and its axes have none"),
+        ({"version": "0.1", "axes": None}, "0.1, and its axes have none"),
+        ({"datasets": [{}]}, "0.5, and its datasets have none"),
+    ],
+)
+def test_ome_zarr__versions_that_name_no_axes_are_refused(tmp_path, told, message):
+    path = rewrite(write(tmp_path / "a.zarr"), lambda image: image.update(told))
+    with pytest.raises(StackReadError, match=f"read of versions 0.4 and 0.5, .* {message}"):
+        read_images(path, voltage=1.0)
+
+
 def test_ome_zarr__several_times_are_refused(tmp_path):
     path = write(tmp_path / "a.zarr", np.stack([VOLUME, VOLUME]), axes="tzyx")
     text = "its axes are t, z, y, x of lengths 2, 4, 5, 6; a stack has z, y, x"

@@ -103,6 +103,65 @@ def test_read_z_table__thicknesses_that_contradict_depths_are_told(tmp_path):
         read_z_table(table(tmp_path, "z_nm,dz_nm\n0,20\n10,22\n21,24\n"))
 
 
+LISTED = ["img_1.tif", "img_10.tif", "img_11.tif", "img_2.tif"]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "found"),
+    [
+        *(
+            (name, LISTED, "line 5 of .* has 'img_2.tif' after 'img_11.tif'")
+            for name in ("file", "Bild")
+        ),
+        ("Name", ["img_1", "img_10", "img_2", "img_3"], "'img_2' after 'img_10'"),
+        (
+            "image",
+            [r"D:\gold\s_2.png", r"D:\gold\s_1.png"],
+            "s_1.png' after .*: sort the rows by",
+        ),
+        *((name, [12, 11, 9], "'11' after '12'") for name in ("frame", "index", "image number")),
+        ("Bild", ["img_1", "img_10", "img_2"], "'img_2' after 'img_10'"),
+        ("number", [1, 3, 3], "'3' after '3'"),
+        ("Schnitt", [3, 2, 1, 0], "'2' after '3'"),
+        ("", [1, 3, 2], "'2' after '3'"),
+        ("Slice #", [3, 2, 1], "slice numbers of a z table must be strictly increasing"),
+        ("name", ["top", "below"], "'below' after 'top' .*: count them in a column slice"),
+    ],
+)
+@pytest.mark.parametrize("value", ["thickness_nm", "z_nm"])
+def test_read_z_table__rows_in_another_order_than_slices_are_refused(
+    tmp_path, name, cells, found, value
+):
+    rows = "".join(f"{cell},{10 + k}\n" for k, cell in enumerate(cells))
+    with pytest.raises(ConventionError, match=found):
+        read_z_table(table(tmp_path, f"{name},{value}\n{rows}"))
+
+
+def test_read_z_table__files_contradict_slice_numbers(tmp_path):
+    text = "slice,file,z_nm\n1,s_2.tif,0\n2,s_1.tif,10\n"
+    with pytest.raises(ConventionError, match=r"line 3 of .* has 's_1.tif' after 's_2.tif'"):
+        read_z_table(table(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,dz_nm\nimg_2.tif,10\nimg_10.tif,11\nimg_11.tif,9\n",
+        "file,dz_nm\ngold.tif,10\ngold.tif,11\n",
+        "image,dz_nm\ngold.tif:0009,10\ngold.tif:0010,11\n",
+        "frame,dz_nm\n1,10\n2,11\n4,9\n",
+        ",slice,dz_nm\n2,1,10\n0,2,11\n1,3,9\n",
+        "slice,name,dz_nm\n1,top,10\n2,below,11\n",
+        "size,dz_nm\n131 px,10\n128 px,11\n129 px,9\n",
+        "current,dz_nm\n2e-9,10\n1e-9,11\n3e-9,9\n",
+        "time,dz_nm\n2026-01-02T09:58:11,10\n2026-01-02T10:03:20,11\n",
+        "grey,dz_nm\n131,10\n128,11\n129,9\n",
+    ],
+)
+def test_read_z_table__other_columns_do_not_matter(tmp_path, text):
+    assert read_z_table(table(tmp_path, text)).values[:2].tolist() == [10, 11]
+
+
 def test_read_images__thicknesses_without_numbers_leave_missing_slices_open(tmp_path):
     write_slices(tmp_path, grey_volume((3, 3, 3)), numbers=[0, 1, 3])
     with pytest.raises(StackReadError, match="needs a column slice, for the slices 2 are missing"):
