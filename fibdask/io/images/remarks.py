@@ -17,6 +17,8 @@ _NAMED = re.compile(r"(FIB|ion|Ga)?[ _-]?(\d+(?:\.\d+)?)[ _-]?kV(?![a-z])", re.I
 """A voltage in a name, and whether it is that of the ions."""
 _NUMBER = re.compile(r"(?=(?<!\d)(\d+)(?:[._p, -](\d+))?)")
 """Where names tell several voltages, or write them otherwise, any number of them may be one."""
+_NUMBERED = re.compile(r"(?:c|ch|channel)?[\W\d_]*", re.IGNORECASE)
+"""A channel by its number, which is no detector."""
 _HIGHEST = 20.0  # kV, of electrons: more is of ions
 _THICKNESS = "slice_thickness_nm"
 
@@ -76,7 +78,7 @@ def mixed(parts: Sequence[Part]) -> list[str]:
         told = [
             (value, f"{part.header.origins[name]} of {part.name}")
             for part in parts
-            if (value := getattr(part.header, name)) is not None
+            if not _NUMBERED.fullmatch(value := str(getattr(part.header, name) or ""))
         ]
         other = next((one for one in told if one[0] != told[0][0]), None)
         if other is not None:
