@@ -10,6 +10,7 @@ import tomli_w
 from ..blocks import is_address
 from ..conventions import RecipeError, StackReadError, axis_spacing
 from ..io import open_stack
+from ..io.images.remarks import mixed
 from ..io.images.scan import Options, Part, scan_voltages
 from ..io.metadata import is_store
 from ..io.paths import read_place
@@ -143,8 +144,8 @@ def _input(sources: Sequence[str], parts: Sequence[Part], out: Path) -> tuple[li
     lines.append(_told(first, "pixel_size_nm", "pixel_size", "nm: y, x", needed))
     lines.append(_depth(first, needed))
     lines += _crop(first)
-    conflicts = dict.fromkeys(found.text for part in parts for found in part.header.conflicts)
-    lines += [f"# mind: {one_line(text)}" for text in conflicts]
+    conflicts = [found.text for part in parts for found in part.header.conflicts]
+    lines += [f"# mind: {one_line(text)}" for text in dict.fromkeys([*conflicts, *mixed(parts)])]
     return lines, needed
 
 

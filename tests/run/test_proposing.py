@@ -83,6 +83,15 @@ def test_write_recipe__of_several_voltages_finds_each(tmp_path):
         propose_recipe([sources[0]] * 2, tmp_path / "recipe.toml")
 
 
+def test_propose_recipe__minds_detectors_that_differ_between_voltages(tmp_path):
+    for name, kilovolts in (("TLD", 1000), ("ICD", 2500)):
+        header = f"{FEI}[Detectors]\r\nName={name}\r\n".replace("HV=2000", f"HV={kilovolts}")
+        write_slices(tmp_path / name, header=header)
+    sources = [str(tmp_path / name) for name in ("TLD", "ICD")]
+    text, _ = propose_recipe(sources, tmp_path / "recipe.toml")
+    assert "# mind: the voltages mix images: detector of" in text
+
+
 def test_propose_recipe__of_a_store_needs_nothing(stack, tmp_path):
     path = save_stack(stack.drop_vars("phase"), tmp_path / "gold.zarr")
     text, needed = propose_recipe([str(path)], tmp_path / "recipe.toml")

@@ -25,8 +25,11 @@ _FIELD = re.compile(
     re.MULTILINE,
 )
 _NUMBER = r"([-+\d.eE]+)"
-_BOX = re.compile(r"\bBoundingBox" + 6 * rf"\s+{_NUMBER}")
+_BEFORE = r"(?:^|[{,])\s*"  # not amid the words of commands, which files keep
+_BOX = re.compile(_BEFORE + "BoundingBox" + 6 * rf"\s+{_NUMBER}", re.MULTILINE)
 _UNIT = re.compile(r'\bUnits\s*\{[^}]*?\bCoordinates\s+"([^"]*)"')
+_MATRIX = re.compile(_BEFORE + r"TransformationMatrix\s+([^\n,}]*)", re.MULTILINE)
+_SKEWED = 1e-3  # share of a step by which an axis may lie along another one
 _COORDINATES = re.compile(r'\bCoordType\s+"([^"]*)"')
 
 
@@ -41,7 +44,7 @@ class Amira:
     Thermo Fisher Scientific, "Amira-Avizo Software User's Guide", AmiraMesh file format.
     """
 
-    revision = 2
+    revision = 3
 
     def inspect(self, path: Path) -> Layout:
         """Read the header; the sizes of voxels are those of the bounding box of their centres."""
@@ -86,24 +89,51 @@ class _Field:
 
     def sizes(self) -> Header:
         """Take the sizes of voxels if their unit is told."""
+        scales = _scales(self.text)
         box = _BOX.search(self.text)
         if box is None:
             return Header()
         low, high = np.reshape([float(number) for number in box.groups()], (3, 2)).T
         steps = [
-            (end - start) / (n - 1) if n > 1 else None
-            for start, end, n in zip(low, high, reversed(self.shape), strict=True)
+            (end - start) / (n - 1) * scale if n > 1 else None
+            for start, end, n, scale in zip(low, high, reversed(self.shape), scales, strict=True)
         ]
         unit = _UNIT.search(self.text)
         if unit is None or not unit[1]:
             text = "Amira BoundingBox is not taken, for no unit (Units { Coordinates }) is told"
             return Header(conflicts=tuple(Conflict(name, text) for name in _NAMES))
-        origin = f"Amira BoundingBox in {unit[1]}"
+        scaled = "" if np.all(scales == 1) else " and TransformationMatrix"
+        origin = f"Amira BoundingBox{scaled} in {unit[1]}"
         factor = nanometres(unit[1])
         if factor is None:
             return Header(conflicts=tuple(unknown_unit(name, unit[1], origin) for name in _NAMES))
         x, y, z = (positive(step, factor) for step in steps)
         return make_header({_NAMES[0]: (pair(y, x), origin), _NAMES[1]: (z, origin)})
+
+
+def _scales(text: str) -> np.ndarray:
+    """Return by what the transformation scales x, y and z; it may move the lattice, too.
+
+    Raises
+    ------
+    ValueError
+        If it does anything else: turned and skewed lattices are no stacks.
+    """
+    found = _MATRIX.search(text)
+    if found is None:
+        return np.ones(3)
+    matrix = np.array([float(number) for number in found[1].split()])
+    if len(matrix) == 16:
+        columns = matrix.reshape(4, 4)
+        scales = np.diag(columns)[:3]
+        others = np.abs(columns[:3] - np.eye(4)[:3] * columns[:3])
+        if (others < _SKEWED * scales[:, np.newaxis]).all() and columns[3, 3] == 1:
+            return scales
+    msg = (
+        f"its TransformationMatrix is {found[1].strip()}: only such as scale and move are read; "
+        "resample it, or save it without"
+    )
+    raise ValueError(msg)
 
 
 def _read_field(path: Path) -> _Field:

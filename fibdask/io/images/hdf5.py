@@ -30,9 +30,11 @@ _HDF5_AXES = ("DIMENSION_LABELS", "axes", "axis_order", "axislabels", "dims")
 _AXES = {"depth": "z", "slice": "z", "slices": "z", "section": "z", "sections": "z"}
 _AXES |= {"height": "y", "row": "y", "rows": "y", "width": "x", "column": "x", "columns": "x"}
 _NO_DATA = ("_FillValue", "missing_value", "nodata", "no_data")
+_PACKING = {"scale_factor": 1, "add_offset": 0}  # of netCDF, and what changes nothing
 _BIG_DATA_VIEWER = re.compile(r"/t\d{5}/s\d{2}/\d+/cells$")
 _MOST_ENCODED = 8 * 2**15  # pixels in a byte, by Zstandard: the densest of its filters
 _SURPLUS = 64  # part of its bytes by which a chunk that does not compress may grow
+_UNEVEN = 0.01  # of a step, by which values of an even scale may be off
 _HDF5_SIZES = {"element_size_um": "um", "element_size_nm": "nm", "voxel_size_nm": "nm"}
 
 
@@ -51,7 +53,7 @@ class Hdf5:
     dataset: str | None = None
     channel: Channel = None
 
-    revision = 4
+    revision = 5
 
     def channels(self, path: Path) -> tuple[str, ...]:
         """Return a name, which is empty, for each channel."""
@@ -70,7 +72,8 @@ class Hdf5:
             layout = volume_layout(data.shape, data.dtype, held * data.dtype.itemsize, sizes)
             check_stored(data.stored, path)
             beside = _files_beside(data.stored, path)
-            return replace(layout, chunk=_chunk(data.chunks), beside=beside)
+            headers = _with_scales(sizes, data)
+            return replace(layout, headers=headers, chunk=_chunk(data.chunks), beside=beside)
 
     def frames(
         self, path: Path, chosen: range, rows: slice, columns: slice
@@ -145,6 +148,13 @@ def _grey_conflicts(data: Any) -> list[Conflict]:
     if _first(data.attrs, "IMAGE_WHITE_IS_ZERO") == 1:
         msg = "it stores white as zero; save it with black as zero"
         raise ValueError(msg)
+    if _text(_first(data.attrs, "IMAGE_SUBCLASS")) == "IMAGE_TRUECOLOR":
+        msg = "it is a colour image (IMAGE_TRUECOLOR); a slice must be grey"
+        raise ValueError(msg)
+    for name, neutral in _PACKING.items():
+        if name in data.attrs and (value := _first(data.attrs, name)) != neutral:
+            msg = f"its {name} is {value}, which is not applied; save its grey values unpacked"
+            raise ValueError(msg)
     names = [name for name in _NO_DATA if name in data.attrs]
     found = [
         no_data(_first(data.attrs, name), data.dtype, f"HDF5 attribute {name}") for name in names
@@ -370,6 +380,65 @@ def _hdf5_size(name: str, values: np.ndarray, attrs: Mapping[str, Any]) -> Heade
     return make_header(
         {"pixel_size_nm": (pair(*pixel), origin), "slice_thickness_nm": (thickness, origin)}
     )
+
+
+def _with_scales(header: Header, data: _Volume) -> tuple[Header, ...]:
+    """Complete a header by the scales of z, y and x: once, or for each slice where z is uneven."""
+    axes = zip("zyx"[-data.ndim :], data.places, strict=True)
+    found = {axis: _scale(data.stored, place) for axis, place in axes}
+    scales = {axis: scale for axis, scale in found.items() if scale is not None}
+    z = scales.pop("z", None)
+    steps = {axis: _step(scale) for axis, scale in scales.items()}
+    doubts = [
+        Conflict("pixel_size_nm", f"the HDF5 scale of {axis} is not taken, for its steps differ")
+        for axis, step in steps.items()
+        if step is None
+    ]
+    doubts += [
+        Conflict("orientation", f"the HDF5 scale of {axis} falls; the image is not turned")
+        for axis, step in steps.items()
+        if step is not None and step < 0
+    ]
+    size = pair(*(step and abs(step) for step in map(steps.get, "yx")))
+    thickness = None if z is None else _step(z)
+    told = {
+        "pixel_size_nm": (size, "HDF5 scale of y, x"),
+        "slice_thickness_nm": (thickness, "HDF5 scale of z"),
+    }
+    header = complete(header, make_header(told, doubts))
+    if z is None:
+        return (header,)
+    if not (np.diff(z) > 0).all():
+        msg = (
+            f"its scale of z goes from {z[0]:g} to {z[-1]:g} nm without rising from slice to "
+            "slice; save the slices, and their scale, in the order of depth"
+        )
+        raise ValueError(msg)
+    if thickness is not None:
+        return (header,)
+    return tuple(replace(header, depth_nm=float(depth)) for depth in z)
+
+
+def _scale(data: Any, place: int) -> np.ndarray | None:
+    """Return the first scale of an axis in nm; None without two values, or a known unit."""
+    told = data.attrs.get("DIMENSION_LIST", ())
+    if len(told) != data.ndim or not len(told[place]):
+        return None
+    scale = data.file[told[place][0]]
+    factor = nanometres(_text(_first(scale.attrs, "units")))
+    elsewhere = scale.is_virtual or scale.external
+    if factor is None or elsewhere or scale.shape != (data.shape[place],) or len(scale) < 2:
+        return None
+    return scale[()].astype(np.float64) * factor if scale.dtype.kind in "iuf" else None
+
+
+def _step(scale: np.ndarray) -> float | None:
+    """Return the step of an even scale, to as many digits as it has; None of an uneven one."""
+    step = float(scale[-1] - scale[0]) / (len(scale) - 1)
+    even = scale[0] + step * np.arange(len(scale))
+    if not (np.abs(scale - even) <= _UNEVEN * abs(step)).all():
+        return None
+    return float(f"{step:.6g}")
 
 
 def _text(value: Any) -> str:

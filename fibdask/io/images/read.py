@@ -243,6 +243,17 @@ def _source(parts: Sequence[Part], window: tuple[slice, slice]) -> ImageSource:
     )
 
 
+def _is_shared(name: str, parts: Sequence[Part]) -> bool:
+    """Tell whether a value was given, or is that of all slices of all voltages."""
+    header = parts[0].header
+    if header.origins[name].startswith("argument"):
+        return True
+    return all(
+        name not in part.varying and getattr(part.header, name) == getattr(header, name)
+        for part in parts
+    )
+
+
 def _record(
     parts: Sequence[Part],
     taken: Sequence[Mapping[str, Sourced]],
@@ -262,7 +273,7 @@ def _record(
         record["files"]["from"] = parts[0].series.origin
     for name in ("detector", "beam", "stage"):
         value = getattr(header, name)
-        if value is not None:
+        if value is not None and (name == "stage" or _is_shared(name, parts)):
             record[name] = {"value": value, "from": header.origins[name]}
     raw = parts[0].layout.dtype
     if images.added or raw != images.dtype:

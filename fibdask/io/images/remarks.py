@@ -17,6 +17,8 @@ _NAMED = re.compile(r"(FIB|ion|Ga)?[ _-]?(\d+(?:\.\d+)?)[ _-]?kV(?![a-z])", re.I
 """A voltage in a name, and whether it is that of the ions."""
 _NUMBER = re.compile(r"(?=(?<!\d)(\d+)(?:[._p, -](\d+))?)")
 """Where names tell several voltages, or write them otherwise, any number of them may be one."""
+_NUMBERED = re.compile(r"(?:c|ch|channel)?[\W\d_]*", re.IGNORECASE)
+"""A channel by its number, which is no detector."""
 _HIGHEST = 20.0  # kV, of electrons: more is of ions
 _THICKNESS = "slice_thickness_nm"
 
@@ -48,6 +50,7 @@ def remarks(
         texts += [*_of_files(part, window), *_of_header(part, given)]
         texts += contradictions(part, values)
         texts += [text for name, value in values.items() for text in _beyond(name, *value)]
+    texts += mixed(parts)
     if not by_argument:
         texts += _thicknesses(parts)
     return list(dict.fromkeys(texts))
@@ -61,6 +64,27 @@ def contradictions(part: Part, values: Mapping[str, Sourced]) -> list[str]:
         if _is_given(value)
         for text in _contradictions(part, name, value[0])
     ]
+
+
+def mixed(parts: Sequence[Part]) -> list[str]:
+    """Say where headers tell two beams or detectors: of slices, or of voltages."""
+    texts = []
+    for name in ("beam", "detector"):
+        texts += [
+            f"{part.name} mixes images: {name} of {both(part.varying[name])}; each is a stack"
+            for part in parts
+            if name in part.varying
+        ]
+        told = [
+            (value, f"{part.header.origins[name]} of {part.name}")
+            for part in parts
+            if not _NUMBERED.fullmatch(value := str(getattr(part.header, name) or ""))
+        ]
+        other = next((one for one in told if one[0] != told[0][0]), None)
+        if other is not None:
+            found = both((told[0], other))
+            texts.append(f"the voltages mix images: {name} of {found}; each is a stack")
+    return texts
 
 
 def both(varying: tuple[Sourced, Sourced]) -> str:
@@ -106,16 +130,11 @@ def _large_chunks(part: Part) -> list[str]:
 
 
 def _of_header(part: Part, given: set[str]) -> list[str]:
-    """Return the conflicts of values that were not given, and of the beam and the detector."""
+    """Return the conflicts of values that were not given, and of the beam."""
     header = part.header
     texts = [f"{part.name}: {found.text}" for found in header.conflicts if found.name not in given]
     if header.beam not in (None, "electron"):
         texts.append(f"{part.name} was imaged with the beam {header.beam!r}, not with electrons")
-    mixed = [name for name in ("beam", "detector") if name in part.varying]
-    texts += [
-        f"{part.name} mixes images: {name} of {both(part.varying[name])}; each is a stack"
-        for name in mixed
-    ]
     return texts
 
 
@@ -137,9 +156,15 @@ def _contradictions(part: Part, name: str, value: Any) -> list[str]:
 
 
 def _other_names(part: Part, voltage: float) -> list[str]:
-    """Say where file and folder name another voltage in kV than was given, and none that one."""
+    """Say where file and folder name another voltage in kV than was given, and none that one.
+
+    Where neither names any, the folder above tells.
+    """
     named: dict[float, Path] = {}
-    for path in (part.series.files[0], part.series.folder):
+    above = part.series.folder.absolute().parent
+    for path in (part.series.files[0], part.series.folder, above):
+        if named and path is above:
+            break
         found = [float(number) for ions, number in _NAMED.findall(path.name) if not ions]
         told = [number for number in found if number <= _HIGHEST]
         numbers = _NUMBER.findall(path.name)

@@ -43,7 +43,7 @@ class Tiff:
 
     channel: Channel = None
 
-    revision = 4
+    revision = 5
 
     def channels(self, path: Path) -> tuple[str, ...]:
         """Return the names of the channels, empty where there is none."""

@@ -28,7 +28,7 @@ from .headers import (
     uncorrected_tilt,
 )
 from .imagej import imagej_header, ome_header
-from .zeiss import zeiss_header
+from .zeiss import zeiss_header, zeiss_volts
 
 _ZEISS_TAG = 34118
 _FEI_TAGS = (34680, 34682)
@@ -68,7 +68,7 @@ def page_header(page: TiffPage) -> Header:
     if fibics := page.tags.valueof(_FIBICS_TAG):  # it has scanned, whatever the microscope says
         header = complete(header, fibics_header(fibics, columns))
     if zeiss := page.tags.valueof(_ZEISS_TAG):
-        header = complete(header, zeiss_header(zeiss, columns))
+        header = complete(header, zeiss_header(zeiss | _zeiss_volts(page), columns))
     for code in _FEI_TAGS:
         if isinstance(fei := page.tags.valueof(code), Mapping):
             header = complete(header, fei_header(fei, columns))
@@ -79,6 +79,13 @@ def page_header(page: TiffPage) -> Header:
     if page.description.startswith("{"):
         header = complete(header, openfibsem_header(page.description, columns))
     return header
+
+
+def _zeiss_volts(page: TiffPage) -> Mapping[str, Any]:
+    """Return what tifffile loses of a SmartSEM header."""
+    tag, file = page.tags[_ZEISS_TAG], page.parent.filehandle
+    file.seek(tag.valueoffset)
+    return zeiss_volts(file.read(tag.count).decode("latin-1"))
 
 
 def _orientation(tag: int) -> Conflict | None:

@@ -23,6 +23,16 @@ from .headers import (
 _KILOVOLTS = {"V": 1e-3, "kV": 1.0}
 _DISPLAY_COLUMNS = 1024  # of the scan that "Pixel Size" belongs to
 _STORED_COLUMNS = 512  # images are stored in multiples of as many columns
+_VOLTS = re.compile(r"^([AD]P_\w+)\s*\n([^=\n]*?)\s*=\s*([\d.]+)\s*V\s*$", re.MULTILINE)
+
+
+def zeiss_volts(text: str) -> dict[str, tuple[str, float, str]]:
+    """Find values in V in the text of a SmartSEM header, as tifffile gives others.
+
+    It takes lines all in capitals, as "EHT = 800 V" is, for keys.
+    """
+    found = ((key, name, positive(value)) for key, name, value in _VOLTS.findall(text))
+    return {key.lower(): (name, value, "V") for key, name, value in found if value}
 
 
 def zeiss_header(tag: Mapping[str, Any], columns: int) -> Header:

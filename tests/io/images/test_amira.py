@@ -100,6 +100,35 @@ def test_amira__lengths_without_a_unit_are_asked_for(tmp_path, units, message):
         read_images(write(tmp_path / "a.am", units=units), voltage=1.0)
 
 
+@pytest.mark.parametrize(
+    ("matrix", "spacings"),
+    [
+        ("1 0 0 0 0 1 0 0 0 0 1 0 7 8 9 1", (10, 5, 4)),
+        ("2 0 0 0 0 2 0 0 0 0 3 0 0 0 0 1,", (30, 10, 8)),
+        ("1 0 0 0 0 1 1e-9 0 0 0 1 0 0 0 0 1", (10, 5, 4)),
+        ("1 0 0 0 0 1 0 0 0 0.78 1 0 0 0 0 1", None),
+        ("1 0 0 0 0 1 0 0 0 0 -1 0 0 0 0 1", None),
+        ("0 1 0 0 1 0 0 0 0 0 1 0 0 0 0 1", None),
+        ("1 0 0 0 0 1 0 0 0 0 1", None),
+    ],
+)
+def test_amira__a_transformation_may_scale_and_move(tmp_path, matrix, spacings):
+    path = write(tmp_path / "a.am", units=f"{NANOMETRES}\n    TransformationMatrix {matrix}")
+    if spacings is None:
+        with pytest.raises(StackReadError, match=r"its TransformationMatrix is .*: only such as"):
+            read_images(path, voltage=1.0)
+    else:
+        stack = read_images(path, voltage=1.0)
+        assert tuple(float(stack[axis][1]) for axis in "zyx") == spacings
+
+
+def test_amira__lengths_in_commands_of_the_history_are_none(tmp_path):
+    words = "x BoundingBox 0 1 0 1 0 1; y TransformationMatrix 2"
+    path = write(tmp_path / "a.am", units=f'{NANOMETRES} History {{ 0 {{ Cmd "{words}" }} }}')
+    stack = read_images(path, voltage=1.0)
+    assert [float(stack[axis][1]) for axis in "zyx"] == [10.0, 5.0, 4.0]
+
+
 def test_amira__micrometres_are_taken_as_latin_text_too(tmp_path):
     path = write(tmp_path / "a.am", units='Units { Coordinates "µm" }')
     for content in (path.read_bytes(), path.read_bytes().replace("µ".encode(), b"\xb5")):

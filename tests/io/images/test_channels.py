@@ -8,7 +8,14 @@ import pytest
 from ome_types.model import OME, Channel, Image, Pixels, TiffData, UnitsLength
 from PIL import Image as Pillow
 
-from fibdask import ConventionError, RecipeError, StackReadError, open_stack, read_images
+from fibdask import (
+    ConventionError,
+    FibdaskWarning,
+    RecipeError,
+    StackReadError,
+    open_stack,
+    read_images,
+)
 from fibdask.io.images.channels import find_channel, named_voltages
 from fibdask.run.cli import main
 from fibdask.run.importing import import_images
@@ -104,21 +111,28 @@ def test_read_images__channels_that_are_voltages_are_all_read(written):
 
 
 def test_read_images__channels_are_voltages_where_that_is_said(written):
-    path = written(["SE", "BSE"])
-    stack = read_images({1: path, 3: path}, channel={1: "BSE", 3: "SE"})
+    path = written(["Channel 1", "C:2/2"])
+    stack = read_images({1: path, 3: path}, channel={1: "C:2/2", 3: "Channel 1"})
     np.testing.assert_array_equal(stack["intensity"], CHANNELS[::-1])
     with pytest.raises(ConventionError, match="channel is told for 1 kV; 3 kV needs one too"):
-        read_images({1: path, 3: path}, channel={1: "BSE"})
+        read_images({1: path, 3: path}, channel={1: "C:2/2"})
     with pytest.raises(StackReadError, match="must have their own files or channels"):
         read_images({1: path, 3: path}, channel=0)
 
 
+def test_read_images__channels_of_two_detectors_are_told_and_none_recorded(written):
+    path = written(["SE", "BSE"])
+    with pytest.warns(FibdaskWarning, match="the voltages mix images: detector of .* says BSE"):
+        stack = read_images({1: path, 3: path}, channel={1: 1, 3: 0})
+    assert "detector" not in json.loads(stack.attrs["header"])
+
+
 def test_import_images__takes_a_channel_for_each_voltage(written, tmp_path):
-    path, out = str(written(["SE", "BSE"])), tmp_path / "out.zarr"
-    import_images((path,), out, voltages=(1.0, 3.0), channels=("1", "SE"))
+    path, out = str(written(["Channel 1", ""])), tmp_path / "out.zarr"
+    import_images((path,), out, voltages=(1.0, 3.0), channels=("1", "Channel 1"))
     np.testing.assert_array_equal(open_stack(out)["intensity"], CHANNELS[::-1])
     with pytest.raises(RecipeError, match="2 --channel need as many --voltage; got 1"):
-        import_images((path,), out, voltages=(1.0,), channels=("1", "SE"))
+        import_images((path,), out, voltages=(1.0,), channels=("1", "Channel 1"))
 
 
 def test_import__says_how_far_it_is_unless_it_is_to_be_quiet(written, tmp_path, capsys):

@@ -82,11 +82,14 @@ def test_read_images__swapped_voltages_are_told_of_each_source(tmp_path):
         ("FIB_5kV.tif", None),
         ("Au_30kV.tif", None),
         ("1_4kV/s0.tif", "the name of PATH says 4 kV"),
+        ("2kV/InLens/s0.tif", None),
+        ("5kV/2kV/s0.tif", None),
+        ("2kV/5kV/s0.tif", "the name of PATH says 5 kV"),
     ],
 )
 def test_read_images__voltages_in_names_are_held_against_what_is_given(tmp_path, name, told):
     path = tmp_path / name
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     tifffile.imwrite(path, grey_volume((2, 4, 5)))
     found = said(path, voltage=2.0, pixel_size=10.0)
     if told is None:
@@ -94,6 +97,15 @@ def test_read_images__voltages_in_names_are_held_against_what_is_given(tmp_path,
     else:
         place = str(path.parent if path.name == "s0.tif" else path)
         assert [told.replace("PATH", place) in text for text in found] == [True]
+
+
+def test_read_images__voltages_of_the_folder_above_are_held_against_what_is_given(tmp_path):
+    for name in ("1kV", "2kV"):
+        write_slices(tmp_path / name / "InLens", grey_volume((2, 4, 5)))
+    source = {1.0: tmp_path / "2kV/InLens", 2.0: tmp_path / "1kV/InLens"}
+    low, high = said(source, pixel_size=10.0)
+    assert f"1 kV was given, the name of {tmp_path / '2kV'} says 2 kV" in low
+    assert f"2 kV was given, the name of {tmp_path / '1kV'} says 1 kV" in high
 
 
 def test_read_images__one_slice_of_another_voltage_is_told_where_it_is_given(tmp_path):
@@ -108,8 +120,24 @@ def test_read_images__pages_that_differ_are_refused_and_mixed_detectors_told(tmp
     with pytest.raises(StackReadError, match=r"page 0 of a\.tif says 10 x 10, page 1 .* 20 x 20"):
         said(path)
     path = write_fei(tmp_path / "b.tif", [fei_text(), fei_text(detector="ICD")])
+    with pytest.warns(FibdaskWarning, match="mixes images"):
+        assert "detector" not in taken(read_images(path, slice_thickness=10.0))
     (text,) = said(path)
     assert "detector of page 0 of b.tif says TLD, page 1 of b.tif says ICD" in text
+
+
+def test_read_images__detectors_that_differ_between_voltages_are_told_and_not_recorded(tmp_path):
+    source = {
+        1.0: write_fei(tmp_path / "a.tif", [fei_text(volts=1000)]),
+        2.0: write_fei(tmp_path / "b.tif", [fei_text(detector="ICD")]),
+    }
+    (text,) = said(source)
+    assert "the voltages mix images: detector of FEI [Detectors] Name of" in text
+    assert "a.tif says TLD, FEI [Detectors] Name of" in text
+    with pytest.warns(FibdaskWarning, match=r"b\.tif says ICD; each is a stack"):
+        record = taken(read_images(source, slice_thickness=10.0))
+    assert "detector" not in record
+    assert record["beam"]["value"] == "electron"
 
 
 def test_read_images__a_condition_of_a_later_slice_is_told(tmp_path):

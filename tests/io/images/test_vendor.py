@@ -13,7 +13,7 @@ from fibdask.conventions import FibdaskWarning, StackReadError
 from fibdask.io.images.atlas import atlas_header
 from fibdask.io.images.headers import Header, complete, make_header
 from fibdask.io.images.read import read_images
-from fibdask.io.images.vendor import fei_header, openfibsem_header, tescan_header
+from fibdask.io.images.vendor import fei_header, openfibsem_header, page_header, tescan_header
 from fibdask.io.images.zeiss import zeiss_header
 from tests.io.naive import grey_volume, taken, write_slices
 
@@ -37,6 +37,24 @@ def test_zeiss_header__image_pixel_size_is_taken_and_the_other_named():
     ((name, text, _),) = header.conflicts
     assert name == "pixel_size_nm"
     assert "Zeiss Image Pixel Size says 21.83, Zeiss Pixel Size says 43.66" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "kilovolts"),
+    [
+        ("EHT = 800 V", 0.8),
+        ("EHT =\t 0.80 kV", 0.8),
+        ("EHT Target = 800 V", 0.8),
+        ("EHT = - V", None),
+    ],
+)
+def test_page_header__voltages_in_volts_are_read(tmp_path, line, kilovolts):
+    text = f"D\r\nAP_ACTUALKV\r\n{line}\r\nAP_WD\r\nWD = 5.0 mm\r\n"
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((4, 5), "u1"), extratags=[(34118, 2, 0, text, True)]
+    )
+    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+        assert page_header(tif.pages[0]).voltage_kv == kilovolts
 
 
 def zeiss_sizes(columns, **lengths):

@@ -191,6 +191,48 @@ def test_hdf5__scales_name_the_axes(tmp_path, names, refused):
         np.testing.assert_array_equal(stack["intensity"][0], VOLUME)
 
 
+def write_scales(path, *, units="nm", **scales):
+    """Write a volume with the scales 0, 10, 40, 45 nm of z, 7 nm of y, 3 nm of x, or others."""
+    scales = {"z": (0, 10, 40, 45), "y": 7.0 * np.arange(5), "x": 3.0 * np.arange(6)} | scales
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("raw", data=VOLUME)
+        for k, (name, scale) in enumerate(scales.items()):
+            file[name] = scale
+            file[name].attrs["units"] = units
+            file[name].make_scale()
+            data.dims[k].attach_scale(file[name])
+    return path
+
+
+def test_hdf5__scales_with_a_unit_tell_depths_and_pixels(tmp_path):
+    path = write_scales(tmp_path / "a.h5")
+    stack = read_images(path, voltage=1.0)
+    np.testing.assert_allclose(stack["z"], [0.0, 10.0, 40.0, 45.0])
+    assert [float(stack[axis][1]) for axis in "yx"] == [7.0, 3.0]
+    with pytest.warns(FibdaskWarning) as caught:
+        read_images(path, **GIVEN)
+    texts = " ".join(str(warning.message) for warning in caught)
+    assert "HDF5 scale of y, x of" in texts
+    assert "the depths in the headers span 45 nm" in texts
+    even = write_scales(tmp_path / "b.h5", units="um", z=np.float32([3.0, 3.02, 3.04, 3.06]))
+    assert read_images(even, voltage=1.0)["slice_thickness"].values[3] == 20.0
+    read_images(write_scales(tmp_path / "c.h5", units="pixel"), **GIVEN)  # silent
+
+
+@pytest.mark.parametrize(
+    ("scales", "error", "message"),
+    [
+        ({"z": (45, 40, 10, 0)}, StackReadError, "scale of z goes from 45 to 0 nm without rising"),
+        ({"z": (0, np.nan, 10, 20)}, StackReadError, "without rising from slice to slice"),
+        ({"y": (0, 1, 2, 3, 5)}, ConventionError, "the HDF5 scale of y is not taken, for its step"),
+        ({"x": (5, 4, 3, 2, 1, 0)}, FibdaskWarning, "the HDF5 scale of x falls; the image is not"),
+    ],
+)
+def test_hdf5__scales_that_no_stack_has_are_told(tmp_path, scales, error, message):
+    with pytest.raises(error, match=message):
+        read_images(write_scales(tmp_path / "a.h5", **scales), voltage=1.0)
+
+
 @pytest.mark.parametrize(
     ("name", "attributes", "stored", "kept"),
     [
@@ -215,6 +257,24 @@ def test_hdf5__white_as_zero_is_refused_and_no_data_told(tmp_path):
     path = write_hdf5(tmp_path / "a.h5", _FillValue=np.uint8(7))
     with pytest.warns(FibdaskWarning, match="_FillValue says that 7 stands for no data"):
         read_images(path, voltage=1.0)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"scale_factor": -1.0, "add_offset": 255.0}, "its scale_factor is -1.0, which is not"),
+        ({"scale_factor": 1.0, "add_offset": [0.5]}, "its add_offset is 0.5, which is not applied"),
+        ({"IMAGE_SUBCLASS": np.bytes_("IMAGE_TRUECOLOR")}, "it is a colour image"),
+    ],
+)
+def test_hdf5__packed_values_and_colours_are_refused(tmp_path, attributes, message):
+    with pytest.raises(StackReadError, match=message):
+        read_images(write_hdf5(tmp_path / "a.h5", **attributes), voltage=1.0)
+
+
+def test_hdf5__packing_that_changes_nothing_is_read(tmp_path):
+    path = write_hdf5(tmp_path / "a.h5", scale_factor=1.0, add_offset=np.int16([0]))
+    np.testing.assert_array_equal(read_images(path, voltage=1.0)["intensity"][0], VOLUME)
 
 
 def test_hdf5__every_axis_has_its_own_unit(tmp_path):
