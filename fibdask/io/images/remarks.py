@@ -78,7 +78,10 @@ def mixed(parts: Sequence[Part]) -> list[str]:
         told = [
             (value, f"{part.header.origins[name]} of {part.name}")
             for part in parts
-            if not _NUMBERED.fullmatch(value := str(getattr(part.header, name) or ""))
+            # Channels of OME may be named after their voltages, too.
+            if not _NUMBERED.fullmatch(
+                value := _NAMED.sub("", str(getattr(part.header, name) or "")).strip(" _-")
+            )
         ]
         other = next((one for one in told if one[0] != told[0][0]), None)
         if other is not None:

@@ -120,6 +120,11 @@ def test_read_images__channels_are_voltages_where_that_is_said(written):
         read_images({1: path, 3: path}, channel=0)
 
 
+def test_read_images__channels_named_after_voltages_are_of_one_detector(written):
+    path = written(["1kV SE", "3 kV SE"])
+    read_images({1: path, 3: path}, channel={1: 0, 3: 1})
+
+
 def test_read_images__channels_of_two_detectors_are_told_and_none_recorded(written):
     path = written(["SE", "BSE"])
     with pytest.warns(FibdaskWarning, match="the voltages mix images: detector of .* says BSE"):
