@@ -16,7 +16,9 @@ from fibdask.conventions import (
     build_stack,
     record_step,
 )
+from fibdask.io import open_stack, read_images, save_stack
 from fibdask.pieces.labels import UNLABELLED, Sheet, read_painted
+from tests.io.naive import write_slices
 
 SHAPE = (6, 8, 10)
 
@@ -97,6 +99,17 @@ def test_read_painted__takes_names_of_images_for_these(stack, tmp_path, name):
     assert read_painted(tmp_path, whole).slices.tolist() == [2]
     gaps = of_files(stack, "slice_000.tif", "slice_009.tif", "slice_[000]", missing="1-2, 4, 7")
     assert read_painted(tmp_path, gaps).slices.tolist() == [1]
+
+
+def test_read_painted__finds_images_as_their_stack_was_read(tmp_path):
+    folder = write_slices(
+        tmp_path / "images", np.zeros(SHAPE, np.uint8), numbers=[1, 2, 4, 5, 6, 7]
+    )
+    with pytest.warns(FibdaskWarning, match="3 .*missing"):
+        told = read_images(folder, voltage=2, pixel_size=5, slice_thickness=20)
+    kept = open_stack(save_stack(told, tmp_path / "stack.zarr"))
+    painted = write(tmp_path / "slice_4.tif", scribbles())
+    assert read_painted(painted, kept).slices.tolist() == [2]
 
 
 def test_read_painted__takes_the_number_of_a_name_that_counts(stack, tmp_path):
@@ -251,6 +264,57 @@ def test_read_painted__takes_slices_of_ilastik_and_layers_of_napari(stack, tmp_p
     painted = read_painted(tmp_path, stack, unlabelled=0)
     np.testing.assert_array_equal(painted.classes[0], scribbles())
     assert painted.slices.tolist() == [4]
+
+
+def volume_of(image):
+    """A whole stack in which one slice is painted."""
+    volume = np.zeros(SHAPE, np.uint8)
+    volume[3] = image
+    return volume
+
+
+@pytest.mark.parametrize("way", ["axes", "labels", "words", "slice"])
+def test_read_painted__takes_hdf5_by_its_axes_as_images_are(stack, tmp_path, way):
+    image = layer() if way == "slice" else volume_of(layer())
+    with h5py.File(tmp_path / "slice_3.h5", "w") as file:
+        data = file.create_dataset("painted", data=np.swapaxes(image, -1, -2))
+        if way == "axes":
+            data.attrs["axes"] = "zxy"
+        elif way == "words":
+            data.attrs["axes"] = ["Section", "column", "row"]
+        else:
+            for place, name in enumerate("xy" if way == "slice" else "zxy"):
+                data.dims[place].label = name
+    painted = read_painted(tmp_path / "slice_3.h5", stack, unlabelled=0)
+    assert painted.slices.tolist() == [3]
+    np.testing.assert_array_equal(painted.classes[0], scribbles())
+
+
+@pytest.mark.parametrize("way", ["0.5", "0.4", "dimensions"])
+def test_read_painted__takes_zarr_by_its_axes(stack, tmp_path, way):
+    image = volume_of(layer()).swapaxes(1, 2)
+    path = tmp_path / "painted.zarr"
+    if way == "dimensions":
+        zarr.create_array(path, data=image, dimension_names=("z", "x", "y"))
+    else:
+        group = zarr.open_group(path, mode="w", zarr_format=3 if way == "0.5" else 2)
+        group.create_array("a", data=image[:, ::2, ::2])
+        group.create_array("b", data=image)
+        axes = [{"name": name, "type": "space"} for name in "zxy"]
+        told = {"multiscales": [{"axes": axes, "datasets": [{"path": "b"}, {"path": "a"}]}]}
+        group.attrs.update({"ome": told} if way == "0.5" else told)
+    painted = read_painted(path, stack, unlabelled=0)
+    np.testing.assert_array_equal(painted.classes[0], scribbles())
+
+
+def test_read_painted__refuses_a_store_of_several_arrays(stack, tmp_path):
+    phase = volume_of(layer())
+    path = save_stack(
+        stack.assign(phase=(("z", "y", "x"), (phase > 1).astype(np.uint8))), tmp_path / "s.zarr"
+    )
+    with pytest.raises(ConventionError, match="holds 2 arrays: intensity, phase; give one"):
+        read_painted(path, stack)
+    assert len(read_painted(path / "phase", stack).slices) == SHAPE[0]
 
 
 def test_read_painted__refuses_probabilities_of_ilastik(stack, tmp_path):
