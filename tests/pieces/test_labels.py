@@ -165,6 +165,7 @@ def test_read_painted__finds_the_sheet_beside_what_is_painted(stack, tmp_path):
         "003_labels_8bit",
         "003_8-bit",
         "p3_version 2_2.5kV",
+        "3_x20_y100_wd5",
     ],
 )
 def test_read_painted__takes_no_other_number_for_that_of_a_slice(stack, tmp_path, name):

@@ -17,9 +17,10 @@ _DEPTH = re.compile(
 )
 _NUMBER = re.compile(r"slice[-_ ]?(\d+)", re.IGNORECASE)
 _DIGITS = re.compile(r"\d+")
-_NO_SLICE = re.compile(
-    r"(?<![a-z])(?:v\d+(?:\.\d+)*|ver(?:sion)?[-_. ]?\d+)"  # versions
-    r"|\d+[-_ ]?bits?(?![a-z])|\d+(?:[.,]\d+)? ?(?:[pnuµμmc]m|[kM]?V|[pnuµμ]A)(?![a-z\d])",
+_NO_SLICE = re.compile(  # versions, bit depths, settings, positions
+    r"(?<![a-z])(?:v\d+(?:\.\d+)*|ver(?:sion)?[-_. ]?\d+)"
+    r"|\d+[-_ ]?bits?(?![a-z])|\d+(?:[.,]\d+)? ?(?:[pnuµμmc]m|[kM]?V|[pnuµμ]A)(?![a-z\d])"
+    r"|(?<![a-z])(?:[xy]=?|(?:f?wd|focus|mag|hv|eht|tilt)[=_ ]?)-?\d+(?:[.,]\d+)?",
     re.IGNORECASE,
 )
 _COUNTS = re.compile(r"\[(\d+)\]")  # the number that counts, as the header tells a name

@@ -34,7 +34,7 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
         Folder that `fibdask labels` made, whose `labels` holds what is painted; or a folder of
         one TIFF, PNG, BMP, HDF5 or NPY a slice, whose name is that of the image of the slice,
         perhaps with words behind it, or else holds its depth ("z470nm", "z-0.47um"), or the number
-        of the slice, from 0 (the one after "slice", or else the last one that is no setting, bit
+        of the slice, from 0 (the one after "slice", or else the last that is no setting, bit
         depth or version); or one file or Zarr array (z, y, x) of all slices of the stack, or of
         one slice by its name.
     stack
