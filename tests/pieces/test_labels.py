@@ -9,8 +9,16 @@ import tifffile
 import zarr
 from PIL import Image
 
-from fibdask.conventions import ConventionError, FibdaskWarning, StackReadError, build_stack
+from fibdask.conventions import (
+    ConventionError,
+    FibdaskWarning,
+    StackReadError,
+    build_stack,
+    record_step,
+)
+from fibdask.io import open_stack, read_images, save_stack
 from fibdask.pieces.labels import UNLABELLED, Sheet, read_painted
+from tests.io.naive import write_slices
 
 SHAPE = (6, 8, 10)
 
@@ -76,6 +84,99 @@ def test_read_painted__finds_slices_by_depths_above_zero_and_in_micrometres(stac
     above = stack.assign_coords(z=stack["z"] - 60)
     write(tmp_path / f"{name}.tif", scribbles())
     assert read_painted(tmp_path, above).slices.tolist() == [1]
+
+
+def of_files(stack, first, last, place, **more):
+    """The stack, as it is read of images of such names."""
+    files = {"count": SHAPE[0], "first": first, "last": last, "from": f"the number in {place}"}
+    return stack.assign_attrs(header=json.dumps({"files": files | more}))
+
+
+@pytest.mark.parametrize("name", ["slice_003.tif", "Slice_003_labels.tif", "slice_003_8bit_v2.png"])
+def test_read_painted__takes_names_of_images_for_these(stack, tmp_path, name):
+    write(tmp_path / name, scribbles())
+    whole = of_files(stack, "slice_001.tif", "slice_006.tif", "slice_[001]")
+    assert read_painted(tmp_path, whole).slices.tolist() == [2]
+    gaps = of_files(stack, "slice_000.tif", "slice_009.tif", "slice_[000]", missing="1-2, 4, 7")
+    assert read_painted(tmp_path, gaps).slices.tolist() == [1]
+
+
+def test_read_painted__finds_images_as_their_stack_was_read(tmp_path):
+    folder = write_slices(
+        tmp_path / "images", np.zeros(SHAPE, np.uint8), numbers=[1, 2, 4, 5, 6, 7]
+    )
+    with pytest.warns(FibdaskWarning, match="3 .*missing"):
+        told = read_images(folder, voltage=2, pixel_size=5, slice_thickness=20)
+    kept = open_stack(save_stack(told, tmp_path / "stack.zarr"))
+    painted = write(tmp_path / "slice_4.tif", scribbles())
+    assert read_painted(painted, kept).slices.tolist() == [2]
+
+
+def test_read_painted__takes_the_number_of_a_name_that_counts(stack, tmp_path):
+    write(tmp_path / "Au[2]_2kV_12_of_99.tif", scribbles())
+    names = ("Au[2]_2kV_8_of_99.tif", "Au[2]_2kV_13_of_99.tif", "Au[2]_2kV_[8]_of_99")
+    assert read_painted(tmp_path, of_files(stack, *names)).slices.tolist() == [4]
+
+
+def test_read_painted__refuses_names_of_images_that_there_are_not(stack, tmp_path):
+    write(tmp_path / "slice_000.tif", scribbles())
+    names = ("slice_001.tif", "slice_006.tif", "slice_[001]")
+    with pytest.raises(ConventionError, match="of which none has the number 0: they begin with"):
+        read_painted(tmp_path, of_files(stack, *names))
+
+
+@pytest.mark.parametrize("change", ["skipped", "cut", "moved", "times"])
+def test_read_painted__refuses_names_of_images_that_tell_no_slice(stack, tmp_path, change):
+    write(tmp_path / "slice_002.tif", scribbles())
+    last = "slice_009.tif" if change == "skipped" else "slice_006.tif"
+    told = of_files(stack, "slice_001.tif", last, "slice_[001]")
+    if change == "moved":
+        told = record_step(told, "reposition_slices", {}, "")
+    if change == "times":
+        told.attrs["header"] = told.attrs["header"].replace("the number in", "the time in")
+    with pytest.raises(ConventionError, match=r"it is not known .* name it by its depth"):
+        read_painted(tmp_path, told.isel(z=slice(4)) if change == "cut" else told)
+
+
+def test_read_painted__says_where_a_number_may_be_that_of_another_image(stack, tmp_path):
+    write(tmp_path / "paint_2.tif", scribbles())
+    whole = of_files(stack, "slice_0001.tif", "slice_0006.tif", "slice_[0001]")
+    with pytest.warns(FibdaskWarning, match="slice 2 of the stack.*whose image has the number 3"):
+        assert read_painted(tmp_path, whole).slices.tolist() == [2]
+    cut = write(tmp_path / "slice_0002.tif", scribbles())
+    with pytest.warns(FibdaskWarning, match=r"slice 1 of the stack.*if it is slice 2, as `fibdask"):
+        assert read_painted(cut, whole).slices.tolist() == [1]
+
+
+def test_read_painted__finds_the_sheet_beside_what_is_painted(stack, tmp_path):
+    Sheet.of(stack, "mine", first=0).write(tmp_path)
+    (tmp_path / "labels").mkdir()
+    file = write(tmp_path / "labels" / "slice_0002.tif", scribbles())
+    whole = of_files(stack, "slice_0001.tif", "slice_0006.tif", "slice_[0001]")
+    for path in (tmp_path, file.parent, file):
+        assert read_painted(path, whole).slices.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gold_xyz20nm_slice_003",
+        "paint_003_v2",
+        "003_labels_8bit",
+        "003_8-bit",
+        "p3_version 2_2.5kV",
+        "3_x20_y100_wd5",
+    ],
+)
+def test_read_painted__takes_no_other_number_for_that_of_a_slice(stack, tmp_path, name):
+    write(tmp_path / f"{name}.tif", scribbles())
+    assert read_painted(tmp_path, stack).slices.tolist() == [3]
+
+
+@pytest.mark.parametrize("name", ["z-60nm", "z_-0.06um"])
+def test_read_painted__takes_a_dash_before_depths_from_zero_on_for_no_minus(stack, tmp_path, name):
+    write(tmp_path / f"{name}.tif", scribbles())
+    assert read_painted(tmp_path, stack).slices.tolist() == [3]
 
 
 def test_read_painted__takes_all_of_a_stack_of_one_slice_under_any_name(stack, tmp_path):
@@ -164,6 +265,57 @@ def test_read_painted__takes_slices_of_ilastik_and_layers_of_napari(stack, tmp_p
     painted = read_painted(tmp_path, stack, unlabelled=0)
     np.testing.assert_array_equal(painted.classes[0], scribbles())
     assert painted.slices.tolist() == [4]
+
+
+def volume_of(image):
+    """A whole stack in which one slice is painted."""
+    volume = np.zeros(SHAPE, np.uint8)
+    volume[3] = image
+    return volume
+
+
+@pytest.mark.parametrize("way", ["axes", "labels", "words", "slice"])
+def test_read_painted__takes_hdf5_by_its_axes_as_images_are(stack, tmp_path, way):
+    image = layer() if way == "slice" else volume_of(layer())
+    with h5py.File(tmp_path / "slice_3.h5", "w") as file:
+        data = file.create_dataset("painted", data=np.swapaxes(image, -1, -2))
+        if way == "axes":
+            data.attrs["axes"] = "zxy"
+        elif way == "words":
+            data.attrs["axes"] = ["Section", "column", "row"]
+        else:
+            for place, name in enumerate("xy" if way == "slice" else "zxy"):
+                data.dims[place].label = name
+    painted = read_painted(tmp_path / "slice_3.h5", stack, unlabelled=0)
+    assert painted.slices.tolist() == [3]
+    np.testing.assert_array_equal(painted.classes[0], scribbles())
+
+
+@pytest.mark.parametrize("way", ["0.5", "0.4", "dimensions"])
+def test_read_painted__takes_zarr_by_its_axes(stack, tmp_path, way):
+    image = volume_of(layer()).swapaxes(1, 2)
+    path = tmp_path / "painted.zarr"
+    if way == "dimensions":
+        zarr.create_array(path, data=image, dimension_names=("z", "x", "y"))
+    else:
+        group = zarr.open_group(path, mode="w", zarr_format=3 if way == "0.5" else 2)
+        group.create_array("a", data=image[:, ::2, ::2])
+        group.create_array("b", data=image)
+        axes = [{"name": name, "type": "space"} for name in "zxy"]
+        told = {"multiscales": [{"axes": axes, "datasets": [{"path": "b"}, {"path": "a"}]}]}
+        group.attrs.update({"ome": told} if way == "0.5" else told)
+    painted = read_painted(path, stack, unlabelled=0)
+    np.testing.assert_array_equal(painted.classes[0], scribbles())
+
+
+def test_read_painted__refuses_a_store_of_several_arrays(stack, tmp_path):
+    phase = volume_of(layer())
+    path = save_stack(
+        stack.assign(phase=(("z", "y", "x"), (phase > 1).astype(np.uint8))), tmp_path / "s.zarr"
+    )
+    with pytest.raises(ConventionError, match="holds 2 arrays: intensity, phase; give one"):
+        read_painted(path, stack)
+    assert len(read_painted(path / "phase", stack).slices) == SHAPE[0]
 
 
 def test_read_painted__refuses_probabilities_of_ilastik(stack, tmp_path):

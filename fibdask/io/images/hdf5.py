@@ -1,6 +1,5 @@
 """Decoder of datasets in HDF5 files."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...blocks import RemotePath
+from ...pieces.axes import hdf5_axes, text_of
 from .channels import Channel, find_channel
 from .formats import Layout, check_held, narrowed, optional, readable, volume_layout
 from .headers import (
@@ -26,9 +26,6 @@ from .headers import (
     unknown_unit,
 )
 
-_HDF5_AXES = ("DIMENSION_LABELS", "axes", "axis_order", "axislabels", "dims")
-_AXES = {"depth": "z", "slice": "z", "slices": "z", "section": "z", "sections": "z"}
-_AXES |= {"height": "y", "row": "y", "rows": "y", "width": "x", "column": "x", "columns": "x"}
 _NO_DATA = ("_FillValue", "missing_value", "nodata", "no_data")
 _PACKING = {"scale_factor": 1, "add_offset": 0}  # of netCDF, and what changes nothing
 _BIG_DATA_VIEWER = re.compile(r"/t\d{5}/s\d{2}/\d+/cells$")
@@ -137,7 +134,7 @@ def _hdf5_type(data: Any) -> np.dtype[Any]:
     They store unsigned numbers in the signed type of their size.
     """
     dtype: np.dtype[Any] = data.dtype
-    unsigned = _text(data.attrs.get("_Unsigned", "")).casefold() == "true"
+    unsigned = text_of(data.attrs.get("_Unsigned", "")).casefold() == "true"
     if dtype.kind == "i" and (unsigned or _BIG_DATA_VIEWER.search(data.name or "")):
         return np.dtype(dtype.str.replace("i", "u"))
     return dtype
@@ -169,7 +166,7 @@ def _first(attrs: Mapping[str, Any], name: str) -> Any:
 
 def _volume_axes(data: Any) -> list[int]:
     """Return the places of z, y and x: as the dataset declares them, else by what is longer."""
-    declared, shape = _declared_axes(data), data.shape
+    declared, shape = hdf5_axes(data), data.shape
     if declared is None:
         places = list(range(data.ndim))
         for k in range(data.ndim):
@@ -191,7 +188,7 @@ def _volume_axes(data: Any) -> list[int]:
 
 def _channel_axis(data: Any) -> int | None:
     """Return the place of an axis that the dataset declares to be that of channels."""
-    declared = _declared_axes(data) or ""
+    declared = hdf5_axes(data) or ""
     return declared.index("c") if "c" in declared else None
 
 
@@ -199,32 +196,6 @@ def _channels(data: Any) -> tuple[str, ...]:
     """Return a name, which HDF5 does not tell, for each channel."""
     along = _channel_axis(data)
     return ("",) * (1 if along is None else data.shape[along])
-
-
-def _declared_axes(data: Any) -> str | None:
-    """Return the letters of the axes that ilastik (vigra), HDF5 or an attribute tell, or None."""
-    # h5py's own way to the labels ends the process on damaged files
-    found = next((data.attrs[name] for name in _HDF5_AXES if name in data.attrs), None)
-    if "axistags" in data.attrs:
-        found = [axis["key"] for axis in json.loads(_text(data.attrs["axistags"]))["axes"]]
-    elif found is None and "DIMENSION_LIST" in data.attrs:  # scales, as netCDF has them
-        found = [
-            data.file[scale[0]].name.rpartition("/")[2] if len(scale) else ""
-            for scale in data.attrs["DIMENSION_LIST"]
-        ]
-    if found is None:
-        return None
-    names = [_text(name).casefold() for name in np.ravel(np.asarray(found, object))]
-    if len(names) == 1:
-        names = list(names[0]) if len(names[0]) == data.ndim else re.findall(r"\w+", names[0])
-    letters = [_axis(name) for name in names]
-    return "".join(letters) if len(letters) == data.ndim and all(letters) else None
-
-
-def _axis(name: str) -> str:
-    """Return the letter of an axis, as of "z", "depth" or "z_nm"; empty for other words."""
-    word, *_ = re.split(r"[\W_]", name, maxsplit=1)
-    return word if len(word) == 1 and word.isalpha() else _AXES.get(word, "")
 
 
 def unwritten(data: Any, shape: tuple[int, ...]) -> Conflict | None:
@@ -367,7 +338,7 @@ def _hdf5_sizes(attrs: Mapping[str, Any]) -> Header:
 def _hdf5_size(name: str, values: np.ndarray, attrs: Mapping[str, Any]) -> Header:
     origin = f"HDF5 attribute {name}"
     told = _HDF5_SIZES.get(name, attrs.get("units", attrs.get("unit", "")))
-    units = [_text(unit) for unit in np.broadcast_to(np.ravel(np.asarray(told, object)), 3)]
+    units = [text_of(unit) for unit in np.broadcast_to(np.ravel(np.asarray(told, object)), 3)]
     factors = [nanometres(unit) for unit in units]
     strange = next((unit for unit, factor in zip(units, factors, strict=True) if not factor), None)
     if strange is not None:
@@ -425,7 +396,7 @@ def _scale(data: Any, place: int) -> np.ndarray | None:
     if len(told) != data.ndim or not len(told[place]):
         return None
     scale = data.file[told[place][0]]
-    factor = nanometres(_text(_first(scale.attrs, "units")))
+    factor = nanometres(text_of(_first(scale.attrs, "units")))
     elsewhere = scale.is_virtual or scale.external
     if factor is None or elsewhere or scale.shape != (data.shape[place],) or len(scale) < 2:
         return None
@@ -439,7 +410,3 @@ def _step(scale: np.ndarray) -> float | None:
     if not (np.abs(scale - even) <= _UNEVEN * abs(step)).all():
         return None
     return float(f"{step:.6g}")
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -21,7 +21,7 @@ from ...conventions import (
 )
 from .channels import Channel
 from .depth import Depths, ThicknessArgument, ZArgument, find_depths, told_against
-from .files import Paths
+from .files import Paths, missing_numbers
 from .headers import Sourced, agree, positive, show
 from .identity import identify
 from .remarks import both, contradictions, remarks, untold
@@ -271,6 +271,8 @@ def _record(
     }
     if parts[0].series.origin:
         record["files"]["from"] = parts[0].series.origin
+    if missing := missing_numbers(parts[0].series.numbers or ()):
+        record["files"]["missing"] = missing
     for name in ("detector", "beam", "stage"):
         value = getattr(header, name)
         if value is not None and (name == "stage" or _is_shared(name, parts)):

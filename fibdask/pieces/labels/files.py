@@ -1,8 +1,7 @@
 """Files of painted slices, from any painting program: what they hold, before it means anything."""
 
-import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import zarr
 from PIL import Image
 
 from ...conventions import ConventionError, FibdaskError, FibdaskWarning, StackReadError
+from ..axes import axis_letters, hdf5_axes
 from ..codecs import refuse_code
 
 _TIFF, _PIXELS, _HDF5 = (".tif", ".tiff"), (".png", ".bmp"), (".h5", ".hdf5")
@@ -28,6 +28,7 @@ _OTHERS = {
     "as TIFF",
 }
 _EXPORTED = "exported_data"  # as ilastik calls what it exports
+_STORE = "fibdask_version"  # attribute of stores of stacks, whose pyramid is of images
 _MOST_CHUNK = 2**24  # numbers
 
 
@@ -96,18 +97,41 @@ def _check_size(shape: tuple[int, ...], most: int, file: Path) -> None:
 
 
 def _zarr(path: Path, most: int) -> np.ndarray:
-    """Return a Zarr array, or that of the finest level of a pyramid."""
+    """Return a Zarr array, or the finest level of a pyramid, in the order z, y, x."""
     refuse_code(path)
     found: Any = zarr.open(path, mode="r")
+    axes: Sequence[str] = ()
     while isinstance(found, zarr.Group):
-        names = sorted(found.keys())
-        if not names:
-            return np.empty(0)
-        path /= names[0]
+        name, axes = _finest(found, path)
+        path /= name
         refuse_code(path)
-        found = found[names[0]]
+        found = found[name]
     _check_size(found.shape, most, path)
-    return np.asarray(found[...])
+    axes = axes or getattr(found.metadata, "dimension_names", None) or ()
+    known = all(axes) and axis_letters(axes, found.ndim)
+    return _in_order(np.asarray(found[...]), known or "", path)
+
+
+def _finest(group: zarr.Group, path: Path) -> tuple[str, Sequence[str]]:
+    """Return what of a group is read, the finest level or its only volume, and names of its axes.
+
+    Raises
+    ------
+    ConventionError
+        If it is not known which is meant.
+    """
+    ome: Any = {} if _STORE in group.attrs else group.attrs.get("ome", group.attrs)
+    if len(told := ome.get("multiscales", ())) == 1:
+        axes = [axis["name"] for axis in told[0].get("axes", ()) if isinstance(axis, Mapping)]
+        return told[0]["datasets"][0]["path"], axes
+    names = sorted(name for name, array in group.arrays() if array.ndim > 1)
+    names = names or sorted(group.group_keys())
+    if len(names) == 1 or (names and all(name.isdecimal() for name in names)):
+        return min(names, key=lambda name: (len(name), name)), ()
+    msg = f"{path} holds {len(names)} arrays: {', '.join(names) or 'none'}"
+    if names:
+        msg += f"; give one that is painted, such as {path / names[-1]}"
+    raise ConventionError(msg)
 
 
 def _hdf5(file: Path, most: int) -> np.ndarray:
@@ -135,13 +159,11 @@ def _hdf5(file: Path, most: int) -> np.ndarray:
         if prod(data.chunks or ()) > max(most, _MOST_CHUNK):
             msg = f"{file} is damaged: a chunk of {data.chunks} is larger than the stack"
             raise StackReadError(msg)
-        axes = data.attrs.get("axistags")
-        keys = [axis["key"] for axis in json.loads(axes)["axes"]] if axes is not None else []
-        return _in_order(np.asarray(data[()]), keys, file)
+        return _in_order(np.asarray(data[()]), hdf5_axes(data) or "", file)
 
 
-def _in_order(image: np.ndarray, axes: Sequence[str], file: Path) -> np.ndarray:
-    """Return an image whose axes ilastik has named in the order z, y, x; others are of length one.
+def _in_order(image: np.ndarray, axes: str, file: Path) -> np.ndarray:
+    """Return an image of named axes in the order z, y, x; others are of length one.
 
     Without names, it is in that order.
     """

@@ -1,9 +1,7 @@
 """Painted slices as they come: files for each slice or a whole stack, from any painting program."""
 
-import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -18,16 +16,13 @@ from ...conventions import (
     measured_slices,
 )
 from .files import label_files, read_file
+from .names import ImageNames, Place
 from .painted import MOST_CLASSES, UNLABELLED, Painted
 from .sheet import SHEET, Sheet, check_unlabelled, default_colours
 
 PAINTED = "labels"
 """Folder beside a sheet that holds what is painted."""
-_DEPTH = re.compile(r"(?:z|depth)[=_ ]?(-?\d+(?:\.\d+)?) ?([nuµμ])m", re.IGNORECASE)
-_NUMBER = re.compile(r"slice[-_ ]?(\d+)", re.IGNORECASE)
-_DIGITS = re.compile(r"\d+")
 _COLOURS = 4  # numbers of a pixel in a picture, which is refused by what it is
-_NEAR = 0.01  # of the distance of slices, within which a depth is that of a slice
 
 
 def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None = None) -> Painted:
@@ -37,9 +32,11 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
     ----------
     path
         Folder that `fibdask labels` made, whose `labels` holds what is painted; or a folder of
-        one TIFF, PNG, BMP, HDF5 or NPY a slice, whose name holds the number of the slice (the one
-        after "slice", or else the last one), or its depth ("z470nm", "z-0.47um"); or one file or
-        Zarr array (z, y, x) of all slices of the stack, or of one slice by its name.
+        one TIFF, PNG, BMP, HDF5 or NPY a slice, whose name is that of the image of the slice,
+        perhaps with words behind it, or else holds its depth ("z470nm", "z-0.47um"), or the number
+        of the slice, from 0 (the one after "slice", or else the last that is no setting, bit
+        depth or version); or one file or Zarr array (z, y, x) of all slices of the stack, or of
+        one slice by its name.
     stack
         That was painted.
     unlabelled
@@ -59,13 +56,15 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
         If there is nothing, or a file cannot be read.
     ConventionError
         If the labels do not fit the stack, hold an unknown value, one class only, or a slice that
-        is not measured, or what is not painted must be stated.
+        is not measured, if it cannot be known which slice is painted, or if what is not painted
+        must be stated.
 
     Warns
     -----
     FibdaskWarning
         If a slice holds 0 and 255 alone, as masks of Fiji do, since 255 is taken for what is not
-        labelled, unless that is stated; and if files are not read.
+        labelled, unless that is stated; if files are not read; and if the number in a name may be
+        that of another slice.
     """
     if not isinstance(path, str | Path):
         msg = f"labels must be a folder or a file of painted slices; got {type(path).__name__}"
@@ -73,9 +72,11 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
     path = Path(path)
     if unlabelled is not None:
         check_unlabelled(unlabelled)
-    sheet = Sheet.read(path) if (path / SHEET).is_file() else None
+    home = _home(path)
+    sheet = Sheet.read(home) if home else None
     if sheet:
         sheet.check_stack(stack, path)
+        path = path / PAINTED if home == path else path
     stated = unlabelled if unlabelled is not None else sheet.unlabelled if sheet else None
     images, masks = _images(path, sheet, stack, stated)
     values = np.stack([*images.values()])
@@ -97,6 +98,12 @@ def read_painted(path: str | Path, stack: xr.Dataset, *, unlabelled: int | None 
         probes,
     )
     return painted.check()
+
+
+def _home(path: Path) -> Path | None:
+    """Return the folder with the sheet that painted slices belong to; None if there is none."""
+    inside = [folder.parent for folder in (path, path.parent) if folder.name == PAINTED]
+    return next((folder for folder in (path, *inside) if (folder / SHEET).is_file()), None)
 
 
 def _check_measured(numbers: np.ndarray, stack: xr.Dataset) -> None:
@@ -124,7 +131,7 @@ def _images(
         if _is_painted(image, stated):
             images[number] = image
     if not images:
-        msg = f"nothing is painted in {path / PAINTED if sheet else path}"
+        msg = f"nothing is painted in {path}"
         if masks:
             msg += f": slice {masks[0]} holds 0 and 255 alone, both of which are not labelled"
             msg += f": if it is a mask, {_of_mask(stated)}"
@@ -157,46 +164,6 @@ def _of_mask(stated: int | None) -> str:
     return "divide it by 255 (Fiji: Process > Math), then 0 is pore and 1 solid"
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Which slices a stack has, so that names of files find them."""
-
-    z: np.ndarray
-
-    def of(self, name: str) -> int:
-        """Return the number of the slice of a file."""
-        if depth := _DEPTH.search(name):
-            return self._at(float(depth[1]) * (1 if depth[2] in "nN" else 1e3), name)
-        found = _NUMBER.search(name)
-        digits = [found[1]] if found else _DIGITS.findall(name)
-        if not digits and len(self.z) == 1:
-            return 0
-        if not digits:
-            msg = (
-                f"the name of a painted slice must hold its number, such as slice_0047.tif; got "
-                f"{name}"
-            )
-            raise ConventionError(msg)
-        number = int(digits[-1])
-        if number >= len(self.z):
-            msg = (
-                f"{name} is painted for slice {number}; the stack has slices 0 to {len(self.z) - 1}"
-            )
-            raise ConventionError(msg)
-        return number
-
-    def _at(self, depth: float, name: str) -> int:
-        nearest = int(np.argmin(np.abs(self.z - depth)))
-        distance = float(np.diff(self.z).mean()) if len(self.z) > 1 else 1.0
-        if abs(self.z[nearest] - depth) > _NEAR * distance:
-            msg = (
-                f"{name} is painted at a depth of {depth:g} nm; the nearest slice, {nearest}, lies "
-                f"at {self.z[nearest]:g} nm"
-            )
-            raise ConventionError(msg)
-        return nearest
-
-
 def _by_slice(
     path: Path, sheet: Sheet | None, stack: xr.Dataset
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -204,8 +171,9 @@ def _by_slice(
     seen: dict[int, str] = {}
     plane = stack.sizes["y"], stack.sizes["x"]
     most = max(prod(stack.sizes[axis] for axis in AXES), _COLOURS * prod(plane))
-    place = _Place(stack["z"].values)
-    for file in label_files(path / PAINTED if sheet else path):
+    place = Place(stack["z"].values, None if sheet else ImageNames.of(stack))
+    doubts: list[str] = []
+    for file in label_files(path):
         image = read_file(file, most)
         if image.ndim == 3 and len(image) == 1 < stack.sizes["z"]:
             image = image[0]
@@ -216,7 +184,9 @@ def _by_slice(
             )
             raise ConventionError(msg)
         if image.ndim == 2:
-            numbers, images = [place.of(file.stem)], [image]
+            number, doubt = place.of(file)
+            doubts += [doubt] if doubt else []
+            numbers, images = [number], [image]
         else:
             numbers, images = _numbers_of(file, len(image), sheet, stack.sizes["z"]), [*image]
         for number, one in zip(numbers, images, strict=True):
@@ -225,6 +195,9 @@ def _by_slice(
                 raise ConventionError(msg)
             seen[number] = file.name
             yield number, one
+    if doubts:
+        more = f"; {len(doubts) - 1} more like this" if doubts[1:] else ""
+        warnings.warn(f"in {path}, {doubts[0]}{more}", FibdaskWarning, stacklevel=4)
 
 
 def _is_mask(image: np.ndarray) -> bool:

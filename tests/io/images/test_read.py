@@ -69,6 +69,15 @@ def test_read_images__header_names_the_number_that_gave_the_order(tmp_path):
     assert record["files"]["from"] == "the number in slice_[0]"
 
 
+def test_read_images__header_names_the_numbers_that_are_missing(tmp_path):
+    write_slices(tmp_path, grey_volume((6, 3, 3)))
+    for number in (1, 3, 4):
+        (tmp_path / f"slice_{number}.png").unlink()
+    with pytest.warns(FibdaskWarning, match="missing"):
+        record = taken(read_images(tmp_path, **GIVEN))
+    assert record["files"]["missing"] == "1, 3-4"
+
+
 def test_read_images__doubtful_order_is_told(tmp_path):
     for second in (1, 11, 30):
         image = Image.fromarray(np.full((3, 3), second, np.uint8))

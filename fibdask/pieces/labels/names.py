@@ -1,0 +1,202 @@
+"""Which slice of a stack a painted file is of, as its name tells."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from ...conventions import ConventionError, recorded_steps
+
+_DEPTH = re.compile(
+    r"(?<![a-z])(?:z|depth)(?P<mark>[=_ ]?)(?P<value>-?\d+(?:\.\d+)?) ?(?P<unit>[nuµμ])m",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"slice[-_ ]?(\d+)", re.IGNORECASE)
+_DIGITS = re.compile(r"\d+")
+_NO_SLICE = re.compile(  # versions, bit depths, settings, positions
+    r"(?<![a-z])(?:v\d+(?:\.\d+)*|ver(?:sion)?[-_. ]?\d+)"
+    r"|\d+[-_ ]?bits?(?![a-z])|\d+(?:[.,]\d+)? ?(?:[pnuµμmc]m|[kM]?V|[pnuµμ]A)(?![a-z\d])"
+    r"|(?<![a-z])(?:[xy]=?|(?:f?wd|focus|mag|hv|eht|tilt)[=_ ]?)-?\d+(?:[.,]\d+)?",
+    re.IGNORECASE,
+)
+_COUNTS = re.compile(r"\[(\d+)\]")  # the number that counts, as the header tells a name
+_CUT = re.compile(r"slice_\d{4}(?:_[\d.]+kV)?")  # as `fibdask labels` writes it
+_MOVED = "reposition_slices"
+_NEAR = 0.01  # of the distance of slices, within which a depth is that of a slice
+
+
+@dataclass(frozen=True)
+class ImageNames:
+    """How the images of a stack are named, one a file.
+
+    Attributes
+    ----------
+    first
+        Name of the first one, with its extension.
+    pattern
+        Matches such names without their extension, each number as a group.
+    counting, width
+        Place of the number that counts slices among the numbers, and its digits.
+    numbers
+        Of the slices, increasing (z); empty where it is not known which slice has which.
+    """
+
+    first: str
+    pattern: re.Pattern[str]
+    counting: int
+    width: int
+    numbers: np.ndarray
+
+    @classmethod
+    def of(cls, stack: xr.Dataset) -> "ImageNames | None":
+        """Return what the header of a stack tells; None if one file holds all, or none is told."""
+        try:
+            files = json.loads(stack.attrs["header"])["files"]
+            first, last = (Path(files[name]).stem for name in ("first", "last"))
+            count, told = int(files["count"]), str(files.get("from", ""))
+            missing = _listed(files.get("missing", ""))
+        except (KeyError, TypeError, ValueError):
+            return None
+        words = _DIGITS.split(first)
+        if count == 1 or len(words) == 1:
+            return None
+        text = r"(\d+)".join(map(re.escape, words))
+        pattern = re.compile(rf"{text}(?![a-z\d])", re.IGNORECASE)
+        counting = _counting(told, pattern)
+        ends = [match[counting + 1] for name in (first, last) if (match := pattern.fullmatch(name))]
+        numbers = np.empty(0, np.int64)
+        moved = any(step.get("step") == _MOVED for step in recorded_steps(stack))
+        if counting >= 0 and len(ends) == 2 and not moved:
+            numbers = np.setdiff1d(np.arange(int(ends[0]), int(ends[1]) + 1), missing)
+        known = len(numbers) == count == stack.sizes["z"]
+        width = len(ends[0]) if ends else 0
+        return cls(files["first"], pattern, counting, width, numbers if known else numbers[:0])
+
+    def match(self, name: str) -> re.Match[str] | None:
+        """Return the match of a name that is one of an image, perhaps with words behind it."""
+        match = self.pattern.match(name)
+        if match is None or _DIGITS.search(_NO_SLICE.sub("", name[match.end() :])):
+            return None
+        digits = match[self.counting + 1] if self.counting >= 0 else ""
+        padded = not digits or digits == f"{int(digits):0{self.width}}"
+        return match if padded else None
+
+
+def _listed(missing: str) -> list[int]:
+    """Return the numbers of a list such as "3, 7-9"."""
+    ends = [part.split("-") for part in missing.split(", ") if part]
+    return [number for end in ends for number in range(int(end[0]), int(end[-1]) + 1)]
+
+
+def _counting(told: str, pattern: re.Pattern[str]) -> int:
+    """Return the place of the number that counts, among those of a name; -1 if none does."""
+    told = told.removeprefix("the number in ") if told.startswith("the number in ") else ""
+    for found in _COUNTS.finditer(told):
+        before = told[: found.start()]
+        if pattern.fullmatch(before + found[1] + told[found.end() :]):
+            return len(_DIGITS.findall(before))
+    return -1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which slices a stack has, so that names of files find them.
+
+    Attributes
+    ----------
+    z
+        Depth of the slices in nm (z).
+    images
+        How their images are named; None if that is not known, or does not matter.
+    """
+
+    z: np.ndarray
+    images: ImageNames | None
+
+    def of(self, file: Path) -> tuple[int, str]:
+        """Return the number of the slice of a file, and what may be otherwise; empty if nothing.
+
+        Raises
+        ------
+        ConventionError
+            If the stack has no such slice, or it cannot be known.
+        """
+        name = file.stem
+        own = self.images.match(name) if self.images else None
+        if self.images and own and len(self.images.numbers):
+            return self._named(file.name, int(own[self.images.counting + 1]), self.images)
+        if depth := _DEPTH.search(name):
+            return self._at(depth, name), ""
+        if self.images and own:
+            msg = (
+                f"{file.name} is named as the images of the stack, {self.images.first} and so on, "
+                "of which it is not known which slice has which number: name it by its depth "
+                "(paint_z40nm), or by the number of the slice, from 0, and another word "
+                "(paint_0004)"
+            )
+            raise ConventionError(msg)
+        return self._numbered(name)
+
+    def _named(self, name: str, number: int, images: ImageNames) -> tuple[int, str]:
+        """Return the slice whose image has a number in its name."""
+        found = int(np.searchsorted(images.numbers, number))
+        if number not in images.numbers:
+            msg = (
+                f"{name} is named as the images of the stack, of which none has the number "
+                f"{number}: they begin with {images.first}, number {images.numbers[0]}, and end "
+                f"with number {images.numbers[-1]}"
+            )
+            raise ConventionError(msg)
+        if found == number or not _CUT.match(name):
+            return found, ""
+        return found, (
+            f"{name} is taken for the image of this number, slice {found} of the stack, counted "
+            f"from 0: if it is slice {number}, as `fibdask labels` names those that it cuts, give "
+            f"the folder with their labels.json, or name it paint_{number:04}"
+        )
+
+    def _numbered(self, name: str) -> tuple[int, str]:
+        """Return the slice whose number, from 0, is in a name."""
+        found = _NUMBER.search(name)
+        digits = [found[1]] if found else _DIGITS.findall(_NO_SLICE.sub("", name))
+        if len(self.z) == 1 and not digits:
+            return 0, ""
+        if not digits:
+            msg = (
+                f"the name of a painted slice must hold its number, such as slice_0047.tif; got "
+                f"{name}"
+            )
+            raise ConventionError(msg)
+        number = int(digits[-1])
+        if number >= len(self.z):
+            msg = (
+                f"{name} is painted for slice {number}; the stack has slices 0 to {len(self.z) - 1}"
+            )
+            raise ConventionError(msg)
+        numbers: Sequence[int] | np.ndarray = self.images.numbers if self.images else ()
+        if not len(numbers) or numbers[number] == number or self.images is None:
+            return number, ""
+        return number, (
+            f"{name} is taken for slice {number} of the stack, counted from 0, whose image has the "
+            f"number {numbers[number]}: if image {number} is painted, name it as that, like "
+            f"{self.images.first}"
+        )
+
+    def _at(self, told: re.Match[str], name: str) -> int:
+        """Return the slice at the depth in a name; a dash is no minus in a stack from 0 on."""
+        depth = float(told["value"]) * (1 if told["unit"] in "nN" else 1e3)
+        if told["mark"] != "=" and self.z[0] >= 0:
+            depth = abs(depth)
+        nearest = int(np.argmin(np.abs(self.z - depth)))
+        distance = float(np.diff(self.z).mean()) if len(self.z) > 1 else 1.0
+        if abs(self.z[nearest] - depth) > _NEAR * distance:
+            msg = (
+                f"{name} is painted at a depth of {depth:g} nm; the nearest slice, {nearest}, lies "
+                f"at {self.z[nearest]:g} nm"
+            )
+            raise ConventionError(msg)
+        return nearest
