@@ -145,7 +145,7 @@ def _grey_conflicts(data: Any) -> list[Conflict]:
     if _first(data.attrs, "IMAGE_WHITE_IS_ZERO") == 1:
         msg = "it stores white as zero; save it with black as zero"
         raise ValueError(msg)
-    if _text(_first(data.attrs, "IMAGE_SUBCLASS")) == "IMAGE_TRUECOLOR":
+    if text_of(_first(data.attrs, "IMAGE_SUBCLASS")) == "IMAGE_TRUECOLOR":
         msg = "it is a colour image (IMAGE_TRUECOLOR); a slice must be grey"
         raise ValueError(msg)
     for name, neutral in _PACKING.items():
