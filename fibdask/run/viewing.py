@@ -1,17 +1,17 @@
 """What there is to look at in a store, or in the folder of a run."""
 
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import xarray as xr
 
-from ..conventions import FibdaskError, FibdaskWarning, StackReadError, volume_names
+from ..conventions import FibdaskWarning, StackReadError, volume_names
 from ..io import open_stack
 from ..report.viewing import StackView, last_volumes, view_volumes
-from .folder.reopening import reopen_input
-from .folder.results import reopen
+from .folder.reopening import reopen_stages
+from .folder.results import reopen, reopen_estimates
 from .folder.run_folder import SUMMARY, RunFolder
-from .recipe import read_recipe
 from .stages import STRUCTURE
 
 
@@ -20,7 +20,8 @@ def view_path(path: str | Path) -> StackView:
 
     Of a run each volume is that of the last stage that stored it, at the depths of that stage:
     images beside the phase of the regular volume that was made of them. Where no stage stored
-    images, they are those that the run has read.
+    images, they are those that the run has read; where it has measured how thick slices are, they
+    lie at these depths.
 
     Raises
     ------
@@ -43,23 +44,25 @@ def viewed_volumes(path: str | Path) -> dict[str, xr.Dataset]:
         stack = open_stack(path)
         return dict.fromkeys(volume_names(stack), stack)
     folder = RunFolder(Path(path))
-    stacks = reopen(folder)[0]
-    # A structure has no place in the images that are made of it.
-    made = [stack for name, stack in stacks.items() if name != STRUCTURE] or list(stacks.values())
-    if not made:
+    stored = reopen(folder)[0]
+    if not stored:
         msg = f"the run in {path} has stored no stack (yet); view the stack that it reads"
         raise StackReadError(msg)
-    if not any("intensity" in stack for stack in made):
-        made = [*_input_images(folder), *made]
-    return last_volumes(made)
+    # A structure has no place in the images that are made of it.
+    stacks = {name: stack for name, stack in _stages(folder, stored) if name != STRUCTURE}
+    return last_volumes(stacks.values() or stored.values())
 
 
-def _input_images(folder: RunFolder) -> list[xr.Dataset]:
-    """Return the images that a run has read, if they are still there, and still the same."""
-    try:
-        images = reopen_input(folder, read_recipe(folder.path / "recipe.toml"))
-    except FibdaskError as error:
-        msg = f"the images that the run read are not shown: {error}"
-        warnings.warn(msg, FibdaskWarning, stacklevel=4)
-        return []
-    return [images[["intensity"]]] if images is not None and "intensity" in images else []
+def _stages(
+    folder: RunFolder, stored: Mapping[str, xr.Dataset]
+) -> Iterator[tuple[str, xr.Dataset]]:
+    """Iterate over the stacks of a run, of those that are in no store the images alone."""
+    with warnings.catch_warnings():
+        if any("intensity" in stack for stack in stored.values()):  # what was read does not matter
+            warnings.simplefilter("ignore", FibdaskWarning)
+        stages = reopen_stages(folder, stored, reopen_estimates(folder))
+    for name, stack in stages.items():
+        if name in stored:
+            yield name, stored[name]
+        elif "intensity" in stack:
+            yield name, stack[["intensity"]]

@@ -10,13 +10,14 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import fibdask
 from docs.pages import IMAGES
 from fibdask.blocks import StoredArray
 from fibdask.conventions import build_stack
 from fibdask.report.viewing import page as pages
-from fibdask.report.viewing.volumes import even_grid, shown_volumes
+from fibdask.report.viewing.volumes import NamedVolume, even_grid, shown_volumes
 
 from ..browser import needs_chromium
 
@@ -144,6 +145,21 @@ def test_shown_volumes__read_what_is_asked_for(regular, monkeypatch):
     assert not read
     assert shown[0][2:4, 5:9, 0:7].shape == (2, 4, 7)
     assert read == [[(0, 1), (2, 4), (5, 9), (0, 7)]]
+
+
+def test_shown_volumes__have_no_pyramid_of_slices_that_lie_elsewhere_since(regular):
+    thickness = xr.DataArray(np.where(np.arange(12) < 6, 2.0, 14.0), dims="z")
+    moved = fibdask.apply_slice_thickness(regular, thickness.assign_attrs(units="nm"))
+    shown = shown_volumes(moved["intensity"], even_grid(moved), labels=False, voltage=0)
+    assert len(shown) == 1
+    assert len(shown_volumes(regular["phase"], even_grid(regular), labels=True)) == 2
+
+
+def test_class_colours__leave_out_what_viewers_do_not_count(stack):
+    told = {"flag_values": [-1, 0, 1], "flag_colors": "red green blue"}
+    label = stack["phase"].astype(np.int16).assign_attrs(told)
+    named = NamedVolume("label", "label", stack.assign(label=label))
+    assert named.class_colours() == {0: "green", 1: "blue"}
 
 
 # The page

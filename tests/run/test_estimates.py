@@ -18,6 +18,7 @@ from fibdask.conventions import FibdaskWarning, build_stack
 from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import read_recipe
 from tests.run.helpers import kill_tree, start, stored_bytes
+from fibdask.run.viewing import viewed_volumes
 from tests.thickness.naive import render_ruler
 
 # The texture of so small a stack misses the mean thickness by a tenth.
@@ -289,6 +290,16 @@ def test_report__of_a_run_whose_input_is_no_more_says_so(call, copy, tmp_path, c
     _, told = call("report", folder, "--quiet")
     assert re.search(f"what the run has read is not told of: {fault}", told)
     assert "Slice thickness" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_viewed_volumes__images_lie_where_their_phase_does(copy, tmp_path):
+    tables = recipe(tmp_path, input={"path": str(copy / "simulate.zarr")})
+    kept = {key: tables[key] for key in ("input", "thickness", "segment")}
+    folder = tmp_path / "again"
+    run_recipe({"title": "t", **kept, "output": {"path": str(folder), "report": False}})
+    found = viewed_volumes(folder)
+    assert found["intensity"]["z"].equals(found["phase"]["z"])
+    assert not found["intensity"]["z"].equals(open_stack(copy / "simulate.zarr")["z"])
 
 
 def test_report__of_a_regular_volume_tells_no_planes_for_slices(call, copy, tmp_path):

@@ -53,10 +53,10 @@ def test_viewed_volumes__of_a_run_are_those_of_the_last_stages(stack, tmp_path, 
     # No stage stored images: they are those that were read.
     assert found["intensity"]["intensity"].identical(stack["intensity"])
     (tmp_path / "uneven.zarr").rename("elsewhere.zarr")
-    with pytest.warns(fibdask.FibdaskWarning, match=r"are not shown: .*uneven\.zarr"):
+    with pytest.warns(fibdask.FibdaskWarning, match=r"not told of: .*uneven\.zarr"):
         assert list(viewed_volumes(tmp_path / "out")) == ["phase"]
     fibdask.save_stack(stack.drop_vars("phase").isel(z=slice(1, None)), "uneven.zarr")
-    with pytest.warns(fibdask.FibdaskWarning, match=r"are not shown: .*has changed since"):
+    with pytest.warns(fibdask.FibdaskWarning, match=r"not told of: .*has changed since"):
         assert list(viewed_volumes(tmp_path / "out")) == ["phase"]
 
 

@@ -1,7 +1,7 @@
 """What a viewer is served of a volume: voxels of an even grid, read when they are asked for.
 
 Viewers know voxels of one size only. Where slices lie unevenly, planes of a finer even grid each
-show the slice that is nearest: so a slice is as thick as it is, and nothing is averaged.
+show the slice that is nearest: a slice reaches halfway to its neighbours, nothing is averaged.
 """
 
 import warnings
@@ -74,7 +74,8 @@ class NamedVolume:
             return {1: SOLID_COLOURS[self.name]}
         attrs = self.stack[self.name].attrs
         values = [int(value) for value in np.atleast_1d(attrs.get("flag_values", []))]
-        return dict(zip(values, str(attrs.get("flag_colors", "")).split(), strict=False))
+        colours = zip(values, str(attrs.get("flag_colors", "")).split(), strict=False)
+        return {value: colour for value, colour in colours if value >= 0}  # viewers count from 0
 
     def grey_limits(self) -> tuple[float, float]:
         """Return what is shown black and white: by parts of three slices, or 0 and 1 of shares."""
@@ -204,7 +205,9 @@ def shown_volumes(
 ) -> list[ShownVolume]:
     """Return a volume as it is served, finest first: with the levels of its store's pyramid."""
     dtype = _shown_type(volume.dtype, labels)
-    levels = [volume.variable, *coarser_levels(volume)]
+    # A pyramid is of the slices as they were stored, one plane each.
+    own = np.array_equal(grid.planes, np.arange(volume.sizes["z"]))
+    levels = [volume.variable, *(coarser_levels(volume) if own else ())]
     if voltage is not None:
         levels = [level[voltage] for level in levels]
     planes = [grid.planes, *(np.arange(level.shape[0]) for level in levels[1:])]
