@@ -17,8 +17,8 @@ from fibdask.blocks.engine import resources
 from fibdask.conventions import FibdaskWarning, build_stack
 from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import read_recipe
-from tests.run.helpers import kill_tree, start, stored_bytes
 from fibdask.run.viewing import viewed_volumes
+from tests.run.helpers import kill_tree, start, stored_bytes
 from tests.thickness.naive import render_ruler
 
 # The texture of so small a stack misses the mean thickness by a tenth.

@@ -24,9 +24,9 @@ def view(stack: xr.Dataset) -> "StackView":
     """Serve a page to look through the volumes of a stack, or layered sample, in a browser.
 
     Images of each voltage, probabilities, phases and labels are layers at their depths in nm; each
-    slice reaches halfway to its neighbours. Voxels are read when the page asks for them; of a stored stack,
-    coarse ones are those of its pyramid. The page is served on 127.0.0.1, for as long as what is
-    returned is kept and not closed.
+    slice reaches halfway to its neighbours. Voxels are read when the page asks for them; of a
+    stored stack, coarse ones are those of its pyramid. The page is served on 127.0.0.1, for as long
+    as what is returned is kept and not closed.
 
     Parameters
     ----------
