@@ -150,10 +150,13 @@ class Pipeline(Visitor):
 
     def run(self, client: distributed.Client | None) -> xr.Dataset:
         """Run all stages, then write the report, whatever happened."""
-        began = time.monotonic()
-        self._measure_workers(client)
-        waited = round(time.monotonic() - began, 3)
         planned = planned_stages(self.recipe, self._source)
+        # Planning has loaded what networks need, into this process.
+        networks = any(asks_network(*named) for named in self.recipe.tables.items())
+        room = _LATER_KERNELS if networks and client is None else 0
+        began = time.monotonic()
+        self._measure_workers(client, room=room)
+        waited = round(time.monotonic() - began, 3)
         check_plan(planned.rows, self.execution.resources)
         log = log_file(self.folder.log, as_json=self._log_json)
         with self.folder.taken(), log, warnings_logged():

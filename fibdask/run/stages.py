@@ -33,6 +33,10 @@ def _by_method(table: Mapping[str, Any]) -> bool:
     return table.get("method") == "network"
 
 
+def _by_model(table: Mapping[str, Any]) -> bool:
+    return table.get("model") == "learned"
+
+
 def _always(_table: Mapping[str, Any]) -> bool:
     return True
 
@@ -97,7 +101,13 @@ class Stage:
 
 
 STAGES = (
-    Stage("simulate", simulate_stack, "Simulated images", keeps="everything"),
+    Stage(
+        "simulate",
+        simulate_stack,
+        "Simulated images",
+        keeps="everything",
+        asks_network=_by_model,
+    ),
     Stage("align", apply_shifts, "Aligned slices", estimate=SHIFTS),
     Stage("curtaining", remove_curtaining, "Curtaining removed"),
     Stage("brightness", equalize_brightness, "Brightness equalised"),

@@ -101,6 +101,13 @@ def test_read_painted__takes_names_of_images_for_these(stack, tmp_path, name):
     assert read_painted(tmp_path, gaps).slices.tolist() == [1]
 
 
+def test_read_painted__numbers_of_images_may_lie_far_apart(stack, tmp_path):
+    write(tmp_path / "i_20261130.tif", scribbles())
+    names = ("i_1.tif", "i_999999999999.tif", "i_[1]")
+    far = of_files(stack, *names, missing="3-20261129, 20261133-999999999998")
+    assert read_painted(tmp_path, far).slices.tolist() == [2]
+
+
 def test_read_painted__finds_images_as_their_stack_was_read(tmp_path):
     folder = write_slices(
         tmp_path / "images", np.zeros(SHAPE, np.uint8), numbers=[1, 2, 4, 5, 6, 7]

@@ -16,6 +16,7 @@ from fibdask.run.folder.results import reopen
 from fibdask.run.looking import warn_of_inverted, warn_of_surer_model
 from fibdask.run.planner import check_recipe, plan_recipe
 from fibdask.run.recipe import read_recipe
+from fibdask.run.stages import asks_network
 from fibdask.statistics.certainty import certainty
 from tests.pieces.models import CARD, MixModel, offer
 
@@ -206,6 +207,11 @@ def test_reconstruct__by_workers_gives_the_same(recipe, tmp_path):
     summary = json.loads((tmp_path / "other" / "run.json").read_text())
     for stage in summary["stages"]:
         assert stage["peak_bytes"] <= stage["forecast_bytes"], stage["name"]
+
+
+def test_asks_network__of_simulations_by_one_too():
+    asked = [asks_network("simulate", {"model": model}) for model in ("learned", "monte_carlo")]
+    assert asked == [True, False]
 
 
 @pytest.mark.parametrize("detector", ["tld", "icd"])

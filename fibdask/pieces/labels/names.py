@@ -58,7 +58,7 @@ class ImageNames:
             files = json.loads(stack.attrs["header"])["files"]
             first, last = (Path(files[name]).stem for name in ("first", "last"))
             count, told = int(files["count"]), str(files.get("from", ""))
-            missing = _listed(files.get("missing", ""))
+            gaps = _gaps(files.get("missing", ""))
         except (KeyError, TypeError, ValueError):
             return None
         words = _DIGITS.split(first)
@@ -70,11 +70,9 @@ class ImageNames:
         ends = [match[counting + 1] for name in (first, last) if (match := pattern.fullmatch(name))]
         numbers = np.empty(0, np.int64)
         moved = any(step.get("step") == _MOVED for step in recorded_steps(stack))
-        if counting >= 0 and len(ends) == 2 and not moved:
-            numbers = np.setdiff1d(np.arange(int(ends[0]), int(ends[1]) + 1), missing)
-        known = len(numbers) == count == stack.sizes["z"]
-        width = len(ends[0]) if ends else 0
-        return cls(files["first"], pattern, counting, width, numbers if known else numbers[:0])
+        if counting >= 0 and len(ends) == 2 and not moved and count == stack.sizes["z"]:
+            numbers = _between(gaps, int(ends[0]), int(ends[1]), count)
+        return cls(files["first"], pattern, counting, len(ends[0]) if ends else 0, numbers)
 
     def match(self, name: str) -> re.Match[str] | None:
         """Return the match of a name that is one of an image, perhaps with words behind it."""
@@ -86,10 +84,22 @@ class ImageNames:
         return match if padded else None
 
 
-def _listed(missing: str) -> list[int]:
-    """Return the numbers of a list such as "3, 7-9"."""
+def _gaps(missing: str) -> list[tuple[int, int]]:
+    """Return the first and the last number of each part of a list such as "3, 7-9"."""
     ends = [part.split("-") for part in missing.split(", ") if part]
-    return [number for end in ends for number in range(int(end[0]), int(end[-1]) + 1)]
+    return [(int(end[0]), int(end[-1])) for end in ends]
+
+
+def _between(gaps: Sequence[tuple[int, int]], first: int, last: int, count: int) -> np.ndarray:
+    """Return the numbers from first to last that lie in no gap; none if they are not so many.
+
+    Gaps may be wide, as between times.
+    """
+    begins = [first, *(end + 1 for _, end in gaps)]
+    ends = [*(begin for begin, _ in gaps), last + 1]
+    if sum(ends) - sum(begins) != count or any(map(int.__gt__, begins, ends)):
+        return np.empty(0, np.int64)
+    return np.concatenate([np.arange(*part) for part in zip(begins, ends, strict=True)])
 
 
 def _counting(told: str, pattern: re.Pattern[str]) -> int:
