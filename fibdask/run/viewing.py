@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from ..conventions import FibdaskWarning, StackReadError, volume_names
+from ..conventions import FibdaskError, FibdaskWarning, StackReadError, volume_names
 from ..io import open_stack
 from ..report.viewing import StackView, last_volumes, view_volumes
 from .folder.reopening import reopen_stages
@@ -60,9 +60,17 @@ def _stages(
     with warnings.catch_warnings():
         if any("intensity" in stack for stack in stored.values()):  # what was read does not matter
             warnings.simplefilter("ignore", FibdaskWarning)
-        stages = reopen_stages(folder, stored, reopen_estimates(folder))
+        stages = _reopened(folder, stored)
     for name, stack in stages.items():
         if name in stored:
             yield name, stored[name]
         elif "intensity" in stack:
             yield name, stack[["intensity"]]
+
+
+def _reopened(folder: RunFolder, stored: Mapping[str, xr.Dataset]) -> Mapping[str, xr.Dataset]:
+    """Return the stacks of a run by stage; those of its stores where no more can be told."""
+    try:
+        return reopen_stages(folder, stored, reopen_estimates(folder))
+    except FibdaskError:  # depths that the run could not go on with, either
+        return stored

@@ -146,9 +146,9 @@ def simulate_stack(
     ConventionError
         If an argument is out of range, or there is neither a structure nor a shape.
     """
-    check_not_negative("blur_width", blur_width, "nm")
-    check_not_negative("shift_std", shift_std, "nm")
-    check_share("curtaining", curtaining, "white")
+    check_not_negative("blur_width", blur_width or 0, "nm")
+    check_not_negative("shift_std", shift_std or 0, "nm")
+    check_share("curtaining", curtaining or 0, "white")
     if stack is None:
         if shape is None:
             msg = "shape is needed where no structure is given; got None"

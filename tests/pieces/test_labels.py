@@ -101,6 +101,12 @@ def test_read_painted__takes_names_of_images_for_these(stack, tmp_path, name):
     assert read_painted(tmp_path, gaps).slices.tolist() == [1]
 
 
+@pytest.mark.parametrize("name", ["y2.tif", "focus_2.tif", "v2.tif", "paintZ40nm.tif"])
+def test_read_painted__takes_the_only_number_of_a_name(stack, tmp_path, name):
+    write(tmp_path / name, scribbles())
+    assert read_painted(tmp_path, stack).slices.tolist() == [2]
+
+
 def test_read_painted__numbers_of_images_may_lie_far_apart(stack, tmp_path):
     write(tmp_path / "i_20261130.tif", scribbles())
     names = ("i_1.tif", "i_999999999999.tif", "i_[1]")

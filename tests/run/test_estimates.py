@@ -300,6 +300,8 @@ def test_viewed_volumes__images_lie_where_their_phase_does(copy, tmp_path):
     found = viewed_volumes(folder)
     assert found["intensity"]["z"].equals(found["phase"]["z"])
     assert not found["intensity"]["z"].equals(open_stack(copy / "simulate.zarr")["z"])
+    shutil.rmtree(folder / "thickness-estimate.zarr")
+    assert [*viewed_volumes(folder)] == ["phase"]
 
 
 def test_report__of_a_regular_volume_tells_no_planes_for_slices(call, copy, tmp_path):

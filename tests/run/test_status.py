@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 
 import numpy as np
@@ -14,7 +15,7 @@ from fibdask.run.cli import main
 from fibdask.run.folder import RunFolder
 from fibdask.run.folder.life import SILENT, signs_of_life, silence
 from fibdask.run.folder.progress import LOGGER, log_file
-from fibdask.run.folder.run_folder import LOCK, LOG, SUMMARY
+from fibdask.run.folder.run_folder import JOBS, LOCK, LOG, SUMMARY
 from fibdask.run.status import ProgressLines, format_status, progress, watched
 from tests.holding import wait_until
 
@@ -175,12 +176,18 @@ def test_watched__tells_each_change_until_the_run_ends(running):
 
 def test_watched__waits_for_a_run_that_has_not_begun(running, monkeypatch):
     folder = RunFolder(running.path.with_name("later"))
-    monkeypatch.setattr("time.sleep", lambda _: running.path.rename(folder.path))
+    (folder.path / JOBS).mkdir(parents=True)  # of a queue
+
+    def begin():
+        shutil.rmtree(folder.path)
+        running.path.rename(folder.path)
+
+    monkeypatch.setattr("time.sleep", lambda _: begin())
     assert next(watched(folder))["state"] == "running"
 
 
 def test_watched__does_not_wait_for_a_run_in_a_folder_of_other_things(tmp_path):
-    (tmp_path / "notes.txt").touch()
+    (tmp_path / "run.lock").touch()  # of a process that is gone
     with pytest.raises(StackReadError, match="is not the folder of a run"):
         next(watched(RunFolder(tmp_path)))
 

@@ -25,7 +25,7 @@ _FIELD = re.compile(
     re.MULTILINE,
 )
 _NUMBER = r"([-+\d.eE]+)"
-_BEFORE = r"(?:^|[{,])\s*"  # not amid the words of commands, which files keep
+_BEFORE = r"(?:^|[{},])\s*"  # not amid the words of commands, which files keep
 _BOX = re.compile(_BEFORE + "BoundingBox" + 6 * rf"\s+{_NUMBER}", re.MULTILINE)
 _UNIT = re.compile(r'\bUnits\s*\{[^}]*?\bCoordinates\s+"([^"]*)"')
 _MATRIX = re.compile(_BEFORE + r"TransformationMatrix\s+([^\n,}]*)", re.MULTILINE)

@@ -148,15 +148,23 @@ def _grey_conflicts(data: Any) -> list[Conflict]:
     if text_of(_first(data.attrs, "IMAGE_SUBCLASS")) == "IMAGE_TRUECOLOR":
         msg = "it is a colour image (IMAGE_TRUECOLOR); a slice must be grey"
         raise ValueError(msg)
-    for name, neutral in _PACKING.items():
-        if name in data.attrs and (value := _first(data.attrs, name)) != neutral:
-            msg = f"its {name} is {value}, which is not applied; save its grey values unpacked"
-            raise ValueError(msg)
+    if packing := _packing(data.attrs):
+        msg = f"its {packing}, which is not applied; save its grey values unpacked"
+        raise ValueError(msg)
     names = [name for name in _NO_DATA if name in data.attrs]
     found = [
         no_data(_first(data.attrs, name), data.dtype, f"HDF5 attribute {name}") for name in names
     ]
     return [*filter(None, [*found[:1], unwritten(data, data.shape)])]
+
+
+def _packing(attrs: Mapping[str, Any]) -> str:
+    """Say by what values are to be multiplied or added to; empty if they are as they lie there."""
+    for name, neutral in _PACKING.items():
+        told = text_of(_first(attrs, name)) if name in attrs and np.size(attrs[name]) else ""
+        if told and told not in (str(neutral), f"{neutral}.0"):
+            return f"{name} is {told}"
+    return ""
 
 
 def _first(attrs: Mapping[str, Any], name: str) -> Any:
@@ -391,7 +399,7 @@ def _with_scales(header: Header, data: _Volume) -> tuple[Header, ...]:
 
 
 def _scale(data: Any, place: int) -> np.ndarray | None:
-    """Return the first scale of an axis in nm; None without two values, or a known unit."""
+    """Return the first scale of an axis in nm; None without values, or a known unit."""
     told = data.attrs.get("DIMENSION_LIST", ())
     if len(told) != data.ndim or not len(told[place]):
         return None
@@ -400,7 +408,11 @@ def _scale(data: Any, place: int) -> np.ndarray | None:
     elsewhere = scale.is_virtual or scale.external
     if factor is None or elsewhere or scale.shape != (data.shape[place],) or len(scale) < 2:
         return None
-    return scale[()].astype(np.float64) * factor if scale.dtype.kind in "iuf" else None
+    if scale.dtype.kind not in "iuf" or _packing(scale.attrs):
+        return None
+    values = scale[()].astype(np.float64) * factor
+    # Such as were never written tell nothing.
+    return values if np.isfinite(values).any() and np.ptp(values) != 0 else None
 
 
 def _step(scale: np.ndarray) -> float | None:

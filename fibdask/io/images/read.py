@@ -31,6 +31,9 @@ from .source import ImageSource, stack_dtype
 PixelSize = float | tuple[float, float] | None
 Crop = Mapping[str, tuple[int, int]] | None
 
+_MOST_TOLD = 1000
+"""Characters of a list of missing numbers that a stack keeps."""
+
 
 def read_images(
     source: Paths | Mapping[float, Paths],
@@ -271,7 +274,8 @@ def _record(
     }
     if parts[0].series.origin:
         record["files"]["from"] = parts[0].series.origin
-    if missing := missing_numbers(parts[0].series.numbers or ()):
+    missing = missing_numbers(parts[0].series.numbers or ())
+    if 0 < len(missing) <= _MOST_TOLD:
         record["files"]["missing"] = missing
     for name in ("detector", "beam", "stage"):
         value = getattr(header, name)

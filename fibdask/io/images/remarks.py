@@ -17,8 +17,12 @@ _NAMED = re.compile(r"(FIB|ion|Ga)?[ _-]?(\d+(?:\.\d+)?)[ _-]?kV(?![a-z])", re.I
 """A voltage in a name, and whether it is that of the ions."""
 _NUMBER = re.compile(r"(?=(?<!\d)(\d+)(?:[._p, -](\d+))?)")
 """Where names tell several voltages, or write them otherwise, any number of them may be one."""
-_NUMBERED = re.compile(r"(?:c|ch|channel)?[\W\d_]*", re.IGNORECASE)
-"""A channel by its number, which is no detector."""
+_DETECTOR = re.compile(
+    r"(?<![a-z])(?:se2?|bse?|esb|asb|inlens|in-lens|tld|etd|icd|ldf|cbs|vcd|mdd?|hdbsd?|t[123]|mix)"
+    r"(?![a-z\d])",
+    re.IGNORECASE,
+)
+"""What of the name of a channel is a detector."""
 _HIGHEST = 20.0  # kV, of electrons: more is of ions
 _THICKNESS = "slice_thickness_nm"
 
@@ -78,16 +82,22 @@ def mixed(parts: Sequence[Part]) -> list[str]:
         told = [
             (value, f"{part.header.origins[name]} of {part.name}")
             for part in parts
-            # Channels of OME may be named after their voltages, too.
-            if not _NUMBERED.fullmatch(
-                value := _NAMED.sub("", str(getattr(part.header, name) or "")).strip(" _-")
-            )
+            if (value := _plain(part, name))
         ]
         other = next((one for one in told if one[0] != told[0][0]), None)
         if other is not None:
             found = both((told[0], other))
             texts.append(f"the voltages mix images: {name} of {found}; each is a stack")
     return texts
+
+
+def _plain(part: Part, name: str) -> str:
+    """Return a detector or beam that a header tells; of the name of a channel, that part of it."""
+    value, origin = str(getattr(part.header, name) or ""), part.header.origins.get(name, "")
+    if not value or "channel" not in origin:
+        return value
+    found = _DETECTOR.search(value)
+    return found[0] if found else ""
 
 
 def both(varying: tuple[Sourced, Sourced]) -> str:
@@ -167,6 +177,9 @@ def _other_names(part: Part, voltage: float) -> list[str]:
     above = part.series.folder.absolute().parent
     for path in (part.series.files[0], part.series.folder, above):
         if named and path is above:
+            break
+        # A folder of several things may be called after one of them.
+        if path is above and not _NAMED.fullmatch(path.name.strip("_- ")):
             break
         found = [float(number) for ions, number in _NAMED.findall(path.name) if not ions]
         told = [number for number in found if number <= _HIGHEST]

@@ -332,31 +332,30 @@ def _check_order(table: ZTable, name: str, cells: Sequence[str]) -> None:
     if _SLICE.fullmatch(name) or _LENGTH.fullmatch(name):
         return
     numbers = _order(cells)
-    numbered = numbers is not None and all(_NUMBERED.search(cell) for cell in cells)
-    named = numbered or all(_EXTENSION.search(cell) for cell in cells)
+    if numbers is None:
+        return
+    named = all(_NUMBERED.search(cell) or _EXTENSION.search(cell) for cell in cells)
     counting = table.slices is None and (_COUNTING.fullmatch(name) or _is_count(cells))
-    if not (named or counting) or len(set(cells)) == 1:
+    if not (named or counting):
         return
-    if numbers is None and table.slices is not None:
-        return
-    steps = pairwise(numbers or [0.0] * len(cells))
-    k = next((k for k, (before, after) in enumerate(steps, 1) if not after > before), None)
+    k = next((k for k, (one, other) in enumerate(pairwise(numbers), 1) if other < one), None)
     if k is not None:
         above, found = (_shortened(cell) for cell in cells[k - 1 : k + 1])
-        advice = "sort the rows by its numbers" if numbers else "count them in a column slice"
         msg = (
             "the rows of a z table must be in the order of the slices; line "
             f"{table.lines[k]} of {table.path} has {found!r} after {above!r} in the column "
-            f"{_shortened(name)!r}: {advice}, or take it away if the rows are in order"
+            f"{_shortened(name)!r}: sort the rows by its numbers, or take it away if they are in "
+            "order"
         )
         raise ConventionError(msg)
 
 
 def _is_count(cells: Sequence[str]) -> bool:
-    """Tell whether cells are whole numbers of which each is there once, in any order."""
+    """Tell whether cells are whole numbers of which each is there once, but not counted down."""
     if len(cells) < 3 or not all(cell.isdecimal() and len(cell) <= _LONGEST for cell in cells):
         return False
-    return bool((np.diff(sorted(map(int, cells))) == 1).all())
+    numbers = [*map(int, cells)]
+    return bool((np.diff(sorted(numbers)) == 1).all()) and numbers[::-1] != sorted(numbers)
 
 
 def _order(cells: Sequence[str]) -> Sequence[float] | None:
@@ -364,6 +363,8 @@ def _order(cells: Sequence[str]) -> Sequence[float] | None:
     if all(_NUMBER.fullmatch(cell) for cell in cells):
         return [float(cell) for cell in cells]
     if max(map(len, cells)) > _LONGEST:
+        return None
+    if len({found[0] if (found := _FOLDERS.match(cell)) else "" for cell in cells}) > 1:
         return None
     columns, odd = read_columns([_EXTENSION.sub("", _FOLDERS.sub("", cell)) for cell in cells])
     chosen = choose(columns)

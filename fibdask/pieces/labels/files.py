@@ -1,5 +1,6 @@
 """Files of painted slices, from any painting program: what they hold, before it means anything."""
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -27,6 +28,8 @@ _OTHERS = {
     ".zip": "make a mask of the regions in Fiji (Edit > Selection > Create Mask), and save that "
     "as TIFF",
 }
+_OME = "OME"  # group of metadata beside images, as bioformats2raw writes it
+_LEVEL = re.compile(r"\d+(?:-\d+)*$")  # the end of names of levels: 0, s0, 2-2-1
 _EXPORTED = "exported_data"  # as ilastik calls what it exports
 _STORE = "fibdask_version"  # attribute of stores of stacks, whose pyramid is of images
 _MOST_CHUNK = 2**24  # numbers
@@ -124,10 +127,10 @@ def _finest(group: zarr.Group, path: Path) -> tuple[str, Sequence[str]]:
     if len(told := ome.get("multiscales", ())) == 1:
         axes = [axis["name"] for axis in told[0].get("axes", ()) if isinstance(axis, Mapping)]
         return told[0]["datasets"][0]["path"], axes
-    names = sorted(name for name, array in group.arrays() if array.ndim > 1)
-    names = names or sorted(group.group_keys())
-    if len(names) == 1 or (names and all(name.isdecimal() for name in names)):
-        return min(names, key=lambda name: (len(name), name)), ()
+    sizes = {name: array.size for name, array in group.arrays() if array.ndim > 1}
+    names = sorted(sizes) or sorted({*group.group_keys()} - {_OME})
+    if len(names) == 1 or (names and len({_LEVEL.sub("", name) for name in names}) == 1):
+        return min(names, key=lambda name: (-sizes.get(name, 0), len(name), name)), ()
     msg = f"{path} holds {len(names)} arrays: {', '.join(names) or 'none'}"
     if names:
         msg += f"; give one that is painted, such as {path / names[-1]}"
@@ -165,9 +168,9 @@ def _hdf5(file: Path, most: int) -> np.ndarray:
 def _in_order(image: np.ndarray, axes: str, file: Path) -> np.ndarray:
     """Return an image of named axes in the order z, y, x; others are of length one.
 
-    Without names, it is in that order.
+    Without names, or by others, it is in that order.
     """
-    if not axes:
+    if not {*axes} >= {"y", "x"}:
         return image
     sizes = dict(zip(axes, image.shape, strict=True))
     others = [f"{axis} {n}" for axis, n in sizes.items() if axis not in "zyx" and n > 1]

@@ -12,7 +12,8 @@ import xarray as xr
 from ...conventions import ConventionError, recorded_steps
 
 _DEPTH = re.compile(
-    r"(?<![a-z])(?:z|depth)(?P<mark>[=_ ]?)(?P<value>-?\d+(?:\.\d+)?) ?(?P<unit>[nuµμ])m",
+    r"(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[ZD])))"
+    r"(?:z|depth)(?P<mark>[=_ ]?)(?P<value>-?\d+(?:\.\d+)?) ?(?P<unit>[nuµμ])m",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"slice[-_ ]?(\d+)", re.IGNORECASE)
@@ -173,6 +174,7 @@ class Place:
         """Return the slice whose number, from 0, is in a name."""
         found = _NUMBER.search(name)
         digits = [found[1]] if found else _DIGITS.findall(_NO_SLICE.sub("", name))
+        digits = digits or _DIGITS.findall(name)
         if len(self.z) == 1 and not digits:
             return 0, ""
         if not digits:

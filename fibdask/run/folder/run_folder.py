@@ -150,11 +150,11 @@ class RunFolder:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether no run has begun here, but one may: nothing is there, or a run's lock."""
+        """Whether no run has begun here, but one may, or is about to."""
         if self._file.exists():
             return False
         return not self.path.exists() or (
-            self.path.is_dir() and (not any(self.path.iterdir()) or (self.path / LOCK).exists())
+            self.path.is_dir() and (not self._holds_anything() or is_locked(self.path / LOCK))
         )
 
     def store(self, stage: str) -> Path:

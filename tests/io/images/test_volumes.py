@@ -217,6 +217,12 @@ def test_hdf5__scales_with_a_unit_tell_depths_and_pixels(tmp_path):
     even = write_scales(tmp_path / "b.h5", units="um", z=np.float32([3.0, 3.02, 3.04, 3.06]))
     assert read_images(even, voltage=1.0)["slice_thickness"].values[3] == 20.0
     read_images(write_scales(tmp_path / "c.h5", units="pixel"), **GIVEN)  # silent
+    unwritten = write_scales(tmp_path / "d.h5", z=(0, 0, 0, 0))
+    read_images(unwritten, voltage=1.0, pixel_size=(7, 3), slice_thickness=10)
+    with h5py.File(even, "a") as packed:
+        packed["z"].attrs["scale_factor"] = 10
+    with pytest.raises(ConventionError, match="slice_thickness is needed"):
+        read_images(even, voltage=1.0, pixel_size=(7, 3))
 
 
 @pytest.mark.parametrize(
