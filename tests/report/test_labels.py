@@ -71,3 +71,7 @@ def test_labels_section__names_the_slices_that_help_most(tmp_path, stack):
     assert named[0][:3] == ["12", "120", "8 %"]
     assert len(named) == 3
     assert not {row[0] for row in named} & {"2", "9", "16", "5"}
+
+
+def test_labels_section__a_slice_may_teach_nothing_alone(tmp_path, stack):
+    assert "figure" in section(tmp_path, stack, curve(3 * [np.nan], [2, 4, 3]))

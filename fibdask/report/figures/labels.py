@@ -25,7 +25,7 @@ def learning_trace(misplaced: xr.DataArray, figure: Figure | None = None) -> Fig
     }
     axes.plot(counts, values, **dots)
     axes.plot([], [], **dots, label="each painted slice")
-    mean = np.nanmean(values, axis=1)
+    mean = misplaced.mean("judged")  # NaN where none could learn
     axes.plot(counts, mean, "o-", color=INK, linewidth=1.6, markersize=4, label="mean")
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator([*counts]))
