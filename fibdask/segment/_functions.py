@@ -85,6 +85,8 @@ class ClusterThreshold:
 
     classes: int
 
+    revision = 2
+
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """Return the middle between the two brightest centres."""
         (counts,) = counts
@@ -104,6 +106,8 @@ class ClusterCentres:
     voltages: int
     bits: int
     shift: int
+
+    revision = 2
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """Return the centres as grey values of the codes that were counted."""

@@ -284,4 +284,5 @@ def _move_to_means(points, weights, labels, centres):
             sums[labels[i], v] += weights[i] * points[i, v]
     for k in range(len(centres)):
         if totals[k] > 0:
-            centres[k] = sums[k] / totals[k]
+            for v in range(points.shape[1]):  # by numbers: checks of rows take 5 s to compile
+                centres[k, v] = sums[k, v] / totals[k]

@@ -24,6 +24,8 @@ _SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": 0.95,
     "distributed.worker.memory.terminate": 0.98,
+    # What every thread was doing, a tree for each second: 100 MiB while kernels are compiled.
+    "distributed.worker.profile.enabled": False,
     "distributed.comm.timeouts.connect": "60s",
 }
 
