@@ -76,6 +76,14 @@ def test_free_planes__round_where_no_slices_collide(depths):
     assert free_planes(depths).tolist() == rounded.tolist()
 
 
+@pytest.mark.parametrize("spacing", [1.1, 2.7, 12.3])
+def test_nearest_planes__middles_of_even_slabs_are_planes_in_a_row(spacing):
+    # Each lies half way between two planes, and n.4999… or n.5 by how floats are divided.
+    slabs = np.arange(400)
+    depths = np.round((slabs + 0.5) * spacing, 4)
+    assert nearest_planes(depths / spacing).tolist() == (slabs + 1).tolist()
+
+
 @given(positions())
 def test_free_planes__collision_elsewhere_changes_nothing(depths):
     # A lone slice, farther than the others can spread, keeps both ends apart.
