@@ -141,8 +141,9 @@ def segment_phases(
     xarray.Dataset
         The stack with `phase` (z, y, x), uint8: 0 pore, 1 solid. With `network`, also with
         `solid_probability` (z, y, x), float32, and, if wanted, `voltage_disagreement` (z, y, x),
-        float32: the largest less the smallest probability that single voltages give. All are 0
-        in planes that are not measured. With other methods, those that the stack had are dropped.
+        float32: the largest less the smallest probability that single voltages give; all three
+        are 0 in planes that are not measured. With other methods, which take such a plane as it
+        looks, those that the stack had are dropped.
         `random_forest` adds `phase` and `solid_probability`, too; where more than two classes are
         painted, it adds `label` (z, y, x), uint8, with names and colours in its attributes, and
         `label_probability`, float32, and `phase` only if a class is called "solid".
