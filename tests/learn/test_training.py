@@ -207,6 +207,21 @@ def test_training__with_plateaus_goes_on_to_the_last_bit(tmp_path):
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
+@pytest.mark.parametrize("steps", [3, 7])
+def test_training__with_plateaus_looks_at_its_last_step_once(tmp_path, steps):
+    schedule = Schedule(steps=steps, batch=2, decline="plateau", look_every=5, average=1)
+    unseen = small_samples(small_stack(3))
+    training = _training(tmp_path, schedule, unseen=unseen)
+    weights = training.run(_silent).state_dict()
+    assert len(training.looks) == 1 + steps // 5
+    last = training.averaged.state_dict()
+    taken = all(torch.equal(last[name], value) for name, value in weights.items())
+    assert taken == (training.looks[-1] == min(training.looks))
+    again = _training(tmp_path, schedule, unseen=unseen)
+    again.run(_silent)
+    assert again.looks == training.looks
+
+
 def test_training__needs_unseen_samples_for_plateaus(tmp_path):
     with pytest.raises(ConventionError, match="'plateau' needs unseen samples"):
         _training(tmp_path, UNTIL_SETTLED)
