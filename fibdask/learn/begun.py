@@ -11,8 +11,9 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..conventions import ConventionError, FibdaskWarning
+from ..conventions import ConventionError, FibdaskWarning, recorded_steps
 from ..pieces.validity import model_channels
+from .cards import image_hashes
 from .data import SimulatedStack
 from .models import open_model
 from .networks import Architecture, Network, WindowNetwork
@@ -131,6 +132,19 @@ class Begun:
                 )
                 raise ConventionError(msg)
 
+    def learnt_slices(self, stack: xr.Dataset) -> list[int]:
+        """Return the numbers of slices of a stack that the model has learnt from, if any."""
+        found: set[int] = set()
+        for told in _told_data(self.told()["training"]):
+            slices = [k for k in told.get("slices", ()) if k < stack.sizes["z"]]
+            if "images" in told:
+                known = set(told["images"])
+                hashes = zip(slices, image_hashes(stack, slices), strict=True)
+                found |= {k for k, own in hashes if own in known}
+            elif told.get("steps") == recorded_steps(stack):  # of cards before version 0.15
+                found |= set(slices)
+        return sorted(found)
+
     def build(self) -> WindowNetwork | PublishedNetwork:
         """Return the network with the weights of the model."""
         network = read_network(Path(self.folder), open_model(Path(self.folder)).card)
@@ -196,15 +210,20 @@ def _nearest(name: str, card: Mapping[str, Any], voltages: np.ndarray) -> tuple[
     return tuple(channels)
 
 
+def _told_data(training: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Iterate over what cards tell of the data that a model, and those before it, learnt from."""
+    data = training.get("data")
+    yield from data if isinstance(data, list) else ()
+    if "begun" in training:
+        yield from _told_data(training["begun"]["training"])
+
+
 def _told_seeds(training: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     """Iterate over steps and seeds of what a model, and those before it, have learnt from."""
-    data = training.get("data")
-    for stack in data if isinstance(data, list) else ():
+    for stack in _told_data(training):
         for step in stack.get("steps", ()):
             if "seed" in step:
                 yield step["step"], step["seed"]
-    if "begun" in training:
-        yield from _told_seeds(training["begun"]["training"])
 
 
 def of_channels(network: WindowNetwork, channels: Sequence[int]) -> WindowNetwork:

@@ -17,7 +17,7 @@ from ..pieces.grey import computed_ranges, require_finite
 from ..pieces.labels import APART, UNLABELLED, Painted
 from ..pieces.windows import NO_SLICE, SliceWindow
 from ..segment import segment_phases
-from .cards import near_ranges
+from .cards import image_hashes, near_ranges
 from .making import Judged
 from .networks import Network
 from .samples import QUANTILES, Drawing, Sample, oriented
@@ -105,6 +105,7 @@ class LabelledStack:
         truth = np.where(blank, np.nan, painted.classes).astype(np.float32)
         told = {
             "slices": painted.slices.tolist(),
+            "images": image_hashes(stack, painted.slices),
             "painted_pixels": int((~blank).sum()),
             "classes": list(painted.names),
             "labels_fingerprint": fingerprint(painted.slices, painted.classes),
@@ -253,7 +254,9 @@ class LabelJudge:
         return (self.unseen.sample(k, (y, x)) for k in range(len(self.unseen)))
 
 
-def parted(painted: Painted, judged: Sequence[int] | None = None) -> tuple[Painted, Painted]:
+def parted(
+    painted: Painted, judged: Sequence[int] | None = None, seen: Sequence[int] = ()
+) -> tuple[Painted, Painted]:
     """Return what is learnt from, and what networks are judged by.
 
     Parameters
@@ -263,14 +266,16 @@ def parted(painted: Painted, judged: Sequence[int] | None = None) -> tuple[Paint
     judged
         Numbers of those that are judged by; by default one of five, evenly, if enough of the
         others lie more than `APART` slices away from them, or else the last ones.
+    seen
+        Numbers of slices that the network has learnt from before: it is judged by others, as far
+        away from them.
 
     Raises
     ------
     ConventionError
-        If nothing is left on one side.
+        If nothing is left on one side, or networks were to be judged by what they have learnt from.
     """
-    count = len(painted.slices)
-    some = max(count // _JUDGED, 1)
+    fresh = _apart(painted, np.array(seen, int))
     if judged is not None:
         missing = sorted(set(judged) - set(painted.slices.tolist()))
         if missing or not judged:
@@ -278,11 +283,17 @@ def parted(painted: Painted, judged: Sequence[int] | None = None) -> tuple[Paint
             raise ConventionError(msg)
         held = np.isin(painted.slices, judged)
     else:
-        held = np.zeros(count, bool)
-        held[((2 * np.arange(some) + 1) * count) // (2 * some)] = True
-        if _learnt(painted, held).sum() < count // 2:
-            held = np.arange(count) >= count - some
-    learnt = _learnt(painted, held)
+        held = _chosen(painted, fresh)
+    known = painted.slices[held & ~fresh] if fresh.any() else painted.slices
+    if len(known):
+        msg = (
+            f"networks are judged by painted slices more than {APART} slices away from what they "
+            f"have learnt from; the training begins with a model that has learnt from slices "
+            f"{list(seen)} of this stack; got {known.tolist()}: "
+            "name others for validation, or paint some more"
+        )
+        raise ConventionError(msg)
+    learnt = _apart(painted, painted.slices[held])
     if not learnt.any() or not held.any():
         msg = (
             "a network learns from painted slices and is judged by others that lie more than "
@@ -290,6 +301,18 @@ def parted(painted: Painted, judged: Sequence[int] | None = None) -> tuple[Paint
         )
         raise ConventionError(msg)
     return painted.of_slices(np.flatnonzero(learnt)), painted.of_slices(np.flatnonzero(held))
+
+
+def _chosen(painted: Painted, fresh: np.ndarray) -> np.ndarray:
+    """Return which slices are judged by, of those that have not been learnt from before."""
+    count, places = len(painted.slices), np.flatnonzero(fresh)
+    some = min(max(count // _JUDGED, 1), len(places))
+    held = np.zeros(count, bool)
+    held[places[((2 * np.arange(some) + 1) * len(places)) // (2 * max(some, 1))]] = True
+    if _apart(painted, painted.slices[held]).sum() < count // 2:
+        held[:] = False
+        held[places[len(places) - some :]] = True
+    return held
 
 
 def taught(
@@ -326,9 +349,9 @@ def taught(
     return replace(painted, slices=numbers, classes=classes, probes=probes)
 
 
-def _learnt(painted: Painted, held: np.ndarray) -> np.ndarray:
-    """Return which slices lie far enough from those that are judged by."""
-    apart = np.abs(painted.slices[:, np.newaxis] - painted.slices[held]).min(axis=1, initial=10**9)
+def _apart(painted: Painted, slices: np.ndarray) -> np.ndarray:
+    """Return which slices are painted far enough from others."""
+    apart = np.abs(painted.slices[:, np.newaxis] - slices).min(axis=1, initial=10**9)
     return np.asarray(apart > APART)
 
 

@@ -51,7 +51,7 @@ def label_options(
         Value of what is not painted, as for `[segment]`.
     validation
         Numbers of painted slices that the network is judged by; by default one of five, which
-        never are neighbours of those that it learns from.
+        never are neighbours of those that it learns from, or that `begin` has learnt from.
     teacher
         What is learnt from: what is `painted`, or also what a `forest` that is grown on it says
         of other slices where it is sure.
@@ -134,6 +134,7 @@ def prepared_labels(
     tables: Mapping[str, Mapping[str, Any]], state: Path
 ) -> "tuple[Training[Any, Network], LabelJudge]":
     """Return a training that may begin, and what judges its network."""
+    from ..learn.begun import Begun
     from ..learn.labelled import (
         LabelJudge,
         LabelledStack,
@@ -152,9 +153,11 @@ def prepared_labels(
     with blamed_on(LABELS):
         stack = require(open_stack(labels["stack"]), "intensity")
         painted = read_painted(labels["path"], stack, unlabelled=labels["unlabelled"])
-        learnt, unseen = parted(painted, labels["validation"])
     with blamed_on("network"):
         architecture = _architecture(labels, tables["network"], stack)
+    with blamed_on(LABELS):
+        seen = architecture.learnt_slices(stack) if isinstance(architecture, Begun) else []
+        learnt, unseen = parted(painted, labels["validation"], seen)
     _check_crop(drawn["crop"], stack, architecture.stride)
     with blamed_on(LABELS):
         if labels["teacher"] == "forest":

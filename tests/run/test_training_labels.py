@@ -69,6 +69,10 @@ def recipe(folder, name, **labels):
     }
 
 
+def prepared(given, folder):
+    return prepared_labels(read_training(given).tables, folder / "state")
+
+
 @pytest.fixture(scope="module")
 def model(folder):
     return train(recipe(folder, "tiny"))
@@ -156,6 +160,18 @@ def test_train__begins_with_some_voltages_of_a_model_that_ships(folder):
         Begun.of("gold-windows", np.array([1.0, 2.0, 2.1]))
 
 
+def test_train__judges_by_no_slice_that_the_model_it_begins_with_has_learnt(folder, model):
+    given = recipe(folder, "on", begin=str(model))
+    assert prepared(given, folder)[1].unseen.slices.tolist() == [14]
+    with pytest.raises(
+        RecipeError, match=r"learnt from slices \[2, 8, 20\] of this stack; got \[8\]"
+    ):
+        train(recipe(folder, "refused", begin=str(model), validation=[8, 14]))
+    stack = open_stack(folder / "stack.zarr")
+    others = stack.isel(z=slice(None, None, -1)).assign_coords(z=stack["z"].values)
+    assert Begun.of(str(model), np.array([2.0])).learnt_slices(others) == []
+
+
 def test_read_training__stops_early_unless_it_says_else(folder):
     assert read_training(recipe(folder, "x")).tables["training"]["decline"] == "plateau"
 
@@ -195,6 +211,10 @@ def test_parted__judges_by_no_neighbour():
     learnt, judged = parted(first)
     assert np.abs(learnt.slices[:, np.newaxis] - judged.slices).min() > 2
     assert len(learnt.slices) >= 5
+    learnt, judged = parted(first, seen=[2, 4, 6])
+    assert judged.slices.tolist() == [9]
+    with pytest.raises(ConventionError, match=r"learnt from slices \[2, 5, 8\] of this stack; got"):
+        parted(first, seen=[2, 5, 8])
 
 
 def test_phase_loss__counts_what_is_known_alone():
