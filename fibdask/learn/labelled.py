@@ -21,7 +21,7 @@ from .cards import image_hashes, near_ranges
 from .making import Judged
 from .networks import Network
 from .samples import QUANTILES, Drawing, Sample, oriented
-from .validation import validate
+from .validation import told_error, validate
 
 _JUDGED = 5  # one of so many painted slices is judged by
 _SURE = 0.9  # probability from which on what a forest says is learnt from
@@ -219,10 +219,10 @@ class LabelJudge:
         row = {
             "voltages": self.unseen.card["voltages"],
             "electrons_per_pixel": None,
-            "misplaced": round(found.misplaced, 4),
-            "on_slices": round(found.on_slices, 4),
+            "misplaced": told_error(found.misplaced),
+            "on_slices": told_error(found.on_slices),
             "between": None,
-            "calibration_error": round(found.calibration_error(temperature), 4),
+            "calibration_error": told_error(found.calibration_error(temperature)),
         }
         known = {name: value for name, value in row.items() if value is not None}
         errors = known | {"conditions": [row]}
