@@ -79,17 +79,27 @@ class LabelledStack:
 
     @classmethod
     def of(cls, stack: xr.Dataset, painted: Painted, window: SliceWindow) -> "LabelledStack":
-        """Read the windows of painted slices.
+        """Read the windows of painted slices; of those in which nothing is, none.
 
         Raises
         ------
         ConventionError
-            If more than two classes are painted, or grey values are NaN or infinite.
+            If more than two classes are painted, or one of them nowhere in these slices, or grey
+            values are NaN or infinite.
         """
         if len(painted.names) != 2:
             msg = (
                 f"networks tell two classes apart; {len(painted.names)} are painted: "
                 f"{', '.join(painted.names)}; a forest tells more (method 'random_forest')"
+            )
+            raise ConventionError(msg)
+        painted = painted.labelled()
+        held = np.isin((0, 1), painted.classes)
+        if not held.all():
+            msg = (
+                "what a network learns from, and what it is judged by, must each show both classes;"
+                f" in slices {painted.slices.tolist()} no {painted.names[int(held.argmin())]} is "
+                "painted: paint some, or name other slices for validation"
             )
             raise ConventionError(msg)
         known = np.flatnonzero(measured_slices(stack))
@@ -275,6 +285,7 @@ def parted(
     ConventionError
         If nothing is left on one side, or networks were to be judged by what they have learnt from.
     """
+    painted = painted.labelled()
     fresh = _apart(painted, np.array(seen, int))
     if judged is not None:
         missing = sorted(set(judged) - set(painted.slices.tolist()))

@@ -204,6 +204,19 @@ def test_labelled_stack__refuses_what_is_no_number_where_alignment_filled(folder
         LabelledStack.of(moved, painted, SliceWindow(2, 1))
 
 
+@pytest.mark.parametrize("judged", [[8], [14]])
+def test_labelled_stack__refuses_slices_of_one_class(folder, tmp_path, judged):
+    blank = np.full(SHAPE[1:], UNLABELLED, np.uint8)
+    painted = {2: blank, 8: np.zeros_like(blank), 14: np.eye(*SHAPE[1:], dtype=np.uint8)}
+    for k, classes in painted.items():
+        tifffile.imwrite(tmp_path / f"slice_{k:04}.tif", classes)
+    given = recipe(folder, "refused", path=str(tmp_path), validation=judged)
+    with pytest.raises(
+        RecipeError, match=r"must each show both classes; in slices \[8\] no \w+ is"
+    ):
+        train(given)
+
+
 def test_parted__judges_by_no_neighbour():
     first = Painted(
         np.arange(10), np.zeros((10, 1, 1), np.uint8), ("a", "b"), (), np.zeros((10, 1))
