@@ -103,6 +103,11 @@ class Begun:
         """Windows begin at multiples of it in pixels."""
         return self.fields.stride
 
+    @property
+    def halo(self) -> int:
+        """How many pixels along y and x it sees in either direction."""
+        return self.fields.halo
+
     def told(self) -> dict[str, Any]:
         """Return what a card says of the model, and of what that has learnt from."""
         card = open_model(Path(self.folder)).card

@@ -6,12 +6,13 @@ What is not painted counts neither in the loss nor in errors.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ..blocks import fingerprint
+from ..blocks import Region, even_part, fingerprint, tile_window, touched_tiles, within
 from ..conventions import ConventionError, check_not_negative, measured_slices, recorded_steps
 from ..pieces.grey import computed_ranges, require_finite
 from ..pieces.labels import APART, UNLABELLED, Painted
@@ -24,6 +25,7 @@ from .samples import QUANTILES, Drawing, Sample, oriented
 from .validation import told_error, validate
 
 _JUDGED = 5  # one of so many painted slices is judged by
+_TILE = 256  # pixels along y and x, at most, that are judged at once
 _SURE = 0.9  # probability from which on what a forest says is learnt from
 
 
@@ -214,16 +216,17 @@ class LabelJudge:
         That they learn from.
     unseen
         Painted slices of the same stack.
-    stride
-        Of windows, along y and x.
+    stride, halo
+        Of the network, along y and x.
     """
 
     samples: LabelSamples
     unseen: LabelledStack
     stride: int
+    halo: int
 
     def __call__(self, network: Network) -> Judged:
-        """Judge a network by whole slices."""
+        """Judge a network by all that is painted."""
         found = validate(network, self._windows())
         temperature = found.temperature()
         row = {
@@ -260,8 +263,25 @@ class LabelJudge:
         }
 
     def _windows(self) -> Iterator[Sample]:
-        y, x = (slice(0, n // self.stride * self.stride) for n in self.unseen.truth.shape[1:])
-        return (self.unseen.sample(k, (y, x)) for k in range(len(self.unseen)))
+        """Iterate over tiles of slices in which something is painted: networks take much memory."""
+        plane = self.unseen.truth.shape[1:]
+        tile = [even_part(n, _TILE, self.stride) for n in plane]
+        tiles = touched_tiles(tuple(slice(0, n) for n in plane), tile, plane)
+        for k, part in product(range(len(self.unseen)), tiles):
+            if np.isfinite(self.unseen.truth[k][part]).any():
+                yield self._window(k, part)
+
+    def _window(self, k: int, tile: Region) -> Sample:
+        """Return a tile of a slice with all that is seen for it, where nothing else is known."""
+        y, x = tile_window(tile, (self.halo,) * 2, (self.stride,) * 2, self.unseen.truth.shape[1:])
+        sample, inside = self.unseen.sample(k, (y, x)), (slice(None), *within(tile, (y, x)))
+        truth = np.full_like(sample.truth, np.nan)
+        truth[inside] = sample.truth[inside]
+        # As where stacks are segmented, the last pixels are repeated up to the next stride.
+        beyond = [(0, -(s.stop - s.start) % self.stride) for s in (y, x)]
+        images = np.pad(sample.images, [(0, 0), (0, 0), *beyond], "edge")
+        truth = np.pad(truth, [(0, 0), *beyond], constant_values=np.nan)
+        return replace(sample, images=images, truth=truth)
 
 
 def parted(

@@ -165,7 +165,7 @@ def prepared_labels(
         window = SliceWindow(architecture.above, architecture.below)
         stacks = [LabelledStack.of(stack, part, window) for part in (learnt, unseen)]
     samples = LabelSamples(stacks[0], variation, window=window, planes=1, **drawn)
-    judge = LabelJudge(samples, stacks[1], architecture.stride)
+    judge = LabelJudge(samples, stacks[1], architecture.stride, architecture.halo)
     training: Training[Any, Network] = Training(
         architecture, samples, schedule, state, unseen=judge.drawn(), device=best_device()
     )

@@ -22,10 +22,11 @@ from fibdask import (
 )
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, covered_region
 from fibdask.learn.begun import Begun
-from fibdask.learn.labelled import LabelledStack, LabelSamples, LabelVariation, parted
+from fibdask.learn.labelled import LabelJudge, LabelledStack, LabelSamples, LabelVariation, parted
 from fibdask.learn.models import CARD
 from fibdask.learn.networks import Architecture
 from fibdask.learn.training import phase_loss
+from fibdask.learn.validation import validate
 from fibdask.learn.weights import architecture_of, read_windows
 from fibdask.pieces.labels import UNLABELLED, Painted, read_painted
 from fibdask.pieces.windows import SliceWindow
@@ -228,6 +229,30 @@ def test_parted__judges_by_no_neighbour():
     assert judged.slices.tolist() == [9]
     with pytest.raises(ConventionError, match=r"learnt from slices \[2, 5, 8\] of this stack; got"):
         parted(first, seen=[2, 5, 8])
+
+
+def test_label_judge__finds_the_same_in_tiles_as_in_whole_slices(monkeypatch):
+    rng, shape = np.random.default_rng(4), (2, 45, 250)
+    truth = rng.choice(np.array([0, 1, np.nan], np.float32), shape)
+    truth[1, :, 20:] = np.nan
+    images = rng.random((2, 1, 4, *shape[1:]), np.float32)
+    distances = np.tile(np.arange(-1.0, 3.0, dtype=np.float32) * 10, (2, 1))
+    card = {"voltages": [2.0]}
+    stack = LabelledStack(images, distances, truth, np.array([4, 9]), card, {})
+    drawn = {"window": SliceWindow(2, 2), "crop": 16, "planes": 1, "seed": 0}
+    samples = LabelSamples(stack, LabelVariation(), **drawn)
+    design = Architecture(1, above=2, below=2, widths=(4, 4, 4), detail=6)
+    judge = LabelJudge(samples, stack, design.stride, design.halo)
+    torch.manual_seed(1)
+    network = design.build().fold()
+    whole = validate(network, judge._windows())
+    monkeypatch.setattr("fibdask.learn.labelled._TILE", 24)
+    tiles = [*judge._windows()]
+    assert len(tiles) > 8
+    assert max(tile.truth.size for tile in tiles) < truth[0].size
+    found = validate(network, tiles)
+    assert found.voxels[0] == whole.voxels[0] == np.isfinite(truth).sum()
+    assert found.wrong.tolist() == whole.wrong.tolist()
 
 
 def test_phase_loss__counts_what_is_known_alone():
