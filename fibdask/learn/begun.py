@@ -15,7 +15,7 @@ from ..conventions import ConventionError, FibdaskWarning, recorded_steps
 from ..pieces.validity import model_channels
 from .cards import image_hashes
 from .data import SimulatedStack
-from .models import open_model
+from .models import GREY_MAP, open_model
 from .networks import Architecture, Network, WindowNetwork
 from .published import Published, PublishedNetwork
 from .weights import architecture_of, read_network
@@ -49,8 +49,8 @@ class Begun:
         Raises
         ------
         ConventionError
-            If there is no such model, it sees phases, or fewer voltages than there are, or, of
-            one slice or of small stacks, other ones.
+            If there is no such model, it sees phases, a bent scale of grey values, or fewer
+            voltages than there are, or, of one slice or of small stacks, other ones.
 
         Warns
         -----
@@ -60,6 +60,13 @@ class Begun:
         model = open_model(name_or_path)
         if model.card["task"] != "windows":
             msg = f"model {model.name} is for {model.card['task']}, not for images of slices"
+            raise ConventionError(msg)
+        if model.card.get(GREY_MAP):
+            msg = (
+                f"model {model.name} was adapted with a bent scale of grey values, which a "
+                "training would lose: begin with the model that it was adapted from, and adapt "
+                "that which is made"
+            )
             raise ConventionError(msg)
         channels = _nearest(model.name, model.card, voltages)
         fields = architecture_of(model.card["architecture"])
@@ -111,7 +118,8 @@ class Begun:
     def told(self) -> dict[str, Any]:
         """Return what a card says of the model, and of what that has learnt from."""
         card = open_model(Path(self.folder)).card
-        return {
+        adapted = {"adapted": card["adapted"]} if "adapted" in card else {}
+        return adapted | {
             "name": card["name"],
             "sha256": card["sha256"],
             "training": card.get("training", {}),

@@ -1,5 +1,8 @@
 """Trainings by painted slices, and what comes of them."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import tifffile
@@ -159,6 +162,18 @@ def test_train__begins_with_some_voltages_of_a_model_that_ships(folder):
         Begun.of("gold-windows", np.array([3.0]))
     with pytest.raises(ConventionError, match="begins as another one of the model; gold-windows"):
         Begun.of("gold-windows", np.array([1.0, 2.0, 2.1]))
+
+
+def test_begun__tells_of_an_adaptation_and_refuses_a_bent_scale(model, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "fitted")
+    card = json.loads((folder / CARD).read_text()) | {"adapted": {"chosen": "contrast 0.6"}}
+    (folder / CARD).write_text(json.dumps(card))
+    begun = Begun.of(str(folder), np.array([2.0]))
+    assert begun.told()["adapted"] == {"chosen": "contrast 0.6"}
+    card["grey_map"] = [{"given": [0, 1], "made": [1, 0]}]
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(ConventionError, match="tiny was adapted with a bent scale of grey values"):
+        Begun.of(str(folder), np.array([2.0]))
 
 
 def test_train__judges_by_no_slice_that_the_model_it_begins_with_has_learnt(folder, model):
