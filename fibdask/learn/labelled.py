@@ -234,6 +234,7 @@ class LabelJudge:
             "electrons_per_pixel": None,
             "misplaced": told_error(found.misplaced),
             "on_slices": told_error(found.on_slices),
+            "voxels": int(found.voxels.sum()),
             "between": None,
             "calibration_error": told_error(found.calibration_error(temperature)),
         }
