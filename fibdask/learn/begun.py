@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ..blocks import fingerprint
 from ..conventions import ConventionError, FibdaskWarning, recorded_steps
 from ..pieces.validity import model_channels
 from .cards import image_hashes
@@ -94,6 +95,11 @@ class Begun:
             msg = f"model {name} knows nothing of what lies between slices, which samples show"
             raise ConventionError(msg)
         return begun
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the network, wherever the model lies."""
+        return fingerprint(self.fields, self.weights, self.channels)
 
     @property
     def above(self) -> int:
@@ -183,6 +189,11 @@ class Mixed(Begun):
     """
 
     kept: float
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the network, and of the share that stays."""
+        return fingerprint(super().fingerprint, self.kept)
 
     def told(self) -> dict[str, Any]:
         """Return what a card says of the model, and of the share that stays."""

@@ -11,7 +11,9 @@ pytest.importorskip("torch")
 
 import torch
 
+from fibdask.blocks import fingerprint
 from fibdask.conventions import ConventionError
+from fibdask.learn.begun import Begun, Mixed
 from fibdask.learn.networks import Architecture
 from fibdask.learn.training import STATE, Schedule, Training, phase_loss
 from tests.learn.helpers import CLEAN, small_samples, small_stack
@@ -73,6 +75,15 @@ def test_training__refuses_the_state_of_another(tmp_path, other):
     _training(tmp_path).run(_silent)
     with pytest.raises(ConventionError, match="state of another training"):
         _training(tmp_path, **other).run(_silent)
+
+
+def test_training__is_the_same_where_its_inputs_lie_elsewhere():
+    fields = {"fields": TINY, "weights": "those", "channels": (0, 1)}
+    begun = [Begun(folder=folder, **fields) for folder in ("here", "there")]
+    mixed = [Mixed(folder="here", kept=kept, **fields) for kept in (0.2, 0.3)]
+    data = [small_samples(small_stack(0, name=name)) for name in ("a", "b")]
+    assert fingerprint(begun[0], data[0]) == fingerprint(begun[1], data[1])
+    assert len({fingerprint(design) for design in (begun[0], *mixed)}) == 3
 
 
 def test_training__ends_where_the_loss_is_no_number(tmp_path):
