@@ -24,6 +24,7 @@ from ..blocks import fingerprint, locked, put_file
 from ..conventions import (
     ConventionError,
     check_choice,
+    check_count,
     check_not_negative,
     check_positive,
     check_seed,
@@ -123,9 +124,8 @@ class Schedule:
             raise ConventionError(msg)
         check_choice("decline", self.decline, ("cosine", "late", "plateau"))
         for name in ("steps", "batch", "look_every", "patience", "average"):
-            if (number := getattr(self, name)) is not None and number < 1:
-                msg = f"{name} must be at least 1; got {number}"
-                raise ConventionError(msg)
+            if (number := getattr(self, name)) is not None or name != "steps":
+                check_count(name, number)
 
     @property
     def revision(self) -> int:

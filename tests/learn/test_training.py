@@ -162,7 +162,8 @@ def test_schedule__knows_a_rate_for_few_steps(steps):
     ("given", "told"),
     [
         ({"minutes": 0.0}, "minutes must be finite and > 0; got 0"),
-        ({"steps": 0}, "steps must be at least 1; got 0"),
+        ({"steps": 0}, "steps must be a whole number >= 1; got 0"),
+        ({"steps": 2.5}, r"steps must be a whole number >= 1; got 2\.5"),
         ({"weight_decay": -1.0}, "weight_decay must be finite and >= 0; got -1"),
     ],
 )

@@ -154,6 +154,14 @@ def test_train__refuses_keys_of_networks_of_other_dimensions(folder, network, me
         train(recipe(folder, "refused") | {"network": network})
 
 
+def test_train__refuses_other_dimensions_than_those_it_begins_with(folder, model):
+    given = recipe(folder, "refused", begin=str(model)) | {"network": {"dimensions": "3D"}}
+    with pytest.raises(
+        RecipeError, match=r"that begin names, 2\.5D; got 3D: leave one of both out"
+    ):
+        train(given)
+
+
 def test_train__begins_with_some_voltages_of_a_model_that_ships(folder):
     tables = read_training(recipe(folder, "tuned", begin="gold-windows")).tables
     training, _ = prepared_labels(tables, folder / "state")
