@@ -2,6 +2,7 @@
 
 from .arguments import (
     check_choice,
+    check_count,
     check_not_negative,
     check_positive,
     check_seed,
@@ -126,6 +127,7 @@ __all__ = [
     "build_stack",
     "check_amounts",
     "check_choice",
+    "check_count",
     "check_not_negative",
     "check_phase_values",
     "check_planes",

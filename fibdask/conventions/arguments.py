@@ -49,6 +49,14 @@ def check_share(name: str, value: object, of: str) -> float:
     return number
 
 
+def check_count(name: str, value: object) -> int:
+    """Return a whole number that must be at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        msg = f"{name} must be a whole number >= 1; got {_shown(value)}"
+        raise ConventionError(msg)
+    return int(value)
+
+
 def check_seed(seed: object) -> int:
     """Return a seed of random numbers, which must be a whole number of 64 bits at most."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:

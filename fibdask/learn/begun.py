@@ -11,10 +11,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..conventions import ConventionError, FibdaskWarning
+from ..blocks import fingerprint
+from ..conventions import ConventionError, FibdaskWarning, recorded_steps
 from ..pieces.validity import model_channels
+from .cards import image_hashes
 from .data import SimulatedStack
-from .models import open_model
+from .models import GREY_MAP, open_model
 from .networks import Architecture, Network, WindowNetwork
 from .published import Published, PublishedNetwork
 from .weights import architecture_of, read_network
@@ -48,8 +50,8 @@ class Begun:
         Raises
         ------
         ConventionError
-            If there is no such model, it sees phases, or fewer voltages than there are, or, of
-            one slice or of small stacks, other ones.
+            If there is no such model, it sees phases, a bent scale of grey values, or fewer
+            voltages than there are, or, of one slice or of small stacks, other ones.
 
         Warns
         -----
@@ -59,6 +61,13 @@ class Begun:
         model = open_model(name_or_path)
         if model.card["task"] != "windows":
             msg = f"model {model.name} is for {model.card['task']}, not for images of slices"
+            raise ConventionError(msg)
+        if model.card.get(GREY_MAP):
+            msg = (
+                f"model {model.name} was adapted with a bent scale of grey values, which a "
+                "training would lose: begin with the model that it was adapted from, and adapt "
+                "that which is made"
+            )
             raise ConventionError(msg)
         channels = _nearest(model.name, model.card, voltages)
         fields = architecture_of(model.card["architecture"])
@@ -88,6 +97,11 @@ class Begun:
         return begun
 
     @property
+    def fingerprint(self) -> str:
+        """Hash of the network, wherever the model lies."""
+        return fingerprint(self.fields, self.weights, self.channels)
+
+    @property
     def above(self) -> int:
         """Slices of a window at or before its own."""
         return self.fields.above
@@ -102,10 +116,16 @@ class Begun:
         """Windows begin at multiples of it in pixels."""
         return self.fields.stride
 
+    @property
+    def halo(self) -> int:
+        """How many pixels along y and x it sees in either direction."""
+        return self.fields.halo
+
     def told(self) -> dict[str, Any]:
         """Return what a card says of the model, and of what that has learnt from."""
         card = open_model(Path(self.folder)).card
-        return {
+        adapted = {"adapted": card["adapted"]} if "adapted" in card else {}
+        return adapted | {
             "name": card["name"],
             "sha256": card["sha256"],
             "training": card.get("training", {}),
@@ -130,6 +150,19 @@ class Begun:
                     f"of {step}, {seed}, as {stack.name} for validation"
                 )
                 raise ConventionError(msg)
+
+    def learnt_slices(self, stack: xr.Dataset) -> list[int]:
+        """Return the numbers of slices of a stack that the model has learnt from, if any."""
+        found: set[int] = set()
+        for told in _told_data(self.told()["training"]):
+            slices = [k for k in told.get("slices", ()) if k < stack.sizes["z"]]
+            if "images" in told:
+                known = set(told["images"])
+                hashes = zip(slices, image_hashes(stack, slices), strict=True)
+                found |= {k for k, own in hashes if own in known}
+            elif told.get("steps") == recorded_steps(stack):  # of cards before version 0.15
+                found |= set(slices)
+        return sorted(found)
 
     def build(self) -> WindowNetwork | PublishedNetwork:
         """Return the network with the weights of the model."""
@@ -156,6 +189,11 @@ class Mixed(Begun):
     """
 
     kept: float
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the network, and of the share that stays."""
+        return fingerprint(super().fingerprint, self.kept)
 
     def told(self) -> dict[str, Any]:
         """Return what a card says of the model, and of the share that stays."""
@@ -196,15 +234,20 @@ def _nearest(name: str, card: Mapping[str, Any], voltages: np.ndarray) -> tuple[
     return tuple(channels)
 
 
+def _told_data(training: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Iterate over what cards tell of the data that a model, and those before it, learnt from."""
+    data = training.get("data")
+    yield from data if isinstance(data, list) else ()
+    if "begun" in training:
+        yield from _told_data(training["begun"]["training"])
+
+
 def _told_seeds(training: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     """Iterate over steps and seeds of what a model, and those before it, have learnt from."""
-    data = training.get("data")
-    for stack in data if isinstance(data, list) else ():
+    for stack in _told_data(training):
         for step in stack.get("steps", ()):
             if "seed" in step:
                 yield step["step"], step["seed"]
-    if "begun" in training:
-        yield from _told_seeds(training["begun"]["training"])
 
 
 def of_channels(network: WindowNetwork, channels: Sequence[int]) -> WindowNetwork:

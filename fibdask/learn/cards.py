@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,12 @@ def told_stacks(stacks: Iterable[SimulatedStack]) -> list[dict[str, Any]]:
         {"folder": stack.name, "shape": list(stack.counts.shape), "steps": stack.told}
         for stack in stacks
     ]
+
+
+def image_hashes(stack: xr.Dataset, slices: Iterable[int]) -> list[str]:
+    """Return hashes of the grey values of some slices, by which a card knows them again."""
+    grey = (stack["intensity"].isel(z=int(k)).values for k in slices)
+    return [sha256(np.ascontiguousarray(one).tobytes()).hexdigest()[:20] for one in grey]
 
 
 def _span(values: Iterable[float]) -> list[float]:

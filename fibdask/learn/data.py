@@ -1,7 +1,7 @@
 """Simulated stacks as data of training: counts of electrons, and the structure that they show."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..blocks import fingerprint
 from ..conventions import ConventionError, axis_spacing, recorded_steps
 from ..io import open_stack
 from ..simulate.images.imaging import WHITE
@@ -83,6 +84,11 @@ class SimulatedStack:
             history,
             Path(folder).absolute().name,
         )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all but its name: a folder may be renamed."""
+        return fingerprint(*(getattr(self, one.name) for one in fields(self) if one.name != "name"))
 
     @cached_property
     def histograms(self) -> np.ndarray:

@@ -6,24 +6,26 @@ What is not painted counts neither in the loss nor in errors.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ..blocks import fingerprint
+from ..blocks import Region, even_part, fingerprint, tile_window, touched_tiles, within
 from ..conventions import ConventionError, check_not_negative, measured_slices, recorded_steps
 from ..pieces.grey import computed_ranges, require_finite
 from ..pieces.labels import APART, UNLABELLED, Painted
 from ..pieces.windows import NO_SLICE, SliceWindow
 from ..segment import segment_phases
-from .cards import near_ranges
+from .cards import image_hashes, near_ranges
 from .making import Judged
 from .networks import Network
 from .samples import QUANTILES, Drawing, Sample, oriented
-from .validation import validate
+from .validation import told_error, validate
 
 _JUDGED = 5  # one of so many painted slices is judged by
+_TILE = 256  # pixels along y and x, at most, that are judged at once
 _SURE = 0.9  # probability from which on what a forest says is learnt from
 
 
@@ -79,17 +81,27 @@ class LabelledStack:
 
     @classmethod
     def of(cls, stack: xr.Dataset, painted: Painted, window: SliceWindow) -> "LabelledStack":
-        """Read the windows of painted slices.
+        """Read the windows of painted slices; of those in which nothing is, none.
 
         Raises
         ------
         ConventionError
-            If more than two classes are painted, or grey values are NaN or infinite.
+            If more than two classes are painted, or one of them nowhere in these slices, or grey
+            values are NaN or infinite.
         """
         if len(painted.names) != 2:
             msg = (
                 f"networks tell two classes apart; {len(painted.names)} are painted: "
                 f"{', '.join(painted.names)}; a forest tells more (method 'random_forest')"
+            )
+            raise ConventionError(msg)
+        painted = painted.labelled()
+        held = np.isin((0, 1), painted.classes)
+        if not held.all():
+            msg = (
+                "what a network learns from, and what it is judged by, must each show both classes;"
+                f" in slices {painted.slices.tolist()} no {painted.names[int(held.argmin())]} is "
+                "painted: paint some, or name other slices for validation"
             )
             raise ConventionError(msg)
         known = np.flatnonzero(measured_slices(stack))
@@ -105,6 +117,7 @@ class LabelledStack:
         truth = np.where(blank, np.nan, painted.classes).astype(np.float32)
         told = {
             "slices": painted.slices.tolist(),
+            "images": image_hashes(stack, painted.slices),
             "painted_pixels": int((~blank).sum()),
             "classes": list(painted.names),
             "labels_fingerprint": fingerprint(painted.slices, painted.classes),
@@ -203,25 +216,27 @@ class LabelJudge:
         That they learn from.
     unseen
         Painted slices of the same stack.
-    stride
-        Of windows, along y and x.
+    stride, halo
+        Of the network, along y and x.
     """
 
     samples: LabelSamples
     unseen: LabelledStack
     stride: int
+    halo: int
 
     def __call__(self, network: Network) -> Judged:
-        """Judge a network by whole slices."""
+        """Judge a network by all that is painted."""
         found = validate(network, self._windows())
         temperature = found.temperature()
         row = {
             "voltages": self.unseen.card["voltages"],
             "electrons_per_pixel": None,
-            "misplaced": round(found.misplaced, 4),
-            "on_slices": round(found.on_slices, 4),
+            "misplaced": told_error(found.misplaced),
+            "on_slices": told_error(found.on_slices),
+            "voxels": int(found.voxels.sum()),
             "between": None,
-            "calibration_error": round(found.calibration_error(temperature), 4),
+            "calibration_error": told_error(found.calibration_error(temperature)),
         }
         known = {name: value for name, value in row.items() if value is not None}
         errors = known | {"conditions": [row]}
@@ -249,11 +264,30 @@ class LabelJudge:
         }
 
     def _windows(self) -> Iterator[Sample]:
-        y, x = (slice(0, n // self.stride * self.stride) for n in self.unseen.truth.shape[1:])
-        return (self.unseen.sample(k, (y, x)) for k in range(len(self.unseen)))
+        """Iterate over tiles of slices in which something is painted: networks take much memory."""
+        plane = self.unseen.truth.shape[1:]
+        tile = [even_part(n, _TILE, self.stride) for n in plane]
+        tiles = touched_tiles(tuple(slice(0, n) for n in plane), tile, plane)
+        for k, part in product(range(len(self.unseen)), tiles):
+            if np.isfinite(self.unseen.truth[k][part]).any():
+                yield self._window(k, part)
+
+    def _window(self, k: int, tile: Region) -> Sample:
+        """Return a tile of a slice with all that is seen for it, where nothing else is known."""
+        y, x = tile_window(tile, (self.halo,) * 2, (self.stride,) * 2, self.unseen.truth.shape[1:])
+        sample, inside = self.unseen.sample(k, (y, x)), (slice(None), *within(tile, (y, x)))
+        truth = np.full_like(sample.truth, np.nan)
+        truth[inside] = sample.truth[inside]
+        # As where stacks are segmented, the last pixels are repeated up to the next stride.
+        beyond = [(0, -(s.stop - s.start) % self.stride) for s in (y, x)]
+        images = np.pad(sample.images, [(0, 0), (0, 0), *beyond], "edge")
+        truth = np.pad(truth, [(0, 0), *beyond], constant_values=np.nan)
+        return replace(sample, images=images, truth=truth)
 
 
-def parted(painted: Painted, judged: Sequence[int] | None = None) -> tuple[Painted, Painted]:
+def parted(
+    painted: Painted, judged: Sequence[int] | None = None, seen: Sequence[int] = ()
+) -> tuple[Painted, Painted]:
     """Return what is learnt from, and what networks are judged by.
 
     Parameters
@@ -263,14 +297,17 @@ def parted(painted: Painted, judged: Sequence[int] | None = None) -> tuple[Paint
     judged
         Numbers of those that are judged by; by default one of five, evenly, if enough of the
         others lie more than `APART` slices away from them, or else the last ones.
+    seen
+        Numbers of slices that the network has learnt from before: it is judged by others, as far
+        away from them.
 
     Raises
     ------
     ConventionError
-        If nothing is left on one side.
+        If nothing is left on one side, or networks were to be judged by what they have learnt from.
     """
-    count = len(painted.slices)
-    some = max(count // _JUDGED, 1)
+    painted = painted.labelled()
+    fresh = _apart(painted, np.array(seen, int))
     if judged is not None:
         missing = sorted(set(judged) - set(painted.slices.tolist()))
         if missing or not judged:
@@ -278,11 +315,17 @@ def parted(painted: Painted, judged: Sequence[int] | None = None) -> tuple[Paint
             raise ConventionError(msg)
         held = np.isin(painted.slices, judged)
     else:
-        held = np.zeros(count, bool)
-        held[((2 * np.arange(some) + 1) * count) // (2 * some)] = True
-        if _learnt(painted, held).sum() < count // 2:
-            held = np.arange(count) >= count - some
-    learnt = _learnt(painted, held)
+        held = _chosen(painted, fresh)
+    known = painted.slices[held & ~fresh] if fresh.any() else painted.slices
+    if len(known):
+        msg = (
+            f"networks are judged by painted slices more than {APART} slices away from what they "
+            f"have learnt from; the training begins with a model that has learnt from slices "
+            f"{list(seen)} of this stack; got {known.tolist()}: "
+            "name others for validation, or paint some more"
+        )
+        raise ConventionError(msg)
+    learnt = _apart(painted, painted.slices[held])
     if not learnt.any() or not held.any():
         msg = (
             "a network learns from painted slices and is judged by others that lie more than "
@@ -290,6 +333,18 @@ def parted(painted: Painted, judged: Sequence[int] | None = None) -> tuple[Paint
         )
         raise ConventionError(msg)
     return painted.of_slices(np.flatnonzero(learnt)), painted.of_slices(np.flatnonzero(held))
+
+
+def _chosen(painted: Painted, fresh: np.ndarray) -> np.ndarray:
+    """Return which slices are judged by, of those that have not been learnt from before."""
+    count, places = len(painted.slices), np.flatnonzero(fresh)
+    some = min(max(count // _JUDGED, 1), len(places))
+    held = np.zeros(count, bool)
+    held[places[((2 * np.arange(some) + 1) * len(places)) // (2 * max(some, 1))]] = True
+    if _apart(painted, painted.slices[held]).sum() < count // 2:
+        held[:] = False
+        held[places[len(places) - some :]] = True
+    return held
 
 
 def taught(
@@ -326,9 +381,9 @@ def taught(
     return replace(painted, slices=numbers, classes=classes, probes=probes)
 
 
-def _learnt(painted: Painted, held: np.ndarray) -> np.ndarray:
-    """Return which slices lie far enough from those that are judged by."""
-    apart = np.abs(painted.slices[:, np.newaxis] - painted.slices[held]).min(axis=1, initial=10**9)
+def _apart(painted: Painted, slices: np.ndarray) -> np.ndarray:
+    """Return which slices are painted far enough from others."""
+    apart = np.abs(painted.slices[:, np.newaxis] - slices).min(axis=1, initial=10**9)
     return np.asarray(apart > APART)
 
 

@@ -19,7 +19,15 @@ from .networks import Network
 from .phases import PhaseSamples, PhaseWindows, Structure, phase_ranges
 from .samples import Sample, Samples
 from .training import Numbered, Training
-from .validation import Validation, Windows, conditions, errors_of, validate, validate_stacks
+from .validation import (
+    Validation,
+    Windows,
+    conditions,
+    errors_of,
+    told_error,
+    validate,
+    validate_stacks,
+)
 from .weights import LoadedNetwork, write_model
 
 _TESTED = 64  # pixels along y and x of the window that tests a model when it is loaded
@@ -104,9 +112,9 @@ class PhaseJudge:
         planes = len(windows.phase[: windows.faces[-1] + 1])
         wrong = 100 * int(found.wrong.sum()) / (planes * windows.phase[0].size)
         errors = {
-            "misplaced": round(wrong, 4),
-            "between": round(found.between, 4),
-            "calibration_error": round(found.calibration_error(temperature), 4),
+            "misplaced": told_error(wrong),
+            "between": told_error(found.between),
+            "calibration_error": told_error(found.calibration_error(temperature)),
         }
         card = {
             "task": "phases",

@@ -24,6 +24,7 @@ from ..blocks import fingerprint, locked, put_file
 from ..conventions import (
     ConventionError,
     check_choice,
+    check_count,
     check_not_negative,
     check_positive,
     check_seed,
@@ -94,7 +95,7 @@ class Schedule:
         steps, so that longer trainings begin alike; or by half on each `plateau` of the loss on
         unseen data: the fourth one ends the training, and the weights of the lowest loss are taken.
     look_every
-        Steps between two looks at unseen data.
+        Steps between two looks at unseen data; after the last step there is one in any case.
     patience
         Looks without a lower loss that are a plateau.
     average
@@ -123,9 +124,13 @@ class Schedule:
             raise ConventionError(msg)
         check_choice("decline", self.decline, ("cosine", "late", "plateau"))
         for name in ("steps", "batch", "look_every", "patience", "average"):
-            if (number := getattr(self, name)) is not None and number < 1:
-                msg = f"{name} must be at least 1; got {number}"
-                raise ConventionError(msg)
+            if (number := getattr(self, name)) is not None or name != "steps":
+                check_count(name, number)
+
+    @property
+    def revision(self) -> int:
+        """Of the weights that come of it: those of a `plateau` may be the last ones, too."""
+        return 2 if self.decline == "plateau" else 1
 
     def plateaus(self, looks: Sequence[float]) -> int:
         """Return how often losses at successive looks have not fallen for long enough."""
@@ -274,7 +279,7 @@ class Training(Generic[Drawn, Learner]):
                 self.seconds += (time.monotonic() - begun) if self.step > 1 else 0.0
                 if not self.steps and self.step == _PACE:
                     self.steps = self._affordable()
-                if self.step % self.schedule.look_every == 0:
+                if self.step % self.schedule.look_every == 0 or self.is_done:
                     self._look()
                 if time.monotonic() - saved > self._saved_every or self.is_done:
                     self._save()
@@ -321,12 +326,7 @@ class Training(Generic[Drawn, Learner]):
             group["lr"] = rate
         self.network.train()
         loss = batch.loss(self.network)
-        if not loss.isfinite():
-            msg = (
-                f"the loss of step {self.step} is {loss.item():g}: nothing can be learnt any more; "
-                "lower the learning_rate"
-            )
-            raise ConventionError(msg)
+        _check_number(float(loss.detach()), f"step {self.step}")
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
@@ -341,8 +341,9 @@ class Training(Generic[Drawn, Learner]):
             return
         self.averaged.eval()
         batches = (self._batch(number, self.unseen) for number in range(_LOOKED_AT))
-        losses = [float(batch.loss(self.averaged)) for batch in batches]
-        self.looks.append(float(np.mean(losses)))
+        loss = float(np.mean([float(batch.loss(self.averaged)) for batch in batches]))
+        _check_number(loss, f"unseen data after step {self.step}")
+        self.looks.append(loss)
         if min(self.looks) == self.looks[-1]:
             self.best.load_state_dict(self.averaged.state_dict())
 
@@ -390,8 +391,8 @@ class Training(Generic[Drawn, Learner]):
             raise ConventionError(msg) from None
         if progress["fingerprint"] != self.fingerprint:
             msg = (
-                f"{path} is the state of another training, of other data or parameters; remove it "
-                "to train anew, or choose another output"
+                f"{path} is the state of another training, of other data or parameters, or of "
+                "another version of fibdask; remove it to train anew, or choose another output"
             )
             raise ConventionError(msg)
         for name in _PROGRESS:
@@ -405,6 +406,15 @@ class Training(Generic[Drawn, Learner]):
             moments.setdefault(int(number), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _check_number(loss: float, place: str) -> None:
+    if not np.isfinite(loss):
+        msg = (
+            f"the loss of {place} is {loss:g}: nothing can be learnt any more; "
+            "lower the learning_rate"
+        )
+        raise ConventionError(msg)
 
 
 def _part(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:

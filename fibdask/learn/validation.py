@@ -17,7 +17,7 @@ from .training import Batch
 ELECTRONS = (50.0, 20.0)
 """On each pixel of images that networks are judged by; the first is what their names promise."""
 _BINS = 15  # of probabilities, as calibration is usually judged
-_THINNED = 4  # along y and x, of voxels that tell how sure a network may be: they are alike
+_VOXELS = 2**15  # of a window that tell how sure a network may be, about: neighbours are alike
 _DIGITS = 4
 
 
@@ -147,17 +147,24 @@ class Validation:
     def temperature(self) -> float:
         """Return what logits must be divided by for the least cross-entropy, by every other window.
 
-        Their others tell the `calibration_error` that is left.
+        Their others tell the `calibration_error` that is left. 1 where these know nothing.
         """
         logits, truth = torch.cat(self.logits[::2]), torch.cat(self.truth[::2])
+        if not len(truth):
+            return 1.0
         grid = np.geomspace(0.5, 3.0, 60)
         losses = [float(binary_cross_entropy_with_logits(logits / t, truth)) for t in grid]
         return float(grid[int(np.argmin(losses))])
 
     def calibration_error(self, temperature: float) -> float:
-        """Return by how much probabilities differ from frequencies, on average over voxels."""
+        """Return by how much probabilities differ from frequencies, on average over voxels.
+
+        NaN where nothing is known of windows that tell it.
+        """
         first = min(1, len(self.logits) - 1)
         logits, truth = torch.cat(self.logits[first::2]), torch.cat(self.truth[first::2])
+        if not len(truth):
+            return float("nan")
         solid = (logits / temperature).sigmoid()
         bins = (solid * _BINS).long().clamp(max=_BINS - 1)
         sums = [torch.zeros(_BINS).index_add_(0, bins, v) for v in (solid, truth)]
@@ -179,9 +186,9 @@ def validate(network: Network, windows: Iterable[Sample]) -> Validation:
         between = (window.offsets > 0).astype(int)  # 0 of a slice
         np.add.at(wrong, between, mistaken)
         np.add.at(voxels, between, known.sum((1, 2)).numpy())
-        thinned = known[:, ::_THINNED, ::_THINNED]
-        logits.append(said[:, ::_THINNED, ::_THINNED][thinned])
-        truth.append(there[:, ::_THINNED, ::_THINNED][thinned])
+        every = int(known.sum()) // _VOXELS | 1  # odd, so that they lie in all columns
+        logits.append(said[known][::every])
+        truth.append(there[known][::every])
     return Validation(wrong, voxels, logits, truth)
 
 
@@ -206,11 +213,16 @@ def errors_of(found: dict[Condition, Validation], temperature: float) -> dict[st
         {
             "voltages": list(condition.voltages),
             "electrons_per_pixel": condition.electrons_per_pixel,
-            "misplaced": round(part.misplaced, _DIGITS),
-            "on_slices": round(part.on_slices, _DIGITS),
-            "between": round(part.between, _DIGITS) if part.voxels[1] else None,
-            "calibration_error": round(part.calibration_error(temperature), _DIGITS),
+            "misplaced": told_error(part.misplaced),
+            "on_slices": told_error(part.on_slices),
+            "between": told_error(part.between),
+            "calibration_error": told_error(part.calibration_error(temperature)),
         }
         for condition, part in found.items()
     ]
     return rows[0] | {"conditions": rows}
+
+
+def told_error(error: float) -> float | None:
+    """Return an error as cards tell it; None where it is not known."""
+    return round(error, _DIGITS) if np.isfinite(error) else None

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..blocks import BlockFunction, Region, map_blocks, reduce_blocks, tell, voxels
 from .functions import InPlace
-from .validity import Card, doubts
+from .validity import Card, at_most_wrong, doubts
 from .windows import NO_SLICE, STEPS, PlanePredictions
 
 _PLANES = 3  # that are looked at
@@ -172,4 +172,5 @@ def card_of_doubts(card: Card) -> Mapping[str, Any]:
     kept = {key: card[key] for key in ("solid_fraction",) if key in card}
     # Of phases, gaps alone are looked at.
     gaps = {"voltages": [], "misplaced": errors["between"]} if "between" in errors else None
-    return kept | {"conditions": errors.get("conditions", [gaps] if gaps else [])}
+    rows = map(at_most_wrong, errors.get("conditions", [gaps] if gaps else []))
+    return kept | {"conditions": [*rows]}

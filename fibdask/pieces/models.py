@@ -35,6 +35,7 @@ from .windows import (
 )
 
 AUTO = "auto"
+_CARD_ROUNDING = 1e-3  # relative: cards tell lengths to four digits
 _TOLD = (
     "task", "voltages", "pixel_size", "thickness", "gap", "electrons_per_pixel", "materials",
     "other_materials", "solid_fraction", "ligament_size", "licence", "adapted",
@@ -238,7 +239,7 @@ def warn_of_gaps(
     most = model.card["gap"][1]
     between = planes.offsets.any()
     gaps = (planes.gaps if between else _beside(planes)) * Slant.of(tilt).stretch
-    far = gaps > most
+    far = gaps > most * (1 + _CARD_ROUNDING)
     if far.any():
         kind, place = ("planes", "between slices that are") if between else ("slices", "beside one")
         apart = ("apart" if between else "away") + (" along the beam" if tilt else "")

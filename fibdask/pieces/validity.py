@@ -21,6 +21,7 @@ _SAME_VOLTAGE = 0.05  # relative
 _ROUNDING = 1e-6  # relative, of lengths
 _SIMULATED = ("electrons_per_pixel", "materials")
 _IN_PLANE = ("y", "x")
+_RULE_OF_THREE = 3.0  # wrong voxels that may be expected where none is found, by 95 %
 _OTHER = 2.0  # times less solid, or less pore, than is known
 _UNSURE = "it may err more than its card says"
 _INSTEAD = "use the model 'monte_carlo'"
@@ -214,6 +215,15 @@ def doubts(
             f"was trained on solid fractions of {_range((low, high))}, and finds {solid:.3g}: "
             f"{_UNSURE}"
         )
+
+
+def at_most_wrong(errors: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return errors under a condition with what chance may have hidden where few were judged."""
+    voxels = errors.get("voxels")  # told of painted slices alone
+    if not voxels:
+        return errors
+    hidden = 100 * _RULE_OF_THREE / voxels
+    return {**errors, **{name: errors[name] + hidden for name in ("misplaced", "on_slices")}}
 
 
 def phase_misfits(card: Card, thickness: float) -> Iterator[str]:

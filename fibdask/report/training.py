@@ -81,7 +81,7 @@ def _errors_section(card: Mapping[str, Any]) -> Section:
         (
             _condition(row),
             *(_percent(row.get(key)) for key in ("misplaced", "on_slices", "between")),
-            number(row["calibration_error"], ".2g"),
+            _error(row["calibration_error"], ".2g"),
         )
         for row in errors.get("conditions", [errors])
     ]
@@ -154,7 +154,11 @@ def _condition(row: Mapping[str, Any]) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else number(value, ".3g", " %")
+    return _error(value, ".3g", " %")
+
+
+def _error(value: float | None, style: str, unit: str = "") -> str:
+    return "–" if value is None else number(value, style, unit)
 
 
 def _example_section(card: Mapping[str, Any], example: Mapping[str, np.ndarray]) -> Section:

@@ -14,6 +14,7 @@ from ..conventions import (
     ConventionError,
     RecipeError,
     check_choice,
+    check_count,
     check_seed,
     recorded_steps,
 )
@@ -123,10 +124,7 @@ def adapt_model(
     """
     check_choice("method", method, tuple(METHODS))
     given = model if isinstance(model, Model) else open_model(model)
-    if steps is not None and steps < 1:
-        msg = f"steps must be at least 1; got {steps}"
-        raise ConventionError(msg)
-    made = steps or METHODS[method]
+    made = METHODS[method] if steps is None else check_count("steps", steps)
     tilt = check_tilt(tilt)
     target = Target.of(given, stack, tilt)
     folder = Path(path) if path is not None else Path(f"{given.name}-adapted")

@@ -131,18 +131,22 @@ def _made(card: Mapping[str, Any]) -> Iterator[str]:
     pace = card.get("seconds_per_megavoxel")
     seconds = f", {pace:g} s of one core a megavoxel" if pace else ""
     yield f"network: sees {card['halo']} pixels far{seconds}"
-    if adapted := card.get("adapted"):
-        scores = adapted["candidates"]
-        before, after = (scores[name]["total"] for name in ("parent", adapted["chosen"]))
-        parent = adapted["parent"]["name"]
-        yield (
-            f"adapted from {parent} without labels ({adapted['chosen']}): score {before:.3g} "
-            f"before, {after:.3g} after; errors are those of {parent}"
-        )
+    yield from adapted(card)
     if training := card.get("training"):
         made = f"{training['steps']} steps in {training['seconds']} s"
         yield f"training: {made} ({training['device']})"
     yield f"licence: {card['licence']}"
+
+
+def adapted(card: Mapping[str, Any]) -> Iterator[str]:
+    """Iterate over what a model was adapted from, if it was, whose errors the card tells."""
+    if told := card.get("adapted"):
+        scores, parent = told["candidates"], told["parent"]["name"]
+        before, after = (scores[name]["total"] for name in ("parent", told["chosen"]))
+        yield (
+            f"adapted from {parent} without labels ({told['chosen']}): score {before:.3g} "
+            f"before, {after:.3g} after; errors are those of {parent}"
+        )
 
 
 def _either(names: str | Sequence[str]) -> str:

@@ -333,8 +333,8 @@ def _task(recipe: Mapping[str, Any]) -> str:
 def _report(model: Model, training: "Training[Any, Any]") -> None:
     """Write the page of a model that has been trained just now; an earlier one stays."""
     if training.losses:
-        every = training.schedule.look_every
-        looks = {every * (k + 1): loss for k, loss in enumerate(training.looks)}
+        every, last = training.schedule.look_every, training.step
+        looks = {min(every * (k + 1), last): loss for k, loss in enumerate(training.looks)}
         page, losses = model.folder / REPORT, training.losses
         write_training_report(
             page, card=model.card, losses=losses, looks=looks, example=model.example()

@@ -19,11 +19,13 @@ from .recipe.tables import Key, options_of
 
 if TYPE_CHECKING:
     from ..learn.labelled import LabelJudge
-    from ..learn.networks import Network
+    from ..learn.networks import Architecture, Network
+    from ..learn.published import Published
     from ..learn.training import Training
 
 LABELS = "labels"
 _FOREST = "forest"  # folder in the state of a training
+_DIMENSIONS: Literal["2.5D"] = "2.5D"  # where none are given
 _OF_WINDOWS = ("above", "below", "widths", "detail")
 _OWN = {"2D": ("width",), "2.5D": _OF_WINDOWS, "3D": ("width", "slices")}
 """Keys of a network by its dimensions."""
@@ -51,7 +53,7 @@ def label_options(
         Value of what is not painted, as for `[segment]`.
     validation
         Numbers of painted slices that the network is judged by; by default one of five, which
-        never are neighbours of those that it learns from.
+        never are neighbours of those that it learns from, or that `begin` has learnt from.
     teacher
         What is learnt from: what is `painted`, or also what a `forest` that is grown on it says
         of other slices where it is sure.
@@ -75,7 +77,7 @@ def label_options(
 
 def dimension_options(
     *,
-    dimensions: Literal["2D", "2.5D", "3D"] = "2.5D",
+    dimensions: Literal["2D", "2.5D", "3D"] = _DIMENSIONS,
     width: Annotated[int, Field(ge=2)] = 16,
     slices: Annotated[int, Field(ge=2)] = 8,
 ) -> dict[str, Any]:
@@ -134,6 +136,7 @@ def prepared_labels(
     tables: Mapping[str, Mapping[str, Any]], state: Path
 ) -> "tuple[Training[Any, Network], LabelJudge]":
     """Return a training that may begin, and what judges its network."""
+    from ..learn.begun import Begun
     from ..learn.labelled import (
         LabelJudge,
         LabelledStack,
@@ -152,9 +155,11 @@ def prepared_labels(
     with blamed_on(LABELS):
         stack = require(open_stack(labels["stack"]), "intensity")
         painted = read_painted(labels["path"], stack, unlabelled=labels["unlabelled"])
-        learnt, unseen = parted(painted, labels["validation"])
     with blamed_on("network"):
         architecture = _architecture(labels, tables["network"], stack)
+    with blamed_on(LABELS):
+        seen = architecture.learnt_slices(stack) if isinstance(architecture, Begun) else []
+        learnt, unseen = parted(painted, labels["validation"], seen)
     _check_crop(drawn["crop"], stack, architecture.stride)
     with blamed_on(LABELS):
         if labels["teacher"] == "forest":
@@ -162,7 +167,7 @@ def prepared_labels(
         window = SliceWindow(architecture.above, architecture.below)
         stacks = [LabelledStack.of(stack, part, window) for part in (learnt, unseen)]
     samples = LabelSamples(stacks[0], variation, window=window, planes=1, **drawn)
-    judge = LabelJudge(samples, stacks[1], architecture.stride)
+    judge = LabelJudge(samples, stacks[1], architecture.stride, architecture.halo)
     training: Training[Any, Network] = Training(
         architecture, samples, schedule, state, unseen=judge.drawn(), device=best_device()
     )
@@ -176,7 +181,9 @@ def _architecture(labels: Mapping[str, Any], network: Mapping[str, Any], stack: 
     from ..learn.published import RESIDUAL_3D, SMALL_RESIDUAL, Published
 
     if labels["begin"]:
-        return Begun.of(labels["begin"], stack["voltage"].values)
+        begun = Begun.of(labels["begin"], stack["voltage"].values)
+        _check_dimensions(network, begun.fields)
+        return begun
     voltages, dimensions = stack.sizes["voltage"], network["dimensions"]
     _check_own(network)
     if dimensions == "2.5D":
@@ -185,6 +192,19 @@ def _architecture(labels: Mapping[str, Any], network: Mapping[str, Any], stack: 
     if dimensions == "2D":
         return Published(SMALL_RESIDUAL, 2, voltages=voltages, width=width)
     return Published(RESIDUAL_3D, 3, network["slices"], voltages, width=width)
+
+
+def _check_dimensions(network: Mapping[str, Any], begun: "Architecture | Published") -> None:
+    """Refuse other dimensions than those of the model that a training begins with."""
+    from ..learn.published import Published
+
+    own = f"{begun.dimensions}D" if isinstance(begun, Published) else _DIMENSIONS
+    if network["dimensions"] not in (own, _DIMENSIONS):
+        msg = (
+            f"dimensions are those of the model that begin names, {own}; got "
+            f"{network['dimensions']}: leave one of both out"
+        )
+        raise ConventionError(msg)
 
 
 def _check_own(network: Mapping[str, Any]) -> None:

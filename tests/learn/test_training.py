@@ -11,7 +11,9 @@ pytest.importorskip("torch")
 
 import torch
 
+from fibdask.blocks import fingerprint
 from fibdask.conventions import ConventionError
+from fibdask.learn.begun import Begun, Mixed
 from fibdask.learn.networks import Architecture
 from fibdask.learn.training import STATE, Schedule, Training, phase_loss
 from tests.learn.helpers import CLEAN, small_samples, small_stack
@@ -73,6 +75,15 @@ def test_training__refuses_the_state_of_another(tmp_path, other):
     _training(tmp_path).run(_silent)
     with pytest.raises(ConventionError, match="state of another training"):
         _training(tmp_path, **other).run(_silent)
+
+
+def test_training__is_the_same_where_its_inputs_lie_elsewhere():
+    fields = {"fields": TINY, "weights": "those", "channels": (0, 1)}
+    begun = [Begun(folder=folder, **fields) for folder in ("here", "there")]
+    mixed = [Mixed(folder="here", kept=kept, **fields) for kept in (0.2, 0.3)]
+    data = [small_samples(small_stack(0, name=name)) for name in ("a", "b")]
+    assert fingerprint(begun[0], data[0]) == fingerprint(begun[1], data[1])
+    assert len({fingerprint(design) for design in (begun[0], *mixed)}) == 3
 
 
 def test_training__ends_where_the_loss_is_no_number(tmp_path):
@@ -151,7 +162,8 @@ def test_schedule__knows_a_rate_for_few_steps(steps):
     ("given", "told"),
     [
         ({"minutes": 0.0}, "minutes must be finite and > 0; got 0"),
-        ({"steps": 0}, "steps must be at least 1; got 0"),
+        ({"steps": 0}, "steps must be a whole number >= 1; got 0"),
+        ({"steps": 2.5}, r"steps must be a whole number >= 1; got 2\.5"),
         ({"weight_decay": -1.0}, "weight_decay must be finite and >= 0; got -1"),
     ],
 )
@@ -205,6 +217,21 @@ def test_training__with_plateaus_goes_on_to_the_last_bit(tmp_path):
     weights = resumed.run(_silent).state_dict()
     assert resumed.looks == whole.looks
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("steps", [3, 7])
+def test_training__with_plateaus_looks_at_its_last_step_once(tmp_path, steps):
+    schedule = Schedule(steps=steps, batch=2, decline="plateau", look_every=5, average=1)
+    unseen = small_samples(small_stack(3))
+    training = _training(tmp_path, schedule, unseen=unseen)
+    weights = training.run(_silent).state_dict()
+    assert len(training.looks) == 1 + steps // 5
+    last = training.averaged.state_dict()
+    taken = all(torch.equal(last[name], value) for name, value in weights.items())
+    assert taken == (training.looks[-1] == min(training.looks))
+    again = _training(tmp_path, schedule, unseen=unseen)
+    again.run(_silent)
+    assert again.looks == training.looks
 
 
 def test_training__needs_unseen_samples_for_plateaus(tmp_path):

@@ -8,12 +8,14 @@ pytest.importorskip("torch")
 import torch
 
 from fibdask.learn.networks import Architecture, WindowNetwork
+from fibdask.learn.samples import Sample
 from fibdask.learn.validation import (
     Condition,
     Validation,
     Windows,
     conditions,
     errors_of,
+    told_error,
     validate,
     validate_stacks,
 )
@@ -72,6 +74,27 @@ def test_validate__counts_wrong_voxels_on_slices_and_between(answer, wrong):
     assert found.voxels.tolist() == [slices * 1600, (SLICES[-1] + 1 - slices) * 1600]
     np.testing.assert_array_equal(found.wrong, wrong * found.voxels)
     assert found.misplaced == found.on_slices == found.between == 100 * wrong
+
+
+def test_validate__is_told_how_sure_a_network_may_be_by_any_known_voxel():
+    truth = np.full((1, 16, 16), np.nan, np.float32)
+    truth[0, 1, 1::2], truth[0, 2, 1::2] = 0, 1
+    images = np.zeros((2, 4, 16, 16), np.float32)
+    known, unknown = (
+        Sample(
+            images,
+            np.ones(2, np.float32),
+            np.zeros(4, np.float32),
+            np.zeros(1, np.float32),
+            answers,
+        )
+        for answers in (truth, truth * np.nan)
+    )
+    found = validate(WindowNetwork(TINY), [known])
+    assert [len(voxels) for voxels in found.logits] == [found.voxels.sum()] == [16]
+    found = validate(WindowNetwork(TINY), [unknown])
+    assert found.temperature() == 1
+    assert told_error(found.calibration_error(1.0)) is None
 
 
 def test_temperature__makes_probabilities_frequencies():

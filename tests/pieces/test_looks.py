@@ -9,7 +9,7 @@ import pytest
 import fibdask
 from fibdask import reconstruct_volume, segment_phases
 from fibdask.conventions import FibdaskWarning
-from fibdask.pieces.looks import DoubtCounts
+from fibdask.pieces.looks import DoubtCounts, card_of_doubts
 from fibdask.pieces.validity import doubts
 from tests.pieces.models import CARD, MixModel, offer
 from tests.segment.test_network import IMAGE, expected, stack_of
@@ -53,6 +53,13 @@ def test_doubts__are_more_than_the_worst_that_is_known_of_these_voltages(
 ):
     card = {"conditions": KNOWN}
     assert bool([*doubts(card, voltages, wrong, 0.3, between=between)]) is told
+
+
+@pytest.mark.parametrize(("wrong", "told"), [(0.29, False), (0.31, True)])
+def test_doubts__are_more_than_so_few_judged_voxels_can_exclude(wrong, told):
+    errors = {"misplaced": 0.0, "conditions": [condition([2.0], 0.0, 0.0) | {"voxels": 1000}]}
+    card = card_of_doubts({"errors": errors})
+    assert bool([*doubts(card, (2.0,), wrong, 0.3, between=False)]) is told
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,8 @@ def test_adapt_model__refuses_images_that_are_not_finite(model, tmp_path):
 def test_adapt_model__refuses_a_method_and_a_folder_of_something_else(model, tmp_path):
     with pytest.raises(ConventionError, match="method must be"):
         adapt_model(model, images(), method="translate")
+    with pytest.raises(ConventionError, match=r"steps must be a whole number >= 1; got 2\.5"):
+        adapt_model(model, images(), method="self_training", steps=2.5)
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ConventionError, match="is not the folder of an adaptation"):
         adapt_model(model, images(), path=tmp_path)
@@ -260,6 +262,7 @@ def test_train__adapts_a_model_as_a_recipe_says(model, tmp_path, clearly, monkey
     main(["train", str(recipe)])
     told = capsys.readouterr().out
     assert "adapting: 1 of 12" in told
+    assert "after; errors are those of tiny" in told
     assert f"report: {tmp_path / 'fit-model' / 'report.html'}" in told
 
 

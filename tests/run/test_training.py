@@ -153,7 +153,7 @@ def test_train__other_parameters_are_refused_where_a_training_lies(data, model):
         ({"samples": {"blur": -1}}, r"\[samples\] blur must be finite and >= 0; got -1"),
         ({"samples": {"plane": 4}}, r"unknown key 'plane' in \[samples\]; did you mean 'planes'"),
         ({"training": {"step": 4}}, r"unknown key 'step' in \[training\]; did you mean 'steps'"),
-        ({"training": {"batch": 0}}, r"\[training\] batch must be at least 1; got 0"),
+        ({"training": {"batch": 0}}, r"\[training\] batch must be a whole number >= 1; got 0"),
         ({"network": {"voltages": 3}}, r"unknown key 'voltages' in \[network\]"),
         ({"network": {"below": 0}}, r"\[network\] below must be at least 1; got 0"),
         ({"network": {"widths": [8, 8]}}, r"\[network\] widths = \[8, 8\]"),

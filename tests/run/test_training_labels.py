@@ -1,5 +1,8 @@
 """Trainings by painted slices, and what comes of them."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import tifffile
@@ -22,10 +25,11 @@ from fibdask import (
 )
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, covered_region
 from fibdask.learn.begun import Begun
-from fibdask.learn.labelled import LabelledStack, LabelSamples, LabelVariation, parted
+from fibdask.learn.labelled import LabelJudge, LabelledStack, LabelSamples, LabelVariation, parted
 from fibdask.learn.models import CARD
 from fibdask.learn.networks import Architecture
 from fibdask.learn.training import phase_loss
+from fibdask.learn.validation import validate
 from fibdask.learn.weights import architecture_of, read_windows
 from fibdask.pieces.labels import UNLABELLED, Painted, read_painted
 from fibdask.pieces.windows import SliceWindow
@@ -67,6 +71,10 @@ def recipe(folder, name, **labels):
         "training": {"steps": 30, "batch": 2, "look_every": 5},
         "output": {"path": str(folder / name), "name": name},
     }
+
+
+def prepared(given, folder):
+    return prepared_labels(read_training(given).tables, folder / "state")
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +154,14 @@ def test_train__refuses_keys_of_networks_of_other_dimensions(folder, network, me
         train(recipe(folder, "refused") | {"network": network})
 
 
+def test_train__refuses_other_dimensions_than_those_it_begins_with(folder, model):
+    given = recipe(folder, "refused", begin=str(model)) | {"network": {"dimensions": "3D"}}
+    with pytest.raises(
+        RecipeError, match=r"that begin names, 2\.5D; got 3D: leave one of both out"
+    ):
+        train(given)
+
+
 def test_train__begins_with_some_voltages_of_a_model_that_ships(folder):
     tables = read_training(recipe(folder, "tuned", begin="gold-windows")).tables
     training, _ = prepared_labels(tables, folder / "state")
@@ -154,6 +170,30 @@ def test_train__begins_with_some_voltages_of_a_model_that_ships(folder):
         Begun.of("gold-windows", np.array([3.0]))
     with pytest.raises(ConventionError, match="begins as another one of the model; gold-windows"):
         Begun.of("gold-windows", np.array([1.0, 2.0, 2.1]))
+
+
+def test_begun__tells_of_an_adaptation_and_refuses_a_bent_scale(model, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "fitted")
+    card = json.loads((folder / CARD).read_text()) | {"adapted": {"chosen": "contrast 0.6"}}
+    (folder / CARD).write_text(json.dumps(card))
+    begun = Begun.of(str(folder), np.array([2.0]))
+    assert begun.told()["adapted"] == {"chosen": "contrast 0.6"}
+    card["grey_map"] = [{"given": [0, 1], "made": [1, 0]}]
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(ConventionError, match="tiny was adapted with a bent scale of grey values"):
+        Begun.of(str(folder), np.array([2.0]))
+
+
+def test_train__judges_by_no_slice_that_the_model_it_begins_with_has_learnt(folder, model):
+    given = recipe(folder, "on", begin=str(model))
+    assert prepared(given, folder)[1].unseen.slices.tolist() == [14]
+    with pytest.raises(
+        RecipeError, match=r"learnt from slices \[2, 8, 20\] of this stack; got \[8\]"
+    ):
+        train(recipe(folder, "refused", begin=str(model), validation=[8, 14]))
+    stack = open_stack(folder / "stack.zarr")
+    others = stack.isel(z=slice(None, None, -1)).assign_coords(z=stack["z"].values)
+    assert Begun.of(str(model), np.array([2.0])).learnt_slices(others) == []
 
 
 def test_read_training__stops_early_unless_it_says_else(folder):
@@ -188,6 +228,19 @@ def test_labelled_stack__refuses_what_is_no_number_where_alignment_filled(folder
         LabelledStack.of(moved, painted, SliceWindow(2, 1))
 
 
+@pytest.mark.parametrize("judged", [[8], [14]])
+def test_labelled_stack__refuses_slices_of_one_class(folder, tmp_path, judged):
+    blank = np.full(SHAPE[1:], UNLABELLED, np.uint8)
+    painted = {2: blank, 8: np.zeros_like(blank), 14: np.eye(*SHAPE[1:], dtype=np.uint8)}
+    for k, classes in painted.items():
+        tifffile.imwrite(tmp_path / f"slice_{k:04}.tif", classes)
+    given = recipe(folder, "refused", path=str(tmp_path), validation=judged)
+    with pytest.raises(
+        RecipeError, match=r"must each show both classes; in slices \[8\] no \w+ is"
+    ):
+        train(given)
+
+
 def test_parted__judges_by_no_neighbour():
     first = Painted(
         np.arange(10), np.zeros((10, 1, 1), np.uint8), ("a", "b"), (), np.zeros((10, 1))
@@ -195,6 +248,34 @@ def test_parted__judges_by_no_neighbour():
     learnt, judged = parted(first)
     assert np.abs(learnt.slices[:, np.newaxis] - judged.slices).min() > 2
     assert len(learnt.slices) >= 5
+    learnt, judged = parted(first, seen=[2, 4, 6])
+    assert judged.slices.tolist() == [9]
+    with pytest.raises(ConventionError, match=r"learnt from slices \[2, 5, 8\] of this stack; got"):
+        parted(first, seen=[2, 5, 8])
+
+
+def test_label_judge__finds_the_same_in_tiles_as_in_whole_slices(monkeypatch):
+    rng, shape = np.random.default_rng(4), (2, 45, 250)
+    truth = rng.choice(np.array([0, 1, np.nan], np.float32), shape)
+    truth[1, :, 20:] = np.nan
+    images = rng.random((2, 1, 4, *shape[1:]), np.float32)
+    distances = np.tile(np.arange(-1.0, 3.0, dtype=np.float32) * 10, (2, 1))
+    card = {"voltages": [2.0]}
+    stack = LabelledStack(images, distances, truth, np.array([4, 9]), card, {})
+    drawn = {"window": SliceWindow(2, 2), "crop": 16, "planes": 1, "seed": 0}
+    samples = LabelSamples(stack, LabelVariation(), **drawn)
+    design = Architecture(1, above=2, below=2, widths=(4, 4, 4), detail=6)
+    judge = LabelJudge(samples, stack, design.stride, design.halo)
+    torch.manual_seed(1)
+    network = design.build().fold()
+    whole = validate(network, judge._windows())
+    monkeypatch.setattr("fibdask.learn.labelled._TILE", 24)
+    tiles = [*judge._windows()]
+    assert len(tiles) > 8
+    assert max(tile.truth.size for tile in tiles) < truth[0].size
+    found = validate(network, tiles)
+    assert found.voxels[0] == whole.voxels[0] == np.isfinite(truth).sum()
+    assert found.wrong.tolist() == whole.wrong.tolist()
 
 
 def test_phase_loss__counts_what_is_known_alone():

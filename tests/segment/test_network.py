@@ -69,6 +69,11 @@ def test_network__tells_of_slices_beside_gaps_longer_than_it_knows():
         segment_phases(stack_of(z=z), method="network")
 
 
+def test_network__tells_of_no_gap_that_its_card_has_rounded(monkeypatch):
+    offer(monkeypatch, MixModel(CARD | {"gap": [13.33, 13.33]}))
+    segment_phases(stack_of(z=40 / 3 * np.arange(SHAPE[1])), method="network")
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 def test_network__knows_no_scale_of_grey_values(dtype):
     image = (100.0 * IMAGE + 300).astype(dtype)

@@ -57,6 +57,10 @@ class Painted:
             probes=self.probes[chosen],
         )
 
+    def labelled(self) -> "Painted":
+        """Return the slices in which something is painted."""
+        return self.of_slices(np.flatnonzero((self.classes != UNLABELLED).any(axis=(1, 2))))
+
     def drawn(self, total: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw painted pixels, about as many of each slice.
 

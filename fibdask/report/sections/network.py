@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ...conventions import PROBABILITIES, known_spacing, measured_slices, recorded_steps, require
-from ...pieces.validity import doubts, known_materials
+from ...pieces.validity import at_most_wrong, doubts, known_materials
 from ..figures import slices
 from ..figures.plots import embedded, fraction_profile
 from ..markup import Section, paragraph, picture, table
@@ -261,7 +261,9 @@ def _doubts(told: _Told, statistics: xr.Dataset) -> Iterator[str]:
     solid = float(statistics["solid_fraction"]) if "solid_fraction" in statistics else np.nan
     between = bool(_between(told, statistics).any())
     shown = told.record.get("voltage", [])
-    for text in doubts(told.card, shown, wrong, solid, between=between):
+    rows = map(at_most_wrong, told.card.get("conditions", []))
+    card = {**told.card, "conditions": [*rows]}
+    for text in doubts(card, shown, wrong, solid, between=between):
         yield paragraph(f"The model {text}.")
 
 

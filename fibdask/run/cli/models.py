@@ -20,18 +20,19 @@ def train(recipe: str, minutes: float | None, out: str | None, as_json: bool, qu
     from ...learn.models import open_model
     from ..adapting import read_adaptation
     from ..folder.run_folder import REPORT
-    from ..info_models import judged
+    from ..info_models import adapted, judged
     from ..training import train as train_network
 
     adaptation = read_adaptation(recipe, output_path=out)
     folder = train_network(recipe, minutes=minutes, output_path=out, quiet=quiet or as_json)
     card = dict(open_model(folder).card)
-    show({"path": str(folder), **card}, "\n".join(judged(card)), as_json=as_json, quiet=quiet)
-    told = folder if adaptation is None else Path(adaptation["output"]["path"])
-    if told.absolute() != folder.absolute():
+    told = "\n".join((*judged(card), *adapted(card)))
+    show({"path": str(folder), **card}, told, as_json=as_json, quiet=quiet)
+    page = folder if adaptation is None else Path(adaptation["output"]["path"])
+    if page.absolute() != folder.absolute():
         text = "no candidate scores clearly better on this stack: the given model stays"
         say(text, quiet=quiet or as_json)
-    say(f"report: {told / REPORT}", quiet=quiet or as_json)
+    say(f"report: {page / REPORT}", quiet=quiet or as_json)
     say(f"model: {folder}", quiet=quiet or as_json)
 
 
