@@ -45,6 +45,7 @@ from .planes import (
 from .provenance import (
     NO_INPUT,
     VERSION,
+    plain_attributes,
     plain_value,
     provenance_records,
     record_step,
@@ -152,6 +153,7 @@ __all__ = [
     "measured_slices",
     "other_unit",
     "phase_names",
+    "plain_attributes",
     "plain_number",
     "plain_value",
     "provenance_records",
