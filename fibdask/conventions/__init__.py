@@ -38,8 +38,10 @@ from .planes import (
     known_planes,
     mark_inpainted,
     measured_slices,
+    recognise_filled_share,
     recognise_inpainted,
     with_filled_share,
+    without_filled_share,
     without_inpainted,
 )
 from .provenance import (
@@ -157,6 +159,7 @@ __all__ = [
     "plain_number",
     "plain_value",
     "provenance_records",
+    "recognise_filled_share",
     "recognise_inpainted",
     "record_step",
     "recorded_steps",
@@ -171,5 +174,6 @@ __all__ = [
     "voltage_index",
     "volume_names",
     "with_filled_share",
+    "without_filled_share",
     "without_inpainted",
 ]

@@ -16,6 +16,7 @@ from ..conventions import (
     check_thickness,
     check_z,
     finish_stack,
+    recognise_filled_share,
     recognise_inpainted,
 )
 from ..pieces.codecs import refuse_code
@@ -81,7 +82,7 @@ def with_arrays(stack: xr.Dataset, path: Place) -> xr.Dataset:
         check_z(stack["z"].values)
         check_thickness(thickness.values, stack["z"].values)
     stack.attrs = {key: value for key, value in stack.attrs.items() if key not in STORE_ATTRS}
-    return recognise_inpainted(finish_stack(stack))
+    return recognise_filled_share(recognise_inpainted(finish_stack(stack)))
 
 
 def open_dataset(path: Place) -> xr.Dataset:
