@@ -256,8 +256,9 @@ def check_store(path: Place) -> None:
         if checksum != sealed.get(name):
             place = path / (_ROOT if name == _ATTRIBUTES else name)
             msg = (
-                f"{place} is not what was written: it is damaged, or was edited (then remove the "
-                f"attribute {CHECKSUMS} of {path / _ROOT})"
+                f"{place} is not what was written: it is damaged, was edited (then remove the "
+                f"attribute {CHECKSUMS} of {path / _ROOT}), or was written by to_zarr of xarray "
+                "(then save what xarray.open_zarr opens there by save_stack)"
             )
             raise StackReadError(msg)
 

@@ -564,6 +564,18 @@ def test_save_stack__makes_text_of_attributes_that_are_no_json(stack, tmp_path):
         assert found.attrs["limits"] == [0, "NaN", "Infinity"]
 
 
+def test_save_stack__of_what_xarray_opens_keeps_nothing_of_the_store_it_lay_in(stack, tmp_path):
+    save_stack(stack, tmp_path / "even.zarr")
+    part = xr.open_zarr(tmp_path / "even.zarr", consolidated=False).isel(z=[0, 1, 3])
+    uneven = save_stack(part, tmp_path / "uneven.zarr")
+    assert "ome" not in zarr.open_group(uneven, mode="r").attrs
+    part.drop_encoding().to_zarr(tmp_path / "copy.zarr", zarr_format=3, consolidated=False)
+    with pytest.raises(StackReadError, match=r"by to_zarr of xarray \(then save .* by save_stack"):
+        open_stack(tmp_path / "copy.zarr")
+    copied = xr.open_zarr(tmp_path / "copy.zarr", consolidated=False)
+    assert_same(open_stack(save_stack(copied, tmp_path / "s.zarr")), open_stack(uneven))
+
+
 def test_open_stack__refuses_packed_depths(stack, tmp_path):
     packed = stack.load().drop_encoding()
     encoding = {"z": {"dtype": "float64", "scale_factor": 10.0}}
