@@ -280,7 +280,7 @@ def measure_pairs(
 
 
 # Nine arguments: those of `measure_pairs`, and how closely it is looked.
-@blocks.revised(3)
+@blocks.revised(4)
 def _measurements(
     stack: xr.Dataset,
     *,

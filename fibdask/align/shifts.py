@@ -26,6 +26,7 @@ from ..conventions import (
     value_range,
     volume_names,
     with_filled_share,
+    without_filled_share,
 )
 from ..pieces.volumes import volumes_fingerprint, with_volumes
 from ._functions_shifts import ShiftedSlices
@@ -264,7 +265,7 @@ def _cropped(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice]) -> 
                 f"measured slice covers; {_extremes(moves, stack, axis)}"
             )
             warnings.warn(text, FibdaskWarning, stacklevel=3)
-    return stack.isel(window).drop_vars(FILLED, errors="ignore")
+    return without_filled_share(stack.isel(window))
 
 
 def _with_filled(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice]) -> xr.Dataset:

@@ -4,9 +4,15 @@ A plane is `measured`, or `inpainted` for the volumes that were filled there, wh
 attribute `filled_where`: it goes with them wherever they are renamed or computed with. What says
 nothing, such as an array of one's own, is what the volume of its name is. Of a slice that was
 moved, `filled_share` says which share of its pixels no raw pixel falls on.
+
+What attributes tell of planes holds for those alone whose record, a checksum beside them, says so:
+where stacks are joined, the attributes of the first one stay for all.
 """
 
+import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -21,6 +27,13 @@ _SAME = 1e-3  # of a pixel
 _FILLED_WHERE = "filled_where"  # attribute of a volume: the coordinate that tells its filled planes
 _NOWHERE = "nowhere"
 _VOLUMES = "variables"  # attribute of `inpainted`: the names of the volumes that are filled there
+_TOLD = {
+    FILLED: tuple(f"{key}_{axis}" for axis in _IN_PLANE for key in ("pixels", "covered")),
+    "inpainted": (_VOLUMES,),
+}
+"""Attributes that tell of planes, by the coordinate that has them."""
+RECORDS = {name: f"{name}_record" for name in _TOLD}
+"""Coordinates with a checksum of these attributes for each plane."""
 
 
 def measured_slices(stack: xr.Dataset | xr.DataArray) -> np.ndarray:
@@ -39,7 +52,7 @@ def known_planes(volume: xr.DataArray) -> np.ndarray:
     """
     known = measured_slices(volume)
     if _is_filled(volume):
-        known = known | volume["inpainted"].values
+        known = known | _inpainted_planes(volume)
     return known
 
 
@@ -59,6 +72,32 @@ def check_planes(phase: xr.DataArray, advice: str) -> None:
             f"first: inpaint first (inpaint_gaps), or {advice}"
         )
         raise ConventionError(msg)
+
+
+def _recorded(name: str, values: np.ndarray, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a coordinate (z) whose attributes tell of planes, and the record of these."""
+    record = np.full(len(values), _checksum(name, attrs))
+    own = RECORDS[name]
+    return {name: ("z", values, attrs), own: ("z", record, attributes(own))}
+
+
+def _checksum(name: str, attrs: Mapping[str, Any]) -> float:
+    told = [np.ravel(attrs.get(key, ())).tolist() for key in _TOLD[name]]
+    return float(zlib.crc32(json.dumps(told).encode()))
+
+
+def _told_of(stack: xr.Dataset | xr.DataArray, name: str) -> np.ndarray:
+    """Return of which planes the attributes of a coordinate tell; of all where none is recorded."""
+    if RECORDS[name] not in stack.coords:
+        return np.ones(stack.sizes["z"], bool)
+    told: np.ndarray = stack[RECORDS[name]].values == _checksum(name, stack[name].attrs)
+    return told
+
+
+def _inpainted_planes(stack: xr.Dataset | xr.DataArray) -> np.ndarray:
+    """Return which planes (z) are filled in the volumes that say so."""
+    inpainted: np.ndarray = stack["inpainted"].values & _told_of(stack, "inpainted")
+    return inpainted
 
 
 def _is_filled(volume: xr.DataArray) -> bool:
@@ -82,9 +121,9 @@ def _with_filled(stack: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
         if {"z", "y", "x"} <= set(volume.dims):
             attrs = volume.attrs | {_FILLED_WHERE: "inpainted" if name in filled else _NOWHERE}
             marked[name] = (volume.dims, volume.variable.data, attrs)
-    inpainted = stack["inpainted"].variable
-    attrs = inpainted.attrs | {_VOLUMES: sorted(filled)}
-    return stack.assign(marked).assign_coords(inpainted=("z", inpainted.values, attrs))
+    attrs = stack["inpainted"].attrs | {_VOLUMES: sorted(filled)}
+    planes = _inpainted_planes(stack)
+    return stack.assign(marked).assign_coords(_recorded("inpainted", planes, attrs))
 
 
 def without_inpainted(stack: xr.Dataset) -> xr.Dataset:
@@ -94,7 +133,7 @@ def without_inpainted(stack: xr.Dataset) -> xr.Dataset:
         for name, volume in stack.data_vars.items()
         if (attrs := {k: v for k, v in volume.attrs.items() if k != _FILLED_WHERE}) != volume.attrs
     }
-    return stack.assign(marked).drop_vars("inpainted", errors="ignore")
+    return stack.assign(marked).drop_vars(["inpainted", RECORDS["inpainted"]], errors="ignore")
 
 
 def _filled_volumes(stack: xr.Dataset) -> set[str]:
@@ -105,8 +144,9 @@ def mark_inpainted(stack: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
     """Note that some volumes of a stack are filled in all planes that are not measured."""
     gaps = ~stack["measured"].values
     filled = set(names)
-    if "inpainted" in stack.coords and np.array_equal(gaps, stack["inpainted"].values):
+    if "inpainted" in stack.coords and np.array_equal(gaps, _inpainted_planes(stack)):
         filled |= _filled_volumes(stack)
+    stack = stack.drop_vars(RECORDS["inpainted"], errors="ignore")
     stack = stack.assign_coords(inpainted=("z", gaps, attributes("inpainted")))
     return _with_filled(stack, filled)
 
@@ -155,7 +195,20 @@ def with_filled_share(
         attrs[f"pixels_{axis}"] = [float(places[0]), float(places[-1]), len(places)]
         places = places[part]
         attrs[f"covered_{axis}"] = [float(places[0]), float(places[-1])] if len(places) else []
-    return stack.assign_coords({FILLED: ("z", share, attrs)})
+    return stack.assign_coords(_recorded(FILLED, share, attrs))
+
+
+def without_filled_share(stack: xr.Dataset) -> xr.Dataset:
+    """Return a stack that tells of no filled pixels any more."""
+    return stack.drop_vars([FILLED, RECORDS[FILLED]], errors="ignore")
+
+
+def recognise_filled_share(stack: xr.Dataset) -> xr.Dataset:
+    """Record of which slices it is known what they cover, where that was not done yet."""
+    if FILLED not in stack.coords or RECORDS[FILLED] in stack.coords:
+        return stack
+    share = stack[FILLED]
+    return stack.assign_coords(_recorded(FILLED, share.values, share.attrs))
 
 
 def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
@@ -164,8 +217,9 @@ def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
     Raises
     ------
     ConventionError
-        If slices have filled pixels, and where these are is not known, or leaves nothing, or the
-        places of pixels are others than they were when slices were aligned.
+        If slices have filled pixels, and where these are is not known, as of stacks that were
+        aligned apart and joined, or leaves nothing, or the places of pixels are others than they
+        were when slices were aligned.
     """
     region = {axis: slice(0, stack.sizes[axis]) for axis in _IN_PLANE}
     if FILLED not in stack.coords:
@@ -173,6 +227,7 @@ def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
     share = np.where(measured_slices(stack), stack[FILLED].values, 0)
     if not (share > 0).any():
         return region
+    _check_joined(stack, share)
     k = int(np.argmax(share))
     for axis in _IN_PLANE:
         _check_pixels(axis, stack[axis].values, stack[FILLED].attrs.get(f"pixels_{axis}"))
@@ -211,6 +266,20 @@ def covered_part(
             raise ConventionError(msg)
         part[axis] = slice(start, stop)
     return part
+
+
+def _check_joined(stack: xr.Dataset | xr.DataArray, share: np.ndarray) -> None:
+    """Refuse filled pixels of slices that were aligned apart from those that are told of."""
+    apart = (share > 0) & ~_told_of(stack, FILLED)
+    if apart.any():
+        k = int(np.argmax(apart))
+        msg = (
+            f"pixels that no raw pixel falls on must not be counted; slice {k} has "
+            f"{100 * share[k]:.3g} % of them, and was aligned apart from others that it was joined "
+            "with, so that what all slices cover is not known: join slices before they are "
+            "aligned, or align with outside='crop'"
+        )
+        raise ConventionError(msg)
 
 
 def _check_pixels(axis: str, places: np.ndarray, aligned: Sequence[float] | None) -> None:

@@ -41,6 +41,13 @@ def recorded_steps(stack: xr.Dataset) -> list[dict[str, Any]]:
     return [json.loads(record) for record in provenance_records(stack)]
 
 
+def plain_attributes(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return attributes as JSON knows them: NaN and infinity, which it does not, by their names."""
+    text = json.dumps(dict(attrs), default=plain_value)
+    plain: dict[str, Any] = json.loads(text, parse_constant=str)
+    return plain
+
+
 def plain_value(value: Any) -> Any:
     """Turn a value into what JSON knows."""
     if isinstance(value, np.ndarray):

@@ -8,7 +8,7 @@ import xarray as xr
 from .coordinates import check_even, check_finite, check_rising
 from .errors import ConventionError
 from .layers import is_layered, validate_layers
-from .planes import FILLED, measured_slices
+from .planes import FILLED, RECORDS, measured_slices
 from .variables import (
     AXES,
     COORDINATES,
@@ -186,6 +186,8 @@ def _check_variable_dimensions(name: str, variable: xr.Variable) -> None:
     if variable.dims not in admitted:
         expected = " or ".join(_tuple(dims) for dims in admitted)
         msg = f"{name} must have dimensions {expected}; found {_tuple(variable.dims)}"
+        if name in RECORDS.values():
+            msg += ": join voltages before slices are aligned or filled, not after"
         raise ConventionError(msg)
 
 

@@ -54,7 +54,13 @@ VARIABLES: dict[str, Variable] = {
     "filled_share": Variable(
         _SLICE, ("float64",), None, "share of the slice's pixels that no raw pixel falls on"
     ),
+    "filled_share_record": Variable(
+        _SLICE, ("float64",), None, "checksum of what filled_share tells of the slice"
+    ),
     "inpainted": Variable(_SLICE, ("bool",), None, "plane is filled from measured ones"),
+    "inpainted_record": Variable(
+        _SLICE, ("float64",), None, "checksum of what inpainted tells of the plane"
+    ),
     "shift_y": Variable((("voltage", "z"), ("z",)), ("float64",), "nm", "translation along y"),
     "shift_x": Variable((("voltage", "z"), ("z",)), ("float64",), "nm", "translation along x"),
 }

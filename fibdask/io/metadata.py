@@ -23,7 +23,7 @@ from ..conventions import (
     array_names,
     is_layered,
     is_regular,
-    plain_value,
+    plain_attributes,
 )
 
 AnyPlace = TypeVar("AnyPlace", Path, RemotePath, Place)
@@ -104,6 +104,8 @@ def begin_store(path: Path) -> None:
 def small_files(stack: xr.Dataset) -> dict[str, bytes]:
     """Return the files of all variables that are small, by their place in the store."""
     small = stack.drop_vars(array_names(stack)).load().drop_encoding().drop_attrs(deep=False)
+    for variable in small.variables.values():
+        variable.attrs = plain_attributes(variable.attrs)
     files: dict[str, Any] = {}
     with_storable_texts(small).to_zarr(
         MemoryStore(files), mode="w", zarr_format=3, consolidated=False
@@ -185,7 +187,8 @@ def finish_store(
     path: Path, stack: xr.Dataset, files: Mapping[str, bytes], ome: Mapping[str, Any] | None
 ) -> None:
     """Give a store its final attributes, with checksums of all that is not in shards."""
-    attrs = json.loads(json.dumps(stack.attrs, default=plain_value))
+    of_stack = {key: value for key, value in stack.attrs.items() if key not in STORE_ATTRS}
+    attrs = plain_attributes(of_stack)
     # Names of coordinates without a dimension, as xarray wrote them.
     attrs |= json.loads(files[_ROOT])["attributes"]
     if ome:
@@ -253,8 +256,9 @@ def check_store(path: Place) -> None:
         if checksum != sealed.get(name):
             place = path / (_ROOT if name == _ATTRIBUTES else name)
             msg = (
-                f"{place} is not what was written: it is damaged, or was edited (then remove the "
-                f"attribute {CHECKSUMS} of {path / _ROOT})"
+                f"{place} is not what was written: it is damaged, was edited (then remove the "
+                f"attribute {CHECKSUMS} of {path / _ROOT}), or was written by to_zarr of xarray "
+                "(then save what xarray.open_zarr opens there by save_stack)"
             )
             raise StackReadError(msg)
 

@@ -5,7 +5,6 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from ..blocks import Place, RemotePath, from_source, open_stored, store_of
@@ -17,14 +16,13 @@ from ..conventions import (
     check_thickness,
     check_z,
     finish_stack,
+    recognise_filled_share,
     recognise_inpainted,
 )
 from ..pieces.codecs import refuse_code
 from .metadata import STORE_ATTRS, check_store, is_store
+from .packing import packing, unpacked_attributes
 from .paths import read_place
-
-PROBABILITY_ATTRS = {"scale_factor": 1 / 255}
-_FILLS = ("_FillValue", "missing_value")
 
 
 def open_stack(path: str | Path, *, remote: Mapping[str, Any] | None = None) -> xr.Dataset:
@@ -78,14 +76,13 @@ def with_arrays(stack: xr.Dataset, path: Place) -> xr.Dataset:
     for name in array_names(stack):
         stored = open_stored(path / name, phase=name in PHASES)
         variable = stack[name].variable
-        attrs = {k: v for k, v in variable.attrs.items() if k not in PROBABILITY_ATTRS}
-        stack[name] = xr.Variable(variable.dims, from_source(stored), attrs)
+        stack[name] = xr.Variable(variable.dims, from_source(stored), variable.attrs)
     thickness = stack.variables.get("slice_thickness")
     if thickness is not None and "z" in stack.coords:
         check_z(stack["z"].values)
         check_thickness(thickness.values, stack["z"].values)
     stack.attrs = {key: value for key, value in stack.attrs.items() if key not in STORE_ATTRS}
-    return recognise_inpainted(finish_stack(stack))
+    return recognise_filled_share(recognise_inpainted(finish_stack(stack)))
 
 
 def open_dataset(path: Place) -> xr.Dataset:
@@ -111,8 +108,7 @@ def open_dataset(path: Place) -> xr.Dataset:
     arrays = array_names(stack)
     for name, variable in stack.variables.items():
         _check_packing(path, name, variable, scaled=name in arrays)
-        for key in _FILLS:  # NaN, which xarray notes of all that are floats
-            variable.attrs.pop(key, None)
+        variable.attrs = unpacked_attributes(variable.attrs)
     # Texts of variable length are how they are stored, and nothing can be computed with them.
     texts = [name for name, values in stack.variables.items() if values.dtype.kind == "T"]
     return stack.assign(
@@ -128,16 +124,10 @@ def _with_small_ones(stack: xr.Dataset) -> xr.Dataset:
 
 def _check_packing(path: Place, name: Hashable, variable: xr.Variable, *, scaled: bool) -> None:
     """Refuse values that are not what is stored: only the factor of `scaled` ones is applied."""
-    told = [("add_offset", 0)] if scaled else [("add_offset", 0), ("scale_factor", 1)]
-    found = [
-        (key, variable.attrs[key]) for key, none in told if variable.attrs.get(key, none) != none
-    ]
-    for key in _FILLS:
-        value = variable.attrs.get(key)
-        if value is not None and not np.all(variable.dtype.kind == "f" and np.isnan(value)):
-            found.append((key, value))
-    if found:
-        key, value = found[0]
+    found = packing(variable)
+    if scaled:
+        found.pop("scale_factor", None)
+    for key, value in found.items():
         msg = (
             f"{path / str(name)} has the attribute {key} = {value}, which is not applied: open the "
             "store with xarray, make of it the values that are meant, and save those"

@@ -47,6 +47,7 @@ from .guards import check_inputs, check_names, check_path, check_sample
 from .labels import describe_labels, drop_labels, label_names, label_path
 from .metadata import begin_store, finish_store, is_current, small_files, sweep_store, write_files
 from .opening import open_dataset, with_arrays
+from .packing import without_packing
 from .paths import make_parent, new_path
 from .pyramid import IS_LEVEL, LEVEL_NAME, coarsen, multiscales, needs_level
 from .targets import StoredVolume, planned, readable, volume_targets, with_stored
@@ -128,7 +129,7 @@ def write_stack(
 
     Of the `same_sample` only, a finished store is brought up to date.
     """
-    stack = finish_stack(stack)
+    stack = without_packing(finish_stack(stack))
     pyramid = _check_pyramid(stack, pyramid)
     path = path.absolute()
     check_names(stack)

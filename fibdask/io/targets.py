@@ -34,7 +34,7 @@ from ..conventions import (
     array_names,
     attributes,
 )
-from .opening import PROBABILITY_ATTRS
+from .packing import PROBABILITY_ATTRS
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ..conventions import (
     finish_stack,
     mark_inpainted,
     measured_slices,
+    recognise_filled_share,
     record_step,
     require,
     voltage_index,
@@ -160,4 +161,4 @@ def _on_planes(stack: xr.Dataset, grid: np.ndarray, spacing: float) -> xr.Datase
         # Any plane may have been told of by the slice of which the most was filled.
         share = np.full(len(grid), stack[FILLED].values[measured].max())
         coords[FILLED] = ("z", share, stack[FILLED].attrs)
-    return stack.drop_dims(["z", "voltage"]).assign_coords(coords)
+    return recognise_filled_share(stack.drop_dims(["z", "voltage"]).assign_coords(coords))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..blocks import Monitor
+from ..blocks import Monitor, locked
 from ..conventions import (
     PHASES,
     ConventionError,
@@ -204,7 +204,8 @@ def _write_whole(out: Path, write: Callable[[Path], None]) -> Path:
     Raises
     ------
     StackReadError
-        If it cannot be written, or there is a folder, whose content would be lost, or a device.
+        If it cannot be written, another process writes it, or there is a folder, whose content
+        would be lost, or a device.
     """
     if out.exists() and not out.is_file():
         found = (
@@ -213,17 +214,18 @@ def _write_whole(out: Path, write: Callable[[Path], None]) -> Path:
         msg = f"{out} cannot be written: {found}"
         raise StackReadError(msg)
     temporary = out.with_name(out.name + ".partial")
-    _remove(temporary)
-    try:
-        write(temporary)
-        temporary.replace(out)
-    except OSError as error:
-        if isinstance(error, FibdaskError):
-            raise
-        msg = f"{out} cannot be written: {error.strerror or error}"
-        raise StackReadError(msg) from error
-    finally:
+    with locked(out.with_name(f".{out.name}.lock"), what=out, passing=True):
         _remove(temporary)
+        try:
+            write(temporary)
+            temporary.replace(out)
+        except OSError as error:
+            if isinstance(error, FibdaskError):
+                raise
+            msg = f"{out} cannot be written: {error.strerror or error}"
+            raise StackReadError(msg) from error
+        finally:
+            _remove(temporary)
     return out
 
 

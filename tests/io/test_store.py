@@ -524,6 +524,58 @@ def test_open_stack__refuses_packed_values_that_it_does_not_unpack(stack, tmp_pa
         open_stack(tmp_path / "s.zarr")
 
 
+def test_save_stack__keeps_voxels_whose_attributes_of_packing_change_nothing(stack, tmp_path):
+    neutral = stack.copy()
+    neutral["intensity"] = stack["intensity"].assign_attrs(scale_factor=1.0, add_offset=[0.0])
+    neutral["shift"] = ("z", np.arange(7.0), {"_FillValue": np.nan})
+    reopened = open_stack(save_stack(neutral, tmp_path / "s.zarr"))
+    assert_same(neutral, reopened)
+    assert not {"scale_factor", "add_offset"} & set(reopened["intensity"].attrs)
+
+
+@pytest.mark.parametrize(
+    ("name", "attrs"),
+    [
+        ("intensity", {"scale_factor": 0.5}),
+        ("phase", {"_FillValue": 255}),
+        ("phase", {"add_offset": 1}),
+        ("current", {"missing_value": "none"}),
+        ("z", {"scale_factor": 2.0}),
+    ],
+)
+def test_save_stack__refuses_attributes_of_packing_before_anything_is_written(
+    stack, tmp_path, name, attrs
+):
+    packed = stack.assign(current=("z", np.arange(7.0)))
+    packed[name] = packed[name].assign_attrs(attrs)
+    with pytest.raises(ConventionError, match=f"^{name} has the attribute {next(iter(attrs))}"):
+        save_stack(packed, tmp_path / "s.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_stack__makes_text_of_attributes_that_are_no_json(stack, tmp_path):
+    odd = {"when": np.datetime64("2024-01-01"), "limits": [0, np.nan, np.inf]}
+    for name in ("z", "intensity"):
+        stack[name] = stack[name].assign_attrs(odd)
+    path = save_stack(stack.assign_attrs(odd), tmp_path / "s.zarr")
+    json.loads((path / "zarr.json").read_text(), parse_constant=pytest.fail)
+    for found in (opened := open_stack(path), opened["z"], opened["intensity"]):
+        assert found.attrs["when"] == "2024-01-01"
+        assert found.attrs["limits"] == [0, "NaN", "Infinity"]
+
+
+def test_save_stack__of_what_xarray_opens_keeps_nothing_of_the_store_it_lay_in(stack, tmp_path):
+    save_stack(stack, tmp_path / "even.zarr")
+    part = xr.open_zarr(tmp_path / "even.zarr", consolidated=False).isel(z=[0, 1, 3])
+    uneven = save_stack(part, tmp_path / "uneven.zarr")
+    assert "ome" not in zarr.open_group(uneven, mode="r").attrs
+    part.drop_encoding().to_zarr(tmp_path / "copy.zarr", zarr_format=3, consolidated=False)
+    with pytest.raises(StackReadError, match=r"by to_zarr of xarray \(then save .* by save_stack"):
+        open_stack(tmp_path / "copy.zarr")
+    copied = xr.open_zarr(tmp_path / "copy.zarr", consolidated=False)
+    assert_same(open_stack(save_stack(copied, tmp_path / "s.zarr")), open_stack(uneven))
+
+
 def test_open_stack__refuses_packed_depths(stack, tmp_path):
     packed = stack.load().drop_encoding()
     encoding = {"z": {"dtype": "float64", "scale_factor": 10.0}}

@@ -230,6 +230,20 @@ def test_write_statistics__leaves_what_was_there_where_it_cannot_be_written(
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"s.csv": "whole"}
 
 
+def test_write_statistics__refuses_a_name_that_is_just_being_written(wave, tmp_path, monkeypatch):
+    results = phase_statistics(wave, max_lag=3).compute()
+
+    def meets_another(frame, path, **_):
+        path.write_text("half a ta")
+        with pytest.raises(StackReadError, match=r"s\.csv is being written by another process"):
+            write_statistics(results, tmp_path / "s.csv")
+        path.write_text("whole")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", meets_another)
+    write_statistics(results, tmp_path / "s.csv")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"s.csv": "whole"}
+
+
 def test_write_statistics__does_not_take_the_place_of_a_device(wave):
     results = phase_statistics(wave, max_lag=3).compute()
     with pytest.raises(StackReadError, match="/dev/null cannot be written: it is no file"):

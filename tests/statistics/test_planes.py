@@ -223,6 +223,21 @@ def test_statistics__count_planes_segmented_from_inpainted_images():
         assert int(solid_fraction_profile(stack.phase).isnull().sum()) == gaps, method
 
 
+def test_statistics__leave_out_planes_of_a_joined_part_that_was_filled_in_other_volumes(tmp_path):
+    gapped = repositioned()
+    parts = [gapped.isel(z=slice(0, 7)), gapped.isel(z=slice(7, 15))]
+    methods = [("nearest", "distance"), ("nearest", "nearest")]
+    for pair, gaps in zip(methods, ([7, 9, 11, 13], []), strict=True):
+        filled = [inpaint_gaps(part, method=m) for part, m in zip(parts, pair, strict=True)]
+        joined = xr.concat(filled, "z")
+        opened = open_stack(save_stack(joined, tmp_path / f"{pair[1]}.zarr"))
+        for stack in (joined, opened, segment_phases(joined, method="otsu")):
+            for phase in (stack.phase, stack.true_phase):
+                assert np.flatnonzero(solid_fraction_profile(phase).isnull()).tolist() == gaps
+    again = inpaint_gaps(opened, method="nearest")
+    assert not solid_fraction_profile(again.true_phase).isnull().any()
+
+
 def test_statistics__leave_out_what_is_a_gap_again():
     filled = inpaint_gaps(repositioned(), method="distance")
     again = reposition_slices(filled, spacing=5.0)

@@ -1,6 +1,5 @@
 """Targets: arrays to be written, created sharded, one whole shard at a time."""
 
-import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 import zarr
 from zarr.storage import MemoryStore
 
-from ...conventions import StackReadError, plain_value
+from ...conventions import StackReadError, plain_attributes
 from ..regions import INNER_CHUNK, Grid, lengths
 from .journal import FILE_NAME, JOURNAL, Record, header_fingerprint, is_old, read_begun, read_record
 from .shards import (
@@ -47,7 +46,7 @@ class Target:
     dims
         Dimension names.
     attrs
-        Attributes; a `scale_factor` among them is applied on writing.
+        Attributes; a `scale_factor` among them, of probabilities, is applied on writing.
     """
 
     path: Path
@@ -91,7 +90,7 @@ class Target:
             shards=self.shard,
             compressors=CODECS,
             dimension_names=list(self.dims),
-            attributes=json.loads(json.dumps(dict(self.attrs), default=plain_value)),
+            attributes=plain_attributes(self.attrs),
             fill_value=0,
         )
         if Grid(tuple(array.shape), tuple(array.shards or ())).counts != self.grid.counts:
