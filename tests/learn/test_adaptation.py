@@ -179,6 +179,20 @@ def test_agreed__is_the_same_for_mirrored_images(network):
     np.testing.assert_allclose(other[..., ::-1], one, atol=0.02)
 
 
+@pytest.mark.parametrize(("tilted", "mirrored"), [(True, (-1,)), (False, (-2, -1))])
+def test_self_training__mirrors_images_of_a_tilted_beam_along_x_alone(network, tilted, mirrored):
+    plain = small_target(slices=4, size=16)
+    rises = np.arange(16, dtype=np.float32)[:, np.newaxis]
+    target = replace(plain, images=plain.images + rises)
+    card = {"temperature": 1.0, "training": {"samples": {"tilted": tilted}}}
+    fitting = Fitting(Model(Path(), card), target, Path(), {}, 0)
+    samples = fitting.agreed_samples(Candidate("", network, (), None, None))
+    shown = (samples[number].images[0, 1] for number in range(16))
+    assert any(image[-1].mean() < image[0].mean() for image in shown) == (not tilted)
+    truth = agreed(network.fold(), target, 1.0, mirrored=mirrored)
+    np.testing.assert_array_equal(samples.truth, truth)
+
+
 def test_descendant__learns_in_its_first_layers_alone(network):
     built = Descendant.of(network).build().train()
     learns = {name for name, weight in built.named_parameters() if weight.requires_grad}

@@ -12,6 +12,7 @@ import torch
 from scipy.stats import wasserstein_distance
 
 from ...conventions import ConventionError, FibdaskWarning
+from ...pieces.validity import learnt_aslant
 from ..greymaps import GreyMap, grey_maps, mapped_images
 from ..models import GREY_MAP, Model
 from ..networks import WindowNetwork
@@ -249,14 +250,23 @@ class Fitting:
         return replace(self.target, images=images)
 
     def _self_trained(self, first: Candidate) -> Candidate:
-        target = self._mapped(first.maps)
-        folded = deepcopy(first.network).fold()
-        truth = agreed(folded, target, float(self.parent.card["temperature"]))
-        samples = AgreedSamples(target=target, truth=truth, **self._drawn(target, _CROP))
+        samples = self.agreed_samples(first)
         schedule = self._schedule(self.steps[SELF_TRAINING], _BATCH)
         training = Training(Descendant.of(first.network), samples, schedule, self.state)
         network = _plain(training.run(self.tell))
         return self._candidate(f"{first.name}, self-trained", network, first.maps)
+
+    def agreed_samples(self, first: Candidate) -> AgreedSamples:
+        """Return samples of the target, and of them what views of a candidate agree on.
+
+        Of a beam that was tilted about x, images that are mirrored along y are none that the
+        network knows.
+        """
+        target, temperature = self._mapped(first.maps), float(self.parent.card["temperature"])
+        mirrored = (-1,) if learnt_aslant(self.parent.card) else (-2, -1)
+        truth = agreed(deepcopy(first.network).fold(), target, temperature, mirrored=mirrored)
+        drawn = self._drawn(target, _CROP) | {"mirrored": mirrored}
+        return AgreedSamples(target=target, truth=truth, **drawn)
 
     def _taught_by_simulations(self, first: Candidate) -> Iterator[Candidate]:
         """Iterate over candidates that have learnt from images simulated like the stack."""
