@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy.stats import wasserstein_distance
 
+from ...blocks import fingerprint
 from ...conventions import ConventionError, FibdaskWarning
 from ...pieces.validity import learnt_aslant
 from ..greymaps import GreyMap, grey_maps, mapped_images
@@ -252,7 +253,10 @@ class Fitting:
     def _self_trained(self, first: Candidate) -> Candidate:
         samples = self.agreed_samples(first)
         schedule = self._schedule(self.steps[SELF_TRAINING], _BATCH)
-        training = Training(Descendant.of(first.network), samples, schedule, self.state)
+        made_of = self._made_of(SELF_TRAINING, first.name)
+        training = Training(
+            Descendant.of(first.network), samples, schedule, self.state, made_of=made_of
+        )
         network = _plain(training.run(self.tell))
         return self._candidate(f"{first.name}, self-trained", network, first.maps)
 
@@ -278,7 +282,9 @@ class Fitting:
             steps = max(self.steps[SIMULATION] // _ROUNDS, 1)
             schedule = replace(self._schedule(steps, _BATCH), learning_rate=_SIMULATED_RATE)
             state = self.state / f"{SIMULATION}-{number}"
-            training = Training(Descendant.of(network, whole=True), samples, schedule, state)
+            made_of = self._made_of(SIMULATION, first.name, number)
+            descendant = Descendant.of(network, whole=True)
+            training = Training(descendant, samples, schedule, state, made_of=made_of)
             network = _plain(training.run(self.tell)).eval()
             yield self._candidate(f"{first.name}, simulated {number}", network, first.maps)
 
@@ -289,13 +295,18 @@ class Fitting:
         )
         schedule = self._schedule(max(self.steps[TRANSLATION] // _LEARNING, 1), _BATCH)
         descendant = Descendant.of(network, whole=True)
-        training = Training(descendant, samples, schedule, self.state / "taught")
+        made_of = self._made_of(TRANSLATION, "taught")
+        training = Training(descendant, samples, schedule, self.state / "taught", made_of=made_of)
         return _plain(training.run(self.tell))
 
     def _drawn(self, images: Target, side: int) -> dict[str, Any]:
         """Return how samples of images are drawn, of at most so many pixels along y and x."""
         crop = min(side, *images.images.shape[-2:]) // STRIDE * STRIDE
         return {"window": images.window, "crop": crop, "planes": 2, "seed": self.seed}
+
+    def _made_of(self, *what: str | int) -> str:
+        """Return what determines a training: given things, nothing that torch has computed."""
+        return fingerprint(self.parent.fingerprint, self.target.fingerprint, self.seed, *what)
 
     def _schedule(self, steps: int, batch: int, decline: Decline = "cosine") -> Schedule:
         return Schedule(
@@ -319,6 +330,7 @@ class Fitting:
             self._schedule(self.steps[TRANSLATION], 1, "late"),
             self.state / TRANSLATION,
             gather=UnpairedBatch.of,
+            made_of=self._made_of(TRANSLATION),
         )
         network = training.run(self.tell)
         made = translated(network.to_target, source.images.images)
