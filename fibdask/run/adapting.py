@@ -106,9 +106,9 @@ def adapt_model(
     Raises
     ------
     ConventionError
-        If the model is not for such a stack, images are constant or NaN, an argument is out of
-        range, the folder is in use, torch is not installed, or nothing simulates images of the
-        model's voltages and materials, for a simulation or a translation.
+        If the model is not for such a stack or finds no solid in it, images are constant or NaN,
+        an argument is out of range, the folder is in use, torch is not installed, or nothing
+        simulates images of the model's voltages and materials, for a simulation or a translation.
 
     Notes
     -----

@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 import torch
 from scipy.ndimage import gaussian_filter
 
+from fibdask.conventions import ConventionError
 from fibdask.learn.adaptation.candidates import SELF_TRAINING, Candidate, Fitting, Root
 from fibdask.learn.adaptation.explaining import Explanation
 from fibdask.learn.adaptation.fitting import predicted, with_target_statistics
@@ -171,6 +172,15 @@ def test_trainings__begin_with_grey_values_that_images_come_from(truth):
     assert begun(given=[0.2, 0.3], bent=[0.2, 0.2], other=[0.3, 0.3]) == bent
     assert begun(given=[0.2, 0.3], bent=[0.2, 0.2], other=None) == bent
     assert begun(given=None, bent=None, other=None) == other  # nothing simulates such images
+
+
+def test_candidates__are_not_made_of_a_model_that_finds_no_solid(network):
+    with torch.no_grad():
+        network.head.last.bias.fill_(-20.0)
+    parent = Model(Path(), {"name": "tiny", "temperature": 1.0})
+    fitting = Fitting(parent, small_target(), Path(), {}, 0)
+    with pytest.raises(ConventionError, match="tiny finds no solid in the middle of the stack"):
+        fitting._candidate("parent", network, ())
 
 
 def test_agreed__is_the_same_for_mirrored_images(network):

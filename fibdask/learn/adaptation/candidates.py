@@ -210,8 +210,14 @@ class Fitting:
         target = self._mapped(maps)
         together, alone = predicted(network, target, float(self.parent.card["temperature"]))
         steps = target.step / target.pixel
-        self._said.setdefault("parent", together)
-        found = score(together, alone, steps, self._said["parent"])
+        given = self._said.setdefault("parent", together)
+        if not (given > 0.5).any():
+            msg = (
+                f"model {self.parent.name} finds no solid in the middle of the stack, by which "
+                "candidates are scored: adapt it to a part with solid, or choose another model"
+            )
+            raise ConventionError(msg)
+        found = score(together, alone, steps, given)
         found = self._tested(found, network, maps)
         return Candidate(name, network, maps, found, together)
 
