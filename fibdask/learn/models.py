@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Described = TypeVar("Described")
 WEIGHTS, CARD, TEST_PAIR = "weights.safetensors", "card.json", "test_pair.safetensors"
+ADAPTATION = "adaptation.json"
+"""What candidates of an adaptation scored, in its folder, whatever was chosen."""
 GREY_MAP = "grey_map"
 """Key of a card: what normalised grey values become before the network sees them (voltage)."""
 
@@ -200,6 +202,12 @@ def open_model(name_or_path: str | Path) -> Model:
         If there is no such model, or card and weights do not fit together.
     """
     folder = _folder(name_or_path)
+    if (folder / ADAPTATION).is_file() and not (folder / CARD).exists():
+        msg = (
+            f"{folder} holds an adaptation, but no model of it: the given one stays, which "
+            f"{ADAPTATION} names as its parent, or it was interrupted; give that, or adapt again"
+        )
+        raise ConventionError(msg)
     try:
         card = json.loads((folder / CARD).read_text())
     except (OSError, ValueError) as error:

@@ -211,6 +211,9 @@ class Training(Generic[Drawn, Learner]):
         Seconds between states on the disk.
     ahead
         Batches that are made at once, by as many threads; by default 8 for a GPU, 1 otherwise.
+    made_of
+        Hash of what determines network and samples, where they are themselves computed by torch,
+        whose last bits differ with the number of threads; by default they tell it.
     """
 
     def __init__(
@@ -224,6 +227,7 @@ class Training(Generic[Drawn, Learner]):
         device: str = "cpu",
         saved_every: float = 120.0,
         ahead: int | None = None,
+        made_of: str | None = None,
     ) -> None:
         if unseen is None and schedule.decline == "plateau":
             msg = "decline 'plateau' needs unseen samples"
@@ -236,7 +240,8 @@ class Training(Generic[Drawn, Learner]):
         )
         self.unseen, self._gather = unseen, gather
         self.device = torch.device(device)
-        self.fingerprint = fingerprint(architecture, samples, schedule, unseen, self.device.type)
+        told = (architecture, samples) if made_of is None else (made_of,)
+        self.fingerprint = fingerprint(*told, schedule, unseen, self.device.type)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(schedule.seed)
             self.network = architecture.build().to(self.device)

@@ -20,7 +20,7 @@ from ..conventions import (
 )
 from ..io import open_stack
 from ..learn.adaptation.target import Target
-from ..learn.models import CARD, Model, open_model
+from ..learn.models import ADAPTATION, CARD, Model, open_model
 from ..learn.predicting import told_if_missing
 from ..pieces.slant import check_tilt
 from ..report import write_adaptation_report
@@ -42,8 +42,6 @@ METHODS: Mapping[str, int] = {
     "translation": 2000,
 }
 """By their names, with the steps of those that train."""
-RECORD = "adaptation.json"
-"""What candidates scored, in the folder of an adaptation, whatever was chosen."""
 STATE = "state"
 PARENT = "parent"
 """Name of the candidate that is the given model."""
@@ -107,9 +105,9 @@ def adapt_model(
     Raises
     ------
     ConventionError
-        If the model is not for such a stack, images are constant or NaN, an argument is out of
-        range, the folder is in use, torch is not installed, or nothing simulates images of the
-        model's voltages and materials, for a simulation or a translation.
+        If the model is not for such a stack or finds no solid in it, images are constant or NaN,
+        an argument is out of range, the folder is in use, torch is not installed, or nothing
+        simulates images of the model's voltages and materials, for a simulation or a translation.
 
     Notes
     -----
@@ -154,14 +152,14 @@ def adapt_model(
     }
     folder.mkdir(parents=True, exist_ok=True)
     # What is interrupted from here on is known as that of this adaptation.
-    put_file(folder / RECORD, json.dumps(told | {"chosen": None}).encode())
+    put_file(folder / ADAPTATION, json.dumps(told | {"chosen": None}).encode())
     (folder / CARD).unlink(missing_ok=True)
     if chosen is not found[0]:
         fitting.write(folder, chosen, told)
     pictures = fitting.pictures(found[0], chosen)
     write_adaptation_report(folder / REPORT, told=told, pictures=pictures)
     record = json.dumps(told | {"stack": stack_told}, indent=1)
-    put_file(folder / RECORD, f"{record}\n".encode())
+    put_file(folder / ADAPTATION, f"{record}\n".encode())
     return folder.absolute() if chosen is not found[0] else given.folder
 
 
@@ -173,7 +171,7 @@ def best(found: list["Candidate"]) -> "Candidate":
 
 def _earlier(folder: Path, key: str, parent: Model) -> Path | None:
     """Return what an adaptation of the same has chosen; refuse a folder of something else."""
-    record = folder / RECORD
+    record = folder / ADAPTATION
     if not record.is_file():
         if (folder.exists() and not folder.is_dir()) or (
             folder.is_dir() and any(one.name != STATE for one in folder.iterdir())

@@ -153,8 +153,8 @@ class Planner(Visitor):
         Of each array: its blocks, tasks, bytes per task and bytes on disk.
     made_of
         Fingerprints of the stack that the recipe begins with, and of those after its stages: of
-        depths, and of what determines the values of volumes, such as images, labels and weights of
-        networks, as they are now.
+        depths, pixels and voltages, and of what determines the values of volumes, such as images,
+        labels and weights of networks, as they are now.
     """
 
     def __init__(self, recipe: Recipe) -> None:

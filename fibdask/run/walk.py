@@ -9,6 +9,7 @@ import xarray as xr
 
 from ..blocks import StoredArray, array_token, fingerprint, origin
 from ..conventions import (
+    AXES,
     LABELS,
     PROBABILITIES,
     RecipeError,
@@ -130,9 +131,19 @@ def is_stored(stack: xr.Dataset) -> bool:
 
 
 def stack_fingerprint(stack: xr.Dataset) -> str:
-    """Return what determines the values of a stack, and its depths."""
+    """Return what determines the values of a stack, and its depths, pixels and voltages."""
+    places = [stack[name].values for name in (*AXES, "voltage") if name in stack.coords]
+    return fingerprint(*places, *_tokens(stack))
+
+
+def earlier_fingerprint(stack: xr.Dataset) -> str:
+    """Return what versions before 0.15 noted of a stack: without its pixels and voltages."""
     depths = [stack["z"].values] if "z" in stack.coords else []  # layers have none
-    return fingerprint(*depths, *(array_token(stack[name].data) for name in array_names(stack)))
+    return fingerprint(*depths, *_tokens(stack))
+
+
+def _tokens(stack: xr.Dataset) -> list[str]:
+    return [array_token(stack[name].data) for name in array_names(stack)]
 
 
 def phase_of(stack: xr.Dataset) -> xr.DataArray:

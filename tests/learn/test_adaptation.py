@@ -1,5 +1,6 @@
 """What models are fitted to without labels, and the score that chooses among them."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ pytest.importorskip("torch")
 import torch
 from scipy.ndimage import gaussian_filter
 
-from fibdask.learn.adaptation.candidates import Candidate, Fitting, Root
+from fibdask.conventions import ConventionError
+from fibdask.learn.adaptation.candidates import SELF_TRAINING, Candidate, Fitting, Root
 from fibdask.learn.adaptation.explaining import Explanation
 from fibdask.learn.adaptation.fitting import predicted, with_target_statistics
 from fibdask.learn.adaptation.scoring import score
@@ -20,6 +22,7 @@ from fibdask.learn.adaptation.target import Target
 from fibdask.learn.greymaps import GreyMap, grey_maps, mapped_images
 from fibdask.learn.models import Model
 from fibdask.learn.networks import Architecture
+from fibdask.learn.training import Training
 from fibdask.pieces.windows import SliceWindow
 
 TINY = Architecture(2, above=2, below=2, widths=(8, 8, 8), detail=6)
@@ -171,12 +174,52 @@ def test_trainings__begin_with_grey_values_that_images_come_from(truth):
     assert begun(given=None, bent=None, other=None) == other  # nothing simulates such images
 
 
+def test_candidates__are_not_made_of_a_model_that_finds_no_solid(network):
+    with torch.no_grad():
+        network.head.last.bias.fill_(-20.0)
+    parent = Model(Path(), {"name": "tiny", "temperature": 1.0})
+    fitting = Fitting(parent, small_target(), Path(), {}, 0)
+    with pytest.raises(ConventionError, match="tiny finds no solid in the middle of the stack"):
+        fitting._candidate("parent", network, ())
+
+
 def test_agreed__is_the_same_for_mirrored_images(network):
     target = small_target()
     folded = network.fold()
     mirrored = Target(target.images[..., ::-1].copy(), target.z, target.window, target.pixel)
     one, other = (agreed(folded, of, 1.0) for of in (target, mirrored))
     np.testing.assert_allclose(other[..., ::-1], one, atol=0.02)
+
+
+@pytest.mark.parametrize(("tilted", "mirrored"), [(True, (-1,)), (False, (-2, -1))])
+def test_self_training__mirrors_images_of_a_tilted_beam_along_x_alone(network, tilted, mirrored):
+    plain = small_target(slices=4, size=16)
+    rises = np.arange(16, dtype=np.float32)[:, np.newaxis]
+    target = replace(plain, images=plain.images + rises)
+    card = {"temperature": 1.0, "training": {"samples": {"tilted": tilted}}}
+    fitting = Fitting(Model(Path(), card), target, Path(), {}, 0)
+    samples = fitting.agreed_samples(Candidate("", network, (), None, None))
+    shown = (samples[number].images[0, 1] for number in range(16))
+    assert any(image[-1].mean() < image[0].mean() for image in shown) == (not tilted)
+    truth = agreed(network.fold(), target, 1.0, mirrored=mirrored)
+    np.testing.assert_array_equal(samples.truth, truth)
+
+
+def test_self_training__is_the_same_where_torch_computes_other_last_bits(network, monkeypatch):
+    noted = []
+    monkeypatch.setattr(
+        Training, "run", lambda self, _tell: noted.append(self.fingerprint) or self.network
+    )
+    monkeypatch.setattr(Fitting, "_candidate", lambda *_: None)
+    other = deepcopy(network)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.copy_(torch.nextafter(weight, torch.tensor(torch.inf)))
+    parent = Model(Path(), {"temperature": 1.0, "sha256": "", "architecture": {}})
+    for first, seed in ((network, 0), (other, 0), (network, 1)):
+        fitting = Fitting(parent, small_target(), Path(), {SELF_TRAINING: 1}, seed)
+        fitting._self_trained(Candidate("first", first, (), None, None))
+    assert noted[0] == noted[1] != noted[2]
 
 
 def test_descendant__learns_in_its_first_layers_alone(network):

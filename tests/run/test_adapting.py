@@ -93,6 +93,8 @@ def test_adapt_model__returns_the_parent_where_nothing_is_better(model, tmp_path
     assert adapt_model(model, images(), path=tmp_path / "fitted") == model
     assert "the given model stays" in (tmp_path / "fitted/report.html").read_text()
     assert json.loads((tmp_path / "fitted/adaptation.json").read_text())["chosen"] == "parent"
+    with pytest.raises(ConventionError, match="but no model of it: the given one stays"):
+        load_model(tmp_path / "fitted")
 
 
 def test_adapt_model__is_done_once(model, tmp_path, clearly, monkeypatch):

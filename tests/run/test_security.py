@@ -54,6 +54,8 @@ path = "out"
 report = false
 """
 
+LOCAL = {"kind": "local", "scheduler": None, "certificates": None, "secure": None}
+
 
 @pytest.fixture
 def recipe(tmp_path):
@@ -153,24 +155,34 @@ def test_read_security__refuses_what_is_no_certificate(tmp_path, text):
         read_security(tmp_path / "a")
 
 
-def test_read_security__refuses_one_that_has_expired(tmp_path):
+@pytest.mark.parametrize(
+    ("begins", "ends", "told"),
+    [(-9, -1, "has expired on"), (1 / 24, 9, r"is valid from .* UTC only")],
+)
+def test_read_security__refuses_one_that_is_not_valid_now(tmp_path, begins, ends, told):
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "old")])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "other")])
     now = datetime.now(UTC)
     built = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    built = built.not_valid_before(now - timedelta(9)).not_valid_after(now - timedelta(1))
+    built = built.not_valid_before(now + timedelta(begins)).not_valid_after(now + timedelta(ends))
     pem = serialization.Encoding.PEM
     private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (tmp_path / CERTIFICATE).write_bytes(built.sign(key, hashes.SHA256()).public_bytes(pem))
     (tmp_path / KEY).touch(mode=0o600)
     (tmp_path / KEY).write_bytes(key.private_bytes(pem, *private))
-    with pytest.raises(RecipeError, match="has expired on"):
+    with pytest.raises(RecipeError, match=told):
         read_security(tmp_path)
 
 
 def test_read_security__says_what_it_misses(tmp_path):
     with pytest.raises(RecipeError, match=r"holds no certificates: certificate.pem and key.pem"):
         read_security(tmp_path)
+
+
+def test_make_security__refuses_a_file(tmp_path):
+    (tmp_path / "cert.pem").touch()
+    with pytest.raises(RecipeError, match=r"cert.pem is a file; certificates are a folder"):
+        make_security(tmp_path / "cert.pem")
 
 
 @pytest.mark.parametrize(
@@ -184,20 +196,28 @@ def test_read_security__says_what_it_misses(tmp_path):
     ],
 )
 def test_certificates_folder__is_that_of_the_run_or_the_users(certificates, secure, folder):
-    options = {"kind": "local", "certificates": certificates, "secure": secure}
+    options = LOCAL | {"certificates": certificates, "secure": secure}
     assert certificates_folder(options, Path("out")) == (folder and Path(folder))
 
 
 @pytest.mark.parametrize("kind", ["slurm", "ssh"])
 def test_certificates_folder__is_always_needed_beyond_this_machine(kind):
-    options = {"kind": kind, "certificates": None, "secure": None}
+    options = LOCAL | {"kind": kind}
     assert certificates_folder(options, Path("out")) == Path("out/certificates")
     assert certificates_folder(options | {"secure": False}, Path("out")) is None
 
 
+def test_run__by_a_scheduler_starts_nothing_that_needs_certificates(recipe, capsys):
+    recipe.write_text(RECIPE.replace('workers = 1\nmemory = "1 GiB"', 'kind = "slurm"'))
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(recipe), "--scheduler", "tls://127.0.0.1:8786"])
+    assert ended.value.code == 2
+    assert "needs certificates: give their folder with --certificates" in capsys.readouterr().err
+
+
 def test_certificates_folder__refuses_both():
     with pytest.raises(RecipeError, match="are given, and --insecure"):
-        certificates_folder({"kind": "local", "certificates": "mine", "secure": False}, Path("out"))
+        certificates_folder(LOCAL | {"certificates": "mine", "secure": False}, Path("out"))
 
 
 def test_run_folder__with_certificates_only_may_become_that_of_a_run(tmp_path):

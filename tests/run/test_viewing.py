@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fibdask
+from fibdask.blocks import array_token, fingerprint
 from fibdask.run.cli import main
 from fibdask.run.viewing import viewed_volumes
 from tests.holding import PATIENCE
@@ -58,6 +59,34 @@ def test_viewed_volumes__of_a_run_are_those_of_the_last_stages(stack, tmp_path, 
     fibdask.save_stack(stack.drop_vars("phase").isel(z=slice(1, None)), "uneven.zarr")
     with pytest.warns(fibdask.FibdaskWarning, match=r"not told of: .*has changed since"):
         assert list(viewed_volumes(tmp_path / "out")) == ["phase"]
+
+
+def viewed_run(stack, folder):
+    """Run a recipe on a few pixels of a stack, and return what it has read."""
+    images = stack.drop_vars("phase").isel(y=slice(8), x=slice(8))
+    fibdask.save_stack(images, folder / "uneven.zarr")
+    (folder / "recipe.toml").write_text(RECIPE)
+    fibdask.run_recipe(folder / "recipe.toml")
+    return fibdask.open_stack(folder / "uneven.zarr")
+
+
+@pytest.mark.parametrize("axis", ["y", "x", "voltage"])
+def test_viewed_volumes__images_at_other_pixels_or_voltages_are_not_those_that_were_read(
+    stack, tmp_path, axis
+):
+    read = viewed_run(stack, tmp_path).compute()
+    moved = read.assign_coords({axis: 2 * read[axis]})
+    fibdask.save_stack(moved, tmp_path / "uneven.zarr", resume=False)
+    with pytest.warns(fibdask.FibdaskWarning, match=r"not told of: .*has changed since"):
+        assert list(viewed_volumes(tmp_path / "out")) == ["phase"]
+
+
+def test_viewed_volumes__of_a_run_that_noted_depths_alone_show_what_it_read(stack, tmp_path):
+    read = viewed_run(stack, tmp_path)
+    summary = tmp_path / "out" / "run.json"
+    noted = fingerprint(read["z"].values, array_token(read["intensity"].data))
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"made_of": [noted]}))
+    assert list(viewed_volumes(tmp_path / "out")) == ["intensity", "phase"]
 
 
 def test_view__names_what_is_no_stack(tmp_path, capsys):

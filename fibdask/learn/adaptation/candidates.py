@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from scipy.stats import wasserstein_distance
 
+from ...blocks import fingerprint
 from ...conventions import ConventionError, FibdaskWarning
+from ...pieces.validity import learnt_aslant
 from ..greymaps import GreyMap, grey_maps, mapped_images
 from ..models import GREY_MAP, Model
 from ..networks import WindowNetwork
@@ -208,8 +210,14 @@ class Fitting:
         target = self._mapped(maps)
         together, alone = predicted(network, target, float(self.parent.card["temperature"]))
         steps = target.step / target.pixel
-        self._said.setdefault("parent", together)
-        found = score(together, alone, steps, self._said["parent"])
+        given = self._said.setdefault("parent", together)
+        if not (given > 0.5).any():
+            msg = (
+                f"model {self.parent.name} finds no solid in the middle of the stack, by which "
+                "candidates are scored: adapt it to a part with solid, or choose another model"
+            )
+            raise ConventionError(msg)
+        found = score(together, alone, steps, given)
         found = self._tested(found, network, maps)
         return Candidate(name, network, maps, found, together)
 
@@ -249,14 +257,26 @@ class Fitting:
         return replace(self.target, images=images)
 
     def _self_trained(self, first: Candidate) -> Candidate:
-        target = self._mapped(first.maps)
-        folded = deepcopy(first.network).fold()
-        truth = agreed(folded, target, float(self.parent.card["temperature"]))
-        samples = AgreedSamples(target=target, truth=truth, **self._drawn(target, _CROP))
+        samples = self.agreed_samples(first)
         schedule = self._schedule(self.steps[SELF_TRAINING], _BATCH)
-        training = Training(Descendant.of(first.network), samples, schedule, self.state)
+        made_of = self._made_of(SELF_TRAINING, first.name)
+        training = Training(
+            Descendant.of(first.network), samples, schedule, self.state, made_of=made_of
+        )
         network = _plain(training.run(self.tell))
         return self._candidate(f"{first.name}, self-trained", network, first.maps)
+
+    def agreed_samples(self, first: Candidate) -> AgreedSamples:
+        """Return samples of the target, and of them what views of a candidate agree on.
+
+        Of a beam that was tilted about x, images that are mirrored along y are none that the
+        network knows.
+        """
+        target, temperature = self._mapped(first.maps), float(self.parent.card["temperature"])
+        mirrored = (-1,) if learnt_aslant(self.parent.card) else (-2, -1)
+        truth = agreed(deepcopy(first.network).fold(), target, temperature, mirrored=mirrored)
+        drawn = self._drawn(target, _CROP) | {"mirrored": mirrored}
+        return AgreedSamples(target=target, truth=truth, **drawn)
 
     def _taught_by_simulations(self, first: Candidate) -> Iterator[Candidate]:
         """Iterate over candidates that have learnt from images simulated like the stack."""
@@ -268,7 +288,9 @@ class Fitting:
             steps = max(self.steps[SIMULATION] // _ROUNDS, 1)
             schedule = replace(self._schedule(steps, _BATCH), learning_rate=_SIMULATED_RATE)
             state = self.state / f"{SIMULATION}-{number}"
-            training = Training(Descendant.of(network, whole=True), samples, schedule, state)
+            made_of = self._made_of(SIMULATION, first.name, number)
+            descendant = Descendant.of(network, whole=True)
+            training = Training(descendant, samples, schedule, state, made_of=made_of)
             network = _plain(training.run(self.tell)).eval()
             yield self._candidate(f"{first.name}, simulated {number}", network, first.maps)
 
@@ -279,13 +301,18 @@ class Fitting:
         )
         schedule = self._schedule(max(self.steps[TRANSLATION] // _LEARNING, 1), _BATCH)
         descendant = Descendant.of(network, whole=True)
-        training = Training(descendant, samples, schedule, self.state / "taught")
+        made_of = self._made_of(TRANSLATION, "taught")
+        training = Training(descendant, samples, schedule, self.state / "taught", made_of=made_of)
         return _plain(training.run(self.tell))
 
     def _drawn(self, images: Target, side: int) -> dict[str, Any]:
         """Return how samples of images are drawn, of at most so many pixels along y and x."""
         crop = min(side, *images.images.shape[-2:]) // STRIDE * STRIDE
         return {"window": images.window, "crop": crop, "planes": 2, "seed": self.seed}
+
+    def _made_of(self, *what: str | int) -> str:
+        """Return what determines a training: given things, nothing that torch has computed."""
+        return fingerprint(self.parent.fingerprint, self.target.fingerprint, self.seed, *what)
 
     def _schedule(self, steps: int, batch: int, decline: Decline = "cosine") -> Schedule:
         return Schedule(
@@ -309,6 +336,7 @@ class Fitting:
             self._schedule(self.steps[TRANSLATION], 1, "late"),
             self.state / TRANSLATION,
             gather=UnpairedBatch.of,
+            made_of=self._made_of(TRANSLATION),
         )
         network = training.run(self.tell)
         made = translated(network.to_target, source.images.images)

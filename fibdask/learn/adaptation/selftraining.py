@@ -29,18 +29,36 @@ _ALL = 0.6  # share of the samples that show all voltages
 _TOGETHER = 0.85  # weight of what all voltages say
 
 
-def agreed(network: WindowNetwork, target: Target, temperature: float) -> np.ndarray:
-    """Return the probability of solid (z, plane, y, x), float32, that views agree on."""
+def agreed(
+    network: WindowNetwork,
+    target: Target,
+    temperature: float,
+    *,
+    mirrored: tuple[int, ...] = (-2, -1),
+) -> np.ndarray:
+    """Return the probability of solid (z, plane, y, x), float32, that views agree on.
+
+    Parameters
+    ----------
+    network
+        That is shown them, made ready for prediction.
+    target
+        What they are of.
+    temperature
+        That logits are divided by.
+    mirrored
+        Axes that may be mirrored, as of `oriented`.
+    """
     folded, voltages = network, len(target.images)
     pairs = [np.isin(np.arange(voltages), pair) for pair in combinations(range(voltages), 2)]
+    mirrors = [axes for n in range(len(mirrored) + 1) for axes in combinations(mirrored[::-1], n)]
     said = []
     for sample in target.samples():
         whole = np.ones(voltages, bool)
-        mirrored = [_mirrored(sample, axes) for axes in ((), (-1,), (-2,), (-1, -2))]
         together = np.mean(
             [
-                np.flip(probability(folded, one, whole, temperature), axes)
-                for one, axes in zip(mirrored, ((), (-1,), (-2,), (-1, -2)), strict=True)
+                np.flip(probability(folded, _mirrored(sample, axes), whole, temperature), axes)
+                for axes in mirrors
             ],
             axis=0,
         )
@@ -72,10 +90,13 @@ class AgreedSamples(Drawing):
         Its images.
     truth
         As of `agreed`.
+    mirrored
+        Axes that may be mirrored, as of `oriented`.
     """
 
     target: Target
     truth: np.ndarray
+    mirrored: tuple[int, ...] = (-2, -1)
 
     def __getitem__(self, number: int) -> Sample:
         """Return a sample."""
@@ -87,7 +108,7 @@ class AgreedSamples(Drawing):
         truth = self.truth[i][:, y, x]
         present = self._present(len(images), rng)
         images *= present[:, None, None, None]
-        images, truth = oriented(images, truth, rng, swapped=False)
+        images, truth = oriented(images, truth, rng, mirrored=self.mirrored, swapped=False)
         return Sample(images, present.astype(np.float32), whole.distances, whole.offsets, truth)
 
     def _spoilt(

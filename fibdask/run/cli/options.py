@@ -93,9 +93,10 @@ def client_of(
 
     given = {key: how[key] for key in ("secure", "certificates") if how.get(key) is not None}
     options = {**recipe.tables["cluster"], **given}
+    options["scheduler"] = scheduler or options["scheduler"]
     out = Path(recipe.tables["output"]["path"])
     certificates = certificates_folder(options, out)
-    if address := scheduler or options["scheduler"]:
+    if address := options["scheduler"]:
         secure = options["secure"]
         return connect(address, certificates=certificates, secure=secure)  # type: ignore[no-any-return]
     profile = read_profile(options)

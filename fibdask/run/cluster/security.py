@@ -31,7 +31,8 @@ _ROLES = ("client", "scheduler", "worker")
 def certificates_folder(options: Mapping[str, Any], output: Path) -> Path | None:
     """Return the folder of certificates that a table [cluster] asks for; None is plain text.
 
-    Where workers come from other machines, it asks for one unless `secure` is false.
+    Where workers are started on other machines, it asks for one unless `secure` is false; where a
+    `scheduler` runs already, none are started, whatever the kind.
 
     Raises
     ------
@@ -43,7 +44,7 @@ def certificates_folder(options: Mapping[str, Any], output: Path) -> Path | None
         msg = f"certificates in {folder} are given, and --insecure (secure = false): drop one"
         raise RecipeError(msg)
     if secure is None:
-        secure = options["kind"] not in _HERE
+        secure = options["kind"] not in _HERE and not options["scheduler"]
     return Path(folder or output / FOLDER) if folder or secure else None
 
 
@@ -55,9 +56,12 @@ def make_security(folder: str | Path) -> distributed.Security:
     Raises
     ------
     RecipeError
-        As of `read_security`, or if none can be made.
+        As of `read_security`, or if none can be made, as where a file lies.
     """
     folder = Path(folder).absolute()
+    if folder.exists() and not folder.is_dir():
+        msg = f"{folder} is a file; certificates are a folder of {CERTIFICATE} and {KEY}"
+        raise RecipeError(msg)
     if not folder.exists() or not any(folder.iterdir()):
         _make(folder)
     return read_security(folder)
@@ -71,7 +75,7 @@ def read_security(folder: str | Path) -> distributed.Security:
     Raises
     ------
     RecipeError
-        If there are none, they have expired or do not fit, or others can read the key.
+        If there are none, they are not valid now or do not fit, or others can read the key.
     """
     folder = Path(folder).absolute()
     certificate, key = folder / CERTIFICATE, folder / KEY
@@ -196,16 +200,23 @@ def _make(folder: Path) -> None:
 
 
 def _check(certificate: Path, key: Path) -> None:
-    """Refuse a certificate that has expired, or is not that of the key."""
+    """Refuse a certificate that has expired or is not valid yet, or is not that of the key."""
     x509 = _needs("cryptography.x509")
     try:
-        ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+        read = x509.load_pem_x509_certificate(certificate.read_bytes())
         ssl.create_default_context(cafile=certificate).load_cert_chain(certificate, key)
     except (OSError, ValueError) as error:  # those of ssl are such
         msg = f"{certificate} and {key.name} are no certificate with its key: {error}"
         raise RecipeError(msg) from None
+    begins, ends = read.not_valid_before_utc, read.not_valid_after_utc
     if ends < datetime.now(UTC):
         msg = f"{certificate} has expired on {ends:%Y-%m-%d}; remove {certificate.parent}"
+        raise RecipeError(msg)
+    if begins > datetime.now(UTC):
+        msg = (
+            f"{certificate} is valid from {begins:%Y-%m-%d %H:%M} UTC only; wait, set the clock "
+            f"right, or remove {certificate.parent}"
+        )
         raise RecipeError(msg)
 
 

@@ -10,7 +10,7 @@ from ...conventions import AXES, FibdaskError, FibdaskWarning, StackReadError, v
 from ..estimates import options_of
 from ..recipe import Recipe, read_recipe
 from ..stages import in_order
-from ..walk import first_name, first_stack, is_stored, stack_fingerprint
+from ..walk import earlier_fingerprint, first_name, first_stack, is_stored, stack_fingerprint
 from .run_folder import RunFolder
 
 
@@ -69,7 +69,7 @@ def reopen_input(folder: RunFolder, recipe: Recipe) -> xr.Dataset | None:
     if read is None or not is_stored(read):
         return None
     made_of = folder.read().get("made_of")
-    if made_of and stack_fingerprint(read) != made_of[0]:
+    if made_of and made_of[0] not in (stack_fingerprint(read), earlier_fingerprint(read)):
         msg = f"{recipe.tables['input']['path']} has changed since"
         raise StackReadError(msg)
     return read
