@@ -89,14 +89,18 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     check_z(z)
     if nominal_thickness is None:
         nominal_thickness = _last_thickness(stack)
-    thickness = np.append(np.diff(z), nominal_thickness)
-    attrs = attributes("slice_thickness") | {"nominal": float(nominal_thickness)}
     stack = stack.drop_vars("slice_thickness", errors="ignore")
-    stack = stack.assign_coords(slice_thickness=("z", thickness, attrs))
+    stack = stack.assign_coords(slice_thickness=_slice_thickness(z, nominal_thickness))
     if of_planes := [name for name in _OF_PLANES if name in stack.data_vars]:
         stack = stack.set_coords(of_planes)
     validate_stack(stack)
     return stack
+
+
+def _slice_thickness(z: np.ndarray, nominal: float) -> xr.Variable:
+    """Return the thickness of slices (z) that follows from their depths, and of the last one."""
+    attrs = attributes("slice_thickness") | {"nominal": float(nominal)}
+    return xr.Variable("z", np.append(np.diff(z), nominal), attrs)
 
 
 def _last_thickness(stack: xr.Dataset) -> float:
@@ -140,7 +144,7 @@ def require(stack: xr.Dataset, *names: str) -> xr.Dataset:
 
 
 def require_phase(phase: xr.DataArray, name: str = "phase") -> xr.DataArray:
-    """Return a phase volume (z, y, x) given as a DataArray, checked.
+    """Return a phase volume (z, y, x), checked, with the `slice_thickness` that follows from its z.
 
     Raises
     ------
@@ -155,6 +159,10 @@ def require_phase(phase: xr.DataArray, name: str = "phase") -> xr.DataArray:
     spare = [str(c) for c in phase.coords if c not in (*AXES, *_OF_PLANES)]
     dataset = renamed.drop_vars(spare).to_dataset(name="phase")
     validate_stack(dataset)
+    if "slice_thickness" in phase.coords and phase["slice_thickness"].dims == ("z",):
+        nominal = _last_thickness(phase.coords.to_dataset())
+        thickness = _slice_thickness(phase["z"].values, nominal)
+        phase = phase.assign_coords(slice_thickness=thickness)
     return phase
 
 

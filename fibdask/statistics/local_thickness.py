@@ -139,7 +139,8 @@ def local_thickness_distribution(
         If z is irregular (reposition the slices first), planes are not measured (inpaint them
         first), or an argument is out of range.
     """
-    thickness = _local_thickness(require_phase(phase), max_thickness, of)
+    phase = require_phase(phase)
+    thickness = _local_thickness(phase, max_thickness, of)
     width = _finest(phase) if bin_width is None else bin_width
     check_positive("bin_width", width, "nm")
     volume = masked(thickness, mask)

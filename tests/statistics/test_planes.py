@@ -202,6 +202,15 @@ def test_statistics__count_inpainted_planes_of_a_phase_by_another_name():
         assert int(solid_fraction_profile(other).isnull().sum()) == 0
 
 
+def test_statistics__of_some_planes_of_a_stack_are_those_of_its_methods():
+    volume, z = noise((6, 20, 24)), np.cumsum([5.0, 5, 20, 5, 5, 20])
+    stack = build_stack({"phase": volume}, z=z, pixel_size=(4, 4), nominal_thickness=5.0)
+    some, one = stack.isel(z=slice(None, None, 2)), stack.isel(z=[1])
+    assert solid_fraction_profile(some.phase).identical(some.fib.solid_fraction_profile())
+    found = two_point_correlation(one.phase, max_lag=3)
+    assert found.identical(one.fib.two_point_correlation(max_lag=3))
+
+
 def test_local_thickness__counts_inpainted_planes_of_a_phase_by_another_name():
     phase = inpaint_gaps(repositioned(), method="distance").phase
     expected = local_thickness_distribution(phase, max_thickness=40)
