@@ -187,9 +187,9 @@ def _counted(data: Any, axes: tuple[int, ...]) -> dict[str, np.ndarray] | None:
     if not isinstance(data, np.ndarray):
         return {} if axes == (0,) else None
     if 0 in axes:
-        return {"z": data.all(axis=tuple(range(1, data.ndim)))}
+        return {"z": np.array([plane.all() for plane in data])}
     return {
-        AXES[axis]: data.any(axis=tuple(i for i in range(data.ndim) if i != k))
+        AXES[axis]: np.array([line.any() for line in np.moveaxis(data, k, 0)])
         for k, axis in enumerate(axes)
     }
 

@@ -32,7 +32,8 @@ def compared_distance(statistics: xr.Dataset) -> float:
     if path.sizes["lag"] < 2:
         return np.nan
     spacing = path["distance"].transpose("axis", "lag").values[:, 1]  # of the first lag but 0
-    compared = common_distances(spacing, np.isfinite(path.values).sum(axis=1) - 1)
+    last = np.isfinite(path.values).sum(axis=1) - 1
+    compared = common_distances(spacing.tolist(), last.tolist())
     return float(compared[-1]) if len(compared) > 1 else np.nan
 
 
