@@ -89,18 +89,14 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     check_z(z)
     if nominal_thickness is None:
         nominal_thickness = _last_thickness(stack)
+    thickness = np.append(np.diff(z), nominal_thickness)
+    attrs = attributes("slice_thickness") | {"nominal": float(nominal_thickness)}
     stack = stack.drop_vars("slice_thickness", errors="ignore")
-    stack = stack.assign_coords(slice_thickness=_slice_thickness(z, nominal_thickness))
+    stack = stack.assign_coords(slice_thickness=("z", thickness, attrs))
     if of_planes := [name for name in _OF_PLANES if name in stack.data_vars]:
         stack = stack.set_coords(of_planes)
     validate_stack(stack)
     return stack
-
-
-def _slice_thickness(z: np.ndarray, nominal: float) -> xr.Variable:
-    """Return the thickness of slices (z) that follows from their depths, and of the last one."""
-    attrs = attributes("slice_thickness") | {"nominal": float(nominal)}
-    return xr.Variable("z", np.append(np.diff(z), nominal), attrs)
 
 
 def _last_thickness(stack: xr.Dataset) -> float:
@@ -158,12 +154,11 @@ def require_phase(phase: xr.DataArray, name: str = "phase") -> xr.DataArray:
     renamed = phase.drop_attrs(deep=False).rename(None)
     spare = [str(c) for c in phase.coords if c not in (*AXES, *_OF_PLANES)]
     dataset = renamed.drop_vars(spare).to_dataset(name="phase")
-    validate_stack(dataset)
-    if "slice_thickness" in phase.coords and phase["slice_thickness"].dims == ("z",):
-        nominal = _last_thickness(phase.coords.to_dataset())
-        thickness = _slice_thickness(phase["z"].values, nominal)
-        phase = phase.assign_coords(slice_thickness=thickness)
-    return phase
+    if "slice_thickness" not in phase.coords or phase["slice_thickness"].dims != ("z",):
+        validate_stack(dataset)
+        return phase
+    stack = finish_stack(dataset.assign_coords(slice_thickness=phase["slice_thickness"]))
+    return phase.assign_coords(slice_thickness=stack["slice_thickness"])
 
 
 def _as_numbers(phase: xr.DataArray) -> xr.DataArray:
