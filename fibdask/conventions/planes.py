@@ -100,6 +100,13 @@ def _inpainted_planes(stack: xr.Dataset | xr.DataArray) -> np.ndarray:
     return inpainted
 
 
+def filled_attributes(volume: xr.DataArray) -> dict[str, str]:
+    """Return the attributes of what is made of a volume, plane by plane: filled where that is."""
+    if "inpainted" not in volume.coords:
+        return {}
+    return {_FILLED_WHERE: "inpainted" if _is_filled(volume) else _NOWHERE}
+
+
 def _is_filled(volume: xr.DataArray) -> bool:
     """Tell whether a volume is filled where `inpainted` is True."""
     if "inpainted" not in volume.coords:

@@ -141,7 +141,7 @@ def require(stack: xr.Dataset, *names: str) -> xr.Dataset:
 
 
 def require_phase(phase: xr.DataArray, name: str = "phase") -> xr.DataArray:
-    """Return a phase volume (z, y, x) given as a DataArray, checked.
+    """Return a phase volume (z, y, x), checked, with the `slice_thickness` that follows from its z.
 
     Raises
     ------
@@ -155,8 +155,11 @@ def require_phase(phase: xr.DataArray, name: str = "phase") -> xr.DataArray:
     renamed = phase.drop_attrs(deep=False).rename(None)
     spare = [str(c) for c in phase.coords if c not in (*AXES, *_OF_PLANES)]
     dataset = renamed.drop_vars(spare).to_dataset(name="phase")
-    validate_stack(dataset)
-    return phase
+    if "slice_thickness" not in phase.coords or phase["slice_thickness"].dims != ("z",):
+        validate_stack(dataset)
+        return phase
+    stack = finish_stack(dataset.assign_coords(slice_thickness=phase["slice_thickness"]))
+    return phase.assign_coords(slice_thickness=stack["slice_thickness"])
 
 
 def _as_numbers(phase: xr.DataArray) -> xr.DataArray:

@@ -12,6 +12,7 @@ from ..conventions import (
     axis_spacing,
     check_spacing,
     measured_slices,
+    recorded_steps,
     require,
 )
 from ..simulate.electrons.attenuation import (
@@ -87,7 +88,7 @@ def simulation_options(
     # That of a pixel is in all images, and in those that are simulated.
     of_pixel = (size_y**2 + size_x**2) / 24
     blur = np.sqrt(max(np.nan_to_num(found["blur"].values[0]) ** 2 - of_pixel, 0.0))
-    thickness = np.diff(stack["z"].values[measured])
+    thickness = _thicknesses(stack)
     mean = float(thickness.mean()) if len(thickness) else axis_spacing(stack, "z")
     return {
         "voxel_size": (min(size_y, size_x), size_y, size_x),
@@ -106,6 +107,19 @@ def simulation_options(
         "gradient_std": _drift(found, "gradient_std", white),
         "curtaining": _stripes(found) / white,
     }
+
+
+def _thicknesses(stack: xr.Dataset) -> np.ndarray:
+    """Return distances of slices in nm that follow one another: those across lost ones are none.
+
+    Planes of a repositioned stack that are not measured are no slices that were lost.
+    """
+    z, measured = stack["z"].values, measured_slices(stack)
+    if any(record["step"] == "reposition_slices" for record in recorded_steps(stack)):
+        return np.diff(z[measured])
+    both = measured[1:] & measured[:-1]
+    steps: np.ndarray = np.diff(z)
+    return steps[both] if both.any() else steps
 
 
 def _grey_scale(

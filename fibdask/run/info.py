@@ -19,6 +19,7 @@ from ..conventions import (
 from ..io import open_stack
 from ..report.words import uniform
 from ..statistics import statistics_warnings
+from ..statistics.lines.distances import compared_distance
 from .folder.ownership import earlier_run
 from .folder.results import done_stores
 from .folder.run_folder import RunFolder
@@ -232,8 +233,8 @@ def format_statistics(results: xr.Dataset) -> str:
         if "isotropy_noise" in results:
             error += "; x against y " + _number(results, "isotropy_noise", ".4f", statistic=name)
         lines.append(f"isotropy error of {str(name).replace('_', ' ')}: {error}")
-    if "lag" in results:
-        lines.append(f"isotropy errors are of distances up to {int(results['lag'][-1])} voxels")
+    if np.isfinite(distance := compared_distance(results)):
+        lines.append(f"isotropy errors are of distances up to {distance:.4g} nm")
     lines += _surface_and_connectivity(results)
     if "solid_fraction_interval" in results:
         confidence = results["solid_fraction_interval"].attrs["confidence"]

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from ..conventions import ASSUMED_ISOTROPY, AXES, FibdaskWarning, axis_spacing, known_planes
+from .lines.distances import compared_distance
 from .masks import filled_shares
 
 UNDECAYED = 0.05
@@ -32,7 +33,7 @@ def statistics_warnings(results: xr.Dataset) -> list[str]:
         Sentences: what the attribute `warnings` tells of the phase (planes left out, slices
         much coarser than pixels, a depth whose scale is an assumption), then, but of
         `isotropy_errors`, ligament diameters that are cut short by the end of the volume or of
-        patches, or that there are not, or of which errors compare a part, up to `max_lag`; and, of
+        patches, or that there are not, or of which errors compare a part; and, of
         `phase_statistics`, a phase of which there is next to nothing.
     """
     found = list(np.atleast_1d(results.attrs.get("warnings", [])))
@@ -120,9 +121,8 @@ def _cut_short(results: xr.Dataset) -> list[str]:
     if results["isotropy_error"].isnull().all():
         return []
     path = results["lineal_path"]
-    distance = path["distance"]
-    reach = float(distance.where(path.notnull()).max("lag").min())
-    within = path.where(distance <= reach * (1 + _ROUNDING))
+    reach = compared_distance(results)
+    within = path.where(path["distance"] <= reach * (1 + _ROUNDING))
     cut = []
     for axis, curve in zip(path["axis"].values, within.values, strict=True):
         known = curve[np.isfinite(curve)]

@@ -23,6 +23,7 @@ from ..conventions import (
     check_choice,
     check_planes,
     check_positive,
+    filled_attributes,
     require_phase,
 )
 from ._functions import LargestBalls, ThicknessCounts
@@ -96,6 +97,7 @@ def _local_thickness(phase: xr.DataArray, max_thickness: float, of: Chosen) -> x
         block=default_block(phase.shape, np.dtype(np.float32).itemsize),
     )
     attrs = {"long_name": f"local thickness of the {of}", "units": "nm"}
+    attrs |= filled_attributes(phase)
     coords = {name: coord for name, coord in phase.coords.items() if set(coord.dims) <= set(AXES)}
     return xr.DataArray(data, dims=AXES, coords=coords, name="local_thickness", attrs=attrs)
 
@@ -137,10 +139,11 @@ def local_thickness_distribution(
         If z is irregular (reposition the slices first), planes are not measured (inpaint them
         first), or an argument is out of range.
     """
-    thickness = _local_thickness(require_phase(phase), max_thickness, of)
+    phase = require_phase(phase)
+    thickness = _local_thickness(phase, max_thickness, of)
     width = _finest(phase) if bin_width is None else bin_width
     check_positive("bin_width", width, "nm")
-    volume = masked(thickness.rename(phase.name), mask)  # planes are known by the phase's name
+    volume = masked(thickness, mask)
     counts = ThicknessCounts(float(width), round(max_thickness / width) + 1, volume.axes)
     data = reduce_blocks(
         counts,

@@ -60,12 +60,14 @@ def masked(phase: xr.DataArray, mask: Mask, *others: xr.DataArray) -> Masked:
     Raises
     ------
     ConventionError
-        If the mask or box does not fit the phase, or pixels were shifted in and nothing says which.
+        If the mask or box does not fit the phase, or pixels that were shifted in would count.
     """
     volumes = (phase, *others)
     data, axes = None, None
+    counted: dict[str, np.ndarray] | None = {}
     if isinstance(mask, xr.DataArray):
         data, axes = _checked_mask(phase, mask)
+        counted = _counted(data, axes)
     elif mask is not None:
         if not isinstance(mask, Mapping):
             msg = (
@@ -76,9 +78,10 @@ def masked(phase: xr.DataArray, mask: Mask, *others: xr.DataArray) -> Masked:
         whole = {axis: (0, phase.sizes[axis]) for axis in AXES}
         place = chosen_region(phase, mask, whole, name="a mask")
         volumes = tuple(volume.isel(place) for volume in volumes)
+        counted = {axis: _inside(part, phase.sizes[axis]) for axis, part in place.items()}
     planes = np.logical_and.reduce([known_planes(volume) for volume in volumes])
-    if mask is None:
-        check_edges(phase)
+    if counted is not None:
+        check_edges(phase, counted)
     inputs = tuple(volume.data for volume in volumes)
     if isinstance(data, np.ndarray) and isinstance(origin(phase.data), Source):
         data = _carried(data)
@@ -107,30 +110,43 @@ def check_same_places(phase: xr.DataArray, other: xr.DataArray, axis: str, name:
         raise ConventionError(msg)
 
 
-def check_edges(phase: xr.DataArray) -> None:
-    """Refuse a phase with pixels that alignment has filled, where nobody says which count.
+def check_edges(phase: xr.DataArray, counted: Mapping[str, np.ndarray] | None = None) -> None:
+    """Refuse to count pixels of a phase that alignment has filled.
+
+    Where it is not known which those are, a mask that leaves out some rows or columns is
+    believed.
+
+    Parameters
+    ----------
+    counted
+        What counts of an axis, True or False for each of its positions; all of it by default.
 
     Raises
     ------
     ConventionError
         With the share of such pixels, and what every slice covers, if that is known.
     """
-    share = filled_shares(phase)
+    whole = {axis: np.ones(phase.sizes[axis], bool) for axis in AXES}
+    counts = whole | dict(counted or {})
+    share = np.where(counts["z"], filled_shares(phase), 0.0)
     if not (share > 0).any():
         return
     try:
         covered = covered_region(phase)
     except ConventionError:
+        if not (counts["y"].all() and counts["x"].all()):
+            return
         box = "{'y': (start, stop), 'x': (start, stop)}"
     else:
-        if all(part == slice(0, phase.sizes[axis]) for axis, part in covered.items()):
+        outside = {axis: ~_inside(part, phase.sizes[axis]) for axis, part in covered.items()}
+        if not any((counts[axis] & beyond).any() for axis, beyond in outside.items()):
             return
         box = str({axis: (part.start, part.stop) for axis, part in covered.items()})
     k = int(np.argmax(share))
     msg = (
         f"pixels that no raw pixel falls on must not count; {np.count_nonzero(share > 0)} of "
         f"{len(share)} slices have some, slice {k} {share[k]:.1%}: crop them "
-        f'(apply_shifts(outside="crop")), or give mask=, such as the box {box}'
+        f'(apply_shifts(outside="crop")), or give mask= that leaves them out, such as the box {box}'
     )
     raise ConventionError(msg)
 
@@ -161,6 +177,28 @@ def _checked_mask(phase: xr.DataArray, mask: xr.DataArray) -> tuple[Any, tuple[i
         if axis in mask.coords:
             check_same_places(phase, mask, axis, "mask")
     return mask.transpose(*axes).data, tuple(AXES.index(axis) for axis in axes)
+
+
+def _counted(data: Any, axes: tuple[int, ...]) -> dict[str, np.ndarray] | None:
+    """Return what of the axes of a mask counts for sure; None if it has to be read for that.
+
+    One along z and another axis may be another in every plane: only planes that count whole do.
+    """
+    if not isinstance(data, np.ndarray):
+        return {} if axes == (0,) else None
+    if 0 in axes:
+        return {"z": np.array([plane.all() for plane in data])}
+    return {
+        AXES[axis]: np.array([line.any() for line in np.moveaxis(data, k, 0)])
+        for k, axis in enumerate(axes)
+    }
+
+
+def _inside(part: slice, size: int) -> np.ndarray:
+    """Return which positions of an axis lie in a part of it."""
+    inside = np.zeros(size, bool)
+    inside[part] = True
+    return inside
 
 
 def _in_planes(

@@ -53,7 +53,7 @@ def phase_statistics(
         (bound, …) of the same name with `_interval`. `solid_fraction_profile` (z), and
         `lineal_path_remainder` (axis), the share of the lineal path that is left at the end of
         the axis: ligament diameters are summed over the whole axis, those that isotropy errors
-        compare up to their attribute `max_lag`, or the end of the shortest axis. With a truth
+        compare up to their attribute `max_distance` in nm, or to where a mask ends. With a truth
         also `misplaced` and `misplaced_solid` in % and `mean_dice`, each (). All lazy: computed
         together they read the volume once for each axis, and once with the truth. The attribute
         `warnings` is a list of what must be known of the phase beside the numbers;

@@ -34,6 +34,7 @@ from .values import (
 
 LOST = ("refuse", "interpolate", "drop")
 _CHANCE = 3.0  # standard errors
+_ROUNDING = 1e-6  # relative, of thicknesses
 
 
 def apply_slice_thickness(
@@ -53,7 +54,9 @@ def apply_slice_thickness(
         Any stack; all its variables are kept.
     thickness
         In nm (z): of `estimate_slice_thickness`, or one number for each slice. That of the last
-        slice is its nominal one.
+        slice is its nominal one. Values of an estimate that were changed since count as they
+        stand; its coordinate `step` tells how far apart the slices around lost ones are, and is
+        scaled with them.
     lost
         What becomes of slices whose thickness is NaN. `refuse`: an error names them.
         `interpolate`: those that are lost lie evenly between the slices around them, and where
@@ -72,8 +75,9 @@ def apply_slice_thickness(
     ------
     ConventionError
         If thicknesses do not fit the slices, are NaN and not asked to be filled, are not positive,
-        or are in a wrong unit. With `drop_thinner`, those of estimates may be negative by chance:
-        by up to three standard errors.
+        or are in a wrong unit; or if those of an estimate were changed by more than one factor, and
+        the distance across lost slices was not. With `drop_thinner`, those of estimates may be
+        negative by chance: by up to three standard errors.
 
     Warns
     -----
@@ -111,7 +115,7 @@ def apply_slice_thickness(
         "assumed_isotropic": given.isotropic,
     }
     volumes = [stack[name].data for name in volume_names(stack)]
-    token = blocks.fingerprint(given.steps, *map(blocks.array_token, volumes))
+    token = blocks.fingerprint(given.steps, given.unplaced, *map(blocks.array_token, volumes))
     return record_step(moved, "apply_slice_thickness", parameters, token)
 
 
@@ -127,6 +131,8 @@ class _Given:
         Standard error in nm, 0 where it is not known (z).
     lost
         Slices that could not be used (z).
+    unplaced
+        Those of them whose place no thickness tells (z).
     source
         Where they come from.
     isotropic
@@ -137,6 +143,7 @@ class _Given:
     steps: np.ndarray
     errors: np.ndarray
     lost: np.ndarray
+    unplaced: np.ndarray
     source: str
     isotropic: bool
 
@@ -164,10 +171,12 @@ class _Given:
             isotropic = thickness.attrs.get("scale") == ASSUMED_ISOTROPY
             if "standard_error" in thickness.coords:
                 errors = np.nan_to_num(thickness["standard_error"].values)
-            if "lost" in thickness.coords and "step" in thickness.coords:
+            if "lost" in thickness.coords:
                 lost = thickness["lost"].values.astype(bool)
-                steps = np.where(np.isnan(values), thickness["step"].values, values)
-        return cls(values, steps, errors, lost, source, isotropic)
+            if "step" in thickness.coords:
+                steps = _with_steps_across(values, thickness["step"].values, lost)
+        unplaced = _unplaced(values, lost)
+        return cls(values, steps, errors, lost, unplaced, source, isotropic)
 
     @property
     def blank(self) -> np.ndarray:
@@ -178,7 +187,7 @@ class _Given:
     def nominal(self) -> float:
         """Thickness of the last slice."""
         last = float(self.thickness[-1])
-        return last if np.isfinite(last) else mean_thickness(self.steps, self.lost)
+        return last if np.isfinite(last) else mean_thickness(self.steps, self.unplaced)
 
     def z_attrs(self, attrs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the attributes of z, which tell where its scale is an assumption."""
@@ -203,32 +212,67 @@ class _Given:
             raise ConventionError(msg)
 
     def refuse_unplaced(self) -> None:
-        kept = np.flatnonzero(~self.lost)
-        unplaced = np.isnan(self.steps[kept[:-1]])
-        if unplaced.any():
-            k = int(kept[np.argmax(unplaced)])
+        placed = np.flatnonzero(~self.unplaced)
+        unknown = np.isnan(self.steps[placed[:-1]])
+        if unknown.any():
+            k = int(placed[np.argmax(unknown)])
             msg = (
-                f"slice {k} is not lost, but the distance to the next one is not known; "
-                "interpolate what is lost"
+                f"the distance from slice {k} to the next one is not known; interpolate what is "
+                "lost"
             )
             raise ConventionError(msg)
 
     def depth(self) -> np.ndarray:
-        """Return depth in nm below the first slice; lost slices lie evenly between others."""
+        """Return depth in nm below the first slice; unplaced ones lie evenly between others."""
         if len(self.lost) == 1:
             return np.zeros(1)
-        kept = np.flatnonzero(~self.lost)
-        mean = mean_thickness(self.steps, self.lost)
-        spans = np.diff(kept)
-        steps = self.steps[kept[:-1]]
+        placed = np.flatnonzero(~self.unplaced)
+        mean = mean_thickness(self.steps, self.unplaced)
+        spans = np.diff(placed)
+        steps = self.steps[placed[:-1]]
         steps = np.where(np.isnan(steps), spans * mean, steps)
         faces = np.append(0.0, np.cumsum(steps))
-        depth = np.interp(np.arange(len(self.lost)), kept, faces)
-        depth[: kept[0]] = (np.arange(kept[0]) - kept[0]) * mean
-        below = np.arange(1, len(self.lost) - kept[-1])
-        depth[kept[-1] + 1 :] = faces[-1] + below * mean
+        depth = np.interp(np.arange(len(self.lost)), placed, faces)
+        depth[: placed[0]] = (np.arange(placed[0]) - placed[0]) * mean
+        below = np.arange(1, len(self.lost) - placed[-1])
+        depth[placed[-1] + 1 :] = faces[-1] + below * mean
         shifted: np.ndarray = depth - depth[0]
         return shifted
+
+
+def _with_steps_across(values: np.ndarray, step: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Return thickness in nm (z), and where that is NaN before a lost slice, the step across it.
+
+    Raises
+    ------
+    ConventionError
+        If such a step is not known of the thickness as it is given.
+    """
+    across = np.append(lost[1:], False) & np.isnan(values) & np.isfinite(step)
+    if not across.any():
+        return values
+    both = np.flatnonzero(np.isfinite(values) & np.isfinite(step))
+    changed = ~np.isclose(values[both], step[both], rtol=_ROUNDING, atol=0)
+    factor = values[both].sum() / step[both].sum() if changed.any() else 1.0
+    if not np.allclose(values[both], factor * step[both], rtol=_ROUNDING, atol=0):
+        k, first = int(both[np.argmax(changed)]), int(np.argmax(across))
+        msg = (
+            f"thickness was changed, at slice {k} from {step[k]:g} to {values[k]:g} nm, but its "
+            f"coordinate step was not, which tells how far slice {first} is from the one after "
+            'lost ones: change step, too, or take it away (drop_vars("step"))'
+        )
+        raise ConventionError(msg)
+    steps: np.ndarray = np.where(across, factor * step, values)
+    return steps
+
+
+def _unplaced(values: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Return which lost slices (z) no thickness places: that before them, and theirs, are NaN."""
+    told = np.isfinite(values)
+    told[-1] = False  # it reaches no slice
+    run = np.cumsum(~lost)  # of a slice and the lost ones that follow it
+    unplaced: np.ndarray = lost & (np.bincount(run, told)[run] == 0)
+    return unplaced
 
 
 def _check_place(stack: xr.Dataset, thickness: xr.DataArray) -> None:

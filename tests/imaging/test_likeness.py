@@ -6,7 +6,9 @@ from fibdask import (
     FibdaskWarning,
     RecipeError,
     add_noise,
+    apply_slice_thickness,
     measure_imaging,
+    reposition_slices,
     save_stack,
     simulate_stack,
     simulation_options,
@@ -56,6 +58,23 @@ def test_simulation_options__take_blur_for_a_wide_beam_or_for_blurred_edges(stac
     assert beam["blur_width"] == edges["beam_diameter"] == 0
     assert edges["blur_width"] == pytest.approx(5.0, rel=0.15)
     assert beam["beam_diameter"] == pytest.approx(2.355 * edges["blur_width"], rel=1e-3)
+
+
+@pytest.mark.parametrize("lost", [[2, 4], [1, 3, 5]])
+def test_simulation_options__take_slices_that_are_lost_for_no_uneven_milling(lost):
+    images = recorded(clean_images((6, 96, 96)))
+    measured = ("z", ~np.isin(np.arange(6), lost))
+    options = simulation_options(images.assign_coords(measured=measured))
+    assert (options["mean_thickness"], options["std_thickness"]) == (2.5, 0)
+
+
+def test_simulation_options__take_distances_of_slices_and_not_of_planes():
+    images = recorded(clean_images((6, 96, 96)))
+    images = apply_slice_thickness(images, [5.0, 5, 15, 5, 5, 5])
+    planes = reposition_slices(images, spacing=5.0)
+    options = simulation_options(planes)
+    assert options["mean_thickness"] == 7
+    assert options["std_thickness"] == 4
 
 
 def test_simulation_options__warn_where_voltages_differ(stack):

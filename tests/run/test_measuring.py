@@ -97,7 +97,7 @@ def test_measure_stack__tells_of_coarse_slices_and_short_sums(tmp_path):
     assert "mind: voxels as imaged have sides of 20 × 5 × 5 nm (z, y, x)" in text
     assert "mind: the ligament diameter along z is too small: 0." in text
     assert "sums the lineal path up to 20 nm only" in text
-    assert "isotropy errors are of distances up to 4 voxels" in text
+    assert "isotropy errors are of distances up to 20 nm" in text
 
 
 class Client:

@@ -3,9 +3,11 @@
 import dask
 import numpy as np
 import pytest
+import xarray as xr
 
 from fibdask.conventions import ConventionError
-from fibdask.statistics import isotropy_errors, two_point_correlation
+from fibdask.statistics import isotropy_errors, phase_statistics, two_point_correlation
+from fibdask.statistics.lines.distances import compared_distance
 from tests.statistics import naive
 from tests.statistics.helpers import in_blocks, laminate, noise, phase_of
 
@@ -67,6 +69,20 @@ def test_isotropy_errors__interpolate_finer_axes_at_multiples_of_the_coarsest_vo
     ]
     found = values(phase_of(volume, spacing), 12)[0]
     assert found == pytest.approx(naive.curve_error(*resampled), rel=1e-12)
+
+
+@pytest.mark.parametrize(("max_lag", "reach"), [(3, 12), (5, 20), (60, 25)])
+def test_isotropy_errors__tell_the_distance_that_was_compared(max_lag, reach):
+    phase = phase_of(noise((6, 20, 24)), (5.0, 4.0, 4.0))
+    found = phase_statistics(phase, max_lag=max_lag).compute()
+    expected = 5 * (reach // 5)  # in whole steps of the coarsest voxels
+    assert found["isotropy_error"].attrs["max_distance"] == expected
+    assert compared_distance(found) == expected
+    box = {"y": (0, 4)}
+    masked = phase_statistics(phase, max_lag=max_lag, mask=box).compute()
+    assert compared_distance(masked) == masked["isotropy_noise"].attrs["max_distance"] == 10
+    row = xr.DataArray(np.arange(20) < 4, dims="y")
+    assert compared_distance(phase_statistics(phase, max_lag=max_lag, mask=row).compute()) == 10
 
 
 @pytest.mark.parametrize(("shape", "max_lag"), [((1, 8, 8), 4), ((8, 8, 8), 0)])

@@ -9,6 +9,7 @@ from fibdask.conventions import (
     ConventionError,
     attributes,
     build_stack,
+    known_planes,
     with_filled_share,
 )
 from fibdask.inpaint import inpaint_gaps
@@ -201,6 +202,24 @@ def test_statistics__count_inpainted_planes_of_a_phase_by_another_name():
         assert int(solid_fraction_profile(other).isnull().sum()) == 0
 
 
+def test_statistics__of_some_planes_of_a_stack_are_those_of_its_methods():
+    volume, z = noise((6, 20, 24)), np.cumsum([5.0, 5, 20, 5, 5, 20])
+    stack = build_stack({"phase": volume}, z=z, pixel_size=(4, 4), nominal_thickness=5.0)
+    some, one = stack.isel(z=slice(None, None, 2)), stack.isel(z=[1])
+    assert solid_fraction_profile(some.phase).identical(some.fib.solid_fraction_profile())
+    found = two_point_correlation(one.phase, max_lag=3)
+    assert found.identical(one.fib.two_point_correlation(max_lag=3))
+
+
+def test_local_thickness__counts_inpainted_planes_of_a_phase_by_another_name():
+    phase = inpaint_gaps(repositioned(), method="distance").phase
+    expected = local_thickness_distribution(phase, max_thickness=40)
+    for name in ("gold", None):
+        other = phase.rename(name)
+        assert local_thickness_distribution(other, max_thickness=40).identical(expected)
+        assert known_planes(local_thickness(other, max_thickness=40)).all()
+
+
 def test_statistics__leave_out_planes_of_a_phase_that_nobody_has_filled():
     filled = inpaint_gaps(repositioned(), method="distance")
     own = filled.assign(phase=filled.true_phase)
@@ -292,6 +311,25 @@ def test_statistics__of_what_every_slice_covers_are_those_of_the_part():
     assert float(solid_fraction(part)) == expected
     warnings = phase_statistics(part, max_lag=3).attrs["warnings"]
     assert warnings[0].startswith("alignment filled up to 20.0% of a slice")
+
+
+def test_statistics__masks_must_leave_out_what_alignment_filled():
+    volume, share = noise(SHAPE, 0.6), np.where(np.arange(12) < 6, 0.0, 0.2)
+    covered = {"y": slice(3, 18), "x": slice(0, 20)}
+    stack = phase_of(volume).to_dataset(name="phase")
+    phase = with_filled_share(stack, share, covered)["phase"]
+    plane = xr.zeros_like(phase[0], bool).drop_vars("z")
+    plane[covered] = True
+    deep = xr.DataArray(np.arange(12) > 3, dims="z")
+    for mask in ({"z": (4, 12)}, {"x": (0, 20)}, {"y": (2, 18), "x": (0, 20)}, deep, plane[5]):
+        for statistic in (solid_fraction, specific_surface_area, connected_fraction):
+            with pytest.raises(ConventionError, match=r"box {'y': \(3, 18\), 'x': \(0, 20\)}"):
+                statistic(phase, mask=mask)
+    part = volume[:, 3:18, :20].mean()
+    assert float(solid_fraction(phase, mask=plane)) == part
+    assert float(solid_fraction(phase, mask=plane.chunk())) == part
+    assert float(solid_fraction(phase, mask=plane.expand_dims(z=12))) == part
+    assert float(solid_fraction(phase, mask={"z": (0, 6)})) == volume[:6].mean()
 
 
 @pytest.mark.parametrize(("solid", "name"), [(0, "solid"), (1, "pore")])

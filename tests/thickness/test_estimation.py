@@ -173,8 +173,39 @@ def test_apply_slice_thickness__drops_lost_slices_and_keeps_depth(stack):
     assert trace(moved) == [0, 1, 2, 4, 5]
     assert json.loads(moved.attrs["provenance"][-1])["parameters"]["dropped_slices"] == [3]
     gap = estimate(stack, [10, 10, np.nan, 10, 10])
-    with pytest.raises(ConventionError, match="slice 2 is not lost, but the distance"):
+    with pytest.raises(ConventionError, match="from slice 2 to the next one is not known"):
         apply_slice_thickness(stack, gap, lost="drop")
+
+
+@pytest.mark.parametrize(
+    ("change", "depths"),
+    [
+        (lambda t: t * 2, [0, 20, 42, 62, 82, 162]),
+        (lambda t: t.fillna(10), [0, 10, 21, 31, 41, 81]),
+        (lambda t: t.interpolate_na("z"), [0, 10, 21, 41 + 2 / 3, 72, 112]),
+        (lambda t: t.where(t < 40), [0, 10, 21, 31, 41, 51.25]),
+        (lambda t: t.clip(0, 30).drop_vars("step"), [0, 10, 21, 38, 55, 85]),
+        (
+            lambda t: t.copy(data=[np.nan, *t[1:]]).drop_vars("step"),
+            [0, 25.5, 36.5, 62, 87.5, 127.5],
+        ),
+    ],
+)
+def test_apply_slice_thickness__takes_an_estimate_that_was_changed_as_it_stands(
+    stack, change, depths
+):
+    thickness = change(estimate(stack, [10, 11, 20, np.nan, 40], lost=[3]))
+    moved = apply_slice_thickness(stack, thickness, lost="interpolate")
+    np.testing.assert_allclose(moved["z"] - 100, depths)
+    assert moved["measured"].values.tolist() == [True, True, True, False, True, True]
+    known = np.isfinite(thickness[:-1].values)
+    np.testing.assert_allclose(np.diff(moved["z"])[known], thickness[:-1][known])
+
+
+def test_apply_slice_thickness__refuses_a_step_across_lost_slices_that_is_stale(stack):
+    thickness = estimate(stack, [10, 11, 20, np.nan, 40], lost=[3]).clip(0, 30)
+    with pytest.raises(ConventionError, match="at slice 4 from 40 to 30 nm, but its coordinate"):
+        apply_slice_thickness(stack, thickness, lost="interpolate")
 
 
 def test_apply_slice_thickness__takes_duplicates_out(stack):

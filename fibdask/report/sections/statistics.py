@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from ...statistics import statistics_warnings
+from ...statistics.lines.distances import compared_distance
 from ..figures.plots import correlation_curves, embedded, fraction_profile
 from ..markup import Section, picture, table
 from ..words import count, number
@@ -192,4 +193,7 @@ def cautions(statistics: xr.Dataset) -> str:
 
 def up_to(statistics: xr.Dataset) -> str:
     """Say up to which distance isotropy errors compare, if that is known."""
-    return f" up to {int(statistics['lag'][-1])} voxels" if "lag" in statistics else ""
+    if "lineal_path" not in statistics:
+        return ""
+    distance = compared_distance(statistics)
+    return f" up to {distance:.4g} nm" if np.isfinite(distance) else ""

@@ -57,7 +57,8 @@ def two_point_correlation(
     mask
         Voxels that count: an array (any of z, y, x) of bool, or of uint8 zeros and ones; or a box
         {axis: (start, stop)} in voxels. Planes without data count nowhere, with a mask or without:
-        those that `measured` (z) marks as such, unless they were inpainted.
+        those that `measured` (z) marks as such, unless they were inpainted. Pixels that alignment
+        filled must be left out.
     confidence
         Of an interval, such as 0.95; None for none. The interval comes from the same counts, by
         a bootstrap over subvolumes: up to four sections along each axis.

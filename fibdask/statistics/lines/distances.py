@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import xarray as xr
 
 _ROUNDING = 1e-6  # of a voxel: spacings that differ by rounding only share all lags
 
@@ -17,6 +18,23 @@ def common_distances(spacing: Sequence[float], last_lags: Sequence[int]) -> np.n
     if not np.isfinite([*reach, coarsest]).all():
         return np.empty(0)
     return coarsest * np.arange(max(int(reach.min() / coarsest + _ROUNDING), 0) + 1)
+
+
+def compared_distance(statistics: xr.Dataset) -> float:
+    """Return the largest distance in nm at which isotropy errors compare; NaN if there is none.
+
+    Parameters
+    ----------
+    statistics
+        Of a phase, with its `lineal_path`, computed.
+    """
+    path = statistics["lineal_path"].transpose("axis", "lag")
+    if path.sizes["lag"] < 2:
+        return np.nan
+    spacing = path["distance"].transpose("axis", "lag").values[:, 1]  # of the first lag but 0
+    last = np.isfinite(path.values).sum(axis=1) - 1
+    compared = common_distances(spacing.tolist(), last.tolist())
+    return float(compared[-1]) if len(compared) > 1 else np.nan
 
 
 def last_lag(reach: float, step: float) -> float:

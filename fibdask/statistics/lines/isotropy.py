@@ -56,7 +56,9 @@ def isotropy_errors(
         of x against y: the noise floor, as far as the structure is isotropic in that plane. With
         a confidence, the same with `_interval` (bound): lower, upper. NaN without any solid, and
         where no distance but 0 is common to all axes (see Notes): there is nothing to compare.
-        The attribute `warnings` is a list of what is known to spoil them, of the three below.
+        The attribute `max_distance` is that in nm up to which axes are compared, if no mask ends
+        it earlier. The attribute `warnings` is a list of what is known to spoil them, of the
+        three below.
 
     Raises
     ------
@@ -119,7 +121,17 @@ def isotropy_quantities(counting: Counting) -> list[Quantity]:
 
 def _attrs(long_name: str, suffix: str, counting: Counting) -> dict[str, Any]:
     compared = ", x against y" if suffix else ""
-    return {"long_name": long_name + compared, "units": "1", "max_lag": counting.lines.max_lag}
+    max_lag = counting.lines.max_lag
+    # A mask may end it earlier, which only the counts tell.
+    distance = common_distances(
+        counting.spacing, [min(max_lag, n - 1) for n in counting.volume.shape]
+    )
+    return {
+        "long_name": long_name + compared,
+        "units": "1",
+        "max_lag": max_lag,
+        "max_distance": float(distance.max(initial=0.0)),
+    }
 
 
 def isotropy_value(
