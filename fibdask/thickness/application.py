@@ -173,9 +173,10 @@ class _Given:
                 errors = np.nan_to_num(thickness["standard_error"].values)
             if "lost" in thickness.coords:
                 lost = thickness["lost"].values.astype(bool)
-            if "step" in thickness.coords:
-                steps = _with_steps_across(values, thickness["step"].values, lost)
         unplaced = _unplaced(values, lost)
+        if isinstance(thickness, xr.DataArray) and "step" in thickness.coords:
+            across = np.append(unplaced[1:], False)
+            steps = _with_steps_across(values, thickness["step"].values, across)
         return cls(values, steps, errors, lost, unplaced, source, isotropic)
 
     @property
@@ -240,15 +241,15 @@ class _Given:
         return shifted
 
 
-def _with_steps_across(values: np.ndarray, step: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """Return thickness in nm (z), and where that is NaN before a lost slice, the step across it.
+def _with_steps_across(values: np.ndarray, step: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """Return thickness in nm (z), and before slices without a place, the step across them.
 
     Raises
     ------
     ConventionError
         If such a step is not known of the thickness as it is given.
     """
-    across = np.append(lost[1:], False) & np.isnan(values) & np.isfinite(step)
+    across = across & np.isfinite(step)
     if not across.any():
         return values
     both = np.flatnonzero(np.isfinite(values) & np.isfinite(step))

@@ -183,6 +183,7 @@ def test_apply_slice_thickness__drops_lost_slices_and_keeps_depth(stack):
         (lambda t: t * 2, [0, 20, 42, 62, 82, 162]),
         (lambda t: t.fillna(10), [0, 10, 21, 31, 41, 81]),
         (lambda t: t.interpolate_na("z"), [0, 10, 21, 41 + 2 / 3, 72, 112]),
+        (lambda t: t.copy(data=[10, 11, np.nan, 10, 40, 10]), [0, 10, 21, 38.75, 48.75, 88.75]),
         (lambda t: t.where(t < 40), [0, 10, 21, 31, 41, 51.25]),
         (lambda t: t.clip(0, 30).drop_vars("step"), [0, 10, 21, 38, 55, 85]),
         (
