@@ -34,7 +34,7 @@ from .values import (
 
 LOST = ("refuse", "interpolate", "drop")
 _CHANCE = 3.0  # standard errors
-_ROUNDING = 1e-6  # relative, of thicknesses
+_ROUNDING = 0.02  # of the mean thickness, by which users round
 
 
 def apply_slice_thickness(
@@ -253,9 +253,10 @@ def _with_steps_across(values: np.ndarray, step: np.ndarray, across: np.ndarray)
     if not across.any():
         return values
     both = np.flatnonzero(np.isfinite(values) & np.isfinite(step))
-    changed = ~np.isclose(values[both], step[both], rtol=_ROUNDING, atol=0)
+    within = _ROUNDING * np.abs(step[both]).mean() if len(both) else 0.0
+    changed = ~np.isclose(values[both], step[both], rtol=0, atol=within)
     factor = values[both].sum() / step[both].sum() if changed.any() else 1.0
-    if not np.allclose(values[both], factor * step[both], rtol=_ROUNDING, atol=0):
+    if not np.allclose(values[both], factor * step[both], rtol=0, atol=factor * within):
         k, first = int(both[np.argmax(changed)]), int(np.argmax(across))
         msg = (
             f"thickness was changed, at slice {k} from {step[k]:g} to {values[k]:g} nm, but its "

@@ -181,6 +181,7 @@ def test_apply_slice_thickness__drops_lost_slices_and_keeps_depth(stack):
     ("change", "depths"),
     [
         (lambda t: t * 2, [0, 20, 42, 62, 82, 162]),
+        (lambda t: t.copy(data=[10.1, *t[1:]]), [0, 10.1, 21.1, 31.1, 41.1, 81.1]),  # rounded
         (lambda t: t.fillna(10), [0, 10, 21, 31, 41, 81]),
         (lambda t: t.interpolate_na("z"), [0, 10, 21, 41 + 2 / 3, 72, 112]),
         (lambda t: t.copy(data=[10, 11, np.nan, 10, 40, 10]), [0, 10, 21, 38.75, 48.75, 88.75]),
