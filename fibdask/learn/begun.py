@@ -151,17 +151,16 @@ class Begun:
                 )
                 raise ConventionError(msg)
 
-    def learnt_slices(self, stack: xr.Dataset) -> list[int]:
-        """Return the numbers of slices of a stack that the model has learnt from, if any."""
+    def learnt_slices(self, stack: xr.Dataset, painted: Sequence[int]) -> list[int]:
+        """Return which painted slices of a stack show an image that the model has learnt from."""
+        hashes = dict(zip(painted, map(set, image_hashes(stack, painted)), strict=True))
         found: set[int] = set()
         for told in _told_data(self.told()["training"]):
-            slices = [k for k in told.get("slices", ()) if k < stack.sizes["z"]]
             if "images" in told:
-                known = set(told["images"])
-                hashes = zip(slices, image_hashes(stack, slices), strict=True)
-                found |= {k for k, own in hashes if own in known}
-            elif told.get("steps") == recorded_steps(stack):  # of cards before version 0.15
-                found |= set(slices)
+                known = {own for each in told["images"] for own in each}
+                found |= {k for k, own in hashes.items() if own & known}
+            elif (steps := recorded_steps(stack)) and told.get("steps") == steps:  # before 0.15
+                found |= set(told.get("slices", ()))
         return sorted(found)
 
     def build(self) -> WindowNetwork | PublishedNetwork:

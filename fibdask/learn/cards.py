@@ -99,10 +99,11 @@ def told_stacks(stacks: Iterable[SimulatedStack]) -> list[dict[str, Any]]:
     ]
 
 
-def image_hashes(stack: xr.Dataset, slices: Iterable[int]) -> list[str]:
-    """Return hashes of the grey values of some slices, by which a card knows them again."""
-    grey = (stack["intensity"].isel(z=int(k)).values for k in slices)
-    return [sha256(np.ascontiguousarray(one).tobytes()).hexdigest()[:20] for one in grey]
+def image_hashes(stack: xr.Dataset, slices: Iterable[int]) -> list[list[str]]:
+    """Return hashes of the images (slice, voltage) of some slices, by which a card knows them."""
+    images = stack["intensity"].transpose("voltage", "z", "y", "x")
+    grey = (images.isel(z=int(k)).values for k in slices)
+    return [[sha256(one.tobytes()).hexdigest()[:20] for one in each] for each in grey]
 
 
 def _span(values: Iterable[float]) -> list[float]:

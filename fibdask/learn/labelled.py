@@ -336,8 +336,12 @@ def parted(
 
 
 def _chosen(painted: Painted, fresh: np.ndarray) -> np.ndarray:
-    """Return which slices are judged by, of those that have not been learnt from before."""
-    count, places = len(painted.slices), np.flatnonzero(fresh)
+    """Return which slices are judged by, of those that have not been learnt from before.
+
+    They show both classes, where there are such.
+    """
+    both = np.array([np.isin((0, 1), one).all() for one in painted.classes])
+    count, places = len(painted.slices), np.flatnonzero(fresh & (both | ~(fresh & both).any()))
     some = min(max(count // _JUDGED, 1), len(places))
     held = np.zeros(count, bool)
     held[places[((2 * np.arange(some) + 1) * len(places)) // (2 * max(some, 1))]] = True

@@ -158,7 +158,8 @@ def prepared_labels(
     with blamed_on("network"):
         architecture = _architecture(labels, tables["network"], stack)
     with blamed_on(LABELS):
-        seen = architecture.learnt_slices(stack) if isinstance(architecture, Begun) else []
+        begun, slices = isinstance(architecture, Begun), painted.slices.tolist()
+        seen = architecture.learnt_slices(stack, slices) if begun else []
         learnt, unseen = parted(painted, labels["validation"], seen)
     _check_crop(drawn["crop"], stack, architecture.stride)
     with blamed_on(LABELS):

@@ -252,12 +252,15 @@ def _with_steps_across(values: np.ndarray, step: np.ndarray, across: np.ndarray)
     across = across & np.isfinite(step)
     if not across.any():
         return values
-    both = np.flatnonzero(np.isfinite(values) & np.isfinite(step))
-    within = _ROUNDING * np.abs(step[both]).mean() if len(both) else 0.0
-    changed = ~np.isclose(values[both], step[both], rtol=0, atol=within)
-    factor = values[both].sum() / step[both].sum() if changed.any() else 1.0
-    if not np.allclose(values[both], factor * step[both], rtol=0, atol=factor * within):
-        k, first = int(both[np.argmax(changed)]), int(np.argmax(across))
+    both = np.flatnonzero(np.isfinite(values) & np.isfinite(step) & (step != 0))
+    if not len(both):
+        return np.where(across, step, values)
+    # Most tell by which factor all were scaled; some may have been edited besides.
+    factor = float(np.median(values[both] / step[both]))
+    within = _ROUNDING * factor * np.abs(step[both]).mean()
+    other = np.abs(values[both] - factor * step[both]) > within
+    if 2 * np.count_nonzero(other) >= len(both):
+        k, first = int(both[np.argmax(other)]), int(np.argmax(across))
         msg = (
             f"thickness was changed, at slice {k} from {step[k]:g} to {values[k]:g} nm, but its "
             f"coordinate step was not, which tells how far slice {first} is from the one after "

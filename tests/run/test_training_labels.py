@@ -192,8 +192,10 @@ def test_train__judges_by_no_slice_that_the_model_it_begins_with_has_learnt(fold
     ):
         train(recipe(folder, "refused", begin=str(model), validation=[8, 14]))
     stack = open_stack(folder / "stack.zarr")
-    others = stack.isel(z=slice(None, None, -1)).assign_coords(z=stack["z"].values)
-    assert Begun.of(str(model), np.array([2.0])).learnt_slices(others) == []
+    begun = Begun.of(str(model), np.array([2.0]))
+    assert begun.learnt_slices(stack.isel(z=slice(2, None)), [0, 6, 7, 18]) == [0, 6, 18]
+    inverted = stack.assign(intensity=255 - stack["intensity"])
+    assert begun.learnt_slices(inverted, [2, 8, 20]) == []
 
 
 def test_read_training__stops_early_unless_it_says_else(folder):
@@ -252,6 +254,15 @@ def test_parted__judges_by_no_neighbour():
     assert judged.slices.tolist() == [9]
     with pytest.raises(ConventionError, match=r"learnt from slices \[2, 5, 8\] of this stack; got"):
         parted(first, seen=[2, 5, 8])
+
+
+def test_parted__judges_by_slices_that_show_both_classes_where_there_are_such():
+    classes = np.zeros((6, 1, 2), np.uint8)
+    classes[[0, 5], 0, 1] = 1
+    painted = Painted(10 * np.arange(6), classes, ("a", "b"), (), np.zeros((6, 1)))
+    learnt, judged = parted(painted)
+    assert judged.slices.tolist() == [50]
+    assert 0 in learnt.slices
 
 
 def test_label_judge__finds_the_same_in_tiles_as_in_whole_slices(monkeypatch):

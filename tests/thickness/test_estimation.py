@@ -181,7 +181,9 @@ def test_apply_slice_thickness__drops_lost_slices_and_keeps_depth(stack):
     ("change", "depths"),
     [
         (lambda t: t * 2, [0, 20, 42, 62, 82, 162]),
-        (lambda t: t.copy(data=[10.1, *t[1:]]), [0, 10.1, 21.1, 31.1, 41.1, 81.1]),  # rounded
+        (lambda t: t.copy(data=[10.1, *t[1:]]), [0, 10.1, 21.1, 31.1, 41.1, 81.1]),  # edited
+        (lambda t: t * 1.01, [0, 10.1, 21.21, 31.31, 41.41, 81.81]),
+        (lambda t: t.clip(0, 30), [0, 10, 21, 31, 41, 71]),
         (lambda t: t.fillna(10), [0, 10, 21, 31, 41, 81]),
         (lambda t: t.interpolate_na("z"), [0, 10, 21, 41 + 2 / 3, 72, 112]),
         (lambda t: t.copy(data=[10, 11, np.nan, 10, 40, 10]), [0, 10, 21, 38.75, 48.75, 88.75]),
@@ -205,9 +207,10 @@ def test_apply_slice_thickness__takes_an_estimate_that_was_changed_as_it_stands(
 
 
 def test_apply_slice_thickness__refuses_a_step_across_lost_slices_that_is_stale(stack):
-    thickness = estimate(stack, [10, 11, 20, np.nan, 40], lost=[3]).clip(0, 30)
-    with pytest.raises(ConventionError, match="at slice 4 from 40 to 30 nm, but its coordinate"):
-        apply_slice_thickness(stack, thickness, lost="interpolate")
+    thickness = estimate(stack, [10, 11, 20, np.nan, 40], lost=[3])
+    smoothed = thickness.copy(data=[13, 17, *thickness[2:4], 25, 10])
+    with pytest.raises(ConventionError, match="at slice 1 from 11 to 17 nm, but its coordinate"):
+        apply_slice_thickness(stack, smoothed, lost="interpolate")
 
 
 def test_apply_slice_thickness__takes_duplicates_out(stack):
