@@ -15,6 +15,7 @@ from ..conventions import (
     recorded_steps,
     require,
 )
+from ..pieces.labels.names import ImageNames
 from ..simulate.electrons.attenuation import (
     ATOMIC_NUMBERS,
     bulk_backscatter,
@@ -112,12 +113,16 @@ def simulation_options(
 def _thicknesses(stack: xr.Dataset) -> np.ndarray:
     """Return distances of slices in nm that follow one another: those across lost ones are none.
 
-    Planes of a repositioned stack that are not measured are no slices that were lost.
+    Planes of a repositioned stack that are not measured are no slices that were lost; numbers that
+    the names of images skip are.
     """
     z, measured = stack["z"].values, measured_slices(stack)
     if any(record["step"] == "reposition_slices" for record in recorded_steps(stack)):
         return np.diff(z[measured])
     both = measured[1:] & measured[:-1]
+    images = ImageNames.of(stack)
+    if images is not None and len(images.numbers):
+        both &= np.diff(images.numbers) == 1
     steps: np.ndarray = np.diff(z)
     return steps[both] if both.any() else steps
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tifffile
 
 from fibdask import (
     ConventionError,
@@ -8,6 +9,7 @@ from fibdask import (
     add_noise,
     apply_slice_thickness,
     measure_imaging,
+    read_images,
     reposition_slices,
     save_stack,
     simulate_stack,
@@ -65,6 +67,18 @@ def test_simulation_options__take_slices_that_are_lost_for_no_uneven_milling(los
     images = recorded(clean_images((6, 96, 96)))
     measured = ("z", ~np.isin(np.arange(6), lost))
     options = simulation_options(images.assign_coords(measured=measured))
+    assert (options["mean_thickness"], options["std_thickness"]) == (2.5, 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*they become gaps in z")
+def test_simulation_options__take_files_that_are_missing_for_slices_that_are_lost(tmp_path):
+    images = recorded(clean_images((6, 96, 96), voltage=(2.0,)))
+    for number, image in enumerate(images["intensity"].values[0]):
+        if number != 3:
+            tifffile.imwrite(tmp_path / f"image_{number:02}.tif", image)
+    stack = read_images(tmp_path, voltage=2, pixel_size=2.5, slice_thickness=2.5)
+    assert max(np.diff(stack["z"])) == 5
+    options = simulation_options(stack)
     assert (options["mean_thickness"], options["std_thickness"]) == (2.5, 0)
 
 
