@@ -77,7 +77,7 @@ def label_options(
 
 def dimension_options(
     *,
-    dimensions: Literal["2D", "2.5D", "3D"] = _DIMENSIONS,
+    dimensions: Literal["2D", "2.5D", "3D"] | None = None,
     width: Annotated[int, Field(ge=2)] = 16,
     slices: Annotated[int, Field(ge=2)] = 8,
 ) -> dict[str, Any]:
@@ -88,7 +88,8 @@ def dimension_options(
     dimensions
         `2.5D`: each slice with those above and below it, whose depths it knows, which tells what
         shines through; `2D`: each slice alone; `3D`: small stacks of slices, as if these were
-        evenly spaced. The latter two are residual U-Nets as in articles.
+        evenly spaced. The latter two are residual U-Nets as in articles. By default those of the
+        model that the training begins with, or `2.5D`.
     width
         For 2D and 3D only: features at full resolution; at each coarser one there are twice as
         many.
@@ -185,8 +186,8 @@ def _architecture(labels: Mapping[str, Any], network: Mapping[str, Any], stack: 
         begun = Begun.of(labels["begin"], stack["voltage"].values)
         _check_dimensions(network, begun.fields)
         return begun
-    voltages, dimensions = stack.sizes["voltage"], network["dimensions"]
-    _check_own(network)
+    voltages, dimensions = stack.sizes["voltage"], network["dimensions"] or _DIMENSIONS
+    _check_own(network, dimensions)
     if dimensions == "2.5D":
         return Architecture(voltages=voltages, **{key: network[key] for key in _OF_WINDOWS})
     width = network["width"]
@@ -200,7 +201,7 @@ def _check_dimensions(network: Mapping[str, Any], begun: "Architecture | Publish
     from ..learn.published import Published
 
     own = f"{begun.dimensions}D" if isinstance(begun, Published) else _DIMENSIONS
-    if network["dimensions"] not in (own, _DIMENSIONS):
+    if network["dimensions"] not in (own, None):
         msg = (
             f"dimensions are those of the model that begin names, {own}; got "
             f"{network['dimensions']}: leave one of both out"
@@ -208,16 +209,16 @@ def _check_dimensions(network: Mapping[str, Any], begun: "Architecture | Publish
         raise ConventionError(msg)
 
 
-def _check_own(network: Mapping[str, Any]) -> None:
+def _check_own(network: Mapping[str, Any], dimensions: str) -> None:
     """Refuse keys of a network of other dimensions."""
     from ..learn.networks import Architecture
 
     known = options_of(dimension_options, Architecture)
-    own = ("dimensions", *_OWN[network["dimensions"]])
+    own = ("dimensions", *_OWN[dimensions])
     for key, value in network.items():
         if key not in own and value != known[key].default:
             kinds = " and ".join(kind for kind, keys in _OWN.items() if key in keys)
-            msg = f"{key} goes with dimensions {kinds} only; got {network['dimensions']}"
+            msg = f"{key} goes with dimensions {kinds} only; got {dimensions}"
             raise ConventionError(msg)
 
 

@@ -207,6 +207,14 @@ def test_certificates_folder__is_always_needed_beyond_this_machine(kind):
     assert certificates_folder(options | {"secure": False}, Path("out")) is None
 
 
+def test_certificates_folder__of_a_scheduler_is_that_of_the_run_where_there_is_one(tmp_path):
+    options = LOCAL | {"scheduler": "tls://127.0.0.1:8786", "secure": True}
+    assert certificates_folder(options, tmp_path) is None  # Dask's configuration names them
+    make_security(tmp_path / "certificates")
+    assert certificates_folder(options, tmp_path) == tmp_path / "certificates"
+    assert certificates_folder(options | {"certificates": "mine"}, tmp_path) == Path("mine")
+
+
 def test_run__by_a_scheduler_starts_nothing_that_needs_certificates(recipe, capsys):
     recipe.write_text(RECIPE.replace('workers = 1\nmemory = "1 GiB"', 'kind = "slurm"'))
     with pytest.raises(SystemExit) as ended:

@@ -28,6 +28,7 @@ from fibdask.learn.begun import Begun
 from fibdask.learn.labelled import LabelJudge, LabelledStack, LabelSamples, LabelVariation, parted
 from fibdask.learn.models import CARD
 from fibdask.learn.networks import Architecture
+from fibdask.learn.published import SMALL_RESIDUAL, Published
 from fibdask.learn.training import phase_loss
 from fibdask.learn.validation import validate
 from fibdask.learn.weights import architecture_of, read_windows
@@ -35,7 +36,7 @@ from fibdask.pieces.labels import UNLABELLED, Painted, read_painted
 from fibdask.pieces.windows import SliceWindow
 from fibdask.run.info_models import format_card
 from fibdask.run.training import read_training
-from fibdask.run.training_labels import prepared_labels
+from fibdask.run.training_labels import _check_dimensions, prepared_labels
 
 SHAPE = (24, 40, 48)
 SLICES = (2, 8, 14, 20)
@@ -156,10 +157,13 @@ def test_train__refuses_keys_of_networks_of_other_dimensions(folder, network, me
 
 def test_train__refuses_other_dimensions_than_those_it_begins_with(folder, model):
     given = recipe(folder, "refused", begin=str(model)) | {"network": {"dimensions": "3D"}}
-    with pytest.raises(
-        RecipeError, match=r"that begin names, 2\.5D; got 3D: leave one of both out"
-    ):
+    rule = r"that begin names, 2\.5D; got 3D: leave one of both out"
+    with pytest.raises(RecipeError, match=rule):
         train(given)
+    flat = Published(SMALL_RESIDUAL, 2, width=2)
+    with pytest.raises(ConventionError, match=r"that begin names, 2D; got 2\.5D"):
+        _check_dimensions({"dimensions": "2.5D"}, flat)
+    _check_dimensions({"dimensions": None}, flat)
 
 
 def test_train__begins_with_some_voltages_of_a_model_that_ships(folder):

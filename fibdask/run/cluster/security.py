@@ -32,7 +32,8 @@ def certificates_folder(options: Mapping[str, Any], output: Path) -> Path | None
     """Return the folder of certificates that a table [cluster] asks for; None is plain text.
 
     Where workers are started on other machines, it asks for one unless `secure` is false; where a
-    `scheduler` runs already, none are started, whatever the kind.
+    `scheduler` runs already, none are started, whatever the kind, and its certificates are those of
+    the run only if these are there: else Dask's configuration names them.
 
     Raises
     ------
@@ -43,8 +44,10 @@ def certificates_folder(options: Mapping[str, Any], output: Path) -> Path | None
     if folder and secure is False:
         msg = f"certificates in {folder} are given, and --insecure (secure = false): drop one"
         raise RecipeError(msg)
-    if secure is None:
-        secure = options["kind"] not in _HERE and not options["scheduler"]
+    if options["scheduler"]:
+        secure = (output / FOLDER / KEY).exists() if secure else False
+    elif secure is None:
+        secure = options["kind"] not in _HERE
     return Path(folder or output / FOLDER) if folder or secure else None
 
 
