@@ -167,8 +167,12 @@ class _Given:
         if isinstance(thickness, xr.DataArray):
             check_array(thickness)
             _check_place(stack, thickness)
+            source = "images" if "quality" in thickness.coords else source  # without attributes
             source = str(thickness.attrs.get("method", source))
-            isotropic = thickness.attrs.get("scale") == ASSUMED_ISOTROPY
+            # What is made of the stack's own has the scale of its z.
+            own = source == "given" and thickness.name == "slice_thickness"
+            told = stack["z"].attrs if own else thickness.attrs
+            isotropic = told.get("scale") == ASSUMED_ISOTROPY
             if "standard_error" in thickness.coords:
                 errors = np.nan_to_num(thickness["standard_error"].values)
             if "lost" in thickness.coords:

@@ -7,7 +7,6 @@ from typing import Any
 import xarray as xr
 
 from ..conventions import (
-    ASSUMED_ISOTROPY,
     ConventionError,
     FibdaskWarning,
     Intervals,
@@ -130,7 +129,7 @@ def estimate_slice_thickness(
         found = solve_marks(compute(measurement))
     else:
         found = solve_similarity(compute(measurement), isotropic=isotropic)
-    _warn_of_another_scale(found, require(stack))
+    _warn_of_another_scale(found, require(stack), own=not isotropic)
     return found
 
 
@@ -176,8 +175,8 @@ def _warn_of_lost_marks(stack: xr.Dataset) -> None:
         warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
-def _warn_of_another_scale(found: xr.DataArray, stack: xr.Dataset) -> None:
-    """Warn where the mean thickness is far from what the stack says."""
+def _warn_of_another_scale(found: xr.DataArray, stack: xr.Dataset, *, own: bool) -> None:
+    """Warn where the mean thickness is far from what the stack says, unless it is the `own` one."""
     mean, nominal = float(found.mean()), float(stack["slice_thickness"].mean())
     if not 1 / _FAR < mean / nominal < _FAR:
         text = (
@@ -185,7 +184,7 @@ def _warn_of_another_scale(found: xr.DataArray, stack: xr.Dataset) -> None:
             f"{nominal:.3g} nm; an angle is in degrees, and lengths in nm"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
-    elif found.attrs.get("scale") == ASSUMED_ISOTROPY and abs(mean / nominal - 1) > _OFF:
+    elif not own and found.attrs.get("scale") and abs(mean / nominal - 1) > _OFF:
         text = (
             f"slices are estimated to be {mean:.4g} nm thick on average, {mean / nominal - 1:+.1%} "
             f"off the {nominal:.4g} nm of the stack; that scale comes from the texture of the "

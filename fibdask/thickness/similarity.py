@@ -187,7 +187,8 @@ def solve_similarity(measurement: xr.DataArray, *, isotropic: bool = True) -> xr
         parameters,
         quality=(quality, {"long_name": _QUALITY}),
     )
-    return found.assign_attrs(scale=ASSUMED_ISOTROPY) if isotropic else found
+    scale = ASSUMED_ISOTROPY if isotropic else measurement["z"].attrs.get("scale")
+    return found.assign_attrs(scale=scale) if scale else found
 
 
 @dataclass(frozen=True, eq=False)

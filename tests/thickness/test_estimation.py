@@ -6,6 +6,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
 
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, validate_stack
 from fibdask.io import open_stack, save_stack
@@ -253,6 +254,14 @@ def test_apply_slice_thickness__images_that_are_lost_are_not_measured(stack):
     assert "measured" not in ruled.coords
 
 
+def test_apply_slice_thickness__images_that_are_lost_are_so_without_attributes(stack):
+    found = estimate(stack, [10, 10, 20, np.nan, 10], lost=[3])
+    found = found.assign_coords(quality=("z", np.where(found["lost"], 0.0, 1.0)))
+    bare = xr.DataArray(1.02 * found.values, found.coords, found.dims)
+    moved = apply_slice_thickness(stack, bare, lost="interpolate")
+    assert moved["measured"].values.tolist() == [True, True, True, False, True, True]
+
+
 def test_apply_slice_thickness__of_one_slice_is_its_nominal_one(stack):
     moved = apply_slice_thickness(stack.isel(z=[2]), [5.0])
     assert moved["z"].values.tolist() == [120.0]
@@ -344,11 +353,16 @@ def test_estimate_slice_thickness__warns_where_the_images_contradict_the_mean():
 def test_apply_slice_thickness__hands_on_that_the_scale_is_an_assumption(tmp_path):
     texture = stack_of(smooth_texture((40, 64, 64), 3.0, seed=3)[::2])
     found = estimate_slice_thickness(texture, method="images")
-    stack = reposition_slices(apply_slice_thickness(texture, found), spacing=5.0)
+    placed = apply_slice_thickness(texture, found)
+    stack = reposition_slices(placed, spacing=5.0)
     save_stack(stack, tmp_path / "s.zarr")
     phase = open_stack(tmp_path / "s.zarr")["phase"]
     errors = isotropy_errors(phase, max_lag=2)
     assert any("isotropy errors prove nothing" in text for text in errors.attrs["warnings"])
     assert "assumed_isotropic" in stack.attrs["provenance"][0]
+    smooth = placed["slice_thickness"].rolling(z=3, center=True, min_periods=1).mean()
+    again = estimate_slice_thickness(placed, method="images", isotropic=False)
+    for own in (smooth, again):
+        assert apply_slice_thickness(placed, own)["z"].attrs["scale"] == "isotropic texture"
     given = apply_slice_thickness(stack, np.full(stack.sizes["z"], 10.0))
     assert "scale" not in given["z"].attrs

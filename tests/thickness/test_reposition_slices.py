@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
-from fibdask.thickness import reposition_slices
+from fibdask.thickness import apply_slice_thickness, reposition_slices
 from fibdask.thickness._kernels.planes import free_planes, nearest_planes
 from tests.thickness.naive import least_displacement
 
@@ -196,6 +196,14 @@ def test_reposition_slices__finds_duplicates_of_the_last_kept_slice():
     record = json.loads(moved.attrs["provenance"][-1])
     parameters = {"spacing": 1.0, "drop": [1, 2, 5], "minimum_thickness": 1.0}
     assert record["parameters"] == parameters
+
+
+def test_reposition_slices__slices_as_thick_as_asked_are_no_duplicates_by_rounding():
+    stack = stack_at(3.3 * np.arange(30))
+    moved = reposition_slices(stack, spacing=3.3, minimum_thickness=3.3)
+    assert moved["measured"].values.sum() == 30
+    kept = apply_slice_thickness(stack, np.full(30, 3.3), drop_thinner=3.3)
+    assert kept.sizes["z"] == 30
 
 
 def test_reposition_slices__slices_after_a_failure_are_no_duplicates_of_it():

@@ -5,6 +5,8 @@ from scipy.optimize import isotonic_regression
 
 from ...pieces._kernels.planes import nearest_planes
 
+_ROUNDED = 1e-6  # relative
+
 
 def free_planes(positions: np.ndarray) -> np.ndarray:
     """Return a plane for each slice: near its position, strictly increasing, none shared.
@@ -25,7 +27,11 @@ def free_planes(positions: np.ndarray) -> np.ndarray:
 
 
 def distinct_slices(depths_nm: np.ndarray, minimum_nm: float) -> np.ndarray:
-    """Return which slices (bool) lie at least `minimum_nm` under the last such slice before."""
+    """Return which slices (bool) lie at least `minimum_nm` under the last such slice before.
+
+    Depths are sums of thicknesses, so those of exactly that may be less by rounding.
+    """
+    minimum_nm -= _ROUNDED * abs(minimum_nm)
     distinct = np.ones(len(depths_nm), bool)
     last = -np.inf
     for k, depth in enumerate(depths_nm):
