@@ -21,6 +21,7 @@ from . import (
     thickness,
 )
 from .conventions import require
+from .statistics.masks import Mask
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,8 +51,9 @@ def _of_phase(function: Callable[Concatenate[xr.DataArray, P], R]) -> _Method[P,
 class StackAccessor:
     """Stages and statistics of a stack, or of a layered sample.
 
-    Statistics measure `phase`; `segmentation_errors` compares it with `true_phase`. As the last
-    line of a notebook's cell it shows what the stack is, with parts of three slices.
+    Statistics measure `phase`; `segmentation_errors` compares it with `true_phase`, if no other
+    truth is given. As the last line of a notebook's cell it shows what the stack is, with parts of
+    three slices.
     Type checkers take `stack.fib` for anything, as xarray lets them: in code that is to be checked,
     `StackAccessor(stack)` is the same, with the types of the functions.
 
@@ -123,10 +125,14 @@ class StackAccessor:
     specific_surface_area = _of_phase(statistics.specific_surface_area)
     two_point_correlation = _of_phase(statistics.two_point_correlation)
 
-    def segmentation_errors(self) -> xr.Dataset:
-        """Compare `phase` with `true_phase`."""
-        stack = require(self._stack, "phase", "true_phase")
-        return statistics.segmentation_errors(stack["phase"], stack["true_phase"])
+    def segmentation_errors(
+        self, truth: xr.DataArray | None = None, *, mask: Mask = None
+    ) -> xr.Dataset:
+        """Compare `phase` with a truth, which is `true_phase` unless another one is given."""
+        phase = require(self._stack, "phase")["phase"]
+        if truth is None:
+            truth = require(self._stack, "true_phase")["true_phase"]
+        return statistics.segmentation_errors(phase, truth, mask=mask)
 
     def _repr_html_(self) -> str:
         """Return what notebooks show: sizes, depths, provenance, and glimpses of three slices."""

@@ -102,8 +102,12 @@ def test_fib__statistics_equal_the_functions_of_the_phase(regular, name):
 
 
 def test_fib__segmentation_errors_compare_with_the_truth(regular):
-    expected = fibdask.segmentation_errors(regular["phase"], regular["true_phase"])
-    assert regular.fib.segmentation_errors().identical(expected)
+    phase, truth, mask = regular["phase"], regular["true_phase"], regular["measured"]
+    expected = fibdask.segmentation_errors(phase, truth, mask=mask)
+    assert regular.fib.segmentation_errors(mask=mask).identical(expected)
+    other = truth.drop_vars("measured")
+    expected = fibdask.segmentation_errors(phase, other)
+    assert regular.fib.segmentation_errors(other).identical(expected)
 
 
 @pytest.mark.filterwarnings("ignore:moving slices")  # which lie where they should

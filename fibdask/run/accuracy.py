@@ -5,7 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from ..conventions import AXES, covered_region, measured_slices, recorded_steps
+from ..conventions import (
+    AXES,
+    covered_region,
+    measured_slices,
+    recorded_steps,
+    without_inpainted,
+)
 from ..statistics import segmentation_errors
 from ..statistics.summary import size_statistics
 
@@ -24,7 +30,7 @@ def accuracy(
     found: dict[str, xr.DataArray] = {}
     for stack in stacks:
         if "phase" in stack and "true_phase" in stack:
-            part = stack.isel(covered_region(stack))
+            part = without_inpainted(stack.isel(covered_region(stack)))
             found = _named("", segmentation_errors(part["phase"], part["true_phase"]))
             break
     if structure is None:

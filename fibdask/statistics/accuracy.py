@@ -1,11 +1,14 @@
 """Errors of a segmentation against the ground truth."""
 
+import warnings
+
 import numpy as np
 import xarray as xr
 
 from ..blocks import block_grid, reduce_blocks
-from ..conventions import AXES, ConventionError, require_phase
+from ..conventions import AXES, ConventionError, FibdaskWarning, require_phase
 from ._functions import ConfusionCounts
+from .cautions import truth_warnings
 from .masks import Mask, check_same_places, masked
 
 
@@ -27,12 +30,19 @@ def segmentation_errors(
     Returns
     -------
     xr.Dataset
-        `misplaced` (MP, %), `misplaced_solid` (MGP, %) and `mean_dice` (MDS), each (), lazy.
+        `misplaced` (MP, %), `misplaced_solid` (MGP, %) and `mean_dice` (MDS), each (), lazy. The
+        attribute `warnings` is a list of what is warned of.
 
     Raises
     ------
     ConventionError
         If phase and truth are not on the same voxels, or the mask does not fit them.
+
+    Warns
+    -----
+    FibdaskWarning
+        If planes are left out that only the truth counts as unknown in, such as those that were
+        inpainted: a truth that was assigned to a stack is known where that was `measured`.
 
     Notes
     -----
@@ -59,7 +69,10 @@ def segmentation_errors(
             shape=(),
         )
         arrays[name] = xr.DataArray(data, attrs={"long_name": long_name, "units": units})
-    return xr.Dataset(arrays)
+    told = truth_warnings(phase, truth, mask)
+    for text in told:
+        warnings.warn(text, FibdaskWarning, stacklevel=2)
+    return xr.Dataset(arrays, attrs={"warnings": told})
 
 
 def _require_same_voxels(phase: xr.DataArray, truth: xr.DataArray) -> None:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from ..conventions import ASSUMED_ISOTROPY, AXES, FibdaskWarning, axis_spacing, known_planes
 from .lines.distances import compared_distance
-from .masks import filled_shares
+from .masks import Mask, filled_shares, masked_planes
 
 UNDECAYED = 0.05
 """Share of the lineal path at its last lag, above which what lies beyond matters."""
@@ -24,17 +24,17 @@ def statistics_warnings(results: xr.Dataset) -> list[str]:
     Parameters
     ----------
     results
-        As of `phase_statistics`, `patch_statistics` or `isotropy_errors`; what follows from the
-        numbers is told once they are computed.
+        As of `phase_statistics`, `patch_statistics`, `isotropy_errors` or `segmentation_errors`;
+        what follows from the numbers is told once they are computed.
 
     Returns
     -------
     list of str
         Sentences: what the attribute `warnings` tells of the phase (planes left out, slices
-        much coarser than pixels, a depth whose scale is an assumption), then, but of
-        `isotropy_errors`, ligament diameters that are cut short by the end of the volume or of
-        patches, or that there are not, or of which errors compare a part; and, of
-        `phase_statistics`, a phase of which there is next to nothing.
+        much coarser than pixels, a depth whose scale is an assumption) and of its truth, then, of
+        `phase_statistics` and `patch_statistics`, ligament diameters that are cut short by the end
+        of the volume or of patches, or that there are not, or of which errors compare a part; and,
+        of `phase_statistics`, a phase of which there is next to nothing.
     """
     found = list(np.atleast_1d(results.attrs.get("warnings", [])))
     if "lineal_path_remainder" in results and results.chunks == {}:
@@ -73,6 +73,20 @@ def phase_warnings(phase: xr.DataArray) -> list[str]:
             "an isotropic structure has isotropy errors too, and a larger ligament diameter there"
         )
     return found
+
+
+def truth_warnings(phase: xr.DataArray, truth: xr.DataArray, mask: Mask) -> list[str]:
+    """Return which planes of a phase are compared with nothing, though there is something."""
+    left_out = known_planes(phase) & ~known_planes(truth) & masked_planes(phase, mask)
+    if not left_out.any():
+        return []
+    return [
+        f"the truth counts as unknown in {np.count_nonzero(left_out)} of {len(left_out)} planes "
+        f"that the phase is known in, plane {int(np.argmax(left_out))} the first, and errors leave "
+        "them out: if it holds them, compare with it as an array of its own, such as "
+        'segmentation_errors(stack["phase"], truth.drop_vars("measured")); if measured planes '
+        'alone are meant, say so by mask=stack["measured"]'
+    ]
 
 
 def _unlike_sides(phase: xr.DataArray) -> str:

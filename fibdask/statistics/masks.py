@@ -90,6 +90,20 @@ def masked(phase: xr.DataArray, mask: Mask, *others: xr.DataArray) -> Masked:
     return Masked(volumes[0], inputs if axes is None else (*inputs, data), axes)
 
 
+def masked_planes(phase: xr.DataArray, mask: Mask) -> np.ndarray:
+    """Return in which planes (z, bool) of a phase voxels may count; no large mask is read."""
+    everywhere = np.ones(phase.sizes["z"], bool)
+    if isinstance(mask, Mapping):
+        start, stop = mask.get("z", (0, len(everywhere)))
+        return _inside(slice(start, stop), len(everywhere))
+    if mask is None or "z" not in mask.dims:
+        return everywhere
+    if mask.ndim > 1 and not isinstance(mask.data, np.ndarray):
+        return everywhere
+    in_plane = [dim for dim in mask.dims if dim != "z"]
+    return mask.astype(bool).any(in_plane).to_numpy()
+
+
 def check_same_places(phase: xr.DataArray, other: xr.DataArray, axis: str, name: str) -> None:
     """Refuse what lies on other voxels along an axis than the phase of as many.
 

@@ -65,6 +65,11 @@ def phase_statistics(
         If z is irregular (reposition the slices first), or phase, truth and mask are not on the
         same voxels.
 
+    Warns
+    -----
+    FibdaskWarning
+        Of the truth, as `segmentation_errors`.
+
     See Also
     --------
     statistics_warnings, two_point_correlation, lineal_path, ligament_diameter, solid_fraction,
@@ -83,11 +88,12 @@ def phase_statistics(
     arrays += [counting.interval(quantity, bootstrap) for quantity in quantities]
     more = remainder_quantity(counting), profile_quantity(counting)
     arrays += [counting.estimate(quantity) for quantity in more]
-    attrs = {"warnings": phase_warnings(counting.volume.phase)}
-    statistics = xr.Dataset({str(array.name): array for array in arrays}, attrs=attrs)
-    if truth is None:
-        return statistics
-    return statistics.merge(segmentation_errors(phase, truth, mask=mask))
+    statistics = xr.Dataset({str(array.name): array for array in arrays})
+    told = phase_warnings(counting.volume.phase)
+    if truth is not None:
+        errors = segmentation_errors(phase, truth, mask=mask)
+        statistics, told = statistics.merge(errors), told + errors.attrs["warnings"]
+    return statistics.assign_attrs(warnings=told)
 
 
 def size_statistics(phase: xr.DataArray) -> xr.Dataset:

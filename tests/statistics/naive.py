@@ -57,13 +57,19 @@ def chords(phase, axis, of="solid", mask=None):
     return counts
 
 
-def ligament_diameter(phase, axis, spacing, max_lag=None, of="solid", mask=None):
-    n = phase.shape["zyx".index(axis)]
-    last = n - 1 if max_lag is None else min(max_lag, n - 1)
-    path = lineal_path(phase, axis, last, of, mask)
+def ligament_diameter(phase, axis, spacing, of="solid", mask=None):
+    path = lineal_path(phase, axis, phase.shape["zyx".index(axis)] - 1, of, mask)
     if not path[0] > 0 or not np.isfinite(path[1:]).any():
         return np.nan
     return spacing * (0.5 + np.nansum(path[1:] / path[0]))
+
+
+def part_of_diameter(phase, axis, spacing, reach):
+    """The area under L / L(0) up to a distance, where the curve is a polyline."""
+    path = lineal_path(phase, axis, phase.shape["zyx".index(axis)] - 1)
+    places = spacing * np.arange(len(path))
+    ends = np.append(places[places < reach], reach)
+    return np.trapezoid(np.interp(ends, places, path / path[0]), ends)
 
 
 def curve_error(f_z, f_y, f_x):
@@ -78,7 +84,7 @@ def isotropy_errors(phase, max_lag, spacing=1.0):
     """Errors and noise floor of a phase with cubic voxels, max_lag + 1 of them or more an axis."""
     two_point = [two_point_correlation(phase, axis, max_lag) for axis in "zyx"]
     path = [lineal_path(phase, axis, max_lag) for axis in "zyx"]
-    z, y, x = (ligament_diameter(phase, axis, spacing, max_lag) for axis in "zyx")
+    z, y, x = (part_of_diameter(phase, axis, spacing, spacing * max_lag) for axis in "zyx")
     xy, xz, yz = (x + y) / 2, (x + z) / 2, (y + z) / 2
     diameter = (abs(xz - xy) + abs(yz - xy)) / xy / 2
     noise = [curve_error(f[1], f[2], f[2]) for f in (two_point, path)]

@@ -46,16 +46,21 @@ def test_isotropy_errors__compare_at_equal_distances():
     assert fine[0] < 0.05 < wrong[0]
 
 
-def test_isotropy_errors__sum_diameters_up_to_equal_distances():
-    volume = symmetric(40).repeat(3, axis=1).repeat(3, axis=2)
-    phase = phase_of(volume, (3.0, 1.0, 1.0))
-    found = float(isotropy_errors(phase, max_lag=8).ligament_diameter)
+def test_isotropy_errors__compare_diameters_up_to_equal_distances():
+    volume, spacing = symmetric(40).repeat(3, axis=1).repeat(2, axis=2), (3.0, 1.0, 2.0)
+    found = float(isotropy_errors(phase_of(volume, spacing), max_lag=9).ligament_diameter)
     z, y, x = (
-        naive.ligament_diameter(volume, axis, step, lags)
-        for axis, step, lags in (("z", 3.0, 2), ("y", 1.0, 6), ("x", 1.0, 6))
+        naive.part_of_diameter(volume, axis, step, 9.0)
+        for axis, step in zip("zyx", spacing, strict=True)
     )
     expected = (abs(z - y) + abs(z - x)) / 2 / (x + y)
     assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("spacing", [(15.0, 5.0, 5.0), (5.0, 15.0, 5.0), (7.0, 5.0, 3.3)])
+def test_isotropy_errors__of_solid_alone_are_zero_whatever_the_sides_of_voxels(spacing):
+    solid = phase_of(np.ones((20, 20, 20), np.uint8), spacing)
+    np.testing.assert_allclose(values(solid, 16), 0, atol=1e-12)
 
 
 def test_isotropy_errors__interpolate_finer_axes_at_multiples_of_the_coarsest_voxel():

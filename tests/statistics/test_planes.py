@@ -7,6 +7,7 @@ import xarray as xr
 from fibdask import statistics
 from fibdask.conventions import (
     ConventionError,
+    FibdaskWarning,
     attributes,
     build_stack,
     known_planes,
@@ -137,9 +138,34 @@ def test_patch_statistics__leave_out_planes_that_are_not_measured():
 def test_segmentation_errors__leave_out_planes_unknown_to_either():
     volume, truth = noise(SHAPE, 0.6), noise(SHAPE, 0.6, 1)
     expected = segmentation_errors(phase_of(volume[MEASURED]), phase_of(truth[MEASURED])).compute()
-    gapped, whole = with_gaps(volume), phase_of(truth)
-    for pair in ((gapped, whole), (phase_of(volume), with_gaps(truth)), (gapped, with_gaps(truth))):
+    gapped, unknown = with_gaps(volume), with_gaps(truth)
+    for pair in ((gapped, phase_of(truth)), (gapped, unknown)):
         xr.testing.assert_identical(segmentation_errors(*pair).compute(), expected)
+    mask = xr.DataArray(MEASURED, dims="z")
+    found = segmentation_errors(phase_of(volume), unknown, mask=mask).compute()
+    xr.testing.assert_identical(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("mask", "planes", "missing"),
+    [
+        (None, slice(None), "7 of 15 planes .* plane 1 "),
+        ({"z": (2, 12)}, slice(2, 12), "5 of 15 planes .* plane 3 "),
+        (xr.DataArray(np.arange(15) > 1, dims="z"), slice(2, None), "6 of 15 planes .* plane 3 "),
+    ],
+)
+def test_segmentation_errors__tell_of_planes_that_only_the_truth_is_unknown_in(
+    mask, planes, missing
+):
+    filled = inpaint_gaps(repositioned()[["phase"]], method="nearest")
+    stack = filled.assign(true_phase=(("z", "y", "x"), noise((15, 20, 24), 0.6)))
+    phase, truth = stack["phase"], stack["true_phase"]
+    wrong = 100 * np.mean(phase.values[planes] != truth.values[planes])
+    whole = truth.drop_vars("measured")
+    assert float(segmentation_errors(phase, whole, mask=mask).misplaced) == wrong
+    with pytest.warns(FibdaskWarning, match=f"the truth counts as unknown in {missing}") as told:
+        found = phase_statistics(phase, max_lag=2, truth=truth, mask=mask)
+    assert str(told[0].message) in statistics_warnings(found)
 
 
 @pytest.mark.parametrize("statistic", [connected_fraction, percolates])

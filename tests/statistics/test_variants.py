@@ -88,7 +88,7 @@ def test_ligament_diameter__equals_the_definition(data, volume, of):
     for phase, mask in variants(data.draw, volume):
         where = values_of(mask, volume.shape)
         spacing = zip(AXES, (3.0, 2.0, 0.5), strict=True)
-        expected = [naive.ligament_diameter(volume, a, h, None, of, where) for a, h in spacing]
+        expected = [naive.ligament_diameter(volume, a, h, of, where) for a, h in spacing]
         found = ligament_diameter(phase, of=of, mask=mask)
         np.testing.assert_allclose(found, expected, rtol=1e-13)
 

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 import xarray as xr
 
+from ...blocks import revised
 from ...conventions import AXES, ConventionError
 from ..bootstrap import resampled_shares
 from ..cautions import UNDECAYED, warn_of_undecayed
@@ -29,7 +30,7 @@ from .counting import (
     count_lines,
     error_bars,
 )
-from .distances import last_lag
+from .distances import interpolated_curves, lag_beyond
 
 
 def two_point_correlation(
@@ -307,20 +308,37 @@ def lineal_path_values(segments: Segments, weights: np.ndarray) -> np.ndarray:
     return np.stack(paths, axis=1)
 
 
+@revised(2)
 def diameter_values(
-    spacing: Sequence[float],
-    segments: Segments,
-    weights: np.ndarray,
-    reach: float = np.inf,
+    spacing: Sequence[float], segments: Segments, weights: np.ndarray
 ) -> np.ndarray:
-    """Return D (replicate, axis) in nm; up to a distance in nm, or over the whole length."""
+    """Return D (replicate, axis) in nm."""
     diameters = []
     for axis, step in zip(segments.lines.axes, spacing, strict=True):
-        path = _relative_path(segments, axis, weights, last_lag(reach, step))
+        path = _relative_path(segments, axis, weights)
         # NaN beyond the longest segment of a mask adds nothing.
         area = 0.5 + np.nansum(path[:, 1:], axis=1)
         diameters.append(step * np.where(_longest(path) > 0, area, np.nan))
     return np.stack(diameters, axis=1)
+
+
+def diameter_parts(
+    spacing: Sequence[float], reach: float, segments: Segments, weights: np.ndarray
+) -> np.ndarray:
+    """Return what D (replicate, axis) in nm has up to a distance in nm: the area to there.
+
+    Where that lies between two lags, the last trapezoid ends there.
+    """
+    parts = []
+    for axis, step in zip(segments.lines.axes, spacing, strict=True):
+        last = lag_beyond(reach, step)
+        path = _relative_path(segments, axis, weights, last)
+        distance = np.minimum(step * np.arange(last + 1), reach)
+        (curve,) = interpolated_curves(path[:, np.newaxis], [step], distance)
+        # NaN beyond the longest segment of a mask adds nothing.
+        area = np.nansum((curve[:, :-1] + curve[:, 1:]) / 2 * np.diff(distance), axis=1)
+        parts.append(np.where(_longest(path) > 0, area, np.nan))
+    return np.stack(parts, axis=1)
 
 
 def beyond_diameter(

@@ -37,10 +37,9 @@ def compared_distance(statistics: xr.Dataset) -> float:
     return float(compared[-1]) if len(compared) > 1 else np.nan
 
 
-def last_lag(reach: float, step: float) -> float:
-    """Return the last lag of steps in nm within a distance in nm; inf if that is no limit."""
-    lags = reach / step + _ROUNDING
-    return float(np.floor(lags)) if np.isfinite(lags) else np.inf
+def lag_beyond(reach: float, step: float) -> int:
+    """Return the first lag of steps in nm at a distance in nm or beyond."""
+    return int(np.ceil(reach / step - _ROUNDING))
 
 
 def interpolated_curves(

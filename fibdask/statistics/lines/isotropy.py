@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ...blocks import revised
 from ..bootstrap import unresampled
 from ..cautions import phase_warnings
 from ..masks import Mask
 from ._functions import Segments
-from .correlation import diameter_values, lineal_path_values, two_point_values
+from .correlation import diameter_parts, lineal_path_values, two_point_values
 from .counting import Counting, Phase, Quantity, Statistic, count_lines, error_bars
 from .distances import common_distances, interpolated_curves
 
@@ -76,8 +77,8 @@ def isotropy_errors(
     Functions are compared at distances in nm that are multiples of the coarsest voxel size, up
     to the largest that all axes reach within the volume, the mask and `max_lag`; along finer axes
     they are interpolated linearly. With cubic voxels these are the lags themselves. Ligament
-    diameters are summed up to the same distance along each axis, not over the whole of it as those
-    of `ligament_diameter` are.
+    diameters are areas under L / L(0), by trapezoids, up to exactly that distance along each axis,
+    not over the whole of it as those of `ligament_diameter` are.
 
     Not every error is anisotropy. An isotropic structure that was sampled coarser along z has
     errors too: overlapping spheres of 10 pixels' radius come out with e_D = 0.09 where slices are
@@ -134,6 +135,7 @@ def _attrs(long_name: str, suffix: str, counting: Counting) -> dict[str, Any]:
     }
 
 
+@revised(2)
 def isotropy_value(
     spacing: Sequence[float], row: int, place: int, segments: Segments, weights: np.ndarray
 ) -> np.ndarray:
@@ -141,6 +143,7 @@ def isotropy_value(
     return isotropy_values(spacing, segments, weights)[:, row, place]
 
 
+@revised(2)
 def isotropy_rows(
     spacing: Sequence[float], row: int, segments: Segments, weights: np.ndarray
 ) -> np.ndarray:
@@ -159,7 +162,7 @@ def isotropy_values(
     for place, values in enumerate((two_point_values, lineal_path_values)):
         along = interpolated_curves(values(segments, weights), spacing, distance)
         errors[:, :, place] = _curve_errors(*along)
-    diameters = diameter_values(spacing, segments, weights, distance[-1])
+    diameters = diameter_parts(spacing, distance[-1], segments, weights)
     errors[:, :, -1] = _diameter_errors(*diameters.T)
     return errors
 
