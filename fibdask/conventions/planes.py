@@ -237,8 +237,9 @@ def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
     _check_joined(stack, share)
     k = int(np.argmax(share))
     for axis in _IN_PLANE:
-        _check_pixels(axis, stack[axis].values, stack[FILLED].attrs.get(f"pixels_{axis}"))
-        region[axis] = _between(stack[axis].values, stack[FILLED].attrs.get(f"covered_{axis}"))
+        places = stack[axis].values
+        reach = _reach(axis, places, stack[FILLED].attrs.get(f"pixels_{axis}"))
+        region[axis] = _between(places, reach, stack[FILLED].attrs.get(f"covered_{axis}"))
         if region[axis].start >= region[axis].stop:
             msg = (
                 f"pixels that no raw pixel falls on must not be counted; slice {k} has "
@@ -289,14 +290,24 @@ def _check_joined(stack: xr.Dataset | xr.DataArray, share: np.ndarray) -> None:
         raise ConventionError(msg)
 
 
-def _check_pixels(axis: str, places: np.ndarray, aligned: Sequence[float] | None) -> None:
-    """Refuse pixels of another size or origin than those that were told which are covered."""
-    if aligned is None or len(places) < 2 or aligned[2] < 2:
-        return
+def _reach(axis: str, places: np.ndarray, aligned: Sequence[float] | None) -> float:
+    """Return how far from its centre the aligned pixels lie that a pixel holds, in nm.
+
+    Pixels may have been selected, cut off or averaged since: centres tell which, but for every
+    third or fifth pixel, which may as well be the mean of as many.
+
+    Raises
+    ------
+    ConventionError
+        If they are of another size or origin than those that were told which are covered.
+    """
+    if aligned is None or aligned[2] < 2:
+        return 0.0
     first, last, count = aligned
     size = (last - first) / (count - 1)
-    step = (places[-1] - places[0]) / (len(places) - 1)
-    apart = round(step / size) < 1 or abs(step / size - round(step / size)) > _SAME
+    step = (places[-1] - places[0]) / (len(places) - 1) if len(places) > 1 else size
+    together = round(step / size)
+    apart = together < 1 or abs(step / size - together) > _SAME
     if apart or places[0] < first - _SAME * size or places[-1] > last + _SAME * size:
         msg = (
             f"slices cover a part along {axis} that is known of pixels from {first:g} to {last:g} "
@@ -304,11 +315,21 @@ def _check_pixels(axis: str, places: np.ndarray, aligned: Sequence[float] | None
             "each: set pixel sizes and origins, or resample, before slices are aligned"
         )
         raise ConventionError(msg)
+    number = (places[0] - first) / size
+    if abs(number - round(number)) < _SAME:
+        # The centre is that of an aligned pixel: an odd number of them was averaged, if any.
+        together //= together & -together
+    elif len(places) == 1:
+        together = int(count)  # at most
+    return size * ((together - 1) / 2 - _SAME)
 
 
-def _between(places: np.ndarray, ends: Sequence[float] | None) -> slice:
-    """Return the part of increasing places from a first to a last; nothing without these."""
+def _between(places: np.ndarray, reach: float, ends: Sequence[float] | None) -> slice:
+    """Return the part of increasing places that lies, with its reach, from a first to a last.
+
+    Nothing without these.
+    """
     if ends is None or len(ends) != 2:
         return slice(0, 0)
-    start = np.searchsorted(places, ends[0])
-    return slice(int(start), int(np.searchsorted(places, ends[1], side="right")))
+    start = np.searchsorted(places, ends[0] + reach)
+    return slice(int(start), int(np.searchsorted(places, ends[1] - reach, side="right")))

@@ -226,6 +226,28 @@ def test_covered_region__is_of_pixels_as_they_were_when_slices_were_aligned(stac
         covered_region(moved)
 
 
+@pytest.mark.parametrize("pixels", [2, 3, 4, 6, 8, 12])
+def test_covered_region__holds_averaged_pixels_that_are_covered_as_a_whole(pixels):
+    stack = build_stack(
+        {"phase": np.ones((3, 12, 48), np.uint8)},
+        z=5.0 * np.arange(3),
+        pixel_size=(5, 5),
+        nominal_thickness=5.0,
+    )
+    shifts = shifts_of(stack, [(0, 0), (0, 3), (0, -5)])
+    aligned = apply_shifts(stack, shifts, outside="zero")
+    assert covered_region(aligned)["x"] == slice(3, 43)
+    averaged = aligned.coarsen(x=pixels).mean()
+    whole = averaged["phase"].isel(covered_region(averaged))
+    assert (whole == 1).all()
+    assert whole.sizes["x"] == 43 // pixels - -(-3 // pixels)
+    single = aligned.isel(x=slice(2, 4)).coarsen(x=2).mean()
+    with pytest.raises(ConventionError, match="no part of the images along x"):
+        covered_region(single)
+    every_second = aligned.isel(x=slice(1, None, 2))
+    assert covered_region(every_second)["x"] == slice(1, 21)
+
+
 @pytest.mark.parametrize("rows", [9, -3])
 def test_covered_region__of_parts_that_were_aligned_apart_is_not_that_of_the_first(stack, rows):
     pixels = np.zeros((7, 2))
