@@ -197,6 +197,16 @@ def test_apply_shifts__of_half_a_pixel_fill_none(stack):
     assert "filled_share" not in aligned.coords
 
 
+@pytest.mark.parametrize("half", [0.5, -0.5, 2.5, -2.5])
+def test_apply_shifts__of_half_pixels_fill_as_many_of_labels_as_of_images(stack, half):
+    solid = xr.ones_like(stack, "uint8")
+    aligned = apply_shifts(solid, shifts_of(stack, np.full((7, 2), half)), outside="zero")
+    images, phase = aligned["intensity"].values, aligned["phase"].values
+    assert ((images > 0) == phase).all()
+    share = aligned["filled_share"].values if "filled_share" in aligned else 0
+    np.testing.assert_allclose((phase == 0).mean(axis=(1, 2)), share)
+
+
 def test_apply_shifts__crops_what_was_filled_before(stack):
     pixels = np.zeros((7, 2))
     pixels[2], pixels[5] = (3, -2), (-1, 6)
