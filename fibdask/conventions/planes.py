@@ -74,9 +74,11 @@ def check_planes(phase: xr.DataArray, advice: str) -> None:
         raise ConventionError(msg)
 
 
-def _recorded(name: str, values: np.ndarray, attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a coordinate (z) whose attributes tell of planes, and the record of these."""
-    record = np.full(len(values), _checksum(name, attrs))
+def _recorded(
+    name: str, values: np.ndarray, attrs: Mapping[str, Any], told: np.ndarray | bool = True
+) -> dict[str, Any]:
+    """Return a coordinate (z) whose attributes tell of some planes, and the record of which."""
+    record = np.where(np.broadcast_to(told, values.shape), _checksum(name, attrs), np.nan)
     own = RECORDS[name]
     return {name: ("z", values, attrs), own: ("z", record, attributes(own))}
 
@@ -202,7 +204,7 @@ def with_filled_share(
         attrs[f"pixels_{axis}"] = [float(places[0]), float(places[-1]), len(places)]
         places = places[part]
         attrs[f"covered_{axis}"] = [float(places[0]), float(places[-1])] if len(places) else []
-    return stack.assign_coords(_recorded(FILLED, share, attrs))
+    return stack.assign_coords(_recorded(FILLED, share, attrs, measured_slices(stack)))
 
 
 def without_filled_share(stack: xr.Dataset) -> xr.Dataset:
@@ -215,7 +217,37 @@ def recognise_filled_share(stack: xr.Dataset) -> xr.Dataset:
     if FILLED not in stack.coords or RECORDS[FILLED] in stack.coords:
         return stack
     share = stack[FILLED]
-    return stack.assign_coords(_recorded(FILLED, share.values, share.attrs))
+    told = measured_slices(stack)
+    return stack.assign_coords(_recorded(FILLED, share.values, share.attrs, told))
+
+
+def _measured_share(stack: xr.Dataset | xr.DataArray) -> np.ndarray:
+    """Return the share of filled pixels (z) of slices; 0 of planes that are not measured."""
+    return np.where(measured_slices(stack), stack[FILLED].values, 0)
+
+
+def check_aligned_together(stack: xr.Dataset | xr.DataArray) -> None:
+    """Refuse filled pixels of slices of which it is not told what they cover.
+
+    Raises
+    ------
+    ConventionError
+        With the number of such a slice.
+    """
+    if FILLED not in stack.coords:
+        return
+    share = _measured_share(stack)
+    apart = (share > 0) & ~_told_of(stack, FILLED)
+    if apart.any():
+        k = int(np.argmax(apart))
+        msg = (
+            f"pixels that no raw pixel falls on must not be counted; slice {k} has "
+            f"{100 * share[k]:.3g} % of them, and was aligned apart from others that it was joined "
+            "with, or was not measured then, so that what all slices cover is not known: join "
+            "slices, and mark those that are measured, before they are aligned, or align with "
+            "outside='crop'"
+        )
+        raise ConventionError(msg)
 
 
 def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
@@ -225,16 +257,16 @@ def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
     ------
     ConventionError
         If slices have filled pixels, and where these are is not known, as of stacks that were
-        aligned apart and joined, or leaves nothing, or the places of pixels are others than they
-        were when slices were aligned.
+        aligned apart and joined, or that were not measured then, or leaves nothing, or the places
+        of pixels are others than they were when slices were aligned.
     """
     region = {axis: slice(0, stack.sizes[axis]) for axis in _IN_PLANE}
     if FILLED not in stack.coords:
         return region
-    share = np.where(measured_slices(stack), stack[FILLED].values, 0)
+    check_aligned_together(stack)
+    share = _measured_share(stack)
     if not (share > 0).any():
         return region
-    _check_joined(stack, share)
     k = int(np.argmax(share))
     for axis in _IN_PLANE:
         places = stack[axis].values
@@ -274,20 +306,6 @@ def covered_part(
             raise ConventionError(msg)
         part[axis] = slice(start, stop)
     return part
-
-
-def _check_joined(stack: xr.Dataset | xr.DataArray, share: np.ndarray) -> None:
-    """Refuse filled pixels of slices that were aligned apart from those that are told of."""
-    apart = (share > 0) & ~_told_of(stack, FILLED)
-    if apart.any():
-        k = int(np.argmax(apart))
-        msg = (
-            f"pixels that no raw pixel falls on must not be counted; slice {k} has "
-            f"{100 * share[k]:.3g} % of them, and was aligned apart from others that it was joined "
-            "with, so that what all slices cover is not known: join slices before they are "
-            "aligned, or align with outside='crop'"
-        )
-        raise ConventionError(msg)
 
 
 def _reach(axis: str, places: np.ndarray, aligned: Sequence[float] | None) -> float:

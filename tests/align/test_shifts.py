@@ -19,6 +19,7 @@ from fibdask.conventions import (
     covered_region,
 )
 from fibdask.io import open_stack, save_stack
+from fibdask.statistics import solid_fraction
 from fibdask.thickness import reposition_slices
 from tests.align.naive import lanczos
 
@@ -273,6 +274,23 @@ def test_covered_region__of_parts_that_were_aligned_apart_is_not_that_of_the_fir
     whole = apply_shifts(stack, shifts, outside="zero")
     halved = xr.concat([whole.isel(z=part) for part in halves], "z")
     assert covered_region(halved) == covered_region(whole)
+
+
+@pytest.mark.parametrize("mask", [None, {"y": (3, 70)}])
+def test_covered_region__is_unknown_of_slices_that_were_not_measured_when_they_were_aligned(
+    stack, mask
+):
+    pixels = np.zeros((7, 2))
+    pixels[2], pixels[5] = (3, 0), (30, 0)
+    shifts = shifts_of(stack, pixels).assign(flag=("z", np.arange(7) == 5))
+    aligned = apply_shifts(stack, shifts, outside="zero")
+    assert covered_region(aligned)["y"] == slice(3, 70)
+    measured = aligned.assign_coords(measured=("z", np.ones(7, bool)))
+    with pytest.raises(ConventionError, match=r"slice 5 has .* or was not measured then"):
+        covered_region(measured)
+    with pytest.raises(ConventionError, match=r"slice 5 has .* or was not measured then"):
+        solid_fraction(measured["phase"], mask=mask)
+    assert solid_fraction(measured["phase"], mask={"z": (0, 5), "y": (3, 70)}) > 0
 
 
 def test_apply_shifts__refuses_voltages_that_were_aligned_apart(stack):
