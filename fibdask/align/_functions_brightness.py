@@ -28,7 +28,10 @@ class EachApart(blocks.Grid):
 
 @dataclass(frozen=True, eq=False)
 class TileCounts(InPlace):
-    """Count the codes of each measured slice of a tile; the last blocks have fewer slices."""
+    """Count the codes of each plane of a tile that holds data; the last blocks have fewer planes.
+
+    `measured` are these planes (z): slices, and what was inpainted.
+    """
 
     slices: int
     measured: np.ndarray

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from .. import blocks
-from ..conventions import require
+from ..conventions import known_planes, require
 from ..pieces.grey import ByVoltage, FloatCounts, FloatRange, GreyCodes, measured_part
 from ..pieces.volumes import with_intensity
 from ._functions_brightness import (
@@ -65,21 +65,22 @@ def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Datase
     Slices with a range of grey values (5 to 95 %) of less than a quarter of the usual one, such
     as black ones, are left as they are, but for shading; in a stack of one slice only shading is
     found. Shading takes all parts of the image to hold the same material: without `shading`,
-    they need not. Planes that are not `measured` count nowhere, nor do rows and columns that
-    alignment filled in any slice (`filled_share`).
+    they need not. Planes that hold no data count nowhere, nor do rows and columns that alignment
+    filled in any slice (`filled_share`). Planes that were inpainted are corrected as slices are.
 
     Counted are 32 KiB a slice and voltage.
     """
     stack = require(stack, "intensity")
     intensity = stack["intensity"]
-    window, measured = measured_part(stack, "brightness", _LEAST_PIXELS)
+    window, _ = measured_part(stack, "brightness", _LEAST_PIXELS)
+    known = known_planes(intensity)
     places = tuple(
         places_along(n)[part] for n, part in zip(intensity.shape[2:], window, strict=True)
     )
     counted = intensity.data[(slice(None), slice(None), *window)]
     start = (0, 0, *(part.start for part in window))
-    grey_range = _float_range(counted, measured, start)
-    corrections = _corrections(counted, measured, places, grey_range, shading=shading)
+    grey_range = _float_range(counted, known, start)
+    corrections = _corrections(counted, known, places, grey_range, shading=shading)
     return with_intensity(
         stack,
         Equalised(intensity.shape[1:]),
@@ -88,22 +89,22 @@ def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Datase
     )
 
 
-def _float_range(intensity: Any, measured: np.ndarray, start: tuple[int, ...]) -> list[Any]:
+def _float_range(intensity: Any, known: np.ndarray, start: tuple[int, ...]) -> list[Any]:
     """Return the lazy range (voltage, 2) of counted grey values; none of 8 bits.
 
-    Of an intensity that begins at `start` in the stack, and the slices that are measured.
+    Of an intensity that begins at `start` in the stack, and the planes that hold data.
     """
     if intensity.dtype == np.uint8:
         return []
     grid = ByVoltage(intensity.shape, (1, *blocks.block_grid(intensity).block[1:]))
-    counts, shape = FloatCounts(measured, start), (len(intensity), 2)
+    counts, shape = FloatCounts(known, start), (len(intensity), 2)
     finish = FloatRange()
     return [blocks.reduce_blocks(counts, (intensity,), grid=grid, finish=finish, shape=shape)]
 
 
 def _corrections(
     intensity: Any,
-    measured: np.ndarray,
+    known: np.ndarray,
     places: tuple[np.ndarray, ...],
     grey_range: list[Any],
     *,
@@ -121,7 +122,7 @@ def _corrections(
     most = max(blocks.BLOCK_BYTES // (tile[0] * tile[1]), 1)
     tiles = EachApart(shape, (1, min(most, _MOST_SLICES, slices), *tile))
     return blocks.reduce_blocks(
-        TileCounts(tiles.block[1], measured),
+        TileCounts(tiles.block[1], known),
         (codes,),
         grid=tiles,
         finish=Corrections(tiles, places, shading),

@@ -280,7 +280,7 @@ def measure_pairs(
 
 
 # Nine arguments: those of `measure_pairs`, and how closely it is looked.
-@blocks.revised(4)
+@blocks.revised(5)
 def _measurements(
     stack: xr.Dataset,
     *,

@@ -84,7 +84,7 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     `intensity` and `solid_probability` are interpolated by Lanczos' windowed sine of 6 × 6
     pixels, rounded to integers and clipped to the range of their type; places closer than that
     to the border use the nearest pixel of the slice for those beyond. Phases and other labels
-    take the nearest pixel (a half: that of smaller index). Whole shifts copy every value as it
+    take the nearest pixel (a half: that of larger index). Whole shifts copy every value as it
     is. Shifts count to 1e-6 pixels.
 
     Volumes without a voltage move with the reference voltage of the shifts, or the first.
@@ -102,7 +102,7 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     for name in names:
         volume = stack[name]
         pixels = moves if "voltage" in volume.dims else _common(moves, name, shifts)
-        pixels = np.floor(pixels + 0.5) if is_label(name, volume) else pixels
+        pixels = _nearest(pixels) if is_label(name, volume) else pixels
         functions[name] = ShiftedSlices(
             pixels,
             volume.shape[-2:],
@@ -218,6 +218,11 @@ def _common(moves: np.ndarray, name: str, shifts: xr.Dataset) -> np.ndarray:
     return reference
 
 
+def _nearest(pixels: np.ndarray) -> np.ndarray:
+    """Return the nearest whole shifts, of two the lower: `ShiftedSlices` covers as many pixels."""
+    return np.ceil(pixels - 0.5)
+
+
 def _reference(shifts: xr.Dataset) -> int:
     wanted = shifts.attrs.get("reference_voltage")
     if wanted is None or "voltage" not in shifts.coords:
@@ -271,7 +276,7 @@ def _cropped(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice]) -> 
 def _with_filled(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice]) -> xr.Dataset:
     """Return a stack with the share of pixels that no raw pixel will fall on, if there are any."""
     sizes = [stack.sizes[axis] for axis in _IN_PLANE]
-    filled = np.abs(np.ceil(moves - 0.5))  # rows and columns at one end; a half pixel is none
+    filled = np.abs(_nearest(moves))  # rows and columns at one end
     share = (1 - (1 - filled / sizes).prod(axis=-1)).max(axis=0)
     if FILLED in stack.coords:
         share = np.minimum(share + np.nan_to_num(stack[FILLED].values), 1)

@@ -32,6 +32,7 @@ from .layers import (
 )
 from .planes import (
     FILLED,
+    check_aligned_together,
     check_planes,
     covered_part,
     covered_region,
@@ -129,6 +130,7 @@ __all__ = [
     "attributes",
     "axis_spacing",
     "build_stack",
+    "check_aligned_together",
     "check_amounts",
     "check_choice",
     "check_count",

@@ -74,9 +74,11 @@ def check_planes(phase: xr.DataArray, advice: str) -> None:
         raise ConventionError(msg)
 
 
-def _recorded(name: str, values: np.ndarray, attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a coordinate (z) whose attributes tell of planes, and the record of these."""
-    record = np.full(len(values), _checksum(name, attrs))
+def _recorded(
+    name: str, values: np.ndarray, attrs: Mapping[str, Any], told: np.ndarray | bool = True
+) -> dict[str, Any]:
+    """Return a coordinate (z) whose attributes tell of some planes, and the record of which."""
+    record = np.where(np.broadcast_to(told, values.shape), _checksum(name, attrs), np.nan)
     own = RECORDS[name]
     return {name: ("z", values, attrs), own: ("z", record, attributes(own))}
 
@@ -202,7 +204,7 @@ def with_filled_share(
         attrs[f"pixels_{axis}"] = [float(places[0]), float(places[-1]), len(places)]
         places = places[part]
         attrs[f"covered_{axis}"] = [float(places[0]), float(places[-1])] if len(places) else []
-    return stack.assign_coords(_recorded(FILLED, share, attrs))
+    return stack.assign_coords(_recorded(FILLED, share, attrs, measured_slices(stack)))
 
 
 def without_filled_share(stack: xr.Dataset) -> xr.Dataset:
@@ -215,7 +217,37 @@ def recognise_filled_share(stack: xr.Dataset) -> xr.Dataset:
     if FILLED not in stack.coords or RECORDS[FILLED] in stack.coords:
         return stack
     share = stack[FILLED]
-    return stack.assign_coords(_recorded(FILLED, share.values, share.attrs))
+    told = measured_slices(stack)
+    return stack.assign_coords(_recorded(FILLED, share.values, share.attrs, told))
+
+
+def _measured_share(stack: xr.Dataset | xr.DataArray) -> np.ndarray:
+    """Return the share of filled pixels (z) of slices; 0 of planes that are not measured."""
+    return np.where(measured_slices(stack), stack[FILLED].values, 0)
+
+
+def check_aligned_together(stack: xr.Dataset | xr.DataArray) -> None:
+    """Refuse filled pixels of slices of which it is not told what they cover.
+
+    Raises
+    ------
+    ConventionError
+        With the number of such a slice.
+    """
+    if FILLED not in stack.coords:
+        return
+    share = _measured_share(stack)
+    apart = (share > 0) & ~_told_of(stack, FILLED)
+    if apart.any():
+        k = int(np.argmax(apart))
+        msg = (
+            f"pixels that no raw pixel falls on must not be counted; slice {k} has "
+            f"{100 * share[k]:.3g} % of them, and was aligned apart from others that it was joined "
+            "with, or was not measured then, so that what all slices cover is not known: join "
+            "slices, and mark those that are measured, before they are aligned, or align with "
+            "outside='crop'"
+        )
+        raise ConventionError(msg)
 
 
 def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
@@ -225,20 +257,21 @@ def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
     ------
     ConventionError
         If slices have filled pixels, and where these are is not known, as of stacks that were
-        aligned apart and joined, or leaves nothing, or the places of pixels are others than they
-        were when slices were aligned.
+        aligned apart and joined, or that were not measured then, or leaves nothing, or the places
+        of pixels are others than they were when slices were aligned.
     """
     region = {axis: slice(0, stack.sizes[axis]) for axis in _IN_PLANE}
     if FILLED not in stack.coords:
         return region
-    share = np.where(measured_slices(stack), stack[FILLED].values, 0)
+    check_aligned_together(stack)
+    share = _measured_share(stack)
     if not (share > 0).any():
         return region
-    _check_joined(stack, share)
     k = int(np.argmax(share))
     for axis in _IN_PLANE:
-        _check_pixels(axis, stack[axis].values, stack[FILLED].attrs.get(f"pixels_{axis}"))
-        region[axis] = _between(stack[axis].values, stack[FILLED].attrs.get(f"covered_{axis}"))
+        places = stack[axis].values
+        reach = _reach(axis, places, stack[FILLED].attrs.get(f"pixels_{axis}"))
+        region[axis] = _between(places, reach, stack[FILLED].attrs.get(f"covered_{axis}"))
         if region[axis].start >= region[axis].stop:
             msg = (
                 f"pixels that no raw pixel falls on must not be counted; slice {k} has "
@@ -275,28 +308,24 @@ def covered_part(
     return part
 
 
-def _check_joined(stack: xr.Dataset | xr.DataArray, share: np.ndarray) -> None:
-    """Refuse filled pixels of slices that were aligned apart from those that are told of."""
-    apart = (share > 0) & ~_told_of(stack, FILLED)
-    if apart.any():
-        k = int(np.argmax(apart))
-        msg = (
-            f"pixels that no raw pixel falls on must not be counted; slice {k} has "
-            f"{100 * share[k]:.3g} % of them, and was aligned apart from others that it was joined "
-            "with, so that what all slices cover is not known: join slices before they are "
-            "aligned, or align with outside='crop'"
-        )
-        raise ConventionError(msg)
+def _reach(axis: str, places: np.ndarray, aligned: Sequence[float] | None) -> float:
+    """Return how far from its centre the aligned pixels lie that a pixel holds, in nm.
 
+    Pixels may have been selected, cut off or averaged since: centres tell which, but for every
+    third or fifth pixel, which may as well be the mean of as many.
 
-def _check_pixels(axis: str, places: np.ndarray, aligned: Sequence[float] | None) -> None:
-    """Refuse pixels of another size or origin than those that were told which are covered."""
-    if aligned is None or len(places) < 2 or aligned[2] < 2:
-        return
+    Raises
+    ------
+    ConventionError
+        If they are of another size or origin than those that were told which are covered.
+    """
+    if aligned is None or aligned[2] < 2:
+        return 0.0
     first, last, count = aligned
     size = (last - first) / (count - 1)
-    step = (places[-1] - places[0]) / (len(places) - 1)
-    apart = round(step / size) < 1 or abs(step / size - round(step / size)) > _SAME
+    step = (places[-1] - places[0]) / (len(places) - 1) if len(places) > 1 else size
+    together = round(step / size)
+    apart = together < 1 or abs(step / size - together) > _SAME
     if apart or places[0] < first - _SAME * size or places[-1] > last + _SAME * size:
         msg = (
             f"slices cover a part along {axis} that is known of pixels from {first:g} to {last:g} "
@@ -304,11 +333,21 @@ def _check_pixels(axis: str, places: np.ndarray, aligned: Sequence[float] | None
             "each: set pixel sizes and origins, or resample, before slices are aligned"
         )
         raise ConventionError(msg)
+    number = (places[0] - first) / size
+    if abs(number - round(number)) < _SAME:
+        # The centre is that of an aligned pixel: an odd number of them was averaged, if any.
+        together //= together & -together
+    elif len(places) == 1:
+        together = int(count)  # at most
+    return size * ((together - 1) / 2 - _SAME)
 
 
-def _between(places: np.ndarray, ends: Sequence[float] | None) -> slice:
-    """Return the part of increasing places from a first to a last; nothing without these."""
+def _between(places: np.ndarray, reach: float, ends: Sequence[float] | None) -> slice:
+    """Return the part of increasing places that lies, with its reach, from a first to a last.
+
+    Nothing without these.
+    """
     if ends is None or len(ends) != 2:
         return slice(0, 0)
-    start = np.searchsorted(places, ends[0])
-    return slice(int(start), int(np.searchsorted(places, ends[1], side="right")))
+    start = np.searchsorted(places, ends[0] + reach)
+    return slice(int(start), int(np.searchsorted(places, ends[1] - reach, side="right")))

@@ -13,9 +13,11 @@ from ..conventions import (
     FILLED,
     ConventionError,
     axis_spacing,
+    check_aligned_together,
     chosen_region,
     covered_region,
     known_planes,
+    measured_slices,
 )
 from ._functions import Carried, InPlanes
 
@@ -128,7 +130,7 @@ def check_edges(phase: xr.DataArray, counted: Mapping[str, np.ndarray] | None = 
     """Refuse to count pixels of a phase that alignment has filled.
 
     Where it is not known which those are, a mask that leaves out some rows or columns is
-    believed.
+    believed; not where slices were aligned apart, or were not measured then.
 
     Parameters
     ----------
@@ -138,15 +140,18 @@ def check_edges(phase: xr.DataArray, counted: Mapping[str, np.ndarray] | None = 
     Raises
     ------
     ConventionError
-        With the share of such pixels, and what every slice covers, if that is known.
+        With the share of such pixels, and what every slice covers, if that is known; or as
+        `check_aligned_together`.
     """
     whole = {axis: np.ones(phase.sizes[axis], bool) for axis in AXES}
     counts = whole | dict(counted or {})
     share = np.where(counts["z"], filled_shares(phase), 0.0)
     if not (share > 0).any():
         return
+    slices = phase.assign_coords(measured=("z", counts["z"] & measured_slices(phase)))
+    check_aligned_together(slices)
     try:
-        covered = covered_region(phase)
+        covered = covered_region(slices)
     except ConventionError:
         if not (counts["y"].all() and counts["x"].all()):
             return

@@ -13,6 +13,8 @@ from fibdask import levelled_wave, open_stack, save_stack, segment_phases, simul
 from fibdask.align import equalize_brightness
 from fibdask.align._kernels import brightness as kernels
 from fibdask.conventions import ConventionError, with_filled_share
+from fibdask.inpaint import inpaint_gaps
+from fibdask.thickness import reposition_slices
 from tests.align.helpers import stack_of
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -94,6 +96,18 @@ def test_equalize_brightness__refuses_a_stack_without_a_measured_slice(uneven):
     stack = stack_of(uneven[:4]).assign_coords(measured=("z", np.zeros(4, bool)))
     with pytest.raises(ConventionError, match="none of 4 is measured"):
         equalize_brightness(stack)
+
+
+def test_equalize_brightness__corrects_inpainted_planes_as_the_slices_they_are_copies_of(uneven):
+    images = spoil(uneven, shading=False)[:8]
+    gapped = reposition_slices(stack_of(images), spacing=5.0)
+    filled = inpaint_gaps(gapped, method="nearest")
+    found = equalize_brightness(filled, shading=False)["intensity"].values[0]
+    copies = ~filled["measured"].values
+    assert copies.any()
+    before = filled["intensity"].values[0]
+    assert (found[copies] != before[copies]).any(axis=(1, 2)).all()
+    np.testing.assert_array_equal(found[1:][copies[1:]], found[:-1][copies[1:]])
 
 
 # Brightness is levelled, porosity is not

@@ -19,6 +19,7 @@ from fibdask.conventions import (
     covered_region,
 )
 from fibdask.io import open_stack, save_stack
+from fibdask.statistics import solid_fraction
 from fibdask.thickness import reposition_slices
 from tests.align.naive import lanczos
 
@@ -197,6 +198,16 @@ def test_apply_shifts__of_half_a_pixel_fill_none(stack):
     assert "filled_share" not in aligned.coords
 
 
+@pytest.mark.parametrize("half", [0.5, -0.5, 2.5, -2.5])
+def test_apply_shifts__of_half_pixels_fill_as_many_of_labels_as_of_images(stack, half):
+    solid = xr.ones_like(stack, "uint8")
+    aligned = apply_shifts(solid, shifts_of(stack, np.full((7, 2), half)), outside="zero")
+    images, phase = aligned["intensity"].values, aligned["phase"].values
+    assert ((images > 0) == phase).all()
+    share = aligned["filled_share"].values if "filled_share" in aligned else 0
+    np.testing.assert_allclose((phase == 0).mean(axis=(1, 2)), share)
+
+
 def test_apply_shifts__crops_what_was_filled_before(stack):
     pixels = np.zeros((7, 2))
     pixels[2], pixels[5] = (3, -2), (-1, 6)
@@ -226,6 +237,28 @@ def test_covered_region__is_of_pixels_as_they_were_when_slices_were_aligned(stac
         covered_region(moved)
 
 
+@pytest.mark.parametrize("pixels", [2, 3, 4, 6, 8, 12])
+def test_covered_region__holds_averaged_pixels_that_are_covered_as_a_whole(pixels):
+    stack = build_stack(
+        {"phase": np.ones((3, 12, 48), np.uint8)},
+        z=5.0 * np.arange(3),
+        pixel_size=(5, 5),
+        nominal_thickness=5.0,
+    )
+    shifts = shifts_of(stack, [(0, 0), (0, 3), (0, -5)])
+    aligned = apply_shifts(stack, shifts, outside="zero")
+    assert covered_region(aligned)["x"] == slice(3, 43)
+    averaged = aligned.coarsen(x=pixels).mean()
+    whole = averaged["phase"].isel(covered_region(averaged))
+    assert (whole == 1).all()
+    assert whole.sizes["x"] == 43 // pixels - -(-3 // pixels)
+    single = aligned.isel(x=slice(2, 4)).coarsen(x=2).mean()
+    with pytest.raises(ConventionError, match="no part of the images along x"):
+        covered_region(single)
+    every_second = aligned.isel(x=slice(1, None, 2))
+    assert covered_region(every_second)["x"] == slice(1, 21)
+
+
 @pytest.mark.parametrize("rows", [9, -3])
 def test_covered_region__of_parts_that_were_aligned_apart_is_not_that_of_the_first(stack, rows):
     pixels = np.zeros((7, 2))
@@ -241,6 +274,23 @@ def test_covered_region__of_parts_that_were_aligned_apart_is_not_that_of_the_fir
     whole = apply_shifts(stack, shifts, outside="zero")
     halved = xr.concat([whole.isel(z=part) for part in halves], "z")
     assert covered_region(halved) == covered_region(whole)
+
+
+@pytest.mark.parametrize("mask", [None, {"y": (3, 70)}])
+def test_covered_region__is_unknown_of_slices_that_were_not_measured_when_they_were_aligned(
+    stack, mask
+):
+    pixels = np.zeros((7, 2))
+    pixels[2], pixels[5] = (3, 0), (30, 0)
+    shifts = shifts_of(stack, pixels).assign(flag=("z", np.arange(7) == 5))
+    aligned = apply_shifts(stack, shifts, outside="zero")
+    assert covered_region(aligned)["y"] == slice(3, 70)
+    measured = aligned.assign_coords(measured=("z", np.ones(7, bool)))
+    with pytest.raises(ConventionError, match=r"slice 5 has .* or was not measured then"):
+        covered_region(measured)
+    with pytest.raises(ConventionError, match=r"slice 5 has .* or was not measured then"):
+        solid_fraction(measured["phase"], mask=mask)
+    assert solid_fraction(measured["phase"], mask={"z": (0, 5), "y": (3, 70)}) > 0
 
 
 def test_apply_shifts__refuses_voltages_that_were_aligned_apart(stack):
