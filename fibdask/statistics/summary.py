@@ -56,8 +56,8 @@ def phase_statistics(
         compare up to their attribute `max_distance` in nm, or to where a mask ends. With a truth
         also `misplaced` and `misplaced_solid` in % and `mean_dice`, each (). All lazy: computed
         together they read the volume once for each axis, and once with the truth. The attribute
-        `warnings` is a list of what must be known of the phase beside the numbers;
-        `statistics_warnings` adds what follows from them once they are computed.
+        `warnings` is a list of what must be known of the phase and its truth beside the
+        numbers; `statistics_warnings` adds what follows from them once they are computed.
 
     Raises
     ------
