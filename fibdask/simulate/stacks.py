@@ -10,6 +10,7 @@ from ..conventions import (
     check_seed,
     check_share,
     finish_stack,
+    known_spacing,
     require,
 )
 from ..pieces.models import AUTO
@@ -22,6 +23,8 @@ from .images.imaging import EPOXY_GOLD, GAUSSIAN_STD, simulate_images
 from .structures.building import split_history
 from .structures.levelled_waves import hierarchical_levelled_wave
 from .structures.milling import mimic_milling
+
+_TOLERANCE = 1e-6  # of a plane, which is rounding of coordinates
 
 
 def simulate_structure(
@@ -210,7 +213,7 @@ def _milled(phase: xr.DataArray, unmilled: float) -> xr.DataArray:
     """Return the part of a structure that slices are taken of."""
     check_not_negative("unmilled", unmilled, "nm")
     z = phase["z"].values
-    kept = z <= z[-1] - unmilled
+    kept = z <= z[-1] - unmilled + _TOLERANCE * known_spacing(phase, "z")
     if not kept.any():
         msg = f"unmilled must leave a part of {z[-1] - z[0]:g} nm; got {unmilled:g} nm"
         raise ConventionError(msg)

@@ -1,20 +1,24 @@
 import numpy as np
 import pytest
 import tifffile
+import xarray as xr
 
 from fibdask import (
     ConventionError,
     FibdaskWarning,
     RecipeError,
+    add_brightness_drift,
     add_noise,
     apply_slice_thickness,
     measure_imaging,
     read_images,
     reposition_slices,
     save_stack,
+    simulate_images,
     simulate_stack,
     simulation_options,
 )
+from fibdask.imaging.likeness import _noise
 from fibdask.run.recipe import read_recipe
 from fibdask.simulate import scale_brightness
 from tests.imaging.helpers import clean_images, in_bytes, recorded, with_grey
@@ -52,6 +56,51 @@ def test_simulation_options__keep_noise_beyond_the_white_of_the_simulator():
     assert float(solid[0].std()) == pytest.approx(float(solid[1].std()), rel=0.1)
     white = 255 * (options["contrast"][0] + options["brightness"][0])
     assert made["intensity"].max() > 1.2 * white
+
+
+@pytest.mark.parametrize(("detector", "pore"), [("icd", "epoxy"), ("tld", "vacuum")])
+def test_simulation_options__set_the_grey_levels_that_monte_carlo_has_of_bulks(
+    stack, detector, pore
+):
+    some = stack.isel(voltage=[1], z=slice(2))
+    seen = {"detector": detector, "materials": {"pore": pore, "solid": "Au"}}
+    options = simulation_options(some, **seen)
+    known = measure_imaging(some)
+    for phase, name in enumerate(("deep_pore_level", "solid_level")):
+        bulk = some["true_phase"].isel(y=slice(20), x=slice(20)) * np.uint8(0) + np.uint8(phase)
+        images = simulate_images(bulk, voltage=2, gaussian_std=0, dtype="float32", seed=9, **seen)
+        knobs = {key: options[key] for key in ("contrast", "brightness")}
+        made = scale_brightness(images, **knobs)["intensity"].values
+        assert 255 * made.mean() == pytest.approx(known[name].item(), abs=2.5)
+
+
+def test_noise__of_electrons_that_are_followed_is_even_where_that_of_the_stack_is():
+    levels = {"deep_pore_level": 60.0, "solid_level": 200.0}
+    noise = {"counting_noise": 0.0, "gaussian_noise": 10.0}
+    found = xr.Dataset({key: ("voltage", [value]) for key, value in (levels | noise).items()})
+    pore, solid = np.array([0.15]), np.array([0.75])
+    counted, _ = _noise(found, pore, solid, followed=False)
+    assert counted == pytest.approx(1e5)
+    counted, gaussian = _noise(found, pore, solid, followed=True)
+    assert counted < 5000
+    for signal in (pore, solid):
+        std = np.sqrt(signal / counted + gaussian**2)
+        assert std == pytest.approx(10 * 0.6 / 140, rel=0.05)
+
+
+def test_simulation_options__warn_of_electrons_that_take_monte_carlo_long():
+    clean = clean_images((2, 64, 64), voltage=(2.0,))
+    even = recorded(clean, width=0.0, electrons=1e6, gaussian=0.05)
+    with pytest.warns(FibdaskWarning, match="electrons_per_pixel, each of which the model 'mont"):
+        simulation_options(even)
+
+
+def test_simulation_options__refuse_float32_that_is_not_on_0_to_1(stack):
+    some = stack.isel(voltage=[1], z=slice(6))
+    drifting = add_brightness_drift(some, offset_std=0.1, gradient_std=0.1, seed=1).compute()
+    floats = with_grey(drifting, lambda grey: grey.astype(np.float32))
+    with pytest.raises(ConventionError, match="bring grey values to 0 … 1 first"):
+        simulation_options(floats, model="analytic")
 
 
 def test_simulation_options__take_blur_for_a_wide_beam_or_for_blurred_edges(stack):
@@ -100,7 +149,7 @@ def test_simulation_options__warn_where_voltages_differ(stack):
 
 
 def test_simulation_options__refuse_a_solid_that_is_darker(stack):
-    with pytest.raises(ConventionError, match="signals of epoxy and epoxy"):
+    with pytest.raises(ConventionError, match="signals of the materials"):
         simulation_options(stack, materials={"pore": "epoxy", "solid": "epoxy"})
 
 
@@ -115,7 +164,7 @@ def test_like__is_measured_when_the_recipe_is_read(stack, tmp_path):
     table = recipe(tmp_path, stack).tables["simulate"]
     assert "like" not in table
     assert {key: table[key] for key in ("voltage", "contrast")} == {
-        key: simulation_options(stack)[key] for key in ("voltage", "contrast")
+        key: simulation_options(stack, model="analytic")[key] for key in ("voltage", "contrast")
     }
 
 

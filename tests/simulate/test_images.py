@@ -145,6 +145,15 @@ def test_simulate_images__is_two_tasks_a_block_at_most():
     assert len(stack.intensity.data.dask) <= 2 * np.prod(stack.intensity.data.numblocks)
 
 
+def test_simulate_images__repeats_the_distance_of_faces_and_not_of_planes():
+    phase = structure()
+    for images in (
+        simulate_images(phase, voltage=4, slices=[0.0, 5.0, 15.0], **CLEAN),
+        simulate_images(phase.isel(z=slice(None, None, 4)), voltage=4, **CLEAN),
+    ):
+        assert images.slice_thickness.values[-1] == 10
+
+
 @pytest.mark.parametrize(
     ("argument", "value", "message"),
     [
@@ -161,6 +170,7 @@ def test_simulate_images__is_two_tasks_a_block_at_most():
         ("electrons_per_pixel", -1.0, "electrons_per_pixel must be finite and > 0 .*; got -1.0"),
         ("gaussian_std", -0.1, "gaussian_std must be a share of white, .*; got -0.1"),
         ("slices", [0.0, 4.0], "slice 1 is at 4 nm, the nearest plane at 5 nm"),
+        ("voltage", "2 kV", "voltage must be a number of kV, or several; got '2 kV'"),
         ("slices", [5.0, 0.0], "z must be strictly increasing; slice 1 has 0 nm"),
         ("tilt", 36.0, "tilt is for the model learned or monte_carlo, not for analytic; got 36.0"),
         ("beam_diameter", -1.0, "beam_diameter is for the model learned or monte_carlo"),

@@ -76,6 +76,24 @@ def test_mimic_milling__says_where_planes_are_too_coarse_for_the_slices(mean, st
         mimic_milling(phase, mean_thickness=mean, std_thickness=std, seed=0)
 
 
+@pytest.mark.parametrize(("mean", "std", "found"), [(10, 0.75, "0"), (11.2, 0.8, r"1\.2")])
+def test_mimic_milling__says_where_planes_are_too_coarse_for_how_slices_differ(mean, std, found):
+    phase = anisotropy_phantom((2000, 1, 1), voxel_size=2.5)
+    with pytest.warns(FibdaskWarning, match=f"a standard deviation of {found}.* nm, not {std} nm"):
+        mimic_milling(phase, mean_thickness=mean, std_thickness=std, seed=1)
+
+
+def test_mimic_milling__takes_rounding_for_none():
+    phase = anisotropy_phantom((20, 1, 1), voxel_size=2.6)
+    stack = mimic_milling(phase, mean_thickness=2.6 - 4e-16, std_thickness=5e-15, seed=0)
+    np.testing.assert_array_equal(stack.z, phase.z)
+
+
+def test_mimic_milling__of_one_slice_says_nothing_of_distances():
+    stack = mimic_milling(truth(planes=1), seed=0, **MILLING)
+    assert stack.slice_thickness.values.tolist() == [10.16]
+
+
 @pytest.mark.parametrize(
     ("argument", "value", "message"),
     [

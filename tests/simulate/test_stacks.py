@@ -75,6 +75,12 @@ def test_simulate_stack__tells_what_each_step_was_made_of():
     assert all(step["input_fingerprint"] for step in steps)
 
 
+def test_simulate_stack__takes_whole_planes_off_for_what_is_unmilled():
+    structure = simulate_structure(shape=(60, 1, 2), voxel_size=3.26, ligament_size=(40.0, 20.0))
+    milling = {"mean_thickness": 3.26, "std_thickness": 0.0, "model": "analytic"}
+    assert simulate_stack(structure, unmilled=5 * 3.26, **milling).sizes["z"] == 55
+
+
 def test_simulate_stack__needs_a_structure_or_a_shape():
     with pytest.raises(ConventionError, match="shape is needed where no structure is given"):
         simulate_stack()

@@ -53,7 +53,7 @@ def with_likeness(
 
     try:
         stack = open_stack(path)
-        options = {key: table[key] for key in ("model", "materials", "detector")}
+        options = {key: table[key] for key in ("model", "materials", "detector", "elastic")}
         found = simulation_options(stack, **options)
     except FibdaskError as error:
         msg = f"[simulate] like = {path}: {error}"

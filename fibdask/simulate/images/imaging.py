@@ -60,6 +60,7 @@ WHITE = 0.6
 """Backscatter coefficient that is shown white: above gold's at any voltage."""
 _ELECTRONS_PER_PA_US = 6.241509  # in a picoampere times a microsecond
 _PLACE_TOLERANCE = 1e-6  # nm
+_SAME_DISTANCE = 1e-6  # relative difference that is rounding
 _KILOVOLTS = (0.05, 60.0)  # of microscopes
 _NARROW = 2.0  # degrees: an acceptance angle that lets in a thousandth of the electrons
 _MODELS = ("analytic", "learned", "monte_carlo")
@@ -217,7 +218,7 @@ def simulate_images(
     check_choice("dtype", dtype, FULL_SCALE)
     given = {name: value for name, value in locals().items() if name in _OF_MODELS}
     _check_looked_at(model, given)
-    kilovolts = np.atleast_1d(np.asarray(voltage, np.float64))
+    kilovolts = _kilovolts(voltage)
     if not isinstance(materials, Mapping):
         msg = f"materials must be by name, such as {EPOXY_GOLD}; got {materials!r}"
         raise ConventionError(msg)
@@ -273,6 +274,15 @@ def simulate_images(
     }
     token = blocks.fingerprint(blocks.array_token(phase.data))
     return record_step(stack, "simulate_images", parameters, token)
+
+
+def _kilovolts(voltage: float | Sequence[float]) -> np.ndarray:
+    """Return voltages, float64 (voltage)."""
+    try:
+        return np.atleast_1d(np.asarray(voltage, np.float64))
+    except (TypeError, ValueError):
+        msg = f"voltage must be a number of kV, or several; got {voltage!r}"
+        raise ConventionError(msg) from None
 
 
 def _warn_of_angle(degrees: float) -> None:
@@ -408,16 +418,23 @@ def _find_planes(z: np.ndarray, slices: xr.Dataset | Sequence[float] | None) -> 
 def _nominal_thickness(
     phase: xr.DataArray, slices: xr.Dataset | Sequence[float] | None
 ) -> float | None:
-    """Return the thickness of the last slice, or None to repeat that of the one before it."""
-    for source in (slices, phase if slices is None else None):
-        if isinstance(source, xr.Dataset | xr.DataArray) and "slice_thickness" in source.coords:
-            return float(source["slice_thickness"].values[-1])
-    spacing = phase["z"].attrs.get("spacing")
-    if spacing is None and slices is not None and len(z := phase["z"].values) > 1:
-        faces = slices["z"] if isinstance(slices, xr.Dataset) else slices
-        if np.size(faces) == 1:  # no other face is below it: it is as thick as the planes
-            return float(np.median(np.diff(z)))
-    return None if spacing is None else float(spacing)
+    """Return the thickness of the last slice, or None where nothing tells it."""
+    source = phase if slices is None else slices
+    if isinstance(source, xr.Dataset | xr.DataArray) and "slice_thickness" in source.coords:
+        return float(source["slice_thickness"].values[-1])
+    z, spacing = phase["z"].values, phase["z"].attrs.get("spacing")
+    faces = slices["z"].values if isinstance(slices, xr.Dataset) else slices
+    distances = np.diff(z if faces is None else np.atleast_1d(faces))
+    if len(distances):
+        distance = float(distances[-1])
+    elif len(z) > 1:  # no other face is below it: it is as thick as the planes
+        distance = float(np.median(np.diff(z)))
+    else:
+        return None if spacing is None else float(spacing)
+    # The attribute is without the rounding of coordinates, but stays where planes are left out.
+    if spacing is not None and np.isclose(spacing, distance, rtol=_SAME_DISTANCE):
+        return float(spacing)
+    return distance
 
 
 def _imaged_stack(

@@ -24,7 +24,9 @@ from .building import check_known, split_history
 
 _LARGEST = 1e6  # nm, of what nobody mills
 _OFF = 0.05  # relative, of a mean that rounding moves
-_CHANCE = 4.0  # standard errors of a mean
+_OFF_STD = 0.1  # and of a standard deviation
+_CHANCE = 4.0  # standard errors
+_TOLERANCE = 1e-6  # of a plane, which is rounding of coordinates
 
 
 def mimic_milling(
@@ -43,7 +45,7 @@ def mimic_milling(
         Mean of the thickness in nm, at least the spacing of the planes.
     std_thickness
         Standard deviation of the thickness in nm. That of the thickness before rounding is
-        taken smaller by the variance h²/12 that rounding to planes h apart adds.
+        taken smaller by the variance h²/12 that rounding to planes h apart adds on average.
     seed
         Of the thicknesses.
 
@@ -63,7 +65,7 @@ def mimic_milling(
     -----
     FibdaskWarning
         If planes are too coarse for such slices: rounded, these are thicker or thinner on average,
-        or all alike.
+        differ more or less, or are all alike.
     """
     phase = require_phase(phase)
     check_known(phase)
@@ -71,7 +73,7 @@ def mimic_milling(
     if not np.isfinite(spacing):
         msg = "a truth of one plane needs the attribute spacing of z in nm; none found"
         raise ConventionError(msg)
-    if check_positive("mean_thickness", mean_thickness, "nm") < spacing:
+    if check_positive("mean_thickness", mean_thickness, "nm") < (1 - _TOLERANCE) * spacing:
         msg = f"mean_thickness must be at least one plane of {spacing:g} nm; got {mean_thickness}"
         raise ConventionError(msg)
     check_not_negative("std_thickness", std_thickness, "nm")
@@ -80,10 +82,12 @@ def mimic_milling(
             msg = f"{name} must be at most {_LARGEST:g} nm; got {value:g}"
             raise ConventionError(msg)
     steps = _draw_steps(phase.sizes["z"], mean_thickness / spacing, std_thickness / spacing, seed)
-    _warn_of_even(std_thickness, spacing)
-    _warn_of_another_mean(steps * spacing, mean_thickness, spacing)
     planes = np.append(0, np.cumsum(steps))
     planes = planes[planes < phase.sizes["z"]]
+    if len(planes) > 1:  # a single slice has no distance that could be rounded
+        _warn_of_even(std_thickness, spacing)
+        _warn_of_another_mean(steps * spacing, mean_thickness, std_thickness, spacing)
+        _warn_of_another_std(steps * spacing, std_thickness, spacing)
     truth, history = split_history(phase)
     coords = {axis: phase[axis].variable for axis in ("y", "x")}
     coords["z"] = xr.Variable("z", phase["z"].values[planes], attributes("z"))
@@ -108,8 +112,8 @@ def _draw_steps(count: int, mean: float, std: float, seed: int) -> np.ndarray:
 
 def _warn_of_even(std: float, spacing: float) -> None:
     """Warn of thicknesses that differ less than planes can tell, so that they do not at all."""
-    least = spacing / np.sqrt(12)
-    if 0 < std <= least:
+    least = _least_std(spacing)
+    if _TOLERANCE * spacing < std <= least:
         text = (
             f"std_thickness of {std:g} nm is not kept: thicknesses are rounded to planes of "
             f"{spacing:g} nm, which alone adds {least:.3g} nm to what varies more; here all slices "
@@ -118,9 +122,10 @@ def _warn_of_even(std: float, spacing: float) -> None:
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
-def _warn_of_another_mean(thickness: np.ndarray, wanted: float, spacing: float) -> None:
+def _warn_of_another_mean(thickness: np.ndarray, wanted: float, std: float, spacing: float) -> None:
     """Warn where rounding to planes has made slices of another thickness, by more than chance."""
-    mean, error = thickness.mean(), thickness.std() / np.sqrt(len(thickness))
+    # A few that happen to be alike would tell of no chance at all.
+    mean, error = thickness.mean(), max(thickness.std(), std) / np.sqrt(len(thickness))
     if abs(mean - wanted) > _OFF * wanted + _CHANCE * error:
         text = (
             f"slices are {mean:.4g} nm thick on average, not {wanted:g} nm: each is rounded to "
@@ -128,3 +133,24 @@ def _warn_of_another_mean(thickness: np.ndarray, wanted: float, spacing: float) 
             "whole planes, keep it"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def _warn_of_another_std(thickness: np.ndarray, wanted: float, spacing: float) -> None:
+    """Warn where rounding to planes has made slices that differ otherwise, by more than chance."""
+    if wanted <= _least_std(spacing):
+        return  # all are alike, which is told
+    std = float(thickness.std())
+    squares = (thickness - thickness.mean()) ** 2
+    errors = wanted / np.sqrt(2), squares.std() / (2 * std) if std else 0.0
+    if abs(std - wanted) > _OFF_STD * wanted + _CHANCE * max(errors) / np.sqrt(len(thickness)):
+        text = (
+            f"thicknesses have a standard deviation of {std:.4g} nm, not {wanted:g} nm: each is "
+            f"rounded to planes of {spacing:g} nm, of which it takes at least one; finer planes "
+            "keep it"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def _least_std(spacing: float) -> float:
+    """Return the standard deviation of what rounding to planes adds to thicknesses."""
+    return spacing / float(np.sqrt(12))
