@@ -72,6 +72,13 @@ def test_read_painted__takes_the_slices_of_a_whole_stack_in_which_something_is(
     assert painted.slices.tolist() == [3]
 
 
+def test_read_painted__takes_all_pages_that_were_appended_one_by_one(stack, tmp_path):
+    with tifffile.TiffWriter(tmp_path / "labels_2.tif") as writer:
+        for number in range(SHAPE[0]):
+            writer.write(scribbles() if number in (3, 5) else np.full_like(scribbles(), 255))
+    assert read_painted(tmp_path, stack).slices.tolist() == [3, 5]
+
+
 def test_read_painted__finds_slices_by_their_depth(stack, tmp_path):
     write(tmp_path / "mark_z60nm.tif", scribbles())
     assert read_painted(tmp_path, stack).slices.tolist() == [3]

@@ -72,9 +72,7 @@ def read_file(file: Path, most: int) -> np.ndarray:
 def _read(file: Path, most: int) -> np.ndarray:
     kind = file.suffix.lower()
     if kind in _TIFF:
-        with tifffile.TiffFile(file) as tiff:
-            _check_size(tiff.series[0].shape, most, file)
-            return np.asarray(tiff.asarray())
+        return _tiff(file, most)
     if kind in _PIXELS:
         with Image.open(file) as image:
             _check_size(image.size[::-1], most, file)
@@ -90,6 +88,20 @@ def _read(file: Path, most: int) -> np.ndarray:
     remedy = _OTHERS.get(kind, f"painted slices are {', '.join(_KINDS)}")
     msg = f"{file} is not read as a painted slice: {remedy}"
     raise StackReadError(msg)
+
+
+def _tiff(file: Path, most: int) -> np.ndarray:
+    """Return all images of a TIFF as one; programs that append pages make a series of each."""
+    with tifffile.TiffFile(file) as tiff:
+        whole = [one for one in tiff.series if not one.keyframe.is_reduced]
+        series = whole or tiff.series[:1]
+        shapes = list(dict.fromkeys(one.shape for one in series))
+        if len(shapes) > 1:
+            msg = f"{file} holds images of the shapes {shapes[0]} and {shapes[1]}; save one alone"
+            raise ConventionError(msg)
+        _check_size((len(series), *shapes[0]), most, file)
+        images = [np.asarray(one.asarray()) for one in series]
+    return images[0] if len(images) == 1 else np.stack(images)
 
 
 def _check_size(shape: tuple[int, ...], most: int, file: Path) -> None:
