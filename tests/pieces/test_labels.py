@@ -380,13 +380,16 @@ def test_read_painted__refuses_probabilities_of_ilastik(stack, tmp_path):
         read_painted(tmp_path, stack)
 
 
-def test_read_painted__says_which_files_it_does_not_read(stack, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "text"), [("RoiSet.zip", "Create Mask"), ("seg.nii.gz", "open it in Fiji")]
+)
+def test_read_painted__says_which_files_it_does_not_read(stack, tmp_path, name, text):
     write(tmp_path / "slice_1.tif", scribbles())
-    (tmp_path / "RoiSet.zip").write_bytes(b"")
-    with pytest.warns(FibdaskWarning, match=r"RoiSet\.zip is not read .* Create Mask"):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.warns(FibdaskWarning, match=f"{name} is not read .* {text}"):
         assert len(read_painted(tmp_path, stack).slices) == 1
-    with pytest.raises(StackReadError, match=r"RoiSet\.zip is not read .* Create Mask"):
-        read_painted(tmp_path / "RoiSet.zip", stack)
+    with pytest.raises(StackReadError, match=f"{name} is not read .* {text}"):
+        read_painted(tmp_path / name, stack)
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,15 @@ from ..codecs import refuse_code
 
 _TIFF, _PIXELS, _HDF5 = (".tif", ".tiff"), (".png", ".bmp"), (".h5", ".hdf5")
 _KINDS = (*_TIFF, *_PIXELS, *_HDF5, ".npy", ".zarr")
+_VOLUME = "open it in Fiji and save it as TIFF, or save its array, in the order z, y, x, as .npy"
 _OTHERS = {
     ".jpg": "JPEG changes values at edges; save PNG or TIFF",
     ".jpeg": "JPEG changes values at edges; save PNG or TIFF",
     ".gif": "save PNG or TIFF",
     ".npz": "save one array as .npy",
+    ".nii": _VOLUME,
+    ".gz": _VOLUME,
+    ".nrrd": _VOLUME,
     ".ilp": "export its labels from ilastik (Prediction Export, source Labels)",
     ".roi": "make a mask of it in Fiji (Edit > Selection > Create Mask), and save that as TIFF",
     ".zip": "make a mask of the regions in Fiji (Edit > Selection > Create Mask), and save that "
