@@ -217,10 +217,17 @@ def _check_phase(name: str, variable: xr.Variable) -> None:
         found = variable.attrs.get(attr, expected)
         found = found if isinstance(found, str) else list(np.atleast_1d(found))
         if found != expected:
-            msg = f"{name} must have {attr} {expected}; found {found}"
-            raise ConventionError(msg)
+            msg = f"{name} must have {attr} {expected}; found {np.array(found).tolist()}"
+            raise ConventionError(msg + _flag_hint(name, attr))
     if isinstance(variable._data, np.ndarray):
         check_phase_values(name, variable._data)
+
+
+def _flag_hint(name: str, attr: str) -> str:
+    """Say how a phase that was made of labels loses what is said of theirs."""
+    if attr != "flag_values":
+        return ""
+    return f": if it was made of labels, as label == 1, take {name}.drop_attrs(deep=False)"
 
 
 def _check_shift(name: str, stack: xr.Dataset) -> None:

@@ -20,6 +20,7 @@ from ..conventions import (
     FibdaskWarning,
     RecipeError,
     StackReadError,
+    array_names,
     is_regular,
     known_planes,
     voltage_index,
@@ -79,9 +80,21 @@ def find_phase(path: str | Path) -> xr.Dataset:
     """
     stack = _find_stack(path)
     if "phase" not in stack:
-        msg = f"{path} holds no phase; segment it first"
+        msg = f"{path} holds no phase{_instead(stack)}"
         raise StackReadError(msg)
     return stack
+
+
+def _instead(stack: xr.Dataset) -> str:
+    """Say what makes a phase of images, or writes what is there instead."""
+    names = [name for name in array_names(stack) if name != "intensity"]
+    if not names or ("intensity" in stack and "label" not in stack):
+        return "; segment it first"
+    name = "label" if "label" in names else names[0]
+    return (
+        f", but {', '.join(names)}: Python writes them, such as "
+        f'tifffile.imwrite("{name}.tif", stack["{name}"].values)'
+    )
 
 
 def _find_stack(path: str | Path) -> xr.Dataset:

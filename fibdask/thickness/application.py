@@ -12,6 +12,7 @@ from .. import blocks
 from ..conventions import (
     ASSUMED_ISOTROPY,
     ConventionError,
+    FibdaskWarning,
     attributes,
     check_choice,
     finish_stack,
@@ -21,6 +22,7 @@ from ..conventions import (
     require,
     volume_names,
 )
+from ..pieces.labels.names import ImageNames
 from ..pieces.planes import planes_of
 from ..pieces.volumes import with_volumes
 from .values import (
@@ -35,6 +37,7 @@ from .values import (
 LOST = ("refuse", "interpolate", "drop")
 _CHANCE = 3.0  # standard errors
 _ROUNDING = 0.02  # of the mean thickness, by which users round
+_REACH = 0.75  # of the usual thickness of as many slices as numbers skip, for a distance across
 
 
 def apply_slice_thickness(
@@ -82,8 +85,9 @@ def apply_slice_thickness(
     Warns
     -----
     FibdaskWarning
-        If more than a tenth of the slices is at most 1 nm thick, and none is dropped for it; or if
-        most are taken out as duplicates.
+        If more than a tenth of the slices is at most 1 nm thick, and none is dropped for it; if
+        most are taken out as duplicates; or if thicknesses that are given do not reach across
+        slices whose files are missing.
     """
     stack = require(stack)
     check_choice("lost", lost, LOST)
@@ -107,6 +111,8 @@ def apply_slice_thickness(
     warning = implausible_warning(given.thickness[:-1])
     if warning is not None and drop_thinner is None:
         warnings.warn(warning, stacklevel=2)
+    if given.source == "given":
+        _warn_of_closed_gaps(stack)
     parameters = {
         "lost": lost,
         "drop_thinner": drop_thinner,
@@ -324,6 +330,28 @@ def _kept(depth: np.ndarray, kept: np.ndarray, drop_thinner: float | None) -> np
     chosen = kept.copy()
     chosen[kept] = distinct(depth[kept], drop_thinner)
     return chosen
+
+
+def _warn_of_closed_gaps(stack: xr.Dataset) -> None:
+    """Say where slices with missing files between them lie as close as others."""
+    images = ImageNames.of(stack)
+    if images is None or not len(images.numbers):
+        return
+    skipped, distances = np.diff(images.numbers), np.diff(stack["z"].values)
+    spans = skipped / skipped.min()
+    usual = float(np.median(distances[spans == 1]))
+    closed = np.flatnonzero((spans > 1) & (distances < _REACH * usual * spans))
+    if len(closed):
+        k = int(closed[0])
+        before, after = images.numbers[k : k + 2]
+        more = f"; {len(closed) - 1} more like this" if len(closed) > 1 else ""
+        text = (
+            f"files are missing between slice {k} (image {before}) and slice {k + 1} (image "
+            f"{after}), which the thickness given puts {distances[k]:g} nm apart, others "
+            f"{usual:g} nm{more}: give slice {k} its distance to slice {k + 1}, the missing "
+            "ones included"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
 def _sliced(stack: xr.Dataset, places: np.ndarray) -> xr.Dataset:

@@ -116,6 +116,16 @@ def test_validate_stack__needs_units_on_coordinates(stack, name):
         validate_stack(stack)
 
 
+def test_validate_stack__says_how_labels_become_a_phase(stack):
+    flags = {"flag_values": [0, 1, 2], "flag_meanings": "pore solid curtain"}
+    label = stack["phase"].assign_attrs(flags)
+    stack["phase"] = (label == 1).astype("uint8").assign_attrs(flags)
+    with pytest.raises(ConventionError, match=r"found \[0, 1, 2\]: .*take phase\.drop_attrs"):
+        validate_stack(stack)
+    stack["phase"] = stack["phase"].drop_attrs(deep=False)
+    validate_stack(stack)
+
+
 def test_validate_stack__checks_flags_if_present_and_adds_them_if_not(stack):
     stack["phase"].attrs = {}
     assert finish_stack(stack)["phase"].attrs["flag_values"] == [0, 1]

@@ -1,6 +1,7 @@
 """Painted slices: read as they come, and refused where they do not fit their stack."""
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -17,7 +18,7 @@ from fibdask.conventions import (
     record_step,
 )
 from fibdask.io import open_stack, read_images, save_stack
-from fibdask.pieces.labels import UNLABELLED, Sheet, read_painted
+from fibdask.pieces.labels import UNLABELLED, CutSlice, Sheet, probed, read_painted
 from tests.io.naive import write_slices
 
 SHAPE = (6, 8, 10)
@@ -71,6 +72,13 @@ def test_read_painted__takes_the_slices_of_a_whole_stack_in_which_something_is(
     assert painted.slices.tolist() == [3]
 
 
+def test_read_painted__takes_all_pages_that_were_appended_one_by_one(stack, tmp_path):
+    with tifffile.TiffWriter(tmp_path / "labels_2.tif") as writer:
+        for number in range(SHAPE[0]):
+            writer.write(scribbles() if number in (3, 5) else np.full_like(scribbles(), 255))
+    assert read_painted(tmp_path, stack).slices.tolist() == [3, 5]
+
+
 def test_read_painted__finds_slices_by_their_depth(stack, tmp_path):
     write(tmp_path / "mark_z60nm.tif", scribbles())
     assert read_painted(tmp_path, stack).slices.tolist() == [3]
@@ -79,7 +87,7 @@ def test_read_painted__finds_slices_by_their_depth(stack, tmp_path):
         read_painted(tmp_path, stack)
 
 
-@pytest.mark.parametrize("name", ["mark_z-40nm", "z_-0.04um", "3_depth=-0.04µm", "slice_1_z-40 nm"])
+@pytest.mark.parametrize("name", ["paintZ-40nm", "z_-0.04um", "3_depth=-0.04µm", "slice_1_z-40 nm"])
 def test_read_painted__finds_slices_by_depths_above_zero_and_in_micrometres(stack, tmp_path, name):
     above = stack.assign_coords(z=stack["z"] - 60)
     write(tmp_path / f"{name}.tif", scribbles())
@@ -101,10 +109,21 @@ def test_read_painted__takes_names_of_images_for_these(stack, tmp_path, name):
     assert read_painted(tmp_path, gaps).slices.tolist() == [1]
 
 
-@pytest.mark.parametrize("name", ["y2.tif", "focus_2.tif", "v2.tif", "paintZ40nm.tif"])
-def test_read_painted__takes_the_only_number_of_a_name(stack, tmp_path, name):
+@pytest.mark.parametrize("name", ["labels_v2.tif", "mask 4bit.tif", "mask_2kV.tif", "y2.tif"])
+def test_read_painted__refuses_names_whose_only_number_is_none_of_a_slice(stack, tmp_path, name):
     write(tmp_path / name, scribbles())
-    assert read_painted(tmp_path, stack).slices.tolist() == [2]
+    with pytest.raises(ConventionError, match="must hold its number, such as slice_0047"):
+        read_painted(tmp_path, stack)
+
+
+@pytest.mark.parametrize("name", ["gold_003-1", "gold_003 labels2", "gold_003th1", "Gold_003 (1)"])
+def test_read_painted__says_that_names_of_images_hold_more_numbers(stack, tmp_path, name):
+    write(tmp_path / f"{name}.tif", scribbles())
+    whole = of_files(stack, "gold_000.tif", "gold_005.tif", "gold_[000]")
+    with pytest.warns(FibdaskWarning, match="taken for image 3, slice 3 .* name it paint_000[12]"):
+        assert read_painted(tmp_path, whole).slices.tolist() == [3]
+    (tmp_path / f"{name}.tif").rename(tmp_path / "gold_2kV_slice_4_of_99.tif")
+    assert read_painted(tmp_path, whole).slices.tolist() == [4]
 
 
 def test_read_painted__numbers_of_images_may_lie_far_apart(stack, tmp_path):
@@ -161,13 +180,37 @@ def test_read_painted__says_where_a_number_may_be_that_of_another_image(stack, t
         assert read_painted(cut, whole).slices.tolist() == [1]
 
 
+def cut_folder(stack, folder, *numbers):
+    """A folder for labels of slices that were cut, as `fibdask labels` makes it."""
+    cut = [
+        CutSlice(k, 20.0 * k, "even", probed(stack["intensity"].values[:, k]).tolist())
+        for k in numbers
+    ]
+    replace(Sheet.of(stack, "mine", first=0), slices=tuple(cut)).write(folder)
+    (folder / "labels").mkdir()
+    return folder / "labels"
+
+
 def test_read_painted__finds_the_sheet_beside_what_is_painted(stack, tmp_path):
-    Sheet.of(stack, "mine", first=0).write(tmp_path)
-    (tmp_path / "labels").mkdir()
-    file = write(tmp_path / "labels" / "slice_0002.tif", scribbles())
+    file = write(cut_folder(stack, tmp_path, 2) / "slice_0002.tif", scribbles())
     whole = of_files(stack, "slice_0001.tif", "slice_0006.tif", "slice_[0001]")
     for path in (tmp_path, file.parent, file):
         assert read_painted(path, whole).slices.tolist() == [2]
+
+
+def test_read_painted__takes_names_of_images_beside_a_sheet_for_these(stack, tmp_path):
+    folder = cut_folder(stack, tmp_path, 1, 2)
+    write(folder / "gold_003_labels.tif", scribbles())
+    write(folder / "slice_0001.tif", scribbles())
+    whole = of_files(stack, "gold_001.tif", "gold_006.tif", "gold_[001]")
+    assert read_painted(tmp_path, whole).slices.tolist() == [1, 2]
+
+
+def test_read_painted__refuses_names_of_images_that_may_be_of_slices_cut_before(stack, tmp_path):
+    write(cut_folder(stack, tmp_path, 2) / "slice_0003.tif", scribbles())
+    whole = of_files(stack, "slice_0001.tif", "slice_0006.tif", "slice_[0001]")
+    with pytest.raises(ConventionError, match=r"slice 2 of the stack, or slice 3, which was not c"):
+        read_painted(tmp_path, whole)
 
 
 @pytest.mark.parametrize(
@@ -337,13 +380,16 @@ def test_read_painted__refuses_probabilities_of_ilastik(stack, tmp_path):
         read_painted(tmp_path, stack)
 
 
-def test_read_painted__says_which_files_it_does_not_read(stack, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "text"), [("RoiSet.zip", "Create Mask"), ("seg.nii.gz", "open it in Fiji")]
+)
+def test_read_painted__says_which_files_it_does_not_read(stack, tmp_path, name, text):
     write(tmp_path / "slice_1.tif", scribbles())
-    (tmp_path / "RoiSet.zip").write_bytes(b"")
-    with pytest.warns(FibdaskWarning, match=r"RoiSet\.zip is not read .* Create Mask"):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.warns(FibdaskWarning, match=f"{name} is not read .* {text}"):
         assert len(read_painted(tmp_path, stack).slices) == 1
-    with pytest.raises(StackReadError, match=r"RoiSet\.zip is not read .* Create Mask"):
-        read_painted(tmp_path / "RoiSet.zip", stack)
+    with pytest.raises(StackReadError, match=f"{name} is not read .* {text}"):
+        read_painted(tmp_path / name, stack)
 
 
 @pytest.mark.parametrize(

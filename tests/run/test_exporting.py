@@ -87,6 +87,13 @@ def test_write_tiff__keeps_the_spacing_of_all_axes(wave, tmp_path, largest):
         assert np.diff(stack[axis]) == pytest.approx(spacing)
 
 
+def test_export_phase__says_how_labels_are_written(uneven, tmp_path):
+    stack = open_stack(uneven)
+    labels = save_stack(stack[["phase"]].rename(phase="label"), tmp_path / "labels.zarr")
+    with pytest.raises(StackReadError, match=r'but label: Python .*"label\.tif", stack\['):
+        export_phase(labels, tmp_path / "phase.tif")
+
+
 def test_export_phase__uneven_depths_are_refused(uneven, tmp_path):
     with pytest.raises(ConventionError, match=r"uneven depths, 4 to 12 nm apart; .*: reposition"):
         export_phase(uneven, tmp_path / "phase.tif")

@@ -350,6 +350,16 @@ def test_estimate_slice_thickness__warns_where_the_images_contradict_the_mean():
     assert float(kept.mean()) == pytest.approx(20.0)
 
 
+def test_apply_slice_thickness__says_where_it_closes_gaps_of_missing_files(stack):
+    files = {"count": 6, "first": "s_01.tif", "last": "s_08.tif", "missing": "4-5"}
+    files["from"] = "the number in s_[01]"
+    told = stack.assign_attrs(header=json.dumps({"files": files}))
+    with pytest.warns(FibdaskWarning, match=r"between slice 2 \(image 3\) and slice 3 \(image 6\)"):
+        apply_slice_thickness(told, np.full(6, 10.0))
+    apply_slice_thickness(told, [10, 9, 25, 10, 11, 10])
+    apply_slice_thickness(told, estimate(told, [10, 9, 11, 10, 10]))
+
+
 def test_apply_slice_thickness__hands_on_that_the_scale_is_an_assumption(tmp_path):
     texture = stack_of(smooth_texture((40, 64, 64), 3.0, seed=3)[::2])
     found = estimate_slice_thickness(texture, method="images")

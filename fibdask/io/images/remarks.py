@@ -8,11 +8,12 @@ from typing import Any
 from ...blocks import BLOCK_BYTES, format_bytes
 from ...conventions import other_unit
 from .files import missing_numbers
-from .headers import Conflict, Sourced, agree, show
+from .headers import Conflict, Header, Sourced, agree, show
 from .scan import Part
 
-_WORDS = {"voltage_kv": ("voltage", "kV"), "pixel_size_nm": ("pixel_size", "nm")}
-_LIMITS = {"voltage_kv": (0.05, 60.0), "pixel_size_nm": (0.1, 100e3)}
+_PIXEL = "pixel_size_nm"
+_WORDS = {"voltage_kv": ("voltage", "kV"), _PIXEL: ("pixel_size", "nm")}
+_LIMITS = {"voltage_kv": (0.05, 60.0), _PIXEL: (0.1, 100e3)}
 _NAMED = re.compile(r"(FIB|ion|Ga)?[ _-]?(\d+(?:\.\d+)?)[ _-]?kV(?![a-z])", re.IGNORECASE)
 """A voltage in a name, and whether it is that of the ions."""
 _NUMBER = re.compile(r"(?=(?<!\d)(\d+)(?:[._p, -](\d+))?)")
@@ -51,7 +52,7 @@ def remarks(
     for part, values in zip(parts, taken, strict=True):
         given = {_THICKNESS, "depth_nm"} if by_argument else set()
         given |= {name for name, value in values.items() if _is_given(value)}
-        texts += [*_of_files(part, window), *_of_header(part, given)]
+        texts += [*_of_files(part, window), *_of_header(part, given, values)]
         texts += contradictions(part, values)
         texts += [text for name, value in values.items() for text in _beyond(name, *value)]
     texts += mixed(parts)
@@ -142,13 +143,28 @@ def _large_chunks(part: Part) -> list[str]:
     ]
 
 
-def _of_header(part: Part, given: set[str]) -> list[str]:
-    """Return the conflicts of values that were not given, and of the beam."""
+def _of_header(part: Part, given: set[str], values: Mapping[str, Sourced]) -> list[str]:
+    """Return the conflicts that what was given does not settle, and those of the beam."""
     header = part.header
-    texts = [f"{part.name}: {found.text}" for found in header.conflicts if found.name not in given]
+    texts = [
+        f"{part.name}: {found.text}"
+        for found in header.conflicts
+        if found.name not in given or _foreshortened(found, values[_PIXEL][0], header)
+    ]
     if header.beam not in (None, "electron"):
         texts.append(f"{part.name} was imaged with the beam {header.beam!r}, not with electrons")
     return texts
+
+
+def _foreshortened(found: Conflict, size: tuple[float, float], header: Header) -> bool:
+    """Tell whether pixels may be longer along y than was given, which repeats the header alone."""
+    told = header.pixel_size_nm
+    if found.name != _PIXEL or told is None or not agree(size, told):
+        return False
+    return any(
+        isinstance(other, tuple) and agree(other[1], told[1]) and not agree(other[0], told[0])
+        for other in found.others
+    )
 
 
 def _contradictions(part: Part, name: str, value: Any) -> list[str]:

@@ -18,11 +18,15 @@ from ..codecs import refuse_code
 
 _TIFF, _PIXELS, _HDF5 = (".tif", ".tiff"), (".png", ".bmp"), (".h5", ".hdf5")
 _KINDS = (*_TIFF, *_PIXELS, *_HDF5, ".npy", ".zarr")
+_VOLUME = "open it in Fiji and save it as TIFF, or save its array, in the order z, y, x, as .npy"
 _OTHERS = {
     ".jpg": "JPEG changes values at edges; save PNG or TIFF",
     ".jpeg": "JPEG changes values at edges; save PNG or TIFF",
     ".gif": "save PNG or TIFF",
     ".npz": "save one array as .npy",
+    ".nii": _VOLUME,
+    ".gz": _VOLUME,
+    ".nrrd": _VOLUME,
     ".ilp": "export its labels from ilastik (Prediction Export, source Labels)",
     ".roi": "make a mask of it in Fiji (Edit > Selection > Create Mask), and save that as TIFF",
     ".zip": "make a mask of the regions in Fiji (Edit > Selection > Create Mask), and save that "
@@ -72,9 +76,7 @@ def read_file(file: Path, most: int) -> np.ndarray:
 def _read(file: Path, most: int) -> np.ndarray:
     kind = file.suffix.lower()
     if kind in _TIFF:
-        with tifffile.TiffFile(file) as tiff:
-            _check_size(tiff.series[0].shape, most, file)
-            return np.asarray(tiff.asarray())
+        return _tiff(file, most)
     if kind in _PIXELS:
         with Image.open(file) as image:
             _check_size(image.size[::-1], most, file)
@@ -90,6 +92,20 @@ def _read(file: Path, most: int) -> np.ndarray:
     remedy = _OTHERS.get(kind, f"painted slices are {', '.join(_KINDS)}")
     msg = f"{file} is not read as a painted slice: {remedy}"
     raise StackReadError(msg)
+
+
+def _tiff(file: Path, most: int) -> np.ndarray:
+    """Return all images of a TIFF as one; programs that append pages make a series of each."""
+    with tifffile.TiffFile(file) as tiff:
+        whole = [one for one in tiff.series if not one.keyframe.is_reduced]
+        series = whole or tiff.series[:1]
+        shapes = list(dict.fromkeys(one.shape for one in series))
+        if len(shapes) > 1:
+            msg = f"{file} holds images of the shapes {shapes[0]} and {shapes[1]}; save one alone"
+            raise ConventionError(msg)
+        _check_size((len(series), *shapes[0]), most, file)
+        images = [np.asarray(one.asarray()) for one in series]
+    return images[0] if len(images) == 1 else np.stack(images)
 
 
 def _check_size(shape: tuple[int, ...], most: int, file: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ _NO_SLICE = re.compile(  # versions, bit depths, settings, positions
     re.IGNORECASE,
 )
 _COUNTS = re.compile(r"\[(\d+)\]")  # the number that counts, as the header tells a name
-_CUT = re.compile(r"slice_\d{4}(?:_[\d.]+kV)?")  # as `fibdask labels` writes it
+_CUT = re.compile(r"slice_(\d{4,})")  # as `fibdask labels` writes it
 _MOVED = "reposition_slices"
 _NEAR = 0.01  # of the distance of slices, within which a depth is that of a slice
 
@@ -66,7 +66,7 @@ class ImageNames:
         if count == 1 or len(words) == 1:
             return None
         text = r"(\d+)".join(map(re.escape, words))
-        pattern = re.compile(rf"{text}(?![a-z\d])", re.IGNORECASE)
+        pattern = re.compile(rf"{text}(?!\d)", re.IGNORECASE)
         counting = _counting(told, pattern)
         ends = [match[counting + 1] for name in (first, last) if (match := pattern.fullmatch(name))]
         numbers = np.empty(0, np.int64)
@@ -76,9 +76,13 @@ class ImageNames:
         return cls(files["first"], pattern, counting, len(ends[0]) if ends else 0, numbers)
 
     def match(self, name: str) -> re.Match[str] | None:
-        """Return the match of a name that is one of an image, perhaps with words behind it."""
+        """Return the match of a name that is one of an image, perhaps with words behind it.
+
+        A number that begins a setting, as in gold_2kV, is none of an image.
+        """
         match = self.pattern.match(name)
-        if match is None or _DIGITS.search(_NO_SLICE.sub("", name[match.end() :])):
+        settings = _NO_SLICE.finditer(name)
+        if match is None or any(one.start() < match.end() < one.end() for one in settings):
             return None
         digits = match[self.counting + 1] if self.counting >= 0 else ""
         padded = not digits or digits == f"{int(digits):0{self.width}}"
@@ -122,11 +126,14 @@ class Place:
     z
         Depth of the slices in nm (z).
     images
-        How their images are named; None if that is not known, or does not matter.
+        How their images are named; None if that is not known.
+    cut
+        Numbers of those that were cut, as the sheet of the folder says; none without a sheet.
     """
 
     z: np.ndarray
     images: ImageNames | None
+    cut: Collection[int] = ()
 
     def of(self, file: Path) -> tuple[int, str]:
         """Return the number of the slice of a file, and what may be otherwise; empty if nothing.
@@ -137,9 +144,12 @@ class Place:
             If the stack has no such slice, or it cannot be known.
         """
         name = file.stem
+        as_cut = _CUT.match(name)
+        if as_cut and int(as_cut[1]) in self.cut:
+            return int(as_cut[1]), ""
         own = self.images.match(name) if self.images else None
         if self.images and own and len(self.images.numbers):
-            return self._named(file.name, int(own[self.images.counting + 1]), self.images)
+            return self._named(file, own, self.images)
         if depth := _DEPTH.search(name):
             return self._at(depth, name), ""
         if self.images and own:
@@ -152,8 +162,9 @@ class Place:
             raise ConventionError(msg)
         return self._numbered(name)
 
-    def _named(self, name: str, number: int, images: ImageNames) -> tuple[int, str]:
-        """Return the slice whose image has a number in its name."""
+    def _named(self, file: Path, own: re.Match[str], images: ImageNames) -> tuple[int, str]:
+        """Return the slice whose image a name begins with, and what else it may be."""
+        name, number = file.name, int(own[images.counting + 1])
         found = int(np.searchsorted(images.numbers, number))
         if number not in images.numbers:
             msg = (
@@ -162,19 +173,32 @@ class Place:
                 f"with number {images.numbers[-1]}"
             )
             raise ConventionError(msg)
+        behind = _DIGITS.findall(_NO_SLICE.sub("", file.stem[own.end() :]))
+        others = [int(digits) for digits in behind if found != int(digits) < len(self.z)]
+        if others:
+            return found, (
+                f"{name} is taken for image {number}, slice {found} of the stack, counted from 0: "
+                f"if the {others[-1]} behind it is that of the slice, name it paint_{others[-1]:04}"
+            )
         if found == number or not _CUT.match(name):
             return found, ""
+        meant = f"name it paint_{number:04} if it is slice {number}, counted from 0"
+        if self.cut:
+            msg = (
+                f"{name} may be the image of this number, slice {found} of the stack, or slice "
+                f"{number}, which was not cut: {meant}, or else paint_{found:04}"
+            )
+            raise ConventionError(msg)
         return found, (
             f"{name} is taken for the image of this number, slice {found} of the stack, counted "
             f"from 0: if it is slice {number}, as `fibdask labels` names those that it cuts, give "
-            f"the folder with their labels.json, or name it paint_{number:04}"
+            f"the folder with their labels.json, or {meant}"
         )
 
     def _numbered(self, name: str) -> tuple[int, str]:
         """Return the slice whose number, from 0, is in a name."""
         found = _NUMBER.search(name)
         digits = [found[1]] if found else _DIGITS.findall(_NO_SLICE.sub("", name))
-        digits = digits or _DIGITS.findall(name)
         if len(self.z) == 1 and not digits:
             return 0, ""
         if not digits:
@@ -190,7 +214,8 @@ class Place:
             )
             raise ConventionError(msg)
         numbers: Sequence[int] | np.ndarray = self.images.numbers if self.images else ()
-        if not len(numbers) or numbers[number] == number or self.images is None:
+        told = number in self.cut or not len(numbers) or numbers[number] == number
+        if told or self.images is None:
             return number, ""
         return number, (
             f"{name} is taken for slice {number} of the stack, counted from 0, whose image has the "

@@ -171,7 +171,8 @@ def _by_slice(
     seen: dict[int, str] = {}
     plane = stack.sizes["y"], stack.sizes["x"]
     most = max(prod(stack.sizes[axis] for axis in AXES), _COLOURS * prod(plane))
-    place = Place(stack["z"].values, None if sheet else ImageNames.of(stack))
+    cut = {one.slice for one in sheet.slices} if sheet else ()
+    place = Place(stack["z"].values, ImageNames.of(stack), cut)
     doubts: list[str] = []
     for file in label_files(path):
         image = read_file(file, most)

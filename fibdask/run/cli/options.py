@@ -39,7 +39,11 @@ def options(*names: str) -> Callable[[Any], Any]:
         "quiet": click.option("--quiet", is_flag=True, help="Print nothing but errors."),
         "json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         "input": click.option(
-            "--input", "input_path", type=click.Path(), help="Input instead of the recipe's."
+            "--input",
+            "input_path",
+            type=click.Path(),
+            help="Input instead of the recipe's; a run replaces what its output folder holds of "
+            "another input, so give --out, too, to keep both.",
         ),
         "out": click.option(
             "--out", type=click.Path(), help="Output folder instead of the recipe's."

@@ -146,6 +146,7 @@ def test_read_images__a_condition_of_a_later_slice_is_told(tmp_path):
     (text,) = said(path)
     assert "page 1 of a.tif: a face tilted by -37.9986 degrees" in text
     assert said(path, pixel_size=(10 / 0.788, 10.0)) == []
+    assert said(path, pixel_size=10.0) == [text]  # which repeats the header
 
 
 def test_read_images__either_of_two_readings_explains_what_was_given(tmp_path):
