@@ -21,7 +21,7 @@ from .engine.fingerprints import fingerprint
 from .engine.forecast import check_budget, format_bytes, least_memory
 from .engine.journal import Part, has_record
 from .engine.locks import TakenError, is_locked, locked
-from .engine.making import Execution
+from .engine.making import Execution, rename
 from .engine.monitor import BlockFailure, Monitor, SlowBlock, StageReport, Work
 from .engine.places import Access, Place, RemotePath, is_address, located, remote_path
 from .engine.reading import note_read
@@ -137,6 +137,7 @@ __all__ = [
     "reduction_forecast",
     "remote_identity",
     "remote_path",
+    "rename",
     "revised",
     "shift",
     "skip_array",

@@ -15,6 +15,7 @@ from ..blocks import (
     Resources,
     Source,
     check_budget,
+    fingerprint,
     forecast,
     format_bytes,
     from_source,
@@ -23,7 +24,7 @@ from ..blocks import (
     reduction_forecast,
     values_target,
 )
-from ..conventions import FibdaskWarning, RecipeError, is_regular
+from ..conventions import FibdaskWarning, RecipeError, is_regular, plain_attributes
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.targets import planned, volume_targets
@@ -154,7 +155,7 @@ class Planner(Visitor):
     made_of
         Fingerprints of the stack that the recipe begins with, and of those after its stages: of
         depths, pixels and voltages, and of what determines the values of volumes, such as images,
-        labels and weights of networks, as they are now.
+        labels and weights of networks, as they are now. Of what is stored, attributes are among it.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -196,7 +197,8 @@ class Planner(Visitor):
 
     def keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
         """Return the stack as if the volumes were stored."""
-        self.made_of.append(stack_fingerprint(stack))
+        names = [plain_attributes(stack[variable].attrs) for variable in kept]
+        self.made_of.append(fingerprint(stack_fingerprint(stack), names))
         stack, rows = _stored_rows(name, stack, kept, self._block_bytes)
         self.rows += rows
         if last and self._pyramid and is_regular(stack):
