@@ -39,6 +39,7 @@ from .exporting_volumes import (
     write_vti,
 )
 from .folder.measuring import measure_phase
+from .folder.ownership import earlier_run
 from .folder.results import final_stack, reopen
 from .folder.run_folder import SUMMARY, RunFolder
 from .walk import phase_of
@@ -79,9 +80,23 @@ def find_phase(path: str | Path) -> xr.Dataset:
     """
     stack = _find_stack(path)
     if "phase" not in stack:
-        msg = f"{path} holds no phase; segment it first"
+        earlier = " and ".join(_earlier_phases(Path(path)))
+        remedy = (
+            f"of an earlier run there is {earlier}: give that" if earlier else "segment it first"
+        )
+        msg = f"{path} holds no phase; {remedy}"
         raise StackReadError(msg)
     return stack
+
+
+def _earlier_phases(path: Path) -> list[str]:
+    """Return the stores with a phase that an earlier run has left in the folder of another."""
+    folder = RunFolder(path)
+    if not (path / SUMMARY).is_file() or (earlier := earlier_run(folder)) is None:
+        return []
+    made = folder.read()["stores"]
+    places = [folder.store(name) for name in earlier.stores if name not in made]
+    return [str(place) for place in places if (place / "phase").is_dir()]
 
 
 def _find_stack(path: str | Path) -> xr.Dataset:

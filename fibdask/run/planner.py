@@ -36,7 +36,7 @@ from .cluster import (
     planned_worker,
 )
 from .estimates import Estimate, options_of
-from .folder.ownership import check_owner
+from .folder.ownership import check_owner, outdated_input
 from .folder.run_folder import JOBS, RunFolder
 from .looking import look_at_input
 from .recipe import Recipe, read_profile, read_recipe
@@ -58,7 +58,8 @@ def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
     Warns
     -----
     FibdaskWarning
-        If results of another recipe lie in the output folder, which a run refuses to replace.
+        If results of another recipe lie in the output folder, which a run refuses to replace, or
+        if it reads a store that the last run beside it did not make.
     """
     read = read_recipe(recipe, **paths)
     folder = RunFolder(Path(read.tables["output"]["path"]))
@@ -67,6 +68,8 @@ def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
         check_owner(folder, read)
     except RecipeError as error:  # a run with --fresh removes what lies there
         warnings.warn(str(error), FibdaskWarning, stacklevel=2)
+    if outdated := outdated_input(read):
+        warnings.warn(outdated, FibdaskWarning, stacklevel=2)
     plan = plan_recipe(read)
     if plan["worker_bytes"] is not None:
         check_plan(plan["stages"], Resources(plan["threads"], plan["worker_bytes"]))
