@@ -9,6 +9,7 @@ from .engine.execute import (
     count_blocks,
     counts_target,
     forecast,
+    is_begun,
     is_complete,
     is_derived,
     keep_values,
@@ -21,7 +22,7 @@ from .engine.fingerprints import fingerprint
 from .engine.forecast import check_budget, format_bytes, least_memory
 from .engine.journal import Part, has_record
 from .engine.locks import TakenError, is_locked, locked
-from .engine.making import Execution
+from .engine.making import Execution, rename
 from .engine.monitor import BlockFailure, Monitor, SlowBlock, StageReport, Work
 from .engine.places import Access, Place, RemotePath, is_address, located, remote_path
 from .engine.reading import note_read
@@ -114,6 +115,7 @@ __all__ = [
     "has_record",
     "inner_chunks",
     "is_address",
+    "is_begun",
     "is_complete",
     "is_derived",
     "is_locked",
@@ -137,6 +139,7 @@ __all__ = [
     "reduction_forecast",
     "remote_identity",
     "remote_path",
+    "rename",
     "revised",
     "shift",
     "skip_array",

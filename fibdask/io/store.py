@@ -30,6 +30,7 @@ from ..blocks import (
     open_stored,
     origin,
     reduction_forecast,
+    rename,
     skip_array,
     worker_resources,
     write_array,
@@ -262,7 +263,8 @@ def _begin_level(
     current = is_current(path, files, names)
     if current and execution.part.of > 1:  # other parts may just have finished it
         complete = _complete(volumes, execution)
-    if len(complete) < len(volumes) or not current:
+    renamed = any(volume.target.renamed() for volume in volumes)
+    if len(complete) < len(volumes) or renamed or not current:
         begin_store(path)
         write_files(path, files, names)
     return complete
@@ -301,6 +303,7 @@ def _write_volume(
 ) -> list[StageReport]:
     """Write one volume; the reductions it depends on are stages of their own."""
     label = name or volume.name
+    rename(volume.target)
     source = origin(volume.array)
     reductions = source.reductions if isinstance(source, Source) else ()
     reports: list[StageReport] = []

@@ -40,6 +40,7 @@ from .exporting_volumes import (
     write_vti,
 )
 from .folder.measuring import measure_phase
+from .folder.ownership import earlier_run
 from .folder.results import final_stack, reopen
 from .folder.run_folder import SUMMARY, RunFolder
 from .walk import phase_of
@@ -80,7 +81,7 @@ def find_phase(path: str | Path) -> xr.Dataset:
     """
     stack = _find_stack(path)
     if "phase" not in stack:
-        msg = f"{path} holds no phase{_instead(stack)}"
+        msg = f"{path} holds no phase{_earlier_phases(Path(path)) or _instead(stack)}"
         raise StackReadError(msg)
     return stack
 
@@ -95,6 +96,17 @@ def _instead(stack: xr.Dataset) -> str:
         f", but {', '.join(names)}: Python writes them, such as "
         f'tifffile.imwrite("{name}.tif", stack["{name}"].values)'
     )
+
+
+def _earlier_phases(path: Path) -> str:
+    """Tell of the stores with a phase that an earlier run has left in the folder of another."""
+    folder = RunFolder(path)
+    if not (path / SUMMARY).is_file() or (earlier := earlier_run(folder)) is None:
+        return ""
+    made = folder.read()["stores"]
+    places = [folder.store(name) for name in earlier.stores if name not in made]
+    found = " and ".join(str(place) for place in places if (place / "phase").is_dir())
+    return f"; of an earlier run there is {found}: give that" if found else ""
 
 
 def _find_stack(path: str | Path) -> xr.Dataset:

@@ -15,6 +15,7 @@ from ..blocks import (
     Resources,
     Source,
     check_budget,
+    fingerprint,
     forecast,
     format_bytes,
     from_source,
@@ -23,7 +24,7 @@ from ..blocks import (
     reduction_forecast,
     values_target,
 )
-from ..conventions import FibdaskWarning, RecipeError, is_regular
+from ..conventions import FibdaskWarning, RecipeError, is_regular, plain_attributes
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.targets import planned, volume_targets
@@ -35,7 +36,7 @@ from .cluster import (
     planned_worker,
 )
 from .estimates import Estimate, options_of
-from .folder.ownership import check_owner
+from .folder.ownership import check_owner, outdated_input
 from .folder.run_folder import JOBS, RunFolder
 from .looking import look_at_input
 from .recipe import Recipe, read_profile, read_recipe
@@ -57,7 +58,8 @@ def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
     Warns
     -----
     FibdaskWarning
-        If results of another recipe lie in the output folder, which a run refuses to replace.
+        If results of another recipe lie in the output folder, which a run refuses to replace, or
+        if it reads a store that the last run beside it did not make.
     """
     read = read_recipe(recipe, **paths)
     folder = RunFolder(Path(read.tables["output"]["path"]))
@@ -66,6 +68,8 @@ def check_recipe(recipe: str | Path, **paths: Any) -> dict[str, Any]:
         check_owner(folder, read)
     except RecipeError as error:  # a run with --fresh removes what lies there
         warnings.warn(str(error), FibdaskWarning, stacklevel=2)
+    if outdated := outdated_input(read):
+        warnings.warn(outdated, FibdaskWarning, stacklevel=2)
     plan = plan_recipe(read)
     if plan["worker_bytes"] is not None:
         check_plan(plan["stages"], Resources(plan["threads"], plan["worker_bytes"]))
@@ -154,7 +158,7 @@ class Planner(Visitor):
     made_of
         Fingerprints of the stack that the recipe begins with, and of those after its stages: of
         depths, pixels and voltages, and of what determines the values of volumes, such as images,
-        labels and weights of networks, as they are now.
+        labels and weights of networks, as they are now. Of what is stored, attributes are among it.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -196,7 +200,8 @@ class Planner(Visitor):
 
     def keep(self, name: str, stack: xr.Dataset, kept: list[str], *, last: bool) -> xr.Dataset:
         """Return the stack as if the volumes were stored."""
-        self.made_of.append(stack_fingerprint(stack))
+        names = [plain_attributes(stack[variable].attrs) for variable in kept]
+        self.made_of.append(fingerprint(stack_fingerprint(stack), names))
         stack, rows = _stored_rows(name, stack, kept, self._block_bytes)
         self.rows += rows
         if last and self._pyramid and is_regular(stack):

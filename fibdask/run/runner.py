@@ -16,6 +16,7 @@ from ..blocks import (
     Part,
     StageReport,
     current_client,
+    is_begun,
     keep_values,
     worker_resources,
 )
@@ -26,7 +27,13 @@ from ..statistics import statistics_warnings
 from .cluster import part_resources
 from .disk import told_if_full
 from .estimates import Estimate, options_of
-from .folder.ownership import check_owner, remove_earlier, replaced_input
+from .folder.ownership import (
+    check_owner,
+    input_paths,
+    outdated_input,
+    remove_earlier,
+    replaced_input,
+)
 from .folder.part_folder import PartFolder
 from .folder.progress import LOGGER, RunMonitor, log_event, log_file, warnings_logged
 from .folder.results import compute_once, compute_results, reopen, report_run, store_results
@@ -44,7 +51,16 @@ from .stages import (
     asks_network,
     estimate_store,
 )
-from .walk import Visitor, first_stack, not_kept, walk
+from .walk import (
+    Visitor,
+    first_name,
+    first_stack,
+    is_stored,
+    kept_variables,
+    not_kept,
+    read_now,
+    walk,
+)
 
 _LATER_KERNELS = 64 * 2**20  # bytes of a process, of stages after one whose libraries stay in it
 
@@ -94,7 +110,8 @@ def run_recipe(
     Warns
     -----
     FibdaskWarning
-        If results of another input are replaced.
+        If results of another input are replaced, or if a store is read that the last run beside it
+        did not make.
     """
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     if part is None:
@@ -140,10 +157,10 @@ class Pipeline(Visitor):
         self._quiet = quiet
         self._log_json = log_json or recipe.tables["output"]["log"] == "json"
         self.reported = False  # of several parts the last one writes the report
-        self._replaced = False  # what an earlier run has stored, in part
         self._stage = ""
         self._reports: list[StageReport] = []
         self._source = first_stack(recipe)
+        self._read = read_now(self._source)
         self.folder.check()
         if resume:
             check_owner(self.folder, recipe)
@@ -201,7 +218,10 @@ class Pipeline(Visitor):
         self.execution = replace(self.execution, client=client, resources=resources)
 
     def _take_over(self) -> None:
-        """Say whose results this run replaces, or remove them if all is to be made anew."""
+        """Say whose results this run reads and replaces, or remove them if all is made anew."""
+        if outdated := outdated_input(self.whole):
+            LOGGER.warning(outdated)
+            warnings.warn(outdated, FibdaskWarning, stacklevel=4)
         if not self.execution.resume:
             if removed := remove_earlier(self.folder, self.whole):
                 self.monitor.say(removed)
@@ -226,11 +246,17 @@ class Pipeline(Visitor):
         Of images that the run simulates, it is known what they are of. An earlier run has told.
         """
         first = self.part is None or self.part.number == 1
-        new = not self.folder.store(stage.name).exists()
         networks = stage.makes is not None and stage.asks_network(table)
-        if first and new and networks and SIMULATE not in self.stacks:
+        made = super().call(stage, stack, table)
+        if first and networks and SIMULATE not in self.stacks and not self._is_begun(stage, made):
             look_at_images(stack, table)
-        return super().call(stage, stack, table)
+        return made
+
+    def _is_begun(self, stage: Stage, stack: xr.Dataset) -> bool:
+        """Tell whether what an earlier run has stored of a stage is of the same."""
+        path = self.folder.store(stage.name)
+        kept = kept_variables(self.recipe, stack, stage)
+        return all(is_begun(stack[name].data, path / name) for name in kept)
 
     def estimate(
         self, stage: Stage, estimate: Estimate, stack: xr.Dataset, table: Mapping[str, Any]
@@ -265,14 +291,23 @@ class Pipeline(Visitor):
         raise_failures(reports)
         if asks_network(name, self.recipe.tables.get(name, {})):
             self._measure_workers(self.execution.client, room=_LATER_KERNELS)
+        self._check_input(name)
         self.folder.end_store(name)
         stored = open_stack(path)
         return stored.assign({v: stack[v] for v in lazy}) if lazy else stored
 
+    def _check_input(self, name: str) -> None:
+        """Refuse what was made while images, or a store that others wrote, became others.
+
+        Images are read by the first stage alone. A store of ours looks at that itself.
+        """
+        reading = name == first_name(self.recipe) or is_stored(self._source)
+        if reading and read_now(self._source) != self._read:
+            read = " and ".join(str(path) for path in input_paths(self.recipe))
+            msg = f"{read} has changed while this run read it: run again"
+            raise StackReadError(msg)
+
     def _listen(self, report: StageReport, *, now: bool) -> None:
-        if report.blocks_run and not self._replaced:
-            self._replaced = True
-            self.folder.discard_pages()
         if not any(report is known for known in self._reports):
             self._reports.append(report)
         part = _part(report)
@@ -290,6 +325,7 @@ class Pipeline(Visitor):
         """Compute the statistics, each reduction once, and store them."""
         self._stage, self._reports = STATISTICS, []
         results = compute_results(lazy, self.execution)
+        self._check_input(STATISTICS)
         results.attrs["warnings"] = statistics_warnings(results)
         for text in results.attrs["warnings"]:
             LOGGER.warning(text)

@@ -7,12 +7,13 @@ from typing import Any
 
 import xarray as xr
 
-from ..blocks import StoredArray, array_token, fingerprint, origin
+from ..blocks import Source, StoredArray, array_token, fingerprint, origin
 from ..conventions import (
     AXES,
     LABELS,
     PROBABILITIES,
     RecipeError,
+    StackReadError,
     array_names,
     covered_region,
     volume_names,
@@ -128,6 +129,22 @@ def not_kept(stack: xr.Dataset, kept: list[str]) -> list[str]:
 def is_stored(stack: xr.Dataset) -> bool:
     """Tell whether every volume of a stack is read from a store as it is."""
     return all(isinstance(origin(stack[name].data), StoredArray) for name in volume_names(stack))
+
+
+def read_now(stack: xr.Dataset) -> list[object]:
+    """Return what differs where the files that a stack reads are others than a moment ago.
+
+    Raises
+    ------
+    StackReadError
+        If one cannot be read any more.
+    """
+    sources = (origin(stack[name].data) for name in array_names(stack))
+    try:
+        return [source.read_now for source in sources if isinstance(source, Source)]
+    except OSError as error:
+        msg = f"{error.filename} cannot be read any more: {error.strerror}"
+        raise StackReadError(msg) from error
 
 
 def stack_fingerprint(stack: xr.Dataset) -> str:

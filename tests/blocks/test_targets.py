@@ -106,3 +106,12 @@ def test_check_there__names_a_shard_that_was_lost(tmp_path):
     place.shard_file((0, 1, 0)).unlink()
     with pytest.raises(StackReadError, match="c/0/1/0 was written and is gone"):
         place.check_there()
+
+
+def test_read__refuses_an_array_that_was_written_anew_since_it_was_opened(tmp_path):
+    _, place = written(tmp_path)
+    stored = open_stored(place.path)
+    write_array(naive_ramp() + 1, place, Execution(), name="other", values={})
+    with pytest.raises(StackReadError, match="it has changed since it was opened; run again"):
+        stored.read(place_whole(), {})
+    np.testing.assert_array_equal(open_stored(place.path).read(place_whole(), {}), naive_ramp() + 1)

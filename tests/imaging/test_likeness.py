@@ -161,8 +161,10 @@ def recipe(tmp_path, stack, **keys):
 
 
 def test_like__is_measured_when_the_recipe_is_read(stack, tmp_path):
-    table = recipe(tmp_path, stack).tables["simulate"]
+    read = recipe(tmp_path, stack)
+    table = read.tables["simulate"]
     assert "like" not in table
+    assert read.measured == (str(tmp_path / "real.zarr"),)
     assert {key: table[key] for key in ("voltage", "contrast")} == {
         key: simulation_options(stack, model="analytic")[key] for key in ("voltage", "contrast")
     }

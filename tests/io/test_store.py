@@ -110,6 +110,30 @@ def test_save_stack__again_changes_no_file(stack, tmp_path):
     assert [f.stat().st_mtime_ns for f in shards] == times
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_save_stack__gives_stored_blocks_the_attributes_of_now(
+    stack, tmp_path, monkeypatch, interrupted
+):
+    source = open_stack(save_stack(stack, tmp_path / "source.zarr"))
+    name = tmp_path / "a.zarr"
+    save_stack(source, name, pyramid=False)
+    shards = {file: file.stat().st_ino for file in name.glob("phase/c/**/*") if file.is_file()}
+    source["phase"].attrs["flag_colors"] = "black gold"
+    if interrupted:
+        with monkeypatch.context() as patch:
+            patch.delattr("fibdask.blocks.engine.making.note_metadata")
+            with pytest.raises(NameError):
+                save_stack(source, name, pyramid=False)
+        with pytest.raises(StackReadError, match="incomplete"):
+            open_stack(name)
+    save_stack(source, name, pyramid=False)
+    assert open_stack(name)["phase"].attrs["flag_colors"] == "black gold"
+    fresh = save_stack(source, tmp_path / "b.zarr", pyramid=False)
+    for file in ("zarr.json", "phase/zarr.json", "phase/array.json"):
+        assert (name / file).read_bytes() == (fresh / file).read_bytes()
+    assert interrupted or {file: file.stat().st_ino for file in shards} == shards
+
+
 def test_save_stack__adds_a_variable_to_the_store_it_was_read_from(stack, tmp_path):
     path = save_stack(stack.drop_vars("phase"), tmp_path / "s.zarr")
     opened = open_stack(path)

@@ -10,6 +10,7 @@ import pytest
 
 import fibdask
 from fibdask import FibdaskWarning, RecipeError, local_cluster, run_recipe
+from fibdask.run import runner
 from fibdask.run.exporting import write_statistics
 from fibdask.run.folder import RunFolder
 from fibdask.run.folder.results import reopen
@@ -197,6 +198,23 @@ def test_check__shows_the_network_a_part_of_the_input(recipe, tmp_path, monkeypa
         check_recipe(recipe)
 
 
+def test_run__shows_the_network_images_that_replace_others(recipe, tmp_path, monkeypatch):
+    images = run_recipe({k: v for k, v in recipe.items() if k in ("simulate", "output")})
+    looked = []
+    monkeypatch.setattr(runner, "look_at_images", lambda *_: looked.append(len(told)))
+    tables = {
+        "input": {"path": str(tmp_path / "images.zarr")},
+        "segment": {"method": "network"},
+        "output": {"path": str(tmp_path / "other"), "report": False},
+    }
+    for told in ([], ["same"], ["other", "images"]):
+        shown = images if len(told) < 2 else images.isel(y=slice(None, None, -1))
+        shown = shown.assign_coords(y=images["y"])
+        fibdask.save_stack(shown, tmp_path / "images.zarr", resume=len(told) == 1)
+        run_recipe(tables)
+    assert looked == [0, 2]
+
+
 @pytest.mark.cluster
 def test_reconstruct__by_workers_gives_the_same(recipe, tmp_path):
     volume = run_recipe(recipe)["solid_probability"].values
@@ -261,7 +279,7 @@ def test_run__names_a_model_that_is_much_surer(tmp_path):
     assert "model porous-windows expects" in log.read_text()
     log.unlink()
     with pytest.warns(FibdaskWarning):  # of other electrons than were learnt from
-        run_recipe(tables | {"segment": {"method": "network", "mirrored": True}})
+        run_recipe(tables)
     assert "model porous-windows expects" not in log.read_text()  # it has told already
 
 

@@ -3,15 +3,20 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tomli_w
 
 from fibdask import FibdaskWarning, RecipeError, StackReadError, open_stack, run_recipe
+from fibdask.run.exporting import find_phase
 from fibdask.run.folder import RunFolder
-from fibdask.run.folder.results import final_stack, reopen
+from fibdask.run.folder.ownership import remove_earlier
+from fibdask.run.folder.results import done_stores, final_stack, reopen
 from fibdask.run.planner import check_recipe
+from fibdask.run.recipe import read_recipe
+from fibdask.run.runner import Pipeline
 from tests.run.helpers import stored_bytes
 
 
@@ -87,7 +92,8 @@ def test_check_recipe__warns_of_the_folder_of_another_recipe(folder):
         check_recipe(other)
 
 
-def test_run_recipe__removes_the_pages_of_what_it_replaces(tmp_path):
+@pytest.mark.parametrize("replaced", ["images", "pixels"])
+def test_run_recipe__removes_the_pages_of_what_it_replaces(tmp_path, replaced):
     content = recipe(write_sample(tmp_path, "A", 0.3), tmp_path / "out", "statistics")
     run_recipe(content)
     pages = [tmp_path / "out" / name for name in ("report.html", "profile.html")]
@@ -95,7 +101,10 @@ def test_run_recipe__removes_the_pages_of_what_it_replaces(tmp_path):
         page.write_text("of the first run")
     run_recipe(content)
     assert all(page.exists() for page in pages)  # they show what lies there
-    write_sample(tmp_path, "A", 0.6)
+    if replaced == "images":
+        write_sample(tmp_path, "A", 0.6)
+    else:
+        content["input"]["pixel_size"] = 7  # of the same blocks
     run_recipe(content)
     assert not any(page.exists() for page in pages)
 
@@ -130,6 +139,12 @@ def test_run_recipe__fresh_keeps_what_it_reads(folder, tmp_path):
     assert sorted(p.name for p in out.glob("*.zarr")) == ["reposition.zarr", "segment.zarr"]
     assert "kept, because they are read: segment" in (out / "fibdask.log").read_text()
     assert share(run_recipe(inside)) == 0.3
+
+
+def test_remove_earlier__keeps_what_a_recipe_is_measured_of(folder):
+    run, read = RunFolder(folder / "out"), read_recipe(recipe(folder / "A.npy", folder / "out"))
+    remove_earlier(run, replace(read, measured=(str(run.store("import")),)))
+    assert [path.name for path in run.path.glob("*.zarr")] == ["import.zarr"]
 
 
 def test_run_recipe__fresh_takes_away_links_not_what_they_point_to(folder):
@@ -183,7 +198,41 @@ def test_run_recipe__input_beside_the_output_is_not_inside_it(folder):
         run_recipe(of_stored(folder / "out.zarr", folder / "out", reposition={"spacing": 10}))
 
 
+def test_run_recipe__tells_of_a_store_that_the_last_run_beside_it_did_not_make(folder, tmp_path):
+    note_stores(folder / "out", "import", state="interrupted")
+    inside = of_stored(folder / "out" / "segment.zarr", tmp_path / "b", reposition={"spacing": 5})
+    rule = "segment.zarr is of an earlier run: the last one .* is interrupted and has not made it"
+    with pytest.warns(FibdaskWarning, match=rule):
+        run_recipe(inside)
+    run_recipe(
+        of_stored(folder / "out" / "import.zarr", tmp_path / "c", segment={"method": "otsu"})
+    )
+
+
+def note_stores(out, *names, state="done"):
+    """Let only some stores be those of the last run."""
+    summary = json.loads((out / "run.json").read_text())
+    told = {"stores": dict.fromkeys(names, "done"), "state": state}
+    (out / "run.json").write_text(json.dumps(summary | told))
+
+
+def test_run_recipe__refuses_what_is_made_of_images_that_change_meanwhile(tmp_path):
+    content = recipe(write_sample(tmp_path, "A", 0.3), tmp_path / "out")
+    run = Pipeline(read_recipe(content), resume=True, quiet=True)
+    write_sample(tmp_path, "A", 0.7)
+    with pytest.raises(StackReadError, match=r"A\.npy has changed while this run read it: run ag"):
+        run.run(None)
+    assert done_stores(run.folder.read()) == []
+    assert share(run_recipe(content)) == 0.7
+
+
 # What is taken for the run's own
+
+
+def test_find_phase__names_the_phase_of_an_earlier_run(folder):
+    note_stores(folder / "out", "import")
+    with pytest.raises(StackReadError, match=r"holds no phase; of an earlier .*segment\.zarr"):
+        find_phase(folder / "out")
 
 
 def test_final_stack__is_of_the_stores_that_this_run_made(first, folder):

@@ -19,7 +19,15 @@ from ..regions import BlockList, Grid, group_numbers, sums_by_group
 from .arrays import from_source, origin
 from .fingerprints import fingerprint
 from .forecast import check_budget, task_bytes
-from .journal import JournalWriter, Record, alone, check_complete, is_old, journal_writer
+from .journal import (
+    JournalWriter,
+    Record,
+    alone,
+    check_complete,
+    header_fingerprint,
+    is_old,
+    journal_writer,
+)
 from .making import Execution, Job, begin_anew, make_blocks, sweep, warn_of_old
 from .monitor import StageReport
 from .sharing import share_blocks
@@ -137,6 +145,11 @@ def _resume_token(array: Any) -> str:
 def is_derived(array: Any) -> bool:
     """Tell whether a Dask array is not read by coordinates, as results of arithmetic are not."""
     return isinstance(array, da.Array) and origin(array) is None
+
+
+def is_begun(array: Any, folder: Path) -> bool:
+    """Tell whether what lies in a folder was begun of what this array is made of."""
+    return header_fingerprint(folder) == array_token(array)
 
 
 def is_complete(array: Any, target: Target) -> bool:

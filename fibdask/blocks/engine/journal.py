@@ -182,6 +182,11 @@ def begun_in(folder: Path, share: Part) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def note_metadata(folder: Path, metadata: int) -> None:
+    """Note another checksum of an array's metadata, of the same blocks; to be done `alone`."""
+    _put_header(folder, _header(folder) | {"metadata": metadata})
+
+
 def check_complete(folder: Path) -> None:
     """Check that every block is recorded, by whichever part.
 
@@ -204,6 +209,13 @@ def _header(folder: Place) -> dict[str, Any]:
         raise
     except OSError:  # a folder in its place, for one
         return {}
+
+
+def _put_header(folder: Path, header: Mapping[str, Any]) -> None:
+    try:
+        put_file(folder / FILE_NAME, json.dumps(header, indent=1).encode())
+    except OSError as error:
+        raise unwritable(folder, FILE_NAME, error) from error
 
 
 def _block_count(header: dict[str, Any]) -> int | None:
@@ -298,11 +310,7 @@ class JournalWriter:
         self._file.truncate(0)
         shape, block = list(grid.shape), list(grid.block)
         header = {"fingerprint": fingerprint, "shape": shape, "block": block, "dtype": dtype}
-        content = json.dumps(header | {"metadata": metadata}, indent=1).encode()
-        try:
-            put_file(self._folder / FILE_NAME, content)
-        except OSError as error:
-            raise unwritable(self._folder, FILE_NAME, error) from error
+        _put_header(self._folder, header | {"metadata": metadata})
         if self._run:
             self._write({"run": self._run})
 

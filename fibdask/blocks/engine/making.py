@@ -11,11 +11,11 @@ import numpy as np
 
 from ...conventions import AXES, ConventionError, FibdaskWarning
 from ..regions import BLOCK_BYTES
-from .journal import JournalWriter, Part, is_old
+from .journal import JournalWriter, Part, alone, is_old, note_metadata
 from .monitor import BlockFailure, Monitor, SlowBlock, StageReport
 from .resources import GPU, Resources, own_resources
 from .schedule import run_blocks, run_graph, run_name
-from .shards import checksum
+from .shards import METADATA, checksum, put_file
 from .sources import Computed, EachBlock, Source
 from .targets import Target
 from .workers import workers_watched
@@ -119,6 +119,20 @@ def begin_anew(job: Job, journal: JournalWriter) -> None:
     dtype = np.dtype(job.target.stored_dtype).name
     journal.restart(job.token, job.target.grid, dtype, checksum(metadata))
     job.target.create(metadata)
+
+
+def rename(target: Target) -> None:
+    """Give an array the attributes of a target: names of classes, say, are in no fingerprint.
+
+    Its blocks stay. Between the two files, the array counts as damaged, and is made anew.
+    """
+    if target.renamed() is None:
+        return
+    with alone(target.path):
+        metadata = target.renamed()
+        if metadata is not None:  # no other part was first
+            put_file(target.path / METADATA, metadata)
+            note_metadata(target.path, checksum(metadata))
 
 
 def sweep(target: Target, missing: Iterable[int]) -> None:

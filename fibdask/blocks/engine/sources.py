@@ -71,6 +71,11 @@ class Source(ABC):
         return ()
 
     @property
+    def read_now(self) -> object:
+        """What differs where the files that it reads are others than when this was looked at."""
+        return [source.read_now for source in self.below]
+
+    @property
     def on_gpu(self) -> bool:
         """Whether something of it is made on a GPU."""
         return False

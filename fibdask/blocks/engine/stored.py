@@ -16,7 +16,7 @@ from ..functions import unpacked
 from ..regions import BLOCK_BYTES, Grid, Region, lengths, within
 from .bounded import bounded
 from .fingerprints import fingerprint
-from .journal import Record, read_record
+from .journal import Record, header_fingerprint, is_old, read_record
 from .places import Access, Place, RemotePath, located
 from .reading import note_read
 from .remote import store_of
@@ -44,6 +44,9 @@ class StoredArray(Source):
         Refuse values other than 0 and 1: a phase that others wrote.
     recorded
         Whether a record says that every shard was written: one that is missing was lost.
+    written
+        Fingerprint that the record began with: under another one, the array is written anew. None
+        of records of old versions.
     unstored
         Numbers of the recorded shards that hold nothing but zeros and were not stored.
     rounded
@@ -63,6 +66,7 @@ class StoredArray(Source):
     scale: float | None = None
     checked: bool = False
     recorded: bool = False
+    written: str | None = None
     unstored: tuple[int, ...] = ()
     rounded: bool = True
     access: Access | None = None
@@ -139,7 +143,19 @@ class StoredArray(Source):
         except Exception as error:  # zarr raises many kinds for a damaged array
             raise self._unreadable(part, _told(error)) from error
         self._check_shard(part, data)
+        self._check_written(part)
         return data
+
+    def _check_written(self, part: Region) -> None:
+        """Refuse what may be of another array, begun in this place since; to be done last."""
+        known = self.recorded and self.access is None
+        if known and header_fingerprint(Path(self.path)) != self.written:
+            raise self._unreadable(part, "it has changed since it was opened; run again")
+
+    @property
+    def read_now(self) -> object:
+        """The fingerprint of what others wrote; an array with a record looks at that itself."""
+        return None if self.recorded else open_stored(self.place).stored_token
 
     def _metadata_states(self) -> tuple[Shard, ...]:
         """Return what tells the files of metadata; those on a server are taken to stay."""
@@ -211,7 +227,9 @@ def open_stored(path: Place, *, phase: bool = False) -> StoredArray:
         token = _foreign_token(path) if record is None else _written_token(path, array, record)
         stored = _described(path, array, token, recorded=record is not None)
         finished = {} if record is None else record.finished
-        stored = replace(stored, unstored=tuple(n for n, s in finished.items() if not s.size))
+        unstored = tuple(n for n, s in finished.items() if not s.size)
+        begun = None if record is None or is_old(path) else record.fingerprint
+        stored = replace(stored, unstored=unstored, written=begun)
     return replace(stored, checked=phase and not stored.recorded)
 
 

@@ -1,5 +1,6 @@
 """Targets: arrays to be written, created sharded, one whole shard at a time."""
 
+import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -108,6 +109,22 @@ class Target:
             elif child.name != FILE_NAME:
                 child.unlink()
         put_file(self.path / METADATA, metadata)
+
+    def renamed(self) -> bytes | None:
+        """Return the metadata of what lies there, under the attributes of this target.
+
+        None where it has them. What was damaged stays so, and what somebody edited and let pass.
+        """
+        try:
+            record = read_begun(self.path)
+        except StackReadError:  # it is made anew
+            return None
+        if record is None or record.metadata != metadata_checksum(self.path):
+            return None
+        there = json.loads((self.path / METADATA).read_bytes())
+        wanted = {"attributes": json.loads(self.metadata())["attributes"]}
+        renamed = there | wanted
+        return None if renamed == there else json.dumps(renamed, indent=2).encode()
 
     def finished(self, token: str) -> Record | None:
         """Return the record if what lies there was written under the same fingerprint."""

@@ -1,5 +1,6 @@
 """Image files as a source of blocks: a task reads the slices and rows of its region."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -98,6 +99,13 @@ class ImageSource(Source):
         """Bytes of the files of all slices, those of this machine."""
         files = {file for files in self.files for file in files if not is_address(file)}
         return sum(Path(file).stat().st_size for file in files)
+
+    @property
+    def read_now(self) -> object:
+        """Inode, size and times of the files of all slices, those of this machine."""
+        names = sorted({file for files in self.files for file in files if not is_address(file)})
+        states = map(os.stat, names)
+        return [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in states]
 
     def read(self, region: Region, values: Values) -> np.ndarray:
         """Read a region; only the slices in it are opened."""

@@ -162,12 +162,39 @@ def input_paths(recipe: Recipe) -> list[Path | str]:
     return [path if is_address(path) else Path(str(path)) for path in paths]
 
 
+def outdated_input(recipe: Recipe) -> str:
+    """Return a sentence if a recipe reads a store that the last run beside it did not make.
+
+    Such a run may have begun anew, of something else, and not have come so far.
+    """
+    for path in _local(input_paths(recipe)):
+        folder, name = RunFolder(path.parent), path.stem
+        if folder.store(name) != path or not (folder.path / SUMMARY).is_file():
+            continue
+        try:
+            summary, earlier = folder.read(), earlier_run(folder)
+        except StackReadError:  # a damaged one tells nothing
+            continue
+        known = earlier is not None and name in earlier.stores
+        read = earlier and earlier.recipe and _read_stores(folder, [name], earlier.recipe)
+        if known and not read and summary["stores"].get(name) != "done":
+            return one_line(
+                f"{path} is of an earlier run: the last one beside it, {summary['created']}, is "
+                f"{summary['state']} and has not made it; run that recipe again to be sure of it"
+            )
+    return ""
+
+
 def _resolved(paths: Iterable[Path | str]) -> list[Path | str]:
     return [path.resolve() if isinstance(path, Path) else path for path in paths]
 
 
+def _local(paths: Iterable[Path | str]) -> list[Path]:
+    return [path for path in _resolved(paths) if isinstance(path, Path)]
+
+
 def _read_stores(folder: RunFolder, stores: Iterable[str], recipe: Recipe) -> list[str]:
     """Return the stores of a folder that a recipe reads, or reads a part of."""
-    inputs = [path for path in _resolved(input_paths(recipe)) if isinstance(path, Path)]
     places = {name: folder.store(name).resolve() for name in stores}
-    return [name for name, place in places.items() if any(p.is_relative_to(place) for p in inputs)]
+    read = _local([*input_paths(recipe), *map(Path, recipe.measured)])
+    return [name for name, place in places.items() if any(p.is_relative_to(place) for p in read)]

@@ -163,13 +163,14 @@ class PartFolder(RunFolder):
     def _begun(self, title: str, told: dict[str, Any], assumptions: list[str]) -> dict[str, Any]:
         """Begin a run: clean up after a killed one, and return its summary."""
         self._sweep()
-        earlier = self.read()["stages"] if self._file.is_file() else []
+        earlier = self.read() if self._file.is_file() else {}
         for file in (self.path / PARTS).glob("*.json"):
             file.unlink()
         replace_file(self.path / "recipe.toml", told["recipe"])
         summary = self._new_summary(title, told["recipe"], assumptions, told["made_of"])
+        self.discard_pages(earlier, summary)
         parts = {"of": self.part.of, "came": []}
-        return {**summary, "stages": earlier, "run": uuid4().hex, "parts": parts}
+        return {**summary, "stages": earlier.get("stages", []), "run": uuid4().hex, "parts": parts}
 
     def _came(self, common: dict[str, Any]) -> dict[str, Any]:
         """Return the summary in which it is noted that this part has come."""

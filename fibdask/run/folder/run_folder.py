@@ -118,10 +118,11 @@ class RunFolder:
 
         There may always be something to do. `made_of` are fingerprints of what is read now.
         """
-        if self._file.is_file():
-            self._earlier = {stage["name"]: stage for stage in self.read()["stages"]}
+        earlier = self.read() if self._file.is_file() else {}
+        self._earlier = {stage["name"]: stage for stage in earlier.get("stages", [])}
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
         self.summary = self._new_summary(title, recipe, assumptions, made_of)
+        self.discard_pages(earlier, self.summary)
         self._write()
         replace_file(self.path / "recipe.toml", recipe)
         return True
@@ -251,8 +252,10 @@ class RunFolder:
         path.rename(removed)
         _remove(removed)
 
-    def discard_pages(self) -> None:
-        """Remove what shows an earlier run: its results are being replaced."""
+    def discard_pages(self, earlier: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+        """Remove what shows an earlier run, unless its results are those of the run that begins."""
+        if all(earlier.get(key) == summary[key] for key in ("recipe", "made_of", "version")):
+            return
         for name in (REPORT, PROFILE):
             with contextlib.suppress(FileNotFoundError):  # there is none, or another part was first
                 self.discard(self.path / name)

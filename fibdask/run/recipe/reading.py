@@ -63,7 +63,8 @@ def read_recipe(
         content["cluster"] = {"kind": cluster}
     _resolve_paths(content, folder, input_path, output_path)
     content["output"].setdefault("path", str(folder / f"{stem}-out"))
-    return Recipe(title, checked(content))
+    like = content.get(SIMULATE, {}).get("like")
+    return Recipe(title, checked(content), () if like is None else (like,))
 
 
 def parse_recipe(path: Path) -> Mapping[str, Any]:

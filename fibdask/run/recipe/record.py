@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,17 @@ from .tables import tables
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe: resolved parameters by table, defaults included."""
+    """A checked recipe: resolved parameters by table, defaults included.
+
+    Attributes
+    ----------
+    measured
+        Where the stacks lie that some of these parameters were measured of.
+    """
 
     title: str
     tables: Mapping[str, Mapping[str, Any]]
+    measured: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return the resolved recipe as TOML, with absolute paths, so that it holds anywhere."""
@@ -38,7 +45,7 @@ class Recipe:
             raise RecipeError(msg)
         names = list(tables())
         dropped = {*names[names.index(stage) + 1 :]} - {"cluster", "output"}
-        return Recipe(self.title, {k: v for k, v in self.tables.items() if k not in dropped})
+        return replace(self, tables={k: v for k, v in self.tables.items() if k not in dropped})
 
 
 def _absolute(table: Mapping[str, Any]) -> dict[str, Any]:
