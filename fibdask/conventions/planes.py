@@ -213,11 +213,11 @@ def without_filled_share(stack: xr.Dataset) -> xr.Dataset:
 
 
 def recognise_filled_share(stack: xr.Dataset) -> xr.Dataset:
-    """Record of which slices it is known what they cover, where that was not done yet."""
-    if FILLED not in stack.coords or RECORDS[FILLED] in stack.coords:
+    """Record of which slices it is known what they cover, as earlier versions have not done."""
+    if FILLED not in stack.coords:
         return stack
     share = stack[FILLED]
-    told = measured_slices(stack)
+    told = measured_slices(stack) & _told_of(stack, FILLED)
     return stack.assign_coords(_recorded(FILLED, share.values, share.attrs, told))
 
 
@@ -244,8 +244,7 @@ def check_aligned_together(stack: xr.Dataset | xr.DataArray) -> None:
             f"pixels that no raw pixel falls on must not be counted; slice {k} has "
             f"{100 * share[k]:.3g} % of them, and was aligned apart from others that it was joined "
             "with, or was not measured then, so that what all slices cover is not known: join "
-            "slices, and mark those that are measured, before they are aligned, or align with "
-            "outside='crop'"
+            "slices, and mark those that are measured, before they are aligned"
         )
         raise ConventionError(msg)
 
@@ -335,8 +334,11 @@ def _reach(axis: str, places: np.ndarray, aligned: Sequence[float] | None) -> fl
         raise ConventionError(msg)
     number = (places[0] - first) / size
     if abs(number - round(number)) < _SAME:
-        # The centre is that of an aligned pixel: an odd number of them was averaged, if any.
+        # The centre is that of an aligned pixel: an odd number of them was averaged, if any, and
+        # none where they would reach beyond the images.
         together //= together & -together
+        if (together - 1) / 2 > min(number, (last - places[-1]) / size) + _SAME:
+            together = 1
     elif len(places) == 1:
         together = int(count)  # at most
     return size * ((together - 1) / 2 - _SAME)

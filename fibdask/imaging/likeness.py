@@ -36,7 +36,7 @@ _FAINT = 2.0  # standard errors, below which drifts and stripes are none
 _FAINT_STRIPES = 0.02  # of the contrast: structures have that much in common by chance
 _BULK = (1, 16, 16)  # voxels of a bulk
 _BULK_VOXEL = 100.0  # nm: electrons cross it in few steps
-_BULK_ELECTRONS = 400.0  # on a pixel: 100,000, whose chance is some half grey level of 255
+_BULK_ELECTRONS = 1600.0  # on a pixel: 400,000, whose chance is half a grey level of 255
 
 
 def simulation_options(
@@ -153,7 +153,8 @@ def _thicknesses(stack: xr.Dataset) -> np.ndarray:
     both = measured[1:] & measured[:-1]
     images = ImageNames.of(stack)
     if images is not None and len(images.numbers):
-        both &= np.diff(images.numbers) == 1
+        skipped = np.diff(images.numbers)
+        both &= skipped == skipped.min(initial=images.numbers[-1])
     steps: np.ndarray = np.diff(z)
     return steps[both] if both.any() else steps
 

@@ -83,9 +83,9 @@ def truth_warnings(phase: xr.DataArray, truth: xr.DataArray, mask: Mask) -> list
     return [
         f"the truth counts as unknown in {np.count_nonzero(left_out)} of {len(left_out)} planes "
         f"that the phase is known in, plane {int(np.argmax(left_out))} the first, and errors leave "
-        "them out: if it holds them, compare with it as an array of its own, such as "
-        'segmentation_errors(stack["phase"], truth.drop_vars("measured")); if measured planes '
-        'alone are meant, say so by mask=stack["measured"]'
+        'them out: say that this is meant by mask=stack["measured"]; only if the truth was made '
+        "for these planes too, not moved with the slices, compare with it as an array of its own, "
+        'segmentation_errors(stack["phase"], truth.drop_vars("measured"))'
     ]
 
 

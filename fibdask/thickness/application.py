@@ -37,7 +37,6 @@ from .values import (
 LOST = ("refuse", "interpolate", "drop")
 _CHANCE = 3.0  # standard errors
 _ROUNDING = 0.02  # of the mean thickness, by which users round
-_REACH = 0.75  # of the usual thickness of as many slices as numbers skip, for a distance across
 
 
 def apply_slice_thickness(
@@ -333,18 +332,22 @@ def _kept(depth: np.ndarray, kept: np.ndarray, drop_thinner: float | None) -> np
 
 
 def _warn_of_closed_gaps(stack: xr.Dataset) -> None:
-    """Say where slices with missing files between them lie as close as others."""
+    """Say where slices with missing files between them lie as close as others.
+
+    All distances across together, which scatter as slices do, are nearer to those of as many slices
+    as there are than of as many as their numbers skip.
+    """
     images = ImageNames.of(stack)
     if images is None or not len(images.numbers):
         return
     skipped, distances = np.diff(images.numbers), np.diff(stack["z"].values)
     spans = skipped / skipped.min()
     usual = float(np.median(distances[spans == 1]))
-    closed = np.flatnonzero((spans > 1) & (distances < _REACH * usual * spans))
-    if len(closed):
-        k = int(closed[0])
+    across = np.flatnonzero(spans > 1)
+    if distances[across].sum() < usual * np.sqrt(len(across) * spans[across].sum()):
+        k = int(across[0])
         before, after = images.numbers[k : k + 2]
-        more = f"; {len(closed) - 1} more like this" if len(closed) > 1 else ""
+        more = f"; there are {len(across) - 1} more such places" if len(across) > 1 else ""
         text = (
             f"files are missing between slice {k} (image {before}) and slice {k + 1} (image "
             f"{after}), which the thickness given puts {distances[k]:g} nm apart, others "

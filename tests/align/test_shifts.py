@@ -17,6 +17,7 @@ from fibdask.conventions import (
     attributes,
     build_stack,
     covered_region,
+    recognise_filled_share,
 )
 from fibdask.io import open_stack, save_stack
 from fibdask.statistics import solid_fraction
@@ -257,6 +258,8 @@ def test_covered_region__holds_averaged_pixels_that_are_covered_as_a_whole(pixel
         covered_region(single)
     every_second = aligned.isel(x=slice(1, None, 2))
     assert covered_region(every_second)["x"] == slice(1, 21)
+    every_third = aligned.isel(x=slice(0, None, 3))
+    assert covered_region(every_third)["x"] == slice(1, 15)
 
 
 @pytest.mark.parametrize("rows", [9, -3])
@@ -291,6 +294,9 @@ def test_covered_region__is_unknown_of_slices_that_were_not_measured_when_they_w
     with pytest.raises(ConventionError, match=r"slice 5 has .* or was not measured then"):
         solid_fraction(measured["phase"], mask=mask)
     assert solid_fraction(measured["phase"], mask={"z": (0, 5), "y": (3, 70)}) > 0
+    record = np.full(7, aligned["filled_share_record"].values[0])
+    earlier = recognise_filled_share(aligned.assign_coords(filled_share_record=("z", record)))
+    xr.testing.assert_identical(earlier, aligned)
 
 
 def test_apply_shifts__refuses_voltages_that_were_aligned_apart(stack):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import zarr
@@ -5,7 +7,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from fibdask import StackReadError
-from fibdask.blocks import Execution, Grid, Target, array_token, open_stored, write_array
+from fibdask.blocks import Execution, Grid, Target, array_token, open_stored, rename, write_array
 from fibdask.blocks.engine.shards import encoded_shard
 from tests.blocks.helpers import SHAPE, naive_ramp, ramp
 
@@ -108,10 +110,23 @@ def test_check_there__names_a_shard_that_was_lost(tmp_path):
         place.check_there()
 
 
+def test_rename__goes_on_where_it_was_interrupted_and_leaves_what_is_damaged(tmp_path):
+    array, place = written(tmp_path)
+    assert place.renamed() is None
+    named = replace(place, attrs={"names": "pore solid"})
+    (place.path / "zarr.json").write_bytes(named.metadata())  # and its checksum is the former one
+    rename(named)
+    assert named.finished(array_token(array)) is not None
+    assert named.renamed() is None
+    damaged = named.metadata().replace(b'"shape"', b'"shapes"', 1)
+    (place.path / "zarr.json").write_bytes(damaged)
+    assert named.renamed() is None
+
+
 def test_read__refuses_an_array_that_was_written_anew_since_it_was_opened(tmp_path):
     _, place = written(tmp_path)
     stored = open_stored(place.path)
     write_array(naive_ramp() + 1, place, Execution(), name="other", values={})
-    with pytest.raises(StackReadError, match="it has changed since it was opened; run again"):
+    with pytest.raises(StackReadError, match="written anew since it was opened: open it again"):
         stored.read(place_whole(), {})
     np.testing.assert_array_equal(open_stored(place.path).read(place_whole(), {}), naive_ramp() + 1)

@@ -120,15 +120,16 @@ def test_simulation_options__take_slices_that_are_lost_for_no_uneven_milling(los
 
 
 @pytest.mark.filterwarnings("ignore:.*they become gaps in z")
-def test_simulation_options__take_files_that_are_missing_for_slices_that_are_lost(tmp_path):
+@pytest.mark.parametrize("every", [1, 2])
+def test_simulation_options__take_files_that_are_missing_for_lost_slices(tmp_path, every):
     images = recorded(clean_images((6, 96, 96), voltage=(2.0,)))
     for number, image in enumerate(images["intensity"].values[0]):
         if number != 3:
-            tifffile.imwrite(tmp_path / f"image_{number:02}.tif", image)
+            tifffile.imwrite(tmp_path / f"image_{every * number:02}.tif", image)
     stack = read_images(tmp_path, voltage=2, pixel_size=2.5, slice_thickness=2.5)
-    assert max(np.diff(stack["z"])) == 5
+    assert max(np.diff(stack["z"])) == 5 * every
     options = simulation_options(stack)
-    assert (options["mean_thickness"], options["std_thickness"]) == (2.5, 0)
+    assert (options["mean_thickness"], options["std_thickness"]) == (2.5 * every, 0)
 
 
 def test_simulation_options__take_distances_of_slices_and_not_of_planes():

@@ -356,7 +356,8 @@ def test_apply_slice_thickness__says_where_it_closes_gaps_of_missing_files(stack
     told = stack.assign_attrs(header=json.dumps({"files": files}))
     with pytest.warns(FibdaskWarning, match=r"between slice 2 \(image 3\) and slice 3 \(image 6\)"):
         apply_slice_thickness(told, np.full(6, 10.0))
-    apply_slice_thickness(told, [10, 9, 25, 10, 11, 10])
+    for across in (18, 25):
+        apply_slice_thickness(told, [10, 9, across, 10, 11, 10])
     apply_slice_thickness(told, estimate(told, [10, 9, 11, 10, 10]))
 
 

@@ -124,7 +124,7 @@ def begin_anew(job: Job, journal: JournalWriter) -> None:
 def rename(target: Target) -> None:
     """Give an array the attributes of a target: names of classes, say, are in no fingerprint.
 
-    Its blocks stay. Between the two files, the array counts as damaged, and is made anew.
+    Its blocks stay. Between the two files, the array counts as damaged, until it is named again.
     """
     if target.renamed() is None:
         return

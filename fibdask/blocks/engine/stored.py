@@ -148,14 +148,32 @@ class StoredArray(Source):
 
     def _check_written(self, part: Region) -> None:
         """Refuse what may be of another array, begun in this place since; to be done last."""
-        known = self.recorded and self.access is None
-        if known and header_fingerprint(Path(self.path)) != self.written:
-            raise self._unreadable(part, "it has changed since it was opened; run again")
+        if not self.recorded or self.access is not None:
+            return
+        begun = header_fingerprint(Path(self.path))
+        if begun != self.written:
+            reason = (
+                "its record cannot be read any more"
+                if begun is None
+                else "it was written anew since it was opened: open it again, or run again"
+            )
+            raise self._unreadable(part, reason)
 
     @property
     def read_now(self) -> object:
-        """The fingerprint of what others wrote; an array with a record looks at that itself."""
-        return None if self.recorded else open_stored(self.place).stored_token
+        """Size and time of the files that others wrote, of this machine.
+
+        An array with a record looks at that itself. Hidden files are none of it, such as those that
+        show folders; but for metadata.
+        """
+        if self.recorded or self.access is not None:
+            return None
+        files = (
+            file
+            for file in Path(self.path).rglob("*")
+            if file.name in _METADATA or not file.name.startswith(".")
+        )
+        return sorted((str(file), *_size_and_time(file)) for file in files if file.is_file())
 
     def _metadata_states(self) -> tuple[Shard, ...]:
         """Return what tells the files of metadata; those on a server are taken to stay."""
@@ -310,6 +328,11 @@ def _grouped_chunks(array: zarr.Array[Any]) -> tuple[int, ...]:
         steps = max(min(room, -(-array.shape[axis] // block[axis])), 1)
         block[axis] *= steps
     return tuple(block)
+
+
+def _size_and_time(file: Path) -> tuple[int, int]:
+    state = file.stat()
+    return state.st_size, state.st_mtime_ns
 
 
 def _foreign_token(path: Path) -> str:

@@ -113,18 +113,22 @@ class Target:
     def renamed(self) -> bytes | None:
         """Return the metadata of what lies there, under the attributes of this target.
 
-        None where it has them. What was damaged stays so, and what somebody edited and let pass.
+        None where it has them, and where it is damaged in what is no attribute, or somebody edited
+        it and let it pass.
         """
         try:
             record = read_begun(self.path)
-        except StackReadError:  # it is made anew
+            there = json.loads((self.path / METADATA).read_bytes())
+        except (StackReadError, OSError, ValueError):  # it is made anew
             return None
-        if record is None or record.metadata != metadata_checksum(self.path):
+        if record is None or record.metadata is None:
             return None
-        there = json.loads((self.path / METADATA).read_bytes())
-        wanted = {"attributes": json.loads(self.metadata())["attributes"]}
-        renamed = there | wanted
-        return None if renamed == there else json.dumps(renamed, indent=2).encode()
+        wanted = json.loads(self.metadata())
+        renamed = there | {"attributes": wanted["attributes"]}
+        as_written = record.metadata == metadata_checksum(self.path)
+        if renamed == there if as_written else renamed != wanted:
+            return None
+        return json.dumps(renamed, indent=2).encode()
 
     def finished(self, token: str) -> Record | None:
         """Return the record if what lies there was written under the same fingerprint."""

@@ -102,10 +102,13 @@ class ImageSource(Source):
 
     @property
     def read_now(self) -> object:
-        """Inode, size and times of the files of all slices, those of this machine."""
+        """Size and time of the files of all slices, those of this machine.
+
+        That others may not write them any more, or have another name for them, is no change.
+        """
         names = sorted({file for files in self.files for file in files if not is_address(file)})
         states = map(os.stat, names)
-        return [(s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in states]
+        return [(state.st_size, state.st_mtime_ns) for state in states]
 
     def read(self, region: Region, values: Values) -> np.ndarray:
         """Read a region; only the slices in it are opened."""

@@ -95,15 +95,14 @@ def _read(file: Path, most: int) -> np.ndarray:
 
 
 def _tiff(file: Path, most: int) -> np.ndarray:
-    """Return all images of a TIFF as one; programs that append pages make a series of each."""
+    """Return all images of a TIFF that are like its first as one.
+
+    Programs that append pages make a series of each.
+    """
     with tifffile.TiffFile(file) as tiff:
-        whole = [one for one in tiff.series if not one.keyframe.is_reduced]
-        series = whole or tiff.series[:1]
-        shapes = list(dict.fromkeys(one.shape for one in series))
-        if len(shapes) > 1:
-            msg = f"{file} holds images of the shapes {shapes[0]} and {shapes[1]}; save one alone"
-            raise ConventionError(msg)
-        _check_size((len(series), *shapes[0]), most, file)
+        whole = [one for one in tiff.series if not one.keyframe.is_reduced] or tiff.series[:1]
+        series = [one for one in whole if one.shape == whole[0].shape]
+        _check_size((len(series), *series[0].shape), most, file)
         images = [np.asarray(one.asarray()) for one in series]
     return images[0] if len(images) == 1 else np.stack(images)
 

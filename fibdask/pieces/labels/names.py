@@ -173,7 +173,14 @@ class Place:
                 f"with number {images.numbers[-1]}"
             )
             raise ConventionError(msg)
-        behind = _DIGITS.findall(_NO_SLICE.sub("", file.stem[own.end() :]))
+        rest = file.stem[own.end() :]
+        if rest[:1].isalpha():
+            return found, (
+                f"{name} is taken for image {number}, slice {found} of the stack, counted from 0: "
+                f"if {own[images.counting + 1]}{rest} is no number of an image, name it by its "
+                "slice, such as paint_0004"
+            )
+        behind = _DIGITS.findall(_NO_SLICE.sub("", rest))
         others = [int(digits) for digits in behind if found != int(digits) < len(self.z)]
         if others:
             return found, (

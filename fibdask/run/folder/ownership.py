@@ -180,7 +180,7 @@ def outdated_input(recipe: Recipe) -> str:
         if known and not read and summary["stores"].get(name) != "done":
             return one_line(
                 f"{path} is of an earlier run: the last one beside it, {summary['created']}, is "
-                f"{summary['state']} and has not made it; run that recipe again to be sure of it"
+                f"{summary['state']} and has not made it; let that recipe run to its end"
             )
     return ""
 
