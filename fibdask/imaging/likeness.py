@@ -153,8 +153,7 @@ def _thicknesses(stack: xr.Dataset) -> np.ndarray:
     both = measured[1:] & measured[:-1]
     images = ImageNames.of(stack)
     if images is not None and len(images.numbers):
-        skipped = np.diff(images.numbers)
-        both &= skipped == skipped.min(initial=images.numbers[-1])
+        both &= images.spans == 1
     steps: np.ndarray = np.diff(z)
     return steps[both] if both.any() else steps
 

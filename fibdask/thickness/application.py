@@ -340,8 +340,7 @@ def _warn_of_closed_gaps(stack: xr.Dataset) -> None:
     images = ImageNames.of(stack)
     if images is None or not len(images.numbers):
         return
-    skipped, distances = np.diff(images.numbers), np.diff(stack["z"].values)
-    spans = skipped / skipped.min()
+    spans, distances = images.spans, np.diff(stack["z"].values)
     usual = float(np.median(distances[spans == 1]))
     across = np.flatnonzero(spans > 1)
     if distances[across].sum() < usual * np.sqrt(len(across) * spans[across].sum()):

@@ -75,6 +75,16 @@ class ImageNames:
             numbers = _between(gaps, int(ends[0]), int(ends[1]), count)
         return cls(files["first"], pattern, counting, len(ends[0]) if ends else 0, numbers)
 
+    @property
+    def spans(self) -> np.ndarray:
+        """How many slices it is from each to the next, as numbers skip some where files are lost.
+
+        All may skip as many.
+        """
+        steps = np.diff(self.numbers)
+        spans: np.ndarray = steps / steps.min(initial=self.numbers[-1])
+        return spans
+
     def match(self, name: str) -> re.Match[str] | None:
         """Return the match of a name that is one of an image, perhaps with words behind it.
 
