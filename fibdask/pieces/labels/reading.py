@@ -15,8 +15,9 @@ from ...conventions import (
     StackReadError,
     measured_slices,
 )
+from ..image_names import ImageNames
 from .files import label_files, read_file
-from .names import ImageNames, Place
+from .names import Place
 from .painted import MOST_CLASSES, UNLABELLED, Painted
 from .sheet import SHEET, Sheet, check_unlabelled, default_colours
 
