@@ -16,7 +16,8 @@ from ..conventions import ConventionError, FibdaskWarning, recorded_steps
 from ..pieces.validity import model_channels
 from .cards import image_hashes
 from .data import SimulatedStack
-from .models import GREY_MAP, open_model
+from .greymaps import GREY_MAP
+from .models import open_model
 from .networks import Architecture, Network, WindowNetwork
 from .published import Published, PublishedNetwork
 from .weights import architecture_of, read_network

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+GREY_MAP = "grey_map"
+"""Key of a card: what normalised grey values become before the network sees them (voltage)."""
 _KNOTS = 17
 
 
@@ -31,7 +33,7 @@ class GreyMap:
 
 def grey_maps(card: Mapping[str, Any]) -> tuple[GreyMap, ...]:
     """Return the maps (voltage) that a card holds; none where grey values stay as they are."""
-    found = card.get("grey_map") or []
+    found = card.get(GREY_MAP) or []
     return tuple(GreyMap(tuple(one["given"]), tuple(one["made"])) for one in found)
 
 

@@ -3,11 +3,9 @@
 Nothing here needs torch, which is first imported where a model predicts.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,25 +13,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from ..blocks import fingerprint
 from ..conventions import ConventionError
 from ..pieces.devices import chosen_device
 from ..pieces.validity import LAYERS, SIMULATION
 from ..pieces.windows import SliceWindow
+from .folder import CARD, TEST_PAIR, card_fingerprint, read_card
 from .layers.predicting import NetworkLayerPredictor
 from .predicting import NetworkPredictor, told_if_missing
-from .rules import check_card
 from .simulation.predicting import NetworkImagePredictor
 
 if TYPE_CHECKING:
     from .networks import Precision
 
 Described = TypeVar("Described")
-WEIGHTS, CARD, TEST_PAIR = "weights.safetensors", "card.json", "test_pair.safetensors"
-ADAPTATION = "adaptation.json"
-"""What candidates of an adaptation scored, in its folder, whatever was chosen."""
-GREY_MAP = "grey_map"
-"""Key of a card: what normalised grey values become before the network sees them (voltage)."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +54,7 @@ class Model:
     @property
     def fingerprint(self) -> str:
         """Hash of the weights, and of what they are used with."""
-        parts = ("sha256", "architecture", "temperature")
-        adapted = (self.card[GREY_MAP],) if GREY_MAP in self.card else ()
-        return fingerprint(*(self.card[part] for part in parts), *adapted)
+        return card_fingerprint(self.card)
 
     def example(self) -> dict[str, np.ndarray]:
         """Return the window that tests it, and the probability that it finds (plane, y, x)."""
@@ -202,35 +192,7 @@ def open_model(name_or_path: str | Path) -> Model:
         If there is no such model, or card and weights do not fit together.
     """
     folder = _folder(name_or_path)
-    if (folder / ADAPTATION).is_file() and not (folder / CARD).exists():
-        msg = (
-            f"{folder} holds an adaptation, but no model of it: the given one stays, which "
-            f"{ADAPTATION} names as its parent, or it was interrupted; give that, or adapt again"
-        )
-        raise ConventionError(msg)
-    try:
-        card = json.loads((folder / CARD).read_text())
-    except (OSError, ValueError) as error:
-        msg = f"a model is a folder with {CARD}, {WEIGHTS} and {TEST_PAIR}; {folder}: {error}"
-        raise ConventionError(msg) from None
-    check_card(card, str(folder / CARD))
-    _check_weights(folder, card)
-    return Model(folder, card)
-
-
-def open_chosen(folder: Path, chosen: str) -> Model:
-    """Read a model that was chosen before, as `open_model` does.
-
-    Raises
-    ------
-    ConventionError
-        If it is no longer the one of that fingerprint.
-    """
-    model = open_model(folder)
-    if model.fingerprint != chosen:
-        msg = f"the model {folder} has changed since it was chosen; choose it again"
-        raise ConventionError(msg)
-    return model
+    return Model(folder, read_card(folder))
 
 
 def load_model(name_or_path: str | Path) -> Model:
@@ -328,17 +290,3 @@ def _folder(name_or_path: str | Path) -> Path:
         msg = f"a model is a folder, or one of those that ship ({names}); got {name_or_path!r}"
         raise ConventionError(msg)
     return folder.absolute()
-
-
-def _check_weights(folder: Path, card: Mapping[str, Any]) -> None:
-    try:
-        found = sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    except OSError as error:
-        msg = f"the weights of the model cannot be read: {error}"
-        raise ConventionError(msg) from None
-    if found != card["sha256"]:
-        msg = (
-            f"the weights are not those of the card: {folder / WEIGHTS} has the hash {found[:12]}…"
-            f", the card says {str(card['sha256'])[:12]}…; the model is damaged or mixed up"
-        )
-        raise ConventionError(msg)

@@ -19,8 +19,8 @@ from torch import nn
 from ..blocks import Region, lengths, put_file
 from ..conventions import ConventionError, DeviceLostError, MemoryBudgetError
 from ..pieces.devices import Device
+from .folder import CARD, TEST_PAIR, WEIGHTS, read_chosen_card
 from .greymaps import GreyMap, grey_maps, mapped_images
-from .models import CARD, TEST_PAIR, WEIGHTS, Model, open_chosen
 from .networks import Architecture, Network, Precision, WindowNetwork, has_gpu
 from .published import Published, PublishedNetwork
 from .samples import Sample
@@ -59,7 +59,7 @@ class LoadedNetwork:
             If it is not the model of the fingerprint, or does not predict what it should, or this
             process has no such device.
         """
-        card = open_chosen(folder, fingerprint).card
+        card = read_chosen_card(folder, fingerprint)
         network = read_network(folder, card).fold()
         loaded = cls(network, float(card["temperature"]), grey_maps(card))
         loaded.test(folder / TEST_PAIR)
@@ -217,7 +217,7 @@ def read_network(folder: Path, card: Mapping[str, Any]) -> WindowNetwork | Publi
     return with_weights(folder, built)
 
 
-def read_windows(model: Model, what: str) -> WindowNetwork:
+def read_windows(folder: Path, card: Mapping[str, Any], what: str) -> WindowNetwork:
     """Read the weights of a model whose network knows the depths of slices.
 
     Parameters
@@ -230,10 +230,12 @@ def read_windows(model: Model, what: str) -> WindowNetwork:
     ConventionError
         If it is another network, or they are not those of its card.
     """
-    network = read_network(model.folder, model.card)
+    network = read_network(folder, card)
     if not isinstance(network, WindowNetwork):
         dimensions = network.architecture.dimensions
-        msg = f"model {model.name} is a network of {dimensions} dimensions, which cannot be {what}"
+        msg = (
+            f"model {card['name']} is a network of {dimensions} dimensions, which cannot be {what}"
+        )
         raise ConventionError(msg)
     return network
 

@@ -20,7 +20,8 @@ from ..conventions import (
 )
 from ..io import open_stack
 from ..learn.adaptation.target import Target
-from ..learn.models import ADAPTATION, CARD, Model, open_model
+from ..learn.folder import ADAPTATION, CARD
+from ..learn.models import Model, open_model
 from ..learn.predicting import told_if_missing
 from ..pieces.slant import check_tilt
 from ..report import write_adaptation_report

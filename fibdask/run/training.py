@@ -11,7 +11,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ..conventions import ConventionError, RecipeError, StackReadError
 from ..learn.data import SimulatedStack, check_data
-from ..learn.models import CARD, Model
+from ..learn.folder import CARD
+from ..learn.models import Model
 from ..learn.phases import PhaseSamples, PhaseVariation, Structure, check_structures
 from ..learn.predicting import TORCH_IS_MISSING
 from ..learn.samples import Samples, Variation

@@ -12,11 +12,11 @@ import torch
 
 import fibdask
 from fibdask.conventions import ConventionError, RecipeError
+from fibdask.learn.folder import CARD, TEST_PAIR
 from fibdask.learn.layers.making import Judged
 from fibdask.learn.layers.networks import LayerArchitecture
 from fibdask.learn.layers.samples import ONE_SIGMA, FilmBatch, Films, FilmSample
 from fibdask.learn.layers.weights import LoadedLayers
-from fibdask.learn.models import CARD, TEST_PAIR
 from fibdask.microtomography.films import shipped_films
 from tests.microtomography.helpers import patches
 

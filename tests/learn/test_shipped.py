@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import fibdask
+from fibdask.learn.folder import CARD, TEST_PAIR, WEIGHTS
 from fibdask.learn.layers.networks import LayerArchitecture
-from fibdask.learn.models import CARD, TEST_PAIR, WEIGHTS, shipped_models
+from fibdask.learn.models import shipped_models
 from fibdask.learn.networks import Architecture
 from fibdask.learn.simulation.networks import ImageArchitecture
 from fibdask.learn.simulation.published import buried_phase

@@ -12,7 +12,7 @@ import torch
 
 import fibdask
 from fibdask.conventions import ConventionError, RecipeError
-from fibdask.learn.models import CARD, TEST_PAIR
+from fibdask.learn.folder import CARD, TEST_PAIR
 from fibdask.learn.simulation.bulks import GRID, MATERIALS
 from fibdask.learn.simulation.making import ImageErrors
 from fibdask.learn.simulation.networks import ImageArchitecture

@@ -20,7 +20,8 @@ from fibdask.conventions import (
     MemoryBudgetError,
     build_stack,
 )
-from fibdask.learn.models import CARD, TEST_PAIR, WEIGHTS, open_model
+from fibdask.learn.folder import CARD, TEST_PAIR, WEIGHTS
+from fibdask.learn.models import open_model
 from fibdask.learn.networks import Architecture, WindowNetwork
 from fibdask.learn.validation import Condition, Windows
 from fibdask.learn.weights import LoadedNetwork, write_model

@@ -14,7 +14,7 @@ import torch
 
 import fibdask
 from fibdask import RecipeError, StackReadError, load_model, run_recipe, train
-from fibdask.learn.models import CARD, WEIGHTS
+from fibdask.learn.folder import CARD, WEIGHTS
 from fibdask.learn.predicting import TORCH_IS_MISSING
 from fibdask.learn.weights import read_network
 from fibdask.run.adapting import adaptation_tables, read_adaptation

@@ -25,8 +25,8 @@ from fibdask import (
 )
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, covered_region
 from fibdask.learn.begun import Begun
+from fibdask.learn.folder import CARD
 from fibdask.learn.labelled import LabelJudge, LabelledStack, LabelSamples, LabelVariation, parted
-from fibdask.learn.models import CARD
 from fibdask.learn.networks import Architecture
 from fibdask.learn.published import SMALL_RESIDUAL, Published
 from fibdask.learn.training import phase_loss
@@ -136,7 +136,7 @@ def test_train__makes_networks_of_a_slice_or_of_small_stacks(folder, dimensions,
     with pytest.raises(ConventionError, match="nothing of what lies between them: segment"):
         reconstruct_volume(stack, spacing=5.0, model=str(made))
     with pytest.raises(ConventionError, match=f"of {dimensions[0]} dimensions, which cannot be"):
-        read_windows(load_model(made), "adapted")
+        read_windows(made, card, "adapted")
 
 
 @pytest.mark.parametrize(

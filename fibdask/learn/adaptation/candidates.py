@@ -14,8 +14,8 @@ from scipy.stats import wasserstein_distance
 from ...blocks import fingerprint
 from ...conventions import ConventionError, FibdaskWarning
 from ...pieces.validity import learnt_aslant
-from ..greymaps import GreyMap, grey_maps, mapped_images
-from ..models import GREY_MAP, Model
+from ..greymaps import GREY_MAP, GreyMap, grey_maps, mapped_images
+from ..models import Model
 from ..networks import WindowNetwork
 from ..samples import Sample
 from ..training import Decline, Schedule, Training
@@ -126,7 +126,8 @@ class Fitting:
 
     def candidates(self) -> Iterator[Candidate]:
         """Iterate over the parent, what was fitted of it, and what has learnt."""
-        network, inherited = read_windows(self.parent, "adapted"), self._inherited
+        parent, inherited = self.parent, self._inherited
+        network = read_windows(parent.folder, parent.card, "adapted")
         found: list[Candidate] = []
         most = 1 + len(SHARES) + (0 if inherited else len(EXPONENTS) * (1 + len(SHARES)))
         for one in self._untrained(network, inherited):

@@ -47,7 +47,7 @@ def other_detector(model: Model, stack: xr.Dataset, tilt: float = 0.0) -> str | 
     if not learnt or "adapted" in model.card:
         return None
     target = Target.of(model, stack, tilt).middle(_MOST)
-    network = read_windows(model, "asked what it sees").fold()
+    network = read_windows(model.folder, model.card, "asked what it sees").fold()
     seen = Structure.seen(network, target, float(model.card["temperature"]))
     left = left_by_detector(model, target, seen, simulators(model, seen))
     best = min(left, key=lambda name: left[name])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...pieces.devices import Device
-from ..models import TEST_PAIR, open_chosen
+from ..folder import TEST_PAIR, read_chosen_card
 from ..weights import compare, errors_of_cuda, one_thread, own_device, with_weights, write_files
 from .networks import ImageArchitecture, ImageNetwork
 from .samples import ImageSample
@@ -33,7 +33,7 @@ class LoadedImages:
             If it is not the model of the fingerprint, or does not predict what it should, or this
             process has no such device.
         """
-        card = open_chosen(folder, fingerprint).card
+        card = read_chosen_card(folder, fingerprint)
         network = with_weights(
             folder, lambda: ImageArchitecture.of_card(card["architecture"]).build()
         )

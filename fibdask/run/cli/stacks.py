@@ -113,7 +113,8 @@ def info(stack: str, as_json: bool, quiet: bool) -> None:
 
     Models are named as `fibdask models` lists them, or by their folder.
     """
-    from ...learn.models import CARD, open_model, shipped_models
+    from ...learn.folder import CARD
+    from ...learn.models import open_model, shipped_models
     from ..folder.run_folder import SUMMARY
     from ..info import describe_run, describe_stack, format_description, format_run
     from ..info_models import format_card
