@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,6 +38,14 @@ def _imports(file: Path) -> set[str]:
 FILES = sorted(ROOT.rglob("*.py"))
 
 
+def _module(file: Path) -> str:
+    parts = file.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {_module(file): file for file in FILES}
+
+
 def _layer(package: str) -> int:
     return LAYERS.index("stage" if package in STAGES else package)
 
@@ -59,6 +68,32 @@ def test_imports__keep_the_contract(file):
         if name.startswith("fibdask.") and len(inside) > 1:
             other = name.split(".")[1]
             assert other == package or _layer(other) < _layer(package), name
+
+
+def _running(node):
+    """Iterate over what runs of a module, at once or late; not over imports for types alone."""
+    yield node
+    for part in ast.iter_child_nodes(node):
+        if not (isinstance(part, ast.If) and ast.unparse(part.test) == "TYPE_CHECKING"):
+            yield from _running(part)
+
+
+def _uses(file: Path) -> set[str]:
+    """Return the modules of the package that one imports, at once or late."""
+    names = set()
+    package = file.relative_to(ROOT.parent).parent.parts
+    for node in _running(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = package[: len(package) - node.level + 1]
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            origins = (f"{base}.{alias.name}" for alias in node.names)
+            names |= {origin if origin in MODULES else base for origin in origins}
+    return names
+
+
+def test_modules__do_not_import_one_another_in_circles():
+    graph = {name: _uses(file) - {name} for name, file in MODULES.items()}
+    assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
 
 
 def test_all__holds_each_name_of_the_stub_once():

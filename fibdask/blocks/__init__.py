@@ -3,6 +3,7 @@
 `engine` is what makes and writes them; what others may use of it is offered here.
 """
 
+from .engine.access import Access
 from .engine.arrays import BlockArray, disk_bytes, from_source, origin
 from .engine.execute import (
     array_token,
@@ -24,9 +25,17 @@ from .engine.journal import Part, has_record
 from .engine.locks import TakenError, is_locked, locked
 from .engine.making import Execution, rename
 from .engine.monitor import BlockFailure, Monitor, SlowBlock, StageReport, Work
-from .engine.places import Access, Place, RemotePath, is_address, located, remote_path
+from .engine.places import (
+    Place,
+    RemotePath,
+    is_address,
+    located,
+    object_states,
+    put_object,
+    remote_path,
+    store_of,
+)
 from .engine.reading import note_read
-from .engine.remote import object_states, put_object, store_of
 from .engine.remote_arrays import remote_identity
 from .engine.resources import GPU, PROCESS_BYTES, Resources, own_resources, worker_resources
 from .engine.schedule import compute_gathered, current_client

@@ -12,7 +12,7 @@ import zarr
 
 import fibdask
 from fibdask.blocks import origin
-from fibdask.blocks.engine import remote
+from fibdask.blocks.engine import places, remote
 from fibdask.conventions import ConventionError, StackReadError
 from fibdask.run.copying import copy_store
 from tests.servers import BUCKET, SECRET, Line, file_server
@@ -188,7 +188,8 @@ def test_credentials__stay_out_of_copies_of_a_stack(address, endpoint):
 
     opened = fibdask.open_stack(address, remote={"endpoint": endpoint})
     assert SECRET.encode() not in cloudpickle.dumps(opened)
-    assert SECRET.encode() not in cloudpickle.dumps(remote.store_of(remote.RemotePath(address)))
+    place = places.RemotePath(address, remote.Access())
+    assert SECRET.encode() not in cloudpickle.dumps(places.store_of(place))
     assert SECRET not in json.dumps(opened.attrs)
 
 

@@ -32,13 +32,13 @@ pytestmark = [
 @pytest.fixture
 def fetched(monkeypatch):
     """The number of bytes of each range that is fetched."""
-    found, read = [], remote.read_range
+    found, read = [], places.read_range
 
     def counted(place, start, stop):
         found.append(stop - start)
         return read(place, start, stop)
 
-    monkeypatch.setattr(remote, "read_range", counted)
+    monkeypatch.setattr(places, "read_range", counted)
     monkeypatch.setattr(places, "_FETCHED", 2**14)
     return found
 

@@ -1,62 +1,23 @@
-"""Where stores lie: folders of this machine, and addresses of servers, which are only read."""
+"""Where stores lie: folders of this machine, and addresses of servers, and the objects there."""
 
-import difflib
+import asyncio
 import io
-import ipaddress
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from ...conventions import ConventionError
+from zarr.core.sync import sync
+from zarr.storage import StorePath
+
+from ...conventions import ConventionError, StackReadError
+from .access import Access, check_encrypted
+from .remote import RemoteStore, client, patiently
 
 SCHEMES = ("s3", "https", "http")
 _FETCHED = 2**18  # bytes at a time, at least, of a file on a server
-
-
-@dataclass(frozen=True)
-class Access:
-    """How a server is reached; who asks stands in the environment, and is never kept.
-
-    Attributes
-    ----------
-    endpoint
-        Address of a server that speaks S3, other than Amazon's.
-    region
-        Of the bucket.
-    anonymous
-        Ask without credentials.
-    plain_http
-        Take a server beyond this machine that does not encrypt.
-    """
-
-    endpoint: str | None = None
-    region: str | None = None
-    anonymous: bool = False
-    plain_http: bool = False
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> "Access":
-        """Check options that a user gave.
-
-        Raises
-        ------
-        ConventionError
-            Naming the option.
-        """
-        known = {field.name: bool if field.default is False else str for field in fields(cls)}
-        for name, value in options.items():
-            if name not in known:
-                close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-                hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-                msg = f"remote has no option {name!r}; {hint}"
-                raise ConventionError(msg)
-            if not isinstance(value, known[name]):
-                kind = "true or false" if known[name] is bool else "a text"
-                msg = f"remote {name} must be {kind}; got {value!r}"
-                raise ConventionError(msg)
-        return cls(**options)
+_CONCURRENT = 32  # requests at a time
 
 
 class RemoteStat(NamedTuple):
@@ -78,7 +39,7 @@ class RemotePath:
     """
 
     address: str
-    access: Access = Access()
+    access: Access
 
     def __str__(self) -> str:
         """Return the address."""
@@ -116,8 +77,14 @@ class RemotePath:
 
     @property
     def key(self) -> str:
-        """The part of the address after the root."""
-        return self.address[len(self.root) :].strip("/")
+        """The part of the address after the root; those of https:// are quoted once more."""
+        key = self.address[len(self.root) :].strip("/")
+        return key if self.root.startswith("s3://") else unquote(key)
+
+    @property
+    def client(self) -> Any:
+        """Obstore's client of its server."""
+        return client(self.root, self.access)
 
     def absolute(self) -> "RemotePath":
         """Return itself: an address does not depend on the working folder."""
@@ -132,9 +99,7 @@ class RemotePath:
 
     def is_file(self) -> bool:
         """Ask the server whether there is such an object."""
-        from .remote import is_object
-
-        return is_object(self)
+        return bool(_of_objects([self])[0])
 
     exists = is_file
 
@@ -146,8 +111,6 @@ class RemotePath:
         FileNotFoundError
             If there is none.
         """
-        from .remote import object_states
-
         states = object_states(self.parent, [self.name])
         if self.name not in states:
             raise FileNotFoundError(str(self))
@@ -163,9 +126,15 @@ class RemotePath:
         StackReadError
             If the server does not give it.
         """
-        from .remote import read_object
+        store, key = self.client, self.key
 
-        return read_object(self)
+        async def read() -> bytes:
+            import obstore
+
+            found = await obstore.get_async(store, key)
+            return bytes(await found.bytes_async())
+
+        return sync(patiently(read, str(self)))
 
     def open(self, mode: str = "rb") -> IO[bytes]:
         """Read the object as a file, of which parts are fetched when they are read."""
@@ -173,10 +142,8 @@ class RemotePath:
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
         """Iterate over places `*/name`, one for each member of a Zarr group."""
-        from .remote import members
-
         _, _, name = pattern.partition("/")
-        yield from (self.joinpath(member, name) for member in members(self))
+        yield from (self.joinpath(member, name) for member in _members(self))
 
 
 class _Ranges(io.RawIOBase):
@@ -205,8 +172,6 @@ class _Ranges(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fetch as many bytes as a buffer holds, or as there are left."""
-        from .remote import read_range
-
         stop = min(self._at + len(buffer), self._size)
         if stop <= self._at:
             return 0
@@ -257,27 +222,117 @@ def remote_path(address: str, access: Access) -> RemotePath:
     return RemotePath(address.rstrip("/"), access)
 
 
-def check_encrypted(address: str, access: Access) -> None:
-    """Refuse a server beyond this machine that does not encrypt.
+def store_of(place: Place) -> Any:
+    """Return what Zarr opens for a place."""
+    if isinstance(place, RemotePath):
+        return StorePath(RemoteStore(place.root, place.access), place.key)
+    return place
+
+
+def read_range(place: RemotePath, start: int, stop: int) -> bytes:
+    """Read the bytes of an object from `start` to `stop`.
 
     Raises
     ------
-    ConventionError
-        Naming the address.
+    FileNotFoundError
+        If there is no such object.
+    StackReadError
+        If the server does not give them all.
     """
-    parts = urlsplit(address)
-    if parts.scheme == "https" or access.plain_http or is_loopback(parts.hostname or ""):
-        return
-    msg = (
-        f"{address} is not encrypted: whoever carries it can read and change the voxels; use "
-        "https://, or plain_http = true (remote) in a network that is yours alone"
+    store = place.client
+
+    async def read() -> bytes:
+        import obstore
+
+        return bytes(await obstore.get_range_async(store, place.key, start=start, end=stop))
+
+    found = sync(patiently(read, str(place)))
+    if len(found) != stop - start:
+        msg = f"{place} has changed while it was read: {len(found)} of {stop - start} bytes came"
+        raise StackReadError(msg)
+    return found
+
+
+def put_object(place: RemotePath, content: bytes) -> None:
+    """Write an object, whole or not at all.
+
+    Raises
+    ------
+    StackReadError
+        If the server does not take it.
+    """
+    store = place.client
+
+    async def put() -> Any:
+        import obstore
+
+        return await obstore.put_async(store, place.key, content, use_multipart=False)
+
+    sync(patiently(put, str(place), "written"))
+
+
+def object_states(place: RemotePath, names: Sequence[str] | None) -> dict[str, tuple[int, str]]:
+    """Return size and tag of the objects below a place, by name.
+
+    Parameters
+    ----------
+    names
+        Those that may be there; None to ask the server, which one that speaks S3 can tell.
+    """
+    if names is None:
+        found = sync(_listed(place))
+        start = len(place.key) + 1
+        return {told["path"][start:]: _state(told) for told in found}
+    states = _of_objects([place.joinpath(name) for name in names])
+    return {name: _state(told) for name, told in zip(names, states, strict=True) if told}
+
+
+def _members(place: RemotePath) -> list[str]:
+    """Return the names of what a Zarr group holds.
+
+    Raises
+    ------
+    StackReadError
+        If a server that lists nothing is asked for a group that does not tell them either.
+    """
+    store = RemoteStore(place.root, place.access)
+
+    async def collected() -> list[str]:
+        return [name async for name in store.list_dir(place.key)]
+
+    return sync(collected())
+
+
+async def _listed(place: RemotePath) -> Sequence[Any]:
+    store = place.client
+    import obstore
+
+    return await patiently(
+        lambda: obstore.list(store, prefix=place.key).collect_async(), str(place)
     )
-    raise ConventionError(msg)
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _of_objects(places: Iterable[RemotePath]) -> list[Any]:
+    """Return what a server tells of objects; None of those that are not there."""
+    places = list(places)
+    stores = {place: place.client for place in places}
+    room = asyncio.Semaphore(_CONCURRENT)
+
+    async def head(place: RemotePath) -> Any:
+        import obstore
+
+        async with room:
+            store = stores[place]
+            try:
+                return await patiently(lambda: obstore.head_async(store, place.key), str(place))
+            except FileNotFoundError:
+                return None
+
+    async def all_heads() -> list[Any]:
+        return await asyncio.gather(*map(head, places))
+
+    return sync(all_heads())
+
+
+def _state(told: Any) -> tuple[int, str]:
+    return told["size"], told["e_tag"] or told["last_modified"].isoformat()

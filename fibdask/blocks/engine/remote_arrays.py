@@ -14,8 +14,7 @@ from ...conventions import FibdaskWarning, StackReadError
 from ..regions import Grid
 from .fingerprints import fingerprint
 from .journal import Record, read_begun
-from .places import RemotePath
-from .remote import object_states, store_of
+from .places import RemotePath, object_states, store_of
 from .shards import METADATA, checksum
 
 _METADATA = (METADATA, ".zarray", ".zattrs")

@@ -14,12 +14,12 @@ import zarr
 from ...conventions import StackReadError, check_phase_values
 from ..functions import unpacked
 from ..regions import BLOCK_BYTES, Grid, Region, lengths, within
+from .access import Access
 from .bounded import bounded
 from .fingerprints import fingerprint
 from .journal import Record, header_fingerprint, is_old, read_record
-from .places import Access, Place, RemotePath, located
+from .places import Place, RemotePath, located, store_of
 from .reading import note_read
-from .remote import store_of
 from .remote_arrays import remote_content
 from .shards import METADATA, Shard, file_state, metadata_checksum, seal
 from .sources import Source, Values
