@@ -2,8 +2,8 @@
 
 import contextlib
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import dask
 import numpy as np
@@ -25,6 +25,7 @@ from .recipe import Recipe, blamed_on
 from .stages import in_order
 from .walk import first_stack, is_stored
 
+Answer = TypeVar("Answer")
 _MOST = {"z": 32, "y": 256, "x": 256}  # slices and pixels in the middle that are looked at
 _COMPARED = 17  # slices that are compared with the next
 _LEAST = 128  # pixels along an axis: smaller images tell displacements too badly
@@ -131,11 +132,8 @@ def warn_of_steps(part: xr.Dataset) -> bool:
     few = part.isel(voltage=[0], z=slice(0, _COMPARED))
     if min(few.sizes["y"], few.sizes["x"]) < _LEAST:
         return False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FibdaskWarning)
-            found = estimate_shifts(few, neighbours=1, rounds=1)
-    except ConventionError:  # a single slice, or nothing that can be compared
+    found = _answer(lambda: estimate_shifts(few, neighbours=1, rounds=1))
+    if found is None:  # a single slice, or nothing that can be compared
         return False
     steps = [np.diff(found[f"shift_{axis}"][0]) / axis_spacing(few, axis) for axis in "yx"]
     typical = float(np.median(np.abs(steps)) / _MEDIAN)
@@ -170,16 +168,12 @@ def warn_of_tilt(part: xr.Dataset, tilt: float = 0.0, **asked: Any) -> None:
         With the tilt in degrees, one of a few.
     """
     few = _middle(part, _SEEN)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FibdaskWarning)
-            tilts = dict.fromkeys((tilt, *_TILTS))
-            doubts = {
-                tilted: _doubt(segment_phases(few, method="network", tilt=tilted, **asked))
-                for tilted in tilts
-            }
-    except ConventionError:  # a part that does not fit the model, though the stack may
-        return
+    doubts = {}
+    for tilted in dict.fromkeys((tilt, *_TILTS)):
+        made = _asked(few, tilt=tilted, **asked)
+        if made is None:
+            return
+        doubts[tilted] = _doubt(made)
     best = min(doubts, key=doubts.__getitem__)
     if doubts[tilt] > _SURE and doubts[best] < _SURER * doubts[tilt]:
         beam = f"a beam that is tilted by about {best:g} degrees" if best else "an upright beam"
@@ -206,21 +200,18 @@ def warn_of_surer_model(part: xr.Dataset, model: str = AUTO, **asked: Any) -> No
         With its name, and the voxels that both expect to be wrong.
     """
     few = _middle(part, _SEEN)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FibdaskWarning)
-        try:
-            made = segment_phases(few, method="network", model=model, **asked)
-        except ConventionError:  # a part that does not fit the model, though the stack may
-            return
-        chosen = recorded_steps(made)[-1]["parameters"]["model"] if model == AUTO else model
-        others = {}
-        for shipped in shipped_models():
-            if shipped.card["task"] == IMAGES and shipped.name != chosen:
-                with contextlib.suppress(ConventionError):
-                    other = segment_phases(few, method="network", model=shipped.name, **asked)
-                    others[shipped.name] = _doubt(other)
-        if not others or (own := _doubt(made)) <= _SURE:
-            return
+    made = _asked(few, model=model, **asked)
+    if made is None or (own := _doubt(made)) <= _SURE:
+        return
+    chosen = recorded_steps(made)[-1]["parameters"]["model"] if model == AUTO else model
+    others = {}
+    for shipped in shipped_models():
+        if shipped.card["task"] == IMAGES and shipped.name != chosen:
+            other = _asked(few, model=shipped.name, **asked)
+            if other is not None:
+                others[shipped.name] = _doubt(other)
+    if not others:
+        return
     best = min(others, key=others.__getitem__)
     if others[best] < _MUCH_SURER * own:
         text = (
@@ -250,17 +241,16 @@ def warn_of_inverted(part: xr.Dataset, **asked: Any) -> None:
         With the solid fractions of both.
     """
     few = _middle(part, _SEEN)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FibdaskWarning)
-        try:
-            made = segment_phases(few, method="network", **asked).compute()
-            card = recorded_steps(made)[-1]["parameters"]["model_card"]
-            low, high = card.get("solid_fraction") or (0.0, 1.0)
-            if (given := _solid(made)) <= high:
-                return
-            other = segment_phases(_negative(few), method="network", **asked).compute()
-        except ConventionError:  # a part that does not fit the model, though the stack may
-            return
+    made = _asked(few, **asked)
+    if made is None:
+        return
+    card = recorded_steps(made)[-1]["parameters"]["model_card"]
+    low, high = card.get("solid_fraction") or (0.0, 1.0)
+    if (given := _solid(made)) <= high:
+        return
+    other = _asked(_negative(few), **asked)
+    if other is None:
+        return
     found = _solid(other)
     if low <= found <= high and _doubt(other) < _MUCH_SURER * _doubt(made):
         text = (
@@ -269,6 +259,24 @@ def warn_of_inverted(part: xr.Dataset, **asked: Any) -> None:
             "images in which solid is bright; invert them if pores are bright in these"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
+
+
+def _asked(few: xr.Dataset, **options: Any) -> xr.Dataset | None:
+    """Return the `solid_probability` that a network finds in a part; None where it does not fit."""
+    return _answer(
+        lambda: segment_phases(few, method="network", **options)[["solid_probability"]].compute()
+    )
+
+
+def _answer(ask: Callable[[], Answer]) -> Answer | None:
+    """Return what is said of a part, without warnings; None where it does not fit.
+
+    The stack may fit, though the part does not.
+    """
+    with warnings.catch_warnings(), contextlib.suppress(ConventionError):
+        warnings.simplefilter("ignore", FibdaskWarning)
+        return ask()
+    return None
 
 
 def _negative(stack: xr.Dataset) -> xr.Dataset:
@@ -290,7 +298,7 @@ def _doubt(segmented: xr.Dataset) -> float:
     return float(np.minimum(solid, 1 - solid).mean())
 
 
-def warn_of_detector(part: xr.Dataset, model: str = "auto", tilt: float = 0.0) -> None:
+def warn_of_detector(part: xr.Dataset, model: str = AUTO, tilt: float = 0.0) -> None:
     """Warn of images of another detector than a network has learnt from, which it doubts little.
 
     Parameters
@@ -307,14 +315,11 @@ def warn_of_detector(part: xr.Dataset, model: str = "auto", tilt: float = 0.0) -
     """
     from ..learn.adaptation.detectors import learnt_detectors, other_detector
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FibdaskWarning)
-            chosen = open_model(find_model(model, part, seen=Seen(tilt)).folder)
-            detector = other_detector(chosen, part, tilt)
-    except ConventionError:  # too few slices, or images that nothing simulates
+    chosen = _answer(lambda: open_model(find_model(model, part, seen=Seen(tilt)).folder))
+    if chosen is None:
         return
-    if detector is not None:
+    detector = _answer(lambda: other_detector(chosen, part, tilt))
+    if detector is not None:  # there are enough slices, and something simulates such images
         knowing = [m.name for m in shipped_models() if detector in learnt_detectors(m.card)]
         other = f", or compare {knowing[0]}, which knows that detector" if knowing else ""
         text = (
