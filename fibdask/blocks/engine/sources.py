@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..functions import BlockFunction
-from ..regions import BlockList, Grid, Region, fit_block, lengths, shift, voxels, whole
+from ..regions import BlockList, Grid, Region, fit_block, lengths, shift, voxels
 from .fingerprints import fingerprint
 
 Values = Mapping[str, np.ndarray]
@@ -327,8 +327,3 @@ def made_of(source: Source) -> set[str]:
             tokens.add(inner.token)
             waiting += inner.below
     return tokens
-
-
-def read_whole(source: Source, values: Values | None = None) -> np.ndarray:
-    """Read a source entirely; for small ones."""
-    return source.read(whole(source.shape), values or {})

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fibdask.blocks import origin
-from fibdask.blocks.engine.sources import read_whole
+from fibdask.blocks import origin, whole
 from fibdask.conventions import (
     ConventionError,
     FibdaskWarning,
@@ -419,7 +418,8 @@ def test_read_images__workers_with_another_folder_read_relative_paths(tmp_path, 
     monkeypatch.chdir(tmp_path)
     sent = pickle.dumps(origin(read_images("s", **GIVEN)["intensity"].data))
     monkeypatch.chdir("/")
-    np.testing.assert_array_equal(read_whole(pickle.loads(sent))[0], volume)
+    source = pickle.loads(sent)
+    np.testing.assert_array_equal(source.read(whole(source.shape), {})[0], volume)
 
 
 def test_read_images__two_voltages_of_the_same_files_are_refused(tmp_path):
