@@ -17,7 +17,7 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 FIGURES = DOCS / "figures"
 IMAGES = DOCS.parents[1] / "shared" / "data" / "fib25"
-RUN = {"tutorial": IMAGES, "uneven": None, "voltages": None}
+RUN = {"tutorial": IMAGES, "uneven": None, "voltages": None, "measuring": None}
 """Pages that are run, and the images that are the folder `slices` of each."""
 _BLOCK = re.compile(r"```python\n(.*?)```(?:\n+```text\n(.*?)```)?", re.DOTALL)
 
