@@ -27,8 +27,8 @@ from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
 from .shown import one_line, shown
 from .telling import telling
-from .training_films import film_options, train_layers
-from .training_images import pair_options, train_images
+from .training_films import FilmOptions, train_layers
+from .training_images import PairOptions, train_images
 from .training_labels import LABELS, labelled_tables, prepared_labels, resolve_labels
 
 if TYPE_CHECKING:
@@ -46,16 +46,11 @@ _Levels = Annotated[list[list[float]], Field(min_length=1)]
 Varied = TypeVar("Varied", Variation, PhaseVariation)
 
 
-def data_options(
-    *,
-    train: _Folders,
-    validation: _Folders,
-    begin: str | None = None,
-    kept: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
     """Folders of simulated stacks.
 
-    Parameters
+    Attributes
     ----------
     train
         That the network learns from, as `fibdask simulate` leaves them.
@@ -68,20 +63,18 @@ def data_options(
         Share of these weights in the mean of them and of what is learnt: a network that has learnt
         from other data sees those nearly as well then, and forgets little of what it saw before.
     """
-    return {"train": train, "validation": validation, "begin": begin, "kept": kept}
+
+    train: _Folders
+    validation: _Folders
+    begin: str | None = None
+    kept: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-def structure_options(
-    *,
-    shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (192, 192, 192),
-    ligament_size: _Levels,
-    solid_fraction: _Levels,
-    seed: NonNegativeInt = 0,
-    unseen_seed: NonNegativeInt,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class StructureOptions:
     """Structures whose slices are filled in between; the task is then `inpaint_gaps`.
 
-    Parameters
+    Attributes
     ----------
     shape
         Voxels (z, y, x) of each.
@@ -92,13 +85,12 @@ def structure_options(
     unseen_seed
         Of a structure like the first one that the network is judged by.
     """
-    return {
-        "shape": shape,
-        "ligament_size": ligament_size,
-        "solid_fraction": solid_fraction,
-        "seed": seed,
-        "unseen_seed": unseen_seed,
-    }
+
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (192, 192, 192)
+    ligament_size: _Levels
+    solid_fraction: _Levels
+    seed: NonNegativeInt = 0
+    unseen_seed: NonNegativeInt
 
 
 def structures(**options: Any) -> tuple[list[Structure], Structure]:
@@ -120,15 +112,11 @@ def structures(**options: Any) -> tuple[list[Structure], Structure]:
     return learnt, replace(learnt[0], seed=options["unseen_seed"])
 
 
-def sample_options(
-    *,
-    crop: PositiveInt = 128,
-    planes: Annotated[int, Field(ge=2)] = 3,
-    seed: NonNegativeInt = 0,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
     """Size and seed of samples.
 
-    Parameters
+    Attributes
     ----------
     crop
         Pixels along y and x.
@@ -137,15 +125,17 @@ def sample_options(
     seed
         Of all samples.
     """
-    return {"crop": crop, "planes": planes, "seed": seed}
+
+    crop: PositiveInt = 128
+    planes: Annotated[int, Field(ge=2)] = 3
+    seed: NonNegativeInt = 0
 
 
-def model_options(
-    *, path: str | None = None, name: str | None = None, licence: str = "none stated"
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
     """Where the model goes, and what it is called.
 
-    Parameters
+    Attributes
     ----------
     path
         Folder of the model; by default it is named after the recipe, and lies beside it.
@@ -154,7 +144,10 @@ def model_options(
     licence
         Under which others may use it.
     """
-    return {"path": path, "name": name, "licence": licence}
+
+    path: str | None = None
+    name: str | None = None
+    licence: str = "none stated"
 
 
 def train(
@@ -258,30 +251,30 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
         from ..learn.training import Schedule
     except ImportError:
         raise RecipeError(TORCH_IS_MISSING) from None
-    schedule, output = options_of(Schedule), {"output": options_of(model_options)}
+    schedule, output = options_of(Schedule), {"output": options_of(ModelOptions)}
     last = {"training": schedule} | output
     if task == SIMULATION:
         network = options_of(ImageArchitecture)
         for fixed in ("layers", "pores", "solids"):  # which pairs are drawn with
             del network[fixed]
-        return {"pairs": options_of(pair_options), "network": network} | last
+        return {"pairs": options_of(PairOptions), "network": network} | last
     if task == LAYERS:
-        return {"films": options_of(film_options), "network": options_of(LayerArchitecture)} | last
+        return {"films": options_of(FilmOptions), "network": options_of(LayerArchitecture)} | last
     network = options_of(Architecture)
     del network["voltages"]  # those of the data
     if task == LABELS:
         return labelled_tables(network, schedule) | output
     phases = task == "phases"
     first = (
-        {"structures": options_of(structure_options)}
+        {"structures": options_of(StructureOptions)}
         if phases
-        else {"data": options_of(data_options)}
+        else {"data": options_of(DataOptions)}
     )
     return (
         first
         | {
             "network": network,
-            "samples": options_of(PhaseVariation if phases else Variation, sample_options),
+            "samples": options_of(PhaseVariation if phases else Variation, SampleOptions),
         }
         | last
     )
@@ -429,5 +422,5 @@ def _varied(
     """Return what differs between samples, and how they are drawn."""
     options = dict(tables["samples"])
     with blamed_on("samples"):
-        drawn = {name: options.pop(name) for name in options_of(sample_options)}
+        drawn = {name: options.pop(name) for name in options_of(SampleOptions)}
         return kind(**options), drawn

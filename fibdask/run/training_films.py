@@ -1,6 +1,7 @@
 """Train a network of layers as a recipe says: films are made while it learns."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,22 +21,15 @@ _AHEAD = 3  # batches: films take longer than steps
 _Share = Annotated[float, Field(gt=0, le=0.3)]
 
 
-def film_options(
-    *,
-    count: PositiveInt = 600,
-    side: PositiveInt = 64,
-    noise: tuple[_Share, _Share] = (0.004, 0.06),
-    seed: NonNegativeInt = 0,
-    unseen_seed: NonNegativeInt,
-    unseen_rounds: PositiveInt = 1,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class FilmOptions:
     """Films of aluminium on gold that the task `estimate_layers` is learnt from.
 
     Each is made when it is first asked for, and mirrored and turned each time: of any relief of
     `layered_film`, any width of its features, and any forward model of `layer_signals`; tables of
     `monte_carlo` are drawn anew.
 
-    Parameters
+    Attributes
     ----------
     count
         Of films.
@@ -51,14 +45,13 @@ def film_options(
         How many it is judged by of each relief, model, and noise of 0.5, 1, 2 and 5 %, and as many
         by which the scale of its errors is set.
     """
-    return {
-        "count": count,
-        "side": side,
-        "noise": noise,
-        "seed": seed,
-        "unseen_seed": unseen_seed,
-        "unseen_rounds": unseen_rounds,
-    }
+
+    count: PositiveInt = 600
+    side: PositiveInt = 64
+    noise: tuple[_Share, _Share] = (0.004, 0.06)
+    seed: NonNegativeInt = 0
+    unseen_seed: NonNegativeInt
+    unseen_rounds: PositiveInt = 1
 
 
 def train_layers(

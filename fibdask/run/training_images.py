@@ -1,7 +1,7 @@
 """Train a network of images as a recipe says: pairs are simulated first, then it learns."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,24 +21,14 @@ Tables = Mapping[str, Mapping[str, Any]]
 Tell = Callable[[int, int, float], None]
 
 
-def pair_options(
-    *,
-    count: PositiveInt = 260,
-    side: PositiveInt = 128,
-    images: PositiveInt = 4,
-    electrons_per_pixel: PositiveFloat = 24.0,
-    seed: NonNegativeInt = 0,
-    unseen_count: PositiveInt = 30,
-    unseen_electrons: PositiveFloat = 64.0,
-    unseen_seed: NonNegativeInt,
-    bulk_electrons: PositiveInt = 200_000,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class PairOptions:
     """Structures and their images by Monte Carlo; the task is then `simulate_images`.
 
     Structures of several kinds, sizes, materials, pixels and distances of planes are drawn, and
     each is imaged at several voltages from 0.8 to 5 kV.
 
-    Parameters
+    Attributes
     ----------
     count
         Of structures.
@@ -55,17 +45,16 @@ def pair_options(
     bulk_electrons
         By which each backscatter coefficient of a bulk is found.
     """
-    return {
-        "count": count,
-        "side": side,
-        "images": images,
-        "electrons_per_pixel": electrons_per_pixel,
-        "seed": seed,
-        "unseen_count": unseen_count,
-        "unseen_electrons": unseen_electrons,
-        "unseen_seed": unseen_seed,
-        "bulk_electrons": bulk_electrons,
-    }
+
+    count: PositiveInt = 260
+    side: PositiveInt = 128
+    images: PositiveInt = 4
+    electrons_per_pixel: PositiveFloat = 24.0
+    seed: NonNegativeInt = 0
+    unseen_count: PositiveInt = 30
+    unseen_electrons: PositiveFloat = 64.0
+    unseen_seed: NonNegativeInt
+    bulk_electrons: PositiveInt = 200_000
 
 
 def train_images(

@@ -1,7 +1,7 @@
 """Trainings by painted slices: `[labels]` of a recipe."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,19 +31,11 @@ _OWN = {"2D": ("width",), "2.5D": _OF_WINDOWS, "3D": ("width", "slices")}
 """Keys of a network by its dimensions."""
 
 
-def label_options(
-    *,
-    stack: str,
-    path: str,
-    unlabelled: Literal[0, 255] | None = None,
-    validation: Annotated[list[int], Field(min_length=1)] | None = None,
-    teacher: Literal["painted", "forest"] = "painted",
-    taught: PositiveInt = 40,
-    begin: str | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
     """Painted slices of a stack.
 
-    Parameters
+    Attributes
     ----------
     stack
         Store of the images.
@@ -64,26 +56,21 @@ def label_options(
         it says itself what `[network]` else does. Voltages that the stack has not are left out;
         one that the model has not begins as the nearest.
     """
-    return {
-        "stack": stack,
-        "path": path,
-        "unlabelled": unlabelled,
-        "validation": validation,
-        "teacher": teacher,
-        "taught": taught,
-        "begin": begin,
-    }
+
+    stack: str
+    path: str
+    unlabelled: Literal[0, 255] | None = None
+    validation: Annotated[list[int], Field(min_length=1)] | None = None
+    teacher: Literal["painted", "forest"] = "painted"
+    taught: PositiveInt = 40
+    begin: str | None = None
 
 
-def dimension_options(
-    *,
-    dimensions: Literal["2D", "2.5D", "3D"] | None = None,
-    width: Annotated[int, Field(ge=2)] = 16,
-    slices: Annotated[int, Field(ge=2)] = 8,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class DimensionOptions:
     """Choose what the network sees.
 
-    Parameters
+    Attributes
     ----------
     dimensions
         `2.5D`: each slice with those above and below it, whose depths it knows, which tells what
@@ -96,20 +83,26 @@ def dimension_options(
     slices
         For 3D only: of a stack; a multiple of eight is halved as the images are.
     """
-    return {"dimensions": dimensions, "width": width, "slices": slices}
+
+    dimensions: Literal["2D", "2.5D", "3D"] | None = None
+    width: Annotated[int, Field(ge=2)] = 16
+    slices: Annotated[int, Field(ge=2)] = 8
 
 
-def label_sample_options(*, crop: PositiveInt = 128, seed: NonNegativeInt = 0) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class LabelSampleOptions:
     """Size and seed of samples.
 
-    Parameters
+    Attributes
     ----------
     crop
         Pixels along y and x.
     seed
         Of all samples.
     """
-    return {"crop": crop, "seed": seed}
+
+    crop: PositiveInt = 128
+    seed: NonNegativeInt = 0
 
 
 def labelled_tables(
@@ -120,9 +113,9 @@ def labelled_tables(
 
     early = replace(training["decline"], default="plateau")
     return {
-        LABELS: options_of(label_options),
-        "network": options_of(dimension_options) | dict(network),
-        "samples": options_of(LabelVariation, label_sample_options),
+        LABELS: options_of(LabelOptions),
+        "network": options_of(DimensionOptions) | dict(network),
+        "samples": options_of(LabelVariation, LabelSampleOptions),
         "training": {**training, "decline": early},
     }
 
@@ -151,7 +144,7 @@ def prepared_labels(
         schedule = Schedule(**tables["training"])
     labels, options = tables[LABELS], dict(tables["samples"])
     with blamed_on("samples"):
-        drawn = {name: options.pop(name) for name in options_of(label_sample_options)}
+        drawn = {name: options.pop(name) for name in options_of(LabelSampleOptions)}
         variation = LabelVariation(**options)
     with blamed_on(LABELS):
         stack = require(open_stack(labels["stack"]), "intensity")
@@ -213,7 +206,7 @@ def _check_own(network: Mapping[str, Any], dimensions: str) -> None:
     """Refuse keys of a network of other dimensions."""
     from ..learn.networks import Architecture
 
-    known = options_of(dimension_options, Architecture)
+    known = options_of(DimensionOptions, Architecture)
     own = ("dimensions", *_OWN[dimensions])
     for key, value in network.items():
         if key not in own and value != known[key].default:
