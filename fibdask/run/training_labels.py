@@ -13,15 +13,15 @@ from ..io import open_stack
 from ..pieces.labels import Painted, read_painted
 from ..pieces.windows import SliceWindow
 from ..segment import fit_forest
-from .recipe.reading import beside
 from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
+from .training_recipe import TrainingRecipe
+from .training_windows import network_keys
 
 if TYPE_CHECKING:
-    from ..learn.labelled import LabelJudge
-    from ..learn.networks import Architecture, Network
+    from ..learn.networks import Architecture
     from ..learn.published import Published
-    from ..learn.training import Training
+    from .training_windows import Parts
 
 LABELS = "labels"
 _FOREST = "forest"  # folder in the state of a training
@@ -105,31 +105,23 @@ class LabelSampleOptions:
     seed: NonNegativeInt = 0
 
 
-def labelled_tables(
-    network: Mapping[str, Key], training: Mapping[str, Key]
-) -> dict[str, dict[str, Key]]:
+def label_tables() -> dict[str, dict[str, Key]]:
     """Return the keys of each table but the last, with early stopping unless it says else."""
     from ..learn.labelled import LabelVariation
+    from ..learn.training import Schedule
 
-    early = replace(training["decline"], default="plateau")
+    training = options_of(Schedule)
+    training["decline"] = replace(training["decline"], default="plateau")
     return {
         LABELS: options_of(LabelOptions),
-        "network": options_of(DimensionOptions) | dict(network),
+        "network": options_of(DimensionOptions) | network_keys(),
         "samples": options_of(LabelVariation, LabelSampleOptions),
-        "training": {**training, "decline": early},
+        "training": training,
     }
 
 
-def resolve_labels(table: dict[str, Any], folder: Path) -> None:
-    """Make the paths of `[labels]` relative to the working directory."""
-    for key in ("stack", "path"):
-        table[key] = beside(folder, table[key])
-
-
-def prepared_labels(
-    tables: Mapping[str, Mapping[str, Any]], state: Path
-) -> "tuple[Training[Any, Network], LabelJudge]":
-    """Return a training that may begin, and what judges its network."""
+def label_parts(read: TrainingRecipe) -> "Parts":
+    """Return a network, samples of painted slices, and what judges it by other ones."""
     from ..learn.begun import Begun
     from ..learn.labelled import (
         LabelJudge,
@@ -138,45 +130,37 @@ def prepared_labels(
         LabelVariation,
         parted,
     )
-    from ..learn.training import Schedule, Training, best_device
 
-    with blamed_on("training"):
-        schedule = Schedule(**tables["training"])
-    labels, options = tables[LABELS], dict(tables["samples"])
-    with blamed_on("samples"):
-        drawn = {name: options.pop(name) for name in options_of(LabelSampleOptions)}
-        variation = LabelVariation(**options)
+    labels = read.made(LABELS, LabelOptions)
+    variation, drawn = read.varied(LabelVariation, LabelSampleOptions)
     with blamed_on(LABELS):
-        stack = require(open_stack(labels["stack"]), "intensity")
-        painted = read_painted(labels["path"], stack, unlabelled=labels["unlabelled"])
+        stack = require(open_stack(labels.stack), "intensity")
+        painted = read_painted(labels.path, stack, unlabelled=labels.unlabelled)
     with blamed_on("network"):
-        architecture = _architecture(labels, tables["network"], stack)
+        architecture = _architecture(labels.begin, read.tables["network"], stack)
     with blamed_on(LABELS):
         begun, slices = isinstance(architecture, Begun), painted.slices.tolist()
         seen = architecture.learnt_slices(stack, slices) if begun else []
-        learnt, unseen = parted(painted, labels["validation"], seen)
+        learnt, unseen = parted(painted, labels.validation, seen)
     _check_crop(drawn["crop"], stack, architecture.stride)
     with blamed_on(LABELS):
-        if labels["teacher"] == "forest":
-            learnt = _taught(stack, labels, learnt, unseen, state)
+        if labels.teacher == "forest":
+            learnt = _taught(stack, labels, learnt, unseen, read.state)
         window = SliceWindow(architecture.above, architecture.below)
         stacks = [LabelledStack.of(stack, part, window) for part in (learnt, unseen)]
     samples = LabelSamples(stacks[0], variation, window=window, planes=1, **drawn)
     judge = LabelJudge(samples, stacks[1], architecture.stride, architecture.halo)
-    training: Training[Any, Network] = Training(
-        architecture, samples, schedule, state, unseen=judge.drawn(), device=best_device()
-    )
-    return training, judge
+    return architecture, samples, judge
 
 
-def _architecture(labels: Mapping[str, Any], network: Mapping[str, Any], stack: xr.Dataset) -> Any:
+def _architecture(begin: str | None, network: Mapping[str, Any], stack: xr.Dataset) -> Any:
     """Return what determines the network: the recipe, or a model that it begins with."""
     from ..learn.begun import Begun
     from ..learn.networks import Architecture
     from ..learn.published import RESIDUAL_3D, SMALL_RESIDUAL, Published
 
-    if labels["begin"]:
-        begun = Begun.of(labels["begin"], stack["voltage"].values)
+    if begin:
+        begun = Begun.of(begin, stack["voltage"].values)
         _check_dimensions(network, begun.fields)
         return begun
     voltages, dimensions = stack.sizes["voltage"], network["dimensions"] or _DIMENSIONS
@@ -226,7 +210,7 @@ def _check_crop(crop: int, stack: xr.Dataset, stride: int) -> None:
 
 
 def _taught(
-    stack: xr.Dataset, labels: Mapping[str, Any], learnt: Painted, unseen: Painted, state: Path
+    stack: xr.Dataset, labels: LabelOptions, learnt: Painted, unseen: Painted, state: Path
 ) -> Painted:
     """Return what a forest that has seen what is learnt from says of more slices.
 
@@ -234,7 +218,7 @@ def _taught(
     """
     from ..learn.labelled import taught
 
-    given = {"labels": labels["path"], "unlabelled": labels["unlabelled"]}
+    given = {"labels": labels.path, "unlabelled": labels.unlabelled}
     forest = fit_forest(stack, **given, only=learnt.slices.tolist())
     folder = forest.save(state / _FOREST)
-    return taught(stack, learnt, str(folder), labels["taught"], away_from=unseen)
+    return taught(stack, learnt, str(folder), labels.taught, away_from=unseen)
