@@ -218,7 +218,8 @@ def _taught(
     """
     from ..learn.labelled import taught
 
-    given = {"labels": labels.path, "unlabelled": labels.unlabelled}
-    forest = fit_forest(stack, **given, only=learnt.slices.tolist())
+    forest = fit_forest(
+        stack, labels=labels.path, unlabelled=labels.unlabelled, only=learnt.slices.tolist()
+    )
     folder = forest.save(state / _FOREST)
     return taught(stack, learnt, str(folder), labels.taught, away_from=unseen)

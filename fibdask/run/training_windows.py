@@ -171,7 +171,6 @@ def image_parts(read: TrainingRecipe) -> "Parts":
 
     variation, drawn = read.varied(Variation, SampleOptions)
     given = read.made("data", DataOptions)
-    design: Designed
     with blamed_on("data"):
         learnt, unseen = (
             [SimulatedStack.open(path) for path in paths]
@@ -180,7 +179,7 @@ def image_parts(read: TrainingRecipe) -> "Parts":
         check_data(learnt, unseen, drawn["crop"])
         begun = _begun(given, learnt, unseen)
     voltages = len(learnt[0].voltage)
-    design = begun or read.made("network", partial(Architecture, voltages=voltages))
+    design: Designed = begun or read.made("network", partial(Architecture, voltages=voltages))
     window = _window(design, drawn["crop"])
     samples = Samples(learnt, variation, window=window, **drawn)
     return design, samples, ImageJudge(samples, unseen)
