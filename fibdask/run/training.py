@@ -24,13 +24,7 @@ from .training_films import film_tables, train_layers
 from .training_images import pair_tables, train_images
 from .training_labels import LABELS, label_parts, label_tables
 from .training_recipe import STATE, Telling, TrainingRecipe
-from .training_windows import (
-    image_parts,
-    image_tables,
-    phase_parts,
-    phase_tables,
-    train_windows,
-)
+from .training_windows import image_parts, image_tables, phase_parts, phase_tables, train_windows
 
 if TYPE_CHECKING:
     from ..learn.training import Training

@@ -71,7 +71,7 @@ def film_tables() -> dict[str, dict[str, Key]]:
 def train_layers(
     read: TrainingRecipe, telling: Telling
 ) -> tuple[Model, "Training[Films, LayerNetwork]"]:
-    """Train and judge a network; arguments as of `train_images`."""
+    """Train and judge a network, telling how far that is."""
     from ..learn.layers.making import make_layers_model
     from ..learn.layers.networks import LayerArchitecture
     from ..learn.layers.samples import FilmBatch, Films

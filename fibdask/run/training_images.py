@@ -83,15 +83,7 @@ def pair_tables() -> dict[str, dict[str, Key]]:
 def train_images(
     read: TrainingRecipe, telling: Telling
 ) -> tuple[Model, "Training[ImageSamples, ImageNetwork]"]:
-    """Simulate pairs, and train and judge a network by them.
-
-    Parameters
-    ----------
-    read
-        The recipe.
-    telling
-        Shows how far it is.
-    """
+    """Simulate pairs, and train and judge a network by them, telling how far that is."""
     from ..learn.simulation.bulks import stored_coefficients
     from ..learn.simulation.making import BulkDesign, make_images_model
     from ..learn.simulation.networks import STRIDE, ImageArchitecture
@@ -113,14 +105,10 @@ def train_images(
     for name, store in (("unseen images", unseen), ("images", learnt)):
         with telling(name) as tell:
             store.make(tell)
-    samples = ImageSamples(
-        [learnt[number] for number in range(learnt.scenes.count)],
-        architecture.margin,
-        schedule.seed,
-    )
+    pairs = [learnt[number] for number in range(learnt.scenes.count)]
+    samples = ImageSamples(pairs, architecture.margin, schedule.seed)
     bulk = stored_coefficients(read.state, given.bulk_electrons, given.seed)
-    design = BulkDesign(architecture, bulk)
-    device = best_device()
+    design, device = BulkDesign(architecture, bulk), best_device()
     training = Training(design, samples, schedule, read.state, gather=ImageBatch.of, device=device)
     data = {"data": asdict(learnt.scenes), "validation": asdict(unseen.scenes)}
     with telling("training") as tell:

@@ -123,13 +123,7 @@ def label_tables() -> dict[str, dict[str, Key]]:
 def label_parts(read: TrainingRecipe) -> "Parts":
     """Return a network, samples of painted slices, and what judges it by other ones."""
     from ..learn.begun import Begun
-    from ..learn.labelled import (
-        LabelJudge,
-        LabelledStack,
-        LabelSamples,
-        LabelVariation,
-        parted,
-    )
+    from ..learn.labelled import LabelJudge, LabelledStack, LabelSamples, LabelVariation, parted
 
     labels = read.made(LABELS, LabelOptions)
     variation, drawn = read.varied(LabelVariation, LabelSampleOptions)

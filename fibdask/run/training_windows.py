@@ -141,7 +141,7 @@ def network_keys() -> dict[str, Key]:
 def train_windows(
     parts_of: Callable[[TrainingRecipe], "Parts"], read: TrainingRecipe, telling: Telling
 ) -> tuple[Model, "Training[Any, Network]"]:
-    """Train and judge a network; arguments as of `prepared` and `train_images`."""
+    """Train and judge a network of the parts of a recipe, telling how far that is."""
     from ..learn.making import make_model
 
     training, judge = prepared(parts_of, read)
