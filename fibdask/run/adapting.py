@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -192,18 +193,11 @@ def _earlier(folder: Path, key: str, parent: Model) -> Path | None:
     return parent.folder if told["chosen"] == PARENT else folder.absolute()
 
 
-def adapt_options(
-    *,
-    model: str,
-    stack: str,
-    method: Literal["statistics", "self_training", "simulation", "translation"] = "statistics",
-    steps: PositiveInt | None = None,
-    tilt: float = 0.0,
-    seed: NonNegativeInt = 0,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class AdaptOptions:
     """Which model is fitted to which stack, and how; see `adapt_model`.
 
-    Parameters
+    Attributes
     ----------
     model
         Name of one that ships, or the folder of another.
@@ -219,24 +213,31 @@ def adapt_options(
     seed
         Of what is random in it.
     """
-    own = {"method": method, "steps": steps, "tilt": tilt, "seed": seed}
-    return {"model": model, "stack": stack, **own}
+
+    model: str
+    stack: str
+    method: Literal["statistics", "self_training", "simulation", "translation"] = "statistics"
+    steps: PositiveInt | None = None
+    tilt: float = 0.0
+    seed: NonNegativeInt = 0
 
 
-def adapted_output(*, path: str | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class AdaptedOutput:
     """Where the adapted model and its report go.
 
-    Parameters
+    Attributes
     ----------
     path
         Folder; by default it is named after the recipe, and lies beside it.
     """
-    return {"path": path}
+
+    path: str | None = None
 
 
 def adaptation_tables() -> dict[str, dict[str, Key]]:
     """Return the keys of the tables of an adaptation."""
-    return {"adapt": options_of(adapt_options), "output": options_of(adapted_output)}
+    return {"adapt": options_of(AdaptOptions), "output": options_of(AdaptedOutput)}
 
 
 def read_adaptation(

@@ -3,7 +3,8 @@
 import contextlib
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec
 
 import dask
 import numpy as np
@@ -25,7 +26,6 @@ from .recipe import Recipe, blamed_on
 from .stages import in_order
 from .walk import first_stack, is_stored
 
-Answer = TypeVar("Answer")
 _MOST = {"z": 32, "y": 256, "x": 256}  # slices and pixels in the middle that are looked at
 _COMPARED = 17  # slices that are compared with the next
 _LEAST = 128  # pixels along an axis: smaller images tell displacements too badly
@@ -40,6 +40,7 @@ _SURER, _SURE = 0.9, 1e-3
 _MUCH_SURER = 0.8  # as large a share, where another model is told of
 _ASKED = ("voltage", "model", "device", "tilt")
 _OF_THE_WHOLE = {"region_of_interest": None, "data_bar": 0}  # options that say places
+_Given = ParamSpec("_Given")
 
 
 def look_at_input(recipe: Recipe) -> None:
@@ -109,7 +110,29 @@ def look_at_images(stack: xr.Dataset, table: Mapping[str, Any]) -> None:
             warn_of_inverted(stack, **asked)
 
 
-def warn_of_steps(part: xr.Dataset) -> bool:
+def _warning(rule: Callable[_Given, str | None]) -> Callable[_Given, bool]:
+    """Return a function that warns of what a rule tells, and returns whether that is something.
+
+    A part that does not fit, such as a single slice, tells nothing, though the stack may fit.
+    """
+
+    @wraps(rule)
+    def warn(*args: _Given.args, **kwargs: _Given.kwargs) -> bool:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FibdaskWarning)
+            try:
+                text = rule(*args, **kwargs)
+            except ConventionError:
+                return False
+        if text is not None:
+            warnings.warn(text, FibdaskWarning, stacklevel=3)
+        return text is not None
+
+    return warn
+
+
+@_warning
+def warn_of_steps(part: xr.Dataset) -> str | None:
     """Warn of slices that are not in register, which no network shows by its doubts.
 
     Slices too far apart or too noisy to look alike tell nothing, nor do small images.
@@ -119,11 +142,6 @@ def warn_of_steps(part: xr.Dataset) -> bool:
     part
         Of a stack with `intensity`; the first voltage and slices of it are compared.
 
-    Returns
-    -------
-    bool
-        Whether they are displaced.
-
     Warns
     -----
     FibdaskWarning
@@ -131,26 +149,24 @@ def warn_of_steps(part: xr.Dataset) -> bool:
     """
     few = part.isel(voltage=[0], z=slice(0, _COMPARED))
     if min(few.sizes["y"], few.sizes["x"]) < _LEAST:
-        return False
-    found = _answer(lambda: estimate_shifts(few, neighbours=1, rounds=1))
-    if found is None:  # a single slice, or nothing that can be compared
-        return False
+        return None
+    found = estimate_shifts(few, neighbours=1, rounds=1)
     steps = [np.diff(found[f"shift_{axis}"][0]) / axis_spacing(few, axis) for axis in "yx"]
     typical = float(np.median(np.abs(steps)) / _MEDIAN)
     after, before = (found[f"correlation_{when}"][0, :-1, 0] for when in ("after", "before"))
     better = float((after > before).mean())
-    told = float(after.median()) >= _ALIKE and typical >= _APART and better >= _BETTER
-    if told:
-        text = (
-            f"slices in the middle of the input are displaced against their neighbours by "
-            f"{typical:.1f} pixels along y and x (standard deviation), and the recipe has no "
-            "[align]: what is between them, and networks that see several, need them in register"
-        )
-        warnings.warn(text, FibdaskWarning, stacklevel=3)
-    return told
+    displaced = float(after.median()) >= _ALIKE and typical >= _APART and better >= _BETTER
+    if not displaced:
+        return None
+    return (
+        f"slices in the middle of the input are displaced against their neighbours by "
+        f"{typical:.1f} pixels along y and x (standard deviation), and the recipe has no "
+        "[align]: what is between them, and networks that see several, need them in register"
+    )
 
 
-def warn_of_tilt(part: xr.Dataset, tilt: float = 0.0, **asked: Any) -> None:
+@_warning
+def warn_of_tilt(part: xr.Dataset, tilt: float = 0.0, **asked: Any) -> str | None:
     """Warn of a beam of another tilt than is given, along which a network sees slices more surely.
 
     Parameters
@@ -168,23 +184,23 @@ def warn_of_tilt(part: xr.Dataset, tilt: float = 0.0, **asked: Any) -> None:
         With the tilt in degrees, one of a few.
     """
     few = _middle(part, _SEEN)
-    doubts = {}
-    for tilted in dict.fromkeys((tilt, *_TILTS)):
-        made = _asked(few, tilt=tilted, **asked)
-        if made is None:
-            return
-        doubts[tilted] = _doubt(made)
+    doubts = {
+        tilted: _doubt(segment_phases(few, method="network", tilt=tilted, **asked))
+        for tilted in dict.fromkeys((tilt, *_TILTS))
+    }
     best = min(doubts, key=doubts.__getitem__)
-    if doubts[tilt] > _SURE and doubts[best] < _SURER * doubts[tilt]:
-        beam = f"a beam that is tilted by about {best:g} degrees" if best else "an upright beam"
-        text = (
-            f"images in the middle of the input look as those of {beam}, and tilt is {tilt:g}: "
-            "what shines through fits together better there; set tilt to that of the microscope"
-        )
-        warnings.warn(text, FibdaskWarning, stacklevel=3)
+    surer = doubts[tilt] > _SURE and doubts[best] < _SURER * doubts[tilt]
+    if not surer:
+        return None
+    beam = f"a beam that is tilted by about {best:g} degrees" if best else "an upright beam"
+    return (
+        f"images in the middle of the input look as those of {beam}, and tilt is {tilt:g}: "
+        "what shines through fits together better there; set tilt to that of the microscope"
+    )
 
 
-def warn_of_surer_model(part: xr.Dataset, model: str = AUTO, **asked: Any) -> None:
+@_warning
+def warn_of_surer_model(part: xr.Dataset, model: str = AUTO, **asked: Any) -> str | None:
     """Warn of a model that ships and is much surer of images than the one that is asked.
 
     Parameters
@@ -200,29 +216,28 @@ def warn_of_surer_model(part: xr.Dataset, model: str = AUTO, **asked: Any) -> No
         With its name, and the voxels that both expect to be wrong.
     """
     few = _middle(part, _SEEN)
-    made = _asked(few, model=model, **asked)
-    if made is None or (own := _doubt(made)) <= _SURE:
-        return
+    made = segment_phases(few, method="network", model=model, **asked)
     chosen = recorded_steps(made)[-1]["parameters"]["model"] if model == AUTO else model
     others = {}
     for shipped in shipped_models():
         if shipped.card["task"] == IMAGES and shipped.name != chosen:
-            other = _asked(few, model=shipped.name, **asked)
-            if other is not None:
+            with contextlib.suppress(ConventionError):
+                other = segment_phases(few, method="network", model=shipped.name, **asked)
                 others[shipped.name] = _doubt(other)
-    if not others:
-        return
+    if not others or (own := _doubt(made)) <= _SURE:
+        return None
     best = min(others, key=others.__getitem__)
-    if others[best] < _MUCH_SURER * own:
-        text = (
-            f"model {best} expects {100 * others[best]:.3g} % of voxels to be wrong in the middle "
-            f"of the input, and {chosen}, which is asked, {100 * own:.3g} %: it has learnt from "
-            f"images that are more like these, as it seems; compare both (model = {best!r})"
-        )
-        warnings.warn(text, FibdaskWarning, stacklevel=3)
+    if not others[best] < _MUCH_SURER * own:
+        return None
+    return (
+        f"model {best} expects {100 * others[best]:.3g} % of voxels to be wrong in the middle "
+        f"of the input, and {chosen}, which is asked, {100 * own:.3g} %: it has learnt from "
+        f"images that are more like these, as it seems; compare both (model = {best!r})"
+    )
 
 
-def warn_of_inverted(part: xr.Dataset, **asked: Any) -> None:
+@_warning
+def warn_of_inverted(part: xr.Dataset, **asked: Any) -> str | None:
     """Warn of images in which pores are bright, which a network may doubt little.
 
     It finds more solid in them than in any that it has learnt from; of their negatives it is surer,
@@ -241,42 +256,20 @@ def warn_of_inverted(part: xr.Dataset, **asked: Any) -> None:
         With the solid fractions of both.
     """
     few = _middle(part, _SEEN)
-    made = _asked(few, **asked)
-    if made is None:
-        return
+    made = segment_phases(few, method="network", **asked).compute()
     card = recorded_steps(made)[-1]["parameters"]["model_card"]
     low, high = card.get("solid_fraction") or (0.0, 1.0)
     if (given := _solid(made)) <= high:
-        return
-    other = _asked(_negative(few), **asked)
-    if other is None:
-        return
+        return None
+    other = segment_phases(_negative(few), method="network", **asked).compute()
     found = _solid(other)
-    if low <= found <= high and _doubt(other) < _MUCH_SURER * _doubt(made):
-        text = (
-            f"the network finds a solid fraction of {given:.2g} in the middle of the input, and of "
-            f"{found:.2g}, of which it is surer, if grey values are inverted: it has learnt from "
-            "images in which solid is bright; invert them if pores are bright in these"
-        )
-        warnings.warn(text, FibdaskWarning, stacklevel=3)
-
-
-def _asked(few: xr.Dataset, **options: Any) -> xr.Dataset | None:
-    """Return the `solid_probability` that a network finds in a part; None where it does not fit."""
-    return _answer(
-        lambda: segment_phases(few, method="network", **options)[["solid_probability"]].compute()
+    if not (low <= found <= high and _doubt(other) < _MUCH_SURER * _doubt(made)):
+        return None
+    return (
+        f"the network finds a solid fraction of {given:.2g} in the middle of the input, and of "
+        f"{found:.2g}, of which it is surer, if grey values are inverted: it has learnt from "
+        "images in which solid is bright; invert them if pores are bright in these"
     )
-
-
-def _answer(ask: Callable[[], Answer]) -> Answer | None:
-    """Return what is said of a part, without warnings; None where it does not fit.
-
-    The stack may fit, though the part does not.
-    """
-    with warnings.catch_warnings(), contextlib.suppress(ConventionError):
-        warnings.simplefilter("ignore", FibdaskWarning)
-        return ask()
-    return None
 
 
 def _negative(stack: xr.Dataset) -> xr.Dataset:
@@ -298,7 +291,8 @@ def _doubt(segmented: xr.Dataset) -> float:
     return float(np.minimum(solid, 1 - solid).mean())
 
 
-def warn_of_detector(part: xr.Dataset, model: str = AUTO, tilt: float = 0.0) -> None:
+@_warning
+def warn_of_detector(part: xr.Dataset, model: str = AUTO, tilt: float = 0.0) -> str | None:
     """Warn of images of another detector than a network has learnt from, which it doubts little.
 
     Parameters
@@ -315,20 +309,17 @@ def warn_of_detector(part: xr.Dataset, model: str = AUTO, tilt: float = 0.0) -> 
     """
     from ..learn.adaptation.detectors import learnt_detectors, other_detector
 
-    chosen = _answer(lambda: open_model(find_model(model, part, seen=Seen(tilt)).folder))
-    if chosen is None:
-        return
-    detector = _answer(lambda: other_detector(chosen, part, tilt))
-    if detector is not None:  # there are enough slices, and something simulates such images
-        knowing = [m.name for m in shipped_models() if detector in learnt_detectors(m.card)]
-        other = f", or compare {knowing[0]}, which knows that detector" if knowing else ""
-        text = (
-            f"images in the middle of the input look as the detector {detector!r} shows what model "
-            f"{chosen.name} sees in them, not as those that it has learnt from: it may be wrong "
-            "several times as often as its card says; fit it to the stack (adapt_model with "
-            f'method="simulation"){other}'
-        )
-        warnings.warn(text, FibdaskWarning, stacklevel=3)
+    chosen = open_model(find_model(model, part, seen=Seen(tilt)).folder)
+    if (detector := other_detector(chosen, part, tilt)) is None:
+        return None
+    knowing = [m.name for m in shipped_models() if detector in learnt_detectors(m.card)]
+    other = f", or compare {knowing[0]}, which knows that detector" if knowing else ""
+    return (
+        f"images in the middle of the input look as the detector {detector!r} shows what model "
+        f"{chosen.name} sees in them, not as those that it has learnt from: it may be wrong "
+        "several times as often as its card says; fit it to the stack (adapt_model with "
+        f'method="simulation"){other}'
+    )
 
 
 def _middle(source: xr.Dataset, most_of: Mapping[str, int] = _MOST) -> xr.Dataset:

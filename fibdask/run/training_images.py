@@ -1,9 +1,7 @@
 """Train a network of images as a recipe says: pairs are simulated first, then it learns."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -11,34 +9,23 @@ from ..conventions import RecipeError
 from ..learn.models import Model
 from ..learn.simulation.pairs import PairStore, Scenes
 from .recipe.record import blamed_on
+from .recipe.tables import Key, options_of
+from .training_recipe import Telling, TrainingRecipe, check_seeds
 
 if TYPE_CHECKING:
     from ..learn.simulation.networks import ImageNetwork
     from ..learn.simulation.samples import ImageSamples
     from ..learn.training import Training
 
-Tables = Mapping[str, Mapping[str, Any]]
-Tell = Callable[[int, int, float], None]
 
-
-def pair_options(
-    *,
-    count: PositiveInt = 260,
-    side: PositiveInt = 128,
-    images: PositiveInt = 4,
-    electrons_per_pixel: PositiveFloat = 24.0,
-    seed: NonNegativeInt = 0,
-    unseen_count: PositiveInt = 30,
-    unseen_electrons: PositiveFloat = 64.0,
-    unseen_seed: NonNegativeInt,
-    bulk_electrons: PositiveInt = 200_000,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class PairOptions:
     """Structures and their images by Monte Carlo; the task is then `simulate_images`.
 
     Structures of several kinds, sizes, materials, pixels and distances of planes are drawn, and
     each is imaged at several voltages from 0.8 to 5 kV.
 
-    Parameters
+    Attributes
     ----------
     count
         Of structures.
@@ -55,93 +42,77 @@ def pair_options(
     bulk_electrons
         By which each backscatter coefficient of a bulk is found.
     """
-    return {
-        "count": count,
-        "side": side,
-        "images": images,
-        "electrons_per_pixel": electrons_per_pixel,
-        "seed": seed,
-        "unseen_count": unseen_count,
-        "unseen_electrons": unseen_electrons,
-        "unseen_seed": unseen_seed,
-        "bulk_electrons": bulk_electrons,
-    }
+
+    count: PositiveInt = 260
+    side: PositiveInt = 128
+    images: PositiveInt = 4
+    electrons_per_pixel: PositiveFloat = 24.0
+    seed: NonNegativeInt = 0
+    unseen_count: PositiveInt = 30
+    unseen_electrons: PositiveFloat = 64.0
+    unseen_seed: NonNegativeInt
+    bulk_electrons: PositiveInt = 200_000
+
+    def __post_init__(self) -> None:
+        check_seeds(self.seed, self.unseen_seed)
+
+    def scenes(self) -> tuple[Scenes, Scenes]:
+        """Return those that are learnt from, and those that the network is judged by."""
+        learnt = Scenes(self.count, self.side, self.images, self.electrons_per_pixel, self.seed)
+        unseen = replace(
+            learnt,
+            count=self.unseen_count,
+            electrons_per_pixel=self.unseen_electrons,
+            seed=self.unseen_seed,
+        )
+        return learnt, unseen
+
+
+def pair_tables() -> dict[str, dict[str, Key]]:
+    """Return the keys of each table but those of the output."""
+    from ..learn.simulation.networks import ImageArchitecture
+    from ..learn.training import Schedule
+
+    network = options_of(ImageArchitecture)
+    for fixed in ("layers", "pores", "solids"):  # which pairs are drawn with
+        del network[fixed]
+    pairs, training = options_of(PairOptions), options_of(Schedule)
+    return {"pairs": pairs, "network": network, "training": training}
 
 
 def train_images(
-    tables: Tables,
-    folder: Path,
-    state: Path,
-    telling: Callable[[str], Any],
+    read: TrainingRecipe, telling: Telling
 ) -> tuple[Model, "Training[ImageSamples, ImageNetwork]"]:
-    """Simulate pairs, and train and judge a network by them.
-
-    Parameters
-    ----------
-    tables
-        Of the recipe.
-    folder, state
-        Of the model, and of what is needed to go on with it.
-    telling
-        Returns a context, by the name of what is done, whose value takes its progress.
-    """
+    """Simulate pairs, and train and judge a network by them, telling how far that is."""
     from ..learn.simulation.bulks import stored_coefficients
     from ..learn.simulation.making import BulkDesign, make_images_model
     from ..learn.simulation.networks import STRIDE, ImageArchitecture
     from ..learn.simulation.samples import ImageBatch, ImageSamples
     from ..learn.training import Schedule, Training, best_device
 
-    given = tables["pairs"]
-    if given["side"] % STRIDE:
-        msg = f"[pairs] side must be a multiple of {STRIDE}; got {given['side']}"
+    given = read.made("pairs", PairOptions)
+    if given.side % STRIDE:
+        msg = f"[pairs] side must be a multiple of {STRIDE}; got {given.side}"
         raise RecipeError(msg)
-    if given["seed"] == given["unseen_seed"]:
-        msg = f"[pairs] seed and unseen_seed must differ; both are {given['seed']}"
-        raise RecipeError(msg)
-    with blamed_on("training"):
-        schedule = Schedule(**tables["training"])
-    with blamed_on("network"):
-        architecture = ImageArchitecture(**tables["network"])
+    schedule = read.made("training", Schedule)
+    architecture = read.made("network", ImageArchitecture)
+    with blamed_on("pairs"):
+        scenes = given.scenes()
     learnt, unseen = (
-        PairStore(state / name, scenes, architecture.layers)
-        for name, scenes in (("pairs", _scenes(given)), ("unseen", _unseen(given)))
+        PairStore(read.state / name, one, architecture.layers)
+        for name, one in zip(("pairs", "unseen"), scenes, strict=True)
     )
     for name, store in (("unseen images", unseen), ("images", learnt)):
         with telling(name) as tell:
             store.make(tell)
-    samples = ImageSamples(
-        [learnt[number] for number in range(learnt.scenes.count)],
-        architecture.margin,
-        schedule.seed,
-    )
-    bulk = stored_coefficients(state, given["bulk_electrons"], given["seed"])
-    design = BulkDesign(architecture, bulk)
-    device = best_device()
-    training = Training(design, samples, schedule, state, gather=ImageBatch.of, device=device)
+    pairs = [learnt[number] for number in range(learnt.scenes.count)]
+    samples = ImageSamples(pairs, architecture.margin, schedule.seed)
+    bulk = stored_coefficients(read.state, given.bulk_electrons, given.seed)
+    design, device = BulkDesign(architecture, bulk), best_device()
+    training = Training(design, samples, schedule, read.state, gather=ImageBatch.of, device=device)
     data = {"data": asdict(learnt.scenes), "validation": asdict(unseen.scenes)}
-    described = {"name": tables["output"]["name"], "licence": tables["output"]["licence"]}
     with telling("training") as tell:
-        made = make_images_model(folder, training, unseen, **described, data=data, tell=tell)
+        made = make_images_model(
+            read.folder, training, unseen, **read.described, data=data, tell=tell
+        )
     return made, training
-
-
-def _scenes(given: Mapping[str, Any]) -> Scenes:
-    with blamed_on("pairs"):
-        return Scenes(
-            given["count"],
-            given["side"],
-            given["images"],
-            given["electrons_per_pixel"],
-            given["seed"],
-        )
-
-
-def _unseen(given: Mapping[str, Any]) -> Scenes:
-    with blamed_on("pairs"):
-        return Scenes(
-            given["unseen_count"],
-            given["side"],
-            given["images"],
-            given["unseen_electrons"],
-            given["unseen_seed"],
-        )

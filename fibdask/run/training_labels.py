@@ -1,7 +1,7 @@
 """Trainings by painted slices: `[labels]` of a recipe."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,15 +13,15 @@ from ..io import open_stack
 from ..pieces.labels import Painted, read_painted
 from ..pieces.windows import SliceWindow
 from ..segment import fit_forest
-from .recipe.reading import beside
 from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
+from .training_recipe import TrainingRecipe
+from .training_windows import network_keys
 
 if TYPE_CHECKING:
-    from ..learn.labelled import LabelJudge
-    from ..learn.networks import Architecture, Network
+    from ..learn.networks import Architecture
     from ..learn.published import Published
-    from ..learn.training import Training
+    from .training_windows import Parts
 
 LABELS = "labels"
 _FOREST = "forest"  # folder in the state of a training
@@ -31,19 +31,11 @@ _OWN = {"2D": ("width",), "2.5D": _OF_WINDOWS, "3D": ("width", "slices")}
 """Keys of a network by its dimensions."""
 
 
-def label_options(
-    *,
-    stack: str,
-    path: str,
-    unlabelled: Literal[0, 255] | None = None,
-    validation: Annotated[list[int], Field(min_length=1)] | None = None,
-    teacher: Literal["painted", "forest"] = "painted",
-    taught: PositiveInt = 40,
-    begin: str | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
     """Painted slices of a stack.
 
-    Parameters
+    Attributes
     ----------
     stack
         Store of the images.
@@ -64,26 +56,21 @@ def label_options(
         it says itself what `[network]` else does. Voltages that the stack has not are left out;
         one that the model has not begins as the nearest.
     """
-    return {
-        "stack": stack,
-        "path": path,
-        "unlabelled": unlabelled,
-        "validation": validation,
-        "teacher": teacher,
-        "taught": taught,
-        "begin": begin,
-    }
+
+    stack: str
+    path: str
+    unlabelled: Literal[0, 255] | None = None
+    validation: Annotated[list[int], Field(min_length=1)] | None = None
+    teacher: Literal["painted", "forest"] = "painted"
+    taught: PositiveInt = 40
+    begin: str | None = None
 
 
-def dimension_options(
-    *,
-    dimensions: Literal["2D", "2.5D", "3D"] | None = None,
-    width: Annotated[int, Field(ge=2)] = 16,
-    slices: Annotated[int, Field(ge=2)] = 8,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class DimensionOptions:
     """Choose what the network sees.
 
-    Parameters
+    Attributes
     ----------
     dimensions
         `2.5D`: each slice with those above and below it, whose depths it knows, which tells what
@@ -96,94 +83,78 @@ def dimension_options(
     slices
         For 3D only: of a stack; a multiple of eight is halved as the images are.
     """
-    return {"dimensions": dimensions, "width": width, "slices": slices}
+
+    dimensions: Literal["2D", "2.5D", "3D"] | None = None
+    width: Annotated[int, Field(ge=2)] = 16
+    slices: Annotated[int, Field(ge=2)] = 8
 
 
-def label_sample_options(*, crop: PositiveInt = 128, seed: NonNegativeInt = 0) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class LabelSampleOptions:
     """Size and seed of samples.
 
-    Parameters
+    Attributes
     ----------
     crop
         Pixels along y and x.
     seed
         Of all samples.
     """
-    return {"crop": crop, "seed": seed}
+
+    crop: PositiveInt = 128
+    seed: NonNegativeInt = 0
 
 
-def labelled_tables(
-    network: Mapping[str, Key], training: Mapping[str, Key]
-) -> dict[str, dict[str, Key]]:
+def label_tables() -> dict[str, dict[str, Key]]:
     """Return the keys of each table but the last, with early stopping unless it says else."""
     from ..learn.labelled import LabelVariation
+    from ..learn.training import Schedule
 
-    early = replace(training["decline"], default="plateau")
+    training = options_of(Schedule)
+    training["decline"] = replace(training["decline"], default="plateau")
     return {
-        LABELS: options_of(label_options),
-        "network": options_of(dimension_options) | dict(network),
-        "samples": options_of(LabelVariation, label_sample_options),
-        "training": {**training, "decline": early},
+        LABELS: options_of(LabelOptions),
+        "network": options_of(DimensionOptions) | network_keys(),
+        "samples": options_of(LabelVariation, LabelSampleOptions),
+        "training": training,
     }
 
 
-def resolve_labels(table: dict[str, Any], folder: Path) -> None:
-    """Make the paths of `[labels]` relative to the working directory."""
-    for key in ("stack", "path"):
-        table[key] = beside(folder, table[key])
-
-
-def prepared_labels(
-    tables: Mapping[str, Mapping[str, Any]], state: Path
-) -> "tuple[Training[Any, Network], LabelJudge]":
-    """Return a training that may begin, and what judges its network."""
+def label_parts(read: TrainingRecipe) -> "Parts":
+    """Return a network, samples of painted slices, and what judges it by other ones."""
     from ..learn.begun import Begun
-    from ..learn.labelled import (
-        LabelJudge,
-        LabelledStack,
-        LabelSamples,
-        LabelVariation,
-        parted,
-    )
-    from ..learn.training import Schedule, Training, best_device
+    from ..learn.labelled import LabelJudge, LabelledStack, LabelSamples, LabelVariation, parted
 
-    with blamed_on("training"):
-        schedule = Schedule(**tables["training"])
-    labels, options = tables[LABELS], dict(tables["samples"])
-    with blamed_on("samples"):
-        drawn = {name: options.pop(name) for name in options_of(label_sample_options)}
-        variation = LabelVariation(**options)
+    labels = read.made(LABELS, LabelOptions)
+    variation, drawn = read.varied(LabelVariation, LabelSampleOptions)
     with blamed_on(LABELS):
-        stack = require(open_stack(labels["stack"]), "intensity")
-        painted = read_painted(labels["path"], stack, unlabelled=labels["unlabelled"])
+        stack = require(open_stack(labels.stack), "intensity")
+        painted = read_painted(labels.path, stack, unlabelled=labels.unlabelled)
     with blamed_on("network"):
-        architecture = _architecture(labels, tables["network"], stack)
+        architecture = _architecture(labels.begin, read.tables["network"], stack)
     with blamed_on(LABELS):
         begun, slices = isinstance(architecture, Begun), painted.slices.tolist()
         seen = architecture.learnt_slices(stack, slices) if begun else []
-        learnt, unseen = parted(painted, labels["validation"], seen)
+        learnt, unseen = parted(painted, labels.validation, seen)
     _check_crop(drawn["crop"], stack, architecture.stride)
     with blamed_on(LABELS):
-        if labels["teacher"] == "forest":
-            learnt = _taught(stack, labels, learnt, unseen, state)
+        if labels.teacher == "forest":
+            learnt = _taught(stack, labels, learnt, unseen, read.state)
         window = SliceWindow(architecture.above, architecture.below)
         stacks = [LabelledStack.of(stack, part, window) for part in (learnt, unseen)]
     samples = LabelSamples(stacks[0], variation, window=window, planes=1, **drawn)
     judge = LabelJudge(samples, stacks[1], architecture.stride, architecture.halo)
-    training: Training[Any, Network] = Training(
-        architecture, samples, schedule, state, unseen=judge.drawn(), device=best_device()
-    )
-    return training, judge
+    return architecture, samples, judge
 
 
-def _architecture(labels: Mapping[str, Any], network: Mapping[str, Any], stack: xr.Dataset) -> Any:
+def _architecture(begin: str | None, network: Mapping[str, Any], stack: xr.Dataset) -> Any:
     """Return what determines the network: the recipe, or a model that it begins with."""
     from ..learn.begun import Begun
     from ..learn.networks import Architecture
     from ..learn.published import RESIDUAL_3D, SMALL_RESIDUAL, Published
 
-    if labels["begin"]:
-        begun = Begun.of(labels["begin"], stack["voltage"].values)
+    if begin:
+        begun = Begun.of(begin, stack["voltage"].values)
         _check_dimensions(network, begun.fields)
         return begun
     voltages, dimensions = stack.sizes["voltage"], network["dimensions"] or _DIMENSIONS
@@ -213,7 +184,7 @@ def _check_own(network: Mapping[str, Any], dimensions: str) -> None:
     """Refuse keys of a network of other dimensions."""
     from ..learn.networks import Architecture
 
-    known = options_of(dimension_options, Architecture)
+    known = options_of(DimensionOptions, Architecture)
     own = ("dimensions", *_OWN[dimensions])
     for key, value in network.items():
         if key not in own and value != known[key].default:
@@ -233,7 +204,7 @@ def _check_crop(crop: int, stack: xr.Dataset, stride: int) -> None:
 
 
 def _taught(
-    stack: xr.Dataset, labels: Mapping[str, Any], learnt: Painted, unseen: Painted, state: Path
+    stack: xr.Dataset, labels: LabelOptions, learnt: Painted, unseen: Painted, state: Path
 ) -> Painted:
     """Return what a forest that has seen what is learnt from says of more slices.
 
@@ -241,7 +212,8 @@ def _taught(
     """
     from ..learn.labelled import taught
 
-    given = {"labels": labels["path"], "unlabelled": labels["unlabelled"]}
-    forest = fit_forest(stack, **given, only=learnt.slices.tolist())
+    forest = fit_forest(
+        stack, labels=labels.path, unlabelled=labels.unlabelled, only=learnt.slices.tolist()
+    )
     folder = forest.save(state / _FOREST)
-    return taught(stack, learnt, str(folder), labels["taught"], away_from=unseen)
+    return taught(stack, learnt, str(folder), labels.taught, away_from=unseen)

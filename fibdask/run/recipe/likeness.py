@@ -1,6 +1,7 @@
 """`[simulate] like`: keys that are measured of the images of a stack, instead of being given."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,19 @@ _IN_STRUCTURE = "voxel_size"  # key of what [input] holds instead
 _SAME_PIXEL = 0.01  # relative
 
 
-def like_options(*, like: str | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class LikeOptions:
     """Images like those of a stack.
 
-    Parameters
+    Attributes
     ----------
     like
         Store with images, as they were recorded, of which `simulation_options` measures
         `voltage`, `voxel_size`, thickness, noise, blur, grey levels, drift and stripes. What it
         measures must not be given, too.
     """
-    return {"like": like}
+
+    like: str | None = None
 
 
 def with_likeness(

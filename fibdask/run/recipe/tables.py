@@ -12,7 +12,7 @@ from ...conventions import RecipeError
 from ...statistics import phase_statistics
 from .. import stages
 from ..cluster import PROFILED, Kind, parse_memory
-from .likeness import like_options
+from .likeness import LikeOptions
 from .sources import read_input
 
 _Volume = Literal[
@@ -82,18 +82,11 @@ def cluster_options(
     return {"kind": kind, "profile": profile, **found}
 
 
-def output_options(
-    *,
-    path: str | None = None,
-    variables: Annotated[list[_Volume], Field(min_length=1)] | None = None,
-    block_mib: PositiveInt = 64,
-    pyramid: bool = True,
-    report: bool = True,
-    log: Literal["text", "json"] = "text",
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
     """Where results go and what of them is stored.
 
-    Parameters
+    Attributes
     ----------
     path
         Folder of the run; by default it is named after the recipe, and lies beside it.
@@ -109,25 +102,24 @@ def output_options(
     log
         What `fibdask.log` holds: lines for people, or one of JSON for each event.
     """
-    return {
-        "path": path,
-        "variables": variables,
-        "block_mib": block_mib,
-        "pyramid": pyramid,
-        "report": report,
-        "log": log,
-    }
+
+    path: str | None = None
+    variables: Annotated[list[_Volume], Field(min_length=1)] | None = None
+    block_mib: PositiveInt = 64
+    pyramid: bool = True
+    report: bool = True
+    log: Literal["text", "json"] = "text"
 
 
 def tables() -> dict[str, tuple[Callable[..., Any], ...]]:
     """Return the functions of each table, in the data's order."""
-    measured = {stages.SIMULATE: (like_options,)}
+    measured = {stages.SIMULATE: (LikeOptions,)}
     return {
         "input": (read_input,),
         **{stage.name: stage.functions + measured.get(stage.name, ()) for stage in stages.STAGES},
         stages.STATISTICS: (phase_statistics,),
         "cluster": (cluster_options,),
-        "output": (output_options,),
+        "output": (OutputOptions,),
     }
 
 

@@ -1,0 +1,225 @@
+"""Trainings of networks that are shown windows of slices: of images, or of their phases."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from ..conventions import ConventionError, RecipeError
+from ..learn.data import SimulatedStack, check_data
+from ..learn.models import Model
+from ..learn.phases import PhaseSamples, PhaseVariation, Structure, check_structures
+from ..learn.samples import Samples, Variation
+from ..pieces.windows import SliceWindow
+from .recipe.record import blamed_on
+from .recipe.tables import Key, options_of
+from .training_recipe import Telling, TrainingRecipe
+
+if TYPE_CHECKING:
+    from ..learn.begun import Begun
+    from ..learn.making import Judge
+    from ..learn.networks import Architecture, Network
+    from ..learn.training import Training
+
+    Designed = Architecture | Begun
+    # A network, samples, and what judges it by other ones.
+    Parts = tuple[Any, Any, Judge]
+
+_Folders = Annotated[list[str], Field(min_length=1)]
+_Levels = Annotated[list[list[float]], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Folders of simulated stacks.
+
+    Attributes
+    ----------
+    train
+        That the network learns from, as `fibdask simulate` leaves them.
+    validation
+        That it is judged by, of other seeds.
+    begin
+        Model whose weights the training begins with, by name or folder, such as one that ships, or
+        one of a shorter training; it says itself what `[network]` else does.
+    kept
+        Share of these weights in the mean of them and of what is learnt: a network that has learnt
+        from other data sees those nearly as well then, and forgets little of what it saw before.
+    """
+
+    train: _Folders
+    validation: _Folders
+    begin: str | None = None
+    kept: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureOptions:
+    """Structures whose slices are filled in between; the task is then `inpaint_gaps`.
+
+    Attributes
+    ----------
+    shape
+        Voxels (z, y, x) of each.
+    ligament_size, solid_fraction
+        Of each structure, those of its levels of ligaments, the size in nm at voxels of 2.5 nm.
+    seed
+        Of the first structure; the others have the next ones.
+    unseen_seed
+        Of a structure like the first one that the network is judged by.
+    """
+
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (192, 192, 192)
+    ligament_size: _Levels
+    solid_fraction: _Levels
+    seed: NonNegativeInt = 0
+    unseen_seed: NonNegativeInt
+
+    def __post_init__(self) -> None:
+        sizes, fractions = self.ligament_size, self.solid_fraction
+        if list(map(len, sizes)) != list(map(len, fractions)):
+            msg = f"each ligament_size needs a solid_fraction; got {sizes} and {fractions}"
+            raise ConventionError(msg)
+
+    def structures(self) -> tuple[list[Structure], Structure]:
+        """Return those that are learnt from, and that which networks are judged by."""
+        levels = zip(self.ligament_size, self.solid_fraction, strict=True)
+        learnt = [
+            Structure(self.shape, tuple(size), tuple(fraction), self.seed + number)
+            for number, (size, fraction) in enumerate(levels)
+        ]
+        return learnt, replace(learnt[0], seed=self.unseen_seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """Size and seed of samples.
+
+    Attributes
+    ----------
+    crop
+        Pixels along y and x.
+    planes
+        Number of planes of a sample: a slice, and others between it and the next.
+    seed
+        Of all samples.
+    """
+
+    crop: PositiveInt = 128
+    planes: Annotated[int, Field(ge=2)] = 3
+    seed: NonNegativeInt = 0
+
+
+def image_tables() -> dict[str, dict[str, Key]]:
+    """Return the keys of each table of a network of images, but those of the output."""
+    return {"data": options_of(DataOptions), **_window_tables(Variation)}
+
+
+def phase_tables() -> dict[str, dict[str, Key]]:
+    """Return the keys of each table of a network of phases, but those of the output."""
+    return {"structures": options_of(StructureOptions), **_window_tables(PhaseVariation)}
+
+
+def _window_tables(variation: type) -> dict[str, dict[str, Key]]:
+    from ..learn.training import Schedule
+
+    samples = options_of(variation, SampleOptions)
+    return {"network": network_keys(), "samples": samples, "training": options_of(Schedule)}
+
+
+def network_keys() -> dict[str, Key]:
+    """Return the keys of a network of windows."""
+    from ..learn.networks import Architecture
+
+    network = options_of(Architecture)
+    del network["voltages"]  # those of the data
+    return network
+
+
+def train_windows(
+    parts_of: Callable[[TrainingRecipe], "Parts"], read: TrainingRecipe, telling: Telling
+) -> tuple[Model, "Training[Any, Network]"]:
+    """Train and judge a network of the parts of a recipe, telling how far that is."""
+    from ..learn.making import make_model
+
+    training, judge = prepared(parts_of, read)
+    with telling("training") as tell:
+        made = make_model(read.folder, training, judge, **read.described, tell=tell)
+    return made, training
+
+
+def prepared(
+    parts_of: Callable[[TrainingRecipe], "Parts"], read: TrainingRecipe
+) -> tuple["Training[Any, Network]", "Judge"]:
+    """Return a training of the parts of a recipe, which may begin, and what judges its network."""
+    from ..learn.training import Schedule, Training, best_device
+
+    schedule = read.made("training", Schedule)
+    design, samples, judge = parts_of(read)
+    training: Training[Any, Network] = Training(
+        design, samples, schedule, read.state, unseen=judge.drawn(), device=best_device()
+    )
+    return training, judge
+
+
+def image_parts(read: TrainingRecipe) -> "Parts":
+    """Return a network, samples of simulated stacks, and what judges it by other ones."""
+    from ..learn.making import ImageJudge
+    from ..learn.networks import Architecture
+
+    variation, drawn = read.varied(Variation, SampleOptions)
+    given = read.made("data", DataOptions)
+    with blamed_on("data"):
+        learnt, unseen = (
+            [SimulatedStack.open(path) for path in paths]
+            for paths in (given.train, given.validation)
+        )
+        check_data(learnt, unseen, drawn["crop"])
+        begun = _begun(given, learnt, unseen)
+    voltages = len(learnt[0].voltage)
+    design: Designed = begun or read.made("network", partial(Architecture, voltages=voltages))
+    window = _window(design, drawn["crop"])
+    samples = Samples(learnt, variation, window=window, **drawn)
+    return design, samples, ImageJudge(samples, unseen)
+
+
+def _begun(
+    given: DataOptions, learnt: list[SimulatedStack], unseen: list[SimulatedStack]
+) -> "Begun | None":
+    """Return the model that a training begins with, if it does with one."""
+    from ..learn.begun import Begun, Mixed
+
+    if given.begin:
+        begun = Begun.of_windows(given.begin, learnt[0].voltage)
+        begun.check_unseen(unseen)
+        return Mixed(**vars(begun), kept=given.kept) if given.kept else begun
+    if given.kept:
+        msg = f"kept is a share of the weights of begin, which is not given; got {given.kept:g}"
+        raise ConventionError(msg)
+    return None
+
+
+def phase_parts(read: TrainingRecipe) -> "Parts":
+    """Return a network, samples of structures, and what judges it by another one."""
+    from ..learn.making import PhaseJudge
+    from ..learn.networks import Architecture
+
+    variation, drawn = read.varied(PhaseVariation, SampleOptions)
+    given = read.made("structures", StructureOptions)
+    learnt, unseen = given.structures()
+    with blamed_on("structures"):
+        check_structures(learnt, unseen, drawn["crop"])
+    design = read.made("network", partial(Architecture, voltages=1))
+    window = _window(design, drawn["crop"])
+    samples = PhaseSamples(learnt, variation, window=window, **drawn)
+    return design, samples, PhaseJudge(samples, unseen)
+
+
+def _window(architecture: "Designed", crop: int) -> SliceWindow:
+    """Return the window that a network sees, in samples of a size that it takes."""
+    if crop % architecture.stride:
+        msg = f"[samples] crop must be a multiple of {architecture.stride}; got {crop}"
+        raise RecipeError(msg)
+    return SliceWindow(architecture.above, architecture.below)
