@@ -1,10 +1,8 @@
 """Statistics averaged over patches of the images, as publications report them."""
 
-from operator import index
-
 import xarray as xr
 
-from ...conventions import ConventionError, require_phase
+from ...conventions import check_count, require_phase
 from ..cautions import phase_warnings
 from .correlation import (
     diameter_quantity,
@@ -50,7 +48,9 @@ def patch_statistics(
     ConventionError
         If z is irregular (reposition the slices first), or no patch fits into the images.
     """
-    phase, size = require_phase(phase), _checked_patch(phase, patch)
+    phase = require_phase(phase)
+    most = min(phase.sizes["y"], phase.sizes["x"])
+    size = check_count("patch", patch, most=most, unit="voxels")
     places = [
         {"y": slice(y, y + size), "x": slice(x, x + size)}
         for y in range(0, phase.sizes["y"] - size + 1, size)
@@ -62,18 +62,6 @@ def patch_statistics(
     return patches.mean("patch", keep_attrs=True).assign_attrs(
         patches=len(places), warnings=warnings
     )
-
-
-def _checked_patch(phase: xr.DataArray, patch: int) -> int:
-    most = min(phase.sizes["y"], phase.sizes["x"])
-    try:
-        size = index(patch)
-    except TypeError:
-        size = 0
-    if not 0 < size <= most:
-        msg = f"patch must be a whole number of voxels from 1 to {most}; got {patch!r}"
-        raise ConventionError(msg)
-    return size
 
 
 def _of_patch(part: xr.DataArray, max_lag: int, of: Phase) -> xr.Dataset:
