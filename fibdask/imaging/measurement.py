@@ -1,6 +1,5 @@
 """How a stack was imaged, measured without labels: what to simulate with."""
 
-import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +18,7 @@ from ..conventions import (
     value_range,
 )
 from ..pieces.grey import ByVoltage, FloatCounts, FloatRange, GreyCodes, measured_part
+from ..pieces.image_header import intensity_shift
 from . import _estimates as estimates
 from . import _kernels as kernels
 from ._drifts import HALVES, QUANTITIES, Drifts, spread
@@ -32,7 +32,6 @@ _MOST_COUNTED = 64  # slices of a block
 _SAME = 1e-9  # relative difference of grey values that is rounding
 _NAMED = 5  # slices in a message
 _BELOW = 0.02  # of the contrast: noise may bring the darkest grey values so far below 0
-_SHIFTED = re.compile(r'"from": "(?P<kind>int(?:8|16)) \+ (?P<shift>\d+)"')  # in a stack's header
 _NEAR_ZERO = 0.9  # of what was added
 ROUNDING = 1 / 12
 """Variance that rounding to whole grey values adds."""
@@ -222,9 +221,8 @@ def _told(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
 
 def _warn_of_shifted(stack: xr.Dataset, found: xr.Dataset) -> None:
     """Warn of signed integers that reading has shifted, though nothing was much below 0."""
-    added = _SHIFTED.search(str(stack.attrs.get("header", "")))
-    if added and float(found["deep_pore_level"].min()) > _NEAR_ZERO * int(added["shift"]):
-        kind, shift = added["kind"], added["shift"]
+    kind, shift = intensity_shift(stack) or ("", np.inf)
+    if float(found["deep_pore_level"].min()) > _NEAR_ZERO * shift:
         text = (
             f"grey 0 is taken for no electrons, but the images were read of {kind}, whose 0 is "
             f"grey {shift} now: white_electrons, counting_noise and gaussian_noise mean nothing; "
