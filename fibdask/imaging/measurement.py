@@ -8,8 +8,7 @@ import numpy as np
 import xarray as xr
 
 from .. import blocks
-from ..align._functions_brightness import EachApart, TileCounts
-from ..align._kernels.brightness import GREY_BINS, GREY_BITS
+from ..align import GREY_BINS, GREY_BITS, EachApart, TileCounts
 from ..conventions import (
     ConventionError,
     FibdaskWarning,
@@ -19,10 +18,10 @@ from ..conventions import (
 )
 from ..pieces.grey import ByVoltage, FloatCounts, FloatRange, GreyCodes, measured_part
 from ..pieces.image_header import intensity_shift
-from . import _estimates as estimates
 from . import _kernels as kernels
-from ._drifts import HALVES, QUANTITIES, Drifts, spread
+from . import estimates
 from ._functions import TileRecords
+from .drifts import HALVES, QUANTITIES, Drifts, spread
 
 _LEAST_PIXELS = 48  # of an image along y and x
 _LARGEST_TILE = 512
