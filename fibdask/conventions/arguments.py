@@ -50,7 +50,7 @@ def check_share(name: str, value: object, of: str) -> float:
 
 
 def check_count(
-    name: str, value: object, *, least: int = 1, most: float = np.inf, unit: str = ""
+    name: str, value: Any, *, least: int = 1, most: float = np.inf, unit: str = ""
 ) -> int:
     """Return a whole number, of units such as voxels, that must be within bounds."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)

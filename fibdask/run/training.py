@@ -238,7 +238,7 @@ class TrainingRecipe:
         return Path(self.tables["output"]["path"])
 
 
-def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
+def training_tables(task: str = IMAGES) -> dict[str, dict[str, Key]]:
     """Return the keys of each table, for networks of a task.
 
     Parameters
@@ -271,7 +271,7 @@ def training_tables(task: str = "windows") -> dict[str, dict[str, Key]]:
     del network["voltages"]  # those of the data
     if task == LABELS:
         return labelled_tables(network, schedule) | output
-    phases = task == "phases"
+    phases = task == PHASES
     first = (
         {"structures": options_of(structure_options)}
         if phases

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ...conventions import PROBABILITIES, known_spacing, measured_slices, recorded_steps, require
-from ...pieces.validity import at_most_wrong, doubts, known_materials
+from ...pieces.validity import IMAGES, at_most_wrong, doubts, known_materials
 from ..figures import slices
 from ..figures.plots import embedded, fraction_profile
 from ..markup import Section, paragraph, picture, table
@@ -128,7 +128,7 @@ def _ranges(told: _Told, statistics: xr.Dataset) -> str:
 
 def _range_rows(told: _Told, statistics: xr.Dataset) -> Iterator[tuple[str, str, str, str]]:
     """Iterate over the rows of a table: what the stack is like, and what the model knows."""
-    if told.card.get("task") != "windows":
+    if told.card.get("task") != IMAGES:
         return
     shown = told.record.get("voltage", [])
     known = told.card.get("voltages", [])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -19,10 +19,10 @@ from ...conventions import (
     require_phase,
 )
 from ..bootstrap import Bootstrap, unresampled
+from ..chosen import CHOICES
 from ..masks import Mask, Masked, masked
 from ._functions import LineCounts, Segments
 
-Phase = Literal["solid", "pore"]
 PairPhase = Literal["solid", "pore", "cross"]
 BOUNDS = ("lower", "upper")
 _MOST_LAG = 1_000_000  # voxels, more than any axis has: tables of lags are held in memory
@@ -129,7 +129,7 @@ def count_lines(
     axes: Iterable[str] = AXES,
     of: str = "solid",
     mask: Mask = None,
-    choices: tuple[str, ...] = get_args(Phase),
+    choices: tuple[str, ...] = CHOICES,
 ) -> Counting:
     """Check the arguments that statistics along lines share, and return what is counted.
 

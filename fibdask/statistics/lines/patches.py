@@ -4,18 +4,19 @@ import xarray as xr
 
 from ...conventions import check_count, require_phase
 from ..cautions import phase_warnings
+from ..chosen import Chosen
 from .correlation import (
     diameter_quantity,
     lineal_path_quantity,
     remainder_quantity,
     two_point_quantity,
 )
-from .counting import Phase, count_lines
+from .counting import count_lines
 from .isotropy import isotropy_quantities
 
 
 def patch_statistics(
-    phase: xr.DataArray, *, max_lag: int, patch: int = 256, of: Phase = "solid"
+    phase: xr.DataArray, *, max_lag: int, patch: int = 256, of: Chosen = "solid"
 ) -> xr.Dataset:
     """Return the means of statistics over patches that do not overlap.
 
@@ -64,7 +65,7 @@ def patch_statistics(
     )
 
 
-def _of_patch(part: xr.DataArray, max_lag: int, of: Phase) -> xr.Dataset:
+def _of_patch(part: xr.DataArray, max_lag: int, of: Chosen) -> xr.Dataset:
     counting = count_lines(part, max_lag=max_lag, of=of)
     quantities = [
         two_point_quantity(counting),
