@@ -114,7 +114,7 @@ def measure_imaging(
             again = compute(_lazily(image[v : v + 1], window, measured & ~blank, fineness))
             for name, values in again.data_vars.items():
                 found[name][v] = values[0]
-    return _told(stack, found)
+    return _dataset_of(stack, found)
 
 
 def _fineness(stack: xr.Dataset) -> tuple[float, float]:
@@ -195,7 +195,7 @@ def _drifts(image: Any, window: tuple[slice, ...], measured: np.ndarray) -> Any:
     )
 
 
-def _told(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
+def _dataset_of(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
     """Return what measurements say, by voltage and by slice."""
     dtype = stack["intensity"].dtype
     ends = value_range("intensity", dtype) if dtype.kind == "u" else (-np.inf, np.inf)
