@@ -15,6 +15,7 @@ from ..conventions import (
     FibdaskWarning,
     Intervals,
     axis_spacing,
+    check_count,
     chosen_region,
     covered_part,
     covered_region,
@@ -137,7 +138,7 @@ def estimate_shifts(
     the face; where it is not, voltages should be compared in a fiducial region.
     """
     check_detrend(detrend)
-    _check_count("rounds", rounds)
+    check_count("rounds", rounds)
     measure = partial(
         _measurements,
         stack,
@@ -190,7 +191,7 @@ def shift_measurements(
         See `estimate_shifts`.
     """
     check_detrend(detrend)
-    _check_count("rounds", rounds)
+    check_count("rounds", rounds)
     measure = partial(_measurements, stack, **windows)
     first = measure(neighbours=neighbours, coarse=rounds > 1, parts=rounds == 1)
     moving = _to_and_fro(stack, windows.get("region"), windows.get("max_shift"))
@@ -280,7 +281,7 @@ def measure_pairs(
 
 
 # Nine arguments: those of `measure_pairs`, and how closely it is looked.
-@blocks.revised(5)
+@blocks.revised(6)
 def _measurements(
     stack: xr.Dataset,
     *,
@@ -344,15 +345,9 @@ def _measurements(
     return xr.DataArray(data, dims=tuple(coords), coords=coords, attrs=attrs, name="pairs")
 
 
-def _check_count(name: str, value: Any) -> None:
-    if type(value) is not int or value < 1:
-        msg = f"{name} must be a whole number of at least 1; got {value!r}"
-        raise ConventionError(msg)
-
-
 def _check_slices(stack: xr.Dataset, neighbours: int) -> int:
     """Return how many neighbours slices have."""
-    _check_count("neighbours", neighbours)
+    neighbours = check_count("neighbours", neighbours)
     if stack.sizes["z"] == 1 and stack.sizes["voltage"] == 1:
         msg = "shifts are between slices or voltages; the stack has one slice at one voltage"
         raise ConventionError(msg)

@@ -3,6 +3,7 @@
 from .arguments import (
     check_choice,
     check_count,
+    check_inner_share,
     check_not_negative,
     check_positive,
     check_seed,
@@ -134,6 +135,7 @@ __all__ = [
     "check_amounts",
     "check_choice",
     "check_count",
+    "check_inner_share",
     "check_not_negative",
     "check_phase_values",
     "check_planes",

@@ -49,12 +49,26 @@ def check_share(name: str, value: object, of: str) -> float:
     return number
 
 
-def check_count(name: str, value: object) -> int:
-    """Return a whole number that must be at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        msg = f"{name} must be a whole number >= 1; got {_shown(value)}"
+def check_count(
+    name: str, value: Any, *, least: int = 1, most: float = np.inf, unit: str = ""
+) -> int:
+    """Return a whole number, of units such as voxels, that must be within bounds."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or not least <= int(value) <= most:
+        bounds = f">= {least}" if most == np.inf else f"from {least} to {most:,}"
+        of = f" of {unit}" if unit else ""
+        msg = f"{name} must be a whole number{of} {bounds}; got {_shown(value)}"
         raise ConventionError(msg)
     return int(value)
+
+
+def check_inner_share(name: str, value: object) -> float:
+    """Return a number that must be a share of something, but neither none nor all of it."""
+    number = plain_number(value)
+    if not 0 < number < 1:
+        msg = f"{name} must be > 0 and < 1; got {_shown(value)}"
+        raise ConventionError(msg)
+    return number
 
 
 def check_seed(seed: object) -> int:

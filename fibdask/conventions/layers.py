@@ -108,7 +108,7 @@ def check_amounts(name: str, values: object, start: tuple[int, ...] = (0, 0, 0))
 
 def _check_variable(name: str, variable: xr.Variable, dims: tuple[str, ...]) -> None:
     if variable.dims != dims:
-        msg = f"{name} must have dimensions {_told(dims)}; found {_told(variable.dims)}"
+        msg = f"{name} must have dimensions {_dims_text(dims)}; found {_dims_text(variable.dims)}"
         raise ConventionError(msg)
     wanted = ("uint8",) if name == "label" else _FLOATS
     if variable.dtype.name not in wanted:
@@ -138,7 +138,7 @@ def _check_coordinate(name: str, variable: xr.Variable) -> None:
         check_even(name, values)
 
 
-def _told(dims: tuple[Hashable, ...]) -> str:
+def _dims_text(dims: tuple[Hashable, ...]) -> str:
     return "(" + ", ".join(map(str, dims)) + ")"
 
 
@@ -156,7 +156,7 @@ def require_layers(sample: xr.Dataset | xr.DataArray, name: str) -> xr.DataArray
         sample = sample.drop_attrs(deep=False).assign_attrs(sample.attrs).to_dataset(name=name)
     if not isinstance(sample, xr.Dataset) or name not in sample.variables:
         found = ", ".join(map(str, getattr(sample, "data_vars", ()))) or type(sample).__name__
-        msg = f"a layered sample with {name} {_told(_DIMS[name])} is needed; found {found}"
+        msg = f"a layered sample with {name} {_dims_text(_DIMS[name])} is needed; found {found}"
         raise ConventionError(msg)
     alone = sample[[name]]
     spare = [str(c) for c in alone.coords if c not in _DIMS[name]]

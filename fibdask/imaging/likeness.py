@@ -18,7 +18,7 @@ from ..conventions import (
     recorded_steps,
     require,
 )
-from ..pieces.image_names import ImageNames
+from ..pieces.image_header import ImageNames
 from ..simulate import simulate_images
 from ..simulate.electrons.attenuation import find_detector
 from ..simulate.electrons.elastic import Model

@@ -1,6 +1,5 @@
 """How a stack was imaged, measured without labels: what to simulate with."""
 
-import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +8,7 @@ import numpy as np
 import xarray as xr
 
 from .. import blocks
-from ..align._functions_brightness import EachApart, TileCounts
-from ..align._kernels.brightness import GREY_BINS, GREY_BITS
+from ..align import GREY_BINS, GREY_BITS, EachApart, TileCounts
 from ..conventions import (
     ConventionError,
     FibdaskWarning,
@@ -19,10 +17,11 @@ from ..conventions import (
     value_range,
 )
 from ..pieces.grey import ByVoltage, FloatCounts, FloatRange, GreyCodes, measured_part
-from . import _estimates as estimates
+from ..pieces.image_header import intensity_shift
 from . import _kernels as kernels
-from ._drifts import HALVES, QUANTITIES, Drifts, spread
+from . import estimates
 from ._functions import TileRecords
+from .drifts import HALVES, QUANTITIES, Drifts, spread
 
 _LEAST_PIXELS = 48  # of an image along y and x
 _LARGEST_TILE = 512
@@ -32,7 +31,6 @@ _MOST_COUNTED = 64  # slices of a block
 _SAME = 1e-9  # relative difference of grey values that is rounding
 _NAMED = 5  # slices in a message
 _BELOW = 0.02  # of the contrast: noise may bring the darkest grey values so far below 0
-_SHIFTED = re.compile(r'"from": "(?P<kind>int(?:8|16)) \+ (?P<shift>\d+)"')  # in a stack's header
 _NEAR_ZERO = 0.9  # of what was added
 ROUNDING = 1 / 12
 """Variance that rounding to whole grey values adds."""
@@ -116,7 +114,7 @@ def measure_imaging(
             again = compute(_lazily(image[v : v + 1], window, measured & ~blank, fineness))
             for name, values in again.data_vars.items():
                 found[name][v] = values[0]
-    return _told(stack, found)
+    return _dataset_of(stack, found)
 
 
 def _fineness(stack: xr.Dataset) -> tuple[float, float]:
@@ -197,7 +195,7 @@ def _drifts(image: Any, window: tuple[slice, ...], measured: np.ndarray) -> Any:
     )
 
 
-def _told(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
+def _dataset_of(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
     """Return what measurements say, by voltage and by slice."""
     dtype = stack["intensity"].dtype
     ends = value_range("intensity", dtype) if dtype.kind == "u" else (-np.inf, np.inf)
@@ -222,9 +220,8 @@ def _told(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
 
 def _warn_of_shifted(stack: xr.Dataset, found: xr.Dataset) -> None:
     """Warn of signed integers that reading has shifted, though nothing was much below 0."""
-    added = _SHIFTED.search(str(stack.attrs.get("header", "")))
-    if added and float(found["deep_pore_level"].min()) > _NEAR_ZERO * int(added["shift"]):
-        kind, shift = added["kind"], added["shift"]
+    kind, shift = intensity_shift(stack) or ("", np.inf)
+    if float(found["deep_pore_level"].min()) > _NEAR_ZERO * shift:
         text = (
             f"grey 0 is taken for no electrons, but the images were read of {kind}, whose 0 is "
             f"grey {shift} now: white_electrons, counting_noise and gaussian_noise mean nothing; "

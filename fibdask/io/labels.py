@@ -17,7 +17,7 @@ from ..conventions import PHASE_ATTRS, PHASES, VERSION
 from .metadata import WRITER
 from .pyramid import multiscale
 
-LABELS = "labels"
+_FOLDER = "labels"
 _COLOURS = ([0, 0, 0, 0], [213, 94, 0, 128])  # red, green, blue, opacity of pore and solid
 
 
@@ -28,25 +28,25 @@ def label_names(stack: xr.Dataset) -> list[str]:
 
 def label_path(path: Path, name: str, level: int) -> Path:
     """Return where one level of a label lies in a store."""
-    return path / LABELS / name / str(level)
+    return path / _FOLDER / name / str(level)
 
 
 def describe_labels(path: Path, levels: Sequence[xr.Dataset]) -> None:
     """Write the metadata of the labels of a store with these levels, finest first."""
     names = label_names(levels[0])
-    _put(path / LABELS, {"version": "0.5", "labels": names})
+    _put(path / _FOLDER, {"version": "0.5", "labels": names})
     for name in names:
         entry = multiscale(name, levels, [str(number) for number in range(len(levels))])
         ome = {"version": "0.5", "multiscales": [entry], "image-label": _image_label()}
-        _put(path / LABELS / name, ome)
+        _put(path / _FOLDER / name, ome)
 
 
 def drop_labels(path: Path, names: Sequence[str], levels: int) -> None:
     """Remove labels, and levels of them, that an earlier stack had and this one has not."""
     if not names:
-        shutil.rmtree(path / LABELS, ignore_errors=True)
+        shutil.rmtree(path / _FOLDER, ignore_errors=True)
     kept = [str(number) for number in range(levels)]
-    for folder in [*path.glob(f"{LABELS}/*/*/"), *path.glob(f"{LABELS}/*/")]:
+    for folder in [*path.glob(f"{_FOLDER}/*/*/"), *path.glob(f"{_FOLDER}/*/")]:
         if folder.name not in (*names, *kept):
             shutil.rmtree(folder)
 

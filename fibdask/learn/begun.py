@@ -13,7 +13,7 @@ import xarray as xr
 
 from ..blocks import fingerprint
 from ..conventions import ConventionError, FibdaskWarning, recorded_steps
-from ..pieces.validity import model_channels
+from ..pieces.validity import IMAGES, model_channels
 from .cards import image_hashes
 from .data import SimulatedStack
 from .greymaps import GREY_MAP
@@ -60,7 +60,7 @@ class Begun:
             If a voltage begins as another one.
         """
         model = open_model(name_or_path)
-        if model.card["task"] != "windows":
+        if model.card["task"] != IMAGES:
             msg = f"model {model.name} is for {model.card['task']}, not for images of slices"
             raise ConventionError(msg)
         if model.card.get(GREY_MAP):

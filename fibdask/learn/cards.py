@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 
 from ..conventions import axis_spacing, measured_slices
+from ..pieces.grey import QUANTILES
 from .data import SimulatedStack
-from .samples import QUANTILES, Samples, Variation
+from .samples import Samples, Variation
 
 _PIXELS = 0.1  # a pixel may be smaller or larger by this share than those of the data
 _THINNER, _THICKER = 0.7, 1.5  # mean thickness, since distances vary and slices are left out

@@ -14,14 +14,15 @@ import xarray as xr
 
 from ..blocks import Region, even_part, fingerprint, tile_window, touched_tiles, within
 from ..conventions import ConventionError, check_not_negative, measured_slices, recorded_steps
-from ..pieces.grey import computed_ranges, require_finite
+from ..pieces.grey import QUANTILES, computed_ranges, require_finite
 from ..pieces.labels import APART, UNLABELLED, Painted
+from ..pieces.validity import IMAGES
 from ..pieces.windows import NO_SLICE, SliceWindow
 from ..segment import segment_phases
 from .cards import image_hashes, near_ranges
 from .making import Judged
 from .networks import Network
-from .samples import QUANTILES, Drawing, Sample, oriented
+from .samples import Drawing, Sample, oriented
 from .validation import told_error, validate
 
 _JUDGED = 5  # one of so many painted slices is judged by
@@ -241,7 +242,7 @@ class LabelJudge:
         known = {name: value for name, value in row.items() if value is not None}
         errors = known | {"conditions": [row]}
         card = {
-            "task": "windows",
+            "task": IMAGES,
             **self.samples.stack.card,
             "temperature": temperature,
             "errors": errors,

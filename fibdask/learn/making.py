@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..conventions import VERSION, ConventionError
+from ..pieces.validity import IMAGES, PHASES
 from .begun import Begun, Mixed
 from .cards import ranges, told_samples, told_stacks
 from .data import SimulatedStack
@@ -77,7 +78,7 @@ class ImageJudge:
         condition = conditions(self.unseen)[0]
         windows = Windows(self.unseen[0], network.architecture, condition, seed)
         card = {
-            "task": "windows",
+            "task": IMAGES,
             **ranges(self.samples.stacks, self.samples.variation),
             "temperature": temperature,
             "errors": errors_of(found, temperature),
@@ -117,7 +118,7 @@ class PhaseJudge:
             "calibration_error": told_error(found.calibration_error(temperature)),
         }
         card = {
-            "task": "phases",
+            "task": PHASES,
             **phase_ranges(self.samples),
             "temperature": temperature,
             "errors": errors,

@@ -160,11 +160,13 @@ def check_card(card: object, place: str) -> None:
     try:
         _ANY.validate_python(card)
     except ValidationError as error:
-        msg = f"the card of a model must say all that it is used with; {place} {_told(error)}"
+        msg = (
+            f"the card of a model must say all that it is used with; {place} {_first_fault(error)}"
+        )
         raise ConventionError(msg) from None
 
 
-def _told(error: ValidationError) -> str:
+def _first_fault(error: ValidationError) -> str:
     found = error.errors()
     if missing := sorted(str(one["loc"][-1]) for one in found if one["type"] == "missing"):
         return f"has no {', '.join(missing)}"

@@ -14,13 +14,12 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import binom, norm
 
 from ..conventions import ConventionError, check_not_negative, check_positive
+from ..pieces.grey import QUANTILES
 from ..pieces.windows import NO_SLICE, SliceWindow
 from ._kernels import draw_counts
 from .artefacts import Artefacts
 from .data import SimulatedStack
 
-QUANTILES = (0.01, 0.99)
-"""Shares of grey values below those that are shown as 0 and 1."""
 _LEAST_RANGE = 0.01  # of grey values of a blurred image, which may be of one phase
 _NEAR = 1e-6  # nm, within which a slice lies on a plane of the structure
 

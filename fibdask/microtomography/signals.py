@@ -22,6 +22,7 @@ from ..conventions import (
     SIGNAL_DIMS,
     ConventionError,
     FibdaskWarning,
+    check_count,
     check_positive,
     check_seed,
     finish_layers,
@@ -196,11 +197,9 @@ def layer_labels(
     height = check_positive("voxel_size", voxel_size, "nm")
     if planes is None:
         planes = _planes(thickness, height, most, thin=bool(thin_layers))
-    if not (isinstance(planes, int | np.integer) and planes > 0):
-        msg = f"planes must be a whole number > 0; got {planes!r}"
-        raise ConventionError(msg)
+    planes = check_count("planes", planes)
     names = [str(name) for name in thickness["layer"].values]
-    shape = (int(planes), *thickness.shape[1:])
+    shape = (planes, *thickness.shape[1:])
     data = map_blocks(
         Labels(len(names), height, bool(thin_layers)),
         (thickness.data,),

@@ -107,7 +107,7 @@ def _image_errors_section(card: Mapping[str, Any]) -> Section:
 def _image_condition(row: Mapping[str, Any]) -> str:
     if materials := row["materials"]:
         return f"{materials['solid']} in {materials['pore']}"
-    return f"{_told(row['voltages'])} kV"
+    return f"{_in_words(row['voltages'])} kV"
 
 
 def _image_example_section(example: Mapping[str, np.ndarray]) -> Section:
@@ -186,12 +186,12 @@ def _learning_section(
 
 
 def _ranges_section(card: Mapping[str, Any]) -> Section:
-    rows = [(text, _told(card[key])) for key, text in _RANGES.items() if card.get(key)]
+    rows = [(text, _in_words(card[key])) for key, text in _RANGES.items() if card.get(key)]
     rows.append(("Licence", card["licence"]))
     return Section("ranges", "What it was trained on", table(("", ""), rows, style="narrow"))
 
 
-def _told(value: Any) -> str:
+def _in_words(value: Any) -> str:
     """Return a range, a list or a table in words."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name}: {_named(of)}" for name, of in value.items())

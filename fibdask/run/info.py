@@ -93,7 +93,7 @@ def format_description(record: Mapping[str, Any]) -> str:
             for key, value in step["parameters"].items()
             if value is not None and key not in hidden
         }
-        parameters = ", ".join(f"{key} = {_told(value)}" for key, value in given.items())
+        parameters = ", ".join(f"{key} = {_short_value(value)}" for key, value in given.items())
         lines.append(f"  step: {step['step']}: {parameters}")
         if made_by:
             lines.append(f"    {format_result(step['parameters'])}")
@@ -126,7 +126,7 @@ def _told_layers(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _told(value: Any) -> str:
+def _short_value(value: Any) -> str:
     return value if isinstance(value, str) else _brief(value)
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..pieces.validity import LAYERS, SIMULATION, known_materials
+from ..pieces.validity import IMAGES, LAYERS, PHASES, SIMULATION, known_materials
 from .shown import one_line, table
 
 _TASKS = {
-    "windows": "images of slices",
-    "phases": "phases with gaps between them",
-    "simulation": "structures, which it images",
-    "layers": "layered samples, whose thicknesses it tells",
+    IMAGES: "images of slices",
+    PHASES: "phases with gaps between them",
+    SIMULATION: "structures, which it images",
+    LAYERS: "layered samples, whose thicknesses it tells",
 }
 
 

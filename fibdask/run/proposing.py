@@ -131,7 +131,7 @@ def _input(sources: Sequence[str], parts: Sequence[Part], out: Path) -> tuple[li
     needed: list[str] = []
     if len(parts) == 1:
         lines.append(f"path = {_path(sources[0], out)}")
-        lines.append(_told(first, "voltage_kv", "voltage", "kV", needed))
+        lines.append(_header_line(first, "voltage_kv", "voltage", "kV", needed))
     elif len(sources) == 1:
         told = ", ".join(f"{part.header.voltage_kv:g}" for part in parts)
         lines += [f"path = {_path(sources[0], out)}", f"# its channels are those of {told} kV"]
@@ -141,7 +141,7 @@ def _input(sources: Sequence[str], parts: Sequence[Part], out: Path) -> tuple[li
             for kilovolts, source in _by_voltage(sources, parts).items()
         )
         lines.append(f"voltages = {{ {table} }}  # kV, from {_origin(first, 'voltage_kv')}")
-    lines.append(_told(first, "pixel_size_nm", "pixel_size", "nm: y, x", needed))
+    lines.append(_header_line(first, "pixel_size_nm", "pixel_size", "nm: y, x", needed))
     lines.append(_depth(first, needed))
     lines += _crop(first)
     conflicts = [found.text for part in parts for found in part.header.conflicts]
@@ -165,7 +165,7 @@ def _by_voltage(sources: Sequence[str], parts: Sequence[Part]) -> dict[str, str]
     return found
 
 
-def _told(part: Part, name: str, key: str, unit: str, needed: list[str]) -> str:
+def _header_line(part: Part, name: str, key: str, unit: str, needed: list[str]) -> str:
     """Return a line for what the headers tell, or for what is needed because they do not."""
     if name in part.varying:
         needed.append(key)
@@ -190,7 +190,7 @@ def _depth(part: Part, needed: list[str]) -> str:
     if part.slices.depths is not None:
         first, last = part.slices.depths[0], part.slices.depths[-1]
         return f"# depths stand in {part.slices.told}, {first:g} to {last:g} nm"
-    line = _told(part, "slice_thickness_nm", "slice_thickness", "nm", needed)
+    line = _header_line(part, "slice_thickness_nm", "slice_thickness", "nm", needed)
     table = _line('# z = "depths.csv"', "in its place: a table with the depth of each slice")
     return f"{line}\n{table}"
 

@@ -22,7 +22,7 @@ from ..conventions import (
     require,
     volume_names,
 )
-from ..pieces.image_names import ImageNames
+from ..pieces.image_header import ImageNames
 from ..pieces.planes import planes_of
 from ..pieces.volumes import with_volumes
 from .values import (

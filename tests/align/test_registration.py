@@ -454,9 +454,9 @@ def test_estimate_shifts__refuses_regions_outside(shaken, region):
     [
         ({"region": {"z": (0, 9)}}, "region has the axes y, x; got 'z'"),
         ({"reference_voltage": 3.0}, "one of the stack, 1 kV; got 3 kV"),
-        ({"neighbours": 0}, "neighbours must be a whole number of at least 1; got 0"),
-        ({"rounds": 0}, "rounds must be a whole number of at least 1; got 0"),
-        ({"neighbours": "3"}, "neighbours must be a whole number of at least 1; got '3'"),
+        ({"neighbours": 0}, "neighbours must be a whole number >= 1; got 0"),
+        ({"rounds": 0}, "rounds must be a whole number >= 1; got 0"),
+        ({"neighbours": "3"}, "neighbours must be a whole number >= 1; got '3'"),
         ({"max_shift": "5"}, "half the region along y, 51 pixels; got '5' nm, nan pixels"),
         ({"max_shift": 2.0}, "half the region along y, 51 pixels; got 2.0 nm, 0.5 pixels"),
         ({"detrend": "all"}, "detrend must be one of linear, none; got 'all'"),
@@ -465,6 +465,11 @@ def test_estimate_shifts__refuses_regions_outside(shaken, region):
 def test_estimate_shifts__refuses_wrong_options(shaken, options, text):
     with pytest.raises(ConventionError, match=text):
         estimate_shifts(shaken, **options)
+
+
+def test_measure_pairs__takes_whole_numbers_of_numpy(shaken):
+    given, plain = (measure_pairs(shaken, neighbours=n) for n in (np.int64(2), 2))
+    assert given.identical(plain)
 
 
 def test_estimate_shifts__refuses_gaps(shaken):

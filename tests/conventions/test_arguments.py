@@ -6,6 +6,8 @@ import pytest
 from fibdask.conventions import (
     ConventionError,
     check_choice,
+    check_count,
+    check_inner_share,
     check_not_negative,
     check_positive,
     check_seed,
@@ -47,6 +49,24 @@ def test_check_share__admits_no_percent():
     for wrong in (5, -0.1, np.nan, True, "1"):
         with pytest.raises(ConventionError, match="strength must be a share of white, from 0 to 1"):
             check_share("strength", wrong, "white")
+
+
+def test_check_count__is_a_whole_number_within_bounds():
+    assert check_count("lag", np.int64(3), least=3, most=3) == 3
+    assert type(check_count("lag", np.uint8(3))) is int
+    for wrong in (0, 3.0, True, np.True_, "3", None):
+        with pytest.raises(ConventionError, match=r"^lag must be a whole number >= 1; got "):
+            check_count("lag", wrong)
+    for wrong in (-1, 1001):
+        with pytest.raises(ConventionError, match=f"number of voxels from 0 to 1,000; got {wrong}"):
+            check_count("lag", wrong, least=0, most=1000, unit="voxels")
+
+
+def test_check_inner_share__is_neither_none_nor_all():
+    assert check_inner_share("share", np.float32(0.5)) == 0.5
+    for wrong in (0, 1, np.nan, True, "0.5"):
+        with pytest.raises(ConventionError, match=r"^share must be > 0 and < 1; got "):
+            check_inner_share("share", wrong)
 
 
 @pytest.mark.parametrize("seed", [-1, 1.0, True, "1", None])

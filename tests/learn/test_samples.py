@@ -9,7 +9,8 @@ from scipy.stats import binom, chi2, poisson
 from fibdask.conventions import ConventionError
 from fibdask.learn._kernels import draw_counts
 from fibdask.learn.artefacts import Artefacts
-from fibdask.learn.samples import QUANTILES, Variation, cumulated, grey_range
+from fibdask.learn.samples import Variation, cumulated, grey_range
+from fibdask.pieces.grey import QUANTILES
 from tests.learn.helpers import CLEAN, SLICES, small_samples, small_stack
 
 

@@ -141,9 +141,11 @@ def test_layer_labels__of_as_many_planes_as_by_default_lose_no_layer():
     assert layer_labels(maps, voxel_size=10, thin_layers=False).sizes["z"] == 15
 
 
-@pytest.mark.parametrize("planes", [0, -1, 2.5, "3"])
+@pytest.mark.parametrize("planes", [0, -1, 2.5, "3", True])
 def test_layer_labels__refuse_planes_that_are_no_number_of_them(planes):
-    with pytest.raises(ConventionError, match=f"planes must be a whole number > 0; got {planes!r}"):
+    with pytest.raises(
+        ConventionError, match=f"planes must be a whole number >= 1; got {planes!r}"
+    ):
         layer_labels(thickness(np.ones((2, 1, 1))), planes=planes)
 
 

@@ -88,7 +88,9 @@ def test_read_painted__finds_slices_by_their_depth(stack, tmp_path):
         read_painted(tmp_path, stack)
 
 
-@pytest.mark.parametrize("name", ["paintZ-40nm", "z_-0.04um", "3_depth=-0.04µm", "slice_1_z-40 nm"])
+@pytest.mark.parametrize(
+    "name", ["paintZ-40nm", "z_-0.04um", "3_depth=-0,04µm", "slice_1_z-40,0 nm"]
+)
 def test_read_painted__finds_slices_by_depths_above_zero_and_in_micrometres(stack, tmp_path, name):
     above = stack.assign_coords(z=stack["z"] - 60)
     write(tmp_path / f"{name}.tif", scribbles())

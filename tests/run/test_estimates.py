@@ -378,7 +378,7 @@ def test_plan_recipe__names_the_blocks_that_are_run(finished):
         (
             "align",
             {"neighbours": 0},
-            r"^\[align\] neighbours must be a whole number of at least 1; got 0",
+            r"^\[align\] neighbours must be a whole number >= 1; got 0",
         ),
         ("align", {"neighbours": "x"}, r"^\[align\] neighbours = 'x': Input should be a valid int"),
         ("align", {"outside": "wrap"}, r"^\[align\] outside must be one of .*; got 'wrap'"),

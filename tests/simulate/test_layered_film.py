@@ -182,7 +182,8 @@ def test_layered_film__of_any_relief_does_not_depend_on_blocks(relief):
     [
         ({"relief": "rough"}, "relief must be one of smooth, terraced, sharp"),
         ({"relief": "sharp", "bare": 1.0}, "less than 1; got 1.0"),
-        ({"relief": "terraced", "terraces": 0}, "whole number > 0; got 0"),
+        ({"relief": "terraced", "terraces": 0}, "whole number >= 1; got 0"),
+        ({"relief": "terraced", "terraces": True}, "whole number >= 1; got True"),
     ],
 )
 def test_layered_film__refuses_an_unknown_relief(options, told):

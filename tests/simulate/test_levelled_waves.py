@@ -155,12 +155,14 @@ def test_hierarchical_levelled_wave__is_within_the_first_level():
     [
         ("solid_fraction", 0.0, r"solid_fraction must be > 0 and < 1; got 0.0"),
         ("solid_fraction", 1.2, r"solid_fraction must be > 0 and < 1; got 1.2"),
+        ("solid_fraction", "0.5", r"solid_fraction must be > 0 and < 1; got '0.5'"),
         ("ligament_size", -3, r"ligament_size must be finite and > 0 nm; got -3"),
         ("ligament_size", 0.03, r"ligament_size .* as large as a voxel, 2 nm; got 0.03 nm"),
         ("voxel_size", (1, 0, 1), r"voxel_size .* > 0 nm; got \(1, 0, 1\)"),
         ("shape", (4, 0, 4), r"shape must be three positive .* got \(4, 0, 4\)"),
         ("seed", -1, r"seed must be a whole number >= 0; got -1"),
         ("waves", 0, r"waves must be a whole number >= 1; got 0"),
+        ("waves", True, r"waves must be a whole number >= 1; got True"),
     ],
 )
 def test_levelled_wave__refuses_wrong_arguments(argument, value, message):

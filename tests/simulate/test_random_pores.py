@@ -106,6 +106,7 @@ def test_random_pores__differs_with_the_seed():
     ("argument", "value", "message"),
     [
         ("solid_fraction", 1.0, "solid_fraction must be > 0 and < 1; got 1.0"),
+        ("solid_fraction", "0.5", "solid_fraction must be > 0 and < 1; got '0.5'"),
         ("pore_diameter", 0.0, "pore_diameter must be finite and > 0 nm; got 0.0"),
         ("pore_diameter", 0.04, "pore_diameter must be .* as a voxel, 2 nm; got 0.04 nm"),
         ("std_diameter", -1.0, "std_diameter must be finite and >= 0 nm; got -1.0"),

@@ -71,7 +71,7 @@ def test_electron_trajectories__depend_on_the_seed_alone(gold):
     [
         ({"material": "vacuum"}, "material must scatter electrons; vacuum does not"),
         ({"material": "gold"}, "material must be one of .*; got 'gold'"),
-        ({"electrons": 0}, "electrons must be a whole number in 1 … 10000; got 0"),
+        ({"electrons": 0}, "electrons must be a whole number from 1 to 10,000; got 0"),
         ({"beam_energy_kev": 0.01}, "cut-off and beam must be in .* 10 eV"),
         ({"seed": -1}, "seed must be a whole number >= 0; got -1"),
     ],

@@ -202,7 +202,7 @@ def test_statistics__refuse_irregular_z_only_along_z(statistic):
     assert np.isfinite(statistic(phase, axes=("y", "x"), **options)).all()
 
 
-@pytest.mark.parametrize("max_lag", [-1, 2.5, None, 10**12])
+@pytest.mark.parametrize("max_lag", [-1, 2.5, None, True, 10**12])
 def test_curves__refuse_a_lag_that_is_no_number_of_voxels(max_lag):
     with pytest.raises(ConventionError, match=f"max_lag must be .* got {max_lag}"):
         lineal_path(phase_of(noise((4, 5, 6))), max_lag=max_lag)

@@ -50,7 +50,7 @@ def test_patch_statistics__compute_nothing_when_called():
     )
 
 
-@pytest.mark.parametrize("patch", [0, 9, 2.5])
+@pytest.mark.parametrize("patch", [0, 9, 2.5, True])
 def test_patch_statistics__refuse_a_patch_that_does_not_fit(patch):
     with pytest.raises(ConventionError, match=f"patch must be .* from 1 to 8; got {patch}"):
         patch_statistics(phase_of(noise((4, 8, 10))), max_lag=2, patch=patch)

@@ -18,7 +18,7 @@ from ...conventions import (
     check_z,
     other_unit,
 )
-from .files import missing_numbers
+from ...pieces.image_header import missing_numbers
 from .headers import Header, agree
 from .tables import ZTable, check_steps, read_z_table
 

@@ -4,7 +4,6 @@ import glob
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -356,14 +355,3 @@ def _remarks(columns: Sequence[Column], chosen: Column, where: str) -> Iterator[
             f"{chosen.name} is taken for a time, which counts no slices: those of {where} follow "
             "one another without gaps. Write slice_ before numbers that count"
         )
-
-
-def missing_numbers(numbers: Sequence[int]) -> str:
-    """Write the numbers that a series skips: "3, 7-9"; empty if it skips none."""
-    skipped = []
-    for before, after in pairwise(numbers):
-        if after - before == 2:
-            skipped.append(str(before + 1))
-        elif after - before > 2:
-            skipped.append(f"{before + 1}-{after - 1}")
-    return ", ".join(skipped)

@@ -11,15 +11,13 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from statistics import median_low
 
+from ...pieces.image_header import DECIMAL, DEPTH, number_of, place_in_names
 from .headers import nanometres
 
 _TAKEN = "\ufffc"  # stands for each character that was read
-_DECIMAL = r"\d+(?:[.,]\d+)?"
 _DAY = 86400  # s
 
-_DEPTH = re.compile(
-    rf"(?<![a-z])(?:z|depth)(?P<mark>[=_ ]?)(?P<value>-?{_DECIMAL}) ?(?P<unit>[a-zµμ]+)", re.I
-)
+_DEPTH = re.compile(rf"(?<![a-z]){DEPTH}(?P<unit>[a-zµμ]+)", re.I)
 _WITHOUT_UNIT = re.compile(
     r"(?P<label>(?<![a-z])(?:z|depth)[=_ ]?-?|(?<![\d.,]))"
     r"(?P<whole>\d+)[.,](?P<fraction>\d+)(?![.,]?\d)",
@@ -44,10 +42,10 @@ _TIME_OF_DAY = re.compile(
 )
 
 _SETTING = re.compile(
-    rf"(?<![\d.,])-?{_DECIMAL} ?(?:[pnuµμmc]m|[kM]?V|[pnuµμ]A|[nuµμm]?s|deg|min)(?![a-zA-Z])"
-    rf"|(?<![a-zA-Z])(?i:wd|fwd|focus|mag|hv|eht|tilt)[=_ ]?-?{_DECIMAL}"
+    rf"(?<![\d.,])-?{DECIMAL} ?(?:[pnuµμmc]m|[kM]?V|[pnuµμ]A|[nuµμm]?s|deg|min)(?![a-zA-Z])"
+    rf"|(?<![a-zA-Z])(?i:wd|fwd|focus|mag|hv|eht|tilt)[=_ ]?-?{DECIMAL}"
 )
-_POSITION = re.compile(rf"(?<![a-z])[xy][=_ ]?-?{_DECIMAL}", re.I)
+_POSITION = re.compile(rf"(?<![a-z])[xy][=_ ]?-?{DECIMAL}", re.I)
 # A dash is a minus where another mark, or the name of a coordinate, stands before it.
 _NUMBER = re.compile(r"(?:(?<=[_=])-|(?<=[zZ])(?<![a-zA-Z][zZ])-)?\d+")
 _SLICE = re.compile(r"(?<![a-z])(?:slice|section)[-_= ]*$", re.I)
@@ -92,7 +90,7 @@ class Column:
     @property
     def name(self) -> str:
         """Name in messages."""
-        return f"the {self.kind} in {self.place}"
+        return place_in_names(self.kind, self.place)
 
     def order(self) -> list[int]:
         """Return the places of the names in the order of the values."""
@@ -229,16 +227,12 @@ def _depths(matches: list[re.Match[str]]) -> dict[str, Values]:
         return {}
     texts = [match["value"] for match in matches]
     pairs = zip(texts, factors, strict=True)
-    values = tuple(round(_decimal(text) * (factor or 1), 6) for text, factor in pairs)
+    values = tuple(round(number_of(text) * (factor or 1), 6) for text, factor in pairs)
     return {"depths": values} if matches[0]["mark"] == "=" else _signed(texts, values)
 
 
-def _decimal(text: str) -> float:
-    return float(text.replace(",", "."))
-
-
 def _powers(matches: list[re.Match[str]]) -> dict[str, Values]:
-    return {"decimals": tuple(_decimal(match[0]) for match in matches)}
+    return {"decimals": tuple(number_of(match[0]) for match in matches)}
 
 
 def _decimals(matches: list[re.Match[str]]) -> dict[str, Values]:

@@ -19,9 +19,10 @@ from ...conventions import (
     plain_number,
     record_step,
 )
+from ...pieces.image_header import intensity_origin, missing_numbers
 from .channels import Channel
 from .depth import Depths, ThicknessArgument, ZArgument, find_depths, told_against
-from .files import Paths, missing_numbers
+from .files import Paths
 from .headers import Sourced, agree, positive, show
 from .identity import identify
 from .remarks import both, contradictions, remarks, untold
@@ -283,8 +284,7 @@ def _record(
             record[name] = {"value": value, "from": header.origins[name]}
     raw = parts[0].layout.dtype
     if images.added or raw != images.dtype:
-        shifted = f" + {images.added}" if images.added else ""
-        record["intensity"] = {"from": f"{raw.name}{shifted}"}
+        record["intensity"] = {"from": intensity_origin(raw.name, images.added)}
     conflicts = [found.text for part in parts for found in part.header.conflicts]
     for part, values in zip(parts, taken, strict=True):
         conflicts += contradictions(part, values)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...blocks import BLOCK_BYTES, format_bytes
 from ...conventions import other_unit
-from .files import missing_numbers
+from ...pieces.image_header import missing_numbers
 from .headers import Conflict, Header, Sourced, agree, show
 from .scan import Part
 

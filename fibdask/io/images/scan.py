@@ -10,11 +10,12 @@ import numpy as np
 
 from ...blocks import Access
 from ...conventions import ConventionError, StackReadError
+from ...pieces.image_header import missing_numbers
 from .amira import Amira
 from .channels import Channel, named_voltages
 from .depth import Slices
 from .digital_micrograph import DigitalMicrograph
-from .files import Paths, Series, find_series, format_of, missing_numbers
+from .files import Paths, Series, find_series, format_of
 from .formats import Decoder, Layout, WithChannels, reading
 from .hdf5 import Hdf5
 from .headers import Conflict, Header, Sourced, agree, complete, make_header, show

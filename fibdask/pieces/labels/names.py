@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ...conventions import ConventionError
-from ..image_names import DIGITS, NO_SLICE, ImageNames
+from ..image_header import DEPTH, DIGITS, NO_SLICE, ImageNames, number_of
 
 _DEPTH = re.compile(
-    r"(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[ZD])))"
-    r"(?:z|depth)(?P<mark>[=_ ]?)(?P<value>-?\d+(?:\.\d+)?) ?(?P<unit>[nuµμ])m",
-    re.IGNORECASE,
+    rf"(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[ZD]))){DEPTH}(?P<unit>[nuµμ])m", re.IGNORECASE
 )
 _NUMBER = re.compile(r"slice[-_ ]?(\d+)", re.IGNORECASE)
 _CUT = re.compile(r"slice_(\d{4,})")  # as `fibdask labels` writes it
@@ -135,7 +133,7 @@ class Place:
 
     def _at(self, told: re.Match[str], name: str) -> int:
         """Return the slice at the depth in a name; a dash is no minus in a stack from 0 on."""
-        depth = float(told["value"]) * (1 if told["unit"] in "nN" else 1e3)
+        depth = number_of(told["value"]) * (1 if told["unit"] in "nN" else 1e3)
         if told["mark"] != "=" and self.z[0] >= 0:
             depth = abs(depth)
         nearest = int(np.argmin(np.abs(self.z - depth)))

@@ -15,7 +15,7 @@ from ...conventions import (
     StackReadError,
     measured_slices,
 )
-from ..image_names import ImageNames
+from ..image_header import ImageNames
 from .files import label_files, read_file
 from .names import Place
 from .painted import MOST_CLASSES, UNLABELLED, Painted

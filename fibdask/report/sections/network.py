@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ...conventions import PROBABILITIES, known_spacing, measured_slices, recorded_steps, require
-from ...pieces.validity import at_most_wrong, doubts, known_materials
+from ...pieces.validity import IMAGES, at_most_wrong, doubts, known_materials
 from ..figures import slices
 from ..figures.plots import embedded, fraction_profile
 from ..markup import Section, paragraph, picture, table
@@ -36,7 +36,7 @@ _SHADED = (
 
 
 @dataclass(frozen=True)
-class _Told:
+class _NetworkStep:
     """What a network was given and what it made.
 
     Attributes
@@ -68,35 +68,35 @@ class _Told:
 
 def network_section(stages: Mapping[str, xr.Dataset], statistics: xr.Dataset) -> Section | None:
     """Say which network told solid from pore, what it was trained for, and how sure it was."""
-    told = _told(stages)
-    if told is None:
+    step = _network_step(stages)
+    if step is None:
         return None
-    body = [paragraph(_introduced(told)), _ranges(told, statistics)]
+    body = [paragraph(_introduced(step)), _ranges(step, statistics)]
     if "unsure_share" in statistics:
-        body += [_certainty(told, statistics), *_doubts(told, statistics)]
+        body += [_certainty(step, statistics), *_doubts(step, statistics)]
     if "mean_disagreement" in statistics:
-        body.append(_disagreement(told, statistics["mean_disagreement"]))
-    if "solid_probability" in told.made:
-        body.append(_views(told))
+        body.append(_disagreement(step, statistics["mean_disagreement"]))
+    if "solid_probability" in step.made:
+        body.append(_views(step))
     return Section("network", "Network", "\n".join(body))
 
 
-def _told(stages: Mapping[str, xr.Dataset]) -> _Told | None:
+def _network_step(stages: Mapping[str, xr.Dataset]) -> _NetworkStep | None:
     """Return what the first network of a run was given and made."""
     stacks = list(stages.values())
     for place, stack in enumerate(stacks):
         for record in recorded_steps(stack):
             if "model_card" in record["parameters"]:
-                return _Told(record["parameters"], stack, stacks[:place][::-1])
+                return _NetworkStep(record["parameters"], stack, stacks[:place][::-1])
     return None
 
 
-def _introduced(told: _Told) -> str:
-    errors = _errors(told)
-    text = f"Model {told.record['model']}, {told.card.get('licence', 'of no known licence')}."
+def _introduced(step: _NetworkStep) -> str:
+    errors = _errors(step)
+    text = f"Model {step.record['model']}, {step.card.get('licence', 'of no known licence')}."
     if "misplaced" not in errors:
         return text
-    simulated = told.card.get("electrons_per_pixel")  # not known of painted slices
+    simulated = step.card.get("electrons_per_pixel")  # not known of painted slices
     text += f" On {'simulated data' if simulated else 'painted slices'} that it had not seen"
     if errors.get("electrons_per_pixel"):
         text += f", at {errors['electrons_per_pixel']:g} electrons a pixel"
@@ -107,18 +107,18 @@ def _introduced(told: _Told) -> str:
     return f"{text}: {listed}." if listed else f"{text}."
 
 
-def _errors(told: _Told) -> Mapping[str, Any]:
+def _errors(step: _NetworkStep) -> Mapping[str, Any]:
     """Return the errors on a card, of the voltages that were shown if they are told apart."""
-    shown = told.record.get("voltage", [])
-    for errors in told.card.get("conditions", []):
+    shown = step.record.get("voltage", [])
+    for errors in step.card.get("conditions", []):
         known = errors["voltages"]
         if len(known) == len(shown) and np.allclose(shown, known, rtol=_SAME, atol=0):
             return dict(errors)
-    return dict(told.card["errors"])
+    return dict(step.card["errors"])
 
 
-def _ranges(told: _Told, statistics: xr.Dataset) -> str:
-    rows = list(_range_rows(told, statistics))
+def _ranges(step: _NetworkStep, statistics: xr.Dataset) -> str:
+    rows = list(_range_rows(step, statistics))
     body = table(_HEAD, rows, style="narrow") if rows else ""
     if outside := [name for name, *_, inside in rows if inside == "no"]:
         listed = ", ".join(outside)
@@ -126,31 +126,31 @@ def _ranges(told: _Told, statistics: xr.Dataset) -> str:
     return body
 
 
-def _range_rows(told: _Told, statistics: xr.Dataset) -> Iterator[tuple[str, str, str, str]]:
+def _range_rows(step: _NetworkStep, statistics: xr.Dataset) -> Iterator[tuple[str, str, str, str]]:
     """Iterate over the rows of a table: what the stack is like, and what the model knows."""
-    if told.card.get("task") != "windows":
+    if step.card.get("task") != IMAGES:
         return
-    shown = told.record.get("voltage", [])
-    known = told.card.get("voltages", [])
+    shown = step.record.get("voltage", [])
+    known = step.card.get("voltages", [])
     near = all(np.isclose(v, known, rtol=_SAME, atol=0).any() for v in shown)
     yield "voltages in kV", _listed(shown), _listed(known), "yes" if near else "no"
-    images = told.images
+    images = step.images
     if images is not None:
         sizes = [known_spacing(images, axis) for axis in "yx"]
-        row = _row("pixel size in nm", sizes, told.card.get("pixel_size"))
-        yield _shown(row, told.record.get("shown_pixel_size"), "resampled to {}")
+        row = _row("pixel size in nm", sizes, step.card.get("pixel_size"))
+        yield _shown(row, step.record.get("shown_pixel_size"), "resampled to {}")
         gaps = np.diff(images["z"].values[measured_slices(images)])
         if len(gaps):
-            row = _row("mean slice thickness in nm", [gaps.mean()], told.card.get("thickness"))
-            yield _shown(row, told.record.get("shown_every"), "one of {} is shown")
-            yield _row("distances of slices in nm", gaps, told.card.get("gap"))
+            row = _row("mean slice thickness in nm", [gaps.mean()], step.card.get("thickness"))
+            yield _shown(row, step.record.get("shown_every"), "one of {} is shown")
+            yield _row("distances of slices in nm", gaps, step.card.get("gap"))
     if "solid_fraction" in statistics:
         found = float(statistics["solid_fraction"])
-        yield _row("solid fraction", [found], told.card.get("solid_fraction"))
-    simulated = _simulated(told.made)
+        yield _row("solid fraction", [found], step.card.get("solid_fraction"))
+    simulated = _simulated(step.made)
     electrons = [e for e in [simulated.get("electrons_per_pixel")] if e is not None]
-    yield _row("electrons per pixel", electrons, told.card.get("electrons_per_pixel"))
-    yield _materials(simulated.get("materials"), known_materials(told.card))
+    yield _row("electrons per pixel", electrons, step.card.get("electrons_per_pixel"))
+    yield _materials(simulated.get("materials"), known_materials(step.card))
 
 
 def _shown(row: tuple[str, str, str, str], shown: Any, words: str) -> tuple[str, str, str, str]:
@@ -206,10 +206,10 @@ def _listed(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _certainty(told: _Told, statistics: xr.Dataset) -> str:
+def _certainty(step: _NetworkStep, statistics: xr.Dataset) -> str:
     """Plot of how many voxels nobody is sure, and say what probabilities expect to be wrong."""
     share, wrong = statistics["unsure_share"], statistics["expected_misplaced"]
-    measured, between = measured_slices(told.made), _between(told, statistics)
+    measured, between = measured_slices(step.made), _between(step, statistics)
     caption = "Share of voxels that are neither phase with a probability of 90 % or more"
     parts = {"on slices": measured, "between them": between}
     if measured.any() and between.any():
@@ -224,28 +224,28 @@ def _certainty(told: _Told, statistics: xr.Dataset) -> str:
     found = "volume_misplaced" if between.any() else "misplaced"
     if found in statistics:
         caption += f"; against the truth it is {number(float(statistics[found]), '.3g', ' %')}"
-    caption += f". {_expected_fraction(told, statistics)}"
+    caption += f". {_expected_fraction(step, statistics)}"
     profile = share.rename(plane="z").assign_coords(z=share["depth"].values)
     figure = fraction_profile(profile, measured, "share of unsure voxels")
     return picture(embedded(figure, "svg"), "How sure the network was.", caption)
 
 
-def _between(told: _Told, statistics: xr.Dataset) -> np.ndarray:
+def _between(step: _NetworkStep, statistics: xr.Dataset) -> np.ndarray:
     """Return of which planes the network told without a slice there; gaps that stay are none."""
     share = statistics["unsure_share"].values
-    measured = measured_slices(told.made)
+    measured = measured_slices(step.made)
     same = len(share) == len(measured)
     return np.isfinite(share) & ~measured if same else np.zeros(len(measured), bool)
 
 
-def _expected_fraction(told: _Told, statistics: xr.Dataset) -> str:
+def _expected_fraction(step: _NetworkStep, statistics: xr.Dataset) -> str:
     """Say how much is solid by all probabilities, not by the likelier phase of each voxel.
 
     The sum of probabilities errs at most by their mean error on a scale of probabilities, if that
     is what it was on unseen data.
     """
     expected = float(statistics["expected_solid_fraction"].mean())
-    error = _errors(told).get("calibration_error")
+    error = _errors(step).get("calibration_error")
     text = f"By the sum of probabilities, {number(expected, '.4g')}"
     if error is not None:
         text += f" ± {number(float(error), '.2g')}"
@@ -255,19 +255,19 @@ def _expected_fraction(told: _Told, statistics: xr.Dataset) -> str:
     return f"{text}."
 
 
-def _doubts(told: _Told, statistics: xr.Dataset) -> Iterator[str]:
+def _doubts(step: _NetworkStep, statistics: xr.Dataset) -> Iterator[str]:
     """Iterate over what the network makes of these images, and not of those that it knows."""
     wrong = float(statistics["expected_misplaced"].mean())
     solid = float(statistics["solid_fraction"]) if "solid_fraction" in statistics else np.nan
-    between = bool(_between(told, statistics).any())
-    shown = told.record.get("voltage", [])
-    rows = map(at_most_wrong, told.card.get("conditions", []))
-    card = {**told.card, "conditions": [*rows]}
+    between = bool(_between(step, statistics).any())
+    shown = step.record.get("voltage", [])
+    rows = map(at_most_wrong, step.card.get("conditions", []))
+    card = {**step.card, "conditions": [*rows]}
     for text in doubts(card, shown, wrong, solid, between=between):
         yield paragraph(f"The model {text}.")
 
 
-def _disagreement(told: _Told, mean: xr.DataArray) -> str:
+def _disagreement(step: _NetworkStep, mean: xr.DataArray) -> str:
     """Plot how far apart voltages are on each plane."""
     caption = (
         "Largest less smallest probability of solid that the network finds in images of one "
@@ -276,13 +276,13 @@ def _disagreement(told: _Told, mean: xr.DataArray) -> str:
         "some voltages show less than others."
     )
     profile = mean.rename(plane="z").assign_coords(z=mean["depth"].values)
-    figure = fraction_profile(profile, measured_slices(told.made), "mean disagreement")
+    figure = fraction_profile(profile, measured_slices(step.made), "mean disagreement")
     return picture(embedded(figure, "svg"), "How far apart voltages are.", caption)
 
 
-def _views(told: _Told) -> str:
+def _views(step: _NetworkStep) -> str:
     """Show image, phase and probability in the planes through one slice."""
-    made = require(told.made)
+    made = require(step.made)
     where = slices.geometry(made, measured_slices(made))
     names = [name for name in ("phase", *PROBABILITIES) if name in made]
     read = slices.read_planes({name: made[name] for name in names}, where)
@@ -294,7 +294,7 @@ def _views(told: _Told) -> str:
                 for view, values in read[name].items()
             }
             shown.append((levels, _palette(colours), title, colours))
-    cards = _image(told, float(made["z"].values[where.place["z"]]))
+    cards = _image(step, float(made["z"].values[where.place["z"]]))
     for labels, palette, title, legend in shown:
         gaps = np.zeros(made.sizes["z"], bool)
         pictures = slices.label_pictures(labels, palette, where, gaps)
@@ -310,10 +310,10 @@ def _palette(colours: Sequence[tuple[Any, str]]) -> list[tuple[float, float, flo
     return list(zip(red, green, blue, strict=True))
 
 
-def _image(told: _Told, z: float) -> list[str]:
+def _image(step: _NetworkStep, z: float) -> list[str]:
     """Return a card of the images of the highest voltage at the slice nearest to a depth."""
-    images = told.images
-    if images is None or any(images.sizes[axis] != told.made.sizes[axis] for axis in "yx"):
+    images = step.images
+    if images is None or any(images.sizes[axis] != step.made.sizes[axis] for axis in "yx"):
         return []
     nearest = np.abs(images["z"].values - z)
     where = slices.geometry(images, nearest == nearest.min())

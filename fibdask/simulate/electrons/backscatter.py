@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from ...conventions import ConventionError, check_positive, check_seed
+from ...conventions import ConventionError, check_count, check_positive, check_seed
 from ..keys import image_key
 from ._kernels.transport import send_electrons
 from .elastic import Model
@@ -15,6 +15,7 @@ from .transport import CUTOFF_EV, Illumination, Losses, pack_structure
 
 _VOXELS_PER_REACH = 8  # of a bulk: larger ones would cost digits of the places, smaller ones time
 _DEEPEST = 2**20  # planes: beyond the reach of any electron
+_MOST_ELECTRONS = 2**31 - 1
 _EVERYTHING = Acceptance(np.float32(0), np.float32(-1))
 
 
@@ -63,7 +64,7 @@ def backscatter_coefficient(
     """
     energy = 1e3 * check_positive("beam_energy_kev", beam_energy_kev, "keV")
     illumination = Illumination(energy, tilt, 0.0, cutoff_ev, elastic, losses)
-    check_electrons(electrons)
+    electrons = check_count("electrons", electrons, most=_MOST_ELECTRONS)
     bulk = find_material(material)
     if not bulk.composition:  # vacuum
         check_seed(seed)
@@ -104,7 +105,7 @@ def backscattered_electrons(
     """
     energy = 1e3 * check_positive("beam_energy_kev", beam_energy_kev, "keV")
     illumination = Illumination(energy, tilt, 0.0, cutoff_ev, elastic, losses)
-    check_electrons(electrons)
+    electrons = check_count("electrons", electrons, most=_MOST_ELECTRONS)
     _, exits = _send(find_material(material), illumination, electrons, seed, recorded=electrons)
     numbers = np.flatnonzero(exits[:, 0])
     energy, depth, y, x = exits[numbers, :4].T
@@ -114,14 +115,6 @@ def backscattered_electrons(
     direction = ("electron", "axis"), exits[numbers, 4:]
     coords = {"electron": numbers, "axis": ["z", "y", "x"]}
     return xr.Dataset(variables | {"direction": direction}, coords, {"electrons": electrons})
-
-
-def check_electrons(electrons: int, most: int = 2**31 - 1) -> None:
-    """Check a number of electrons."""
-    whole = isinstance(electrons, int | np.integer) and not isinstance(electrons, bool)
-    if not (whole and 0 < electrons <= most):
-        msg = f"electrons must be a whole number in 1 … {most}; got {electrons!r}"
-        raise ConventionError(msg)
 
 
 class Bulk(NamedTuple):

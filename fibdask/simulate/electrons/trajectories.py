@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ...conventions import check_count
 from ._kernels.transport import ESCAPED, FLYING, event, launch
-from .backscatter import bulk_target, check_electrons
+from .backscatter import bulk_target
 from .materials import Material, find_material
 from .transport import Illumination
 
@@ -46,7 +47,7 @@ def electron_trajectories(
         If the material is unknown or scatters nothing, or an argument is out of range.
     """
     material = find_material(material)
-    check_electrons(electrons, _MOST_ELECTRONS)
+    electrons = check_count("electrons", electrons, most=_MOST_ELECTRONS)
     paths, escaped = _follow(material, beam_energy_kev * 1e3, electrons, seed)
     events = np.full((electrons, max(len(path) for path in paths), 4), np.nan, np.float32)
     for number, path in enumerate(paths):

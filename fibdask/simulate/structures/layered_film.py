@@ -11,6 +11,7 @@ from ... import blocks
 from ...conventions import (
     ConventionError,
     check_choice,
+    check_count,
     check_not_negative,
     check_positive,
     check_seed,
@@ -149,13 +150,11 @@ def _with_relief(
     if not 0 <= share < 1:
         msg = f"bare must be a share from 0 to less than 1; got {bare!r}"
         raise ConventionError(msg)
-    if not (isinstance(terraces, int | np.integer) and terraces > 0):
-        msg = f"terraces must be a whole number > 0; got {terraces!r}"
-        raise ConventionError(msg)
+    terraces = check_count("terraces", terraces)
     given = {field.name: getattr(maps, field.name) for field in fields(LayerThickness)}
     if relief == "terraced":
-        told = {"relief": relief, "terraces": int(terraces), "bare": share}
-        return TerracedThickness(**given, bare=share, terraces=int(terraces)), told
+        told = {"relief": relief, "terraces": terraces, "bare": share}
+        return TerracedThickness(**given, bare=share, terraces=terraces), told
     if relief == "sharp":
         return SharpThickness(**given, bare=share), {"relief": relief, "bare": share}
     return maps, {}

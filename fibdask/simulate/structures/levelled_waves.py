@@ -7,7 +7,15 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtri
 
-from ...conventions import AXES, ConventionError, FibdaskWarning, check_positive, check_seed
+from ...conventions import (
+    AXES,
+    ConventionError,
+    FibdaskWarning,
+    check_count,
+    check_inner_share,
+    check_positive,
+    check_seed,
+)
 from ._functions import LevelledWaves
 from .building import (
     Chunks,
@@ -302,11 +310,8 @@ def _joint_exceedance(covariance: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def _levels(solid_fraction: Sequence[float]) -> np.ndarray:
-    for fraction in solid_fraction:
-        if not 0 < fraction < 1:
-            msg = f"solid_fraction must be > 0 and < 1; got {fraction}"
-            raise ConventionError(msg)
-    return np.asarray(ndtri(1 - np.asarray(solid_fraction, np.float64)))
+    fractions = [check_inner_share("solid_fraction", fraction) for fraction in solid_fraction]
+    return np.asarray(ndtri(1 - np.array(fractions)))
 
 
 def _wave_numbers(ligament_size: Sequence[float], levels: np.ndarray) -> np.ndarray:
@@ -331,9 +336,7 @@ def _warn_of_short_waves(
 
 def _draw_waves(wave_numbers: np.ndarray, seed: int, waves: int) -> tuple[np.ndarray, np.ndarray]:
     """Return wave vectors in rad/nm (level, wave, axis) and phases (level, wave)."""
-    if not isinstance(waves, int | np.integer) or waves < 1:
-        msg = f"waves must be a whole number >= 1; got {waves!r}"
-        raise ConventionError(msg)
+    waves = check_count("waves", waves)
     rng = np.random.default_rng(check_seed(seed))
     vectors, phases = [], []
     for wave_number in wave_numbers:

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import erf
 
-from ...conventions import ConventionError, check_not_negative, check_seed
+from ...conventions import ConventionError, check_inner_share, check_not_negative, check_seed
 from ._functions import CUT, RandomPores
 from .building import (
     Chunks,
@@ -89,11 +89,9 @@ def random_pores(
             f"got {std_diameter} nm"
         )
         raise ConventionError(msg)
-    if not 0 < solid_fraction < 1:
-        msg = f"solid_fraction must be > 0 and < 1; got {solid_fraction}"
-        raise ConventionError(msg)
+    share = check_inner_share("solid_fraction", solid_fraction)
     mean_volume = 4 / 3 * pi * (radius**3 + 3 * radius * _CUT_VARIANCE * std**2)
-    density = -float(np.log(solid_fraction)) / mean_volume
+    density = -float(np.log(share)) / mean_volume
     return build_structure(
         RandomPores(radius, std, density, check_seed(seed), sizes),
         shape=check_shape(shape),

@@ -7,16 +7,17 @@ import numpy as np
 import xarray as xr
 
 from ...conventions import AXES
+from ..chosen import Chosen
 from ..masks import Mask
 from ._functions import LineCounts
-from .counting import Counting, Phase, count_lines
+from .counting import Counting, count_lines
 
 
 def chord_length_distribution(
     phase: xr.DataArray,
     *,
     axes: Sequence[str] = AXES,
-    of: Phase = "solid",
+    of: Chosen = "solid",
     mask: Mask = None,
 ) -> xr.Dataset:
     """Return how long the chords of the solid are: the runs of it along lines of voxels.

@@ -16,15 +16,15 @@ import numpy as np
 import xarray as xr
 
 from ...blocks import revised
-from ...conventions import AXES, ConventionError
+from ...conventions import AXES, check_choice
 from ..bootstrap import resampled_shares
 from ..cautions import UNDECAYED, warn_of_undecayed
+from ..chosen import Chosen
 from ..masks import Mask
 from ._functions import Segments
 from .counting import (
     Counting,
     PairPhase,
-    Phase,
     Quantity,
     Statistic,
     count_lines,
@@ -110,7 +110,7 @@ def lineal_path(
     *,
     max_lag: int,
     axes: Sequence[str] = AXES,
-    of: Phase = "solid",
+    of: Chosen = "solid",
     mask: Mask = None,
     confidence: float | None = None,
     seed: int = 0,
@@ -159,7 +159,7 @@ def ligament_diameter(
     *,
     axes: Sequence[str] = AXES,
     per: Literal["axis", "plane"] = "axis",
-    of: Phase = "solid",
+    of: Chosen = "solid",
     mask: Mask = None,
     confidence: float | None = None,
     seed: int = 0,
@@ -207,9 +207,7 @@ def ligament_diameter(
     What L may lack beyond its last lag m is L(m) q / (1 - q) with q = (L(m) / L(0))^(1/m).
     """
     counting = count_lines(phase, max_lag=0, axes=axes, of=of, mask=mask)
-    if per not in ("axis", "plane"):
-        msg = f"per must be axis or plane; got {per!r}"
-        raise ConventionError(msg)
+    check_choice("per", per, ("axis", "plane"))
     quantity = diameter_quantity(counting) if per == "axis" else plane_quantity(counting)
     found = counting.measured(quantity, error_bars(confidence, seed))
     telling = partial(telling_values, quantity.statistic, tuple(counting.axes))

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from operator import index
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -15,14 +14,15 @@ from ...conventions import (
     ConventionError,
     axis_spacing,
     check_choice,
+    check_count,
     check_seed,
     require_phase,
 )
 from ..bootstrap import Bootstrap, unresampled
+from ..chosen import CHOICES
 from ..masks import Mask, Masked, masked
 from ._functions import LineCounts, Segments
 
-Phase = Literal["solid", "pore"]
 PairPhase = Literal["solid", "pore", "cross"]
 BOUNDS = ("lower", "upper")
 _MOST_LAG = 1_000_000  # voxels, more than any axis has: tables of lags are held in memory
@@ -129,7 +129,7 @@ def count_lines(
     axes: Iterable[str] = AXES,
     of: str = "solid",
     mask: Mask = None,
-    choices: tuple[str, ...] = get_args(Phase),
+    choices: tuple[str, ...] = CHOICES,
 ) -> Counting:
     """Check the arguments that statistics along lines share, and return what is counted.
 
@@ -145,19 +145,9 @@ def count_lines(
     check_choice("of", of, choices)
     volume = masked(require_phase(phase), mask)
     numbers = tuple(AXES.index(axis) for axis in axes)
-    lines = LineCounts(volume.shape, numbers, _checked_lag(max_lag), of, volume.axes)
+    lag = check_count("max_lag", max_lag, least=0, most=_MOST_LAG, unit="voxels")
+    lines = LineCounts(volume.shape, numbers, lag, of, volume.axes)
     return Counting(volume, lines)
-
-
-def _checked_lag(max_lag: int) -> int:
-    try:
-        lag = index(max_lag)
-    except TypeError:
-        lag = -1
-    if not 0 <= lag <= _MOST_LAG:
-        msg = f"max_lag must be a whole number of voxels from 0 to {_MOST_LAG:,}; got {max_lag!r}"
-        raise ConventionError(msg)
-    return lag
 
 
 def error_bars(confidence: float | None, seed: int) -> Bootstrap | None:

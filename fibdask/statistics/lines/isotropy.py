@@ -10,10 +10,11 @@ import xarray as xr
 from ...blocks import revised
 from ..bootstrap import unresampled
 from ..cautions import phase_warnings
+from ..chosen import Chosen
 from ..masks import Mask
 from ._functions import Segments
 from .correlation import diameter_parts, lineal_path_values, two_point_values
-from .counting import Counting, Phase, Quantity, Statistic, count_lines, error_bars
+from .counting import Counting, Quantity, Statistic, count_lines, error_bars
 from .distances import common_distances, interpolated_curves
 
 STATISTICS = ("two_point_correlation", "lineal_path", "ligament_diameter")
@@ -31,7 +32,7 @@ def isotropy_errors(
     phase: xr.DataArray,
     *,
     max_lag: int,
-    of: Phase = "solid",
+    of: Chosen = "solid",
     mask: Mask = None,
     confidence: float | None = None,
     seed: int = 0,

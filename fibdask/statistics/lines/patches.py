@@ -1,23 +1,22 @@
 """Statistics averaged over patches of the images, as publications report them."""
 
-from operator import index
-
 import xarray as xr
 
-from ...conventions import ConventionError, require_phase
+from ...conventions import check_count, require_phase
 from ..cautions import phase_warnings
+from ..chosen import Chosen
 from .correlation import (
     diameter_quantity,
     lineal_path_quantity,
     remainder_quantity,
     two_point_quantity,
 )
-from .counting import Phase, count_lines
+from .counting import count_lines
 from .isotropy import isotropy_quantities
 
 
 def patch_statistics(
-    phase: xr.DataArray, *, max_lag: int, patch: int = 256, of: Phase = "solid"
+    phase: xr.DataArray, *, max_lag: int, patch: int = 256, of: Chosen = "solid"
 ) -> xr.Dataset:
     """Return the means of statistics over patches that do not overlap.
 
@@ -50,7 +49,9 @@ def patch_statistics(
     ConventionError
         If z is irregular (reposition the slices first), or no patch fits into the images.
     """
-    phase, size = require_phase(phase), _checked_patch(phase, patch)
+    phase = require_phase(phase)
+    most = min(phase.sizes["y"], phase.sizes["x"])
+    size = check_count("patch", patch, most=most, unit="voxels")
     places = [
         {"y": slice(y, y + size), "x": slice(x, x + size)}
         for y in range(0, phase.sizes["y"] - size + 1, size)
@@ -64,19 +65,7 @@ def patch_statistics(
     )
 
 
-def _checked_patch(phase: xr.DataArray, patch: int) -> int:
-    most = min(phase.sizes["y"], phase.sizes["x"])
-    try:
-        size = index(patch)
-    except TypeError:
-        size = 0
-    if not 0 < size <= most:
-        msg = f"patch must be a whole number of voxels from 1 to {most}; got {patch!r}"
-        raise ConventionError(msg)
-    return size
-
-
-def _of_patch(part: xr.DataArray, max_lag: int, of: Phase) -> xr.Dataset:
+def _of_patch(part: xr.DataArray, max_lag: int, of: Chosen) -> xr.Dataset:
     counting = count_lines(part, max_lag=max_lag, of=of)
     quantities = [
         two_point_quantity(counting),

@@ -1,11 +1,9 @@
 """find_series: which files, in which order, and what their names tell."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fibdask.conventions import StackReadError
-from fibdask.io.images.files import find_series, missing_numbers
+from fibdask.io.images.files import find_series
 
 
 def touch(folder, *names):
@@ -228,13 +226,3 @@ def test_find_series__refuses_empty_and_lost_lists(tmp_path):
         find_series([])
     with pytest.raises(StackReadError, match=r"lost\.png is not a file"):
         find_series([tmp_path / "lost.png"])
-
-
-@given(st.sets(st.integers(0, 60), min_size=1))
-def test_missing_numbers__with_those_present_are_all(present):
-    numbers = sorted(present)
-    missing = set()
-    for part in filter(None, missing_numbers(numbers).split(", ")):
-        first, _, last = part.partition("-")
-        missing |= set(range(int(first), int(last or first) + 1))
-    assert missing == set(range(numbers[0], numbers[-1] + 1)) - present

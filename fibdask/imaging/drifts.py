@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..align._functions_brightness import EachApart
-from ..align._kernels.brightness import GREY_BINS, relative_grey
+from ..align import GREY_BINS, EachApart, relative_grey
 
 HALVES = 2  # of an image along y and x, that are counted each for itself
 QUANTITIES = ("gain", "gain_error", "offset", "offset_error", "gradient_y", "gradient_x", "rest")

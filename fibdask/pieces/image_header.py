@@ -1,9 +1,13 @@
-"""How the images of a stack are named, as its header tells, and which number is of which slice."""
+"""What the header of a stack tells of its images, as it is written and as it is read.
+
+How they are named, which number is of which slice, and what was added to grey values.
+"""
 
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +15,14 @@ import xarray as xr
 
 from ..conventions import recorded_steps
 
+DECIMAL = r"\d+(?:[.,]\d+)?"
+DEPTH = rf"(?:z|depth)(?P<mark>[=_ ]?)(?P<value>-?{DECIMAL}) ?"
+"""Of a name, before its unit."""
 DIGITS = re.compile(r"\d+")
 NO_SLICE = re.compile(  # versions, bit depths, settings, positions
     r"(?<![a-z])(?:v\d+(?:\.\d+)*|ver(?:sion)?[-_. ]?\d+)"
-    r"|\d+[-_ ]?bits?(?![a-z])|\d+(?:[.,]\d+)? ?(?:[pnuµμmc]m|[kM]?V|[pnuµμ]A)(?![a-z\d])"
-    r"|(?<![a-z])(?:[xy]=?|(?:f?wd|focus|mag|hv|eht|tilt)[=_ ]?)-?\d+(?:[.,]\d+)?",
+    rf"|\d+[-_ ]?bits?(?![a-z])|{DECIMAL} ?(?:[pnuµμmc]m|[kM]?V|[pnuµμ]A)(?![a-z\d])"
+    rf"|(?<![a-z])(?:[xy]=?|(?:f?wd|focus|mag|hv|eht|tilt)[=_ ]?)-?{DECIMAL}",
     re.IGNORECASE,
 )
 _COUNTS = re.compile(r"\[(\d+)\]")  # the number that counts, as the header tells a name
@@ -91,8 +98,24 @@ class ImageNames:
         return match if padded else None
 
 
+def number_of(text: str) -> float:
+    """Return a `DECIMAL` as a number, whose point may be a comma."""
+    return float(text.replace(",", "."))
+
+
+def missing_numbers(numbers: Sequence[int]) -> str:
+    """Write the numbers that a series skips: "3, 7-9"; empty if it skips none."""
+    skipped = []
+    for before, after in pairwise(numbers):
+        if after - before == 2:
+            skipped.append(str(before + 1))
+        elif after - before > 2:
+            skipped.append(f"{before + 1}-{after - 1}")
+    return ", ".join(skipped)
+
+
 def _gaps(missing: str) -> list[tuple[int, int]]:
-    """Return the first and the last number of each part of a list such as "3, 7-9"."""
+    """Return the first and the last number of each part of `missing_numbers`."""
     ends = [part.split("-") for part in missing.split(", ") if part]
     return [(int(end[0]), int(end[-1])) for end in ends]
 
@@ -109,11 +132,31 @@ def _between(gaps: Sequence[tuple[int, int]], first: int, last: int, count: int)
     return np.concatenate([np.arange(*part) for part in zip(begins, ends, strict=True)])
 
 
+def place_in_names(kind: str, place: str) -> str:
+    """Write which part of names puts images in order, such as "the number in slice_[001]"."""
+    return f"the {kind} in {place}"
+
+
 def _counting(told: str, pattern: re.Pattern[str]) -> int:
     """Return the place of the number that counts, among those of a name; -1 if none does."""
-    told = told.removeprefix("the number in ") if told.startswith("the number in ") else ""
+    number = place_in_names("number", "")
+    told = told.removeprefix(number) if told.startswith(number) else ""
     for found in _COUNTS.finditer(told):
         before = told[: found.start()]
         if pattern.fullmatch(before + found[1] + told[found.end() :]):
             return len(DIGITS.findall(before))
     return -1
+
+
+def intensity_origin(kind: str, added: int) -> str:
+    """Write which type grey values were read of, and what was added: "int16 + 32768"."""
+    return f"{kind} + {added}" if added else kind
+
+
+def intensity_shift(stack: xr.Dataset) -> tuple[str, int] | None:
+    """Return the type that grey values were read of, and what was added; None if nothing was."""
+    try:
+        kind, added = json.loads(stack.attrs["header"])["intensity"]["from"].split(" + ")
+        return kind, int(added)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
