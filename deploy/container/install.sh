@@ -6,5 +6,5 @@ set -eu
 cd "$1"
 python -m pip install --no-cache-dir --only-binary :all: -c constraints.txt "setuptools>=77" wheel
 python -m pip install --no-cache-dir --prefer-binary --no-build-isolation -c constraints.txt \
-  ".[hpc,io,learn]"
+  ".[all]"
 fibdask --version

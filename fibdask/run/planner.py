@@ -28,6 +28,7 @@ from ..conventions import FibdaskWarning, RecipeError, is_regular, plain_attribu
 from ..io.labels import label_names
 from ..io.pyramid import coarsen, needs_level
 from ..io.targets import planned, volume_targets
+from ..pieces.models import AUTO
 from .cluster import (
     Profile,
     certificates_folder,
@@ -94,6 +95,8 @@ def plan_recipe(
     images = planner.stacks.get(SIMULATE, source)
     size = " × ".join(f"{n} {dim}" for dim, n in images.sizes.items())
     profile = read_profile(recipe.tables["cluster"])
+    if profile is not None and "gpu" in profile.jobs:
+        warn_of_idle_gpus(recipe, planner)
     threads, limit = planned_worker(recipe.tables["cluster"], profile)
     if part:
         own = part_resources(recipe.tables["cluster"], Path())
@@ -140,6 +143,32 @@ def check_plan(rows: Sequence[Mapping[str, Any]], resources: Resources) -> None:
         check_budget(largest["name"], largest["task_bytes"], resources, remedy)
 
 
+def warn_of_idle_gpus(recipe: Recipe, planner: "Planner") -> None:
+    """Tell of stages that could use the GPUs that workers have, and do not.
+
+    Parameters
+    ----------
+    planner
+        That has been led through the recipe.
+
+    Warns
+    -----
+    FibdaskWarning
+        Naming them.
+    """
+    found = [
+        f"[{name}]"
+        for name, devices in planner.devices.items()
+        if "cpu" in devices and recipe.tables[name].get("device") == AUTO
+    ]
+    if found:
+        msg = (
+            f"{', '.join(found)}: device = 'auto' is the processor, since the machine that starts "
+            "the run has no GPU; those of workers are used where device = 'gpu'"
+        )
+        warnings.warn(msg, FibdaskWarning, stacklevel=3)
+
+
 def planned_stages(recipe: Recipe, stack: xr.Dataset) -> "Planner":
     """Return what has been led through the stages of a recipe, which begins with a stack."""
     planner = Planner(recipe)
@@ -159,12 +188,15 @@ class Planner(Visitor):
         Fingerprints of the stack that the recipe begins with, and of those after its stages: of
         depths, pixels and voltages, and of what determines the values of volumes, such as images,
         labels and weights of networks, as they are now. Of what is stored, attributes are among it.
+    devices
+        Where each stage makes what may be made on a GPU.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.rows: list[dict[str, Any]] = []
         self.made_of: list[str] = []
+        self.devices: dict[str, frozenset[str]] = {}
         self._block_bytes = recipe.tables["output"]["block_mib"] * 2**20
         self._pyramid = recipe.tables["output"]["pyramid"]
         self._depths_are_known = True
@@ -202,6 +234,9 @@ class Planner(Visitor):
         """Return the stack as if the volumes were stored."""
         names = [plain_attributes(stack[variable].attrs) for variable in kept]
         self.made_of.append(fingerprint(stack_fingerprint(stack), names))
+        sources = (origin(stack[variable].data) for variable in kept)
+        own = (source.devices for source in sources if isinstance(source, Source))
+        self.devices[name] = frozenset().union(*own)
         stack, rows = _stored_rows(name, stack, kept, self._block_bytes)
         self.rows += rows
         if last and self._pyramid and is_regular(stack):

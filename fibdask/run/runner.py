@@ -39,7 +39,7 @@ from .folder.progress import LOGGER, RunMonitor, log_event, log_file, warnings_l
 from .folder.results import compute_once, compute_results, reopen, report_run, store_results
 from .folder.run_folder import COUNTS, RunFolder
 from .looking import look_at_images
-from .planner import check_plan, planned_stages
+from .planner import check_plan, planned_stages, warn_of_idle_gpus
 from .recipe import Recipe, read_recipe
 from .shown import one_line
 from .stages import (
@@ -177,6 +177,8 @@ class Pipeline(Visitor):
         check_plan(planned.rows, self.execution.resources)
         log = log_file(self.folder.log, as_json=self._log_json)
         with self.folder.taken(), log, warnings_logged():
+            if self.execution.resources.gpu_workers:
+                warn_of_idle_gpus(self.recipe, planned)
             with self.folder.alone():
                 self._take_over()
                 told = self.recipe.title, self.whole.text(), self._assumptions()

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import tifffile
 
-from fibdask import FibdaskWarning, RecipeError, local_cluster, run_recipe
+from fibdask import ConventionError, FibdaskWarning, RecipeError, local_cluster, run_recipe
 from fibdask.run.cluster import planned_worker
 from fibdask.run.cluster.clients import PatientClient
 from tests.holding import PATIENCE
@@ -53,6 +53,12 @@ def run_script(folder, text):
     return subprocess.run(
         [sys.executable, str(path)], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5, True])
+def test_local_cluster__refuses_what_is_no_number_of_workers(workers):
+    with pytest.raises(ConventionError, match="workers must be a whole number >= 1"):
+        local_cluster(workers=workers)
 
 
 def test_local_cluster__bare_script_ends_with_what_to_do(tmp_path):

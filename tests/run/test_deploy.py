@@ -77,6 +77,7 @@ def test_containers__install_as_the_makefile_does():
     ):
         assert options in script
         assert options in makefile
+    assert '".[all]"' in script  # every extra that fixes no version
 
 
 @pytest.fixture

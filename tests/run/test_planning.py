@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -19,7 +20,7 @@ from fibdask import (
     save_stack,
     simulate_images,
 )
-from fibdask.blocks import Resources, check_budget
+from fibdask.blocks import Resources, check_budget, own_resources
 from fibdask.run.planner import check_plan, check_recipe, format_check, format_plan, plan_recipe
 
 
@@ -140,6 +141,37 @@ def test_plan_recipe__says_whether_it_fits(recipe, cluster, fits, words):
     assert words in format_plan(plan)
     if fits is not False:
         assert words in format_check(check_recipe(with_memory(recipe, **cluster)))
+
+
+@pytest.fixture
+def electrons(tmp_path, monkeypatch):
+    """A recipe that a machine without GPU starts, beside a profile of jobs with one."""
+    monkeypatch.setattr("fibdask.simulate.images.imaging.cuda_available", lambda: False)
+    (tmp_path / "gpus.toml").write_text('memory = "2 GiB"\nwalltime = "01:00:00"\n[gpu]\n')
+    table = {"shape": [2, 8, 8], "voxel_size": 5, "ligament_size": [20], "solid_fraction": [0.5]}
+    table |= {"voltage": 1, "model": "monte_carlo", "electrons_per_pixel": 1}
+    return {
+        "simulate": table,
+        "cluster": {"kind": "slurm", "profile": str(tmp_path / "gpus.toml")},
+        "output": {"path": str(tmp_path / "out"), "report": False},
+    }
+
+
+IDLE = r"\[simulate\]: device = 'auto' is the processor"
+
+
+def test_plan_recipe__tells_of_gpus_that_nothing_asks_for(electrons):
+    with pytest.warns(FibdaskWarning, match=IDLE):
+        plan_recipe(electrons)
+    for device in ("cpu", "gpu"):
+        plan_recipe(electrons | {"simulate": electrons["simulate"] | {"device": device}})
+
+
+def test_run_recipe__tells_of_gpus_that_nothing_asks_for(electrons, monkeypatch):
+    has = replace(own_resources(), gpu_workers=True)
+    monkeypatch.setattr("fibdask.run.runner.worker_resources", lambda *_, **__: has)
+    with pytest.raises(FibdaskWarning, match=IDLE):  # an error here: no block is made
+        run_recipe(electrons)
 
 
 def test_plan_recipe__shares_the_free_memory_among_workers(recipe):

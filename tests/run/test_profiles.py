@@ -117,6 +117,7 @@ def test_job_script__of_slurm_has_what_the_profile_says(profile):
     assert (options["--nworkers"], options["--nthreads"]) == ("4", "1")
     assert options["--memory-limit"] == "2.25GiB"
     assert options["--interface"] == "lo"
+    assert options["--dashboard-address"] == "127.0.0.1:0"
     assert options["--local-directory"] == "${TMPDIR:-/tmp}"
     assert planned_worker({}, found) == (1, int(0.9 * 10 * 2**30 / 4))
 

@@ -33,6 +33,7 @@ from fibdask.run.cluster.security import (
     read_security,
     scheduler_security,
 )
+from fibdask.run.cluster.ssh import Hosts, worker_arguments
 from fibdask.run.folder import RunFolder
 from tests.holding import PATIENCE, wait_until
 from tests.run.helpers import start
@@ -339,6 +340,28 @@ def address(trust):
         for process in processes:
             process.kill()
             process.communicate()
+
+
+def test_worker_arguments__nothing_listens_beyond_the_interface(address, trust):
+    security = read_security(trust / "right")
+    hosts = Hosts(hosts=("here",), memory="1 GiB")
+    command = worker_arguments(address, "here", hosts, "lo", "tls://", security)
+    with (
+        connect(address, certificates=trust / "right") as client,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as worker,
+    ):
+        try:
+            wait_until(lambda: "here" in {w["name"] for w in workers_of(client)})
+            found = listening(psutil.Process(worker.pid))
+        finally:
+            worker.terminate()
+        wait_until(lambda: "here" not in {w["name"] for w in workers_of(client)})
+    assert len(found) == 3  # nanny, worker, and its health
+    assert {place for place, _ in found} == {ipaddress.ip_address("127.0.0.1")}
+
+
+def workers_of(client):
+    return client.scheduler_info(n_workers=-1)["workers"].values()
 
 
 def test_connect__with_the_right_certificate_works_and_only_its_worker_is_there(address, trust):

@@ -178,7 +178,7 @@ def _outcomes(
     needed = {reduction.token: job.values[reduction.token] for reduction in job.source.reductions}
     work = BlockWork(job.target, job.token, job.source, needed)
     has = execution.resources
-    gpu = GPU if job.source.on_gpu and has.gpu_workers else None
+    gpu = GPU if "gpu" in job.source.devices and has.gpu_workers else None
     return run_blocks(work, numbers, client, threads=has.threads, run=run, resources=gpu)
 
 

@@ -76,9 +76,9 @@ class Source(ABC):
         return [source.read_now for source in self.below]
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether something of it is made on a GPU."""
-        return False
+    def devices(self) -> frozenset[str]:
+        """Where parts of it are made that may be made on a GPU: `gpu`, `cpu`."""
+        return frozenset()
 
     def reading(self, stored: Mapping[str, "Source"]) -> "Source":
         """Return this source, which reads those that are stored, by token, wherever it made them.
@@ -128,9 +128,9 @@ class Computed(Source):
         return (*self.inputs, *(parameter.partials for parameter in self.parameters))
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether the function or an input asks for a GPU."""
-        return asks_gpu(self.function) or any(source.on_gpu for source in self.inputs)
+    def devices(self) -> frozenset[str]:
+        """Those of the function and of the inputs."""
+        return devices_of(self.function).union(*(source.devices for source in self.inputs))
 
     def reading(self, stored: Mapping[str, Source]) -> Source:
         """Read stored ones among the inputs, and count in them."""
@@ -248,9 +248,9 @@ class Window(Source):
         return (self.source,)
 
     @property
-    def on_gpu(self) -> bool:
+    def devices(self) -> frozenset[str]:
         """As the source."""
-        return self.source.on_gpu
+        return self.source.devices
 
     def reading(self, stored: Mapping[str, Source]) -> Source:
         """Look into what is stored."""
@@ -309,12 +309,13 @@ class EachBlock:
         return self.grid.numbered(region[0].start)
 
 
-def asks_gpu(function: Any) -> bool:
-    """Tell whether the `device` of a block function, or of a predictor in it, is a GPU."""
-    known = is_dataclass(function) and not isinstance(function, type)
-    parts = fields(function) if known else ()
-    own = getattr(function, "device", "") == "gpu"
-    return own or any(asks_gpu(getattr(function, part.name)) for part in parts)
+def devices_of(function: Any) -> frozenset[str]:
+    """Return the `device` of a block function, and of predictors in it, where they have one."""
+    if not is_dataclass(function) or isinstance(function, type):  # arrays have another `device`
+        return frozenset()
+    values = {part.name: getattr(function, part.name) for part in fields(function)}
+    own = {values["device"]} if "device" in values else set()
+    return frozenset(own).union(*map(devices_of, values.values()))
 
 
 def made_of(source: Source) -> set[str]:

@@ -118,7 +118,8 @@ def simulate(
     """Make the structure and the images of RECIPE.
 
     Nothing of its later stages. OUT/simulate.zarr holds images and truth at the slices' depths,
-    OUT/structure.zarr the structure. An interrupted simulation is taken up where it was.
+    OUT/structure.zarr the structure. An interrupted simulation is taken up where it was. Jobs and
+    other machines make it where [cluster] of RECIPE names their kind; of parts, see fibdask run.
     """
     from ..recipe import read_recipe
 

@@ -16,6 +16,9 @@ from .environment import worker_environment
 from .local import parse_memory
 from .security import tls_options
 
+LOOPBACK_HTTP = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+"""Options of Dask's worker, which tells its health by plain HTTP even without a dashboard."""
+
 _MIB = 2**20
 _WORKERS_SHARE = 0.9  # of a job's memory; nannies and the job's script have the rest
 _MOST_MARGIN, _LEAST_MARGIN = 600, 30  # seconds
@@ -184,7 +187,7 @@ class Batch(Launcher):
         """
         gpu = name == "gpu"
         lifetime, stagger = jobs.lifetime
-        arguments = ["--no-dashboard", "--lifetime", f"{lifetime}s"]
+        arguments = [*LOOPBACK_HTTP, "--lifetime", f"{lifetime}s"]
         arguments += ["--lifetime-stagger", f"{stagger}s"]
         arguments += ["--resources", "GPU=1"] if gpu else []
         # dask-jobqueue would write paths as they are, with spaces.

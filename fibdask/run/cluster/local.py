@@ -12,7 +12,7 @@ import distributed
 import distributed.system
 import psutil
 
-from ...conventions import RecipeError
+from ...conventions import RecipeError, check_count
 from .clients import PatientClient
 from .environment import WORKER_CONFIG
 from .security import make_security, scheduler_security, security_config
@@ -54,11 +54,13 @@ def local_cluster(
 
     Raises
     ------
+    ConventionError
+        If `workers` is no whole number of at least 1.
     RecipeError
         If the workers cannot be started, as in a script without that line.
     """
     _end_if_worker()
-    workers = workers or dask.system.CPU_COUNT
+    workers = dask.system.CPU_COUNT if workers is None else check_count("workers", workers)
     limit = worker_memory(workers, memory)
     security = None if certificates is None else make_security(certificates)
     environment = {"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": threads}

@@ -1,4 +1,4 @@
-"""Workers as jobs of PBS: OpenPBS, PBS Pro or Torque."""
+"""Workers as jobs of PBS: OpenPBS or PBS Pro."""
 
 import re
 import shlex

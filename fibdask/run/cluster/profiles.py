@@ -35,8 +35,9 @@ def cluster_keys(
     Parameters
     ----------
     interface
-        Of the network on which scheduler and workers talk, such as "ib0"; by default that of each
-        machine's own address. With "lo" nobody else can reach them.
+        Of the network on which scheduler and workers talk, such as "ib0"; by default the scheduler
+        listens at the address of its machine, and workers on all networks of theirs. With "lo"
+        nobody else can reach them.
     patience
         Longest wait for a worker where there is none, as a walltime; then the run ends, and goes
         on from there when it is started again.
@@ -54,8 +55,9 @@ def host_keys(*, interface: str | None = None, patience: str = "00:05:00") -> di
     Parameters
     ----------
     interface
-        Of the network on which scheduler and workers talk, such as "eth1"; by default that of each
-        machine's own address. With "lo" nobody else can reach them.
+        Of the network on which scheduler and workers talk, such as "eth1"; by default the scheduler
+        listens at the address of its machine, and workers on all networks of theirs. With "lo"
+        nobody else can reach them.
     patience
         Longest wait for a worker where there is none, as "HH:MM:SS".
     """

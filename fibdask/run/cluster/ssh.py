@@ -16,7 +16,7 @@ from pydantic import PositiveInt
 
 from ...conventions import RecipeError
 from .environment import worker_environment
-from .jobs import Launcher, Pool, memory_bytes, worker_share
+from .jobs import LOOPBACK_HTTP, Launcher, Pool, memory_bytes, worker_share
 from .security import tls_options
 
 _PATIENCE = 10.0  # seconds in which `ssh` ends when it is told to
@@ -174,7 +174,7 @@ def worker_arguments(
     }
     pairs = [(f"--{key}", str(value)) for key, value in options.items() if value is not None]
     command = [hosts.python or sys.executable, "-m", "distributed.cli.dask_worker", scheduler]
-    return [*command, "--no-dashboard", *(word for pair in pairs for word in pair)]
+    return [*command, *LOOPBACK_HTTP, *(word for pair in pairs for word in pair)]
 
 
 def remote_script(hosts: Hosts, arguments: Sequence[str]) -> str:
