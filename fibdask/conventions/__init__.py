@@ -78,7 +78,7 @@ from .thickness import (
     thickness_outliers,
     thin_share,
 )
-from .validation import check_phase_values, check_thickness, check_z, validate_stack
+from .validation import check_block, check_phase_values, check_thickness, check_z, validate_stack
 from .variables import (
     AXES,
     COORDINATES,
@@ -133,6 +133,7 @@ __all__ = [
     "build_stack",
     "check_aligned_together",
     "check_amounts",
+    "check_block",
     "check_choice",
     "check_count",
     "check_inner_share",

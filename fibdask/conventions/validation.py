@@ -25,6 +25,7 @@ from .variables import (
 )
 
 _THICKNESS_ATOL = 1e-6  # nm
+_ROUNDED = 1e-6  # means of float32 probabilities that are all 1 may be so much more
 _NUMBERS = ("bool", *(f"{sign}int{8 * n}" for sign in ("u", "") for n in (1, 2, 4, 8)))
 _NUMBERS += ("float32", "float64")
 
@@ -271,6 +272,42 @@ def check_phase_values(name: str, values: np.ndarray, start: Sequence[int] = (0,
         place = np.unravel_index(int(np.argmax(values > 1)), values.shape)
         where = ", ".join(str(int(i) + first) for i, first in zip(place, start, strict=True))
         msg = f"{name} must be 0 (pore) or 1 (solid); voxel ({where}) has {values[place]}"
+        raise ConventionError(msg)
+
+
+def check_block(
+    name: str, values: np.ndarray, start: Sequence[int], *, path: str | None = None
+) -> None:
+    """Check that a block of a volume of this name holds what those in memory may hold.
+
+    Probabilities may lie beyond 0 … 1 by rounding, since they are clipped where they are stored.
+
+    Parameters
+    ----------
+    name
+        Of the volume; only phases and probabilities are checked.
+    values
+        The block.
+    start
+        The place of its first voxel.
+    path
+        Where the volume is stored, to be told instead of its name.
+
+    Raises
+    ------
+    ConventionError
+        With the first voxel that holds something else.
+    """
+    if name in PHASES:
+        check_phase_values(path or name, values, start)
+    elif name in PROBABILITIES and values.size:
+        lowest, highest = -_ROUNDED, 1 + _ROUNDED
+        if values.min() >= lowest and values.max() <= highest:  # not where any is NaN
+            return
+        wrong = ~((values >= lowest) & (values <= highest))
+        place = np.unravel_index(int(np.argmax(wrong)), values.shape)
+        where = ", ".join(str(int(i) + first) for i, first in zip(place, start, strict=True))
+        msg = f"{path or name} must lie in 0 … 1; voxel ({where}) has {values[place]:g}"
         raise ConventionError(msg)
 
 

@@ -9,7 +9,6 @@ import xarray as xr
 
 from ..blocks import Place, RemotePath, from_source, open_stored, store_of
 from ..conventions import (
-    PHASES,
     ConventionError,
     StackReadError,
     array_names,
@@ -74,7 +73,7 @@ def _stores_in(place: Place) -> str:
 def with_arrays(stack: xr.Dataset, path: Place) -> xr.Dataset:
     """Put the stored volumes and maps into a dataset of a store, to be read by coordinates."""
     for name in array_names(stack):
-        stored = open_stored(path / name, phase=name in PHASES)
+        stored = open_stored(path / name, volume=name)
         variable = stack[name].variable
         stack[name] = xr.Variable(variable.dims, from_source(stored), variable.attrs)
     thickness = stack.variables.get("slice_thickness")

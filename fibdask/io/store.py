@@ -195,7 +195,7 @@ def _write_labels(
             describe_labels(path, levels)
     for name, (number, level) in product(names, enumerate(levels)):
         folder = path / LEVEL_NAME.format(number) if number else path
-        stored = from_source(open_stored(folder / name, phase=True))
+        stored = from_source(open_stored(folder / name, volume=name))
         phase = level[[name]].reset_coords(drop=True)
         phase[name] = (AXES, stored, level[name].attrs)
         [volume] = volume_targets(phase, folder, execution.block_bytes)

@@ -73,7 +73,7 @@ class StoredVolume:
         StackReadError
             If it is incomplete.
         """
-        return replace(open_stored(self.target.path), rounded=self.rounded)
+        return replace(open_stored(self.target.path, volume=self.name), rounded=self.rounded)
 
     def reading(self, stored: Iterable[StoredArray]) -> "StoredVolume":
         """Return the volume whose blocks read what is stored rather than make it again."""

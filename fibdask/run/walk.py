@@ -91,7 +91,7 @@ def walk(recipe: Recipe, source: xr.Dataset, visitor: Visitor) -> xr.Dataset:
                     visitor.judge(stage, lazy)
         visitor.stacks[stage.name] = stack
     if STATISTICS in recipe.tables:
-        visitor.measure(_statistics(recipe, list(visitor.stacks.values())))
+        visitor.measure(_statistics(recipe, visitor.stacks))
     return stack
 
 
@@ -177,14 +177,25 @@ def phase_of(stack: xr.Dataset) -> xr.DataArray:
     return stack.isel(covered_region(stack))["phase"]
 
 
-def _statistics(recipe: Recipe, stacks: list[xr.Dataset]) -> xr.Dataset:
+def _statistics(recipe: Recipe, stacks: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Return the statistics of the last stack, and its errors where the truth is known."""
-    phase = phase_of(stacks[-1])
+    phase = phase_of(list(stacks.values())[-1])
     with blamed_on(STATISTICS):
         lazy: xr.Dataset = phase_statistics(phase, **recipe.tables[STATISTICS])
     # What is simulated begins with its structure, which is no slice of the images.
-    structure = stacks.pop(0) if SIMULATE in recipe.tables else None
-    return lazy.assign(accuracy(stacks, structure)).assign(_certainty(stacks))
+    structure = stacks[first_name(recipe)] if SIMULATE in recipe.tables else None
+    segmented = _since_segmentation(recipe, stacks)
+    return lazy.assign(accuracy(segmented, structure)).assign(_certainty(segmented))
+
+
+def _since_segmentation(recipe: Recipe, stacks: Mapping[str, xr.Dataset]) -> list[xr.Dataset]:
+    """Return the stacks from that on whose phase a stage makes; where the input has it, all.
+
+    Whatever was known of another phase, before, says nothing of this one.
+    """
+    made = [stage.name for stage in in_order(recipe.tables) if stage.makes == "phase"]
+    first = list(stacks).index(made[0]) if made else 0
+    return list(stacks.values())[first:]
 
 
 def _certainty(stacks: list[xr.Dataset]) -> xr.Dataset:

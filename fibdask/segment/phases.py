@@ -146,7 +146,8 @@ def segment_phases(
         looks, those that the stack had are dropped.
         `random_forest` adds `phase` and `solid_probability`, too; where more than two classes are
         painted, it adds `label` (z, y, x), uint8, with names and colours in its attributes, and
-        `label_probability`, float32, and `phase` only if a class is called "solid".
+        `label_probability`, float32, and `phase` only if a class is called "solid"; one that the
+        stack had is dropped.
 
     Raises
     ------
@@ -223,8 +224,8 @@ def segment_phases(
         phase = _by_grey_values(stack, used, region, method, classes, threshold)
         volumes = {"phase": (AXES, phase)}
     fingerprint = blocks.array_token(stack["intensity"].data)
-    # Probabilities that another network has left say nothing of this phase.
-    stack = stack.drop_vars((*PROBABILITIES, *LABELS), errors="ignore")
+    # What another segmentation has left says nothing of this one, which need not make a phase.
+    stack = stack.drop_vars(("phase", *PROBABILITIES, *LABELS), errors="ignore")
     stack = finish_stack(stack.assign(volumes))
     for name in volumes:
         # A network is shown measured slices only, however other planes were filled.

@@ -10,9 +10,16 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fibdask import ConventionError, FibdaskWarning, StackReadError, open_stack, save_stack
+from fibdask import (
+    BlocksFailedError,
+    ConventionError,
+    FibdaskWarning,
+    StackReadError,
+    open_stack,
+    save_stack,
+)
 from fibdask.blocks import Source, origin
-from fibdask.conventions import build_stack
+from fibdask.conventions import AXES, VARIABLES, build_stack
 from fibdask.io.metadata import begin_store
 from fibdask.io.pyramid import coarsen
 
@@ -85,7 +92,9 @@ def test_save_stack__tells_in_one_place_of_all_arrays_once_it_is_finished(tmp_pa
 
 def test_save_stack__stores_probability_as_scaled_bytes(stack, tmp_path):
     probability = np.random.default_rng(1).random(stack["phase"].shape, dtype=np.float32)
-    stack = stack.assign(solid_probability=(("z", "y", "x"), probability))
+    probability[0, 0, 0] = np.nextafter(np.float32(1), np.float32(2))  # as means are rounded
+    lazy = dask.array.from_array(probability, chunks=64)
+    stack = stack.assign(solid_probability=(("z", "y", "x"), lazy))
     path = save_stack(stack, tmp_path / "s.zarr")
     assert zarr.open_array(path / "solid_probability").dtype == np.uint8
     reopened = open_stack(path)["solid_probability"]
@@ -468,12 +477,45 @@ def test_open_stack__needs_units_in_the_file(stack, tmp_path):
         open_stack(path)
 
 
-def test_open_stack__checks_the_values_of_a_phase_that_others_wrote(stack, tmp_path):
-    wrong = stack.copy(deep=True)
-    wrong["phase"][3, 4, 5] = 7
+WRONG = [
+    ("phase", 7, r"phase must be 0 \(pore\) or 1 \(solid\); voxel \(3, 4, 5\) has 7"),
+    ("true_phase", 255, r"true_phase must be .* voxel \(3, 4, 5\) has 255"),
+    ("solid_probability", np.nan, r"solid_probability must lie in 0 … 1; .* \(3, 4, 5\) has nan"),
+    ("voltage_disagreement", 1.01, r"voltage_disagreement must lie .* \(3, 4, 5\) has 1.01"),
+]
+"""Values that a volume must not hold, and what is said of them."""
+
+
+def wrong_volume(stack, name, value):
+    """Return a volume of a stack, lazily, one of whose voxels must not have its value."""
+    values = stack["phase"].values.astype(VARIABLES[name].dtypes[0])
+    values[3, 4, 5] = value
+    return xr.DataArray(values, stack["phase"].coords, AXES).chunk(z=2)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), WRONG)
+def test_open_stack__checks_the_values_that_others_wrote(stack, tmp_path, name, value, message):
+    wrong = stack.assign({name: wrong_volume(stack, name, value)}).load()
     wrong.to_zarr(tmp_path / "foreign.zarr", zarr_format=3, consolidated=False)
+    with pytest.raises(ConventionError, match=message):
+        open_stack(tmp_path / "foreign.zarr")[name].compute()
+
+
+def test_open_stack__checks_the_values_of_a_phase_that_was_edited(stack, tmp_path):
+    path = save_stack(stack, tmp_path / "s.zarr")
+    zarr.open_array(path / "phase", mode="r+")[3, 4, 5] = 7
     with pytest.raises(ConventionError, match=r"voxel \(3, 4, 5\) has 7"):
-        open_stack(tmp_path / "foreign.zarr")["phase"].compute()
+        open_stack(path)["phase"].compute()
+
+
+@pytest.mark.parametrize(("name", "value", "message"), WRONG)
+def test_save_stack__refuses_lazy_values_as_those_in_memory(stack, tmp_path, name, value, message):
+    wrong = stack.assign({name: wrong_volume(stack, name, value)})
+    with pytest.raises(ConventionError, match=message):
+        save_stack(wrong.load(), tmp_path / "s.zarr")
+    wrong = stack.assign({name: wrong_volume(stack, name, value)})
+    with pytest.raises(BlocksFailedError, match=message):
+        save_stack(wrong, tmp_path / "s.zarr")
 
 
 def test_pyramid__of_a_smaller_stack_leaves_no_stale_level(tmp_path):

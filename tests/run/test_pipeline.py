@@ -174,6 +174,24 @@ def test_run_recipe__accuracy_is_that_of_the_slices(finished):
     assert float(reopen(RunFolder(finished))[1]["misplaced"]) == pytest.approx(misplaced)
 
 
+def test_run_recipe__tells_nothing_of_the_phase_that_its_input_had(stack, tmp_path):
+    truth = stack["phase"]
+    other = stack.assign(true_phase=truth, phase=1 - truth)
+    other["solid_probability"] = other["phase"].astype(np.float32)
+    recipe = {
+        "input": {"path": str(save_stack(other, tmp_path / "stack.zarr"))},
+        "segment": {"method": "threshold", "threshold": 120, "voltage": 1},
+        "reposition": {"spacing": 5},
+        "inpaint": {"method": "nearest"},
+        "statistics": {"max_lag": 2},
+        "output": {"path": str(tmp_path / "out"), "report": False},
+    }
+    run_recipe(recipe)
+    statistics = reopen(RunFolder(tmp_path / "out"))[1]
+    assert float(statistics["misplaced"]) == 0
+    assert "expected_misplaced" not in statistics
+
+
 def test_run_recipe__compares_the_volume_with_the_structure_that_was_simulated(finished):
     statistics = reopen(RunFolder(finished))[1]
     truth = open_stack(finished / "structure.zarr")["phase"]

@@ -109,6 +109,18 @@ def test_segment_phases__gives_labels_names_and_colours_to_more_classes(stack, t
     assert found["label_probability"].values.min() > 1 / 3 - 0.01
 
 
+def test_segment_phases__keeps_no_phase_of_before_beside_labels(stack, truth, tmp_path):
+    Sheet.of(stack, "", ("pore", "metal", "frame")).write(tmp_path)
+    (tmp_path / "labels").mkdir()
+    tifffile.imwrite(
+        tmp_path / "labels" / "slice_3.tif", (np.indices(SHAPE[1:])[1] % 3 + 1).astype(np.uint8)
+    )
+    before = stack.assign(phase=stack["true_phase"])
+    found = segment_phases(before, method="random_forest", labels=str(tmp_path))
+    assert "label" in found
+    assert "phase" not in found
+
+
 def test_fit_forest__is_kept_as_arrays_and_says_the_same(stack, labels, segmented, tmp_path):
     folder = fit_forest(stack, labels=labels).save(tmp_path / "forest")
     found = segment_phases(stack, method="random_forest", model=str(folder))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ...conventions import StackReadError, check_phase_values
+from ...conventions import StackReadError, check_block
 from ..functions import unpacked
 from ..regions import BLOCK_BYTES, Grid, Region, lengths, within
 from .access import Access
@@ -40,8 +40,8 @@ class StoredArray(Source):
         What is read and decoded at once.
     scale
         Factor from the stored integers to the values, or None where they are the same.
-    checked
-        Refuse values other than 0 and 1: a phase that others wrote.
+    volume
+        Name of the volume of a stack that it is, which must not hold other values than such may.
     recorded
         Whether a record says that every shard was written: one that is missing was lost.
     written
@@ -64,7 +64,7 @@ class StoredArray(Source):
     chunk: tuple[int, ...]
     stored_token: str
     scale: float | None = None
-    checked: bool = False
+    volume: str = ""
     recorded: bool = False
     written: str | None = None
     unstored: tuple[int, ...] = ()
@@ -132,9 +132,9 @@ class StoredArray(Source):
         for part in others:
             data[within(part, region)] = self._shard(part)
         note_read(data)
-        if self.checked:
-            check_phase_values(self.path, data, tuple(s.start for s in region))
-        return data if self.scale is None else unpacked(data, self.scale)
+        data = data if self.scale is None else unpacked(data, self.scale)
+        check_block(self.volume, data, tuple(s.start for s in region), path=self.path)
+        return data
 
     def _shard(self, part: Region) -> np.ndarray:
         """Read a part of one shard."""
@@ -222,8 +222,8 @@ def _opened(place: Place, _metadata: tuple[Shard, ...]) -> "zarr.Array[Any]":
     return bounded(zarr.open_array(store=store_of(place), mode="r"))
 
 
-def open_stored(path: Place, *, phase: bool = False) -> StoredArray:
-    """Open an array of a store for reading by coordinates; a `phase` holds only 0 and 1.
+def open_stored(path: Place, *, volume: str = "") -> StoredArray:
+    """Open an array of a store for reading by coordinates, such as a `volume` of a stack.
 
     Raises
     ------
@@ -248,7 +248,7 @@ def open_stored(path: Place, *, phase: bool = False) -> StoredArray:
         unstored = tuple(n for n, s in finished.items() if not s.size)
         begun = None if record is None or is_old(path) else record.fingerprint
         stored = replace(stored, unstored=unstored, written=begun)
-    return replace(stored, checked=phase and not stored.recorded)
+    return replace(stored, volume=volume)
 
 
 def _described(path: Place, array: "zarr.Array[Any]", token: str, *, recorded: bool) -> StoredArray:

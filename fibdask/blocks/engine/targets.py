@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from zarr.storage import MemoryStore
 
-from ...conventions import StackReadError, plain_attributes
+from ...conventions import StackReadError, check_block, plain_attributes
 from ..regions import INNER_CHUNK, Grid, lengths
 from .journal import FILE_NAME, JOURNAL, Record, header_fingerprint, is_old, read_begun, read_record
 from .shards import (
@@ -193,6 +193,8 @@ class Target:
 
         Raises
         ------
+        ConventionError
+            If it is a volume of a stack, by its name, and holds what such must not.
         StackReadError
             If another run has meanwhile begun the array under another fingerprint than `token`.
         """
@@ -200,6 +202,7 @@ class Target:
         if data.shape != lengths(region):
             msg = f"block {position} must have shape {lengths(region)}; the stage made {data.shape}"
             raise ValueError(msg)
+        check_block(self.path.name, data, tuple(s.start for s in region))
         scale = self.attrs.get("scale_factor")
         if scale is not None:
             data = np.rint(np.clip(data, 0, 1) / scale).astype(self.stored_dtype)

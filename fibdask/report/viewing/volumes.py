@@ -17,7 +17,6 @@ import xarray as xr
 from ...blocks import StoredArray, from_source, open_stored, origin
 from ...conventions import (
     AXES,
-    PHASES,
     PROBABILITIES,
     VOLUMES,
     FibdaskWarning,
@@ -233,7 +232,7 @@ def coarser_levels(volume: xr.DataArray) -> Sequence[xr.Variable]:
     for number in count(1):
         try:
             folder = path.parent / LEVEL_NAME.format(number) / path.name
-            level = open_stored(folder, phase=path.name in PHASES)
+            level = open_stored(folder, volume=path.name)
         except StackReadError:  # there is none, or it was not finished
             break
         if level.shape[-3:] != tuple(-(-n // 2**number) for n in source.shape[-3:]):
