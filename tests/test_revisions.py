@@ -122,6 +122,7 @@ def test_hash__changes_with_all_code_that_is_used(tmp_path, files):
         {"stage/_kernels": KERNELS.replace("Return half", "Return the half  # of it")},
         {"stage/functions": FUNCTIONS.replace('"nothing"', '"got nothing"')},
         {"stage/functions": FUNCTIONS.replace("axis: int", "axis: float")},
+        {"stage/_kernels": KERNELS.replace("    return", "    tell_if_odd(block)\n    return")},
         {
             "stage/_kernels": "",
             "stage/deep/halves": KERNELS.replace("from .", "from .."),

@@ -16,6 +16,7 @@ from ..conventions import (
     FibdaskError,
     FibdaskWarning,
     axis_spacing,
+    measured_slices,
     recorded_steps,
 )
 from ..learn.models import open_model, shipped_models
@@ -38,18 +39,22 @@ _SEEN = {"z": 12, "y": 128, "x": 128}  # slices and pixels that a network is ask
 _SURER, _SURE = 0.9, 1e-3
 """Share of its doubts that a network has left at another tilt, and mean ones that tell nothing."""
 _MUCH_SURER = 0.8  # as large a share, where another model is told of
+_BAR = 4  # a data bar is less than one part in so many of an image
+_CHANGE_GREY = {"curtaining", "brightness"}
+"""Tables of recipes that change grey values before they are segmented."""
 _ASKED = ("voltage", "model", "device", "tilt")
 _OF_THE_WHOLE = {"region_of_interest": None, "data_bar": 0}  # options that say places
 _Given = ParamSpec("_Given")
 
 
 def look_at_input(recipe: Recipe) -> None:
-    """Read a slice, and ask the network that segments or reconstructs for some, as they are.
+    """Read a slice, and segment some of them, or ask the network that reconstructs, as they are.
 
-    What it makes of them is told, where it does not fit its card, whether another model that ships
-    is much surer, whether grey values seem to be inverted, whether images are of another detector
-    or a beam of another tilt, and whether slices are displaced that the recipe does not align.
-    Nothing is known of images that it simulates.
+    What k-means makes of them is told where it parts a peak of grey values, unless the recipe
+    changes these before. What a network makes is told, where it does not fit its card, whether
+    another model that ships is much surer, whether grey values seem to be inverted, whether images
+    are of another detector or a beam of another tilt, and whether slices are displaced that the
+    recipe does not align, or have a data bar. Nothing is known of images that it simulates.
 
     Raises
     ------
@@ -59,15 +64,17 @@ def look_at_input(recipe: Recipe) -> None:
     Warns
     -----
     FibdaskWarning
-        See `segment_phases`; or if slices are displaced, images inverted, of another detector or
-        tilt, or another model is surer.
+        See `segment_phases`; or if slices are displaced or have a data bar, images are inverted,
+        of another detector or tilt, or another model is surer.
     """
     if "input" not in recipe.tables:
         return
     source = first_stack(recipe)
     in_register = "intensity" in source and "align" not in recipe.tables
+    as_seen = "intensity" in source and not _CHANGE_GREY & recipe.tables.keys()
     if "intensity" in source:
         _middle(source)["intensity"][:, :1].compute()
+        warn_of_data_bar(source, recipe.tables.get("segment", {}).get("data_bar", 0))
     if in_register:
         in_register = not warn_of_steps(_middle(source))
     for stage in in_order(recipe.tables):
@@ -84,6 +91,9 @@ def look_at_input(recipe: Recipe) -> None:
                     warn_of_tilt(_middle(source), **asked)
                 if table["voltage"] is None:
                     warn_of_detector(_middle(source), table["model"], table["tilt"])
+        elif stage.makes == "phase" and table["method"] == "kmeans" and as_seen:
+            with contextlib.suppress(ConventionError):  # of too few grey values in the part alone
+                stage.function(_middle(source), **_anywhere(table))["phase"].compute()
 
 
 def look_at_images(stack: xr.Dataset, table: Mapping[str, Any]) -> None:
@@ -129,6 +139,44 @@ def _warning(rule: Callable[_Given, str | None]) -> Callable[_Given, bool]:
         return text is not None
 
     return warn
+
+
+@_warning
+def warn_of_data_bar(stack: xr.Dataset, cropped: int = 0) -> str | None:
+    """Warn of rows at the bottom that slices share to the last bit, as noise never lets them.
+
+    Rows of one grey value, such as those beside an aligned slice, tell nothing; nor do slices that
+    are alike as a whole.
+
+    Parameters
+    ----------
+    stack
+        With `intensity`; the first, middle and last slice of its first voltage are compared.
+    cropped
+        Rows at the bottom that are known to be no image.
+
+    Warns
+    -----
+    FibdaskWarning
+        With the number of rows.
+    """
+    measured = np.flatnonzero(measured_slices(stack))
+    rows = stack.sizes["y"] // _BAR
+    if len(measured) < 2 or not rows:
+        return None
+    chosen = [int(measured[place]) for place in (0, len(measured) // 2, -1)]
+    lowest = stack["intensity"].isel(voltage=0, y=slice(-rows, None))
+    first, *others = (lowest.isel(z=z).values for z in chosen)
+    same = np.all([(first == other).all(axis=1) for other in others], axis=0)
+    shared = rows - int(np.argmax(same))
+    marked = (same & (np.ptp(first, axis=1) > 0)).any()
+    if not (marked and same[-1] and not same[0] and shared > cropped):
+        return None
+    return (
+        f"the lowest {shared} of {stack.sizes['y']} rows hold what is the same in the first, "
+        "middle and last slice, as a data bar is: it would count as structure; cut it off "
+        "([input] crop)"
+    )
 
 
 @_warning

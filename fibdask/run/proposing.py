@@ -34,6 +34,7 @@ _REPAIR = """
 _SEGMENT = """
 [segment]
 method = "kmeans"          # or "otsu", "threshold", "random_forest", "network"
+classes = 3                # solid, what shines through, pore; 2 where nothing shines through
 """
 _VOLUME = """
 [reposition]
@@ -196,9 +197,12 @@ def _depth(part: Part, needed: list[str]) -> str:
 
 
 def _crop(part: Part) -> Iterator[str]:
-    """Iterate over a line that cuts off a burnt-in data bar, if a header tells of one."""
+    """Iterate over a line that cuts off a burnt-in data bar, unless a header tells of none."""
     rows, height = part.header.scanned_rows, part.layout.height
-    if rows is not None and rows < height:
+    if rows is None:
+        crop = f"# crop = {{ y = [0, {height}] }}"
+        yield _line(crop, "fewer cut a data bar or logo off the bottom: look at one slice")
+    elif rows < height:
         yield f"crop = {{ y = [0, {rows}] }}  # rows below are a data bar, by the header"
 
 

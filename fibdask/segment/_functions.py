@@ -19,6 +19,12 @@ from . import _kernels
 
 JOINT_BITS = 18  # of a joint grey value: 2^18 bins, 2 MiB of counts
 _RARE = 0.001  # share of the counted voxels below which a phase is told of
+_WINDOW = 0.2  # standard deviation of what is counted at a grey value, in distances of centres
+_FEWEST_PARTED = 3  # clusters: two have no other choice
+_PARTED = 1.25
+"""How many times as many voxels between two centres as at either tell that both are of one peak.
+Of the halves of a normal one, it is 1.33."""
+_SURE = 5  # standard deviations of their difference, beyond which it is no chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +101,7 @@ class ClusterThreshold:
         centres = _kernels.cluster_centres(points, counts[grey], self.classes)
         threshold = np.asarray(centres[-2] + centres[-1]) / 2
         _tell_of_rare(counts[int(threshold[0]) + 1 :].sum(), counts.sum(), "kmeans")
+        _tell_if_parted(points, counts[grey], centres)
         return threshold
 
 
@@ -120,6 +127,7 @@ class ClusterCentres:
         solid = np.empty((1, 1, len(points)), np.uint8)
         _kernels.nearest_is_last(points.T[:, np.newaxis, np.newaxis], centres, solid)
         _tell_of_rare(counts[joint] @ solid[0, 0].astype(np.int64), counts.sum(), "kmeans")
+        _tell_if_parted(points, counts[joint], centres)
         return np.asarray(centres)
 
 
@@ -199,3 +207,26 @@ def _tell_of_rare(solid: int, total: int, method: str) -> None:
                 f"({100 * count / total:.2g} %): the threshold separates outliers, or what is no "
                 "image, from all the rest; choose a region_of_interest, or give the threshold"
             )
+
+
+def _tell_if_parted(points: np.ndarray, counts: np.ndarray, centres: np.ndarray) -> None:
+    """Warn if the brightest two of `centres` (class, voltage) are halves of one peak.
+
+    More grey values `points` (bin, voltage) with their `counts` lie between them than at either.
+    """
+    if len(centres) < _FEWEST_PARTED:
+        return
+    below, solid = centres[-2:]
+    along = solid - below
+    place = (points - below) @ along / (along @ along)
+    distances = (place[:, np.newaxis] - (0, 0.5, 1)) / _WINDOW
+    lower, between, upper = counts @ np.exp(-(distances**2) / 2)
+    at_either = max(lower, upper)
+    chance = _SURE * np.sqrt(between + at_either)
+    if between > max(_PARTED * at_either, at_either + chance):
+        tell(
+            f"kmeans with {len(centres)} classes parts one peak of grey values in two, and takes "
+            "for solid the brighter part alone: where nothing shines through from below, use "
+            'classes = 2, or method = "otsu"; else judge the phase by eye, or paint a few slices '
+            "(random_forest)"
+        )

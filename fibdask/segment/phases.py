@@ -95,7 +95,7 @@ def segment_phases(
         from what each pixel has around it, above it and below it.
     classes
         Number of clusters of `kmeans`; three are solid, pore, and structure that shines through
-        from below.
+        from below. Where nothing shines through take two: a third would be half of a phase.
     voltage
         The accelerating voltage in kV that is used, one of the stack. By default `kmeans`,
         `network` and `random_forest` use all of them jointly, and `otsu` and `threshold` the
@@ -162,7 +162,8 @@ def segment_phases(
     -----
     FibdaskWarning
         When computed, unless a `threshold` is given, if less than 0.1 % of what is counted is left
-        to one of the phases, or measured slices hold one grey value alone; at once, if no grey
+        to one of the phases, `kmeans` with three or more classes parts one peak of grey values in
+        two, or measured slices hold one grey value alone; at once, if no grey
         value of an integer type can be on one side of `threshold`, or none of images in memory is;
         if slices lie beside longer gaps than the network was trained on; or if images are known to
         be simulated with other materials or electrons, or a beam of another tilt.

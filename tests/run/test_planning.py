@@ -2,11 +2,13 @@
 
 import os
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +68,31 @@ def test_check_recipe__tells_of_slices_that_are_not_in_register(step, tmp_path):
         return
     told = r"displaced against their neighbours by [23]\.\d pixels .* has no \[align\]"
     with pytest.warns(FibdaskWarning, match=told):
+        check_recipe(recipe)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"input": {"crop": {"y": [0, 52]}}}, "parts one peak of grey values in two"),
+        ({"segment": {"classes": 2}}, "the lowest 12 of 64 rows hold what is the same"),
+        ({"segment": {"classes": 2, "data_bar": 12}}, None),
+    ],
+)
+def test_check_recipe__tells_of_a_parted_peak_and_of_a_data_bar(options, told, tmp_path):
+    rng = np.random.default_rng(1)
+    images = np.where(rng.random((5, 64, 48)) < 0.7, 160, 70) + rng.normal(0, 12, (5, 64, 48))
+    images[:, 52:] = np.where(rng.random((12, 48)) < 0.2, 255, 0)
+    images[::2, 55, 10:20] = rng.integers(0, 255, (3, 10))  # time goes on
+    for number, image in enumerate(images):
+        tifffile.imwrite(tmp_path / f"s_{number}.tif", image.round().astype(np.uint8))
+    size = {"voltage": 2, "pixel_size": 5, "slice_thickness": 5}
+    recipe = {
+        "input": {"path": str(tmp_path)} | size | options.get("input", {}),
+        "segment": options.get("segment", {}),
+        "output": {"path": str(tmp_path / "out")},
+    }
+    with pytest.warns(FibdaskWarning, match=told) if told else nullcontext():
         check_recipe(recipe)
 
 

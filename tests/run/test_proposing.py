@@ -67,6 +67,7 @@ def test_write_recipe__what_no_header_tells_is_named_not_made_up(call, tmp_path)
     assert out.splitlines()[1] == told
     text = (tmp_path / "mine.toml").read_text()
     assert text.count("NEEDED") == len(keys)
+    assert "# crop = { y = [0, 40] }" in text
     assert set(tables(text)["input"]) == {"path"}
     with pytest.raises(RecipeError, match=r"\[reposition\].*spacing"):
         read_recipe(tmp_path / "mine.toml")

@@ -291,6 +291,21 @@ def test_segment_phases__warns_of_a_threshold_above_all_but_outliers(method):
         phase_of(images, method=method, classes=2)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("voltages", [1, 2])
+def test_segment_phases__warns_of_three_classes_where_nothing_shines_through(dtype, voltages):
+    rng = np.random.default_rng(1)
+    solid = rng.random((10, 30, 30)) < 0.7
+    grey = np.where(solid, 160, 70) + rng.normal(0, 12, (voltages, *solid.shape))
+    images = grey.astype(dtype)
+    with pytest.warns(FibdaskWarning, match="parts one peak of grey values in two, and takes"):
+        assert phase_of(images, method="kmeans").mean() < 0.4
+    np.testing.assert_array_equal(phase_of(images, method="kmeans", classes=2), solid)
+    shines = ~solid & (rng.random(solid.shape) < 0.5)
+    deep = (grey - 40 * shines).clip(0).astype(dtype)  # three peaks: warnings are errors
+    np.testing.assert_allclose(phase_of(deep, method="kmeans").mean(), solid.mean(), atol=0.01)
+
+
 def test_segment_phases__warns_when_computed_on_a_worker():
     images = mixture("uint16", 1, shape=(10, 20, 20))[0] // 40
     images[:, 3, 4, 5] = 60000
