@@ -172,6 +172,13 @@ def test_run__of_images_names_what_the_recipe_still_needs(call, tmp_path):
     assert "then fill in voltage, pixel_size, slice_thickness and spacing, and run" in told
 
 
+@pytest.mark.parametrize("name", ["volume.tif", "volume.nii.gz"])
+def test_run__of_a_file_of_images_takes_it_for_no_recipe(call, tmp_path, name):
+    (tmp_path / name).write_bytes(b"neither")
+    _, told = call("run", tmp_path / name, code=2)
+    assert f"{name} is no recipe, and none can be proposed for it: " in told
+
+
 def test_run__of_a_folder_without_images_says_so(call, tmp_path):
     _, told = call("run", tmp_path, code=2)
     assert f"{tmp_path} is no recipe, and none can be proposed for it: " in told

@@ -131,6 +131,11 @@ def format_of(file: Path) -> str:
     return known[extension]
 
 
+def is_image(file: Path) -> bool:
+    """Return whether a file has an extension of a format that is read."""
+    return _extension(file) in SLICE_FORMATS | VOLUME_FORMATS
+
+
 def _extension(file: Path) -> str:
     """Return what a name ends in; that of a compressed file has two parts."""
     name = file.name.casefold()

@@ -61,12 +61,11 @@ def _propose_for_images(source: str, *, quiet: bool) -> None:
         If there are such: saying how the recipe is written.
     """
     from ...blocks import is_address
-    from ...io.images.files import SLICE_FORMATS, VOLUME_FORMATS
+    from ...io.images.files import is_image
     from ..proposing import propose_recipe
 
-    is_image = Path(source).suffix.casefold() in SLICE_FORMATS | VOLUME_FORMATS
     is_run = (Path(source) / "recipe.toml").is_file()
-    if is_run or not (is_image or Path(source).is_dir() or is_address(source)):
+    if is_run or not (is_image(Path(source)) or Path(source).is_dir() or is_address(source)):
         return
     try:
         text, needed = propose_recipe([source], Path("recipe.toml"))
