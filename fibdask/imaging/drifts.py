@@ -6,6 +6,7 @@ import numpy as np
 
 from ..align import GREY_BINS, EachApart, relative_grey
 
+_MOST_COMMON = 5.0  # times the quarters' errors, that shine-through moves all of them by
 HALVES = 2  # of an image along y and x, that are counted each for itself
 QUANTITIES = ("gain", "gain_error", "offset", "offset_error", "gradient_y", "gradient_x", "rest")
 
@@ -50,13 +51,39 @@ def _slice_drifts(counts: np.ndarray) -> np.ndarray:
     return found
 
 
-def spread(values: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
-    """Return the standard deviation of values beyond their errors, and its standard error."""
+def shine_through(drifts: np.ndarray, solid: float) -> float:
+    """Return the standard deviation of the gain that is structure which shines through.
+
+    What shines through brightens pores and leaves solid as it is: a gain of 1 - d with an offset of
+    d times the grey value of solid. Drifts of gain and offset have nothing in common, so that this
+    is what they have in common; but no more than some times what the quarters differ by.
+
+    Parameters
+    ----------
+    drifts
+        Gain, its error and offset (3, z).
+    solid
+        Grey value.
+    """
+    gain, error, offset = drifts[:, np.isfinite(drifts).all(axis=0)]
+    if len(gain) < HALVES:
+        return 0.0
+    common = -float(np.cov(gain, offset)[0, 1]) / solid if solid > 0 else 0.0
+    noise = float((error**2).mean())
+    return float(np.sqrt(np.clip(common - noise, 0.0, _MOST_COMMON**2 * noise)))
+
+
+def spread(values: np.ndarray, errors: np.ndarray, structure: float = 0.0) -> tuple[float, float]:
+    """Return the standard deviation of values beyond their errors, and its standard error.
+
+    `structure` is the standard deviation of what may be drift, too: taken off, and in the error.
+    """
     known = np.isfinite(values) & np.isfinite(errors)
     number = int(known.sum())
     if number < HALVES:
         return float("nan"), float("nan")
     seen = float(values[known].var(ddof=1))
     noise = float((errors[known] ** 2).mean())
-    std = np.sqrt(max(seen - noise, 0.0))
-    return float(std), float(seen / np.sqrt(2 * (number - 1)) / max(std, np.sqrt(seen) / 2, 1e-12))
+    std = float(np.sqrt(max(seen - noise - structure**2, 0.0)))
+    chance = seen / np.sqrt(2 * (number - 1)) / max(std, np.sqrt(seen) / 2, 1e-12)
+    return std, float(np.hypot(chance, np.hypot(std, structure) - std))

@@ -58,7 +58,9 @@ def simulation_options(
         Stack with `intensity` (voltage, z, y, x), as it was recorded.
     model
         As it will be simulated: the electrons of `monte_carlo` come from a beam as wide as the
-        blur; of images of the other models edges are blurred, with their noise.
+        blur; of images of the other models edges at the face are blurred, with their noise (see
+        `blur_edges`), and what shines through stays sharp: from 2 kV on, less blur is measured of
+        them than of the stack.
     materials
         Of `pore` and `solid`, as they will be simulated; by default epoxy and gold.
     detector, elastic

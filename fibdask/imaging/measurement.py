@@ -21,7 +21,7 @@ from ..pieces.image_header import intensity_shift
 from . import _kernels as kernels
 from . import estimates
 from ._functions import TileRecords
-from .drifts import HALVES, QUANTITIES, Drifts, spread
+from .drifts import HALVES, QUANTITIES, Drifts, shine_through, spread
 
 _LEAST_PIXELS = 48  # of an image along y and x
 _LARGEST_TILE = 512
@@ -97,7 +97,12 @@ def measure_imaging(
     some five times as thick. Where much shines through, edges below the face are among them.
 
     Drifts are those of grey values of classes (see `equalize_brightness`) in the quarters of the
-    images, whose scatter is taken off. Stripes are what distant bands of rows have in common along
+    images, whose scatter is taken off. What shines through at high voltages, more in some slices
+    than in others, brightens pores and leaves solid as it is, as less gain with more offset does:
+    what both have in common is taken off, too, and is in their errors, since a drift of contrast
+    about a grey value seems the same. Where deep structure is nearly as bright as solid (4 kV), a
+    hundredth or two of the gain may be structure still; where solid is cut off at white, gain
+    seems to drift less. Stripes are what distant bands of rows have in common along
     x, after the two phases' grey values are taken off; of fine structures, some of that is chance:
     compare with the error, and with some hundredths of the contrast.
     """
@@ -207,7 +212,7 @@ def _dataset_of(stack: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
         low, high = found["ranges"].values[v]
         scale = (high - low) / GREY_BINS
         one = _of_tiles(records, ends, dtype, unit, fineness)
-        one |= _of_slices(found["drifts"].values[v], low, scale)
+        one |= _of_slices(found["drifts"].values[v], low, scale, one["solid_level"][1])
         each.append(xr.Dataset({name: (dims, value) for name, (dims, value, _) in one.items()}))
     result = xr.concat(each, xr.Variable("voltage", stack["voltage"].values))
     for name, (_, _, attrs) in one.items():
@@ -313,18 +318,28 @@ def _of_tiles(
     return told | {"blur_of_slice": (("z",), np.array(blurs), attrs)}
 
 
-def _of_slices(drifts: np.ndarray, low: float, scale: float) -> Told:
-    """Return drifts of a voltage in grey values, of those (quantity, z) in bins of a range."""
+def _of_slices(drifts: np.ndarray, low: float, scale: float, solid: float) -> Told:
+    """Return drifts of a voltage in grey values, of those (quantity, z) in bins of a range.
+
+    `solid` is its grey value.
+    """
     gain, gain_error, offset, offset_error, along_y, along_x, rest = drifts
     # A bin b holds grey values about low + scale * b: what a gain does to `low` is no offset.
     offset = scale * offset + low * (1 - gain)
     offset_error = np.hypot(scale * offset_error, abs(low) * gain_error)
-    told = _pair("gain", "gain relative to the usual slice", "1", gain, gain_error)
-    told |= _pair("offset", "offset relative to the usual slice", "", offset, offset_error)
+    structure = shine_through(np.stack([gain, gain_error, offset]), solid)
+    error_of_offset = np.hypot(offset_error, structure * solid)
+    told = _pair(
+        "gain", "gain relative to the usual slice", "1", gain, np.hypot(gain_error, structure)
+    )
+    told |= _pair("offset", "offset relative to the usual slice", "", offset, error_of_offset)
     gradients = np.concatenate([along_y, along_x])
     stds = {
-        "gain_std": ("drift of the logarithm of the gain", spread(np.log(gain), gain_error / gain)),
-        "offset_std": ("drift of the offset", spread(offset, offset_error)),
+        "gain_std": (
+            "drift of the logarithm of the gain",
+            spread(np.log(gain), gain_error / gain, structure),
+        ),
+        "offset_std": ("drift of the offset", spread(offset, offset_error, structure * solid)),
         "gradient_std": (
             "change of brightness from side to side",
             spread(scale * gradients, scale * np.concatenate([rest, rest])),

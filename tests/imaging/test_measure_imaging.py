@@ -100,6 +100,23 @@ def test_measure_imaging__finds_the_drift_of_every_slice(clean):
     np.testing.assert_allclose(found["gain_std"], np.log(gain).std(ddof=1), rtol=0.1)
 
 
+def test_measure_imaging__takes_what_shines_through_for_no_drift():
+    deep = clean_images((72, 96, 96), voltage=(4.0,)).isel(z=slice(0, None, 4))
+    found = measure_imaging(recorded(deep))
+    for name, most in (("gain_std", 0.01), ("offset_std", 2.0)):
+        assert found[name] < min(most, 2 * found[f"{name}_error"])
+
+
+@pytest.mark.parametrize("voltage", [1.0, 2.0])
+def test_measure_imaging__finds_the_drift_of_gain_alone(voltage):
+    steady = recorded(clean_images((16, 128, 128), voltage=(voltage,)))
+    stack = add_brightness_drift(steady, gain_std=0.05, offset_std=0.0, seed=4).compute()
+    found = measure_imaging(stack)
+    true = np.log(stack["true_gain"]).std("z", ddof=1)
+    np.testing.assert_allclose(found["gain_std"], true, rtol=0.1)
+    assert found["offset_std"] < 2 * found["offset_std_error"] + 0.5
+
+
 def test_measure_imaging__finds_stripes_and_none_where_there_are_none(found, clean):
     striped = recorded(clean.isel(voltage=[1]))
     striped = add_curtaining(striped, strength=0.04, width=5.0, seed=2).compute()
