@@ -108,6 +108,8 @@ def test_find_model__tells_of_what_was_simulated_for_others(monkeypatch):
     simulated = {"electrons_per_pixel": 50.0, "materials": materials}
     stack = record_step(stack_of(), "simulate_images", simulated, "")
     assert find_model("mix", stack).name == "mix"
+    more = record_step(stack, "add_noise", {"electrons_per_pixel": 150.0}, "")
+    assert find_model("mix", more).name == "mix"
     fewer = record_step(stack, "add_noise", {"electrons_per_pixel": 5.0}, "")
     with pytest.warns(FibdaskWarning, match="mix was trained on 10 to 100 .*; .* have 5: it may"):
         find_model("mix", fewer)
