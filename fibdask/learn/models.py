@@ -34,6 +34,10 @@ ADAPTATION = "adaptation.json"
 """What candidates of an adaptation scored, in its folder, whatever was chosen."""
 GREY_MAP = "grey_map"
 """Key of a card: what normalised grey values become before the network sees them (voltage)."""
+USED_WITH = "used_with_sha256"
+"""Key of a card: hash of what else on it the weights are used with."""
+_TRAINED_WITH = ("voltages", "grey", GREY_MAP, "temperature")
+"""What the test pair, of normalised grey values, may not tell."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,13 @@ def open_model(name_or_path: str | Path) -> Model:
         raise ConventionError(msg) from None
     check_card(card, str(folder / CARD))
     _check_weights(folder, card)
+    _check_used_with(folder, card)
     return Model(folder, card)
+
+
+def used_with(card: Mapping[str, Any]) -> str:
+    """Return the hash of what on a card the weights are used with."""
+    return sha256(json.dumps([card.get(key) for key in _TRAINED_WITH]).encode()).hexdigest()
 
 
 def open_chosen(folder: Path, chosen: str) -> Model:
@@ -340,5 +350,15 @@ def _check_weights(folder: Path, card: Mapping[str, Any]) -> None:
         msg = (
             f"the weights are not those of the card: {folder / WEIGHTS} has the hash {found[:12]}…"
             f", the card says {str(card['sha256'])[:12]}…; the model is damaged or mixed up"
+        )
+        raise ConventionError(msg)
+
+
+def _check_used_with(folder: Path, card: Mapping[str, Any]) -> None:
+    if card.get(USED_WITH) not in (None, used_with(card)):  # none of earlier versions
+        told = ", ".join(f"{key} {card[key]}" for key in _TRAINED_WITH if key in card)
+        msg = (
+            f"{folder / CARD} was changed: it says {told}, of which one is another than the model "
+            "was trained with; take the card that was written with it, or train one (fibdask train)"
         )
         raise ConventionError(msg)

@@ -20,7 +20,7 @@ from ..blocks import Region, lengths, put_file
 from ..conventions import ConventionError, DeviceLostError, MemoryBudgetError
 from ..pieces.devices import Device
 from .greymaps import GreyMap, grey_maps, mapped_images
-from .models import CARD, TEST_PAIR, WEIGHTS, Model, open_chosen
+from .models import CARD, TEST_PAIR, USED_WITH, WEIGHTS, Model, open_chosen, used_with
 from .networks import Architecture, Network, Precision, WindowNetwork, has_gpu
 from .published import Published, PublishedNetwork
 from .samples import Sample
@@ -319,4 +319,5 @@ def write_files(
         "stride": architecture.stride,
         "sha256": sha256(weights).hexdigest(),
     }
+    told[USED_WITH] = used_with(told)
     put_file(folder / CARD, (json.dumps(told, indent=1) + "\n").encode())
