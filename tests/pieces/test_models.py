@@ -94,7 +94,7 @@ def test_find_model__auto_takes_few_voltages_then_the_smallest_error(monkeypatch
     assert find_model("auto", stack_of((2.0,))).name == "single"
     assert find_model("auto", stack_of((4.0,))).name == "three"
     with pytest.raises(
-        ConventionError, match=r"no model .* fits this stack: three .*; worse .*"
+        ConventionError, match=r"no .* fits this stack: each of three, worse, better .*; single .*"
     ) as told:
         find_model("auto", stack_of(pixel_size=(7.0, 7.0)))
     assert "filler" not in str(told.value)
