@@ -14,6 +14,10 @@ from .rules import check_card
 WEIGHTS, CARD, TEST_PAIR = "weights.safetensors", "card.json", "test_pair.safetensors"
 ADAPTATION = "adaptation.json"
 """What candidates of an adaptation scored, in its folder, whatever was chosen."""
+USED_WITH = "used_with_sha256"
+"""Key of a card: hash of what else on it the weights are used with."""
+_TRAINED_WITH = ("voltages", "grey", GREY_MAP, "temperature")
+"""What the test pair, of normalised grey values, may not tell."""
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -37,6 +41,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise ConventionError(msg) from None
     check_card(card, str(folder / CARD))
     _check_weights(folder, card)
+    _check_used_with(folder, card)
     return card
 
 
@@ -62,6 +67,11 @@ def card_fingerprint(card: Mapping[str, Any]) -> str:
     return fingerprint(*(card[part] for part in parts), *adapted)
 
 
+def used_with(card: Mapping[str, Any]) -> str:
+    """Return the hash of what on a card the weights are used with."""
+    return sha256(json.dumps([card.get(key) for key in _TRAINED_WITH]).encode()).hexdigest()
+
+
 def _check_weights(folder: Path, card: Mapping[str, Any]) -> None:
     try:
         found = sha256((folder / WEIGHTS).read_bytes()).hexdigest()
@@ -72,5 +82,15 @@ def _check_weights(folder: Path, card: Mapping[str, Any]) -> None:
         msg = (
             f"the weights are not those of the card: {folder / WEIGHTS} has the hash {found[:12]}…"
             f", the card says {str(card['sha256'])[:12]}…; the model is damaged or mixed up"
+        )
+        raise ConventionError(msg)
+
+
+def _check_used_with(folder: Path, card: Mapping[str, Any]) -> None:
+    if card.get(USED_WITH) not in (None, used_with(card)):  # none of earlier versions
+        told = ", ".join(f"{key} {card[key]}" for key in _TRAINED_WITH if key in card)
+        msg = (
+            f"{folder / CARD} was changed: it says {told}, of which one is another than the model "
+            "was trained with; take the card that was written with it, or train one (fibdask train)"
         )
         raise ConventionError(msg)

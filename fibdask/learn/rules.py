@@ -93,6 +93,7 @@ class _Card(BaseModel):
     errors: Any
     licence: str
     sha256: str
+    used_with_sha256: str | None = None
     training: dict[str, Any] = {}
     adapted: dict[str, Any] = {}
 

@@ -19,7 +19,7 @@ from torch import nn
 from ..blocks import Region, lengths, put_file
 from ..conventions import ConventionError, DeviceLostError, MemoryBudgetError
 from ..pieces.devices import Device
-from .folder import CARD, TEST_PAIR, WEIGHTS, read_chosen_card
+from .folder import CARD, TEST_PAIR, USED_WITH, WEIGHTS, read_chosen_card, used_with
 from .greymaps import GreyMap, grey_maps, mapped_images
 from .networks import Architecture, Network, Precision, WindowNetwork, has_gpu
 from .published import Published, PublishedNetwork
@@ -321,4 +321,5 @@ def write_files(
         "stride": architecture.stride,
         "sha256": sha256(weights).hexdigest(),
     }
+    told[USED_WITH] = used_with(told)
     put_file(folder / CARD, (json.dumps(told, indent=1) + "\n").encode())

@@ -406,7 +406,8 @@ def _fitting(models: list[Model], misfits: Misfits, what: str, cautions: Misfits
     unfit = {model.name: next(misfits(model.card), None) for model in models}
     fitting = [model for model in models if unfit[model.name] is None]
     if not fitting:
-        told = "; ".join(f"{name} {misfit}" for name, misfit in unfit.items())
+        alike = {misfit: [n for n in unfit if unfit[n] == misfit] for misfit in unfit.values()}
+        told = "; ".join(f"{_each(names)} {misfit}" for misfit, names in alike.items())
         msg = f"no model that ships fits {what}: {told or 'none ships'}"
         raise ConventionError(msg)
 
@@ -415,6 +416,10 @@ def _fitting(models: list[Model], misfits: Misfits, what: str, cautions: Misfits
         return len(card["voltages"]), sum(1 for _ in cautions(card)), _error_of(card)
 
     return min(fitting, key=worse)
+
+
+def _each(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"each of {', '.join(names)}"
 
 
 def _error_of(card: Card) -> float:

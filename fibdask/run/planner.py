@@ -273,12 +273,16 @@ def _stored_rows(
 ) -> tuple[xr.Dataset, list[dict[str, Any]]]:
     """Return the stack as if the stage's variables were stored, and a row for each of them."""
     rows: list[dict[str, Any]] = []
+    counted: set[str] = set()
     stored_part = stack.drop_vars(not_kept(stack, kept))
     for volume in planned(volume_targets(stored_part, Path(name), block_bytes)):
         stack = stack.assign({volume.name: (volume.target.dims, from_source(volume.planned()))})
         source = origin(volume.array)
         reductions = source.reductions if isinstance(source, Source) else ()
-        rows += reduction_rows(f"{name} histogram", reductions)
+        needed = {reduction.partials.token: reduction for reduction in reductions}
+        new = [reduction for token, reduction in needed.items() if token not in counted]
+        rows += reduction_rows(f"{name} histogram", new)  # of several volumes, kept once
+        counted |= needed.keys()
         blocks = volume.target.grid.size
         itemsize = np.dtype(volume.target.stored_dtype).itemsize
         rows.append(

@@ -130,6 +130,8 @@ def test_load_model__refuses_a_card_that_is_none(folder, content):
         ({"stride": 16}, "says stride 16, and its network has 8"),
         ({"voltages": [2.0, 1.0]}, "no fitting voltages: Value error, they must increase"),
         ({"voltages": [1.0, 2.0, 4.0]}, "its network sees 2 voltages"),
+        ({"voltages": [1.0, 4.0]}, r"was changed: it says voltages \[1\.0, 4\.0\]"),
+        ({"grey": {"quantiles": [0.2, 0.8]}}, r"was changed: it says .* grey .*0\.2, 0\.8"),
         ({"pixel_size": [3.0, 2.0]}, "no fitting pixel_size: .*the least and the most"),
         ({"thickness": None}, "no fitting thickness: .*got None"),
         ({"temperature": "hot"}, "no fitting temperature: .*got 'hot'"),

@@ -94,7 +94,7 @@ def test_find_model__auto_takes_few_voltages_then_the_smallest_error(monkeypatch
     assert find_model("auto", stack_of((2.0,))).name == "single"
     assert find_model("auto", stack_of((4.0,))).name == "three"
     with pytest.raises(
-        ConventionError, match=r"no model .* fits this stack: three .*; worse .*"
+        ConventionError, match=r"no .* fits this stack: each of three, worse, better .*; single .*"
     ) as told:
         find_model("auto", stack_of(pixel_size=(7.0, 7.0)))
     assert "filler" not in str(told.value)
@@ -108,6 +108,8 @@ def test_find_model__tells_of_what_was_simulated_for_others(monkeypatch):
     simulated = {"electrons_per_pixel": 50.0, "materials": materials}
     stack = record_step(stack_of(), "simulate_images", simulated, "")
     assert find_model("mix", stack).name == "mix"
+    more = record_step(stack, "add_noise", {"electrons_per_pixel": 150.0}, "")
+    assert find_model("mix", more).name == "mix"
     fewer = record_step(stack, "add_noise", {"electrons_per_pixel": 5.0}, "")
     with pytest.warns(FibdaskWarning, match="mix was trained on 10 to 100 .*; .* have 5: it may"):
         find_model("mix", fewer)

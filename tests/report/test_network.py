@@ -95,6 +95,24 @@ def test_network_section__says_what_lies_outside(tmp_path):
     assert "not trained for this: distances of slices in nm, electrons per pixel." in body
 
 
+def test_network_section__minds_no_less_noise(tmp_path):
+    stack = images(electrons=150.0)
+    body, _ = section(tmp_path, stack, volume(stack))
+    assert rows(body)["electrons per pixel"] == ["150", "15 to 60", "more: less noise"]
+    assert "was not trained" not in body
+
+
+@pytest.mark.parametrize(("shown", "told"), [([1.0, 2.0], " ± 0.004 of"), ([1.0, 4.0], " of")])
+def test_network_section__tells_the_largest_error_of_probabilities(tmp_path, shown, told):
+    same = {"voltages": [1.0, 2.0], "misplaced": 1.0}
+    conditions = [same | {"calibration_error": error} for error in (0.003, 0.004)]
+    errors = CARD["errors"] | {"calibration_error": 0.001}
+    stack = images()
+    made = volume(stack, CARD | {"errors": errors, "conditions": conditions}, voltage=shown)
+    body, _ = section(tmp_path, stack, made)
+    assert re.search(rf"sum of probabilities, 0\.\d+{told} the volume", body)
+
+
 def test_network_section__says_how_much_solid_it_knows(tmp_path):
     stack = images()
     made = volume(stack, CARD | {"solid_fraction": [0.1, 0.45]})

@@ -112,6 +112,18 @@ def test_plan__counts_what_the_predictor_takes_for_the_probability_alone(recipe,
     assert after["phase"] == before["phase"]  # made of the stored probability
 
 
+def test_plan_recipe__lists_what_is_counted_for_several_volumes_once(recipe):
+    del recipe["reconstruct"], recipe["statistics"]
+
+    def counted(**options):
+        segment = {"method": "network", **options}
+        planned = plan_recipe(recipe | {"segment": segment})["stages"]
+        return [row for row in planned if row["name"] == "segment histogram"]
+
+    assert counted()
+    assert counted(disagreement=True) == counted()
+
+
 def test_segment__by_a_network_in_a_recipe(reported, tmp_path):
     del reported["reconstruct"]
     segment = {"method": "network", "disagreement": True}

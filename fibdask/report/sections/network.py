@@ -109,12 +109,23 @@ def _introduced(step: _NetworkStep) -> str:
 
 def _errors(step: _NetworkStep) -> Mapping[str, Any]:
     """Return the errors on a card, of the voltages that were shown if they are told apart."""
+    return dict(next(_conditions(step), step.card["errors"]))
+
+
+def _conditions(step: _NetworkStep) -> Iterator[Mapping[str, Any]]:
+    """Iterate over the errors on a card of the voltages that were shown."""
     shown = step.record.get("voltage", [])
     for errors in step.card.get("conditions", []):
         known = errors["voltages"]
         if len(known) == len(shown) and np.allclose(shown, known, rtol=_SAME, atol=0):
-            return dict(errors)
-    return dict(step.card["errors"])
+            yield errors
+
+
+def _calibration_error(step: _NetworkStep) -> float | None:
+    """Return how far probabilities were off at most, of such voltages; None if nobody knows."""
+    known = _conditions(step) if step.card.get("conditions") else [step.card["errors"]]
+    found = (errors.get("calibration_error") for errors in known)
+    return max((error for error in found if error is not None), default=None)
 
 
 def _ranges(step: _NetworkStep, statistics: xr.Dataset) -> str:
@@ -149,7 +160,10 @@ def _range_rows(step: _NetworkStep, statistics: xr.Dataset) -> Iterator[tuple[st
         yield _row("solid fraction", [found], step.card.get("solid_fraction"))
     simulated = _simulated(step.made)
     electrons = [e for e in [simulated.get("electrons_per_pixel")] if e is not None]
-    yield _row("electrons per pixel", electrons, step.card.get("electrons_per_pixel"))
+    known = step.card.get("electrons_per_pixel")
+    row = _row("electrons per pixel", electrons, known)
+    less_noise = bool(electrons and known and electrons[0] > known[1])
+    yield (*row[:3], "more: less noise") if less_noise else row
     yield _materials(simulated.get("materials"), known_materials(step.card))
 
 
@@ -245,13 +259,13 @@ def _expected_fraction(step: _NetworkStep, statistics: xr.Dataset) -> str:
     is what it was on unseen data.
     """
     expected = float(statistics["expected_solid_fraction"].mean())
-    error = _errors(step).get("calibration_error")
+    error = _calibration_error(step)
     text = f"By the sum of probabilities, {number(expected, '.4g')}"
     if error is not None:
         text += f" ± {number(float(error), '.2g')}"
     text += " of the volume is solid"
     if error is not None:
-        text += "; that is how far probabilities were off on unseen data"
+        text += "; that is how far probabilities were off at most on unseen data"
     return f"{text}."
 
 
