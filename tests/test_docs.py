@@ -223,6 +223,9 @@ def test_errors__of_blocks_name_the_page_of_their_cause(cause, heading):
         ("out/run.json cannot be written: No space left on device", "memory-disks"),
         ("out is being written by another process; wait for it, or stop it", "memory-disks"),
         ("output path a exists and is not the folder of a run; choose another or", "recipes"),
+        ("gold is not the folder of a run: run.json: No such file or directory", "recipes"),
+        ("stack.zarr holds no phase; segment it first", "phases-and-networks"),
+        ("nothing is painted in paint/labels", "phases-and-networks"),
     ],
 )
 def test_errors__of_folders_name_the_page_of_their_cause(text, heading):

@@ -209,10 +209,14 @@ def format_imaging(found: xr.Dataset) -> str:
         pairs = zip(found[name].values, found[f"{name}_error"].values, strict=True)
         units = found[name].attrs.get("units", "grey values").replace("1", "")
         told = f"{found[name].attrs['long_name']}{f' ({units})' if units else ''}"
-        rows.append((told, *(f"{value:.4g} ± {error:.2g}" for value, error in pairs)))
+        rows.append((told, *(_with_error(value, error) for value, error in pairs)))
     slices = int(np.isfinite(found["gain"].values).all(axis=0).sum())
     told = f"of {slices} slices with contrast, of {found.sizes['z']}"
     return "\n".join([*table(header, rows), told])
+
+
+def _with_error(value: float, error: float) -> str:
+    return "too many to tell" if np.isinf(value) else f"{value:.4g} ± {error:.2g}"
 
 
 def _plain(values: np.ndarray) -> Any:

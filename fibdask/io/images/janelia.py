@@ -99,7 +99,11 @@ class Dat:
             matches = [wanted] if 0 <= wanted < len(names) else []
         if len(matches) != 1:
             known = ", ".join(f"{k} {name}" for k, name in enumerate(names))
-            msg = f"detector must be one of those in the file ({known}); got {wanted!r}"
+            msg = (
+                f"it holds {len(names)} detectors, {known}: choose one with detector"
+                if wanted is None
+                else f"detector must be one of those in the file ({known}); got {wanted!r}"
+            )
             raise ConventionError(msg)
         return matches[0]
 

@@ -10,24 +10,32 @@ from ...conventions import (
 )
 
 PAGE = "docs/troubleshooting.md"
+_DISKS, _RECIPES = f"{PAGE}#memory-disks-and-interruptions", f"{PAGE}#recipes"
 PAGES: dict[type[FibdaskError], str] = {
     StackReadError: f"{PAGE}#reading-images",
-    RecipeError: f"{PAGE}#recipes",
-    MemoryBudgetError: f"{PAGE}#memory-disks-and-interruptions",
+    RecipeError: _RECIPES,
+    MemoryBudgetError: _DISKS,
     DeviceLostError: "docs/gpu.md#when-it-goes-wrong",
 }
+_BY_WORDS = {
+    "cannot be written": _DISKS,
+    "is being written": _DISKS,
+    "is being made by": _DISKS,
+    "make room": _DISKS,
+    "is not the folder of a run": _RECIPES,
+    "holds no phase": f"{PAGE}#phases-and-networks",
+    "nothing is painted": f"{PAGE}#phases-and-networks",
+}
+"""Pages of errors whose kind tells less than what they say."""
 # Blocks fail on workers: of their errors only the text has come here.
-_OF_FOLDERS = "is not the folder of a run; choose"
-_OF_DISKS = ("cannot be written", "is being written", "is being made by", "make room")
 _OF_MEMORY = ("MemoryError", "out of memory", "KilledWorker", "is full")
 
 
 def page_of(error: FibdaskError) -> str:
     """Return the page, and its heading, that helps with an error."""
-    kind, text = type(error), str(error)
-    of_memory = issubclass(kind, BlocksFailedError) and any(words in text for words in _OF_MEMORY)
-    if of_memory or any(words in text for words in _OF_DISKS):
-        kind = MemoryBudgetError
-    elif _OF_FOLDERS in text:
-        kind = RecipeError
-    return next((PAGES[known] for known in kind.__mro__ if known in PAGES), PAGE)
+    text = str(error)
+    if isinstance(error, BlocksFailedError) and any(words in text for words in _OF_MEMORY):
+        return _DISKS
+    by_words = (page for words, page in _BY_WORDS.items() if words in text)
+    by_kind = (PAGES[known] for known in type(error).__mro__ if known in PAGES)
+    return next(by_words, next(by_kind, PAGE))

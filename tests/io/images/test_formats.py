@@ -407,10 +407,12 @@ def test_dat__detectors_are_taken_apart(tmp_path):
             np.testing.assert_array_equal(stack["intensity"].values[0, 0], expected[k])
 
 
-@pytest.mark.parametrize("detector", [None, "SE2", 2])
-def test_dat__detector_must_be_one_of_the_file(tmp_path, detector):
+@pytest.mark.parametrize(
+    ("detector", "words"), [(None, "choose one with detector"), ("SE2", "got 'SE2'"), (2, "got 2")]
+)
+def test_dat__detector_must_be_one_of_the_file(tmp_path, detector, words):
     write_dat(tmp_path / "a.dat", grey_volume((2, 4, 5), np.int16))
-    with pytest.raises(ConventionError, match=f"0 InLens, 1 ESB.*got {detector!r}"):
+    with pytest.raises(ConventionError, match=f"0 InLens, 1 ESB.*{words}"):
         read_images(tmp_path / "a.dat", **GIVEN, detector=detector)
 
 
