@@ -138,7 +138,7 @@ def estimate_shifts(
     the face; where it is not, voltages should be compared in a fiducial region.
     """
     check_detrend(detrend)
-    check_count("rounds", rounds)
+    rounds = check_count("rounds", rounds)
     measure = partial(
         _measurements,
         stack,
@@ -191,7 +191,7 @@ def shift_measurements(
         See `estimate_shifts`.
     """
     check_detrend(detrend)
-    check_count("rounds", rounds)
+    rounds = check_count("rounds", rounds)
     measure = partial(_measurements, stack, **windows)
     first = measure(neighbours=neighbours, coarse=rounds > 1, parts=rounds == 1)
     moving = _to_and_fro(stack, windows.get("region"), windows.get("max_shift"))

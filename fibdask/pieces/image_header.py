@@ -1,6 +1,7 @@
 """What the header of a stack tells of its images, as it is written and as it is read.
 
-How they are named, which number is of which slice, and what was added to grey values.
+How they are named, which number is of which slice, and what was added to grey values; and what
+numbers in names of files mean.
 """
 
 import json
@@ -19,7 +20,7 @@ DECIMAL = r"\d+(?:[.,]\d+)?"
 DEPTH = rf"(?:z|depth)(?P<mark>[=_ ]?)(?P<value>-?{DECIMAL}) ?"
 """Of a name, before its unit."""
 DIGITS = re.compile(r"\d+")
-NO_SLICE = re.compile(  # versions, bit depths, settings, positions
+SETTINGS = re.compile(  # versions, bit depths, settings, positions
     r"(?<![a-z])(?:v\d+(?:\.\d+)*|ver(?:sion)?[-_. ]?\d+)"
     rf"|\d+[-_ ]?bits?(?![a-z])|{DECIMAL} ?(?:[pnuµμmc]m|[kM]?V|[pnuµμ]A)(?![a-z\d])"
     rf"|(?<![a-z])(?:[xy]=?|(?:f?wd|focus|mag|hv|eht|tilt)[=_ ]?)-?{DECIMAL}",
@@ -90,7 +91,7 @@ class ImageNames:
         A number that begins a setting, as in gold_2kV, is none of an image.
         """
         match = self.pattern.match(name)
-        settings = NO_SLICE.finditer(name)
+        settings = SETTINGS.finditer(name)
         if match is None or any(one.start() < match.end() < one.end() for one in settings):
             return None
         digits = match[self.counting + 1] if self.counting >= 0 else ""

@@ -99,7 +99,7 @@ def write_stl(phase: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None
             file.write(records.data)
             kept, start = new, start + len(kept)
             count += len(corners)
-            _check_count(count, _MOST_TRIANGLES, "triangles")
+            _check_fits(count, _MOST_TRIANGLES, "triangles")
         file.seek(80)
         file.write(struct.pack("<I", count))
 
@@ -123,7 +123,7 @@ def write_ply(phase: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None
                 records["vertices"] = corners
                 triangle_file.write(records.data)
                 count, faces = count + len(vertices), faces + len(corners)
-                _check_count(count, _MOST_VERTICES, "vertices")
+                _check_fits(count, _MOST_VERTICES, "vertices")
             triangle_file.seek(0)
             shutil.copyfileobj(triangle_file, file)
             file.seek(0)
@@ -156,7 +156,7 @@ def _normals(corners: np.ndarray) -> np.ndarray:
     return normals
 
 
-def _check_count(count: int, most: int, of: str) -> None:
+def _check_fits(count: int, most: int, of: str) -> None:
     if count > most:
         msg = f"the surface has more than {most} {of}, the most that its format can tell"
         raise StackReadError(msg)

@@ -58,13 +58,26 @@ class TrainingTask:
 
 TRAININGS = (
     TrainingTask(
-        LABELS, LABELS, label_tables, partial(train_windows, label_parts), ("stack", "path")
+        table="labels",
+        name=LABELS,
+        tables=label_tables,
+        train=partial(train_windows, label_parts),
+        paths=("stack", "path"),
     ),
-    TrainingTask("structures", PHASES, phase_tables, partial(train_windows, phase_parts)),
-    TrainingTask("pairs", SIMULATION, pair_tables, train_images),
-    TrainingTask("films", LAYERS, film_tables, train_layers),
     TrainingTask(
-        "data", IMAGES, image_tables, partial(train_windows, image_parts), ("train", "validation")
+        table="structures",
+        name=PHASES,
+        tables=phase_tables,
+        train=partial(train_windows, phase_parts),
+    ),
+    TrainingTask(table="pairs", name=SIMULATION, tables=pair_tables, train=train_images),
+    TrainingTask(table="films", name=LAYERS, tables=film_tables, train=train_layers),
+    TrainingTask(
+        table="data",
+        name=IMAGES,
+        tables=image_tables,
+        train=partial(train_windows, image_parts),
+        paths=("train", "validation"),
     ),
 )
 """The first one whose table a recipe holds; the last one of a recipe that holds none of them."""

@@ -208,8 +208,8 @@ def phase_parts(read: TrainingRecipe) -> "Parts":
 
     variation, drawn = read.varied(PhaseVariation, SampleOptions)
     given = read.made("structures", StructureOptions)
-    learnt, unseen = given.structures()
     with blamed_on("structures"):
+        learnt, unseen = given.structures()
         check_structures(learnt, unseen, drawn["crop"])
     design = read.made("network", partial(Architecture, voltages=1))
     window = _window(design, drawn["crop"])

@@ -18,6 +18,7 @@ from ..conventions import (
     FibdaskWarning,
     Intervals,
     check_choice,
+    check_count,
     chosen_region,
     finish_stack,
     inherit_inpainted,
@@ -379,9 +380,8 @@ def _check_method(
     check_choice("method", method, METHODS)
     if method != _FOREST:
         check_network_options(method, of_network)
-    if method == "kmeans" and classes < 2:
-        msg = f"classes must be at least 2; got {classes}"
-        raise ConventionError(msg)
+    if method == "kmeans":
+        check_count("classes", classes, least=2)
     if (method == "threshold") != (threshold is not None):
         msg = f"threshold goes with method 'threshold' only; got {threshold} with {method!r}"
         raise ConventionError(msg)
@@ -442,9 +442,7 @@ def _warn_of_one_phase(threshold: float, image: Any, measured: np.ndarray) -> No
 
 def _without_data_bar(stack: xr.Dataset, rows: int) -> xr.Dataset:
     height = stack.sizes["y"]
-    if not 0 <= rows < height:
-        msg = f"data_bar must be between 0 and {height - 1} of {height} rows; got {rows}"
-        raise ConventionError(msg)
+    check_count("data_bar", rows, least=0, most=height - 1, unit="rows")
     return stack.isel(y=slice(0, height - rows)) if rows else stack
 
 

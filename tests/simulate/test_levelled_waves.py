@@ -160,6 +160,7 @@ def test_hierarchical_levelled_wave__is_within_the_first_level():
         ("ligament_size", 0.03, r"ligament_size .* as large as a voxel, 2 nm; got 0.03 nm"),
         ("voxel_size", (1, 0, 1), r"voxel_size .* > 0 nm; got \(1, 0, 1\)"),
         ("shape", (4, 0, 4), r"shape must be three positive .* got \(4, 0, 4\)"),
+        ("shape", (True, 4, 4), r"shape must be three positive .* got \(True, 4, 4\)"),
         ("seed", -1, r"seed must be a whole number >= 0; got -1"),
         ("waves", 0, r"waves must be a whole number >= 1; got 0"),
         ("waves", True, r"waves must be a whole number >= 1; got True"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...conventions import ConventionError
-from ..image_header import DEPTH, DIGITS, NO_SLICE, ImageNames, number_of
+from ..image_header import DEPTH, DIGITS, SETTINGS, ImageNames, number_of
 
 _DEPTH = re.compile(
     rf"(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[ZD]))){DEPTH}(?P<unit>[nuµμ])m", re.IGNORECASE
@@ -81,7 +81,7 @@ class Place:
                 f"if {own[images.counting + 1]}{rest} is no number of an image, name it by its "
                 "slice, such as paint_0004"
             )
-        behind = DIGITS.findall(NO_SLICE.sub("", rest))
+        behind = DIGITS.findall(SETTINGS.sub("", rest))
         others = [int(digits) for digits in behind if found != int(digits) < len(self.z)]
         if others:
             return found, (
@@ -106,7 +106,7 @@ class Place:
     def _numbered(self, name: str) -> tuple[int, str]:
         """Return the slice whose number, from 0, is in a name."""
         found = _NUMBER.search(name)
-        digits = [found[1]] if found else DIGITS.findall(NO_SLICE.sub("", name))
+        digits = [found[1]] if found else DIGITS.findall(SETTINGS.sub("", name))
         if len(self.z) == 1 and not digits:
             return 0, ""
         if not digits:

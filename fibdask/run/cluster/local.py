@@ -55,12 +55,13 @@ def local_cluster(
     Raises
     ------
     ConventionError
-        If `workers` is no whole number of at least 1.
+        If `workers` or `threads` is no whole number of at least 1.
     RecipeError
         If the workers cannot be started, as in a script without that line.
     """
     _end_if_worker()
     workers = dask.system.CPU_COUNT if workers is None else check_count("workers", workers)
+    threads = check_count("threads", threads)
     limit = worker_memory(workers, memory)
     security = None if certificates is None else make_security(certificates)
     environment = {"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": threads}

@@ -1,6 +1,5 @@
 """What all generated structures share: arguments, coordinates, provenance."""
 
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from ...conventions import (
     NO_INPUT,
     ConventionError,
     attributes,
+    check_count,
     check_planes,
     check_positive,
     covered_region,
@@ -73,12 +73,10 @@ def split_history(phase: xr.DataArray) -> tuple[xr.DataArray, dict[str, Any]]:
 def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     """Check the shape (z, y, x) of a volume."""
     try:
-        n_z, n_y, n_x = (operator.index(n) for n in shape)
-    except (TypeError, ValueError):
-        n_z = n_y = n_x = 0
-    if min(n_z, n_y, n_x) < 1:
+        n_z, n_y, n_x = (check_count("shape", n) for n in shape)
+    except (TypeError, ValueError):  # not three of them, or one that is none
         msg = f"shape must be three positive numbers of voxels (z, y, x); got {shape}"
-        raise ConventionError(msg)
+        raise ConventionError(msg) from None
     return n_z, n_y, n_x
 
 
