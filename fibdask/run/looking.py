@@ -42,6 +42,8 @@ _MUCH_SURER = 0.8  # as large a share, where another model is told of
 _BAR = 4  # a data bar is less than one part in so many of an image
 _CHANGE_GREY = {"curtaining", "brightness"}
 """Tables of recipes that change grey values before they are segmented."""
+_PARTED = "parts one peak"
+"""Words of the warning of `segment_phases`."""
 _ASKED = ("voltage", "model", "device", "tilt")
 _OF_THE_WHOLE = {"region_of_interest": None, "data_bar": 0}  # options that say places
 _Given = ParamSpec("_Given")
@@ -92,8 +94,7 @@ def look_at_input(recipe: Recipe) -> None:
                 if table["voltage"] is None:
                     warn_of_detector(_middle(source), table["model"], table["tilt"])
         elif stage.makes == "phase" and table["method"] == "kmeans" and as_seen:
-            with contextlib.suppress(ConventionError):  # of too few grey values in the part alone
-                stage.function(_middle(source), **_anywhere(table))["phase"].compute()
+            warn_of_parted_peak(source, **table)
 
 
 def look_at_images(stack: xr.Dataset, table: Mapping[str, Any]) -> None:
@@ -173,10 +174,39 @@ def warn_of_data_bar(stack: xr.Dataset, cropped: int = 0) -> str | None:
     if not (marked and same[-1] and not same[0] and shared > cropped):
         return None
     return (
-        f"the lowest {shared} of {stack.sizes['y']} rows hold what is the same in the first, "
-        "middle and last slice, as a data bar is: it would count as structure; cut it off "
-        "([input] crop)"
+        f"among the lowest {shared} of {stack.sizes['y']} rows are some that are the same in the "
+        "first, middle and last slice, as those of a data bar are: it would count as structure; "
+        "look at a slice, and cut it off ([input] crop)"
     )
+
+
+@_warning
+def warn_of_parted_peak(stack: xr.Dataset, **options: Any) -> str | None:
+    """Warn of k-means that parts one peak of grey values in two.
+
+    What else it warns of is true of the middle alone. A region of interest, which may lie
+    elsewhere, is left to the run.
+
+    Parameters
+    ----------
+    stack
+        With `intensity`.
+    **options
+        As `segment_phases` takes them.
+
+    Warns
+    -----
+    FibdaskWarning
+        As `segment_phases` does.
+    """
+    if options["region_of_interest"] is not None:
+        return None
+    image = stack.isel(y=slice(0, stack.sizes["y"] - options["data_bar"]))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", FibdaskWarning)
+        segment_phases(_middle(image), **_anywhere(options))["phase"].compute()
+    texts = [str(one.message) for one in told]
+    return next((text for text in texts if _PARTED in text), None)
 
 
 @_warning

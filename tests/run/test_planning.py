@@ -75,8 +75,10 @@ def test_check_recipe__tells_of_slices_that_are_not_in_register(step, tmp_path):
     ("options", "told"),
     [
         ({"input": {"crop": {"y": [0, 52]}}}, "parts one peak of grey values in two"),
-        ({"segment": {"classes": 2}}, "the lowest 12 of 64 rows hold what is the same"),
+        ({"segment": {"classes": 2}}, "among the lowest 12 of 64 rows are some"),
         ({"segment": {"classes": 2, "data_bar": 12}}, None),
+        ({"segment": {"data_bar": 12}}, "parts one peak of grey values in two"),
+        ({"segment": {"data_bar": 12, "region_of_interest": {"y": [0, 50]}}}, None),
     ],
 )
 def test_check_recipe__tells_of_a_parted_peak_and_of_a_data_bar(options, told, tmp_path):
@@ -94,6 +96,16 @@ def test_check_recipe__tells_of_a_parted_peak_and_of_a_data_bar(options, told, t
     }
     with pytest.warns(FibdaskWarning, match=told) if told else nullcontext():
         check_recipe(recipe)
+
+
+def test_check_recipe__tells_nothing_that_is_true_of_the_middle_alone(tmp_path):
+    images = np.random.default_rng(1).choice((60, 110, 160), (5, 64, 48)).astype(np.uint8)
+    images[2] = 0  # it is another slice of all than of the middle
+    for number, image in enumerate(images):
+        tifffile.imwrite(tmp_path / f"s_{number}.tif", image)
+    size = {"voltage": 2, "pixel_size": 5, "slice_thickness": 5}
+    output = {"path": str(tmp_path / "out")}
+    check_recipe({"input": {"path": str(tmp_path)} | size, "segment": {}, "output": output})
 
 
 def test_check_recipe__refuses_a_folder_for_results_that_a_run_does(recipe, tmp_path):
