@@ -172,7 +172,12 @@ def phase_of(stack: xr.Dataset) -> xr.DataArray:
         If there is none.
     """
     if "phase" not in stack:
-        msg = "[statistics] needs a phase; add [segment], or give an input that holds one"
+        how = (
+            "of the painted classes one must be called solid (in labels.json)"
+            if "label" in stack
+            else "add [segment], or give an input that holds one"
+        )
+        msg = f"[statistics] needs a phase; {how}"
         raise RecipeError(msg)
     return stack.isel(covered_region(stack))["phase"]
 
