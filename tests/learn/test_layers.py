@@ -12,7 +12,7 @@ import torch
 
 import fibdask
 from fibdask.conventions import ConventionError, RecipeError
-from fibdask.learn.folder import CARD, TEST_PAIR
+from fibdask.learn.folder import CARD, TEST_PAIR, USED_WITH
 from fibdask.learn.layers.making import Judged
 from fibdask.learn.layers.networks import LayerArchitecture
 from fibdask.learn.layers.samples import ONE_SIGMA, FilmBatch, Films, FilmSample
@@ -182,8 +182,9 @@ def test_load_model__refuses_a_network_of_layers_that_says_something_else(model,
         (tmp_path / file.name).write_bytes(file.read_bytes())
     pair = load_file(tmp_path / TEST_PAIR)
     save_file(pair | {"thickness": pair["thickness"] + 0.01}, tmp_path / TEST_PAIR)
-    card = (tmp_path / CARD).read_text()
-    (tmp_path / CARD).write_text(card.replace('"temperature": ', '"temperature": 1'))
+    card = json.loads((tmp_path / CARD).read_text())
+    card |= {"temperature": 2.0, USED_WITH: None}  # of no model that was loaded before
+    (tmp_path / CARD).write_text(json.dumps(card))
     with pytest.raises(ConventionError, match="does not predict what it should"):
         fibdask.load_model(tmp_path)
 

@@ -12,7 +12,7 @@ import torch
 
 import fibdask
 from fibdask.conventions import ConventionError, RecipeError
-from fibdask.learn.folder import CARD, TEST_PAIR
+from fibdask.learn.folder import CARD, TEST_PAIR, USED_WITH
 from fibdask.learn.simulation.bulks import GRID, MATERIALS
 from fibdask.learn.simulation.making import ImageErrors
 from fibdask.learn.simulation.networks import ImageArchitecture
@@ -229,9 +229,9 @@ def test_load_model__refuses_a_network_of_images_that_says_something_else(model,
         (copy / file.name).write_bytes(file.read_bytes())
     pair = load_file(copy / TEST_PAIR)
     save_file(pair | {"coefficient": pair["coefficient"] + 0.01}, copy / TEST_PAIR)
-    (copy / CARD).write_text(
-        (copy / CARD).read_text().replace('"temperature": 1.0', '"temperature": 2')
-    )
+    card = json.loads((copy / CARD).read_text())
+    card |= {"temperature": 2.0, USED_WITH: None}  # of no model that was loaded before
+    (copy / CARD).write_text(json.dumps(card))
     with pytest.raises(ConventionError, match="does not predict what it should"):
         fibdask.load_model(copy)
 

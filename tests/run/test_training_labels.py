@@ -25,7 +25,7 @@ from fibdask import (
 )
 from fibdask.conventions import ConventionError, FibdaskWarning, build_stack, covered_region
 from fibdask.learn.begun import Begun
-from fibdask.learn.folder import CARD
+from fibdask.learn.folder import CARD, USED_WITH
 from fibdask.learn.labelled import LabelJudge, LabelledStack, LabelSamples, LabelVariation, parted
 from fibdask.learn.networks import Architecture
 from fibdask.learn.published import SMALL_RESIDUAL, Published
@@ -179,7 +179,7 @@ def test_begun__tells_of_an_adaptation_and_refuses_a_bent_scale(model, tmp_path)
     (folder / CARD).write_text(json.dumps(card))
     begun = Begun.of(str(folder), np.array([2.0]))
     assert begun.told()["adapted"] == {"chosen": "contrast 0.6"}
-    card["grey_map"] = [{"given": [0, 1], "made": [1, 0]}]
+    card |= {"grey_map": [{"given": [0, 1], "made": [1, 0]}], USED_WITH: None}
     (folder / CARD).write_text(json.dumps(card))
     with pytest.raises(ConventionError, match="tiny was adapted with a bent scale of grey values"):
         Begun.of(str(folder), np.array([2.0]))
