@@ -155,7 +155,8 @@ def images(side: int) -> xr.DataArray:
     stack = fibdask.simulate_images(
         phase, slices=planes, voltage=[1, 2, 4], electrons_per_pixel=ELECTRONS, seed=1
     )
-    return stack.intensity
+    intensity: xr.DataArray = stack.intensity
+    return intensity
 
 
 def cut_stack(recipe: dict[str, Any], electrons: float, least: int) -> None:
