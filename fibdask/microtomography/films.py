@@ -9,6 +9,8 @@ from io import BytesIO
 from itertools import product
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
+from zlib import error as ZlibError
 
 import numpy as np
 
@@ -21,6 +23,8 @@ _SAVED_EVERY = 8  # nodes
 _ROUNDING = 1e-6  # relative, of energies at the ends of a table
 _THICKNESSES = {1: 12, 2: 7, 3: 5}  # of each layer, by the number of layers
 _TOLD = 4  # thicknesses of each layer, of whose signals errors are told
+_DAMAGED = (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, ZlibError)
+"""What NumPy raises of a file that holds no such table, or half of one."""
 _SHIPPED = "aluminium_gold_silicon.npz"
 
 
@@ -222,11 +226,11 @@ def read_films(path: Path) -> FilmTable:
         If it is none.
     """
     try:
-        with np.load(path) as content:
+        with path.open("rb") as file, np.load(file) as content:
             fields: Mapping[str, Any] = json.loads(str(content["grid"]))
             layers = tuple((name, most) for name, most in fields["layers"])
             given = {**fields, "layers": layers, "energies": tuple(fields["energies"])}
             return FilmTable(FilmGrid(**given), content["counts"], content["lengths"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _DAMAGED as error:
         msg = f"{path} is no table of films: {error}"
         raise StackReadError(msg) from None

@@ -6,6 +6,7 @@ Only the pieces that reach a face of their block leave it, with their sizes and 
 is that of a block and of the patches; results are exact and the same under any chunking.
 """
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,7 +22,14 @@ from ..blocks import (
     gather_blocks,
     gather_forecast,
 )
-from ..conventions import AXES, ConventionError, check_choice, check_planes, require_phase
+from ..conventions import (
+    AXES,
+    ConventionError,
+    FibdaskWarning,
+    check_choice,
+    check_planes,
+    require_phase,
+)
 from ._functions import Labelling, OpenPieces
 from ._kernels import connectivity as kernels
 from .chosen import CHOICES, Chosen
@@ -82,7 +90,8 @@ def percolates(
         "solid", or "pore" for the pores.
     mask
         Which voxels there are, or a box {axis: (start, stop)} in voxels; nothing is connected
-        through others, nor through planes that hold no data: with such, a mask is needed.
+        through others, nor through planes that hold no data: with such, a mask is needed. The
+        faces are those of the box, or of the whole volume, whatever else a mask leaves out.
 
     Returns
     -------
@@ -94,11 +103,31 @@ def percolates(
     ConventionError
         If an argument is none of these, the mask does not fit the phase, or planes are not
         measured and there is no mask.
+
+    Warns
+    -----
+    FibdaskWarning
+        If a mask leaves out a whole face.
     """
+    _warn_of_faces(mask)
     attrs = {"long_name": f"{of} joins both faces of the volume"}
     data = _gather(phase, connectivity, of, mask, percolation_values, (len(AXES),), np.bool_)
     coords = {"axis": list(AXES)}
     return xr.DataArray(data, dims="axis", coords=coords, name="percolates", attrs=attrs)
+
+
+def _warn_of_faces(mask: Mask) -> None:
+    """Warn of faces that a mask in memory leaves out: nothing can reach them."""
+    if not isinstance(mask, xr.DataArray) or not isinstance(mask.data, np.ndarray):
+        return
+    ends = {axis: mask.isel({axis: [0, -1]}) for axis in mask.dims if mask.sizes[axis]}
+    inside = {axis: part.any([d for d in mask.dims if d != axis]) for axis, part in ends.items()}
+    if bare := [str(axis) for axis, faces in inside.items() if not faces.all()]:
+        text = (
+            f"the mask leaves out a whole face of the volume along {', '.join(bare)}: nothing "
+            "joins both faces there; give a box {axis: (start, stop)}, whose faces count"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=3)
 
 
 def _gather(

@@ -24,6 +24,7 @@ from ._functions import Carried, InPlanes
 Mask = xr.DataArray | Mapping[str, Sequence[int]] | None
 """True where voxels count (any of z, y, x), or a box {axis: (start, stop)} in voxels."""
 
+_SAME_PLACE = 1e-3  # nm, of the one voxel of an axis whose spacing is not known
 _CARRIED_BYTES = 2**20  # masks in memory up to this size travel with the tasks
 
 
@@ -118,7 +119,7 @@ def check_same_places(phase: xr.DataArray, other: xr.DataArray, axis: str, name:
     apart = np.abs(positions - other[axis].values)
     place = int(np.argmax(apart))
     step = np.diff(positions).min() if len(positions) > 1 else axis_spacing(phase, axis)
-    if apart[place] > step / 2:
+    if apart[place] > (step / 2 if np.isfinite(step) else _SAME_PLACE):
         msg = (
             f"phase and {name} must lie on the same voxels; {axis} is {positions[place]:g} nm and "
             f"{other[axis].values[place]:g} nm at position {place}"

@@ -75,9 +75,20 @@ def test_simulate_films__goes_on_where_it_was_and_serves_other_materials(tmp_pat
         simulate_films(path, layers=[("Cu", 20.0)], electrons=500, **options)
 
 
-def test_read_films__refuses_what_is_no_table(tmp_path):
+@pytest.mark.parametrize("damage", ["other", "empty", "half", "turned"])
+def test_read_films__refuses_what_is_no_table(tmp_path, damage):
     path = tmp_path / "films.npz"
-    path.write_bytes(b"nothing")
+    np.savez_compressed(path, grid="{}", counts=np.arange(2000.0), lengths=np.arange(9.0))
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    turned = bytes([whole[middle] ^ 255])
+    damaged = {
+        "other": b"nothing",
+        "empty": b"",
+        "half": whole[:middle],
+        "turned": whole[:middle] + turned + whole[middle + 1 :],
+    }
+    path.write_bytes(damaged[damage])
     with pytest.raises(StackReadError, match="is no table of films"):
         read_films(path)
 

@@ -19,6 +19,7 @@ from fibdask.conventions import (
 )
 from fibdask.io import open_stack, read_images, save_stack
 from fibdask.pieces.labels import UNLABELLED, CutSlice, Sheet, probed, read_painted
+from fibdask.pieces.labels.painted import label_attributes
 from tests.io.naive import write_slices
 
 SHAPE = (6, 8, 10)
@@ -444,6 +445,18 @@ def test_read_painted__reads_meanings_off_a_sheet(stack, tmp_path):
     painted = read_painted(tmp_path, stack)
     assert painted.names == ("pore", "solid", "curtain")
     assert painted.classes[0, 7, 7] == 2
+
+
+@pytest.mark.parametrize("classes", [("pore", "", "solid"), ("pore", "solid", " ")])
+def test_sheet__refuses_classes_without_a_name(stack, tmp_path, classes):
+    with pytest.raises(ConventionError, match=r"must have a name.* is there a comma"):
+        Sheet.of(stack, "mine", classes).checked(tmp_path)
+
+
+def test_label_attributes__hold_as_many_meanings_as_classes():
+    names = ("pore", "pore\tback", "pore\u00a0below", "dark solid")
+    meanings = label_attributes(names, ["#000000"] * 4)["flag_meanings"]
+    assert str(meanings).split() == ["pore", "pore_back", "pore_below", "dark_solid"]
 
 
 def test_read_painted__refuses_the_sheet_of_a_stack_of_another_size(stack, tmp_path):

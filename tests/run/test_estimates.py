@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import tomllib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ import fibdask as fd
 from fibdask import RecipeError, open_stack, run_recipe, save_stack
 from fibdask.blocks.engine import resources
 from fibdask.conventions import FibdaskWarning, build_stack
+from fibdask.io.metadata import seal_store
+from fibdask.run.folder.results import compute_once
 from fibdask.run.planner import plan_recipe
 from fibdask.run.recipe import read_recipe
 from fibdask.run.viewing import viewed_volumes
@@ -402,3 +405,23 @@ def test_recipe__wrong_table_is_refused_by_name(tmp_path, table, content, messag
     tables = tomllib.loads(tomli_w.dumps(recipe(tmp_path, **{table: content})))
     with pytest.raises(RecipeError, match=message):
         plan_recipe(read_recipe(tables))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (xr.Dataset(coords={"z": [10.0, 60.0]}), xr.Dataset(coords={"z": [100.0, 600.0]})),
+        (xr.Dataset(attrs={"reason": "too near"}), xr.Dataset(attrs={"reason": "too few"})),
+    ],
+)
+def test_compute_once__takes_nothing_of_other_places_or_words(tmp_path, first, second):
+    folder = SimpleNamespace(store=lambda name: tmp_path / name)
+    execution = SimpleNamespace(resume=True)
+    made = compute_once(first, execution, folder, "estimate")
+    made.to_zarr(tmp_path / "estimate", zarr_format=3, consolidated=False)
+    seal_store(tmp_path / "estimate")
+    again = compute_once(second, execution, folder, "estimate")
+    assert again.drop_attrs().identical(second.drop_attrs())
+    assert again.attrs.get("reason") == second.attrs.get("reason")
+    same = compute_once(first, execution, folder, "estimate")
+    assert same.attrs["made_of"] == made.attrs["made_of"] != again.attrs["made_of"]

@@ -4,12 +4,13 @@ from functools import partial
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
 from fibdask.blocks import Grid, gather_blocks
-from fibdask.conventions import ConventionError
+from fibdask.conventions import ConventionError, FibdaskWarning
 from fibdask.statistics import connectivity as module
 from fibdask.statistics._functions import Labelling
 from fibdask.statistics.connectivity import connected_fraction, percolates
@@ -131,6 +132,16 @@ def test_connectivity__is_not_through_voxels_outside_the_mask(function, of):
     np.testing.assert_array_equal(result, function(phase_of(chosen * inside)))
     box = function(phase, of=of, mask={"y": (2, 6)})
     np.testing.assert_array_equal(box, function(phase_of(chosen[:, 2:6].copy())))
+
+
+def test_percolates__tells_that_a_mask_leaves_out_a_face():
+    phase = phase_of(np.ones((5, 6, 7), np.uint8))
+    inside = xr.DataArray(np.ones((5, 6, 7), bool), dims=phase.dims)
+    inside[:, 0], inside[:, :, -1] = False, False
+    with pytest.warns(FibdaskWarning, match="whole face of the volume along y, x: nothing"):
+        masked = percolates(phase, mask=inside)
+    assert masked.values.tolist() == [True, False, False]
+    assert percolates(phase, mask={"y": (1, 6), "x": (0, 6)}).values.all()
 
 
 @pytest.mark.parametrize(("value", "fraction"), [(0, np.nan), (1, 1.0)])

@@ -201,6 +201,15 @@ def test_radial_two_point_correlation__interpolates_between_lags():
     np.testing.assert_allclose(radial, (curves[0, :3] + along_y) / 2, rtol=1e-14)
 
 
+def test_radial_two_point_correlation__is_known_where_all_axes_are():
+    phase = phase_of(noise((9, 8, 7)))
+    every_other = xr.DataArray(np.arange(9) % 2 == 0, dims="z")
+    curves = two_point_correlation(phase, max_lag=4, mask=every_other).values
+    found = radial_two_point_correlation(phase, max_lag=4, mask=every_other).values
+    np.testing.assert_allclose(found, curves.mean(axis=0), rtol=1e-14)
+    np.testing.assert_array_equal(np.isnan(found), [False, True, False, True, False])
+
+
 def test_statistics__with_a_small_mask_in_memory_stay_readable_by_coordinates():
     phase = phase_of(in_blocks(noise((9, 70, 66)), (4, 64, 64)))
     measured = xr.DataArray(np.arange(9) % 2 == 0, dims="z")
@@ -234,6 +243,18 @@ def test_statistics__refuse_a_mask_of_other_planes():
     assert solid_fraction(upper, mask=upper > 0) == 1
     with pytest.raises(ConventionError, match="phase and mask must lie on the same voxels; z is"):
         solid_fraction(upper, mask=lower > 0)
+
+
+@pytest.mark.parametrize("axis", ["z", "y"])
+def test_statistics__refuse_a_mask_of_another_single_plane_or_row(axis):
+    places = {
+        a: (a, 5.0 * np.arange(n), {"units": "nm"}) for a, n in zip("zyx", (4, 5, 6), strict=True)
+    }
+    phase = xr.DataArray(noise((4, 5, 6)), places, ("z", "y", "x"))
+    one, other = phase.isel({axis: [1]}), phase.isel({axis: [2]})
+    assert solid_fraction(one, mask=one > 0) == 1
+    with pytest.raises(ConventionError, match=f"lie on the same voxels; {axis} is 5 nm and 10 nm"):
+        solid_fraction(one, mask=other > 0)
 
 
 def test_lineal_path__refuses_pairs_across_phases():

@@ -114,7 +114,7 @@ def label_attributes(names: Sequence[str], colours: Sequence[str]) -> dict[str, 
     return {
         "long_name": "label",
         "flag_values": list(range(len(names))),
-        "flag_meanings": " ".join(name.replace(" ", "_") for name in names),
+        "flag_meanings": " ".join("_".join(name.split()) for name in names),
         "flag_colors": " ".join(colours),
     }
 

@@ -122,6 +122,12 @@ class Sheet:
             Naming what cannot.
         """
         check_unlabelled(self.unlabelled, f"{path}: ")
+        if not all(name.strip() for name in self.classes):
+            msg = (
+                f"{path}: each class must have a name; got {list(self.classes)}: is there a comma "
+                "too many?"
+            )
+            raise ConventionError(msg)
         if not 2 <= len(self.classes) <= MOST_CLASSES or len(set(self.classes)) < len(self.classes):
             msg = (
                 f"{path}: classes must be 2 to {MOST_CLASSES} different names; got "

@@ -37,7 +37,9 @@ def compute_once(
     lazy: xr.Dataset, execution: Execution, folder: RunFolder, name: str
 ) -> xr.Dataset:
     """Compute small lazy results, or take those that an earlier run has stored of the same."""
-    made_of = fingerprint([array_token(variable.data) for variable in lazy.data_vars.values()])
+    tokens = [array_token(variable.data) for variable in lazy.data_vars.values()]
+    places = {str(axis): places.values for axis, places in lazy.coords.items()}
+    made_of = fingerprint(tokens, places, lazy.attrs)
     if execution.resume and folder.store(name).is_dir():
         # What is damaged is made anew.
         with contextlib.suppress(StackReadError):

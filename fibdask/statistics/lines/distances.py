@@ -53,6 +53,13 @@ def interpolated_curves(
         before = np.maximum(np.ceil(position - _ROUNDING).astype(int) - 1, 0)
         after = np.minimum(before + 1, curves.shape[-1] - 1)
         share = np.clip(position - before, 0, 1)
+        share = np.where(np.abs(share - np.round(share)) <= _ROUNDING, np.round(share), share)
         curve = curves[:, number]
-        along.append((1 - share) * curve[:, before] + share * curve[:, after])
+        along.append(_share_of(curve[:, before], 1 - share) + _share_of(curve[:, after], share))
     return along
+
+
+def _share_of(values: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Return shares of values, of which nothing is none, also where a value is not known."""
+    part: np.ndarray = np.where(share > 0, values * share, 0.0)
+    return part

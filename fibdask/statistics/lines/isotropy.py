@@ -136,7 +136,7 @@ def _attrs(long_name: str, suffix: str, counting: Counting) -> dict[str, Any]:
     }
 
 
-@revised(2)
+@revised(3)
 def isotropy_value(
     spacing: Sequence[float], row: int, place: int, segments: Segments, weights: np.ndarray
 ) -> np.ndarray:
@@ -144,7 +144,7 @@ def isotropy_value(
     return isotropy_values(spacing, segments, weights)[:, row, place]
 
 
-@revised(2)
+@revised(3)
 def isotropy_rows(
     spacing: Sequence[float], row: int, segments: Segments, weights: np.ndarray
 ) -> np.ndarray:

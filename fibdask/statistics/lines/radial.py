@@ -7,6 +7,7 @@ from typing import get_args
 import numpy as np
 import xarray as xr
 
+from ...blocks import revised
 from ...conventions import AXES
 from ..masks import Mask
 from ._functions import Segments
@@ -74,6 +75,7 @@ def radial_two_point_correlation(
     return counting.measured(Quantity(statistic, template, most=1), error_bars(confidence, seed))
 
 
+@revised(2)
 def radial_values(
     spacing: Sequence[float], distance: Sequence[float], segments: Segments, weights: np.ndarray
 ) -> np.ndarray:
