@@ -15,6 +15,7 @@ import pytest
 
 import fibdask
 from docs import pages
+from fibdask.io.images.registry import FORMATS
 from fibdask.run.cli import cli
 from fibdask.run.cli.pages import page_of
 from fibdask.run.cli.reference import command_reference
@@ -158,6 +159,17 @@ def test_validation__has_the_figures_of_the_card():
         known = [float(kv) for kv in re.findall(r"\d", voltages)]
         (told,) = (one for one in rows if one[:2] == (known, float(electrons)))
         assert errors == [f"{error:.2f}" for error in told[2:]]
+
+
+def test_formats__of_images_are_in_the_tables():
+    read = page("formats").partition("\n## In\n")[2].partition("\n## ")[0].splitlines()
+    (in_parts,) = (row for row in page("remote").splitlines() if "| parts of it" in row)
+    for known in FORMATS:
+        assert any(known.name in row.replace("`", "") for row in read if row.startswith("|"))
+        assert (known.name in in_parts) == known.remote
+        for suffix in () if known.series else known.suffixes:
+            (row,) = (row for row in read if row.startswith("|") and f"`{suffix}`" in row)
+            assert ("`channel`" in row) == ("channel" in known.options)
 
 
 # Messages

@@ -1,6 +1,8 @@
 """What a stack is: names, units, rules, errors, provenance."""
 
 from .arguments import (
+    OptionTable,
+    check_belongs,
     check_choice,
     check_count,
     check_inner_share,
@@ -9,6 +11,7 @@ from .arguments import (
     check_seed,
     check_share,
     plain_number,
+    unused_options,
 )
 from .choices import Intervals, chosen_interval, chosen_region, voltage_index
 from .errors import (
@@ -125,6 +128,7 @@ __all__ = [
     "FibdaskWarning",
     "Intervals",
     "MemoryBudgetError",
+    "OptionTable",
     "RecipeError",
     "StackReadError",
     "array_names",
@@ -133,6 +137,7 @@ __all__ = [
     "build_stack",
     "check_aligned_together",
     "check_amounts",
+    "check_belongs",
     "check_block",
     "check_choice",
     "check_count",
@@ -177,6 +182,7 @@ __all__ = [
     "require_phase",
     "thickness_outliers",
     "thin_share",
+    "unused_options",
     "validate_layers",
     "validate_stack",
     "value_range",

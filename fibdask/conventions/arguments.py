@@ -1,11 +1,14 @@
-"""Arguments that functions share: one of several words, numbers within bounds, seeds."""
+"""Arguments that functions share: one of several words, numbers within bounds, seeds, options."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .errors import ConventionError
+
+OptionTable = Mapping[str, tuple[Any, Sequence[str]]]
+"""Defaults of options by their names, and the methods that look at them."""
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
@@ -20,6 +23,59 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
     if not (isinstance(value, str) and value in known):
         msg = f"{name} must be one of {', '.join(known)}; got {value!r}"
         raise ConventionError(msg)
+
+
+def check_belongs(
+    method: str, given: Mapping[str, Any], options: OptionTable, *, of: str = "method"
+) -> None:
+    """Refuse options that a method does not look at.
+
+    Parameters
+    ----------
+    method
+        That is chosen.
+    given, options
+        As of `unused_options`.
+    of
+        What the method is called.
+
+    Raises
+    ------
+    ConventionError
+        Naming the first, the methods that look at it, and what was given.
+    """
+    for name, value, methods in unused_options(method, given, options):
+        known = " and ".join(map(repr, methods))
+        msg = f"{name} goes with {of} {known} only; got {value!r} with {method!r}"
+        raise ConventionError(msg)
+
+
+def unused_options(
+    method: str, given: Mapping[str, Any], options: OptionTable
+) -> Iterator[tuple[str, Any, Sequence[str]]]:
+    """Iterate over options that a method does not look at: results would be the same without.
+
+    What equals its default is none.
+
+    Parameters
+    ----------
+    method
+        That is chosen.
+    given
+        Values by name.
+    options
+        Their defaults, and the methods that look at them.
+
+    Yields
+    ------
+    tuple
+        Name, value, and the methods that look at it.
+    """
+    for name, value in given.items():
+        default, methods = options[name]
+        # No default is an array, whose elements would be compared each.
+        if method not in methods and (getattr(value, "ndim", False) or value != default):
+            yield name, value, methods
 
 
 def check_positive(name: str, value: object, unit: str = "") -> float:

@@ -1,6 +1,5 @@
 """The public function: gaps in a regular stack are filled from its measured planes."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from ..conventions import (
     PHASES,
     ConventionError,
     axis_spacing,
+    check_belongs,
     check_choice,
     finish_stack,
     is_label,
@@ -24,8 +24,8 @@ from ..conventions import (
 from ..pieces.looks import ToldDoubts, card_of_doubts, looked_at
 from ..pieces.models import (
     AUTO,
+    OF_NETWORK,
     Model,
-    check_network_options,
     find_phase_model,
     model_record,
     warn_of_gaps,
@@ -108,7 +108,10 @@ def inpaint_gaps(
     """
     stack = require(stack)
     spacing = axis_spacing(stack, "z")
-    _check_method(method, stack, {"model": model, "device": device})
+    check_choice("method", method, METHODS)
+    check_belongs(method, {"model": model, "device": device}, OF_NETWORK)
+    if method in ("distance", "network"):
+        require(stack, "phase")
     measured = _measured_planes(stack)
     parameters: dict[str, Any] = {"method": method}
     if method == "network":
@@ -212,13 +215,6 @@ def _pixel_size(volume: xr.Dataset | xr.DataArray, spacing: float) -> tuple[floa
     y, x = (axis_spacing(volume, axis) for axis in ("y", "x"))
     known = [size for size in (y, x, spacing) if np.isfinite(size)]
     return (y if np.isfinite(y) else known[0], x if np.isfinite(x) else known[0])
-
-
-def _check_method(method: str, stack: xr.Dataset, of_network: Mapping[str, str]) -> None:
-    check_choice("method", method, METHODS)
-    check_network_options(method, of_network)
-    if method in ("distance", "network"):
-        require(stack, "phase")
 
 
 def _measured_planes(stack: xr.Dataset) -> MeasuredPlanes:

@@ -13,6 +13,8 @@ from ..conventions import (
     LAYER_DIMS,
     ConventionError,
     FibdaskWarning,
+    OptionTable,
+    check_belongs,
     check_choice,
     check_not_negative,
     check_positive,
@@ -21,9 +23,10 @@ from ..conventions import (
     plain_number,
     record_step,
     require_layers,
+    unused_options,
 )
 from ..pieces.looks import LookedAt, SomeRegions, after_look, spread_tiles
-from ..pieces.models import AUTO, check_network_options, find_layer_model, model_record
+from ..pieces.models import AUTO, OF_NETWORK, find_layer_model, model_record
 from ._functions import (
     TILE,
     FitCounts,
@@ -43,6 +46,11 @@ from .smoothing import radii
 LayerMethod = Literal["likelihood", "tikhonov", "network"]
 METHODS: tuple[LayerMethod, ...] = ("likelihood", "tikhonov", "network")
 REGULARISATION, ABSENT = 1e-3, 0.5
+_OPTIONS: OptionTable = {
+    "smoothing": (0.0, ("likelihood",)),
+    "absent": (ABSENT, ("likelihood", "network")),
+    "regularisation": (REGULARISATION, ("tikhonov",)),
+}
 _LARGEST_RADIUS = 32.0
 
 
@@ -144,7 +152,7 @@ def estimate_layers(
     small, thickness changes steadily, and it is up to 2.8 times as wide, as was measured.
     """
     check_choice("method", method, METHODS)
-    check_network_options(method, {"model": model, "device": device})
+    check_belongs(method, {"model": model, "device": device}, OF_NETWORK)
     signal = require_layers(signals, "signal")
     energies = signal["energy"].values
     known = find_forward(forward, layers, substrate, table)
@@ -197,15 +205,11 @@ def _checked_options(
     if radius and not radii(radius):
         msg = f"smoothing must be 0, or at least 1.5 pixels: less averages nothing; got {smoothing}"
         raise ConventionError(msg)
-    for name, value, default, methods in (
-        ("smoothing", radius, 0.0, ("likelihood",)),
-        ("absent", lacking, ABSENT, ("likelihood", "network")),
-        ("regularisation", ridge, REGULARISATION, ("tikhonov",)),
-    ):
-        if value != default and method not in methods:
-            known = " and ".join(map(repr, methods))
-            msg = f"{name} goes with method {known}; got {value:g} with {method!r}"
-            raise ConventionError(msg)
+    given = {"smoothing": radius, "absent": lacking, "regularisation": ridge}
+    for name, value, methods in unused_options(method, given, _OPTIONS):
+        known = " and ".join(map(repr, methods))
+        msg = f"{name} goes with method {known}; got {value:g} with {method!r}"
+        raise ConventionError(msg)
     return lacking, radius
 
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from ..conventions import ConventionError, check_choice
+from ..conventions import ConventionError, OptionTable, check_belongs, check_choice
 from ..simulate.electrons.materials import find_material
 from ..simulate.electrons.transport import stopping_power
 from .films import FilmTable, read_films, shipped_films
@@ -18,6 +18,7 @@ ForwardName = Literal["report2022", "analytic", "monte_carlo"]
 FORWARDS: tuple[ForwardName, ...] = ("report2022", "analytic", "monte_carlo")
 ALUMINIUM_ON_GOLD: tuple[tuple[str, float], ...] = (("Al", 150.0), ("Au", 15.0))
 """Material and largest thickness in nm of the source's layers, from the surface down."""
+_OPTIONS: OptionTable = {"table": (None, ("monte_carlo",))}
 
 _REACH, _REACH_POWER = 74.0, 1.55  # in µg/cm² and keV, of mass thicknesses of the same unit
 _DENSITY_POWER = 0.91
@@ -90,9 +91,7 @@ def find_forward(
         raise ConventionError(msg)
     films = tuple((_name(name), most) for name, most in named_layers(layers))
     find_material(substrate)
-    if table is not None and forward != "monte_carlo":
-        msg = f"a table is what forward='monte_carlo' takes; got one for {forward!r}"
-        raise ConventionError(msg)
+    check_belongs(forward, {"table": table}, _OPTIONS, of="forward")
     if forward == "report2022":
         return Report2022(films, substrate)
     if forward == "analytic":

@@ -15,7 +15,14 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import map_blocks
-from ..conventions import AXES, ConventionError, FibdaskWarning, axis_spacing, measured_slices
+from ..conventions import (
+    AXES,
+    ConventionError,
+    FibdaskWarning,
+    OptionTable,
+    axis_spacing,
+    measured_slices,
+)
 from . import validity
 from .disagreement import VoltageDisagreement
 from .grey import QUANTILES, CountedGrey, grey_ranges
@@ -35,6 +42,7 @@ from .windows import (
 )
 
 AUTO = "auto"
+OF_NETWORK: OptionTable = {"model": (AUTO, ("network",)), "device": (AUTO, ("network",))}
 _CARD_ROUNDING = 1e-3  # relative: cards tell lengths to four digits
 _TOLD = (
     "task", "voltages", "pixel_size", "thickness", "gap", "electrons_per_pixel", "materials",
@@ -256,20 +264,6 @@ def _beside(slices: PlacedPlanes) -> np.ndarray:
     steps = np.pad(np.diff(slices.z), 1)
     told = slices.above != NO_SLICE
     return np.where(told, np.maximum(steps[:-1], steps[1:])[slices.above], 0.0)
-
-
-def check_network_options(method: str, options: Mapping[str, str]) -> None:
-    """Refuse options of networks with another method.
-
-    Raises
-    ------
-    ConventionError
-        Naming the first that is given.
-    """
-    for name, value in options.items():
-        if method != "network" and value != AUTO:
-            msg = f"{name} goes with method 'network' only; got {value!r} with {method!r}"
-            raise ConventionError(msg)
 
 
 def _nothing(_: Card) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import xarray as xr
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from ..conventions import ConventionError, RecipeError, require
+from ..conventions import ConventionError, RecipeError, require, unused_options
 from ..io import open_stack
 from ..pieces.labels import Painted, read_painted
 from ..pieces.windows import SliceWindow
@@ -27,8 +27,8 @@ LABELS = "labels"
 _FOREST = "forest"  # folder in the state of a training
 _DIMENSIONS: Literal["2.5D"] = "2.5D"  # where none are given
 _OF_WINDOWS = ("above", "below", "widths", "detail")
-_OWN = {"2D": ("width",), "2.5D": _OF_WINDOWS, "3D": ("width", "slices")}
-"""Keys of a network by its dimensions."""
+_OWN = {"width": ("2D", "3D"), "slices": ("3D",), **dict.fromkeys(_OF_WINDOWS, ("2.5D",))}
+"""Dimensions of networks by the keys that only these look at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,12 +185,11 @@ def _check_own(network: Mapping[str, Any], dimensions: str) -> None:
     from ..learn.networks import Architecture
 
     known = options_of(DimensionOptions, Architecture)
-    own = ("dimensions", *_OWN[dimensions])
-    for key, value in network.items():
-        if key not in own and value != known[key].default:
-            kinds = " and ".join(kind for kind, keys in _OWN.items() if key in keys)
-            msg = f"{key} goes with dimensions {kinds} only; got {dimensions}"
-            raise ConventionError(msg)
+    options = {key: (known[key].default, kinds) for key, kinds in _OWN.items()}
+    given = {key: network[key] for key in _OWN}
+    for key, _, kinds in unused_options(dimensions, given, options):
+        msg = f"{key} goes with dimensions {' and '.join(kinds)} only; got {dimensions}"
+        raise ConventionError(msg)
 
 
 def _check_crop(crop: int, stack: xr.Dataset, stride: int) -> None:

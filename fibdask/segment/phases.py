@@ -17,6 +17,8 @@ from ..conventions import (
     ConventionError,
     FibdaskWarning,
     Intervals,
+    OptionTable,
+    check_belongs,
     check_choice,
     check_count,
     chosen_region,
@@ -32,8 +34,8 @@ from ..conventions import (
 from ..pieces.grey import FINE_BITS, CountedGrey, counting_block, without_filled
 from ..pieces.models import (
     AUTO,
+    OF_NETWORK,
     Seen,
-    check_network_options,
     find_model,
     model_record,
     predict_solid,
@@ -56,6 +58,15 @@ from .forest.segmentation import Shown, segment_by_forest
 METHODS = ("kmeans", "otsu", "threshold", "network", "random_forest")
 _FOREST = "random_forest"
 _LEARNT = ("network", _FOREST)
+_OPTIONS: OptionTable = {
+    "threshold": (None, ("threshold",)),
+    "tilt": (Seen.tilt, ("network",)),
+    "mirrored": (Seen.mirrored, ("network",)),
+    "disagreement": (False, ("network",)),
+    "labels": (None, (_FOREST,)),
+    "unlabelled": (None, (_FOREST,)),
+    "scales": (None, (_FOREST,)),
+}
 _MOST_VOLTAGES = 6  # jointly: 3 bits of each are left of 18
 
 
@@ -191,12 +202,20 @@ def segment_phases(
     least of all. The brightest cluster is that whose centre, averaged over voltages, is brightest.
     """
     stack = require(stack, "intensity")
-    _check_method(method, classes, threshold, {"model": model, "device": device})
-    as_seen = _checked_seen(method, tilt, mirrored=mirrored)
-    _check_forest(method, model, {"labels": labels, "unlabelled": unlabelled, "scales": scales})
+    check_choice("method", method, METHODS)
+    as_seen = Seen(tilt, mirrored)
+    of_labels = {"labels": labels, "unlabelled": unlabelled, "scales": scales}
+    given = {"threshold": threshold, "disagreement": disagreement} | asdict(as_seen) | of_labels
+    _check_options(method, classes, given)
+    if method == _FOREST:
+        _check_forest(model, of_labels)
+    else:
+        check_belongs(method, {"model": model, "device": device}, OF_NETWORK)
     whole_stack, stack = stack, _without_data_bar(stack, data_bar)
     used = _used_voltages(stack, voltage, method)
-    _check_disagreement(method, used, wanted=disagreement)
+    if disagreement and used.stop - used.start == 1:
+        msg = "disagreement is between voltages; the network is shown one alone"
+        raise ConventionError(msg)
     chosen = _counted_region(stack, region_of_interest)
     if threshold is None:
         chosen = without_filled(stack, chosen)
@@ -374,30 +393,18 @@ class _Segmentation:
         return self._phase(NearestBrightest(self.voltages, self.measured, steps), centres, *ranges)
 
 
-def _check_method(
-    method: str, classes: int, threshold: float | None, of_network: Mapping[str, str]
-) -> None:
-    check_choice("method", method, METHODS)
-    if method != _FOREST:
-        check_network_options(method, of_network)
+def _check_options(method: str, classes: int, given: Mapping[str, Any]) -> None:
+    check_belongs(method, given, _OPTIONS)
     if method == "kmeans":
         check_count("classes", classes, least=2)
-    if (method == "threshold") != (threshold is not None):
-        msg = f"threshold goes with method 'threshold' only; got {threshold} with {method!r}"
-        raise ConventionError(msg)
-    if threshold is not None and not np.isfinite(plain_number(threshold)):
-        msg = f"threshold must be a finite grey value; got {threshold!r}"
+    if method == "threshold" and not np.isfinite(plain_number(given["threshold"])):
+        msg = f"threshold must be a finite grey value; got {given['threshold']!r} with {method!r}"
         raise ConventionError(msg)
 
 
-def _check_forest(method: str, model: str, of_labels: Mapping[str, Any]) -> None:
-    """Refuse options of forests with other methods, and a forest of nothing, or of two things."""
+def _check_forest(model: str, of_labels: Mapping[str, Any]) -> None:
+    """Refuse a forest of nothing, or of two things."""
     given = [name for name, value in of_labels.items() if value is not None]
-    if method != _FOREST:
-        if given:
-            msg = f"{given[0]} goes with method {_FOREST!r} only; got {method!r}"
-            raise ConventionError(msg)
-        return
     if (of_labels["labels"] is None) == (model == AUTO):
         msg = (
             f"{_FOREST} needs labels, the painted slices that it is grown on, or a model, the "
@@ -407,24 +414,6 @@ def _check_forest(method: str, model: str, of_labels: Mapping[str, Any]) -> None
         raise ConventionError(msg)
     if model != AUTO and given:
         msg = f"{given[0]} goes with labels only; the model says it itself"
-        raise ConventionError(msg)
-
-
-def _checked_seen(method: str, tilt: float, *, mirrored: bool) -> Seen:
-    seen = Seen(tilt, mirrored)
-    for name, value in asdict(seen).items():
-        if value and method != "network":
-            msg = f"{name} goes with method 'network' only; got {value} with {method!r}"
-            raise ConventionError(msg)
-    return seen
-
-
-def _check_disagreement(method: str, used: slice, *, wanted: bool) -> None:
-    if wanted and method != "network":
-        msg = f"disagreement goes with method 'network' only; got {method!r}"
-        raise ConventionError(msg)
-    if wanted and used.stop - used.start == 1:
-        msg = "disagreement is between voltages; the network is shown one alone"
         raise ConventionError(msg)
 
 

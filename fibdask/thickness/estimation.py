@@ -10,14 +10,22 @@ from ..conventions import (
     ConventionError,
     FibdaskWarning,
     Intervals,
+    OptionTable,
     check_choice,
     recorded_steps,
     require,
+    unused_options,
 )
 from .ruler import measure_marks, solve_marks
 from .similarity import measure_similarity, solve_similarity
 
 METHODS = ("ruler", "images")
+_OPTIONS: OptionTable = {
+    "ruler": (None, ("ruler",)),
+    "region": (None, ("images",)),
+    "max_distance": (None, ("images",)),
+    "isotropic": (True, ("images",)),
+}
 _FAR = 5.0  # times
 _OFF = 0.05  # relative
 
@@ -156,8 +164,13 @@ def thickness_measurement(
         If a ruler is measured after stripes, which its marks look like, were removed.
     """
     check_choice("method", method, METHODS)
-    options = {"region": region, "max_distance": max_distance, "isotropic": isotropic}
-    _check_options(method, ruler, options)
+    given = {"ruler": ruler, "region": region, "max_distance": max_distance, "isotropic": isotropic}
+    for name, value, [other] in unused_options(method, given, _OPTIONS):
+        msg = f"{name} goes with method {other!r} only; got method {method!r}, and {value!r}"
+        raise ConventionError(msg)
+    if method == "ruler" and ruler is None:
+        msg = "method 'ruler' needs the table ruler; got none"
+        raise ConventionError(msg)
     stack = require(stack, "intensity")
     if ruler is not None:
         _warn_of_lost_marks(stack)
@@ -192,21 +205,3 @@ def _warn_of_another_scale(found: xr.DataArray, stack: xr.Dataset, *, own: bool)
             "isotropic=False keeps the mean"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
-
-
-def _check_options(
-    method: str, ruler: Mapping[str, Any] | None, options: Mapping[str, Any]
-) -> None:
-    """Refuse options of the other method."""
-    if method == "images":
-        if ruler is not None:
-            msg = "ruler, a table of marks, goes with method 'ruler' only; got method 'images'"
-            raise ConventionError(msg)
-        return
-    if ruler is None:
-        msg = "method 'ruler' needs the table ruler; got none"
-        raise ConventionError(msg)
-    for name, value in options.items():
-        if value is not None and value is not True:
-            msg = f"{name} goes with method 'images' only; got {value!r} with method 'ruler'"
-            raise ConventionError(msg)

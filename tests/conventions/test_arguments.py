@@ -5,6 +5,7 @@ import pytest
 
 from fibdask.conventions import (
     ConventionError,
+    check_belongs,
     check_choice,
     check_count,
     check_inner_share,
@@ -21,6 +22,30 @@ def test_check_choice__lists_the_words_that_there_are():
     for wrong in ("ostu", None, 3, ["otsu"]):
         with pytest.raises(ConventionError, match="method must be one of otsu, kmeans; got "):
             check_choice("method", wrong, ("otsu", "kmeans"))
+
+
+@pytest.mark.parametrize(
+    ("default", "same", "other"),
+    [
+        (None, [None], [0, "", False, np.array([]), np.array([1.0, 2.0])]),
+        (True, [True, np.True_], [None, False]),
+        (0.0, [0, np.float32(0)], [None, 1.5, np.array([0.0])]),
+        ("auto", ["auto"], [None, "gpu"]),
+    ],
+)
+def test_check_belongs__refuses_other_values_than_the_default_where_nothing_looks_at_them(
+    default, same, other
+):
+    options = {"width": (default, ("network", "spline"))}
+    for value in (*same, *other):
+        check_belongs("network", {"width": value}, options)
+    for value in same:
+        check_belongs("otsu", {"width": value}, options)
+    for value in other:
+        with pytest.raises(ConventionError) as refusal:
+            check_belongs("otsu", {"width": value}, options)
+        rule = "width goes with method 'network' and 'spline' only"
+        assert str(refusal.value) == f"{rule}; got {value!r} with 'otsu'"
 
 
 @pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int64(2)])

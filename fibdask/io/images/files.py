@@ -12,39 +12,13 @@ import numpy as np
 from ...blocks import Access, is_address, remote_path
 from ...conventions import ConventionError, StackReadError
 from ..metadata import ome_files, ome_image
+from .n5 import N5_ATTRIBUTES
 from .names import Column, choose, contradiction, is_doubtful, other_count, read_columns
 from .projects import project_images
+from .registry import FORMATS, SUFFIXES, format_by_name, is_image, suffix_of
 
-N5_ATTRIBUTES = "attributes.json"
-"""Of a folder of N5."""
-
-SLICE_FORMATS = {
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".png": "PNG",
-    ".bmp": "BMP",
-    ".dat": "Janelia .dat",
-    ".dm3": "Digital Micrograph",
-    ".dm4": "Digital Micrograph",
-}
+_SERIES = tuple(suffix for suffix, known in SUFFIXES.items() if known.series)
 _LOSSY = {".jpg", ".jpeg"}
-VOLUME_FORMATS = {
-    ".npy": ".npy",
-    ".mrc": "MRC",
-    ".rec": "MRC",
-    ".nrrd": "NRRD",
-    ".nhdr": "NRRD",
-    ".nii": "NIfTI",
-    ".nii.gz": "NIfTI",
-    ".am": "Amira",
-    ".h5": "HDF5",
-    ".hdf5": "HDF5",
-    ".hdf": "HDF5",
-    ".ims": "Imaris",
-}
-
-REMOTE_FORMATS = ("TIFF", "HDF5", "Imaris", "NRRD", "NIfTI", "Amira", "Digital Micrograph")
-"""Those of which a file on a server is read in parts."""
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -97,7 +71,7 @@ def find_series(source: Paths, access: Access | None = None) -> Series:
         contradict one another; a list then keeps its order.
     """
     files = _list_files(source, access)
-    formats = sorted({format_of(file) for file in files})
+    formats = sorted({format_by_name(file).name for file in files})
     if len(formats) > 1:
         msg = (
             f"{_name(source)} must hold one image format; found {' and '.join(formats)}: "
@@ -111,37 +85,6 @@ def find_series(source: Paths, access: Access | None = None) -> Series:
     return _order(files, source)
 
 
-def format_of(file: Path) -> str:
-    """Return the name of a file's format by its extension.
-
-    Raises
-    ------
-    StackReadError
-        If it is none that can be read.
-    """
-    if file in ome_files(file.parent):
-        return "OME-Zarr"
-    if file.name == N5_ATTRIBUTES:
-        return "N5"
-    known = SLICE_FORMATS | VOLUME_FORMATS
-    extension = _extension(file)
-    if extension not in known:
-        msg = f"{file} has the extension {extension or '(none)'}; readable are {', '.join(known)}"
-        raise StackReadError(msg)
-    return known[extension]
-
-
-def is_image(file: Path) -> bool:
-    """Return whether a file has an extension of a format that is read."""
-    return _extension(file) in SLICE_FORMATS | VOLUME_FORMATS
-
-
-def _extension(file: Path) -> str:
-    """Return what a name ends in; that of a compressed file has two parts."""
-    name = file.name.casefold()
-    return next((two for two in (".nii.gz",) if name.endswith(two)), file.suffix.casefold())
-
-
 def _remote_image(address: str, access: Access) -> Path:
     """Return a file on a server, or the one that describes an image of OME-Zarr or N5 there.
 
@@ -153,9 +96,9 @@ def _remote_image(address: str, access: Access) -> Path:
         If there is none, or it is of a format that is not read from servers.
     """
     place = remote_path(address, access)
-    known = SLICE_FORMATS | VOLUME_FORMATS
+    known = SUFFIXES.get(suffix_of(place))
     file = cast("Path", place)
-    if known.get(_extension(file)) in REMOTE_FORMATS:
+    if known and known.remote:
         if not place.is_file():
             msg = f"{address} does not exist"
             raise StackReadError(msg)
@@ -164,9 +107,10 @@ def _remote_image(address: str, access: Access) -> Path:
         return cast("Path", next(file for file in ome_files(place) if file.is_file()))
     if address.startswith("s3://") and (place / N5_ATTRIBUTES).is_file():
         return cast("Path", place / N5_ATTRIBUTES)
+    in_parts = ", ".join(one.name for one in FORMATS if one.remote)
     msg = (
         f"{address} is no store of a stack, no image of OME-Zarr, no N5 on s3:// and no file of "
-        f"{', '.join(REMOTE_FORMATS)}, and others are not read from servers: download them, or "
+        f"{in_parts}, and others are not read from servers: download them, or "
         "import them where they lie and put the store there by `fibdask copy`"
     )
     raise StackReadError(msg)
@@ -221,17 +165,16 @@ def _list_files(source: Paths, access: Access | None) -> list[Path]:
         if "[" in str(source):
             msg += "; characters in brackets stand for one of them, and [[] for a bracket"
         raise StackReadError(msg)
-    known = SLICE_FORMATS | VOLUME_FORMATS
-    return [file for file in files if _extension(file) in known] or files
+    return [file for file in files if is_image(file)] or files
 
 
 def _images_in(folder: Path) -> list[Path]:
     visible = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     files = [entry for entry in visible if entry.is_file()]
-    images = [file for file in files if file.suffix.casefold() in SLICE_FORMATS]
+    images = [file for file in files if suffix_of(file) in _SERIES]
     if images:
         return images
-    below = project_images(folder, SLICE_FORMATS)
+    below = project_images(folder, _SERIES)
     if len(below) == 1:
         return next(iter(below.values()))
     if below:
@@ -242,7 +185,7 @@ def _images_in(folder: Path) -> list[Path]:
         raise StackReadError(msg)
     others = ", ".join(sorted(entry.name for entry in visible)[:5])
     msg = (
-        f"{folder} holds no images ({', '.join(SLICE_FORMATS)}); "
+        f"{folder} holds no images ({', '.join(_SERIES)}); "
         f"it holds {others or 'nothing'}{', …' if len(visible) > 5 else ''}{_instead(visible)}"
     )
     raise StackReadError(msg)
@@ -250,8 +193,8 @@ def _images_in(folder: Path) -> list[Path]:
 
 def _instead(entries: Sequence[Path]) -> str:
     """Say what to give in place of a folder without images, by what it holds."""
-    kinds = {_extension(entry): entry for entry in sorted(entries, reverse=True)}
-    if volumes := kinds.keys() & VOLUME_FORMATS.keys():
+    kinds = {suffix_of(entry): entry for entry in sorted(entries, reverse=True)}
+    if volumes := kinds.keys() & (SUFFIXES.keys() - _SERIES):
         return f": give a file, such as {kinds[min(volumes)]}"
     if kinds.keys() & _LOSSY:
         return ": JPEG has changed their grey values; save them as TIFF where they were recorded"

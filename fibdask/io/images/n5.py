@@ -16,12 +16,13 @@ import numpy as np
 from numcodecs import Blosc, Zstd
 
 from ...blocks import Place, RemotePath, object_states
-from .files import N5_ATTRIBUTES
 from .formats import Layout, narrowed, volume_layout
 from .hdf5 import layers
 from .headers import Conflict, Header, make_header, nanometres, pair, positive, unknown_unit
 from .raw import Inflated
 
+N5_ATTRIBUTES = "attributes.json"
+"""Of a folder of N5."""
 _LARGEST_DICTIONARY = 2**27  # bytes, of xz
 _LONGEST_ATTRIBUTES = 2**20  # bytes
 _DEEPEST = 4  # groups below the one that is given, in which datasets are looked for

@@ -9,26 +9,16 @@ from typing import Any
 import numpy as np
 
 from ...blocks import Access
-from ...conventions import ConventionError, StackReadError
+from ...conventions import ConventionError, OptionTable, StackReadError, unused_options
 from ...pieces.image_header import missing_numbers
-from .amira import Amira
 from .channels import Channel, named_voltages
 from .depth import Slices
-from .digital_micrograph import DigitalMicrograph
-from .files import Paths, Series, find_series, format_of
+from .files import Paths, Series, find_series
 from .formats import Decoder, Layout, WithChannels, reading
-from .hdf5 import Hdf5
 from .headers import Conflict, Header, Sourced, agree, complete, make_header, show
-from .imaris import Imaris
 from .janelia import Dat
-from .n5 import N5
-from .nifti import Nifti
-from .nrrd import Nrrd
-from .ome_zarr import OmeZarr
-from .pillow import Pillow
 from .projects import job_headers
-from .tiff import Tiff
-from .volumes import Mrc, Npy
+from .registry import FORMATS, format_by_name
 
 _VARIATION_RTOL = 1e-3  # between slices, where voltages read back with noise
 _THICKNESS = "slice_thickness_nm"
@@ -39,8 +29,10 @@ _ALIKE = (
     "detector",
     "beam",
 )  # what all slices should share
-_WITH_DATASETS = ("HDF5", "N5")
-_WITH_CHANNELS = ("TIFF", "OME-Zarr", "HDF5", "Imaris")
+_OPTIONS: OptionTable = {
+    name: (None, [known.name for known in FORMATS if name in known.options])
+    for name in ("dataset", "channel")
+}
 
 
 @dataclass(frozen=True)
@@ -135,7 +127,7 @@ def scan(source: Paths, options: Options) -> Part:
         If a header cannot be read, or slices differ in shape or type.
     """
     series = find_series(source, options.access)
-    decoder = _decoder(format_of(series.files[0]), options)
+    decoder = _decoder(series.files[0], options)
     layouts = []
     for k, file in enumerate(series.files):
         with reading(f"slice {k} ({file})" if len(series.files) > 1 else str(file)):
@@ -191,7 +183,7 @@ def _channels(source: Paths, options: Options) -> tuple[str, ...]:
     if options.channel is not None:
         return ()
     file = find_series(source, options.access).files[0]
-    decoder = _decoder(format_of(file), options)
+    decoder = _decoder(file, options)
     if not isinstance(decoder, WithChannels):
         return ()
     with reading(str(file)):
@@ -209,37 +201,18 @@ def _kilovolts(voltage: Any) -> float:
     return number
 
 
-def _decoder(name: str, options: Options) -> Decoder:
-    if options.dataset is not None and name not in _WITH_DATASETS:
-        known = " and ".join(_WITH_DATASETS)
-        msg = f"dataset is for {known} files; got {options.dataset!r} with {name}"
+def _decoder(file: Path, options: Options) -> Decoder:
+    """Return what reads a file, and refuse options that files of its format have no use for."""
+    found = format_by_name(file)
+    chosen = {"dataset": options.dataset, "channel": options.channel}
+    for name, value, formats in unused_options(found.name, chosen, _OPTIONS):
+        msg = f"{name} is for files of {', '.join(formats)}; got {value!r} with {found.name}"
         raise ConventionError(msg)
-    if options.channel is not None and name not in _WITH_CHANNELS:
-        known = ", ".join(_WITH_CHANNELS)
-        msg = f"channel is for files of {known}; got {options.channel!r} with {name}"
+    if isinstance(options.detector, int) and "detector" not in found.options:
+        msg = f"detector must be a name for {found.name}, which holds one; got {options.detector}"
         raise ConventionError(msg)
-    channel = None if isinstance(options.channel, Mapping) else options.channel
-    if name == "Janelia .dat":
-        return Dat(options.detector)
-    if isinstance(options.detector, int):
-        msg = f"detector must be a name for {name}, which holds one; got {options.detector}"
-        raise ConventionError(msg)
-    if name == "HDF5":
-        return Hdf5(options.dataset, channel)
-    decoders: dict[str, Decoder] = {
-        "TIFF": Tiff(channel),
-        "PNG": Pillow(),
-        "BMP": Pillow(),
-        "MRC": Mrc(),
-        "NRRD": Nrrd(),
-        "NIfTI": Nifti(),
-        "Amira": Amira(),
-        "Digital Micrograph": DigitalMicrograph(),
-        "N5": N5(options.dataset),
-        "OME-Zarr": OmeZarr(channel),
-        "Imaris": Imaris(channel),
-    }
-    return decoders.get(name, Npy())
+    given = chosen | {"detector": options.detector}
+    return found.make(**{name: given[name] for name in found.options})
 
 
 def _labelled(header: Header, decoder: Decoder, options: Options) -> Header:

@@ -21,9 +21,9 @@ from ...conventions import (
     other_unit,
     thin_share,
 )
-from .files import SLICE_FORMATS, VOLUME_FORMATS
 from .headers import agree, nanometres, reason
 from .names import choose, contradiction, read_columns
+from .registry import SUFFIXES
 
 _SLICE = re.compile(r"slice(?:[ _]?(?:number|index|no|#))?", re.IGNORECASE)
 _COUNTING = re.compile(
@@ -32,9 +32,7 @@ _COUNTING = re.compile(
     r"(?:names?|path|number|num|no\.?|nr\.?|index|idx|id|#)",
     re.IGNORECASE,
 )
-_EXTENSION = re.compile(
-    rf"(?:{'|'.join(map(re.escape, [*SLICE_FORMATS, *VOLUME_FORMATS]))})(?![a-z0-9])", re.IGNORECASE
-)
+_EXTENSION = re.compile(rf"(?:{'|'.join(map(re.escape, SUFFIXES))})(?![a-z0-9])", re.IGNORECASE)
 _NUMBERED = re.compile(r"[^\W\d_]{2}.*\d")  # words, then a number: no length with its unit
 _FOLDERS = re.compile(r".*[\\/]")
 _LENGTH = re.compile(

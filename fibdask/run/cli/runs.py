@@ -61,7 +61,7 @@ def _propose_for_images(source: str, *, quiet: bool) -> None:
         If there are such: saying how the recipe is written.
     """
     from ...blocks import is_address
-    from ...io.images.files import is_image
+    from ...io.images.registry import is_image
     from ..proposing import propose_recipe
 
     is_run = (Path(source) / "recipe.toml").is_file()

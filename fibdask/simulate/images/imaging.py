@@ -17,6 +17,7 @@ from ...conventions import (
     PHASES,
     ConventionError,
     FibdaskWarning,
+    OptionTable,
     attributes,
     check_choice,
     check_positive,
@@ -25,6 +26,7 @@ from ...conventions import (
     finish_stack,
     record_step,
     require_phase,
+    unused_options,
     validate_stack,
 )
 from ...pieces.devices import chosen_device
@@ -65,7 +67,7 @@ _KILOVOLTS = (0.05, 60.0)  # of microscopes
 _NARROW = 2.0  # degrees: an acceptance angle that lets in a thousandth of the electrons
 _MODELS = ("analytic", "learned", "monte_carlo")
 _MICROSCOPE = ("learned", "monte_carlo")  # models of a microscope; the first refuses others
-_OF_MODELS: Mapping[str, tuple[Any, Sequence[str]]] = {
+_OF_MODELS: OptionTable = {
     "network": (AUTO, ("learned",)),
     "acceptance_angle": (90.0, _MICROSCOPE),
     "energy_window": (None, _MICROSCOPE),
@@ -75,7 +77,6 @@ _OF_MODELS: Mapping[str, tuple[Any, Sequence[str]]] = {
     "beam_diameter": (0.0, _MICROSCOPE),
     "cutoff_ev": (CUTOFF_EV, _MICROSCOPE),
 }
-"""Defaults of arguments that only some models look at, and these models."""
 _FINEST_PART = 4  # of the least distance of uneven planes, in which the others are measured
 _PART_TOLERANCE = 0.01
 
@@ -216,8 +217,19 @@ def simulate_images(
     """
     check_choice("model", model, _MODELS)
     check_choice("dtype", dtype, FULL_SCALE)
-    given = {name: value for name, value in locals().items() if name in _OF_MODELS}
-    _check_looked_at(model, given)
+    given = {
+        "network": network,
+        "acceptance_angle": acceptance_angle,
+        "energy_window": energy_window,
+        "elastic": elastic,
+        "losses": losses,
+        "tilt": tilt,
+        "beam_diameter": beam_diameter,
+        "cutoff_ev": cutoff_ev,
+    }
+    for name, value, models in unused_options(model, given, _OF_MODELS):
+        msg = f"{name} is for the model {' or '.join(models)}, not for {model}; got {value!r}"
+        raise ConventionError(msg)
     kilovolts = _kilovolts(voltage)
     if not isinstance(materials, Mapping):
         msg = f"materials must be by name, such as {EPOXY_GOLD}; got {materials!r}"
@@ -302,15 +314,6 @@ def _warn_of_window(window: float, of_white: float) -> None:
             "detector 'tld', or dtype='float32', which goes beyond"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=3)
-
-
-def _check_looked_at(model: str, given: Mapping[str, Any]) -> None:
-    """Refuse arguments that a model does not look at: its images would be the same without."""
-    for name, value in given.items():
-        default, models = _OF_MODELS[name]
-        if model not in models and value != default:
-            msg = f"{name} is for the model {' or '.join(models)}, not for {model}; got {value!r}"
-            raise ConventionError(msg)
 
 
 def _are_phases(labels: xr.DataArray, materials: Materials) -> bool:
