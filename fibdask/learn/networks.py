@@ -365,11 +365,8 @@ class Head(nn.Module):
         return cut(self.last(fine)[:, 0], within(kept.pixels, there))
 
 
-class Network(nn.Module, ABC):
-    """Called with what it has seen of windows, and what is known of them, it returns logits.
-
-    Known are the present voltages, the distances of slices, and the offset of a plane of each
-    window; logits are those of the planes (batch, y, x), or of some of their pixels.
+class Foldable(nn.Module):
+    """A network that is made ready for prediction once it has learnt.
 
     Attributes
     ----------
@@ -377,11 +374,21 @@ class Network(nn.Module, ABC):
         That it is built by.
     """
 
-    architecture: Windowed
+    architecture: Any
 
     def fold(self) -> Self:
         """Make ready for prediction: no gradients."""
         return self.eval().requires_grad_(requires_grad=False)
+
+
+class Network(Foldable, ABC):
+    """Called with what it has seen of windows, and what is known of them, it returns logits.
+
+    Known are the present voltages, the distances of slices, and the offset of a plane of each
+    window; logits are those of the planes (batch, y, x), or of some of their pixels.
+    """
+
+    architecture: Windowed
 
     @abstractmethod
     def look(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:

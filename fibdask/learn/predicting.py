@@ -108,7 +108,7 @@ def _load(predictor: NetworkPredictor) -> "LoadedNetwork":
     with told_if_missing():
         from .weights import LoadedNetwork
     return LoadedNetwork.read(
-        Path(predictor.folder), predictor.model, predictor.precision, predictor.device
+        Path(predictor.folder), predictor.model, predictor.device, predictor.precision
     )
 
 

@@ -15,7 +15,7 @@ from ..models import Model, open_model
 from ..training import Training
 from .networks import LayerNetwork
 from .samples import ONE_SIGMA, Films, FilmSample
-from .weights import LoadedLayers, write_layers_model
+from .weights import LoadedLayers
 
 _NOISES = (0.005, 0.01, 0.02, 0.05)
 _TESTED = 6  # strides along y and x of the guesses that test a model when it is loaded
@@ -102,7 +102,8 @@ def make_layers_model(
         "training": told_training(training)
         | {"data": asdict(films), "validation": asdict(unseen) | {"rounds": rounds}},
     }
-    write_layers_model(folder, network, card, _corner(second[0], network))
+    loaded = LoadedLayers.of(network, card)
+    loaded.write(folder, network, card, {"guesses": _corner(second[0], network)})
     return open_model(folder)
 
 

@@ -17,7 +17,7 @@ from ..training import Training
 from .networks import STRIDE, ImageArchitecture, ImageNetwork
 from .pairs import ASPECT, PIXELS, PORES, SOLIDS, VOLTAGES, Pairs, PairStore
 from .samples import ImageBatch, ImageSample, ImageSamples, image_sample
-from .weights import LoadedImages, write_images_model
+from .weights import LoadedImages, shown_of
 
 BANDS = (0.8, 1.5, 3.0, 5.0)
 """Voltages in kV between which errors are told apart."""
@@ -133,7 +133,8 @@ def make_images_model(
         "licence": licence,
         "training": told_training(training) | data,
     }
-    write_images_model(folder, network, card, _corner(scenes[0], told.margin))
+    corner = shown_of(_corner(scenes[0], told.margin))
+    LoadedImages.of(network, card).write(folder, network, card, corner)
     return open_model(folder)
 
 

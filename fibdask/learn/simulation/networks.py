@@ -26,7 +26,7 @@ from torch.nn.functional import (
 
 from ...conventions import ConventionError
 from ...simulate.images.layers import RUNS, Layers, half_contrast_depth
-from ..networks import Conditioned
+from ..networks import Conditioned, Foldable
 from .bulks import GRID
 from .pairs import PORES, SOLIDS
 
@@ -211,7 +211,7 @@ class Column(nn.Module):
         return found
 
 
-class ImageNetwork(nn.Module):
+class ImageNetwork(Foldable):
     """Says how bright a face is, of the solid that is seen below it."""
 
     bulk: torch.Tensor
