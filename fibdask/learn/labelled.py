@@ -247,7 +247,7 @@ class LabelJudge:
             "temperature": temperature,
             "errors": errors,
         }
-        return Judged(card, next(self._windows()))
+        return Judged.by_window(card, next(self._windows()))
 
     def drawn(self) -> LabelSamples:
         """Return samples of the unseen slices, as they are."""

@@ -318,7 +318,7 @@ def with_weights(folder: Path, build: Callable[[], AnyNetwork]) -> AnyNetwork:
 
 
 def write_model(folder: Path, network: Network, card: Mapping[str, Any], sample: Sample) -> None:
-    """Write a model with a sample that tests it.
+    """Write a model with the corner of a sample, which tests it.
 
     Parameters
     ----------
@@ -327,7 +327,7 @@ def write_model(folder: Path, network: Network, card: Mapping[str, Any], sample:
     card
         All but what is known of the weights themselves.
     sample
-        That tests it.
+        Of what it sees.
     """
-    shown = {name: getattr(sample, name) for name in ("images", "present", "distances", "offsets")}
-    LoadedNetwork.of(deepcopy(network).cpu(), card).write(folder, network, card, shown)
+    loaded = LoadedNetwork.of(deepcopy(network).cpu(), card)
+    loaded.write(folder, network, card, sample.corner.shown)

@@ -15,13 +15,12 @@ from ..pieces.windows import SliceWindow
 from ..segment import fit_forest
 from .recipe.record import blamed_on
 from .recipe.tables import Key, options_of
-from .training_recipe import TrainingRecipe
+from .training_recipe import Parts, Telling, TrainingRecipe
 from .training_windows import network_keys
 
 if TYPE_CHECKING:
     from ..learn.networks import Architecture
     from ..learn.published import Published
-    from .training_windows import Parts
 
 LABELS = "labels"
 _FOREST = "forest"  # folder in the state of a training
@@ -120,7 +119,7 @@ def label_tables() -> dict[str, dict[str, Key]]:
     }
 
 
-def label_parts(read: TrainingRecipe) -> "Parts":
+def label_parts(read: TrainingRecipe, _telling: Telling) -> Parts:
     """Return a network, samples of painted slices, and what judges it by other ones."""
     from ..learn.begun import Begun
     from ..learn.labelled import LabelJudge, LabelledStack, LabelSamples, LabelVariation, parted
@@ -144,7 +143,7 @@ def label_parts(read: TrainingRecipe) -> "Parts":
         stacks = [LabelledStack.of(stack, part, window) for part in (learnt, unseen)]
     samples = LabelSamples(stacks[0], variation, window=window, planes=1, **drawn)
     judge = LabelJudge(samples, stacks[1], architecture.stride, architecture.halo)
-    return architecture, samples, judge
+    return Parts(architecture, samples, judge, {"unseen": judge.drawn()})
 
 
 def _architecture(begin: str | None, network: Mapping[str, Any], stack: xr.Dataset) -> Any:
