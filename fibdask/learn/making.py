@@ -103,7 +103,7 @@ class ImageJudge:
         return {
             "data": told_stacks(self.samples.stacks),
             "validation": told_stacks(self.unseen),
-            "samples": told_samples(self.samples),
+            "samples": told_samples(self.samples, self.samples.variation),
         }
 
 
@@ -140,12 +140,10 @@ class PhaseJudge:
 
     def told(self) -> dict[str, Any]:
         """Return the structures, and how samples are drawn of them."""
-        samples = self.samples
-        drawn = {"crop": samples.crop, "planes": samples.planes, "seed": samples.seed}
         return {
-            "data": [asdict(structure) for structure in samples.structures],
+            "data": [asdict(structure) for structure in self.samples.structures],
             "validation": asdict(self.unseen),
-            "samples": asdict(samples.variation) | drawn,
+            "samples": told_samples(self.samples, self.samples.variation),
         }
 
 

@@ -380,6 +380,10 @@ class Foldable(nn.Module):
         """Make ready for prediction: no gradients."""
         return self.eval().requires_grad_(requires_grad=False)
 
+    def interleave(self) -> Self:
+        """Lay features out side by side for each pixel, in which processors convolve faster."""
+        return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
 
 class Network(Foldable, ABC):
     """Called with what it has seen of windows, and what is known of them, it returns logits.
@@ -463,10 +467,6 @@ class WindowNetwork(Network):
         for part in _convolutions(self):
             part.fold()
         return self.interleave()
-
-    def interleave(self) -> Self:
-        """Lay features out side by side for each pixel, in which processors convolve faster."""
-        return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def has_gpu() -> bool:

@@ -69,8 +69,7 @@ class LayerArchitecture:
 
     def build(self) -> "LayerNetwork":
         """Return the network with its first weights."""
-        network = LayerNetwork(self)
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return LayerNetwork(self).interleave()
 
     def as_card(self) -> dict[str, Any]:
         """Return the fields as JSON knows them."""

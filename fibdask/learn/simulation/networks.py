@@ -95,8 +95,7 @@ class ImageArchitecture:
 
     def build(self) -> "ImageNetwork":
         """Return the network with its first weights."""
-        network = ImageNetwork(self)
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return ImageNetwork(self).interleave()
 
     def as_card(self) -> dict[str, Any]:
         """Return the fields as JSON knows them."""
