@@ -17,11 +17,11 @@ from fibdask import RecipeError, StackReadError, load_model, run_recipe, train
 from fibdask.learn.folder import CARD, WEIGHTS
 from fibdask.learn.predicting import TORCH_IS_MISSING
 from fibdask.learn.weights import read_network
-from fibdask.run.adapting import adaptation_tables, read_adaptation
 from fibdask.run.cli import main
 from fibdask.run.recipe import read_recipe
 from fibdask.run.recipe.reference import training_reference
 from fibdask.run.training import prepared, read_training, training_tables
+from fibdask.run.training.adapting import adaptation_tables, read_adaptation
 from tests.learn.helpers import without_torch
 
 SIMULATION = {

@@ -36,7 +36,7 @@ from fibdask.pieces.labels import UNLABELLED, Painted, read_painted
 from fibdask.pieces.windows import SliceWindow
 from fibdask.run.info_models import format_card
 from fibdask.run.training import prepared, read_training
-from fibdask.run.training_labels import _check_dimensions
+from fibdask.run.training.labels import _check_dimensions
 
 SHAPE = (24, 40, 48)
 SLICES = (2, 8, 14, 20)

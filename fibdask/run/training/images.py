@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from ..conventions import RecipeError
-from ..learn.simulation.pairs import PairStore, Scenes
-from .recipe.record import blamed_on
-from .recipe.tables import Key, options_of
-from .training_recipe import Parts, Telling, TrainingRecipe, check_seeds
+from ...conventions import RecipeError
+from ...learn.simulation.pairs import PairStore, Scenes
+from ..recipe.record import blamed_on
+from ..recipe.tables import Key, options_of
+from .parts import Parts, Telling, TrainingRecipe, check_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ class PairOptions:
 
 def pair_tables() -> dict[str, dict[str, Key]]:
     """Return the keys of each table but those of the output."""
-    from ..learn.simulation.networks import ImageArchitecture
-    from ..learn.training import Schedule
+    from ...learn.simulation.networks import ImageArchitecture
+    from ...learn.training import Schedule
 
     network = options_of(ImageArchitecture)
     for fixed in ("layers", "pores", "solids"):  # which pairs are drawn with
@@ -75,10 +75,10 @@ def pair_tables() -> dict[str, dict[str, Key]]:
 
 def pair_parts(read: TrainingRecipe, telling: Telling) -> Parts:
     """Simulate pairs, telling how far that is; return a network, and what judges it by others."""
-    from ..learn.simulation.bulks import stored_coefficients
-    from ..learn.simulation.making import BulkDesign, PairJudge
-    from ..learn.simulation.networks import STRIDE, ImageArchitecture
-    from ..learn.simulation.samples import ImageBatch, ImageSamples
+    from ...learn.simulation.bulks import stored_coefficients
+    from ...learn.simulation.making import BulkDesign, PairJudge
+    from ...learn.simulation.networks import STRIDE, ImageArchitecture
+    from ...learn.simulation.samples import ImageBatch, ImageSamples
 
     given = read.made("pairs", PairOptions)
     if given.side % STRIDE:

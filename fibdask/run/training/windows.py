@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from ..conventions import ConventionError, RecipeError
-from ..learn.data import SimulatedStack, check_data
-from ..learn.phases import PhaseSamples, PhaseVariation, Structure, check_structures
-from ..learn.samples import Samples, Variation
-from ..pieces.windows import SliceWindow
-from .recipe.record import blamed_on
-from .recipe.tables import Key, options_of
-from .training_recipe import Parts, Telling, TrainingRecipe
+from ...conventions import ConventionError, RecipeError
+from ...learn.data import SimulatedStack, check_data
+from ...learn.phases import PhaseSamples, PhaseVariation, Structure, check_structures
+from ...learn.samples import Samples, Variation
+from ...pieces.windows import SliceWindow
+from ..recipe.record import blamed_on
+from ..recipe.tables import Key, options_of
+from .parts import Parts, Telling, TrainingRecipe
 
 if TYPE_CHECKING:
-    from ..learn.begun import Begun
-    from ..learn.networks import Architecture
+    from ...learn.begun import Begun
+    from ...learn.networks import Architecture
 
     Designed = Architecture | Begun
 
@@ -117,7 +117,7 @@ def phase_tables() -> dict[str, dict[str, Key]]:
 
 
 def _window_tables(variation: type) -> dict[str, dict[str, Key]]:
-    from ..learn.training import Schedule
+    from ...learn.training import Schedule
 
     samples = options_of(variation, SampleOptions)
     return {"network": network_keys(), "samples": samples, "training": options_of(Schedule)}
@@ -125,7 +125,7 @@ def _window_tables(variation: type) -> dict[str, dict[str, Key]]:
 
 def network_keys() -> dict[str, Key]:
     """Return the keys of a network of windows."""
-    from ..learn.networks import Architecture
+    from ...learn.networks import Architecture
 
     network = options_of(Architecture)
     del network["voltages"]  # those of the data
@@ -134,8 +134,8 @@ def network_keys() -> dict[str, Key]:
 
 def image_parts(read: TrainingRecipe, _telling: Telling) -> Parts:
     """Return a network, samples of simulated stacks, and what judges it by other ones."""
-    from ..learn.making import ImageJudge
-    from ..learn.networks import Architecture
+    from ...learn.making import ImageJudge
+    from ...learn.networks import Architecture
 
     variation, drawn = read.varied(Variation, SampleOptions)
     given = read.made("data", DataOptions)
@@ -158,7 +158,7 @@ def _begun(
     given: DataOptions, learnt: list[SimulatedStack], unseen: list[SimulatedStack]
 ) -> "Begun | None":
     """Return the model that a training begins with, if it does with one."""
-    from ..learn.begun import Begun, Mixed
+    from ...learn.begun import Begun, Mixed
 
     if given.begin:
         begun = Begun.of_windows(given.begin, learnt[0].voltage)
@@ -172,8 +172,8 @@ def _begun(
 
 def phase_parts(read: TrainingRecipe, _telling: Telling) -> Parts:
     """Return a network, samples of structures, and what judges it by another one."""
-    from ..learn.making import PhaseJudge
-    from ..learn.networks import Architecture
+    from ...learn.making import PhaseJudge
+    from ...learn.networks import Architecture
 
     variation, drawn = read.varied(PhaseVariation, SampleOptions)
     given = read.made("structures", StructureOptions)

@@ -7,29 +7,29 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..conventions import RecipeError, StackReadError
-from ..learn.folder import CARD
-from ..learn.models import Model
-from ..learn.predicting import TORCH_IS_MISSING
-from ..pieces.validity import IMAGES, LAYERS, PHASES, SIMULATION
-from ..report import write_training_report
+from ...conventions import RecipeError, StackReadError
+from ...learn.folder import CARD
+from ...learn.models import Model
+from ...learn.predicting import TORCH_IS_MISSING
+from ...pieces.validity import IMAGES, LAYERS, PHASES, SIMULATION
+from ...report import write_training_report
+from ..disk import told_if_full
+from ..folder.run_folder import REPORT
+from ..recipe.checking import check_output, check_paths, check_structure, checked_table
+from ..recipe.reading import beside, parse_recipe, resolve_model
+from ..recipe.tables import Key, options_of
+from ..shown import one_line, shown
+from ..telling import telling
 from .adapting import adapted, read_adaptation
-from .disk import told_if_full
-from .folder.run_folder import REPORT
-from .recipe.checking import check_output, check_paths, check_structure, checked_table
-from .recipe.reading import beside, parse_recipe, resolve_model
-from .recipe.tables import Key, options_of
-from .shown import one_line, shown
-from .telling import telling
-from .training_films import film_parts, film_tables
-from .training_images import pair_parts, pair_tables
-from .training_labels import LABELS, label_parts, label_tables
-from .training_recipe import STATE, Parts, Telling, TrainingRecipe
-from .training_windows import image_parts, image_tables, phase_parts, phase_tables
+from .films import film_parts, film_tables
+from .images import pair_parts, pair_tables
+from .labels import LABELS, label_parts, label_tables
+from .parts import STATE, Parts, Telling, TrainingRecipe
+from .windows import image_parts, image_tables, phase_parts, phase_tables
 
 if TYPE_CHECKING:
-    from ..learn.making import Judge
-    from ..learn.training import Training
+    from ...learn.making import Judge
+    from ...learn.training import Training
 
 _QUIETLY = partial(telling, quiet=True)
 
@@ -154,7 +154,7 @@ def train(
 
 def _trained(read: TrainingRecipe, telling: Telling) -> tuple[Model, "Training[Any, Any]"]:
     """Train and judge a network, telling how far that is."""
-    from ..learn.making import make_model
+    from ...learn.making import make_model
 
     training, judge = prepared(read, telling)
     with telling("training") as tell:
@@ -166,7 +166,7 @@ def prepared(
     read: TrainingRecipe, telling: Telling = _QUIETLY
 ) -> tuple["Training[Any, Any]", "Judge"]:
     """Return the training of a recipe, which may have been begun, and what judges its network."""
-    from ..learn.training import Schedule, Training, best_device
+    from ...learn.training import Schedule, Training, best_device
 
     schedule = read.made("training", Schedule)
     parts = _task_of(read.tables).parts(read, telling)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..conventions import ConventionError
-from .recipe.record import blamed_on
-from .recipe.tables import options_of
+from ...conventions import ConventionError
+from ..recipe.record import blamed_on
+from ..recipe.tables import options_of
 
 if TYPE_CHECKING:
-    from ..learn.making import Judge
+    from ...learn.making import Judge
 
 STATE = "state"
 """Folder in that of a model, of what is needed to go on with its training."""

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from ..conventions import ConventionError, RecipeError
-from .recipe.tables import Key, options_of
-from .training_recipe import Parts, Telling, TrainingRecipe, check_seeds
+from ...conventions import ConventionError, RecipeError
+from ..recipe.tables import Key, options_of
+from .parts import Parts, Telling, TrainingRecipe, check_seeds
 
 _AHEAD = 3  # batches: films take longer than steps
 _Share = Annotated[float, Field(gt=0, le=0.3)]
@@ -55,8 +55,8 @@ class FilmOptions:
 
 def film_tables() -> dict[str, dict[str, Key]]:
     """Return the keys of each table but those of the output."""
-    from ..learn.layers.networks import LayerArchitecture
-    from ..learn.training import Schedule
+    from ...learn.layers.networks import LayerArchitecture
+    from ...learn.training import Schedule
 
     films, network = options_of(FilmOptions), options_of(LayerArchitecture)
     return {"films": films, "network": network, "training": options_of(Schedule)}
@@ -64,9 +64,9 @@ def film_tables() -> dict[str, dict[str, Key]]:
 
 def film_parts(read: TrainingRecipe, _telling: Telling) -> Parts:
     """Return a network, films, and what judges it by other ones."""
-    from ..learn.layers.making import FilmJudge
-    from ..learn.layers.networks import LayerArchitecture
-    from ..learn.layers.samples import FilmBatch, Films
+    from ...learn.layers.making import FilmJudge
+    from ...learn.layers.networks import LayerArchitecture
+    from ...learn.layers.samples import FilmBatch, Films
 
     given = read.made("films", FilmOptions)
     architecture = read.made("network", LayerArchitecture)
