@@ -29,7 +29,7 @@ from ...report import write_adaptation_report
 from ..disk import told_if_full
 from ..folder.run_folder import REPORT
 from ..recipe.checking import check_output, check_paths, check_structure, checked_table
-from ..recipe.reading import beside, parse_recipe, resolve_model
+from ..recipe.reading import beside, opened, resolve_model
 from ..recipe.record import blamed_on
 from ..recipe.tables import Key, options_of
 from ..telling import telling
@@ -250,10 +250,7 @@ def read_adaptation(
     RecipeError
         If it is wrong.
     """
-    folder, stem = Path(), "model"
-    if isinstance(recipe, str | Path):
-        folder, stem = Path(recipe).parent, Path(recipe).stem
-        recipe = parse_recipe(Path(recipe))
+    recipe, folder, stem = opened(recipe, "model")
     if "adapt" not in recipe:
         return None
     known = adaptation_tables()

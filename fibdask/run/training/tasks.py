@@ -16,7 +16,7 @@ from ...report import write_training_report
 from ..disk import told_if_full
 from ..folder.run_folder import REPORT
 from ..recipe.checking import check_output, check_paths, check_structure, checked_table
-from ..recipe.reading import beside, parse_recipe, resolve_model
+from ..recipe.reading import beside, opened, resolve_model
 from ..recipe.tables import Key, options_of
 from ..shown import one_line, shown
 from ..telling import telling
@@ -203,10 +203,7 @@ def read_training(
     output_path: str | Path | None = None,
 ) -> TrainingRecipe:
     """Read and check the recipe of a training; see `train`."""
-    folder, stem = Path(), "model"
-    if isinstance(recipe, str | Path):
-        folder, stem = Path(recipe).parent, Path(recipe).stem
-        recipe = parse_recipe(Path(recipe))
+    recipe, folder, stem = opened(recipe, "model")
     task = _task_of(recipe)
     known = training_tables(task.name)
     check_structure(recipe, known)
