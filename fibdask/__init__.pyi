@@ -32,9 +32,9 @@ from .report import plot_correlations as plot_correlations
 from .report import plot_slices as plot_slices
 from .report import plot_thickness as plot_thickness
 from .report import view as view
-from .run.adapting import adapt_model as adapt_model
 from .run.cluster import local_cluster as local_cluster
 from .run.runner import run_recipe as run_recipe
+from .run.training import adapt_model as adapt_model
 from .run.training import train as train
 from .segment import fit_forest as fit_forest
 from .segment import learning_curve as learning_curve

@@ -11,7 +11,7 @@ import xarray as xr
 from ..conventions import axis_spacing, measured_slices
 from ..pieces.grey import QUANTILES
 from .data import SimulatedStack
-from .samples import Samples, Variation
+from .samples import Drawing, Variation
 
 _PIXELS = 0.1  # a pixel may be smaller or larger by this share than those of the data
 _THINNER, _THICKER = 0.7, 1.5  # mean thickness, since distances vary and slices are left out
@@ -82,14 +82,10 @@ def near_ranges(stack: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def told_samples(samples: Samples) -> dict[str, Any]:
-    """Return what samples are made of, for the training's record."""
-    return {
-        **asdict(samples.variation),
-        "crop": samples.crop,
-        "planes": samples.planes,
-        "seed": samples.seed,
-    }
+def told_samples(samples: Drawing, variation: Any) -> dict[str, Any]:
+    """Return what samples of some variation are made of, for the training's record."""
+    drawn = {name: getattr(samples, name) for name in ("crop", "planes", "seed")}
+    return asdict(variation) | drawn
 
 
 def told_stacks(stacks: Iterable[SimulatedStack]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from ..pieces.labels import APART, UNLABELLED, Painted
 from ..pieces.validity import IMAGES
 from ..pieces.windows import NO_SLICE, SliceWindow
 from ..segment import segment_phases
-from .cards import image_hashes, near_ranges
+from .cards import image_hashes, near_ranges, told_samples
 from .making import Judged
 from .networks import Network
 from .samples import Drawing, Sample, oriented
@@ -247,7 +247,7 @@ class LabelJudge:
             "temperature": temperature,
             "errors": errors,
         }
-        return Judged(card, next(self._windows()))
+        return Judged.by_window(card, next(self._windows()))
 
     def drawn(self) -> LabelSamples:
         """Return samples of the unseen slices, as they are."""
@@ -256,12 +256,10 @@ class LabelJudge:
 
     def told(self) -> dict[str, Any]:
         """Return which slices were painted, and how samples are drawn of them."""
-        samples = self.samples
-        drawn = {"crop": samples.crop, "planes": samples.planes, "seed": samples.seed}
         return {
-            "data": [samples.stack.told],
+            "data": [self.samples.stack.told],
             "validation": [self.unseen.told],
-            "samples": vars(samples.variation) | drawn,
+            "samples": told_samples(self.samples, self.samples.variation),
         }
 
     def _windows(self) -> Iterator[Sample]:

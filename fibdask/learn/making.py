@@ -19,7 +19,7 @@ from .models import Model, open_model
 from .networks import Network
 from .phases import PhaseSamples, PhaseWindows, Structure, phase_ranges
 from .samples import Sample, Samples
-from .training import Numbered, Training
+from .training import Training
 from .validation import (
     Validation,
     Windows,
@@ -29,35 +29,44 @@ from .validation import (
     validate,
     validate_stacks,
 )
-from .weights import LoadedNetwork, write_model
-
-_TESTED = 64  # pixels along y and x of the window that tests a model when it is loaded
+from .weights import Loaded, LoadedNetwork
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a card says of a network that has been judged.
+    """What is said of a network that has been judged.
 
     Attributes
     ----------
     card
         Task, ranges, temperature and errors.
-    window
-        That it was judged by, among others.
+    kind
+        As which it predicts.
+    shown
+        Something that it was judged by, by name; how long that takes is told.
+    voxels
+        Of that.
+    tested
+        A small part of it, which tests the model when it is loaded.
     """
 
     card: dict[str, Any]
-    window: Sample
+    kind: type[Loaded[Any]]
+    shown: dict[str, np.ndarray]
+    voxels: int
+    tested: dict[str, np.ndarray]
+
+    @classmethod
+    def by_window(cls, card: dict[str, Any], window: Sample) -> "Judged":
+        """Return what is said of a network that was judged by a window, among others."""
+        return cls(card, LoadedNetwork, window.shown, window.truth.size, window.corner.shown)
 
 
 class Judge(Protocol):
     """Judges networks by what they have not learnt from."""
 
-    def __call__(self, network: Network) -> Judged:
-        """Judge a network."""
-
-    def drawn(self) -> Numbered:
-        """Return samples like those of the training, of what it has not seen."""
+    def __call__(self, network: Any) -> Judged:
+        """Judge a network that is folded."""
 
     def told(self) -> dict[str, Any]:
         """Return what a card says of the data that networks learn from and are judged by."""
@@ -83,7 +92,7 @@ class ImageJudge:
             "temperature": temperature,
             "errors": errors_of(found, temperature),
         }
-        return Judged(card, windows[len(windows) // 2])
+        return Judged.by_window(card, windows[len(windows) // 2])
 
     def drawn(self) -> Samples:
         """Return samples of the unseen stacks."""
@@ -94,7 +103,7 @@ class ImageJudge:
         return {
             "data": told_stacks(self.samples.stacks),
             "validation": told_stacks(self.unseen),
-            "samples": told_samples(self.samples),
+            "samples": told_samples(self.samples, self.samples.variation),
         }
 
 
@@ -123,7 +132,7 @@ class PhaseJudge:
             "temperature": temperature,
             "errors": errors,
         }
-        return Judged(card, next(iter(windows)))
+        return Judged.by_window(card, next(iter(windows)))
 
     def drawn(self) -> PhaseSamples:
         """Return samples of the unseen structure."""
@@ -131,18 +140,16 @@ class PhaseJudge:
 
     def told(self) -> dict[str, Any]:
         """Return the structures, and how samples are drawn of them."""
-        samples = self.samples
-        drawn = {"crop": samples.crop, "planes": samples.planes, "seed": samples.seed}
         return {
-            "data": [asdict(structure) for structure in samples.structures],
+            "data": [asdict(structure) for structure in self.samples.structures],
             "validation": asdict(self.unseen),
-            "samples": asdict(samples.variation) | drawn,
+            "samples": told_samples(self.samples, self.samples.variation),
         }
 
 
 def make_model(
     folder: Path,
-    training: Training[Any, Network],
+    training: Training[Any, Any],
     judge: Judge,
     *,
     name: str,
@@ -164,25 +171,25 @@ def make_model(
     tell
         As for `Training.run`.
     """
-    if is_made(folder, training, {"name": name, "licence": licence}):
+    if _is_made(folder, training, {"name": name, "licence": licence}):
         return open_model(folder)
     network = training.run(tell)
     if isinstance(training.design, Mixed):
         network = training.design.mixed(network)
-    folded = deepcopy(network).fold()
-    judged = judge(folded)
+    judged = judge(deepcopy(network).fold())
+    loaded = judged.kind.of(deepcopy(network).cpu(), judged.card)
     card = {
         "name": name,
         **judged.card,
-        "seconds_per_megavoxel": _pace(folded, judged.card["temperature"], judged.window),
+        "seconds_per_megavoxel": _pace(loaded, judged),
         "licence": licence,
-        "training": told_training(training) | judge.told(),
+        "training": _told_training(training) | judge.told(),
     }
-    write_model(folder, network, card, _corner(judged.window))
+    loaded.write(folder, network, card, judged.tested)
     return open_model(folder)
 
 
-def is_made(folder: Path, training: Training[Any, Any], described: dict[str, str]) -> bool:
+def _is_made(folder: Path, training: Training[Any, Any], described: dict[str, str]) -> bool:
     """Tell whether a folder holds what a training makes, described as it shall be."""
     try:
         card = open_model(folder).card
@@ -192,7 +199,7 @@ def is_made(folder: Path, training: Training[Any, Any], described: dict[str, str
     return made == training.fingerprint and described.items() <= card.items()
 
 
-def told_training(training: Training[Any, Any]) -> dict[str, Any]:
+def _told_training(training: Training[Any, Any]) -> dict[str, Any]:
     """Return what a card says of how its weights were made."""
     begun = {"begun": training.design.told()} if isinstance(training.design, Begun) else {}
     return begun | {
@@ -206,18 +213,9 @@ def told_training(training: Training[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _pace(network: Network, temperature: float, window: Sample) -> float:
+def _pace(loaded: Loaded[Any], judged: Judged) -> float:
     """Return seconds that one core takes for a million voxels."""
-    loaded = LoadedNetwork(network.cpu(), temperature)
-    given = window.images, window.present, window.distances, window.offsets
-    loaded.predict(*given)  # the first time, memory is taken
+    loaded.again(judged.shown)  # the first time, memory is taken
     begun = time.perf_counter()
-    loaded.predict(*given)
-    return float(f"{(time.perf_counter() - begun) / (window.truth.size / 1e6):.3g}")
-
-
-def _corner(window: Sample) -> Sample:
-    """Return a small part of a window."""
-    part = (..., slice(_TESTED), slice(_TESTED))
-    images, truth = (np.ascontiguousarray(v[part]) for v in (window.images, window.truth))
-    return Sample(images, window.present, window.distances, window.offsets, truth)
+    loaded.again(judged.shown)
+    return float(f"{(time.perf_counter() - begun) / (judged.voxels / 1e6):.3g}")

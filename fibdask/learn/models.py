@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..conventions import ConventionError
-from ..pieces.devices import chosen_device
+from ..pieces.devices import Device, chosen_device
 from ..pieces.validity import LAYERS, SIMULATION
 from ..pieces.windows import SliceWindow
 from .folder import CARD, TEST_PAIR, card_fingerprint, read_card
@@ -82,21 +82,18 @@ class Model:
             If torch is not installed, or there is no such device.
         """
         with told_if_missing():
-            from .networks import fastest_precision, has_gpu
+            from .networks import fastest_precision
             from .weights import architecture_of
-        found = chosen_device(self.device, has_gpu)
-        architecture = self._described(architecture_of)
+        architecture, stored = self._described(architecture_of), self._stored
         return NetworkPredictor(
-            str(self.folder),
-            self.fingerprint,
+            *stored,
             SliceWindow(architecture.above, architecture.below),
             architecture.voltages,
             (architecture.halo,) * 2,
             (architecture.stride,) * 2,
             architecture.floats,
             architecture.scratch,
-            precision or fastest_precision(found, architecture.dimensions),
-            found,
+            precision or fastest_precision(stored[-1], architecture.dimensions),
         )
 
     def image_predictor(self) -> NetworkImagePredictor:
@@ -108,19 +105,16 @@ class Model:
             If torch is not installed, or there is no such device.
         """
         with told_if_missing():
-            from .networks import has_gpu
             from .simulation.networks import ImageArchitecture
         architecture = self._described(ImageArchitecture.of_card)
         return NetworkImagePredictor(
-            str(self.folder),
-            self.fingerprint,
+            *self._stored,
             architecture.layers,
             architecture.halo,
             architecture.margin,
             architecture.stride,
             architecture.widths,
             architecture.detail,
-            chosen_device(self.device, has_gpu),
         )
 
     def layer_predictor(self) -> NetworkLayerPredictor:
@@ -133,17 +127,21 @@ class Model:
         """
         with told_if_missing():
             from .layers.networks import LayerArchitecture
-            from .networks import has_gpu
         architecture = self._described(LayerArchitecture.of_card)
         return NetworkLayerPredictor(
-            str(self.folder),
-            self.fingerprint,
+            *self._stored,
             architecture.halo,
             architecture.stride,
             architecture.width,
             architecture.smoothing,
-            chosen_device(self.device, has_gpu),
         )
+
+    @property
+    def _stored(self) -> tuple[str, str, Device]:
+        """Folder, fingerprint and device, as each `StoredNetwork` has them."""
+        from .networks import has_gpu
+
+        return str(self.folder), self.fingerprint, chosen_device(self.device, has_gpu)
 
     def _described(self, of_card: Callable[[Mapping[str, Any]], Described]) -> Described:
         """Return the architecture on the card, which must fit what else stands there.

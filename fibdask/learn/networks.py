@@ -365,11 +365,8 @@ class Head(nn.Module):
         return cut(self.last(fine)[:, 0], within(kept.pixels, there))
 
 
-class Network(nn.Module, ABC):
-    """Called with what it has seen of windows, and what is known of them, it returns logits.
-
-    Known are the present voltages, the distances of slices, and the offset of a plane of each
-    window; logits are those of the planes (batch, y, x), or of some of their pixels.
+class Foldable(nn.Module):
+    """A network that is made ready for prediction once it has learnt.
 
     Attributes
     ----------
@@ -377,11 +374,25 @@ class Network(nn.Module, ABC):
         That it is built by.
     """
 
-    architecture: Windowed
+    architecture: Any
 
     def fold(self) -> Self:
         """Make ready for prediction: no gradients."""
         return self.eval().requires_grad_(requires_grad=False)
+
+    def interleave(self) -> Self:
+        """Lay features out side by side for each pixel, in which processors convolve faster."""
+        return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+class Network(Foldable, ABC):
+    """Called with what it has seen of windows, and what is known of them, it returns logits.
+
+    Known are the present voltages, the distances of slices, and the offset of a plane of each
+    window; logits are those of the planes (batch, y, x), or of some of their pixels.
+    """
+
+    architecture: Windowed
 
     @abstractmethod
     def look(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -456,10 +467,6 @@ class WindowNetwork(Network):
         for part in _convolutions(self):
             part.fold()
         return self.interleave()
-
-    def interleave(self) -> Self:
-        """Lay features out side by side for each pixel, in which processors convolve faster."""
-        return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def has_gpu() -> bool:

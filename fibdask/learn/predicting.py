@@ -1,11 +1,11 @@
 """Networks as stages see them: given windows of slices, they return probabilities."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..pieces.windows import SliceWindow
 TORCH_IS_MISSING = "networks need torch, which is not installed; install fibdask[learn]"
 LIBRARIES = 224 * 2**20
 """Bytes that torch takes of a process, and keeps."""
+Ready = TypeVar("Ready")
 
 if TYPE_CHECKING:
     from ..pieces.devices import Device
@@ -23,9 +24,18 @@ if TYPE_CHECKING:
     from .weights import LoadedNetwork
 
 
+@contextmanager
+def told_if_missing() -> Iterator[None]:
+    """Say in a sentence that torch is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConventionError(TORCH_IS_MISSING) from error
+
+
 @dataclass(frozen=True)
-class NetworkPredictor:
-    """A network of windows of slices; what is pickled of it is this, and no weights.
+class StoredNetwork(ABC, Generic[Ready]):
+    """A network of a model as stages see it; what is pickled of it is this, and no weights.
 
     Attributes
     ----------
@@ -33,6 +43,34 @@ class NetworkPredictor:
         Of the model.
     model
         Its fingerprint.
+    device
+        `gpu` or `cpu`; values of both differ in their last bits.
+    """
+
+    folder: str
+    model: str
+    device: "Device"
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that determines what it says."""
+        return fingerprint(self.model, self.device)
+
+    def load(self) -> Ready:
+        """Return the network, which each process reads and tests once."""
+        return load_once(fingerprint(self.fingerprint, self.folder), self._read)
+
+    @abstractmethod
+    def _read(self) -> Ready:
+        """Read and test the network; torch is imported here first."""
+
+
+@dataclass(frozen=True)
+class NetworkPredictor(StoredNetwork["LoadedNetwork"]):
+    """A network of windows of slices.
+
+    Attributes
+    ----------
     window
         Slices that it is shown.
     voltages
@@ -45,12 +83,8 @@ class NetworkPredictor:
         Bytes of the host beside these, however large a window.
     precision
         Of what is computed.
-    device
-        `gpu` or `cpu`; values of both differ in their last bits.
     """
 
-    folder: str
-    model: str
     window: SliceWindow
     voltages: int
     halo: tuple[int, int]
@@ -58,12 +92,16 @@ class NetworkPredictor:
     floats: int
     scratch: int
     precision: "Precision"
-    device: "Device"
 
     @property
     def fingerprint(self) -> str:
         """Hash of all that determines what it says."""
         return fingerprint(self.model, self.precision, self.device)
+
+    def _read(self) -> "LoadedNetwork":
+        with told_if_missing():
+            from .weights import LoadedNetwork
+        return LoadedNetwork.read(Path(self.folder), self.model, self.device, self.precision)
 
     def bytes(self, shape: tuple[int, int], planes: int) -> tuple[int, int]:
         """Return peak bytes of the host and of the device for a window of a shape (y, x)."""
@@ -73,10 +111,6 @@ class NetworkPredictor:
         if self.device == "gpu":
             return LIBRARIES + 4 * pixels * (images + planes), features
         return LIBRARIES + self.scratch + features, 0
-
-    def load(self) -> "LoadedNetwork":
-        """Return the network, which each process reads and tests once."""
-        return load_once(fingerprint(self.fingerprint, self.folder), partial(_load, self))
 
     def __call__(
         self,
@@ -102,20 +136,3 @@ class NetworkPredictor:
             Of the window, along y and x, which are wanted; by default all.
         """
         return self.load().predict(images, present, distances, offsets, pixels)
-
-
-def _load(predictor: NetworkPredictor) -> "LoadedNetwork":
-    with told_if_missing():
-        from .weights import LoadedNetwork
-    return LoadedNetwork.read(
-        Path(predictor.folder), predictor.model, predictor.precision, predictor.device
-    )
-
-
-@contextmanager
-def told_if_missing() -> Iterator[None]:
-    """Say in a sentence that torch is not installed."""
-    try:
-        yield
-    except ImportError as error:
-        raise ConventionError(TORCH_IS_MISSING) from error

@@ -325,9 +325,7 @@ class PublishedNetwork(SliceNetwork):
 
     def interleave(self) -> Self:
         """Lay features out side by side for each pixel, in which processors convolve faster."""
-        if self.architecture.dimensions == 3:
-            return self
-        return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return self if self.architecture.dimensions == 3 else super().interleave()
 
     def _logits(self, parts: list[torch.Tensor]) -> torch.Tensor:
         """Return logits (batch, …, y, x) of what each encoder is shown (batch, image, …, y, x)."""

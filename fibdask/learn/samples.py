@@ -21,6 +21,7 @@ from .artefacts import Artefacts
 from .data import SimulatedStack
 
 _LEAST_RANGE = 0.01  # of grey values of a blurred image, which may be of one phase
+_TESTED = 64  # pixels along y and x of the window that tests a model when it is loaded
 _NEAR = 1e-6  # nm, within which a slice lies on a plane of the structure
 
 
@@ -110,6 +111,17 @@ class Sample:
     distances: np.ndarray
     offsets: np.ndarray
     truth: np.ndarray
+
+    @property
+    def shown(self) -> dict[str, np.ndarray]:
+        """What a network is shown of it, by name."""
+        return {name: value for name, value in vars(self).items() if name != "truth"}
+
+    @property
+    def corner(self) -> "Sample":
+        """A small part of it, which tests a model when it is loaded."""
+        part = (..., slice(_TESTED), slice(_TESTED))
+        return replace(self, images=self.images[part], truth=self.truth[part])
 
     @property
     def face(self) -> "Sample":

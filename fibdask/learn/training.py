@@ -29,7 +29,7 @@ from ..conventions import (
     check_positive,
     check_seed,
 )
-from .networks import Network, fastest_precision
+from .networks import Network, fastest_precision, has_gpu
 from .samples import Sample
 
 STATE = "training.safetensors"
@@ -429,7 +429,7 @@ def _part(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
 
 def best_device() -> str:
     """Return the name of the device that trains fastest."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if has_gpu() else "cpu"
 
 
 def phase_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

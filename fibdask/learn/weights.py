@@ -1,6 +1,7 @@
 """Weights on the disk: written with a card and a pair of data that tests them, and read again."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -8,30 +9,142 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
 
 from ..blocks import Region, lengths, put_file
 from ..conventions import ConventionError, DeviceLostError, MemoryBudgetError
 from ..pieces.devices import Device
 from .folder import CARD, TEST_PAIR, USED_WITH, WEIGHTS, read_chosen_card, used_with
 from .greymaps import GreyMap, grey_maps, mapped_images
-from .networks import Architecture, Network, Precision, WindowNetwork, has_gpu
+from .networks import Architecture, Foldable, Network, Precision, WindowNetwork, has_gpu
 from .published import Published, PublishedNetwork
 from .samples import Sample
 
-AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
-_TOLERANCE = 1e-3  # of tested probabilities: processors round in different orders
+AnyNetwork = TypeVar("AnyNetwork", bound=Foldable)
 
 
 @dataclass(frozen=True)
-class LoadedNetwork:
+class Loaded(ABC, Generic[AnyNetwork]):
     """A network ready to predict, in this process.
+
+    Attributes
+    ----------
+    network
+        On the device and in the precision that it predicts in.
+    """
+
+    predicted: ClassVar[str]
+    """Name in a test pair of what the network predicted when it was trained."""
+    told: ClassVar[str]
+    """What these values are."""
+    tolerance: ClassVar[float]
+    """Of them: processors round in different orders."""
+
+    network: AnyNetwork
+
+    @classmethod
+    @abstractmethod
+    def of(cls, network: AnyNetwork, card: Mapping[str, Any]) -> Self:
+        """Fold a network, which then predicts as a card says."""
+
+    @staticmethod
+    @abstractmethod
+    def stored(folder: Path, card: Mapping[str, Any]) -> AnyNetwork:
+        """Read the network of a model as it was trained; see `with_weights`."""
+
+    @abstractmethod
+    def again(self, pair: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return what is predicted of what a test pair shows, by name."""
+
+    @classmethod
+    def read(
+        cls, folder: Path, fingerprint: str, device: Device, precision: Precision = "float32"
+    ) -> Self:
+        """Read a model, and test it on the processor before it is rounded.
+
+        Raises
+        ------
+        ConventionError
+            If it is not the model of the fingerprint, or does not predict what it should, or this
+            process has no such device.
+        """
+        card = read_chosen_card(folder, fingerprint)
+        loaded = cls.of(cls.stored(folder, card), card)
+        loaded.test(folder / TEST_PAIR)
+        loaded.network.to(own_device(device), getattr(torch, precision))
+        return loaded
+
+    def test(self, pair: Path) -> None:
+        """Compare with what was predicted when the network was trained.
+
+        Raises
+        ------
+        ConventionError
+            If the pair cannot be read, or something else is predicted.
+        """
+        try:
+            tensors = {name: value.numpy() for name, value in load_file(pair).items()}
+            error = float(np.abs(self.again(tensors) - tensors[self.predicted]).max())
+        except (OSError, KeyError, SafetensorError, RuntimeError, ValueError) as fault:
+            msg = f"the model cannot be tested by {pair}: {fault}"
+            raise ConventionError(msg) from None
+        if not error <= self.tolerance:
+            msg = (
+                f"the model does not predict what it should: {self.told} of {pair} differ by "
+                f"{error:.2g}, at most {self.tolerance:g} is rounding; it is damaged, or torch "
+                f"{torch.__version__} computes something else on this processor"
+            )
+            raise ConventionError(msg)
+
+    def write(
+        self,
+        folder: Path,
+        network: AnyNetwork,
+        card: Mapping[str, Any],
+        shown: Mapping[str, np.ndarray],
+    ) -> None:
+        """Write a model; the card, which makes it one, comes last.
+
+        Parameters
+        ----------
+        folder
+            Which may hold an earlier one.
+        network
+            As it was trained, of which this one was made ready.
+        card
+            All but what is known of its architecture and weights.
+        shown
+            What tests it, by name, with what is predicted of it.
+        """
+        pair = {**shown, self.predicted: self.again(shown)}
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CARD).unlink(missing_ok=True)
+        state = {
+            name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+        }
+        weights: bytes = save(state)
+        put_file(folder / WEIGHTS, weights)
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in pair.items()}
+        put_file(folder / TEST_PAIR, save(tensors))
+        architecture = network.architecture
+        told = dict(card) | {
+            "architecture": architecture.as_card(),
+            "halo": architecture.halo,
+            "stride": architecture.stride,
+            "sha256": sha256(weights).hexdigest(),
+        }
+        told[USED_WITH] = used_with(told)
+        put_file(folder / CARD, (json.dumps(told, indent=1) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class LoadedNetwork(Loaded[Network]):
+    """A network of windows of slices ready to predict, in this process.
 
     Attributes
     ----------
@@ -43,28 +156,22 @@ class LoadedNetwork:
         What grey values of each voltage become before the network sees them; none if as they are.
     """
 
-    network: Network
+    predicted = "probability"
+    told = "probabilities"
+    tolerance = 1e-3
+
     temperature: float
     grey_map: tuple[GreyMap, ...] = ()
 
     @classmethod
-    def read(
-        cls, folder: Path, fingerprint: str, precision: Precision, device: Device
-    ) -> "LoadedNetwork":
-        """Read a model, and test it on the processor before it is rounded.
+    def of(cls, network: Network, card: Mapping[str, Any]) -> Self:
+        """Fold a network, which then predicts as a card says."""
+        return cls(network.fold(), float(card["temperature"]), grey_maps(card))
 
-        Raises
-        ------
-        ConventionError
-            If it is not the model of the fingerprint, or does not predict what it should, or this
-            process has no such device.
-        """
-        card = read_chosen_card(folder, fingerprint)
-        network = read_network(folder, card).fold()
-        loaded = cls(network, float(card["temperature"]), grey_maps(card))
-        loaded.test(folder / TEST_PAIR)
-        loaded.network.to(own_device(device), getattr(torch, precision))
-        return loaded
+    @staticmethod
+    def stored(folder: Path, card: Mapping[str, Any]) -> Network:
+        """Read the network of a model as it was trained."""
+        return read_network(folder, card)
 
     @torch.inference_mode()
     def predict(
@@ -91,70 +198,9 @@ class LoadedNetwork:
                 result[plane] = (logits[0].float() / self.temperature).sigmoid().cpu().numpy()
         return result
 
-    def test(self, pair: Path) -> None:
-        """Compare with what was predicted when the network was trained.
-
-        Raises
-        ------
-        ConventionError
-            If the pair cannot be read, or another probability is found.
-        """
-
-        def predict(tensors: Mapping[str, np.ndarray]) -> np.ndarray:
-            given = ("images", "present", "distances", "offsets")
-            images, present, distances, offsets = (tensors[name] for name in given)
-            return self.predict(images, present, distances, offsets)
-
-        compare(
-            pair,
-            "probability",
-            predict,
-            tolerance=_TOLERANCE,
-            told="probabilities",
-        )
-
-
-def compare(
-    pair: Path,
-    expected: str,
-    predict: Callable[[Mapping[str, np.ndarray]], np.ndarray],
-    *,
-    tolerance: float,
-    told: str,
-) -> None:
-    """Compare what a model predicts with what it did when it was trained.
-
-    Parameters
-    ----------
-    pair
-        File of arrays: what is shown to it, and what it predicted.
-    expected
-        Name of the latter.
-    predict
-        Returns what is predicted now, of the arrays by name.
-    tolerance
-        Of rounding.
-    told
-        What these values are.
-
-    Raises
-    ------
-    ConventionError
-        If the pair cannot be read, or something else is predicted.
-    """
-    try:
-        tensors = {name: value.numpy() for name, value in load_file(pair).items()}
-        error = float(np.abs(predict(tensors) - tensors[expected]).max())
-    except (OSError, KeyError, SafetensorError, RuntimeError, ValueError) as fault:
-        msg = f"the model cannot be tested by {pair}: {fault}"
-        raise ConventionError(msg) from None
-    if not error <= tolerance:
-        msg = (
-            f"the model does not predict what it should: {told} of {pair} differ by {error:.2g}, "
-            f"at most {tolerance:g} is rounding; it is damaged, or torch {torch.__version__} "
-            "computes something else on this processor"
-        )
-        raise ConventionError(msg)
+    def again(self, pair: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return probabilities of a window."""
+        return self.predict(pair["images"], pair["present"], pair["distances"], pair["offsets"])
 
 
 @contextmanager
@@ -272,7 +318,7 @@ def with_weights(folder: Path, build: Callable[[], AnyNetwork]) -> AnyNetwork:
 
 
 def write_model(folder: Path, network: Network, card: Mapping[str, Any], sample: Sample) -> None:
-    """Write a model with a sample that tests it.
+    """Write a model with the corner of a sample, which tests it.
 
     Parameters
     ----------
@@ -281,45 +327,7 @@ def write_model(folder: Path, network: Network, card: Mapping[str, Any], sample:
     card
         All but what is known of the weights themselves.
     sample
-        That tests it.
+        Of what it sees.
     """
-    folded = deepcopy(network).cpu().fold()
-    loaded = LoadedNetwork(folded, float(card["temperature"]), grey_maps(card))
-    given = {name: getattr(sample, name) for name in ("images", "present", "distances", "offsets")}
-    write_files(folder, network, card, given | {"probability": loaded.predict(*given.values())})
-
-
-def write_files(
-    folder: Path, network: nn.Module, card: Mapping[str, Any], pair: Mapping[str, np.ndarray]
-) -> None:
-    """Write the files of a model; the card, which makes it one, comes last.
-
-    Parameters
-    ----------
-    folder
-        Which may hold an earlier one.
-    network
-        Whose architecture and weights are written.
-    card
-        All but what is known of these.
-    pair
-        That tests it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CARD).unlink(missing_ok=True)
-    state = {
-        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
-    }
-    weights: bytes = save(state)
-    put_file(folder / WEIGHTS, weights)
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in pair.items()}
-    put_file(folder / TEST_PAIR, save(tensors))
-    architecture: Any = network.architecture
-    told = dict(card) | {
-        "architecture": architecture.as_card(),
-        "halo": architecture.halo,
-        "stride": architecture.stride,
-        "sha256": sha256(weights).hexdigest(),
-    }
-    told[USED_WITH] = used_with(told)
-    put_file(folder / CARD, (json.dumps(told, indent=1) + "\n").encode())
+    loaded = LoadedNetwork.of(deepcopy(network).cpu(), card)
+    loaded.write(folder, network, card, sample.corner.shown)

@@ -13,7 +13,7 @@ from ..io.metadata import check_store, is_store
 from ..io.paths import local_path, read_place
 from ..io.store import save_watched
 from .disk import told_if_full
-from .exporting_volumes import SILENT
+from .exporting import SILENT
 from .folder.progress import watched
 
 _ROOT = "zarr.json"

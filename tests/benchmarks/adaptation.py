@@ -36,7 +36,7 @@ from fibdask import (
 from fibdask.conventions import build_stack
 from fibdask.learn.adaptation.candidates import Fitting
 from fibdask.learn.adaptation.target import Target
-from fibdask.run.adapting import best
+from fibdask.run.training.adapting import best
 from tests.benchmarks.robustness import SPACING
 
 SHAPE = (80, 112, 112)

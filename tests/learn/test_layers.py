@@ -13,7 +13,7 @@ import torch
 import fibdask
 from fibdask.conventions import ConventionError, RecipeError
 from fibdask.learn.folder import CARD, TEST_PAIR, USED_WITH
-from fibdask.learn.layers.making import Judged
+from fibdask.learn.layers.making import JudgedFilm
 from fibdask.learn.layers.networks import LayerArchitecture
 from fibdask.learn.layers.samples import ONE_SIGMA, FilmBatch, Films, FilmSample
 from fibdask.learn.layers.weights import LoadedLayers
@@ -128,7 +128,7 @@ def test_loss__draws_thicknesses_to_where_they_are_right():
 
 def test_judged__counts_pixels_with_a_layer():
     sample = FILMS[2]
-    said = Judged(sample, sample.truth + np.float32(0.02), np.full_like(sample.truth, 0.01))
+    said = JudgedFilm(sample, sample.truth + np.float32(0.02), np.full_like(sample.truth, 0.01))
     np.testing.assert_allclose(said.ratios(), 2, rtol=1e-4)
     assert len(said.ratios()) == (sample.truth > 0).sum()
     np.testing.assert_allclose(said.errors()["network"], [3.0, 0.3], rtol=1e-4)

@@ -240,7 +240,7 @@ def test_bytes__of_a_window_are_no_less_than_it_takes(design):
     loaded = LoadedNetwork(_built(design).fold(), 1.0)
     window = SliceWindow(design.above, design.below)
     around = (design.halo,) * 2, (design.stride,) * 2, design.floats, design.scratch
-    predictor = NetworkPredictor("", "", window, design.voltages, *around, "float32", "cpu")
+    predictor = NetworkPredictor("", "", "cpu", window, design.voltages, *around, "float32")
     shown = np.ones(design.voltages), window.distances(3, np.arange(9.0)), np.zeros(1)
     images = np.ones((design.voltages, design.slices, 192, 192), np.float32)
     loaded.predict(images[..., :64, :64], *shown)  # what libraries take

@@ -58,7 +58,7 @@ def _rewrite(folder, **changed):
 
 
 def _load(folder):
-    return LoadedNetwork.read(folder, open_model(folder).fingerprint, "float32", "cpu")
+    return LoadedNetwork.read(folder, open_model(folder).fingerprint, "cpu")
 
 
 def test_load_model__returns_what_was_written(folder):
@@ -183,7 +183,7 @@ def test_load_model__is_given_a_name_or_folder(folder):
 
 def test_load_model__refuses_a_model_that_was_replaced_since(folder):
     with pytest.raises(ConventionError, match="has changed since it was chosen"):
-        LoadedNetwork.read(folder, "another", "float32", "cpu")
+        LoadedNetwork.read(folder, "another", "cpu")
 
 
 @pytest.mark.parametrize("name", ["gold", "no/such/folder"])

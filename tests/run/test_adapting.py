@@ -26,8 +26,8 @@ from fibdask.learn.adaptation.target import Target
 from fibdask.learn.networks import Architecture
 from fibdask.learn.validation import Condition, Windows
 from fibdask.learn.weights import write_model
-from fibdask.run import adapting
 from fibdask.run.cli import main
+from fibdask.run.training import adapting
 from tests.learn.helpers import small_stack
 from tests.learn.test_weights import NEEDED
 

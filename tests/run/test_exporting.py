@@ -33,7 +33,6 @@ from fibdask import (
     save_stack,
 )
 from fibdask.blocks import Monitor
-from fibdask.run import exporting_volumes
 from fibdask.run.exporting import (
     SURFACES,
     WRITERS,
@@ -43,9 +42,10 @@ from fibdask.run.exporting import (
     export_phase,
     export_surface,
     stored_statistics,
+    volumes,
     write_statistics,
 )
-from fibdask.run.exporting_volumes import write_tiff
+from fibdask.run.exporting.volumes import write_tiff
 from tests.run.test_ownership import recipe, write_sample
 
 
@@ -169,7 +169,7 @@ class Told(Monitor):
 
 @pytest.mark.parametrize("suffix", [*WRITERS, *SURFACES])
 def test_export__tells_how_far_it_is_in_every_format(wave, tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(exporting_volumes, "_SLICES", 3)
+    monkeypatch.setattr(volumes, "_SLICES", 3)
     store = save_stack(wave.to_dataset(name="phase"), tmp_path / "phase.zarr")
     told, export = Told(), export_surface if suffix in SURFACES else export_phase
     export(store, tmp_path / f"a{suffix}", monitor=told)

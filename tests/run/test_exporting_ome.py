@@ -11,7 +11,7 @@ from PIL import Image, ImageSequence
 
 from fibdask import StackReadError, levelled_wave, read_images, save_stack
 from fibdask.run.exporting import CHANNELS, export_images, export_phase
-from fibdask.run.exporting_ome import write_ome_tiff, write_ome_zarr
+from fibdask.run.exporting.ome import write_ome_tiff, write_ome_zarr
 from tests.run.test_exporting_volumes import grey
 
 SPACING = (4.0, 6.0, 5.5)  # z, y, x

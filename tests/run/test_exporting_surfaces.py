@@ -9,9 +9,8 @@ import xarray as xr
 
 from fibdask import ConventionError, save_stack
 from fibdask.conventions import build_stack
-from fibdask.run import exporting_volumes
-from fibdask.run.exporting import export_surface
-from fibdask.run.exporting_surfaces import SURFACES
+from fibdask.run.exporting import export_surface, volumes
+from fibdask.run.exporting.surfaces import SURFACES
 
 SPACING = np.array([4.0, 6.0, 5.0])  # z, y, x
 
@@ -29,7 +28,7 @@ def make_phase(solid):
 @pytest.fixture(params=[1, 3, 32])
 def slabs(request, monkeypatch):
     """Cut volumes into slabs of so many planes."""
-    monkeypatch.setattr(exporting_volumes, "_SLICES", request.param)
+    monkeypatch.setattr(volumes, "_SLICES", request.param)
 
 
 def ball():
@@ -80,7 +79,7 @@ def test_write_surface__slabs_and_formats_make_one_surface(tmp_path, monkeypatch
     solid[2:5] = False  # slabs without a surface
     meshes = []
     for planes, suffix in ((32, ".ply"), (1, ".ply"), (2, ".stl")):
-        monkeypatch.setattr(exporting_volumes, "_SLICES", planes)
+        monkeypatch.setattr(volumes, "_SLICES", planes)
         points, corners = write(solid, tmp_path / f"a{suffix}")
         meshes.append((points, np.unique(np.sort(corners), axis=0)))
     for points, corners in meshes[1:]:

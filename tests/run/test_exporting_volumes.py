@@ -22,9 +22,8 @@ from fibdask import (
     save_stack,
 )
 from fibdask.conventions import build_stack
-from fibdask.run import exporting_volumes
-from fibdask.run.exporting import CHANNELS, WRITERS, export_images, export_phase
-from fibdask.run.exporting_volumes import write_mrc, write_nrrd, write_vti
+from fibdask.run.exporting import CHANNELS, WRITERS, export_images, export_phase, volumes
+from fibdask.run.exporting.volumes import write_mrc, write_nrrd, write_vti
 
 SPACING = (4.0, 6.0, 5.5)  # z, y, x
 TYPES = {"UInt8": "u1", "UInt16": "<u2", "Float32": "<f4"}
@@ -100,8 +99,8 @@ def test_write_nrrd__pynrrd_reads_it(wave, stored, tmp_path):
 
 @pytest.mark.parametrize("longest", [2**15 - 1, 10])
 def test_write_nifti__nibabel_reads_it(wave, tmp_path, monkeypatch, longest):
-    monkeypatch.setattr(exporting_volumes, "_LONGEST_FIRST_NIFTI", longest)
-    exporting_volumes.write_nifti(wave, tmp_path / "a.nii")
+    monkeypatch.setattr(volumes, "_LONGEST_FIRST_NIFTI", longest)
+    volumes.write_nifti(wave, tmp_path / "a.nii")
     image = nibabel.load(tmp_path / "a.nii")
     assert type(image).__name__ == ("Nifti2Image" if longest == 10 else "Nifti1Image")
     assert np.array_equal(np.asarray(image.dataobj).transpose(), wave)

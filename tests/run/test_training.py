@@ -17,12 +17,11 @@ from fibdask import RecipeError, StackReadError, load_model, run_recipe, train
 from fibdask.learn.folder import CARD, WEIGHTS
 from fibdask.learn.predicting import TORCH_IS_MISSING
 from fibdask.learn.weights import read_network
-from fibdask.run.adapting import adaptation_tables, read_adaptation
 from fibdask.run.cli import main
 from fibdask.run.recipe import read_recipe
 from fibdask.run.recipe.reference import training_reference
-from fibdask.run.training import read_training, training_tables
-from fibdask.run.training_windows import image_parts, prepared
+from fibdask.run.training import prepared, read_training, training_tables
+from fibdask.run.training.adapting import adaptation_tables, read_adaptation
 from tests.learn.helpers import without_torch
 
 SIMULATION = {
@@ -197,7 +196,7 @@ def test_train__begins_with_a_model_and_says_what_that_has_learnt_from(data, mod
 
 def test_train__the_first_step_after_a_beginning_is_made_with_its_weights(data, model):
     content = _content(data, data={"begin": str(model.folder)})
-    training, _ = prepared(image_parts, read_training(content))
+    training, _ = prepared(read_training(content))
     kept = read_network(model.folder, model.card).state_dict()
     assert all(
         torch.equal(value, kept[name]) for name, value in training.network.state_dict().items()

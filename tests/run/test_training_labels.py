@@ -35,9 +35,8 @@ from fibdask.learn.weights import architecture_of, read_windows
 from fibdask.pieces.labels import UNLABELLED, Painted, read_painted
 from fibdask.pieces.windows import SliceWindow
 from fibdask.run.info_models import format_card
-from fibdask.run.training import read_training
-from fibdask.run.training_labels import _check_dimensions, label_parts
-from fibdask.run.training_windows import prepared
+from fibdask.run.training import prepared, read_training
+from fibdask.run.training.labels import _check_dimensions
 
 SHAPE = (24, 40, 48)
 SLICES = (2, 8, 14, 20)
@@ -128,7 +127,7 @@ def test_train__makes_networks_of_a_slice_or_of_small_stacks(folder, dimensions,
     found = segment_phases(stack, method="network", model=str(made))
     part = found.chunk({"y": 16})["phase"].isel(z=slice(3, 6)).values
     np.testing.assert_array_equal(part, found["phase"].values[3:6])
-    begun = prepared(label_parts, read_training(recipe(folder, "on", begin=str(made))))[0]
+    begun = prepared(read_training(recipe(folder, "on", begin=str(made))))[0]
     assert begun.network.architecture == architecture_of(card["architecture"])
     with pytest.raises(ConventionError, match="nothing of what lies between them: segment"):
         reconstruct_volume(stack, spacing=5.0, model=str(made))
@@ -165,7 +164,7 @@ def test_train__refuses_other_dimensions_than_those_it_begins_with(folder, model
 
 def test_train__begins_with_some_voltages_of_a_model_that_ships(folder):
     read = read_training(recipe(folder, "tuned", begin="gold-windows"))
-    training, _ = prepared(label_parts, read)
+    training, _ = prepared(read)
     assert training.network.architecture == Architecture(voltages=1)
     with pytest.warns(FibdaskWarning, match="the training begins with 3 kV as 4 kV"):
         Begun.of("gold-windows", np.array([3.0]))
@@ -187,7 +186,7 @@ def test_begun__tells_of_an_adaptation_and_refuses_a_bent_scale(model, tmp_path)
 
 def test_train__judges_by_no_slice_that_the_model_it_begins_with_has_learnt(folder, model):
     given = recipe(folder, "on", begin=str(model))
-    assert prepared(label_parts, read_training(given))[1].unseen.slices.tolist() == [14]
+    assert prepared(read_training(given))[1].unseen.slices.tolist() == [14]
     with pytest.raises(
         RecipeError, match=r"learnt from slices \[2, 8, 20\] of this stack; got \[8\]"
     ):

@@ -17,7 +17,6 @@ from ...pieces.validity import learnt_aslant
 from ..greymaps import GREY_MAP, GreyMap, grey_maps, mapped_images
 from ..models import Model
 from ..networks import WindowNetwork
-from ..samples import Sample
 from ..training import Decline, Schedule, Training
 from ..weights import read_windows, write_model
 from .explaining import Explanation
@@ -46,7 +45,6 @@ _ROUNDS = 2  # of simulations: what the first has taught sees what structures ar
 _SIMULATED_RATE = 6e-4
 _SIMULATED_CROP = 64  # pixels
 _EXPLAINED = 128  # pixels along y and x
-_TESTED = 64  # pixels of the window that tests a model
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +187,7 @@ class Fitting:
         card.pop(GREY_MAP, None)
         if chosen.maps:
             card[GREY_MAP] = [asdict(one) for one in chosen.maps]
-        write_model(folder, chosen.network, card, self._test_window())
+        write_model(folder, chosen.network, card, self.target.sample(len(self.target) // 2))
 
     @property
     def images_told(self) -> dict[str, Any]:
@@ -352,13 +350,6 @@ class Fitting:
             return None
         y, x = made.shape[-2:]
         return Source(replace(source.images, images=made), source.truth[..., :y, :x])
-
-    def _test_window(self) -> Sample:
-        i = len(self.target) // 2
-        window = self.target.sample(i)
-        part = (..., slice(_TESTED), slice(_TESTED))
-        images, truth = (np.ascontiguousarray(v[part]) for v in (window.images, window.truth))
-        return Sample(images, window.present, window.distances, window.offsets, truth)
 
 
 def _apart(images: np.ndarray, others: np.ndarray) -> float:

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import max_pool2d, pad, softplus
 
 from ...conventions import ConventionError
+from ..networks import Foldable
 from ..published import Blocks, Decoder, Encoder, Published
 
 _AWAY = (1, 4)  # pixels along y and x at which guesses are compared with those of a pixel
@@ -68,8 +69,7 @@ class LayerArchitecture:
 
     def build(self) -> "LayerNetwork":
         """Return the network with its first weights."""
-        network = LayerNetwork(self)
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return LayerNetwork(self).interleave()
 
     def as_card(self) -> dict[str, Any]:
         """Return the fields as JSON knows them."""
@@ -81,7 +81,7 @@ class LayerArchitecture:
         return cls(**fields)
 
 
-class LayerNetwork(nn.Module):
+class LayerNetwork(Foldable):
     """Says how thick a layer is, and how far off that may be, of guesses."""
 
     def __init__(self, architecture: LayerArchitecture) -> None:

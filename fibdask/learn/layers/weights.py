@@ -3,22 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch.nn.functional import pad
 
-from ...pieces.devices import Device
-from ..folder import TEST_PAIR, read_chosen_card
-from ..weights import compare, errors_of_cuda, one_thread, own_device, with_weights, write_files
+from ..weights import Loaded, errors_of_cuda, one_thread, with_weights
 from .networks import LayerArchitecture, LayerNetwork
-
-_TOLERANCE = 1e-4  # of tested relative thicknesses: processors round in different orders
 
 
 @dataclass(frozen=True)
-class LoadedLayers:
+class LoadedLayers(Loaded[LayerNetwork]):
     """A network of layers ready to predict, in this process.
 
     Attributes
@@ -29,27 +25,21 @@ class LoadedLayers:
         By which they are multiplied, so that 68 % lie within.
     """
 
-    network: LayerNetwork
+    predicted = "thickness"
+    told = "relative thicknesses"
+    tolerance = 1e-4
+
     temperature: float
 
     @classmethod
-    def read(cls, folder: Path, fingerprint: str, device: Device) -> "LoadedLayers":
-        """Read a model, and test it on the processor.
+    def of(cls, network: LayerNetwork, card: Mapping[str, Any]) -> Self:
+        """Fold a network, which then predicts as a card says."""
+        return cls(network.fold(), float(card["temperature"]))
 
-        Raises
-        ------
-        ConventionError
-            If it is not the model of the fingerprint, or does not predict what it should, or this
-            process has no such device.
-        """
-        card = read_chosen_card(folder, fingerprint)
-        network = with_weights(
-            folder, lambda: LayerArchitecture.of_card(card["architecture"]).build()
-        )
-        loaded = cls(network.eval(), float(card["temperature"]))
-        loaded.test(folder / TEST_PAIR)
-        loaded.network.to(own_device(device))
-        return loaded
+    @staticmethod
+    def stored(folder: Path, card: Mapping[str, Any]) -> LayerNetwork:
+        """Read the network of a model as it was trained."""
+        return with_weights(folder, lambda: LayerArchitecture.of_card(card["architecture"]).build())
 
     @torch.inference_mode()
     def predict(self, guesses: np.ndarray) -> np.ndarray:
@@ -69,26 +59,6 @@ class LoadedLayers:
         result[:, np.isnan(guesses[:, 0])] = np.nan
         return result
 
-    def test(self, pair: Path) -> None:
-        """Compare with what was predicted when the network was trained.
-
-        Raises
-        ------
-        ConventionError
-            If the pair cannot be read, or another thickness is found.
-        """
-        compare(
-            pair,
-            "thickness",
-            lambda tensors: self.predict(tensors["guesses"]),
-            tolerance=_TOLERANCE,
-            told="relative thicknesses",
-        )
-
-
-def write_layers_model(
-    folder: Path, network: LayerNetwork, card: Mapping[str, Any], guesses: np.ndarray
-) -> None:
-    """Write a model with guesses that test it; see `write_model`."""
-    found = LoadedLayers(network, float(card["temperature"])).predict(guesses)
-    write_files(folder, network, card, {"guesses": guesses, "thickness": found})
+    def again(self, pair: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return thicknesses and errors of guesses."""
+        return self.predict(pair["guesses"])

@@ -1,23 +1,19 @@
-"""A network of images made: trained on pairs, judged by others, and written with its card."""
+"""Networks of images as they begin, and judged by pairs that they have not seen."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from ...pieces.validity import SIMULATION
-from ..making import is_made, told_training
-from ..models import Model, open_model
-from ..training import Training
+from ..making import Judged
 from .networks import STRIDE, ImageArchitecture, ImageNetwork
 from .pairs import ASPECT, PIXELS, PORES, SOLIDS, VOLTAGES, Pairs, PairStore
-from .samples import ImageBatch, ImageSample, ImageSamples, image_sample
-from .weights import LoadedImages, write_images_model
+from .samples import ImageBatch, ImageSample, image_sample
+from .weights import LoadedImages, shown_of
 
 BANDS = (0.8, 1.5, 3.0, 5.0)
 """Voltages in kV between which errors are told apart."""
@@ -85,60 +81,49 @@ class ImageErrors:
         return cls(round(rms, 3), round(float(solid), 3), round(float(pore), 3))
 
 
-def make_images_model(
-    folder: Path,
-    training: Training[ImageSamples, ImageNetwork],
-    unseen: PairStore,
-    *,
-    name: str,
-    licence: str,
-    data: dict[str, Any],
-    tell: Callable[[int, int, float], None],
-) -> Model:
-    """Train a network, judge it, and write it, unless that is done already.
+@dataclass(frozen=True, eq=False)
+class PairJudge:
+    """Judges networks of images by pairs that they have not seen.
 
-    Parameters
+    Attributes
     ----------
-    folder
-        That the model is written to.
-    training
-        Which may have been begun before.
+    learnt
+        Pairs that they learn from.
     unseen
-        Pairs of other seeds, which the network is judged by.
-    name, licence
-        Of the model, as its card says.
-    data
-        What the card says of what it learns from and is judged by.
-    tell
-        As for `Training.run`.
+        Pairs of other seeds.
     """
-    if is_made(folder, training, {"name": name, "licence": licence}):
-        return open_model(folder)
-    network = training.run(tell).cpu().eval()
-    scenes = [unseen[number] for number in range(unseen.scenes.count)]
-    told = network.architecture
-    card = {
-        "name": name,
-        "task": SIMULATION,
-        "voltages": list(VOLTAGES),
-        "pixel_size": list(PIXELS),
-        "aspect": ASPECT,
-        "thickness": None,
-        "gap": None,
-        "materials": {"pore": list(told.pores), "solid": list(told.solids)},
-        "electrons_per_pixel": None,
-        "temperature": 1.0,
-        "errors": judge(network, scenes),
-        "seconds_per_megavoxel": _pace(network, scenes[0]),
-        "licence": licence,
-        "training": told_training(training) | data,
-    }
-    write_images_model(folder, network, card, _corner(scenes[0], told.margin))
-    return open_model(folder)
+
+    learnt: PairStore
+    unseen: PairStore
+
+    def __call__(self, network: ImageNetwork) -> Judged:
+        """Judge a network by all images."""
+        network = network.cpu()
+        scenes = [self.unseen[number] for number in range(self.unseen.scenes.count)]
+        known = network.architecture
+        card = {
+            "task": SIMULATION,
+            "voltages": list(VOLTAGES),
+            "pixel_size": list(PIXELS),
+            "aspect": ASPECT,
+            "thickness": None,
+            "gap": None,
+            "materials": {"pore": list(known.pores), "solid": list(known.solids)},
+            "electrons_per_pixel": None,
+            "temperature": 1.0,
+            "errors": _errors(network, scenes),
+        }
+        whole = image_sample(scenes[0], 0, known.margin)
+        corner = replace(whole, shown=whole.shown[:, :_TESTED, :_TESTED])
+        return Judged(card, LoadedImages, shown_of(whole), whole.share.size, shown_of(corner))
+
+    def told(self) -> dict[str, Any]:
+        """Return how pairs are drawn."""
+        return {"data": asdict(self.learnt.scenes), "validation": asdict(self.unseen.scenes)}
 
 
 @torch.inference_mode()
-def judge(network: ImageNetwork, scenes: Sequence[Pairs]) -> dict[str, Any]:
+def _errors(network: ImageNetwork, scenes: Sequence[Pairs]) -> dict[str, Any]:
     """Return the errors of a network on scenes, all and by voltage and materials."""
     margin = network.architecture.margin
     images = [image_sample(p, i, margin) for p in scenes for i in range(len(p.counts))]
@@ -163,22 +148,3 @@ def _parts(
             named = {"pore": pore, "solid": solid}
             of = [image for image in images if image.materials == (pore, solid)]
             yield {"voltages": list(VOLTAGES), "materials": named}, of
-
-
-def _pace(network: ImageNetwork, pairs: Pairs) -> float:
-    """Return seconds that one core takes for a million pixels."""
-    loaded = LoadedImages(network)
-    sample = image_sample(pairs, 0, network.architecture.margin)
-    given = sample.shown, sample.voltage, sample.pixel_size, sample.materials
-    loaded.predict(*given)  # the first time, memory is taken
-    begun = time.perf_counter()
-    loaded.predict(*given)
-    return float(f"{(time.perf_counter() - begun) / (sample.share.size / 1e6):.3g}")
-
-
-def _corner(pairs: Pairs, margin: int) -> ImageSample:
-    """Return a small part of an image."""
-    whole = image_sample(pairs, 0, margin)
-    part = (..., slice(_TESTED), slice(_TESTED))
-    shown, share = (np.ascontiguousarray(v[part]) for v in (whole.shown, whole.share))
-    return ImageSample(shown, share, whole.voltage, whole.pixel_size, whole.materials)

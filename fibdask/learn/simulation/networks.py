@@ -26,7 +26,7 @@ from torch.nn.functional import (
 
 from ...conventions import ConventionError
 from ...simulate.images.layers import RUNS, Layers, half_contrast_depth
-from ..networks import Conditioned
+from ..networks import Conditioned, Foldable
 from .bulks import GRID
 from .pairs import PORES, SOLIDS
 
@@ -95,8 +95,7 @@ class ImageArchitecture:
 
     def build(self) -> "ImageNetwork":
         """Return the network with its first weights."""
-        network = ImageNetwork(self)
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return ImageNetwork(self).interleave()
 
     def as_card(self) -> dict[str, Any]:
         """Return the fields as JSON knows them."""
@@ -211,7 +210,7 @@ class Column(nn.Module):
         return found
 
 
-class ImageNetwork(nn.Module):
+class ImageNetwork(Foldable):
     """Says how bright a face is, of the solid that is seen below it."""
 
     bulk: torch.Tensor

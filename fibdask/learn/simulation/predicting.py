@@ -4,55 +4,43 @@ What it is made of is read when a process predicts first; nothing here needs tor
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...blocks import fingerprint, load_once
 from ...simulate.images.layers import RUNS, Layers
-from ..predicting import LIBRARIES, told_if_missing
+from ..predicting import LIBRARIES, StoredNetwork, told_if_missing
 
 if TYPE_CHECKING:
-    from ...pieces.devices import Device
     from .weights import LoadedImages
 
 
 @dataclass(frozen=True)
-class NetworkImagePredictor:
-    """A network of images; what is pickled of it is this, and no weights.
+class NetworkImagePredictor(StoredNetwork["LoadedImages"]):
+    """A network of images.
 
     Attributes
     ----------
-    folder
-        Of the model.
-    model
-        Its fingerprint.
     layers
         That it is shown.
     halo, margin, stride
         Along y and x, in pixels; see `ImageArchitecture`.
     widths, detail
         Features at a half, a quarter and an eighth of the resolution, and at the whole.
-    device
-        `gpu` or `cpu`; values of both differ in their last bits.
     """
 
-    folder: str
-    model: str
     layers: Layers
     halo: int
     margin: int
     stride: int
     widths: tuple[int, ...]
     detail: int
-    device: "Device"
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of all that determines what it says."""
-        return fingerprint(self.model, self.device)
+    def _read(self) -> "LoadedImages":
+        with told_if_missing():
+            from .weights import LoadedImages
+        return LoadedImages.read(Path(self.folder), self.model, self.device)
 
     def bytes(self, shape: tuple[int, int]) -> int:
         """Return peak bytes of the host for a window of a shape (y, x), beside what is shown."""
@@ -60,10 +48,6 @@ class NetworkImagePredictor:
         # What is shown twice over, folded to half resolution, and features of both.
         features = 2 * shown + 4 * self.detail + 5 * self.widths[0] // 4
         return LIBRARIES + 4 * shape[0] * shape[1] * (2 if self.device == "gpu" else features)
-
-    def load(self) -> "LoadedImages":
-        """Return the network, which each process reads and tests once."""
-        return load_once(fingerprint(self.fingerprint, self.folder), partial(_load, self))
 
     def __call__(
         self,
@@ -87,9 +71,3 @@ class NetworkImagePredictor:
             Of pore and solid.
         """
         return self.load().predict(shown, voltage, pixel_size, materials)
-
-
-def _load(predictor: NetworkImagePredictor) -> "LoadedImages":
-    with told_if_missing():
-        from .weights import LoadedImages
-    return LoadedImages.read(Path(predictor.folder), predictor.model, predictor.device)

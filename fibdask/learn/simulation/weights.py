@@ -3,44 +3,33 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 
-from ...pieces.devices import Device
-from ..folder import TEST_PAIR, read_chosen_card
-from ..weights import compare, errors_of_cuda, one_thread, own_device, with_weights, write_files
+from ..weights import Loaded, errors_of_cuda, one_thread, with_weights
 from .networks import ImageArchitecture, ImageNetwork
 from .samples import ImageSample
 
-_TOLERANCE = 1e-4  # of tested coefficients: processors round in different orders
-
 
 @dataclass(frozen=True)
-class LoadedImages:
+class LoadedImages(Loaded[ImageNetwork]):
     """A network of images ready to predict, in this process."""
 
-    network: ImageNetwork
+    predicted = "coefficient"
+    told = "backscatter coefficients"
+    tolerance = 1e-4
 
     @classmethod
-    def read(cls, folder: Path, fingerprint: str, device: Device) -> "LoadedImages":
-        """Read a model, and test it on the processor.
+    def of(cls, network: ImageNetwork, _card: Mapping[str, Any]) -> Self:
+        """Fold a network, which then predicts as a card says."""
+        return cls(network.fold())
 
-        Raises
-        ------
-        ConventionError
-            If it is not the model of the fingerprint, or does not predict what it should, or this
-            process has no such device.
-        """
-        card = read_chosen_card(folder, fingerprint)
-        network = with_weights(
-            folder, lambda: ImageArchitecture.of_card(card["architecture"]).build()
-        )
-        loaded = cls(network.eval())
-        loaded.test(folder / TEST_PAIR)
-        loaded.network.to(own_device(device))
-        return loaded
+    @staticmethod
+    def stored(folder: Path, card: Mapping[str, Any]) -> ImageNetwork:
+        """Read the network of a model as it was trained."""
+        return with_weights(folder, lambda: ImageArchitecture.of_card(card["architecture"]).build())
 
     @torch.inference_mode()
     def predict(
@@ -63,43 +52,21 @@ class LoadedImages:
             found: np.ndarray = torch.lerp(pore, solid, share).clamp_(0, 1).cpu().numpy()
             return found
 
-    def test(self, pair: Path) -> None:
-        """Compare with what was predicted when the network was trained.
-
-        Raises
-        ------
-        ConventionError
-            If the pair cannot be read, or another coefficient is found.
-        """
-        compare(
-            pair,
-            "coefficient",
-            self._predicted,
-            tolerance=_TOLERANCE,
-            told="backscatter coefficients",
-        )
-
-    def _predicted(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return coefficients (y, x) of the arrays of a test pair."""
-        sizes = tensors["pixel_size"].tolist()
-        pore, solid = (bytes(tensors[name]).decode() for name in ("pore", "solid"))
+    def again(self, pair: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return coefficients (y, x) of an image, as `shown_of` tells it."""
+        sizes = pair["pixel_size"].tolist()
+        pore, solid = (bytes(pair[name]).decode() for name in ("pore", "solid"))
         shape = (sizes[0], sizes[1])
-        return self.predict(tensors["shown"], tensors["voltage"].item(), shape, (pore, solid))
+        return self.predict(pair["shown"], pair["voltage"].item(), shape, (pore, solid))
 
 
-def write_images_model(
-    folder: Path, network: ImageNetwork, card: Mapping[str, Any], sample: ImageSample
-) -> None:
-    """Write a model with a sample that tests it; see `write_model`."""
-    loaded = LoadedImages(network)
-    found = loaded.predict(sample.shown, sample.voltage, sample.pixel_size, sample.materials)
-    pore, solid = (np.frombuffer(name.encode(), np.uint8) for name in sample.materials)
-    pair = {
+def shown_of(sample: ImageSample) -> dict[str, np.ndarray]:
+    """Return what a network is shown of an image, as arrays."""
+    pore, solid = (np.array([*name.encode()], np.uint8) for name in sample.materials)
+    return {
         "shown": sample.shown,
-        "voltage": np.float64(sample.voltage),
+        "voltage": np.array(sample.voltage),
         "pixel_size": np.array(sample.pixel_size),
         "pore": pore,
         "solid": solid,
-        "coefficient": found,
     }
-    write_files(folder, network, card, {name: np.array(v) for name, v in pair.items()})

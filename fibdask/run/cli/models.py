@@ -18,9 +18,9 @@ def train(recipe: str, minutes: float | None, out: str | None, as_json: bool, qu
     stack without labels; where none is better, that model itself is named.
     """
     from ...learn.models import open_model
-    from ..adapting import read_adaptation
     from ..folder.run_folder import REPORT
     from ..info_models import adapted, judged
+    from ..training import read_adaptation
     from ..training import train as train_network
 
     adaptation = read_adaptation(recipe, output_path=out)

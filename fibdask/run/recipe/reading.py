@@ -44,10 +44,7 @@ def read_recipe(
     RecipeError
         Naming the key, the value and the rule, with the nearest valid key.
     """
-    folder, stem = Path(), "fibdask"
-    if isinstance(recipe, str | Path):
-        folder, stem = Path(recipe).parent, Path(recipe).stem
-        recipe = parse_recipe(Path(recipe))
+    recipe, folder, stem = opened(recipe, "fibdask")
     check_structure(recipe, tables())
     title = recipe.get("title", one_line(stem))
     content = {name: value for name, value in recipe.items() if name != "title"}
@@ -65,6 +62,19 @@ def read_recipe(
     content["output"].setdefault("path", str(folder / f"{stem}-out"))
     like = content.get(SIMULATE, {}).get("like")
     return Recipe(title, checked(content), () if like is None else (like,))
+
+
+def opened(
+    recipe: str | Path | Mapping[str, Any], name: str
+) -> tuple[Mapping[str, Any], Path, str]:
+    """Return the content of a recipe, the folder that its paths are relative to, and its name.
+
+    What is no file lies in the working directory, and is given a name.
+    """
+    if isinstance(recipe, str | Path):
+        path = Path(recipe)
+        return parse_recipe(path), path.parent, path.stem
+    return recipe, Path(), name
 
 
 def parse_recipe(path: Path) -> Mapping[str, Any]:

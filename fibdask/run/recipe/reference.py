@@ -14,11 +14,9 @@ from typing import Any
 
 from ...pieces.validity import IMAGES, LAYERS, PHASES, SIMULATION
 from .. import stages
-from ..adapting import adaptation_tables
 from ..cluster.jobs import Jobs
 from ..cluster.profiles import BATCH, cluster_keys
-from ..training import training_tables
-from ..training_labels import LABELS
+from ..training import LABELS, adaptation_tables, training_tables
 from .profiles import profile_functions
 from .tables import Key, keys_of, options_of, tables
 

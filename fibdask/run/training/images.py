@@ -1,21 +1,14 @@
 """Train a network of images as a recipe says: pairs are simulated first, then it learns."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from ..conventions import RecipeError
-from ..learn.models import Model
-from ..learn.simulation.pairs import PairStore, Scenes
-from .recipe.record import blamed_on
-from .recipe.tables import Key, options_of
-from .training_recipe import Telling, TrainingRecipe, check_seeds
-
-if TYPE_CHECKING:
-    from ..learn.simulation.networks import ImageNetwork
-    from ..learn.simulation.samples import ImageSamples
-    from ..learn.training import Training
+from ...conventions import RecipeError
+from ...learn.simulation.pairs import PairStore, Scenes
+from ..recipe.record import blamed_on
+from ..recipe.tables import Key, options_of
+from .parts import Parts, Telling, TrainingRecipe, check_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +63,8 @@ class PairOptions:
 
 def pair_tables() -> dict[str, dict[str, Key]]:
     """Return the keys of each table but those of the output."""
-    from ..learn.simulation.networks import ImageArchitecture
-    from ..learn.training import Schedule
+    from ...learn.simulation.networks import ImageArchitecture
+    from ...learn.training import Schedule
 
     network = options_of(ImageArchitecture)
     for fixed in ("layers", "pores", "solids"):  # which pairs are drawn with
@@ -80,21 +73,17 @@ def pair_tables() -> dict[str, dict[str, Key]]:
     return {"pairs": pairs, "network": network, "training": training}
 
 
-def train_images(
-    read: TrainingRecipe, telling: Telling
-) -> tuple[Model, "Training[ImageSamples, ImageNetwork]"]:
-    """Simulate pairs, and train and judge a network by them, telling how far that is."""
-    from ..learn.simulation.bulks import stored_coefficients
-    from ..learn.simulation.making import BulkDesign, make_images_model
-    from ..learn.simulation.networks import STRIDE, ImageArchitecture
-    from ..learn.simulation.samples import ImageBatch, ImageSamples
-    from ..learn.training import Schedule, Training, best_device
+def pair_parts(read: TrainingRecipe, telling: Telling) -> Parts:
+    """Simulate pairs, telling how far that is; return a network, and what judges it by others."""
+    from ...learn.simulation.bulks import stored_coefficients
+    from ...learn.simulation.making import BulkDesign, PairJudge
+    from ...learn.simulation.networks import STRIDE, ImageArchitecture
+    from ...learn.simulation.samples import ImageBatch, ImageSamples
 
     given = read.made("pairs", PairOptions)
     if given.side % STRIDE:
         msg = f"[pairs] side must be a multiple of {STRIDE}; got {given.side}"
         raise RecipeError(msg)
-    schedule = read.made("training", Schedule)
     architecture = read.made("network", ImageArchitecture)
     with blamed_on("pairs"):
         scenes = given.scenes()
@@ -106,13 +95,7 @@ def train_images(
         with telling(name) as tell:
             store.make(tell)
     pairs = [learnt[number] for number in range(learnt.scenes.count)]
-    samples = ImageSamples(pairs, architecture.margin, schedule.seed)
+    samples = ImageSamples(pairs, architecture.margin, read.tables["training"]["seed"])
     bulk = stored_coefficients(read.state, given.bulk_electrons, given.seed)
-    design, device = BulkDesign(architecture, bulk), best_device()
-    training = Training(design, samples, schedule, read.state, gather=ImageBatch.of, device=device)
-    data = {"data": asdict(learnt.scenes), "validation": asdict(unseen.scenes)}
-    with telling("training") as tell:
-        made = make_images_model(
-            read.folder, training, unseen, **read.described, data=data, tell=tell
-        )
-    return made, training
+    design, judge = BulkDesign(architecture, bulk), PairJudge(learnt, unseen)
+    return Parts(design, samples, judge, {"gather": ImageBatch.of})

@@ -1,31 +1,25 @@
 """Trainings of networks that are shown windows of slices: of images, or of their phases."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from ..conventions import ConventionError, RecipeError
-from ..learn.data import SimulatedStack, check_data
-from ..learn.models import Model
-from ..learn.phases import PhaseSamples, PhaseVariation, Structure, check_structures
-from ..learn.samples import Samples, Variation
-from ..pieces.windows import SliceWindow
-from .recipe.record import blamed_on
-from .recipe.tables import Key, options_of
-from .training_recipe import Telling, TrainingRecipe
+from ...conventions import ConventionError, RecipeError
+from ...learn.data import SimulatedStack, check_data
+from ...learn.phases import PhaseSamples, PhaseVariation, Structure, check_structures
+from ...learn.samples import Samples, Variation
+from ...pieces.windows import SliceWindow
+from ..recipe.record import blamed_on
+from ..recipe.tables import Key, options_of
+from .parts import Parts, Telling, TrainingRecipe
 
 if TYPE_CHECKING:
-    from ..learn.begun import Begun
-    from ..learn.making import Judge
-    from ..learn.networks import Architecture, Network
-    from ..learn.training import Training
+    from ...learn.begun import Begun
+    from ...learn.networks import Architecture
 
     Designed = Architecture | Begun
-    # A network, samples, and what judges it by other ones.
-    Parts = tuple[Any, Any, Judge]
 
 _Folders = Annotated[list[str], Field(min_length=1)]
 _Levels = Annotated[list[list[float]], Field(min_length=1)]
@@ -123,7 +117,7 @@ def phase_tables() -> dict[str, dict[str, Key]]:
 
 
 def _window_tables(variation: type) -> dict[str, dict[str, Key]]:
-    from ..learn.training import Schedule
+    from ...learn.training import Schedule
 
     samples = options_of(variation, SampleOptions)
     return {"network": network_keys(), "samples": samples, "training": options_of(Schedule)}
@@ -131,43 +125,17 @@ def _window_tables(variation: type) -> dict[str, dict[str, Key]]:
 
 def network_keys() -> dict[str, Key]:
     """Return the keys of a network of windows."""
-    from ..learn.networks import Architecture
+    from ...learn.networks import Architecture
 
     network = options_of(Architecture)
     del network["voltages"]  # those of the data
     return network
 
 
-def train_windows(
-    parts_of: Callable[[TrainingRecipe], "Parts"], read: TrainingRecipe, telling: Telling
-) -> tuple[Model, "Training[Any, Network]"]:
-    """Train and judge a network of the parts of a recipe, telling how far that is."""
-    from ..learn.making import make_model
-
-    training, judge = prepared(parts_of, read)
-    with telling("training") as tell:
-        made = make_model(read.folder, training, judge, **read.described, tell=tell)
-    return made, training
-
-
-def prepared(
-    parts_of: Callable[[TrainingRecipe], "Parts"], read: TrainingRecipe
-) -> tuple["Training[Any, Network]", "Judge"]:
-    """Return a training of the parts of a recipe, which may begin, and what judges its network."""
-    from ..learn.training import Schedule, Training, best_device
-
-    schedule = read.made("training", Schedule)
-    design, samples, judge = parts_of(read)
-    training: Training[Any, Network] = Training(
-        design, samples, schedule, read.state, unseen=judge.drawn(), device=best_device()
-    )
-    return training, judge
-
-
-def image_parts(read: TrainingRecipe) -> "Parts":
+def image_parts(read: TrainingRecipe, _telling: Telling) -> Parts:
     """Return a network, samples of simulated stacks, and what judges it by other ones."""
-    from ..learn.making import ImageJudge
-    from ..learn.networks import Architecture
+    from ...learn.making import ImageJudge
+    from ...learn.networks import Architecture
 
     variation, drawn = read.varied(Variation, SampleOptions)
     given = read.made("data", DataOptions)
@@ -182,14 +150,15 @@ def image_parts(read: TrainingRecipe) -> "Parts":
     design: Designed = begun or read.made("network", partial(Architecture, voltages=voltages))
     window = _window(design, drawn["crop"])
     samples = Samples(learnt, variation, window=window, **drawn)
-    return design, samples, ImageJudge(samples, unseen)
+    judge = ImageJudge(samples, unseen)
+    return Parts(design, samples, judge, {"unseen": judge.drawn()})
 
 
 def _begun(
     given: DataOptions, learnt: list[SimulatedStack], unseen: list[SimulatedStack]
 ) -> "Begun | None":
     """Return the model that a training begins with, if it does with one."""
-    from ..learn.begun import Begun, Mixed
+    from ...learn.begun import Begun, Mixed
 
     if given.begin:
         begun = Begun.of_windows(given.begin, learnt[0].voltage)
@@ -201,10 +170,10 @@ def _begun(
     return None
 
 
-def phase_parts(read: TrainingRecipe) -> "Parts":
+def phase_parts(read: TrainingRecipe, _telling: Telling) -> Parts:
     """Return a network, samples of structures, and what judges it by another one."""
-    from ..learn.making import PhaseJudge
-    from ..learn.networks import Architecture
+    from ...learn.making import PhaseJudge
+    from ...learn.networks import Architecture
 
     variation, drawn = read.varied(PhaseVariation, SampleOptions)
     given = read.made("structures", StructureOptions)
@@ -214,7 +183,8 @@ def phase_parts(read: TrainingRecipe) -> "Parts":
     design = read.made("network", partial(Architecture, voltages=1))
     window = _window(design, drawn["crop"])
     samples = PhaseSamples(learnt, variation, window=window, **drawn)
-    return design, samples, PhaseJudge(samples, unseen)
+    judge = PhaseJudge(samples, unseen)
+    return Parts(design, samples, judge, {"unseen": judge.drawn()})
 
 
 def _window(architecture: "Designed", crop: int) -> SliceWindow:

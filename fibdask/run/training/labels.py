@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import xarray as xr
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from ..conventions import ConventionError, RecipeError, require, unused_options
-from ..io import open_stack
-from ..pieces.labels import Painted, read_painted
-from ..pieces.windows import SliceWindow
-from ..segment import fit_forest
-from .recipe.record import blamed_on
-from .recipe.tables import Key, options_of
-from .training_recipe import TrainingRecipe
-from .training_windows import network_keys
+from ...conventions import ConventionError, RecipeError, require, unused_options
+from ...io import open_stack
+from ...pieces.labels import Painted, read_painted
+from ...pieces.windows import SliceWindow
+from ...segment import fit_forest
+from ..recipe.record import blamed_on
+from ..recipe.tables import Key, options_of
+from .parts import Parts, Telling, TrainingRecipe
+from .windows import network_keys
 
 if TYPE_CHECKING:
-    from ..learn.networks import Architecture
-    from ..learn.published import Published
-    from .training_windows import Parts
+    from ...learn.networks import Architecture
+    from ...learn.published import Published
 
 LABELS = "labels"
 _FOREST = "forest"  # folder in the state of a training
@@ -107,8 +106,8 @@ class LabelSampleOptions:
 
 def label_tables() -> dict[str, dict[str, Key]]:
     """Return the keys of each table but the last, with early stopping unless it says else."""
-    from ..learn.labelled import LabelVariation
-    from ..learn.training import Schedule
+    from ...learn.labelled import LabelVariation
+    from ...learn.training import Schedule
 
     training = options_of(Schedule)
     training["decline"] = replace(training["decline"], default="plateau")
@@ -120,10 +119,10 @@ def label_tables() -> dict[str, dict[str, Key]]:
     }
 
 
-def label_parts(read: TrainingRecipe) -> "Parts":
+def label_parts(read: TrainingRecipe, _telling: Telling) -> Parts:
     """Return a network, samples of painted slices, and what judges it by other ones."""
-    from ..learn.begun import Begun
-    from ..learn.labelled import LabelJudge, LabelledStack, LabelSamples, LabelVariation, parted
+    from ...learn.begun import Begun
+    from ...learn.labelled import LabelJudge, LabelledStack, LabelSamples, LabelVariation, parted
 
     labels = read.made(LABELS, LabelOptions)
     variation, drawn = read.varied(LabelVariation, LabelSampleOptions)
@@ -144,14 +143,14 @@ def label_parts(read: TrainingRecipe) -> "Parts":
         stacks = [LabelledStack.of(stack, part, window) for part in (learnt, unseen)]
     samples = LabelSamples(stacks[0], variation, window=window, planes=1, **drawn)
     judge = LabelJudge(samples, stacks[1], architecture.stride, architecture.halo)
-    return architecture, samples, judge
+    return Parts(architecture, samples, judge, {"unseen": judge.drawn()})
 
 
 def _architecture(begin: str | None, network: Mapping[str, Any], stack: xr.Dataset) -> Any:
     """Return what determines the network: the recipe, or a model that it begins with."""
-    from ..learn.begun import Begun
-    from ..learn.networks import Architecture
-    from ..learn.published import RESIDUAL_3D, SMALL_RESIDUAL, Published
+    from ...learn.begun import Begun
+    from ...learn.networks import Architecture
+    from ...learn.published import RESIDUAL_3D, SMALL_RESIDUAL, Published
 
     if begin:
         begun = Begun.of(begin, stack["voltage"].values)
@@ -169,7 +168,7 @@ def _architecture(begin: str | None, network: Mapping[str, Any], stack: xr.Datas
 
 def _check_dimensions(network: Mapping[str, Any], begun: "Architecture | Published") -> None:
     """Refuse other dimensions than those of the model that a training begins with."""
-    from ..learn.published import Published
+    from ...learn.published import Published
 
     own = f"{begun.dimensions}D" if isinstance(begun, Published) else _DIMENSIONS
     if network["dimensions"] not in (own, None):
@@ -182,7 +181,7 @@ def _check_dimensions(network: Mapping[str, Any], begun: "Architecture | Publish
 
 def _check_own(network: Mapping[str, Any], dimensions: str) -> None:
     """Refuse keys of a network of other dimensions."""
-    from ..learn.networks import Architecture
+    from ...learn.networks import Architecture
 
     known = options_of(DimensionOptions, Architecture)
     options = {key: (known[key].default, kinds) for key, kinds in _OWN.items()}
@@ -209,7 +208,7 @@ def _taught(
 
     None of them is near those that the network is judged by.
     """
-    from ..learn.labelled import taught
+    from ...learn.labelled import taught
 
     forest = fit_forest(
         stack, labels=labels.path, unlabelled=labels.unlabelled, only=learnt.slices.tolist()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import xarray as xr
 from pydantic import NonNegativeInt, PositiveInt
 
-from ..blocks import array_token, fingerprint, put_file
-from ..conventions import (
+from ...blocks import array_token, fingerprint, put_file
+from ...conventions import (
     VERSION,
     ConventionError,
     RecipeError,
@@ -19,23 +19,24 @@ from ..conventions import (
     check_seed,
     recorded_steps,
 )
-from ..io import open_stack
-from ..learn.adaptation.target import Target
-from ..learn.folder import ADAPTATION, CARD
-from ..learn.models import Model, open_model
-from ..learn.predicting import told_if_missing
-from ..pieces.slant import check_tilt
-from ..report import write_adaptation_report
-from .disk import told_if_full
-from .folder.run_folder import REPORT
-from .recipe.checking import check_output, check_paths, check_structure, checked_table
-from .recipe.reading import beside, parse_recipe, resolve_model
-from .recipe.record import blamed_on
-from .recipe.tables import Key, options_of
-from .telling import telling
+from ...io import open_stack
+from ...learn.adaptation.target import Target
+from ...learn.folder import ADAPTATION, CARD
+from ...learn.models import Model, open_model
+from ...learn.predicting import told_if_missing
+from ...pieces.slant import check_tilt
+from ...report import write_adaptation_report
+from ..disk import told_if_full
+from ..folder.run_folder import REPORT
+from ..recipe.checking import check_output, check_paths, check_structure, checked_table
+from ..recipe.reading import beside, opened, resolve_model
+from ..recipe.record import blamed_on
+from ..recipe.tables import Key, options_of
+from ..telling import telling
+from .parts import STATE
 
 if TYPE_CHECKING:
-    from ..learn.adaptation.candidates import Candidate
+    from ...learn.adaptation.candidates import Candidate
 
 METHODS: Mapping[str, int] = {
     "statistics": 200,
@@ -44,7 +45,6 @@ METHODS: Mapping[str, int] = {
     "translation": 2000,
 }
 """By their names, with the steps of those that train."""
-STATE = "state"
 PARENT = "parent"
 """Name of the candidate that is the given model."""
 _CLEAR = 0.15  # share of the parent's score that another must be lower by
@@ -132,7 +132,7 @@ def adapt_model(
     if (done := _earlier(folder, key, given)) is not None:
         return done
     with told_if_missing():
-        from ..learn.adaptation.candidates import Fitting
+        from ...learn.adaptation.candidates import Fitting
     with telling("adapting", quiet=quiet) as tell:
         fitting = Fitting(given, target, folder / STATE, steps={method: made}, seed=seed, tell=tell)
         found = list(fitting.candidates())
@@ -250,10 +250,7 @@ def read_adaptation(
     RecipeError
         If it is wrong.
     """
-    folder, stem = Path(), "model"
-    if isinstance(recipe, str | Path):
-        folder, stem = Path(recipe).parent, Path(recipe).stem
-        recipe = parse_recipe(Path(recipe))
+    recipe, folder, stem = opened(recipe, "model")
     if "adapt" not in recipe:
         return None
     known = adaptation_tables()

@@ -10,9 +10,9 @@ import numpy as np
 import tifffile
 import xarray as xr
 
-from ..blocks import Monitor
-from ..conventions import PHASES, ConventionError, axis_spacing
-from .folder.progress import watched
+from ...blocks import Monitor
+from ...conventions import PHASES, ConventionError, axis_spacing
+from ..folder.progress import watched
 
 SILENT = Monitor()
 _SLICES = 32  # planes held in memory at a time,

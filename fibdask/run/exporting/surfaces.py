@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ..blocks import Monitor
-from ..conventions import StackReadError
-from ..io.images.formats import optional
-from .exporting_volumes import SILENT, Writer, batches, first_voxel, voxel_size
+from ...blocks import Monitor
+from ...conventions import StackReadError
+from ...io.images.formats import optional
+from .volumes import SILENT, Writer, batches, first_voxel, voxel_size
 
 _MOST_TRIANGLES = 2**32 - 1  # that STL can count
 _MOST_VERTICES = 2**31 - 1  # that PLY can number

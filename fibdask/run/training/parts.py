@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..conventions import ConventionError
-from .recipe.record import blamed_on
-from .recipe.tables import options_of
+from ...conventions import ConventionError
+from ..recipe.record import blamed_on
+from ..recipe.tables import options_of
+
+if TYPE_CHECKING:
+    from ...learn.making import Judge
 
 STATE = "state"
 """Folder in that of a model, of what is needed to go on with its training."""
@@ -48,6 +51,26 @@ class TrainingRecipe:
         drawn = {name: options.pop(name) for name in options_of(drawing)}
         with blamed_on("samples"):
             return kind(**options), drawn
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a training is made of beside its schedule.
+
+    Attributes
+    ----------
+    design, samples
+        Of the network, and what it learns from.
+    judge
+        By what it has not learnt from.
+    options
+        Of `Training`: what it is looked at with, how samples are put together.
+    """
+
+    design: Any
+    samples: Any
+    judge: "Judge"
+    options: Mapping[str, Any]
 
 
 def check_seeds(seed: int, unseen_seed: int) -> None:

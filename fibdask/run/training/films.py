@@ -1,19 +1,13 @@
 """Train a network of layers as a recipe says: films are made while it learns."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from ..conventions import ConventionError, RecipeError
-from ..learn.models import Model
-from .recipe.tables import Key, options_of
-from .training_recipe import Telling, TrainingRecipe, check_seeds
-
-if TYPE_CHECKING:
-    from ..learn.layers.networks import LayerNetwork
-    from ..learn.layers.samples import Films
-    from ..learn.training import Training
+from ...conventions import ConventionError, RecipeError
+from ..recipe.tables import Key, options_of
+from .parts import Parts, Telling, TrainingRecipe, check_seeds
 
 _AHEAD = 3  # batches: films take longer than steps
 _Share = Annotated[float, Field(gt=0, le=0.3)]
@@ -61,24 +55,20 @@ class FilmOptions:
 
 def film_tables() -> dict[str, dict[str, Key]]:
     """Return the keys of each table but those of the output."""
-    from ..learn.layers.networks import LayerArchitecture
-    from ..learn.training import Schedule
+    from ...learn.layers.networks import LayerArchitecture
+    from ...learn.training import Schedule
 
     films, network = options_of(FilmOptions), options_of(LayerArchitecture)
     return {"films": films, "network": network, "training": options_of(Schedule)}
 
 
-def train_layers(
-    read: TrainingRecipe, telling: Telling
-) -> tuple[Model, "Training[Films, LayerNetwork]"]:
-    """Train and judge a network, telling how far that is."""
-    from ..learn.layers.making import make_layers_model
-    from ..learn.layers.networks import LayerArchitecture
-    from ..learn.layers.samples import FilmBatch, Films
-    from ..learn.training import Schedule, Training, best_device
+def film_parts(read: TrainingRecipe, _telling: Telling) -> Parts:
+    """Return a network, films, and what judges it by other ones."""
+    from ...learn.layers.making import FilmJudge
+    from ...learn.layers.networks import LayerArchitecture
+    from ...learn.layers.samples import FilmBatch, Films
 
     given = read.made("films", FilmOptions)
-    schedule = read.made("training", Schedule)
     architecture = read.made("network", LayerArchitecture)
     if given.side % architecture.stride:
         rule = f"side must be a multiple of the network's stride, {architecture.stride}"
@@ -88,16 +78,5 @@ def train_layers(
         Films(given.count, given.side, given.noise, architecture.smoothing, seed)
         for seed in (given.seed, given.unseen_seed)
     )
-    training = Training(
-        architecture,
-        learnt,
-        schedule,
-        read.state,
-        gather=FilmBatch.of,
-        device=best_device(),
-        ahead=_AHEAD,
-    )
-    with telling("training") as tell:
-        rounds = given.unseen_rounds
-        made = make_layers_model(read.folder, training, unseen, rounds, **read.described, tell=tell)
-    return made, training
+    judge = FilmJudge(learnt, unseen, given.unseen_rounds)
+    return Parts(architecture, learnt, judge, {"gather": FilmBatch.of, "ahead": _AHEAD})

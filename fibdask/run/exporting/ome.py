@@ -8,7 +8,7 @@ import tifffile
 import xarray as xr
 import zarr
 
-from ..blocks import (
+from ...blocks import (
     BLOCK_BYTES,
     Monitor,
     Region,
@@ -17,9 +17,10 @@ from ..blocks import (
     inner_chunks,
     storage_grid,
 )
-from ..conventions import is_label
-from ..io.pyramid import Halve, coarsen, multiscale, needs_level
-from .exporting_volumes import (
+from ...conventions import is_label
+from ...io.pyramid import Halve, coarsen, multiscale, needs_level
+from ..folder.progress import watched
+from .volumes import (
     LARGEST_TIFF,
     SILENT,
     plain_values,
@@ -27,7 +28,6 @@ from .exporting_volumes import (
     tiff_bytes,
     voxel_size,
 )
-from .folder.progress import watched
 
 _NAMES = {"voltage": "c"}  # of axes, as OME calls them
 

@@ -7,28 +7,31 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..conventions import RecipeError, StackReadError
-from ..learn.folder import CARD
-from ..learn.models import Model
-from ..learn.predicting import TORCH_IS_MISSING
-from ..pieces.validity import IMAGES, LAYERS, PHASES, SIMULATION
-from ..report import write_training_report
+from ...conventions import RecipeError, StackReadError
+from ...learn.folder import CARD
+from ...learn.models import Model
+from ...learn.predicting import TORCH_IS_MISSING
+from ...pieces.validity import IMAGES, LAYERS, PHASES, SIMULATION
+from ...report import write_training_report
+from ..disk import told_if_full
+from ..folder.run_folder import REPORT
+from ..recipe.checking import check_output, check_paths, check_structure, checked_table
+from ..recipe.reading import beside, opened, resolve_model
+from ..recipe.tables import Key, options_of
+from ..shown import one_line, shown
+from ..telling import telling
 from .adapting import adapted, read_adaptation
-from .disk import told_if_full
-from .folder.run_folder import REPORT
-from .recipe.checking import check_output, check_paths, check_structure, checked_table
-from .recipe.reading import beside, parse_recipe, resolve_model
-from .recipe.tables import Key, options_of
-from .shown import one_line, shown
-from .telling import telling
-from .training_films import film_tables, train_layers
-from .training_images import pair_tables, train_images
-from .training_labels import LABELS, label_parts, label_tables
-from .training_recipe import STATE, Telling, TrainingRecipe
-from .training_windows import image_parts, image_tables, phase_parts, phase_tables, train_windows
+from .films import film_parts, film_tables
+from .images import pair_parts, pair_tables
+from .labels import LABELS, label_parts, label_tables
+from .parts import STATE, Parts, Telling, TrainingRecipe
+from .windows import image_parts, image_tables, phase_parts, phase_tables
 
 if TYPE_CHECKING:
-    from ..learn.training import Training
+    from ...learn.making import Judge
+    from ...learn.training import Training
+
+_QUIETLY = partial(telling, quiet=True)
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class TrainingTask:
         Of the task.
     tables
         Function that returns the keys of each table but `[output]`; needs torch.
-    train
-        Function (recipe, telling) that makes a model, and returns it with its training.
+    parts
+        Function (recipe, telling) that returns what a training is made of; needs torch.
     paths
         Keys of the table that hold paths, which are relative to the recipe.
     """
@@ -52,7 +55,7 @@ class TrainingTask:
     table: str
     name: str
     tables: Callable[[], dict[str, dict[str, Key]]]
-    train: Callable[[TrainingRecipe, Telling], tuple[Model, "Training[Any, Any]"]]
+    parts: Callable[[TrainingRecipe, Telling], Parts]
     paths: tuple[str, ...] = ()
 
 
@@ -61,22 +64,22 @@ TRAININGS = (
         table="labels",
         name=LABELS,
         tables=label_tables,
-        train=partial(train_windows, label_parts),
+        parts=label_parts,
         paths=("stack", "path"),
     ),
     TrainingTask(
         table="structures",
         name=PHASES,
         tables=phase_tables,
-        train=partial(train_windows, phase_parts),
+        parts=phase_parts,
     ),
-    TrainingTask(table="pairs", name=SIMULATION, tables=pair_tables, train=train_images),
-    TrainingTask(table="films", name=LAYERS, tables=film_tables, train=train_layers),
+    TrainingTask(table="pairs", name=SIMULATION, tables=pair_tables, parts=pair_parts),
+    TrainingTask(table="films", name=LAYERS, tables=film_tables, parts=film_parts),
     TrainingTask(
         table="data",
         name=IMAGES,
         tables=image_tables,
-        train=partial(train_windows, image_parts),
+        parts=image_parts,
         paths=("train", "validation"),
     ),
 )
@@ -145,8 +148,32 @@ def train(
     folder = read.folder
     _check_folder(folder)
     with told_if_full(folder):
-        _report(*_task_of(read.tables).train(read, partial(telling, quiet=quiet)))
+        _report(*_trained(read, partial(telling, quiet=quiet)))
     return folder
+
+
+def _trained(read: TrainingRecipe, telling: Telling) -> tuple[Model, "Training[Any, Any]"]:
+    """Train and judge a network, telling how far that is."""
+    from ...learn.making import make_model
+
+    training, judge = prepared(read, telling)
+    with telling("training") as tell:
+        made = make_model(read.folder, training, judge, **read.described, tell=tell)
+    return made, training
+
+
+def prepared(
+    read: TrainingRecipe, telling: Telling = _QUIETLY
+) -> tuple["Training[Any, Any]", "Judge"]:
+    """Return the training of a recipe, which may have been begun, and what judges its network."""
+    from ...learn.training import Schedule, Training, best_device
+
+    schedule = read.made("training", Schedule)
+    parts = _task_of(read.tables).parts(read, telling)
+    training: Training[Any, Any] = Training(
+        parts.design, parts.samples, schedule, read.state, device=best_device(), **parts.options
+    )
+    return training, parts.judge
 
 
 def training_tables(task: str = IMAGES) -> dict[str, dict[str, Key]]:
@@ -176,10 +203,7 @@ def read_training(
     output_path: str | Path | None = None,
 ) -> TrainingRecipe:
     """Read and check the recipe of a training; see `train`."""
-    folder, stem = Path(), "model"
-    if isinstance(recipe, str | Path):
-        folder, stem = Path(recipe).parent, Path(recipe).stem
-        recipe = parse_recipe(Path(recipe))
+    recipe, folder, stem = opened(recipe, "model")
     task = _task_of(recipe)
     known = training_tables(task.name)
     check_structure(recipe, known)
