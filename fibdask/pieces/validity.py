@@ -202,7 +202,7 @@ def doubts(
         Whether planes lie between slices, too.
     """
     name = "misplaced" if between else "on_slices"
-    known = [row[name] for row in card.get("conditions", []) if _same(row["voltages"], voltages)]
+    known = [row[name] for row in conditions_of(card, voltages)]
     if known and wrong > (most := max(known)):
         yield (
             f"expects {wrong:.3g} % of voxels to be wrong, where at most {most:.3g} % were on "
@@ -215,6 +215,26 @@ def doubts(
             f"was trained on solid fractions of {_range((low, high))}, and finds {solid:.3g}: "
             f"{_UNSURE}"
         )
+
+
+def conditions_of(card: Card, voltages: Sequence[float]) -> list[Mapping[str, Any]]:
+    """Return the errors on unseen data, of all `conditions` of a card that are of some voltages."""
+    return [row for row in card.get("conditions", []) if _same(row["voltages"], voltages)]
+
+
+def calibration_error(card: Card, voltages: Sequence[float]) -> float | None:
+    """Return how far probabilities were off at most on unseen data; None if nobody knows.
+
+    Parameters
+    ----------
+    card
+        With `errors` and `conditions`, as results tell it.
+    voltages
+        In kV, which a model was shown; of a card without conditions, any.
+    """
+    known = conditions_of(card, voltages) if card.get("conditions") else [card.get("errors", {})]
+    found = (errors.get("calibration_error") for errors in known)
+    return max((float(error) for error in found if error is not None), default=None)
 
 
 def at_most_wrong(errors: Mapping[str, Any]) -> Mapping[str, Any]:

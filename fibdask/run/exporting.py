@@ -43,7 +43,7 @@ from .folder.measuring import measure_phase
 from .folder.ownership import earlier_run
 from .folder.results import final_stack, reopen
 from .folder.run_folder import SUMMARY, RunFolder
-from .walk import phase_of
+from .walk import certainty_of, phase_of
 
 CHANNELS: dict[str, Writer] = {
     ".ome.tif": write_ome_tiff,
@@ -310,7 +310,9 @@ def _check_planes(path: str | Path, volume: xr.DataArray) -> None:
 
 def measure_stack(path: str | Path, *, max_lag: int, **options: Any) -> xr.Dataset:
     """Compute the statistics of a stored phase; options as of `measure_phase`."""
-    return measure_phase(phase_of(find_phase(path)), max_lag=max_lag, **options)
+    stack = find_phase(path)
+    sure = certainty_of([stack])
+    return measure_phase(phase_of(stack), beside=sure, max_lag=max_lag, **options)
 
 
 def counts_beside(out: Path) -> Path:

@@ -91,7 +91,7 @@ def test_reconstruct__is_made_anew_by_another_model(recipe, tmp_path, monkeypatc
 def test_reconstruct__tells_how_sure_the_network_was(recipe, tmp_path):
     volume = run_recipe(recipe)
     found = reopen(RunFolder(tmp_path / "out"))[1]
-    expected = certainty(volume["solid_probability"])["unsure_share"]
+    expected = certainty(volume)["unsure_share"]
     np.testing.assert_array_equal(found["unsure_share"], expected)
     rows = pd.read_csv(write_statistics(found, tmp_path / "s.csv"))
     rows = rows[rows["quantity"] == "expected_misplaced"]
