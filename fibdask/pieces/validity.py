@@ -202,7 +202,7 @@ def doubts(
         Whether planes lie between slices, too.
     """
     name = "misplaced" if between else "on_slices"
-    known = [row[name] for row in conditions_of(card, voltages)]
+    known = [row[name] for row in card.get("conditions", []) if _same(row["voltages"], voltages)]
     if known and wrong > (most := max(known)):
         yield (
             f"expects {wrong:.3g} % of voxels to be wrong, where at most {most:.3g} % were on "

@@ -230,8 +230,8 @@ def format_statistics(results: xr.Dataset) -> str:
     """Format the numbers of a statistics dataset for people, with their intervals if known."""
     lines = [f"solid fraction: {_number(results, 'solid_fraction', '.4f')}"]
     if "expected_solid_fraction" in results:
-        error = float(results["calibration_error"]) if "calibration_error" in results else None
-        expected = with_error(float(results["expected_solid_fraction"].mean()), error)
+        most = float(results["calibration_error"]) if "calibration_error" in results else None
+        expected = with_error(float(results["expected_solid_fraction"].mean()), most)
         lines.append(f"solid fraction by the sum of probabilities: {expected}")
     for axis in results["ligament_diameter"]["axis"].values:
         size = _number(results, "ligament_diameter", ".2f", " nm", axis=axis)

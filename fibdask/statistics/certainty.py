@@ -83,11 +83,10 @@ def certainty(stack: xr.Dataset) -> xr.Dataset:
 
 def _told_error(stack: xr.Dataset) -> dict[str, xr.DataArray]:
     """Return the `calibration_error` of the network that made probabilities, if it is known."""
-    steps = (record for record in reversed(recorded_steps(stack)) if record["step"] in _MAKE)
-    made = next(steps, {"step": _FILLS, "parameters": {}})
-    if made["step"] == _FILLS or "model_card" not in made["parameters"]:
+    made = [record for record in recorded_steps(stack) if record["step"] in _MAKE]
+    told = made[-1]["parameters"] if made and made[-1]["step"] != _FILLS else {}
+    if "model_card" not in told:
         return {}
-    told = made["parameters"]
     error = calibration_error(told["model_card"], told.get("voltage", []))
     attrs = {"long_name": "most that probabilities were off on unseen data", "units": "1"}
     return {} if error is None else {"calibration_error": xr.DataArray(error, attrs=attrs)}
