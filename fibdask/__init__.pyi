@@ -60,6 +60,7 @@ from .simulate import simulate_stack as simulate_stack
 from .simulate import simulate_structure as simulate_structure
 from .statistics import chord_length_distribution as chord_length_distribution
 from .statistics import connected_fraction as connected_fraction
+from .statistics import expected_solid_fraction as expected_solid_fraction
 from .statistics import isotropy_errors as isotropy_errors
 from .statistics import ligament_diameter as ligament_diameter
 from .statistics import lineal_path as lineal_path

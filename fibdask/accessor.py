@@ -125,6 +125,8 @@ class StackAccessor:
     specific_surface_area = _of_phase(statistics.specific_surface_area)
     two_point_correlation = _of_phase(statistics.two_point_correlation)
 
+    expected_solid_fraction = _of_stack(statistics.expected_solid_fraction)
+
     def segmentation_errors(
         self, truth: xr.DataArray | None = None, *, mask: Mask = None
     ) -> xr.Dataset:

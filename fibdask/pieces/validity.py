@@ -217,6 +217,26 @@ def doubts(
         )
 
 
+def conditions_of(card: Card, voltages: Sequence[float]) -> list[Mapping[str, Any]]:
+    """Return the errors on unseen data, of all `conditions` of a card that are of some voltages."""
+    return [row for row in card.get("conditions", []) if _same(row["voltages"], voltages)]
+
+
+def calibration_error(card: Card, voltages: Sequence[float]) -> float | None:
+    """Return how far probabilities were off at most on unseen data; None if nobody knows.
+
+    Parameters
+    ----------
+    card
+        With `errors` and `conditions`, as results tell it.
+    voltages
+        In kV, which a model was shown; of a card without conditions, any.
+    """
+    known = conditions_of(card, voltages) if card.get("conditions") else [card.get("errors", {})]
+    found = (errors.get("calibration_error") for errors in known)
+    return max((float(error) for error in found if error is not None), default=None)
+
+
 def at_most_wrong(errors: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return errors under a condition with what chance may have hidden where few were judged."""
     voxels = errors.get("voxels")  # told of painted slices alone

@@ -14,6 +14,12 @@ def number(value: float, style: str, unit: str = "") -> str:
     return f"{round(float(value), _ROUNDING) + 0.0:{style}}{unit}"  # + 0.0: of -0 it makes 0
 
 
+def with_error(value: float, error: float | None) -> str:
+    """Return a share ± how far it may be off at most, if that is known."""
+    told = number(value, ".4g")
+    return told if error is None else f"{told} ± {number(error, '.2g')}"
+
+
 def percent(share: float, style: str) -> str:
     """Return a share in percent; `style` is that of Python, such as .1%."""
     return f"{share:{style}}".replace("%", " %")

@@ -17,7 +17,7 @@ from ..conventions import (
     volume_names,
 )
 from ..io import open_stack
-from ..report.words import uniform
+from ..report.words import uniform, with_error
 from ..statistics import statistics_warnings
 from ..statistics.lines.distances import compared_distance
 from .folder.ownership import earlier_run
@@ -229,6 +229,10 @@ def _plain(values: np.ndarray) -> Any:
 def format_statistics(results: xr.Dataset) -> str:
     """Format the numbers of a statistics dataset for people, with their intervals if known."""
     lines = [f"solid fraction: {_number(results, 'solid_fraction', '.4f')}"]
+    if "expected_solid_fraction" in results:
+        most = float(results["calibration_error"]) if "calibration_error" in results else None
+        expected = with_error(float(results["expected_solid_fraction"].mean()), most)
+        lines.append(f"solid fraction by the sum of probabilities: {expected}")
     for axis in results["ligament_diameter"]["axis"].values:
         size = _number(results, "ligament_diameter", ".2f", " nm", axis=axis)
         lines.append(f"mean ligament diameter along {axis}: {size}")

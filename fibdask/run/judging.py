@@ -38,6 +38,6 @@ def judged_labels(
     except ConventionError as error:  # labels that cannot be used were refused before
         found = xr.Dataset(attrs={"reason": str(error)})
     if "solid_probability" in made:
-        sure = certainty(made["solid_probability"])
+        sure = certainty(made)
         found = found.assign(expected_misplaced=sure["expected_misplaced"])
     return found

@@ -190,7 +190,7 @@ def _statistics(recipe: Recipe, stacks: Mapping[str, xr.Dataset]) -> xr.Dataset:
     # What is simulated begins with its structure, which is no slice of the images.
     structure = stacks[first_name(recipe)] if SIMULATE in recipe.tables else None
     segmented = _since_segmentation(recipe, stacks)
-    return lazy.assign(accuracy(segmented, structure)).assign(_certainty(segmented))
+    return lazy.assign(accuracy(segmented, structure)).assign(certainty_of(segmented))
 
 
 def _since_segmentation(recipe: Recipe, stacks: Mapping[str, xr.Dataset]) -> list[xr.Dataset]:
@@ -203,13 +203,13 @@ def _since_segmentation(recipe: Recipe, stacks: Mapping[str, xr.Dataset]) -> lis
     return list(stacks.values())[first:]
 
 
-def _certainty(stacks: list[xr.Dataset]) -> xr.Dataset:
+def certainty_of(stacks: list[xr.Dataset]) -> xr.Dataset:
     """Return how sure a network was on the planes that it told of."""
     told = next((stack for stack in stacks if "solid_probability" in stack), None)
     if told is None:
         return xr.Dataset()
     told = told.isel(covered_region(told))
-    sure = certainty(told["solid_probability"])
+    sure = certainty(told)
     if "voltage_disagreement" in told:
         sure = sure.assign(mean_disagreement=mean_disagreement(told["voltage_disagreement"]))
     return sure

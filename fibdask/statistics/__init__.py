@@ -2,6 +2,7 @@
 
 from .accuracy import segmentation_errors
 from .cautions import statistics_warnings
+from .certainty import expected_solid_fraction
 from .connectivity import connected_fraction, percolates
 from .lines.chords import chord_length_distribution
 from .lines.correlation import ligament_diameter, lineal_path, two_point_correlation
@@ -16,6 +17,7 @@ from .surface import specific_surface_area
 __all__ = [
     "chord_length_distribution",
     "connected_fraction",
+    "expected_solid_fraction",
     "isotropy_errors",
     "ligament_diameter",
     "lineal_path",

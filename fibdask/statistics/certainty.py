@@ -6,17 +6,46 @@ import numpy as np
 import xarray as xr
 
 from ..blocks import Grid, block_grid, reduce_blocks
-from ..conventions import AXES, known_planes
+from ..conventions import AXES, covered_region, known_planes, recorded_steps, require
+from ..pieces.validity import calibration_error
 from ._functions_certainty import STEPS, ProbabilityCounts, StepSums
 
+_FILLS = "inpaint_gaps"  # which interpolates probabilities, of which no card tells
+_MAKE = ("segment_phases", "reconstruct_volume", _FILLS)
+"""Steps that make probabilities."""
 
-def certainty(probability: xr.DataArray) -> xr.Dataset:
+
+def expected_solid_fraction(stack: xr.Dataset) -> xr.DataArray:
+    """Return the share of solid by all probabilities, not by the likelier phase of each voxel.
+
+    Parameters
+    ----------
+    stack
+        With `solid_probability` (z, y, x). Rows and columns with filled pixels do not count.
+
+    Returns
+    -------
+    xr.DataArray
+        The solid fraction (), lazy: the mean of probabilities. Of networks whose cards tell how
+        far probabilities were off at most on unseen data, it has the coordinates `lower` and
+        `upper`, that far apart from it: the mean errs no more than probabilities do.
+    """
+    stack = require(stack, "solid_probability")
+    found = certainty(stack.isel(covered_region(stack)))
+    share = found["expected_solid_fraction"].mean("plane", keep_attrs=True)
+    if "calibration_error" not in found:
+        return share
+    error = found["calibration_error"].item()
+    return share.assign_coords(lower=(share - error).clip(0), upper=(share + error).clip(max=1))
+
+
+def certainty(stack: xr.Dataset) -> xr.Dataset:
     """Return how sure the probabilities of solid are.
 
     Parameters
     ----------
-    probability
-        Of solid (z, y, x), from 0 to 1.
+    stack
+        With `solid_probability` (z, y, x), from 0 to 1.
 
     Returns
     -------
@@ -25,8 +54,10 @@ def certainty(probability: xr.DataArray) -> xr.Dataset:
         probability of 0.9 or more; `expected_misplaced` (plane) in %, the mean probability of the
         other phase; and `expected_solid_fraction` (plane), that of solid. So many voxels are
         misplaced, and solid, if probabilities are frequencies. Lazy; NaN in planes that hold no
-        data. The coordinate `depth` (plane) is in nm.
+        data. The coordinate `depth` (plane) is in nm. Of networks whose cards tell it, also
+        `calibration_error` (), how far probabilities were off at most on unseen data.
     """
+    probability = stack["solid_probability"]
     data, planes = probability.data, known_planes(probability)
     pixels = probability.sizes["y"] * probability.sizes["x"]
     grid = _Slabs(**vars(block_grid(data)))
@@ -47,7 +78,18 @@ def certainty(probability: xr.DataArray) -> xr.Dataset:
             shape=planes.shape,
         )
         arrays[name] = ("plane", share, {"long_name": long_name, "units": units})
-    return xr.Dataset(arrays, depth)
+    return xr.Dataset(arrays, depth).assign(_told_error(stack))
+
+
+def _told_error(stack: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return the `calibration_error` of the network that made probabilities, if it is known."""
+    made = [record for record in recorded_steps(stack) if record["step"] in _MAKE]
+    told = made[-1]["parameters"] if made and made[-1]["step"] != _FILLS else {}
+    if "model_card" not in told:
+        return {}
+    error = calibration_error(told["model_card"], told.get("voltage", []))
+    attrs = {"long_name": "most that probabilities were off on unseen data", "units": "1"}
+    return {} if error is None else {"calibration_error": xr.DataArray(error, attrs=attrs)}
 
 
 def mean_disagreement(disagreement: xr.DataArray) -> xr.DataArray:

@@ -46,7 +46,7 @@ def volume(stack, card=CARD, step="reconstruct_volume", **more):
 
 
 def section(tmp_path, stack, made, **numbers):
-    found = certainty(made["solid_probability"]).compute().assign(numbers)
+    found = certainty(made).compute().assign(numbers)
     stages = {"simulate": stack, "reconstruct": made}
     path = write_report(tmp_path / "r.html", stages=stages, statistics=found, summary={})
     text = path.read_text(encoding="utf-8")
@@ -141,7 +141,7 @@ def test_network_section__tells_how_sure_it_was_on_slices_and_between(tmp_path):
     stack = images()
     made = volume(stack)
     body, _ = section(tmp_path, stack, made, volume_misplaced=((), 1.25))
-    found = certainty(made["solid_probability"]).compute()
+    found = certainty(made).compute()
     on = found["unsure_share"].values[made["measured"].values].mean()
     assert f": {100 * on:.2f} % on slices, " in body
     assert f"{float(found['expected_misplaced'].mean()):.3g} % of all voxels" in body
@@ -153,7 +153,7 @@ def test_network_section__tells_how_sure_it_was_on_slices_and_between(tmp_path):
 def test_network_section__of_slices_counts_no_gap_that_stays(tmp_path):
     stack = images()
     made = volume(stack, step="segment_phases")
-    found = certainty(made["solid_probability"]).compute()
+    found = certainty(made).compute()
     found["unsure_share"][~made["measured"].values] = np.nan  # nobody knows of these
     found = found.assign(misplaced=((), 0.75), volume_misplaced=((), 9.0))
     stages = {"simulate": stack, "segment": made}

@@ -53,6 +53,17 @@ def no_workers():
     raise AssertionError("workers were started")
 
 
+def test_measure_stack__tells_the_expected_solid_fraction_of_a_network(tmp_path):
+    probability = np.linspace(0, 1, 8 * 12 * 16, dtype=np.float32).reshape(8, 12, 16)
+    volumes = {"phase": (probability > 0.5).astype(np.uint8), "solid_probability": probability}
+    stack = build_stack(volumes, z=5.0 * np.arange(8), pixel_size=(5, 5), nominal_thickness=5)
+    card = {"errors": {"calibration_error": 0.004}}
+    stack = record_step(stack, "segment_phases", {"voltage": [1.0], "model_card": card}, "")
+    results = measure_stack(save_stack(stack, tmp_path / "told.zarr"), max_lag=3)
+    assert "by the sum of probabilities: 0.5 ± 0.004" in format_statistics(results)
+    assert statistics_record(results)["calibration_error"]["values"] == 0.004
+
+
 def test_measure_stack__is_refused_before_workers_are_started(tmp_path):
     with pytest.raises(StackReadError, match="nowhere does not exist"):
         measure_stack(tmp_path / "nowhere", max_lag=3, connect=no_workers)

@@ -14,7 +14,7 @@ from fibdask.run import runner
 from fibdask.run.exporting import write_statistics
 from fibdask.run.folder import RunFolder
 from fibdask.run.folder.results import reopen
-from fibdask.run.looking import warn_of_inverted, warn_of_surer_model
+from fibdask.run.looking import warn_of_inverted, warn_of_surer_model, warn_of_voltage
 from fibdask.run.planner import check_recipe, plan_recipe
 from fibdask.run.recipe import read_recipe
 from fibdask.run.stages import asks_network
@@ -91,7 +91,7 @@ def test_reconstruct__is_made_anew_by_another_model(recipe, tmp_path, monkeypatc
 def test_reconstruct__tells_how_sure_the_network_was(recipe, tmp_path):
     volume = run_recipe(recipe)
     found = reopen(RunFolder(tmp_path / "out"))[1]
-    expected = certainty(volume["solid_probability"])["unsure_share"]
+    expected = certainty(volume)["unsure_share"]
     np.testing.assert_array_equal(found["unsure_share"], expected)
     rows = pd.read_csv(write_statistics(found, tmp_path / "s.csv"))
     rows = rows[rows["quantity"] == "expected_misplaced"]
@@ -330,3 +330,16 @@ def test_warn_of_inverted__tells_of_bright_pores_alone(voltage):
     bright = images.assign(intensity=images["intensity"].copy(data=255 - images["intensity"]))
     with pytest.warns(FibdaskWarning, match=r"finds a solid fraction of 0\.[6-9].* are inverted"):
         warn_of_inverted(bright, model="gold-windows", voltage=voltage)
+
+
+def test_warn_of_voltage__tells_of_images_of_another_one():
+    pytest.importorskip("torch")
+    images = _learned_images(0.0)
+    asked = {"model": "gold-windows", "voltage": None}
+    warn_of_voltage(images.isel(voltage=[2]), **asked)  # warnings are errors
+    said = images["voltage"].copy(data=[4.0, 2.0, 1.0])
+    turned = images.assign_coords(voltage=said).isel(voltage=[2, 1, 0])
+    with pytest.warns(FibdaskWarning, match=r"of 4 kV than of 1 kV, and of 1 kV than of 4 kV, by"):
+        warn_of_voltage(turned, **asked)
+    with pytest.warns(FibdaskWarning, match=r"look more like those of [24] kV than of 1 kV, by"):
+        warn_of_voltage(turned.isel(voltage=[0]), **asked)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fibdask.conventions import build_stack
+from fibdask.conventions import build_stack, record_step
+from fibdask.statistics import expected_solid_fraction
 from fibdask.statistics.certainty import certainty
 from tests.statistics.helpers import in_blocks
 
@@ -15,7 +16,7 @@ def probability(levels, **coordinates):
         pixel_size=(5, 5),
         nominal_thickness=10,
     )
-    return stack.assign_coords(coordinates)["solid_probability"]
+    return stack.assign_coords(coordinates)
 
 
 def random_levels(shape=(7, 6, 5)):
@@ -52,3 +53,30 @@ def test_certainty__of_planes_that_are_not_measured_is_not_known():
     found = certainty(probability(random_levels(), measured=measured)).compute()
     for values in found.values():
         np.testing.assert_array_equal(np.isfinite(values), measured[1])
+
+
+def of_networks(*errors):
+    """Return probabilities of the last of some networks, whose cards tell errors at 1 and 2 kV."""
+    stack = probability(random_levels())
+    for error in errors:
+        conditions = [
+            {"voltages": [1.0, 2.0], "calibration_error": error},
+            {"voltages": [1.0], "calibration_error": 0.5},
+        ]
+        card = {"errors": {"calibration_error": 0.4}, "conditions": conditions}
+        stack = record_step(
+            stack, "segment_phases", {"voltage": [1.0, 2.0], "model_card": card}, ""
+        )
+    return stack
+
+
+def test_expected_solid_fraction__is_the_mean_within_the_error_of_the_network():
+    found = expected_solid_fraction(of_networks(0.003, 0.004)).compute()
+    mean = random_levels().astype(float).mean()
+    assert found.item() == pytest.approx(mean, rel=1e-6)
+    assert (found["lower"].item(), found["upper"].item()) == pytest.approx(
+        (mean - 0.004, mean + 0.004), rel=1e-6
+    )
+    filled = record_step(of_networks(0.003), "inpaint_gaps", {}, "")
+    for unknown in (of_networks(), of_networks(0.003, None), filled):
+        assert not expected_solid_fraction(unknown).coords

@@ -8,11 +8,18 @@ import numpy as np
 import xarray as xr
 
 from ...conventions import PROBABILITIES, known_spacing, measured_slices, recorded_steps, require
-from ...pieces.validity import IMAGES, at_most_wrong, doubts, known_materials
+from ...pieces.validity import (
+    IMAGES,
+    at_most_wrong,
+    calibration_error,
+    conditions_of,
+    doubts,
+    known_materials,
+)
 from ..figures import slices
 from ..figures.plots import embedded, fraction_profile
 from ..markup import Section, paragraph, picture, table
-from ..words import count, number, percent
+from ..words import count, number, percent, with_error
 from .slices import views_card
 
 _HEAD = ("Of the stack", "Here", "Known to the model", "Inside")
@@ -109,23 +116,8 @@ def _introduced(step: _NetworkStep) -> str:
 
 def _errors(step: _NetworkStep) -> Mapping[str, Any]:
     """Return the errors on a card, of the voltages that were shown if they are told apart."""
-    return dict(next(_conditions(step), step.card["errors"]))
-
-
-def _conditions(step: _NetworkStep) -> Iterator[Mapping[str, Any]]:
-    """Iterate over the errors on a card of the voltages that were shown."""
-    shown = step.record.get("voltage", [])
-    for errors in step.card.get("conditions", []):
-        known = errors["voltages"]
-        if len(known) == len(shown) and np.allclose(shown, known, rtol=_SAME, atol=0):
-            yield errors
-
-
-def _calibration_error(step: _NetworkStep) -> float | None:
-    """Return how far probabilities were off at most, of such voltages; None if nobody knows."""
-    known = _conditions(step) if step.card.get("conditions") else [step.card["errors"]]
-    found = (errors.get("calibration_error") for errors in known)
-    return max((error for error in found if error is not None), default=None)
+    known = conditions_of(step.card, step.record.get("voltage", []))
+    return known[0] if known else step.card["errors"]
 
 
 def _ranges(step: _NetworkStep, statistics: xr.Dataset) -> str:
@@ -259,11 +251,8 @@ def _expected_fraction(step: _NetworkStep, statistics: xr.Dataset) -> str:
     is what it was on unseen data.
     """
     expected = float(statistics["expected_solid_fraction"].mean())
-    error = _calibration_error(step)
-    text = f"By the sum of probabilities, {number(expected, '.4g')}"
-    if error is not None:
-        text += f" ± {number(float(error), '.2g')}"
-    text += " of the volume is solid"
+    error = calibration_error(step.card, step.record.get("voltage", []))
+    text = f"By the sum of probabilities, {with_error(expected, error)} of the volume is solid"
     if error is not None:
         text += "; that is how far probabilities were off at most on unseen data"
     return f"{text}."

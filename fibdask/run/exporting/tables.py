@@ -11,7 +11,7 @@ from ...conventions import StackReadError
 from ..folder.measuring import measure_phase
 from ..folder.results import reopen
 from ..folder.run_folder import SUMMARY, RunFolder
-from ..walk import phase_of
+from ..walk import certainty_of, phase_of
 from .files import check_suffix, promised, write_whole
 from .stored import find_phase
 
@@ -24,7 +24,9 @@ DEFAULT_LAG = 128
 
 def measure_stack(path: str | Path, *, max_lag: int, **options: Any) -> xr.Dataset:
     """Compute the statistics of a stored phase; options as of `measure_phase`."""
-    return measure_phase(phase_of(find_phase(path)), max_lag=max_lag, **options)
+    stack = find_phase(path)
+    sure = certainty_of([stack])
+    return measure_phase(phase_of(stack), beside=sure, max_lag=max_lag, **options)
 
 
 def counts_beside(out: Path) -> Path:

@@ -42,6 +42,7 @@ def measure_phase(
     phase: xr.DataArray,
     *,
     max_lag: int,
+    beside: xr.Dataset | None = None,
     connect: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
     counts: Path | None = None,
     quiet: bool = True,
@@ -52,6 +53,8 @@ def measure_phase(
 
     Parameters
     ----------
+    beside
+        What else is counted, lazily, of the probabilities of the phase.
     connect
         Gives a client, or None for the current one or this process; called when all arguments
         are known to be good, and only if there are enough blocks to share among workers.
@@ -69,7 +72,7 @@ def measure_phase(
     MemoryBudgetError
         Before anything is read, if a block does not fit a worker.
     """
-    lazy = _lazy_statistics(phase, max_lag)
+    lazy = _lazy_statistics(phase, max_lag).assign(xr.Dataset() if beside is None else beside)
     rows = reduction_rows(STATISTICS, reductions_of(lazy))
     connected = [name for name in _CONNECTIVITY if name in lazy]
     if connected:
