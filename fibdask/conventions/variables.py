@@ -36,6 +36,7 @@ class Variable:
 
 _VOLUME = (("z", "y", "x"),)
 _SLICE = (("z",),)
+_LINE = (("y",), ("x",))
 
 VARIABLES: dict[str, Variable] = {
     "voltage": Variable((("voltage",),), ("float64",), "kV", "accelerating voltage"),
@@ -57,6 +58,8 @@ VARIABLES: dict[str, Variable] = {
     "filled_share_record": Variable(
         _SLICE, ("float64",), None, "checksum of what filled_share tells of the slice"
     ),
+    "aligned_y": Variable(_LINE, ("float64",), "nm", "y of the pixel when slices were aligned"),
+    "aligned_x": Variable(_LINE, ("float64",), "nm", "x of the pixel when slices were aligned"),
     "inpainted": Variable(_SLICE, ("bool",), None, "plane is filled from measured ones"),
     "inpainted_record": Variable(
         _SLICE, ("float64",), None, "checksum of what inpainted tells of the plane"
