@@ -18,6 +18,7 @@ from ..conventions import (
     covered_region,
     finish_stack,
     is_label,
+    is_truth,
     measured_slices,
     plain_value,
     provenance_records,
@@ -97,7 +98,7 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     window = _covered(moves, stack)
     crop = outside == "crop"
     aligned = _cropped(moves, stack, window) if crop else _with_filled(moves, stack, window)
-    names = [name for name in volume_names(stack) if not name.startswith("true_")]
+    names = [name for name in volume_names(stack) if not is_truth(name)]
     functions = {}
     for name in names:
         volume = stack[name]
@@ -124,7 +125,7 @@ def _warn_of_sections(stack: xr.Dataset) -> None:
     """Warn of what lies along z and one other axis: it is of no slice that could be translated."""
     flat = set(array_names(stack)) - set(volume_names(stack))
     sections = (name for name in flat if "z" in stack[name].dims)
-    if left := sorted(name for name in sections if not name.startswith("true_")):
+    if left := sorted(name for name in sections if not is_truth(name)):
         text = f"{', '.join(left)}: sections along z are not translated with the slices"
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 

@@ -93,6 +93,7 @@ from .variables import (
     array_names,
     attributes,
     is_label,
+    is_truth,
     value_range,
     volume_names,
 )
@@ -157,6 +158,7 @@ __all__ = [
     "is_label",
     "is_layered",
     "is_regular",
+    "is_truth",
     "known_planes",
     "known_spacing",
     "layer_attributes",

@@ -20,9 +20,10 @@ import xarray as xr
 
 from .errors import ConventionError
 from .provenance import recorded_steps
-from .variables import VOLUMES, attributes
+from .variables import VOLUMES, attributes, is_truth
 
 FILLED = "filled_share"
+EMPTY = "empty_share"
 _IN_PLANE = ("y", "x")
 ALIGNED = {axis: f"aligned_{axis}" for axis in _IN_PLANE}
 """Coordinates that tell where pixels lay when slices were aligned, by the axis they lay along."""
@@ -57,6 +58,47 @@ def known_planes(volume: xr.DataArray) -> np.ndarray:
     if _is_filled(volume):
         known = known | _inpainted_planes(volume)
     return known
+
+
+def with_empty_share(stack: xr.Dataset) -> xr.Dataset:
+    """Note which planes hold no data as numbers, 0 or 1, which become others in interpolation.
+
+    `measured` is true or false, and takes the nearest plane then.
+    """
+    if "measured" not in stack.coords:
+        return stack
+    empty = (~measured_slices(stack)).astype(np.float64)
+    if EMPTY in stack.coords:
+        share = stack[EMPTY].values
+        empty = np.where(_is_mixed(share), share, empty)
+    return stack.assign_coords({EMPTY: ("z", empty, attributes(EMPTY))})
+
+
+def _is_mixed(share: np.ndarray) -> np.ndarray:
+    mixed: np.ndarray = np.isfinite(share) & (np.abs(share - np.round(share)) > _SAME)
+    return mixed
+
+
+def check_unmixed(volume: xr.DataArray) -> None:
+    """Refuse a volume in which planes that hold no data were interpolated or averaged with others.
+
+    Raises
+    ------
+    ConventionError
+        With the number of the first such plane.
+    """
+    if EMPTY not in volume.coords or volume[EMPTY].dims != ("z",) or _is_filled(volume):
+        return
+    mixed = _is_mixed(volume[EMPTY].values)
+    if mixed.any():
+        k = int(np.argmax(mixed))
+        msg = (
+            f"planes that hold no data must not be mixed with others; plane {k} of {volume.name} "
+            f"is {volume[EMPTY].values[k]:.3g} of such ones, as interpolating or averaging along z "
+            "makes it: take the measured planes (isel(z=measured)) or fill gaps (inpaint_gaps) "
+            "before"
+        )
+        raise ConventionError(msg)
 
 
 def check_planes(phase: xr.DataArray, advice: str) -> None:
@@ -127,8 +169,11 @@ def _named(stack: xr.Dataset | xr.DataArray) -> list[str]:
 
 
 def _with_filled(stack: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
-    """Return a stack of which these volumes, and no others, are filled where it is inpainted."""
-    marked, filled = {}, set(names)
+    """Return a stack of which these volumes, and no others, are filled where it is inpainted.
+
+    The truth is not, which earlier versions made up.
+    """
+    marked, filled = {}, {name for name in names if not is_truth(name)}
     for name, volume in stack.data_vars.items():
         if {"z", "y", "x"} <= set(volume.dims):
             attrs = volume.attrs | {_FILLED_WHERE: "inpainted" if name in filled else _NOWHERE}

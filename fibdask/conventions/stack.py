@@ -10,12 +10,12 @@ from .arguments import check_positive, plain_number
 from .coordinates import check_even
 from .errors import ConventionError
 from .layers import finish_layers, is_layered
-from .planes import ALIGNED, FILLED, RECORDS
+from .planes import ALIGNED, EMPTY, FILLED, RECORDS, check_unmixed, with_empty_share
 from .validation import check_axes, check_z, validate_stack
 from .variables import AXES, DIMENSIONS, PHASES, VARIABLES, attributes, volume_names
 
 # Coordinates, so that volumes carry them along.
-_OF_PLANES = ("measured", "inpainted", FILLED, *RECORDS.values(), *ALIGNED.values())
+_OF_PLANES = ("measured", "inpainted", FILLED, EMPTY, *RECORDS.values(), *ALIGNED.values())
 _NEED_UNITS = ("voltage", "z", "y", "x", "slice_thickness")
 
 
@@ -96,6 +96,7 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     stack = stack.assign_coords(slice_thickness=("z", thickness, attrs))
     if of_planes := [name for name in _OF_PLANES if name in stack.data_vars]:
         stack = stack.set_coords(of_planes)
+    stack = with_empty_share(stack)
     validate_stack(stack)
     return stack
 
@@ -152,8 +153,9 @@ def require_phase(phase: xr.DataArray, name: str = "phase") -> xr.DataArray:
         msg = f"{name} must be an xarray.DataArray (z, y, x); got {type(phase).__name__}"
         raise ConventionError(msg)
     phase = _as_numbers(phase)
+    check_unmixed(phase)
     renamed = phase.drop_attrs(deep=False).rename(None)
-    spare = [str(c) for c in phase.coords if c not in (*AXES, *_OF_PLANES)]
+    spare = [str(c) for c in phase.coords if c not in (*AXES, *_OF_PLANES) or c == EMPTY]
     dataset = renamed.drop_vars(spare).to_dataset(name="phase")
     if "slice_thickness" not in phase.coords or phase["slice_thickness"].dims != ("z",):
         validate_stack(dataset)

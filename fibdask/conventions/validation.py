@@ -8,7 +8,7 @@ import xarray as xr
 from .coordinates import check_even, check_finite, check_rising
 from .errors import ConventionError
 from .layers import is_layered, validate_layers
-from .planes import ALIGNED, FILLED, RECORDS, measured_slices
+from .planes import ALIGNED, FILLED, RECORDS, check_unmixed, measured_slices
 from .variables import (
     AXES,
     COORDINATES,
@@ -69,6 +69,8 @@ def validate_stack(stack: xr.Dataset) -> None:
             _check_shift(name, stack)
     if FILLED in stack.variables:
         _check_share(stack)
+    for name in volume_names(stack):
+        check_unmixed(stack[name])
     for name in ALIGNED.values():
         if name in stack.variables:
             _check_aligned(name, stack[name].values)

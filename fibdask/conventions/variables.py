@@ -52,6 +52,7 @@ VARIABLES: dict[str, Variable] = {
     ),
     "true_phase": Variable(_VOLUME, ("uint8",), None, "true phase of a simulated stack"),
     "measured": Variable(_SLICE, ("bool",), None, "plane holds a measured slice"),
+    "empty_share": Variable(_SLICE, ("float64",), None, "share of planes that hold no data"),
     "filled_share": Variable(
         _SLICE, ("float64",), None, "share of the slice's pixels that no raw pixel falls on"
     ),
@@ -101,6 +102,11 @@ def array_names(stack: xr.Dataset) -> list[str]:
         if len(set(AXES).intersection(variable.dims)) == 2 and variable.dtype.kind in _NUMBERS
     ]
     return [*volume_names(stack), *sorted(flat)]
+
+
+def is_truth(name: object) -> bool:
+    """Tell whether a variable is the truth of a simulated stack (`true_…`), made of no image."""
+    return str(name).startswith("true_")
 
 
 def is_label(name: str, volume: xr.DataArray | xr.Variable) -> bool:
