@@ -43,6 +43,7 @@ from .folder.measuring import measure_phase
 from .folder.ownership import earlier_run
 from .folder.results import final_stack, reopen
 from .folder.run_folder import SUMMARY, RunFolder
+from .folder.summary import phase_warnings_of
 from .walk import phase_of
 
 CHANNELS: dict[str, Writer] = {
@@ -310,7 +311,11 @@ def _check_planes(path: str | Path, volume: xr.DataArray) -> None:
 
 def measure_stack(path: str | Path, *, max_lag: int, **options: Any) -> xr.Dataset:
     """Compute the statistics of a stored phase; options as of `measure_phase`."""
-    return measure_phase(phase_of(find_phase(path)), max_lag=max_lag, **options)
+    results = measure_phase(phase_of(find_phase(path)), max_lag=max_lag, **options)
+    if (Path(path) / SUMMARY).is_file():
+        told = phase_warnings_of(RunFolder(Path(path)).read())
+        results.attrs["warnings"] = [*results.attrs["warnings"], *told]
+    return results
 
 
 def counts_beside(out: Path) -> Path:
