@@ -96,9 +96,8 @@ def finish_stack(stack: xr.Dataset, *, nominal_thickness: float | None = None) -
     stack = stack.assign_coords(slice_thickness=("z", thickness, attrs))
     if of_planes := [name for name in _OF_PLANES if name in stack.data_vars]:
         stack = stack.set_coords(of_planes)
-    stack = with_empty_share(stack)
     validate_stack(stack)
-    return stack
+    return with_empty_share(stack)
 
 
 def _last_thickness(stack: xr.Dataset) -> float:
