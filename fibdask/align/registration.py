@@ -281,7 +281,7 @@ def measure_pairs(
 
 
 # Nine arguments: those of `measure_pairs`, and how closely it is looked.
-@blocks.revised(6)
+@blocks.revised(7)
 def _measurements(
     stack: xr.Dataset,
     *,

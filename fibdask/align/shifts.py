@@ -18,6 +18,7 @@ from ..conventions import (
     covered_region,
     finish_stack,
     is_label,
+    is_truth,
     measured_slices,
     plain_value,
     provenance_records,
@@ -64,7 +65,8 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
         The stack with `shift_y` and `shift_x` in nm; shifts applied before are added. Slices that
         `flag` of the shifts marks at any voltage are no longer `measured`. Where pixels are
         filled, it has `filled_share` (z), their share in the slice, the largest of any voltage;
-        of a stack that had some before, at most that.
+        of a stack that had some before, at most that. Cropped slices that are not measured may
+        have some, too.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     window = _covered(moves, stack)
     crop = outside == "crop"
     aligned = _cropped(moves, stack, window) if crop else _with_filled(moves, stack, window)
-    names = [name for name in volume_names(stack) if not name.startswith("true_")]
+    names = [name for name in volume_names(stack) if not is_truth(name)]
     functions = {}
     for name in names:
         volume = stack[name]
@@ -115,7 +117,7 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     earlier = [*provenance_records(stack), *provenance_records(shifts)]
     aligned = aligned.assign_attrs(provenance=earlier) if earlier else aligned
     own = {"outside": outside, "largest_shift": _largest(shifts)}
-    parameters = own | _shares(stack, aligned)
+    parameters = own | _shares(stack, aligned, crop=crop)
     fingerprint = volumes_fingerprint(stack, names, moves)
     return record_step(aligned, "apply_shifts", parameters, fingerprint)
 
@@ -124,7 +126,7 @@ def _warn_of_sections(stack: xr.Dataset) -> None:
     """Warn of what lies along z and one other axis: it is of no slice that could be translated."""
     flat = set(array_names(stack)) - set(volume_names(stack))
     sections = (name for name in flat if "z" in stack[name].dims)
-    if left := sorted(name for name in sections if not name.startswith("true_")):
+    if left := sorted(name for name in sections if not is_truth(name)):
         text = f"{', '.join(left)}: sections along z are not translated with the slices"
         warnings.warn(text, FibdaskWarning, stacklevel=3)
 
@@ -270,16 +272,19 @@ def _cropped(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice]) -> 
                 f"measured slice covers; {_extremes(moves, stack, axis)}"
             )
             warnings.warn(text, FibdaskWarning, stacklevel=3)
-    return without_filled_share(stack.isel(window))
+    cropped = without_filled_share(stack.isel(window))
+    # Slices that do not count now would show filled pixels if they were marked as measured later.
+    share = _filled_shares(moves, stack, window)
+    share[_fixing(stack)] = 0
+    if not share.any():
+        return cropped
+    return with_filled_share(cropped, share, {a: slice(cropped.sizes[a]) for a in _IN_PLANE})
 
 
 def _with_filled(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice]) -> xr.Dataset:
     """Return a stack with the share of pixels that no raw pixel will fall on, if there are any."""
-    sizes = [stack.sizes[axis] for axis in _IN_PLANE]
-    filled = np.abs(_nearest(moves))  # rows and columns at one end
-    share = (1 - (1 - filled / sizes).prod(axis=-1)).max(axis=0)
-    if FILLED in stack.coords:
-        share = np.minimum(share + np.nan_to_num(stack[FILLED].values), 1)
+    whole = {axis: slice(0, stack.sizes[axis]) for axis in _IN_PLANE}
+    share = _filled_shares(moves, stack, whole)
     if not share.any():
         return stack.copy(deep=False)
     mean, most = share.mean(), share.max()
@@ -291,11 +296,25 @@ def _with_filled(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice])
     return with_filled_share(stack, share, window)
 
 
-def _shares(stack: xr.Dataset, aligned: xr.Dataset) -> dict[str, Any]:
+def _filled_shares(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice]) -> np.ndarray:
+    """Return the share (z) of pixels of a window that no raw pixel will fall on, at most."""
+    kept = np.ones(moves.shape[:2])
+    for i, (axis, part) in enumerate(window.items()):
+        pixels = _nearest(moves[..., i])
+        first = np.maximum(pixels, part.start)
+        last = np.minimum(pixels + stack.sizes[axis], part.stop)
+        kept *= np.maximum(last - first, 0) / (part.stop - part.start)
+    share: np.ndarray = (1 - kept).max(axis=0)
+    if FILLED in stack.coords:
+        share = np.minimum(share + np.nan_to_num(stack[FILLED].values), 1)
+    return share
+
+
+def _shares(stack: xr.Dataset, aligned: xr.Dataset, *, crop: bool) -> dict[str, Any]:
     """Return what part of the images is cropped, or filled in the mean over slices."""
     kept = [aligned.sizes[axis] / stack.sizes[axis] for axis in _IN_PLANE]
     shares = {"cropped_share": 1 - prod(kept)}
-    if FILLED in aligned.coords:
+    if FILLED in aligned.coords and not crop:
         shares["filled_share"] = float(aligned[FILLED].mean())
     return shares
 

@@ -96,6 +96,7 @@ from .variables import (
     array_names,
     attributes,
     is_label,
+    is_truth,
     value_range,
     volume_names,
 )
@@ -162,6 +163,7 @@ __all__ = [
     "is_label",
     "is_layered",
     "is_regular",
+    "is_truth",
     "known_planes",
     "known_spacing",
     "layer_attributes",

@@ -3,7 +3,8 @@
 A plane is `measured`, or `inpainted` for the volumes that were filled there, which say so by their
 attribute `filled_where`: it goes with them wherever they are renamed or computed with. What says
 nothing, such as an array of one's own, is what the volume of its name is. Of a slice that was
-moved, `filled_share` says which share of its pixels no raw pixel falls on.
+moved, `filled_share` says which share of its pixels no raw pixel falls on; where these lie is told
+by places that go along with pixels, however those are numbered, mirrored or transposed later.
 
 What attributes tell of planes holds for those alone whose record, a checksum beside them, says so:
 where stacks are joined, the attributes of the first one stay for all.
@@ -19,10 +20,12 @@ import xarray as xr
 
 from .errors import ConventionError
 from .provenance import recorded_steps
-from .variables import VOLUMES, attributes
+from .variables import VOLUMES, attributes, is_truth
 
 FILLED = "filled_share"
 _IN_PLANE = ("y", "x")
+ALIGNED = {axis: f"aligned_{axis}" for axis in _IN_PLANE}
+"""Coordinates that tell where pixels lay when slices were aligned, by the axis they lay along."""
 _SAME = 1e-3  # of a pixel
 _FILLED_WHERE = "filled_where"  # attribute of a volume: the coordinate that tells its filled planes
 _NOWHERE = "nowhere"
@@ -124,8 +127,11 @@ def _named(stack: xr.Dataset | xr.DataArray) -> list[str]:
 
 
 def _with_filled(stack: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
-    """Return a stack of which these volumes, and no others, are filled where it is inpainted."""
-    marked, filled = {}, set(names)
+    """Return a stack of which these volumes, and no others, are filled where it is inpainted.
+
+    The truth is not, which earlier versions made up.
+    """
+    marked, filled = {}, {name for name in names if not is_truth(name)}
     for name, volume in stack.data_vars.items():
         if {"z", "y", "x"} <= set(volume.dims):
             attrs = volume.attrs | {_FILLED_WHERE: "inpainted" if name in filled else _NOWHERE}
@@ -194,22 +200,24 @@ def with_filled_share(
 ) -> xr.Dataset:
     """Note the share of filled pixels (z) of slices, and what all measured slices cover.
 
-    That is kept as the first and last place in nm along y and x, which holds whatever is cut
-    off the stack later, and with it where its pixels lie. `covered` are rows and columns of the
+    That is kept as the first and last place in nm along y and x, and with it where pixels lie
+    now, which holds whatever is cut off the stack later. `covered` are rows and columns of the
     stack.
     """
-    attrs = attributes(FILLED)
+    attrs, aligned = attributes(FILLED), {}
     for axis, part in covered.items():
         places = stack[axis].values
+        aligned[ALIGNED[axis]] = (axis, places, attributes(ALIGNED[axis]))
         attrs[f"pixels_{axis}"] = [float(places[0]), float(places[-1]), len(places)]
         places = places[part]
         attrs[f"covered_{axis}"] = [float(places[0]), float(places[-1])] if len(places) else []
-    return stack.assign_coords(_recorded(FILLED, share, attrs, measured_slices(stack)))
+    recorded = _recorded(FILLED, share, attrs, measured_slices(stack))
+    return stack.assign_coords(recorded | aligned)
 
 
 def without_filled_share(stack: xr.Dataset) -> xr.Dataset:
     """Return a stack that tells of no filled pixels any more."""
-    return stack.drop_vars([FILLED, RECORDS[FILLED]], errors="ignore")
+    return stack.drop_vars([FILLED, RECORDS[FILLED], *ALIGNED.values()], errors="ignore")
 
 
 def recognise_filled_share(stack: xr.Dataset) -> xr.Dataset:
@@ -268,9 +276,13 @@ def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
         return region
     k = int(np.argmax(share))
     for axis in _IN_PLANE:
-        places = stack[axis].values
-        reach = _reach(axis, places, stack[FILLED].attrs.get(f"pixels_{axis}"))
-        region[axis] = _between(places, reach, stack[FILLED].attrs.get(f"covered_{axis}"))
+        own, places = _aligned_places(stack, axis)
+        mirrored = places[0] > places[-1]
+        places = places[::-1] if mirrored else places
+        reach = _reach(own, places, stack[FILLED].attrs.get(f"pixels_{own}"))
+        part = _between(places, reach, stack[FILLED].attrs.get(f"covered_{own}"))
+        n = len(places)
+        region[axis] = slice(n - part.stop, n - part.start) if mirrored else part
         if region[axis].start >= region[axis].stop:
             msg = (
                 f"pixels that no raw pixel falls on must not be counted; slice {k} has "
@@ -279,6 +291,14 @@ def covered_region(stack: xr.Dataset | xr.DataArray) -> dict[str, slice]:
             )
             raise ConventionError(msg)
     return region
+
+
+def _aligned_places(stack: xr.Dataset | xr.DataArray, axis: str) -> tuple[str, np.ndarray]:
+    """Return along which axis the pixels of an axis lay when slices were aligned, and where."""
+    for own, name in ALIGNED.items():
+        if name in stack.coords and stack[name].dims == (axis,):
+            return own, stack[name].values
+    return axis, stack[axis].values  # as earlier versions have stored them
 
 
 def covered_part(

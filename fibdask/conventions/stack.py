@@ -10,12 +10,12 @@ from .arguments import check_positive, plain_number
 from .coordinates import check_even
 from .errors import ConventionError
 from .layers import finish_layers, is_layered
-from .planes import FILLED, RECORDS
+from .planes import ALIGNED, FILLED, RECORDS
 from .validation import check_axes, check_z, validate_stack
 from .variables import AXES, DIMENSIONS, PHASES, VARIABLES, attributes, volume_names
 
 # Coordinates, so that volumes carry them along.
-_OF_PLANES = ("measured", "inpainted", FILLED, *RECORDS.values())
+_OF_PLANES = ("measured", "inpainted", FILLED, *RECORDS.values(), *ALIGNED.values())
 _NEED_UNITS = ("voltage", "z", "y", "x", "slice_thickness")
 
 

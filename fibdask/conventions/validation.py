@@ -8,7 +8,7 @@ import xarray as xr
 from .coordinates import check_even, check_finite, check_rising
 from .errors import ConventionError
 from .layers import is_layered, validate_layers
-from .planes import FILLED, RECORDS, measured_slices
+from .planes import ALIGNED, FILLED, RECORDS, measured_slices
 from .variables import (
     AXES,
     COORDINATES,
@@ -69,6 +69,9 @@ def validate_stack(stack: xr.Dataset) -> None:
             _check_shift(name, stack)
     if FILLED in stack.variables:
         _check_share(stack)
+    for name in ALIGNED.values():
+        if name in stack.variables:
+            _check_aligned(name, stack[name].values)
     for name in PROBABILITIES:
         if name in stack.variables:
             _check_probability(name, stack[name].variable)
@@ -250,6 +253,12 @@ def _check_share(stack: xr.Dataset) -> None:
         k = int(np.argmax(wrong))
         msg = f"{FILLED} must lie in 0 … 1; measured slice {k} has {share[k]:g}"
         raise ConventionError(msg)
+
+
+def _check_aligned(name: str, places: np.ndarray) -> None:
+    """Check that places of aligned pixels are evenly spaced; mirrored ones decrease."""
+    check_finite(name, places, "nm", "position")
+    check_even(name, np.sign(places[-1] - places[0]) * places)
 
 
 def _check_probability(name: str, variable: xr.Variable) -> None:

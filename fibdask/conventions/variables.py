@@ -36,6 +36,7 @@ class Variable:
 
 _VOLUME = (("z", "y", "x"),)
 _SLICE = (("z",),)
+_LINE = (("y",), ("x",))
 
 VARIABLES: dict[str, Variable] = {
     "voltage": Variable((("voltage",),), ("float64",), "kV", "accelerating voltage"),
@@ -57,6 +58,8 @@ VARIABLES: dict[str, Variable] = {
     "filled_share_record": Variable(
         _SLICE, ("float64",), None, "checksum of what filled_share tells of the slice"
     ),
+    "aligned_y": Variable(_LINE, ("float64",), "nm", "y of the pixel when slices were aligned"),
+    "aligned_x": Variable(_LINE, ("float64",), "nm", "x of the pixel when slices were aligned"),
     "inpainted": Variable(_SLICE, ("bool",), None, "plane is filled from measured ones"),
     "inpainted_record": Variable(
         _SLICE, ("float64",), None, "checksum of what inpainted tells of the plane"
@@ -98,6 +101,11 @@ def array_names(stack: xr.Dataset) -> list[str]:
         if len(set(AXES).intersection(variable.dims)) == 2 and variable.dtype.kind in _NUMBERS
     ]
     return [*volume_names(stack), *sorted(flat)]
+
+
+def is_truth(name: object) -> bool:
+    """Tell whether a variable is the truth of a simulated stack (`true_…`), made of no image."""
+    return str(name).startswith("true_")
 
 
 def is_label(name: str, volume: xr.DataArray | xr.Variable) -> bool:

@@ -15,6 +15,7 @@ from ..conventions import (
     check_choice,
     finish_stack,
     is_label,
+    is_truth,
     mark_inpainted,
     record_step,
     require,
@@ -62,11 +63,11 @@ def inpaint_gaps(
     method
         `distance`: `phase` (z, y, x) is solid where the signed distance to the interface (y, x),
         interpolated along z, is positive; other variables keep their gaps.
-        `nearest`: every variable is copied from the nearest measured plane, of two equally near
-        the one of smaller z.
-        `spline`: every variable is interpolated along z; phases are solid above one half, then
-        enclosed pores of fewer than 20 pixels (y, x) become solid in filled planes; other labels
-        are copied from the nearest measured plane.
+        `nearest`: every variable but the truth (`true_…`) is copied from the nearest measured
+        plane, of two equally near the one of smaller z.
+        `spline`: every variable but the truth is interpolated along z; phases are solid above one
+        half, then enclosed pores of fewer than 20 pixels (y, x) become solid in filled planes;
+        other labels are copied from the nearest measured plane.
         `network`: `phase` is what a trained network says, which is shown the phases and the
         distances of the measured planes around the gap; other variables keep their gaps.
     model
@@ -121,7 +122,7 @@ def inpaint_gaps(
         phase = _by_network(stack, measured, found)
         filled = stack.assign(phase=(AXES, phase, stack["phase"].attrs))
     else:
-        names = ["phase"] if method == "distance" else volume_names(stack)
+        names = ["phase"] if method == "distance" else _imaged_names(stack)
         functions = {name: _filling(name, stack[name], method, measured, spacing) for name in names}
         filled = with_volumes(stack, functions, stack)
     filled = finish_stack(mark_inpainted(filled, names))
@@ -158,6 +159,11 @@ def gap_distance(stack: xr.Dataset) -> xr.DataArray:
     attrs = {"units": "nm", "long_name": "distance to the nearest measured plane"}
     coords = {"z": stack["z"].variable}
     return xr.DataArray(distance, coords, ("z",), "gap_distance", attrs)
+
+
+def _imaged_names(stack: xr.Dataset) -> list[str]:
+    """Return what is filled of a stack: not the truth, which would be made up."""
+    return [name for name in volume_names(stack) if not is_truth(name)]
 
 
 def _filling(

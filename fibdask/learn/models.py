@@ -64,8 +64,16 @@ class Model:
         return pair
 
     def on(self, device: str) -> "Model":
-        """Return the model that predicts on a device."""
-        return replace(self, device=device)
+        """Return the model that predicts on a device; `auto` is a GPU where this process has one.
+
+        Raises
+        ------
+        ConventionError
+            If torch is not installed, or there is no such device.
+        """
+        with told_if_missing():
+            from .networks import has_gpu
+        return replace(self, device=chosen_device(device, has_gpu))
 
     def predictor(self, precision: "Precision | None" = None) -> NetworkPredictor:
         """Return what stages are given of it.

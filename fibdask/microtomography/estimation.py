@@ -172,9 +172,8 @@ def estimate_layers(
     elif method == "network":
         _warn_of_unlearnt(known.layers)
         found = find_layer_model(model, noise=share, device=device)
-        predictor = found.layer_predictor()
-        sample = maps.told_by(predictor)
-        own = {"absent": absent, "device": predictor.device} | model_record(found)
+        sample = maps.told_by(found.layer_predictor())
+        own = {"absent": absent} | model_record(found)
     else:
         sample, own = maps.regularised(regularisation), {"regularisation": regularisation}
     sample["thickness"].attrs |= {"substrate": substrate}

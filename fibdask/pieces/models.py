@@ -104,6 +104,10 @@ class Model(Protocol):
     def fingerprint(self) -> str:
         """Hash of its weights and of what they are used with."""
 
+    @property
+    def device(self) -> str:
+        """Where it predicts: `gpu` or `cpu`, once it was told."""
+
     def on(self, device: str) -> "Model":
         """Return the model that predicts on a device."""
 
@@ -280,11 +284,11 @@ def _found(
     if model == AUTO:
         shipped = [offered for offered in learn.shipped_models() if offered.card["task"] == task]
         place = _fitting(shipped, misfits, what, cautions).folder
-    found: Model = learn.load_model(place).on(device)
+    found: Model = learn.load_model(place)
     for misfit in misfits(found.card):
         msg = f"model {found.name} {misfit}"
         raise ConventionError(msg)
-    return found
+    return found.on(device)
 
 
 def predict_solid(
@@ -357,7 +361,7 @@ def predict_solid(
 def model_record(
     model: Model, stack: xr.Dataset | None = None, seen: Seen = AS_IT_IS
 ) -> dict[str, Any]:
-    """Return what provenance tells of a model: which one it is, and what its card says of it.
+    """Return what provenance tells of a model: which it is, what its card says, and its device.
 
     Parameters
     ----------
@@ -381,6 +385,7 @@ def model_record(
         "model": model.name,
         "model_fingerprint": model.fingerprint,
         "model_card": card,
+        "device": model.device,
         **shown,
     }
 

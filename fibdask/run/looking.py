@@ -25,6 +25,7 @@ from ..pieces.models import AUTO, Seen, find_model
 from ..pieces.validity import IMAGES, known_materials, model_channels
 from ..reconstruct import reconstruct_volume
 from ..segment import segment_phases
+from .folder.summary import PARTED
 from .recipe import Recipe, blamed_on
 from .stages import in_order
 from .walk import first_stack, is_stored
@@ -49,8 +50,6 @@ median. Of gold in vacuum it was up to 1.6 at right ones, where porous-windows s
 _BAR = 4  # a data bar is less than one part in so many of an image
 _CHANGE_GREY = {"curtaining", "brightness"}
 """Tables of recipes that change grey values before they are segmented."""
-_PARTED = "parts one peak"
-"""Words of the warning of `segment_phases`."""
 _ASKED = ("voltage", "model", "device", "tilt")
 _OF_THE_WHOLE = {"region_of_interest": None, "data_bar": 0}  # options that say places
 _Given = ParamSpec("_Given")
@@ -215,7 +214,7 @@ def warn_of_parted_peak(stack: xr.Dataset, **options: Any) -> str | None:
         warnings.simplefilter("always", FibdaskWarning)
         segment_phases(_middle(image), **_anywhere(options))["phase"].compute()
     texts = [str(one.message) for one in told]
-    return next((text for text in texts if _PARTED in text), None)
+    return next((text for text in texts if PARTED in text), None)
 
 
 @_warning

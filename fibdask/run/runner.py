@@ -38,6 +38,7 @@ from .folder.part_folder import PartFolder
 from .folder.progress import LOGGER, RunMonitor, log_event, log_file, warnings_logged
 from .folder.results import compute_once, compute_results, reopen, report_run, store_results
 from .folder.run_folder import COUNTS, RunFolder
+from .folder.summary import PARTED, phase_warnings_of
 from .looking import look_at_images
 from .planner import check_plan, planned_stages, warn_of_idle_gpus
 from .recipe import Recipe, read_recipe
@@ -159,6 +160,7 @@ class Pipeline(Visitor):
         self.reported = False  # of several parts the last one writes the report
         self._stage = ""
         self._reports: list[StageReport] = []
+        self._heard: list[str] = []
         self._source = first_stack(recipe)
         self._read = read_now(self._source)
         self.folder.check()
@@ -176,7 +178,7 @@ class Pipeline(Visitor):
         waited = round(time.monotonic() - began, 3)
         check_plan(planned.rows, self.execution.resources)
         log = log_file(self.folder.log, as_json=self._log_json)
-        with self.folder.taken(), log, warnings_logged():
+        with self.folder.taken(), log, warnings_logged(self._hear):
             if self.execution.resources.gpu_workers:
                 warn_of_idle_gpus(self.recipe, planned)
             with self.folder.alone():
@@ -289,7 +291,10 @@ class Pipeline(Visitor):
         without = stack.drop_vars(lazy)
         if "voltage" in without.dims and "intensity" in lazy:
             without = without.drop_dims("voltage")
+        self._heard.clear()
         reports = write_stack(without, path, self.execution, pyramid=pyramid, name=name)
+        if any(report.blocks_run for report in reports if report.name == name):
+            self.folder.note_warnings(name, [*self._heard])  # those of an earlier phase are void
         raise_failures(reports)
         if asks_network(name, self.recipe.tables.get(name, {})):
             self._measure_workers(self.execution.client, room=_LATER_KERNELS)
@@ -308,6 +313,12 @@ class Pipeline(Visitor):
             read = " and ".join(str(path) for path in input_paths(self.recipe))
             msg = f"{read} has changed while this run read it: run again"
             raise StackReadError(msg)
+
+    def _hear(self, text: str) -> None:
+        """Note at once what statistics are to repeat, since what is finished is not told again."""
+        if PARTED in text:
+            self._heard.append(text)
+            self.folder.note_warnings(self._stage, [*self._heard])
 
     def _listen(self, report: StageReport, *, now: bool) -> None:
         if not any(report is known for known in self._reports):
@@ -328,7 +339,8 @@ class Pipeline(Visitor):
         self._stage, self._reports = STATISTICS, []
         results = compute_results(lazy, self.execution)
         self._check_input(STATISTICS)
-        results.attrs["warnings"] = statistics_warnings(results)
+        told = phase_warnings_of(self.folder.read())
+        results.attrs["warnings"] = [*statistics_warnings(results), *told]
         for text in results.attrs["warnings"]:
             LOGGER.warning(text)
         self.statistics = store_results(results, self.folder, STATISTICS)

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from ..conventions import ASSUMED_ISOTROPY, AXES, FibdaskWarning, axis_spacing, known_planes
+from ..conventions import (
+    ASSUMED_ISOTROPY,
+    AXES,
+    FibdaskWarning,
+    axis_spacing,
+    known_planes,
+    measured_slices,
+)
 from .lines.distances import compared_distance
 from .masks import Mask, filled_shares, masked_planes
 
@@ -55,7 +62,7 @@ def phase_warnings(phase: xr.DataArray) -> list[str]:
         found.append(
             f"{np.count_nonzero(~known)} of {len(known)} planes are not measured; they are left out"
         )
-    share = filled_shares(phase).max()
+    share = np.where(measured_slices(phase), filled_shares(phase), 0).max()
     if share > 0:
         found.append(
             f"alignment filled up to {share:.1%} of a slice: measured is a part of the images that "

@@ -18,6 +18,7 @@ from fibdask.conventions import (
     build_stack,
     covered_region,
     recognise_filled_share,
+    require,
 )
 from fibdask.io import open_stack, save_stack
 from fibdask.statistics import solid_fraction
@@ -119,7 +120,8 @@ def test_apply_shifts__crops_to_what_all_slices_show(stack):
     assert cropped["y"].values.tolist() == stack["y"].values[4:68].tolist()
     assert cropped["x"].values.tolist() == stack["x"].values[6:64].tolist()
     same = whole.isel(y=slice(4, 68), x=slice(6, 64))
-    same = same.drop_vars(["filled_share", "filled_share_record"])
+    told = ["filled_share", "filled_share_record", "aligned_y", "aligned_x"]
+    same = same.drop_vars(told)
     xr.testing.assert_identical(cropped["intensity"], same["intensity"])
     xr.testing.assert_identical(cropped["phase"], same["phase"])
 
@@ -234,8 +236,29 @@ def test_covered_region__is_of_pixels_as_they_were_when_slices_were_aligned(stac
     pixels[2] = (3, -2)
     filled = apply_shifts(stack, shifts_of(stack, pixels), outside="zero")
     moved = filled.assign_coords(y=("y", changed(filled["y"].values), filled["y"].attrs))
-    with pytest.raises(ConventionError, match=told):
-        covered_region(moved)
+    assert covered_region(moved) == covered_region(filled)
+    with pytest.raises(ConventionError, match=told):  # as earlier versions have stored it
+        covered_region(moved.drop_vars(["aligned_y", "aligned_x"]))
+
+
+@pytest.mark.parametrize("steps", [1, -1])
+def test_covered_region__goes_with_pixels_that_are_numbered_anew_mirrored_or_transposed(
+    stack, steps
+):
+    pixels = np.zeros((7, 2))
+    pixels[2], pixels[5] = (3, -2), (-1, 6)
+    filled = apply_shifts(stack, shifts_of(stack, pixels), outside="zero")
+    known = np.zeros((70, 66), bool)
+    known[tuple(covered_region(filled).values())] = True
+    part = {"y": slice(60, 1, steps) if steps < 0 else slice(2, None), "x": slice(4, 64)}
+    turned = filled.isel(part).rename(y="x", x="y").transpose(..., "y", "x")
+    places = {axis: 3.0 * np.arange(turned.sizes[axis]) for axis in ("y", "x")}
+    turned = turned.assign_coords(
+        {axis: (axis, places[axis], filled[axis].attrs) for axis in places}
+    )
+    found = np.zeros((turned.sizes["y"], turned.sizes["x"]), bool)
+    found[tuple(covered_region(require(turned)).values())] = True
+    np.testing.assert_array_equal(found, known[part["y"], part["x"]].T)
 
 
 @pytest.mark.parametrize("pixels", [2, 3, 4, 6, 8, 12])
@@ -358,6 +381,10 @@ def test_apply_shifts__flagged_slices_do_not_narrow_the_crop(stack):
     shifts["flag"][1, 3] = 3
     aligned = apply_shifts(stack, shifts)
     assert aligned.sizes["y"] == 68
+    assert covered_region(aligned)["y"] == slice(0, 68)
+    remarked = aligned.assign_coords(measured=("z", np.ones(7, bool)))
+    with pytest.raises(ConventionError, match=r"slice 3 has 66.9 % .* or was not measured then"):
+        covered_region(remarked)
     np.testing.assert_array_equal(aligned["phase"][4], stack["phase"][4, :68, :64])
     assert json.loads(aligned.attrs["provenance"][-1])["parameters"]["cropped_share"] == (
         pytest.approx(1 - 68 * 64 / (70 * 66))

@@ -235,7 +235,7 @@ def test_predictor__takes_a_gpu_where_there_is_one(folder, monkeypatch):
     assert model.predictor("float32").device == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     found = model.predictor("float32")
-    assert found.device == "gpu"
+    assert found.device == model.on("auto").device == "gpu"
     assert found.fingerprint != model.on("cpu").predictor("float32").fingerprint
     host, device = found.bytes((256, 256), 4)
     assert (

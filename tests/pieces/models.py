@@ -25,6 +25,7 @@ class MixModel:
 
     card: dict = field(default_factory=lambda: dict(CARD))
     stride: tuple = (4, 2)
+    device: str = "cpu"
 
     @property
     def name(self):

@@ -173,6 +173,7 @@ def test_reconstruct_volume__is_recorded():
         "voltage": [2.0],
         "model": "mix",
         "model_fingerprint": "fingerprint of mix",
+        "device": "cpu",
     }
 
 

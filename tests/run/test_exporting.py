@@ -41,6 +41,7 @@ from fibdask.run.exporting import (
     export_images,
     export_phase,
     export_surface,
+    measure_stack,
     stored_statistics,
     volumes,
     write_statistics,
@@ -263,6 +264,33 @@ def test_export_images__of_a_run_names_the_stores_that_hold_some(tmp_path):
     run_recipe(recipe(write_sample(tmp_path, "A", 0.3), out))
     with pytest.raises(StackReadError, match=r"no images of its last stage; .*out/import\.zarr"):
         export_images(out, tmp_path / "images.npy")
+
+
+def test_stored_statistics__repeat_that_kmeans_parted_a_peak(tmp_path):
+    rng = np.random.default_rng(1)
+    grey = np.where(rng.random((5, 32, 40)) < 0.7, 160, 70) + rng.normal(0, 12, (5, 32, 40))
+    np.save(tmp_path / "images.npy", grey.round().astype(np.uint8))
+    size = {"voltage": 2, "pixel_size": 5, "slice_thickness": 5}
+    recipe = {
+        "input": {"path": str(tmp_path / "images.npy")} | size,
+        "segment": {"method": "kmeans"},
+        "statistics": {"max_lag": 2},
+        "output": {"path": str(tmp_path / "out"), "report": False},
+    }
+    told = "kmeans with 3 classes parts one peak"
+
+    def texts():
+        found = stored_statistics(tmp_path / "out", max_lag=None).attrs["warnings"]
+        return [text for text in found if told in text]
+
+    with pytest.warns(FibdaskWarning, match=told):
+        run_recipe(recipe)
+    assert len(texts()) == 1
+    run_recipe(recipe | {"statistics": {"max_lag": 3}})  # of the phase that is stored
+    assert len(texts()) == 1
+    assert measure_stack(tmp_path / "out", max_lag=2).attrs["warnings"][-1:] == texts()
+    run_recipe(recipe | {"segment": {"method": "kmeans", "classes": 2}})
+    assert not texts()
 
 
 def test_stored_statistics__are_measured_anew_for_another_lag(tmp_path):

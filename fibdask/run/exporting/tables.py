@@ -11,6 +11,7 @@ from ...conventions import StackReadError
 from ..folder.measuring import measure_phase
 from ..folder.results import reopen
 from ..folder.run_folder import SUMMARY, RunFolder
+from ..folder.summary import phase_warnings_of
 from ..walk import certainty_of, phase_of
 from .files import check_suffix, promised, write_whole
 from .stored import find_phase
@@ -26,7 +27,11 @@ def measure_stack(path: str | Path, *, max_lag: int, **options: Any) -> xr.Datas
     """Compute the statistics of a stored phase; options as of `measure_phase`."""
     stack = find_phase(path)
     sure = certainty_of([stack])
-    return measure_phase(phase_of(stack), beside=sure, max_lag=max_lag, **options)
+    results = measure_phase(phase_of(stack), beside=sure, max_lag=max_lag, **options)
+    if (Path(path) / SUMMARY).is_file():
+        told = phase_warnings_of(RunFolder(Path(path)).read())
+        results.attrs["warnings"] = [*results.attrs["warnings"], *told]
+    return results
 
 
 def counts_beside(out: Path) -> Path:

@@ -14,6 +14,7 @@ from ...conventions import (
     StackReadError,
     is_regular,
     known_planes,
+    measured_slices,
     voltage_index,
 )
 from ...statistics.masks import filled_shares
@@ -179,7 +180,7 @@ def _check_planes(path: str | Path, volume: xr.DataArray) -> None:
             f"{int(gaps.argmax())}; a file would show them as {shown}: inpaint the gaps first"
         )
         raise ConventionError(msg)
-    share = filled_shares(volume)
+    share = np.where(measured_slices(volume), filled_shares(volume), 0)
     if share.max() > 0:
         text = (
             f"{np.count_nonzero(share > 0)} of {share.size} planes of {path} hold pixels that "

@@ -167,7 +167,7 @@ class PartFolder(RunFolder):
         for file in (self.path / PARTS).glob("*.json"):
             file.unlink()
         replace_file(self.path / "recipe.toml", told["recipe"])
-        summary = self._new_summary(title, told["recipe"], assumptions, told["made_of"])
+        summary = self._new_summary(title, told["recipe"], assumptions, told["made_of"], earlier)
         self.discard_pages(earlier, summary)
         parts = {"of": self.part.of, "came": []}
         return {**summary, "stages": earlier.get("stages", []), "run": uuid4().hex, "parts": parts}
@@ -195,6 +195,13 @@ class PartFolder(RunFolder):
             if common["stores"].get(name) != "done":
                 common["stores"][name] = state
                 self._write_common(common)
+
+    def note_warnings(self, name: str, texts: list[str]) -> None:
+        """Note what was warned of when a store was made."""
+        with self.alone():
+            common = self._common()
+            common["warnings"][name] = texts
+            self._write_common(common)
 
     @contextmanager
     def closed(self, state: str, error: str | None = None) -> Iterator[bool]:

@@ -195,14 +195,15 @@ class _Json(logging.Formatter):
 
 
 @contextlib.contextmanager
-def warnings_logged() -> Iterator[None]:
-    """Write each of our warnings to the log as well, once."""
+def warnings_logged(hear: Callable[[str], None]) -> Iterator[None]:
+    """Write each of our warnings to the log as well, once, and pass its text on."""
     show, told = warnings.showwarning, set()
 
     def log(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, FibdaskWarning) and str(message) not in told:
             told.add(str(message))
             LOGGER.warning(message)
+            hear(str(message))
         show(message, category, *place, **more)
 
     warnings.showwarning = log

@@ -121,14 +121,19 @@ class RunFolder:
         earlier = self.read() if self._file.is_file() else {}
         self._earlier = {stage["name"]: stage for stage in earlier.get("stages", [])}
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
-        self.summary = self._new_summary(title, recipe, assumptions, made_of)
+        self.summary = self._new_summary(title, recipe, assumptions, made_of, earlier)
         self.discard_pages(earlier, self.summary)
         self._write()
         replace_file(self.path / "recipe.toml", recipe)
         return True
 
     def _new_summary(
-        self, title: str, recipe: str, assumptions: list[str], made_of: Sequence[str]
+        self,
+        title: str,
+        recipe: str,
+        assumptions: list[str],
+        made_of: Sequence[str],
+        earlier: Mapping[str, Any],
     ) -> dict[str, Any]:
         return {
             "title": title,
@@ -143,6 +148,7 @@ class RunFolder:
             "stages": [],
             "stores": {},
             "error": None,
+            "warnings": earlier.get("warnings", {}),
         }
 
     @property
@@ -230,6 +236,11 @@ class RunFolder:
     def end_store(self, name: str) -> None:
         """Note that a store is done."""
         self._note_store(name, "done")
+
+    def note_warnings(self, name: str, texts: list[str]) -> None:
+        """Note what was warned of when a store was made."""
+        self.summary["warnings"][name] = texts
+        self._write()
 
     def is_done(self, name: str) -> bool:
         """Tell whether this run has made a store."""

@@ -1,8 +1,12 @@
 """The summary of a run, `run.json`: what it must hold to be believed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+PARTED = "parts one peak"
+"""Words of the warning of `segment_phases` of a phase that may be half of the solid."""
 
 
 class _Failure(BaseModel):
@@ -59,6 +63,9 @@ class _Summary(BaseModel):
         Where it runs, or ran.
     waited_seconds
         Until there was a first worker.
+    warnings
+        What was told of a phase when it was made, and is true of whatever is measured of it, by
+        the name of its store.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -75,6 +82,13 @@ class _Summary(BaseModel):
     host: str = ""
     process: int | None = None
     waited_seconds: float = 0.0
+    warnings: dict[str, list[str]] = {}
+
+
+def phase_warnings_of(summary: Mapping[str, Any]) -> list[str]:
+    """Return what a run has warned of that is true of whatever is measured of its phase."""
+    made = [texts for name, texts in summary["warnings"].items() if name in summary["stores"]]
+    return [text for texts in made for text in texts]
 
 
 def parse_summary(text: str) -> dict[str, Any]:
