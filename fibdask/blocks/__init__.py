@@ -24,7 +24,7 @@ from .engine.forecast import check_budget, format_bytes, least_memory
 from .engine.journal import Part, has_record
 from .engine.locks import TakenError, is_locked, locked
 from .engine.making import Execution, rename
-from .engine.monitor import BlockFailure, Monitor, SlowBlock, StageReport, Work
+from .engine.monitor import NO_MONITOR, BlockFailure, Monitor, SlowBlock, StageReport, Work
 from .engine.places import (
     Place,
     RemotePath,
@@ -76,6 +76,7 @@ __all__ = [
     "DISK_FULL",
     "GPU",
     "INNER_CHUNK",
+    "NO_MONITOR",
     "PROCESS_BYTES",
     "Access",
     "BlockArray",

@@ -11,7 +11,6 @@ from .arguments import (
     check_seed,
     check_share,
     plain_number,
-    unused_options,
 )
 from .choices import Intervals, chosen_interval, chosen_region, voltage_index
 from .errors import (
@@ -184,7 +183,6 @@ __all__ = [
     "require_phase",
     "thickness_outliers",
     "thin_share",
-    "unused_options",
     "validate_layers",
     "validate_stack",
     "value_range",

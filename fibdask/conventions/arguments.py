@@ -1,6 +1,6 @@
 """Arguments that functions share: one of several words, numbers within bounds, seeds, options."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,14 +28,16 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
 def check_belongs(
     method: str, given: Mapping[str, Any], options: OptionTable, *, of: str = "method"
 ) -> None:
-    """Refuse options that a method does not look at.
+    """Refuse options that a method does not look at: results would be the same without.
 
     Parameters
     ----------
     method
         That is chosen.
-    given, options
-        As of `unused_options`.
+    given
+        Values by name; what equals its default is not given.
+    options
+        Their defaults, and the methods that look at them.
     of
         What the method is called.
 
@@ -44,38 +46,13 @@ def check_belongs(
     ConventionError
         Naming the first, the methods that look at it, and what was given.
     """
-    for name, value, methods in unused_options(method, given, options):
-        known = " and ".join(map(repr, methods))
-        msg = f"{name} goes with {of} {known} only; got {value!r} with {method!r}"
-        raise ConventionError(msg)
-
-
-def unused_options(
-    method: str, given: Mapping[str, Any], options: OptionTable
-) -> Iterator[tuple[str, Any, Sequence[str]]]:
-    """Iterate over options that a method does not look at: results would be the same without.
-
-    What equals its default is none.
-
-    Parameters
-    ----------
-    method
-        That is chosen.
-    given
-        Values by name.
-    options
-        Their defaults, and the methods that look at them.
-
-    Yields
-    ------
-    tuple
-        Name, value, and the methods that look at it.
-    """
     for name, value in given.items():
         default, methods = options[name]
         # No default is an array, whose elements would be compared each.
         if method not in methods and (getattr(value, "ndim", False) or value != default):
-            yield name, value, methods
+            known = " and ".join(map(repr, methods))
+            msg = f"{name} goes with {of} {known} only; got {_shown(value)} with {method!r}"
+            raise ConventionError(msg)
 
 
 def check_positive(name: str, value: object, unit: str = "") -> float:

@@ -15,6 +15,7 @@ import xarray as xr
 
 from ..blocks import (
     BLOCK_BYTES,
+    NO_MONITOR,
     Execution,
     Monitor,
     Source,
@@ -94,7 +95,7 @@ def save_stack(
         If the path is something else than a stack, cannot be made, or is being written by
         another process.
     """
-    return save_watched(stack, path, Monitor(), resume=resume, pyramid=pyramid)
+    return save_watched(stack, path, NO_MONITOR, resume=resume, pyramid=pyramid)
 
 
 def save_watched(

@@ -1,4 +1,4 @@
-"""A model made: trained, judged by stacks that it has not seen, and written with its card."""
+"""A model made: trained, judged by what it has not seen, and written with its card."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -71,9 +71,8 @@ class Model:
         ConventionError
             If torch is not installed, or there is no such device.
         """
-        with told_if_missing():
-            from .networks import has_gpu
-        return replace(self, device=chosen_device(device, has_gpu))
+        asked = replace(self, device=device)
+        return replace(self, device=asked._chosen_device())
 
     def predictor(self, precision: "Precision | None" = None) -> NetworkPredictor:
         """Return what stages are given of it.
@@ -92,16 +91,18 @@ class Model:
         with told_if_missing():
             from .networks import fastest_precision
             from .weights import architecture_of
-        architecture, stored = self._described(architecture_of), self._stored
+        architecture, device = self._described(architecture_of), self._chosen_device()
         return NetworkPredictor(
-            *stored,
-            SliceWindow(architecture.above, architecture.below),
-            architecture.voltages,
-            (architecture.halo,) * 2,
-            (architecture.stride,) * 2,
-            architecture.floats,
-            architecture.scratch,
-            precision or fastest_precision(stored[-1], architecture.dimensions),
+            folder=str(self.folder),
+            model=self.fingerprint,
+            device=device,
+            window=SliceWindow(architecture.above, architecture.below),
+            voltages=architecture.voltages,
+            halo=(architecture.halo,) * 2,
+            stride=(architecture.stride,) * 2,
+            floats=architecture.floats,
+            scratch=architecture.scratch,
+            precision=precision or fastest_precision(device, architecture.dimensions),
         )
 
     def image_predictor(self) -> NetworkImagePredictor:
@@ -116,13 +117,15 @@ class Model:
             from .simulation.networks import ImageArchitecture
         architecture = self._described(ImageArchitecture.of_card)
         return NetworkImagePredictor(
-            *self._stored,
-            architecture.layers,
-            architecture.halo,
-            architecture.margin,
-            architecture.stride,
-            architecture.widths,
-            architecture.detail,
+            folder=str(self.folder),
+            model=self.fingerprint,
+            device=self._chosen_device(),
+            layers=architecture.layers,
+            halo=architecture.halo,
+            margin=architecture.margin,
+            stride=architecture.stride,
+            widths=architecture.widths,
+            detail=architecture.detail,
         )
 
     def layer_predictor(self) -> NetworkLayerPredictor:
@@ -137,19 +140,20 @@ class Model:
             from .layers.networks import LayerArchitecture
         architecture = self._described(LayerArchitecture.of_card)
         return NetworkLayerPredictor(
-            *self._stored,
-            architecture.halo,
-            architecture.stride,
-            architecture.width,
-            architecture.smoothing,
+            folder=str(self.folder),
+            model=self.fingerprint,
+            device=self._chosen_device(),
+            halo=architecture.halo,
+            stride=architecture.stride,
+            width=architecture.width,
+            smoothing=architecture.smoothing,
         )
 
-    @property
-    def _stored(self) -> tuple[str, str, Device]:
-        """Folder, fingerprint and device, as each `StoredNetwork` has them."""
-        from .networks import has_gpu
-
-        return str(self.folder), self.fingerprint, chosen_device(self.device, has_gpu)
+    def _chosen_device(self) -> Device:
+        """Return where it predicts; `auto` is a GPU where this process has one."""
+        with told_if_missing():
+            from .networks import has_gpu
+        return chosen_device(self.device, has_gpu)
 
     def _described(self, of_card: Callable[[Mapping[str, Any]], Described]) -> Described:
         """Return the architecture on the card, which must fit what else stands there.

@@ -23,7 +23,6 @@ from ..conventions import (
     plain_number,
     record_step,
     require_layers,
-    unused_options,
 )
 from ..pieces.looks import LookedAt, SomeRegions, after_look, spread_tiles
 from ..pieces.models import AUTO, OF_NETWORK, find_layer_model, model_record
@@ -205,10 +204,7 @@ def _checked_options(
         msg = f"smoothing must be 0, or at least 1.5 pixels: less averages nothing; got {smoothing}"
         raise ConventionError(msg)
     given = {"smoothing": radius, "absent": lacking, "regularisation": ridge}
-    for name, value, methods in unused_options(method, given, _OPTIONS):
-        known = " and ".join(map(repr, methods))
-        msg = f"{name} goes with method {known}; got {value:g} with {method!r}"
-        raise ConventionError(msg)
+    check_belongs(method, given, _OPTIONS)
     return lacking, radius
 
 

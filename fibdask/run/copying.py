@@ -6,14 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ..blocks import Monitor, RemotePath, is_address, object_states, put_object
+from ..blocks import NO_MONITOR, Monitor, RemotePath, is_address, object_states, put_object
 from ..conventions import RecipeError, StackReadError
 from ..io import open_stack
 from ..io.metadata import check_store, is_store
 from ..io.paths import local_path, read_place
 from ..io.store import save_watched
 from .disk import told_if_full
-from .exporting import SILENT
 from .folder.progress import watched
 
 _ROOT = "zarr.json"
@@ -28,7 +27,7 @@ def copy_store(
     destination: str,
     *,
     remote: Mapping[str, Any] | None = None,
-    monitor: Monitor = SILENT,
+    monitor: Monitor = NO_MONITOR,
 ) -> str:
     """Copy a store to `s3://…`, or one of a server into a folder.
 

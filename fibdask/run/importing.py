@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..blocks import Monitor
+from ..blocks import NO_MONITOR, Monitor
 from ..conventions import RecipeError
 from ..io import read_images
 from ..io.store import save_watched
@@ -18,7 +18,7 @@ def import_images(
     voltages: tuple[float, ...],
     channels: tuple[str, ...] = (),
     resume: bool = True,
-    monitor: Monitor | None = None,
+    monitor: Monitor = NO_MONITOR,
     **options: Any,
 ) -> Path:
     """Read images of one or several voltages and save them as a stack; `monitor` is told of it.
@@ -55,4 +55,4 @@ def import_images(
     else:
         stack = read_images(by_voltage([*zip(voltages, sources, strict=True)]), **given)
     with told_if_full(out.absolute().parent):
-        return save_watched(stack, out, monitor or Monitor(), resume=resume)
+        return save_watched(stack, out, monitor, resume=resume)

@@ -34,7 +34,6 @@ from ..conventions import (
 from ..pieces.grey import FINE_BITS, CountedGrey, counting_block, without_filled
 from ..pieces.models import (
     AUTO,
-    OF_NETWORK,
     Seen,
     find_model,
     model_record,
@@ -59,6 +58,8 @@ METHODS = ("kmeans", "otsu", "threshold", "network", "random_forest")
 _FOREST = "random_forest"
 _LEARNT = ("network", _FOREST)
 _OPTIONS: OptionTable = {
+    "model": (AUTO, _LEARNT),
+    "device": (AUTO, ("network",)),
     "threshold": (None, ("threshold",)),
     "tilt": (Seen.tilt, ("network",)),
     "mirrored": (Seen.mirrored, ("network",)),
@@ -205,12 +206,17 @@ def segment_phases(
     check_choice("method", method, METHODS)
     as_seen = Seen(tilt, mirrored)
     of_labels = {"labels": labels, "unlabelled": unlabelled, "scales": scales}
-    given = {"threshold": threshold, "disagreement": disagreement} | asdict(as_seen) | of_labels
+    given = {
+        "model": model,
+        "device": device,
+        "threshold": threshold,
+        "disagreement": disagreement,
+        **asdict(as_seen),
+        **of_labels,
+    }
     _check_options(method, classes, given)
     if method == _FOREST:
         _check_forest(model, of_labels)
-    else:
-        check_belongs(method, {"model": model, "device": device}, OF_NETWORK)
     whole_stack, stack = stack, _without_data_bar(stack, data_bar)
     used = _used_voltages(stack, voltage, method)
     if disagreement and used.stop - used.start == 1:
@@ -398,7 +404,7 @@ def _check_options(method: str, classes: int, given: Mapping[str, Any]) -> None:
     if method == "kmeans":
         check_count("classes", classes, least=2)
     if method == "threshold" and not np.isfinite(plain_number(given["threshold"])):
-        msg = f"threshold must be a finite grey value; got {given['threshold']!r} with {method!r}"
+        msg = f"threshold must be a finite grey value; got {given['threshold']!r}"
         raise ConventionError(msg)
 
 

@@ -11,10 +11,10 @@ from ..conventions import (
     FibdaskWarning,
     Intervals,
     OptionTable,
+    check_belongs,
     check_choice,
     recorded_steps,
     require,
-    unused_options,
 )
 from .ruler import measure_marks, solve_marks
 from .similarity import measure_similarity, solve_similarity
@@ -165,9 +165,7 @@ def thickness_measurement(
     """
     check_choice("method", method, METHODS)
     given = {"ruler": ruler, "region": region, "max_distance": max_distance, "isotropic": isotropic}
-    for name, value, [other] in unused_options(method, given, _OPTIONS):
-        msg = f"{name} goes with method {other!r} only; got method {method!r}, and {value!r}"
-        raise ConventionError(msg)
+    check_belongs(method, given, _OPTIONS)
     if method == "ruler" and ruler is None:
         msg = "method 'ruler' needs the table ruler; got none"
         raise ConventionError(msg)

@@ -45,7 +45,8 @@ def test_check_belongs__refuses_other_values_than_the_default_where_nothing_look
         with pytest.raises(ConventionError) as refusal:
             check_belongs("otsu", {"width": value}, options)
         rule = "width goes with method 'network' and 'spline' only"
-        assert str(refusal.value) == f"{rule}; got {value!r} with 'otsu'"
+        shown = value.item() if isinstance(value, np.generic) else value
+        assert str(refusal.value) == f"{rule}; got {shown!r} with 'otsu'"
 
 
 @pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int64(2)])

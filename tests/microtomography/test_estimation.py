@@ -122,9 +122,15 @@ def test_estimate_layers__knows_nothing_where_there_are_no_data():
         ({"absent": 1.0}, "from 0 to less than 1; got 1.0"),
         ({"smoothing": 100}, "at most 32 pixels; got 100"),
         ({"smoothing": 1}, r"smoothing must be 0, or at least 1\.5"),
-        ({"method": "tikhonov", "smoothing": 9}, "smoothing goes with method 'likelihood'; got 9"),
-        ({"method": "tikhonov", "absent": 0}, "absent goes with method 'likelihood' and 'network'"),
-        ({"regularisation": 1}, "regularisation goes with method 'tikhonov'; got 1 with"),
+        (
+            {"method": "tikhonov", "smoothing": 9},
+            "smoothing goes with method 'likelihood' only; got 9",
+        ),
+        (
+            {"method": "tikhonov", "absent": 0},
+            "absent goes with method 'likelihood' and 'network' only",
+        ),
+        ({"regularisation": 1}, "regularisation goes with method 'tikhonov' only; got 1.0 with"),
         ({"layers": [("Al", 500.0), ("Au", 15.0)]}, "knows Al up to 200 nm; got 500"),
         ({"layers": [("Cu", 20.0)]}, "simulate_films"),
         ({"layers": []}, "at least one"),

@@ -140,10 +140,13 @@ def test_train__makes_networks_of_a_slice_or_of_small_stacks(folder, dimensions,
     [
         (
             {"dimensions": "2D", "above": 5},
-            r"\[network\] above goes with dimensions 2\.5D only; got",
+            r"\[network\] above goes with dimensions '2\.5D' only; got 5 with '2D'",
         ),
-        ({"width": 8}, "width goes with dimensions 2D and 3D only; got 2.5D"),
-        ({"dimensions": "2D", "slices": 4}, "slices goes with dimensions 3D only; got 2D"),
+        ({"width": 8}, "width goes with dimensions '2D' and '3D' only; got 8 with '2.5D'"),
+        (
+            {"dimensions": "2D", "slices": 4},
+            "slices goes with dimensions '3D' only; got 4",
+        ),
     ],
 )
 def test_train__refuses_keys_of_networks_of_other_dimensions(folder, network, message):

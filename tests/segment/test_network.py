@@ -146,7 +146,11 @@ def test_network__is_recorded():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"method": "otsu", "model": "mix"}, "model goes with method 'network' only; got 'mix'"),
+        (
+            {"method": "otsu", "model": "mix"},
+            "model goes with method 'network' and 'random_forest' only",
+        ),
+        ({"method": "random_forest", "device": "gpu"}, "device goes with method 'network' only"),
         ({"method": "otsu", "disagreement": True}, "disagreement goes with method 'network' only"),
         (
             {"method": "network", "disagreement": True, "voltage": 2.0},

@@ -172,9 +172,9 @@ def test_simulate_images__repeats_the_distance_of_faces_and_not_of_planes():
         ("slices", [0.0, 4.0], "slice 1 is at 4 nm, the nearest plane at 5 nm"),
         ("voltage", "2 kV", "voltage must be a number of kV, or several; got '2 kV'"),
         ("slices", [5.0, 0.0], "z must be strictly increasing; slice 1 has 0 nm"),
-        ("tilt", 36.0, "tilt is for the model learned or monte_carlo, not for analytic; got 36.0"),
-        ("beam_diameter", -1.0, "beam_diameter is for the model learned or monte_carlo"),
-        ("network", "gold", "network is for the model learned, not for analytic; got 'gold'"),
+        ("tilt", 36.0, "tilt goes with model 'learned' and 'monte_carlo' only; got 36.0"),
+        ("beam_diameter", -1.0, "beam_diameter goes with model 'learned' and"),
+        ("network", "gold", "network goes with model 'learned' only; got 'gold' with 'analytic'"),
         ("dtype", "int8", "dtype must be one of uint8, uint16, float32; got 'int8'"),
     ],
 )

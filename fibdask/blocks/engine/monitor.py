@@ -164,3 +164,7 @@ class Monitor:
 
     def finished(self, report: StageReport) -> None:
         """Be told that a stage has ended."""
+
+
+NO_MONITOR = Monitor()
+"""Listens to nothing."""

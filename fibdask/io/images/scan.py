@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...blocks import Access
-from ...conventions import ConventionError, OptionTable, StackReadError, unused_options
+from ...conventions import ConventionError, StackReadError
 from ...pieces.image_header import missing_numbers
 from .channels import Channel, named_voltages
 from .depth import Slices
@@ -29,10 +29,6 @@ _ALIKE = (
     "detector",
     "beam",
 )  # what all slices should share
-_OPTIONS: OptionTable = {
-    name: (None, [known.name for known in FORMATS if name in known.options])
-    for name in ("dataset", "channel")
-}
 
 
 @dataclass(frozen=True)
@@ -42,11 +38,11 @@ class Options:
     Attributes
     ----------
     detector
-        Of `.dat` files.
+        Number of that which is read, of files of several; or the name of that which took images.
     dataset
-        Of HDF5 files.
+        Which one is read, of files of several.
     channel
-        Of other files that hold several; one for all voltages, or one for each.
+        Likewise; one for all voltages, or one for each.
     access
         How the server of an address is reached, if something was told.
     """
@@ -205,9 +201,11 @@ def _decoder(file: Path, options: Options) -> Decoder:
     """Return what reads a file, and refuse options that files of its format have no use for."""
     found = format_by_name(file)
     chosen = {"dataset": options.dataset, "channel": options.channel}
-    for name, value, formats in unused_options(found.name, chosen, _OPTIONS):
-        msg = f"{name} is for files of {', '.join(formats)}; got {value!r} with {found.name}"
-        raise ConventionError(msg)
+    for name, value in chosen.items():
+        if value is not None and name not in found.options:
+            formats = ", ".join(known.name for known in FORMATS if name in known.options)
+            msg = f"{name} is for files of {formats}; got {value!r} with {found.name}"
+            raise ConventionError(msg)
     if isinstance(options.detector, int) and "detector" not in found.options:
         msg = f"detector must be a name for {found.name}, which holds one; got {options.detector}"
         raise ConventionError(msg)

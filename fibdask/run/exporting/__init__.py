@@ -4,12 +4,10 @@ from .files import check_suffix
 from .stored import find_phase
 from .surfaces import SURFACES
 from .tables import counts_beside, measure_stack, stored_statistics, write_statistics
-from .volumes import SILENT
 from .voxels import CHANNELS, WRITERS, export_images, export_phase, export_surface
 
 __all__ = [
     "CHANNELS",
-    "SILENT",
     "SURFACES",
     "WRITERS",
     "check_suffix",

@@ -10,6 +10,7 @@ import zarr
 
 from ...blocks import (
     BLOCK_BYTES,
+    NO_MONITOR,
     Monitor,
     Region,
     Target,
@@ -22,7 +23,6 @@ from ...io.pyramid import Halve, coarsen, multiscale, needs_level
 from ..folder.progress import watched
 from .volumes import (
     LARGEST_TIFF,
-    SILENT,
     plain_values,
     planes,
     tiff_bytes,
@@ -33,7 +33,7 @@ _NAMES = {"voltage": "c"}  # of axes, as OME calls them
 
 
 def write_ome_tiff(
-    volume: xr.DataArray, out: Path, monitor: Monitor = SILENT, *, largest: int = LARGEST_TIFF
+    volume: xr.DataArray, out: Path, monitor: Monitor = NO_MONITOR, *, largest: int = LARGEST_TIFF
 ) -> None:
     """Write a volume (z, y, x) or (voltage, z, y, x), as BigTIFF above `largest` bytes.
 
@@ -60,7 +60,7 @@ def write_ome_tiff(
         )
 
 
-def write_ome_zarr(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
+def write_ome_zarr(volume: xr.DataArray, out: Path, monitor: Monitor = NO_MONITOR) -> None:
     """Write a folder of OME-Zarr 0.5 with one image (z, y, x) or (voltage, z, y, x), and levels.
 
     Levels are made of one another as those of stores are: means of images, modes of phases.

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ...blocks import Monitor
+from ...blocks import NO_MONITOR, Monitor
 from ...conventions import StackReadError
 from ...io.images.formats import optional
-from .volumes import SILENT, Writer, batches, first_voxel, voxel_size
+from .volumes import Writer, batches, first_voxel, voxel_size
 
 _MOST_TRIANGLES = 2**32 - 1  # that STL can count
 _MOST_VERTICES = 2**31 - 1  # that PLY can number
@@ -24,7 +24,7 @@ Piece = tuple[np.ndarray, np.ndarray]
 """Vertices (vertex, z y x) in voxels, and triangles (triangle, corner) of all vertices so far."""
 
 
-def triangles(phase: xr.DataArray, monitor: Monitor = SILENT) -> Iterator[Piece]:
+def triangles(phase: xr.DataArray, monitor: Monitor = NO_MONITOR) -> Iterator[Piece]:
     """Yield the surface between solid and pore: new vertices, and triangles, of each slab.
 
     Marching cubes, with pore all around: solid that ends at a side of the volume is closed half a
@@ -78,7 +78,7 @@ def _slabs(phase: xr.DataArray, monitor: Monitor) -> Iterator[np.ndarray]:
     yield np.concatenate([last, np.zeros_like(last)])
 
 
-def write_stl(phase: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
+def write_stl(phase: xr.DataArray, out: Path, monitor: Monitor = NO_MONITOR) -> None:
     """Write the surface of a phase as binary STL, lengths in nm.
 
     Raises
@@ -104,7 +104,7 @@ def write_stl(phase: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None
         file.write(struct.pack("<I", count))
 
 
-def write_ply(phase: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
+def write_ply(phase: xr.DataArray, out: Path, monitor: Monitor = NO_MONITOR) -> None:
     """Write the surface of a phase as binary PLY, lengths in nm.
 
     Raises

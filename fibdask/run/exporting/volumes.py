@@ -10,11 +10,10 @@ import numpy as np
 import tifffile
 import xarray as xr
 
-from ...blocks import Monitor
+from ...blocks import NO_MONITOR, Monitor
 from ...conventions import PHASES, ConventionError, axis_spacing
 from ..folder.progress import watched
 
-SILENT = Monitor()
 _SLICES = 32  # planes held in memory at a time,
 _HELD_BYTES = 2**28  # but no more than this
 LARGEST_TIFF = 2**32 - 2**25  # bytes: its offsets have 32 bits
@@ -29,7 +28,7 @@ _VTK_TYPES = {"uint8": "UInt8", "uint16": "UInt16", "float32": "Float32"}
 
 
 def write_tiff(
-    volume: xr.DataArray, out: Path, monitor: Monitor = SILENT, *, largest: int = LARGEST_TIFF
+    volume: xr.DataArray, out: Path, monitor: Monitor = NO_MONITOR, *, largest: int = LARGEST_TIFF
 ) -> None:
     """Write a volume on regular axes, as BigTIFF if it needs more than `largest` bytes.
 
@@ -60,7 +59,7 @@ def tiff_bytes(volume: xr.DataArray) -> int:
     return volume.size * volume.dtype.itemsize + _PAGE_BYTES * pages
 
 
-def write_mrc(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
+def write_mrc(volume: xr.DataArray, out: Path, monitor: Monitor = NO_MONITOR) -> None:
     """Write an MRC file, lengths in Å.
 
     Bytes of MRC are signed: a phase, 0 and 1, fits them; grey values of 8 bits are stored in 16.
@@ -126,7 +125,7 @@ def _mrc_header(volume: xr.DataArray, stored: np.dtype[Any], moments: _Moments) 
     return bytes(header)
 
 
-def write_nrrd(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
+def write_nrrd(volume: xr.DataArray, out: Path, monitor: Monitor = NO_MONITOR) -> None:
     """Write a NRRD file, lengths in nm, values not compressed.
 
     References
@@ -154,7 +153,7 @@ def write_nrrd(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> No
         _write_planes(volume, file, monitor)
 
 
-def write_nifti(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
+def write_nifti(volume: xr.DataArray, out: Path, monitor: Monitor = NO_MONITOR) -> None:
     """Write a NIfTI-1 file, or NIfTI-2 where that is too small for its sides; lengths in µm.
 
     References
@@ -188,7 +187,7 @@ def write_nifti(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> N
         _write_planes(volume, file, monitor)
 
 
-def write_vti(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
+def write_vti(volume: xr.DataArray, out: Path, monitor: Monitor = NO_MONITOR) -> None:
     """Write an image of VTK: voxels are cells around their coordinates, lengths in nm.
 
     References
@@ -217,7 +216,7 @@ def write_vti(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> Non
         file.write(b"\n</AppendedData>\n</VTKFile>\n")
 
 
-def write_npy(volume: xr.DataArray, out: Path, monitor: Monitor = SILENT) -> None:
+def write_npy(volume: xr.DataArray, out: Path, monitor: Monitor = NO_MONITOR) -> None:
     """Write a NumPy file (z, y, x), which tells no size of a voxel."""
     told = {"descr": volume.dtype.newbyteorder("<").str, "fortran_order": False}
     with out.open("wb") as file:
@@ -229,7 +228,7 @@ Writer = Callable[[xr.DataArray, Path, Monitor], None]
 
 
 def batches(
-    volume: xr.DataArray, monitor: Monitor = SILENT, *, most: int = _HELD_BYTES
+    volume: xr.DataArray, monitor: Monitor = NO_MONITOR, *, most: int = _HELD_BYTES
 ) -> Iterator[np.ndarray]:
     """Yield a volume in parts (z, y, x) of a few planes, `most` bytes or one; a phase is 0 or 1.
 
@@ -251,7 +250,7 @@ def plain_values(volume: xr.DataArray, part: np.ndarray) -> np.ndarray:
 
 
 def planes(
-    volume: xr.DataArray, monitor: Monitor = SILENT, *, solid: int = 1
+    volume: xr.DataArray, monitor: Monitor = NO_MONITOR, *, solid: int = 1
 ) -> Iterator[np.ndarray]:
     """Yield the planes (y, x) of a volume; where it is a phase, solid has this value."""
     for part in batches(volume, monitor):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ...blocks import Monitor
+from ...blocks import NO_MONITOR, Monitor
 from ...conventions import (
     PHASES,
     ConventionError,
@@ -25,7 +25,6 @@ from .ome import write_ome_tiff, write_ome_zarr
 from .stored import find_phase, find_stack
 from .surfaces import SURFACES, write_stl
 from .volumes import (
-    SILENT,
     Writer,
     write_mrc,
     write_nifti,
@@ -55,7 +54,7 @@ WRITERS: dict[str, Writer] = {
 """Writers of volumes, by the suffix of a file."""
 
 
-def export_phase(path: str | Path, out: Path, *, monitor: Monitor = SILENT) -> Path:
+def export_phase(path: str | Path, out: Path, *, monitor: Monitor = NO_MONITOR) -> Path:
     """Write the phase as a file of voxels, in the format that its suffix tells.
 
     Solid is 255 in a TIFF, 1 in other formats; pore is 0. OME-Zarr is a folder, which must be new.
@@ -79,7 +78,7 @@ def export_phase(path: str | Path, out: Path, *, monitor: Monitor = SILENT) -> P
 
 
 def export_images(
-    path: str | Path, out: Path, *, voltage: float | None = None, monitor: Monitor = SILENT
+    path: str | Path, out: Path, *, voltage: float | None = None, monitor: Monitor = NO_MONITOR
 ) -> Path:
     """Write images as a file of voxels, in the format that its suffix tells.
 
@@ -132,7 +131,7 @@ def _earlier_images(path: str | Path) -> str:
     )
 
 
-def export_surface(path: str | Path, out: Path, *, monitor: Monitor = SILENT) -> Path:
+def export_surface(path: str | Path, out: Path, *, monitor: Monitor = NO_MONITOR) -> Path:
     """Write the surface between solid and pore as triangles, as STL or PLY; see `triangles`.
 
     Parameters

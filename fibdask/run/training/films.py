@@ -1,4 +1,4 @@
-"""Train a network of layers as a recipe says: films are made while it learns."""
+"""What trains a network of layers as a recipe says: films are made while it learns."""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Train a network of images as a recipe says: pairs are simulated first, then it learns."""
+"""What trains a network of images as a recipe says: pairs are simulated first."""
 
 from dataclasses import dataclass, replace
 

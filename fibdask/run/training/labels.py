@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import xarray as xr
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from ...conventions import ConventionError, RecipeError, require, unused_options
+from ...conventions import ConventionError, RecipeError, check_belongs, require
 from ...io import open_stack
 from ...pieces.labels import Painted, read_painted
 from ...pieces.windows import SliceWindow
@@ -186,9 +186,7 @@ def _check_own(network: Mapping[str, Any], dimensions: str) -> None:
     known = options_of(DimensionOptions, Architecture)
     options = {key: (known[key].default, kinds) for key, kinds in _OWN.items()}
     given = {key: network[key] for key in _OWN}
-    for key, _, kinds in unused_options(dimensions, given, options):
-        msg = f"{key} goes with dimensions {' and '.join(kinds)} only; got {dimensions}"
-        raise ConventionError(msg)
+    check_belongs(dimensions, given, options, of="dimensions")
 
 
 def _check_crop(crop: int, stack: xr.Dataset, stride: int) -> None:

@@ -1,4 +1,4 @@
-"""Train a network as a recipe says: from simulated stacks to a model with its card."""
+"""Train a network as a recipe says: from what it learns from to a model with its card."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -19,6 +19,7 @@ from ...conventions import (
     FibdaskWarning,
     OptionTable,
     attributes,
+    check_belongs,
     check_choice,
     check_positive,
     check_spacing,
@@ -26,7 +27,6 @@ from ...conventions import (
     finish_stack,
     record_step,
     require_phase,
-    unused_options,
     validate_stack,
 )
 from ...pieces.devices import chosen_device
@@ -227,9 +227,7 @@ def simulate_images(
         "beam_diameter": beam_diameter,
         "cutoff_ev": cutoff_ev,
     }
-    for name, value, models in unused_options(model, given, _OF_MODELS):
-        msg = f"{name} is for the model {' or '.join(models)}, not for {model}; got {value!r}"
-        raise ConventionError(msg)
+    check_belongs(model, given, _OF_MODELS, of="model")
     kilovolts = _kilovolts(voltage)
     if not isinstance(materials, Mapping):
         msg = f"materials must be by name, such as {EPOXY_GOLD}; got {materials!r}"
