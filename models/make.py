@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, rmtree
 from typing import Any
 
 import xarray as xr
@@ -103,10 +103,12 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, minutes: float | None) -> "Journal":
-        """Read that of as many minutes, or begin one."""
+        """Read that of as many minutes, or begin one, and no training where others were."""
         kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if kept.pop("minutes", None) != minutes:
+        if kept.pop("minutes", minutes) != minutes:
             kept = {}
+            for state in path.parent.glob("*-model/state"):
+                rmtree(state)
         return cls(path, minutes, **kept)
 
     def save(self) -> None:
@@ -163,23 +165,50 @@ def cut_stack(recipe: dict[str, Any], electrons: float, least: int) -> None:
     """Leave as many planes of the structure as electrons suffice for."""
     simulated = recipe["simulate"]
     planes, height, width = simulated["shape"]
-    each = height * width * len(simulated["voltage"]) * simulated["electrons_per_pixel"]
-    depth = simulated["unmilled"] + electrons / each * SLICE
+    depth = simulated["unmilled"] + electrons / electrons_of_slice(simulated) * SLICE
     simulated["shape"] = [cut(planes, depth / simulated["voxel_size"], least), height, width]
+
+
+def electrons_of_slice(simulated: Mapping[str, Any]) -> float:
+    """Return how many electrons the images of a slice take."""
+    pixels: int = simulated["shape"][1] * simulated["shape"][2]
+    return pixels * len(simulated["voltage"]) * float(simulated["electrons_per_pixel"])
 
 
 def cut_pairs(recipe: dict[str, Any], electrons: float, least: int) -> None:
     """Leave as many pairs of structure and images as electrons suffice for."""
     pairs = recipe["pairs"]
-    images = pairs.get("images", 4) * pairs.get("side", 128) ** 2
-    each = images * pairs["electrons_per_pixel"]
-    unseen = images * pairs["unseen_electrons"] * pairs["unseen_count"]
+    each, unseen = electrons_of_pairs(pairs)
     pairs["count"] = cut(pairs["count"], (electrons - unseen) / each, least)
+
+
+def electrons_of_pairs(pairs: Mapping[str, Any]) -> tuple[float, float]:
+    """Return how many electrons a pair takes, and all those that judge."""
+    pixels = pairs.get("images", 4) * pairs.get("side", 128) ** 2
+    unseen = pairs["unseen_electrons"] * pairs["unseen_count"]
+    return pixels * float(pairs["electrons_per_pixel"]), pixels * float(unseen)
 
 
 def cut(whole: int, suffices: float, least: int) -> int:
     """Return a number that is no more than what suffices, where that is not too few."""
     return min(whole, max(int(suffices), least))
+
+
+def least_minutes(folder: Path, steps: tuple[Step, ...], pace: float) -> float:
+    """Return the minutes of what cannot be cut: simulations, and the shortest trainings."""
+    minutes = 0.0
+    for step in steps:
+        recipe = step.read(folder)
+        if simulated := recipe.get("simulate"):
+            planes = step.least or simulated["shape"][0]
+            slices = (planes * simulated["voxel_size"] - simulated["unmilled"]) / SLICE
+            minutes += slices * electrons_of_slice(simulated) / pace
+            continue
+        minutes += LEAST
+        if pairs := recipe.get("pairs"):
+            each, unseen = electrons_of_pairs(pairs)
+            minutes += ((step.least or pairs["count"]) * each + unseen) / pace
+    return minutes
 
 
 def make_step(step: Step, folder: Path, journal: Journal, steps: tuple[Step, ...]) -> None:
@@ -218,6 +247,9 @@ def make(
     with chdir(folder):  # to which the paths in recipes are relative
         if minutes is not None and not journal.pace:
             journal.pace = electrons_per_minute()
+            least = least_minutes(folder, steps, journal.pace)
+            if least > minutes:
+                print(f"{minutes:g} minutes are too few: the least takes some {least:.0f} here")
         for step in steps:
             with journal.timed(step):
                 make_step(step, folder, journal, steps)

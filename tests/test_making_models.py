@@ -106,4 +106,19 @@ def test_make__in_few_minutes_trains_ships_and_goes_on(tmp_path, monkeypatch):
     taken = make.make(tmp_path, tmp_path / "shipped", 0.3, steps)
     assert card.read_bytes() == made
     assert set(taken) == {"unseen", "learnt", "tiny"}
-    assert Journal.open(tmp_path / "made.json", None).taken == {}
+    monkeypatch.setattr(make, "LEAST", 0.005)  # another training, where one has been
+    assert make.make(tmp_path, tmp_path / "shipped", 0.4, steps)["tiny"] > 0
+    assert json.loads(card.read_text())["training"]["schedule"]["minutes"] != make_minutes(made)
+
+
+def make_minutes(card):
+    return json.loads(card)["training"]["schedule"]["minutes"]
+
+
+def test_least_minutes__are_those_of_what_cannot_be_cut():
+    stack, pairs = Step("gold-1", 10, least=100), Step("simulation", 110, least=60)
+    electrons = 15 * 256 * 256 * 3 * 60
+    assert make.least_minutes(ROOT / "models", (stack,), 1e6) == pytest.approx(electrons / 1e6)
+    electrons = 4 * 128**2 * 60 * (24 + 64)
+    least = make.LEAST + electrons / 1e6
+    assert make.least_minutes(ROOT / "models", (pairs,), 1e6) == pytest.approx(least)

@@ -65,8 +65,7 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
         The stack with `shift_y` and `shift_x` in nm; shifts applied before are added. Slices that
         `flag` of the shifts marks at any voltage are no longer `measured`. Where pixels are
         filled, it has `filled_share` (z), their share in the slice, the largest of any voltage;
-        of a stack that had some before, at most that. Cropped slices that are not measured may
-        have some, too.
+        of a stack that had some before, at most that.
 
     Raises
     ------
@@ -117,7 +116,7 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     earlier = [*provenance_records(stack), *provenance_records(shifts)]
     aligned = aligned.assign_attrs(provenance=earlier) if earlier else aligned
     own = {"outside": outside, "largest_shift": _largest(shifts)}
-    parameters = own | _shares(stack, aligned, crop=crop)
+    parameters = own | _shares(stack, aligned)
     fingerprint = volumes_fingerprint(stack, names, moves)
     return record_step(aligned, "apply_shifts", parameters, fingerprint)
 
@@ -272,19 +271,16 @@ def _cropped(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice]) -> 
                 f"measured slice covers; {_extremes(moves, stack, axis)}"
             )
             warnings.warn(text, FibdaskWarning, stacklevel=3)
-    cropped = without_filled_share(stack.isel(window))
-    # Slices that do not count now would show filled pixels if they were marked as measured later.
-    share = _filled_shares(moves, stack, window)
-    share[_fixing(stack)] = 0
-    if not share.any():
-        return cropped
-    return with_filled_share(cropped, share, {a: slice(cropped.sizes[a]) for a in _IN_PLANE})
+    return without_filled_share(stack.isel(window))
 
 
 def _with_filled(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice]) -> xr.Dataset:
     """Return a stack with the share of pixels that no raw pixel will fall on, if there are any."""
-    whole = {axis: slice(0, stack.sizes[axis]) for axis in _IN_PLANE}
-    share = _filled_shares(moves, stack, whole)
+    sizes = [stack.sizes[axis] for axis in _IN_PLANE]
+    filled = np.abs(_nearest(moves))  # rows and columns at one end
+    share = (1 - (1 - filled / sizes).prod(axis=-1)).max(axis=0)
+    if FILLED in stack.coords:
+        share = np.minimum(share + np.nan_to_num(stack[FILLED].values), 1)
     if not share.any():
         return stack.copy(deep=False)
     mean, most = share.mean(), share.max()
@@ -296,25 +292,11 @@ def _with_filled(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice])
     return with_filled_share(stack, share, window)
 
 
-def _filled_shares(moves: np.ndarray, stack: xr.Dataset, window: dict[str, slice]) -> np.ndarray:
-    """Return the share (z) of pixels of a window that no raw pixel will fall on, at most."""
-    kept = np.ones(moves.shape[:2])
-    for i, (axis, part) in enumerate(window.items()):
-        pixels = _nearest(moves[..., i])
-        first = np.maximum(pixels, part.start)
-        last = np.minimum(pixels + stack.sizes[axis], part.stop)
-        kept *= np.maximum(last - first, 0) / (part.stop - part.start)
-    share: np.ndarray = (1 - kept).max(axis=0)
-    if FILLED in stack.coords:
-        share = np.minimum(share + np.nan_to_num(stack[FILLED].values), 1)
-    return share
-
-
-def _shares(stack: xr.Dataset, aligned: xr.Dataset, *, crop: bool) -> dict[str, Any]:
+def _shares(stack: xr.Dataset, aligned: xr.Dataset) -> dict[str, Any]:
     """Return what part of the images is cropped, or filled in the mean over slices."""
     kept = [aligned.sizes[axis] / stack.sizes[axis] for axis in _IN_PLANE]
     shares = {"cropped_share": 1 - prod(kept)}
-    if FILLED in aligned.coords and not crop:
+    if FILLED in aligned.coords:
         shares["filled_share"] = float(aligned[FILLED].mean())
     return shares
 

@@ -48,11 +48,19 @@ def check_belongs(
     """
     for name, value in given.items():
         default, methods = options[name]
-        # No default is an array, whose elements would be compared each.
-        if method not in methods and (getattr(value, "ndim", False) or value != default):
+        if method not in methods and _differs(value, default):
             known = " and ".join(map(repr, methods))
-            msg = f"{name} goes with {of} {known} only; got {_shown(value)} with {method!r}"
+            text = str(_shown(value))
+            text = type(value).__name__ if "\n" in text else text  # of arrays and stacks
+            msg = f"{name} goes with {of} {known} only; got {text} with {method!r}"
             raise ConventionError(msg)
+
+
+def _differs(value: object, default: object) -> bool:
+    """Tell whether a value is another one than a default, which is no array."""
+    if default is None:
+        return value is not None
+    return bool(getattr(value, "ndim", False) or value != default)
 
 
 def check_positive(name: str, value: object, unit: str = "") -> float:

@@ -192,6 +192,8 @@ def _check_variable_dimensions(name: str, variable: xr.Variable) -> None:
         msg = f"{name} must have dimensions {expected}; found {_tuple(variable.dims)}"
         if name in RECORDS.values():
             msg += ": join voltages before slices are aligned or filled, not after"
+        if name in ALIGNED.values():
+            msg += ": slices were aligned apart; join them before they are aligned, not after"
         raise ConventionError(msg)
 
 

@@ -97,7 +97,9 @@ def look_at_input(recipe: Recipe) -> None:
                 warn_of_surer_model(_middle(source), **asked)
                 warn_of_inverted(_middle(source), **asked)
                 # Displaced slices look like a tilt, and either hides how deep solid shines through.
-                if in_register and not warn_of_tilt(_middle(source), **asked):
+                tilted = in_register and warn_of_tilt(_middle(source), **asked)
+                # Wrong depths look like a wrong voltage, too.
+                if in_register and not tilted and "thickness" not in recipe.tables:
                     warn_of_voltage(_middle(source), **asked)
                 if table["voltage"] is None:
                     warn_of_detector(_middle(source), table["model"], table["tilt"])
@@ -384,31 +386,32 @@ def warn_of_voltage(
     if tilt:
         return None
     few = _middle(part, _SEEN)
-    told = _other_voltages(few, model, **asked)
+    used, told = _other_voltages(few, model, **asked)
     for shipped in shipped_models():
         # One that has learnt from other materials may see how the given voltage shows these.
-        if told and shipped.card["task"] == IMAGES:
+        if told and shipped.card["task"] == IMAGES and shipped.name != used:
             with contextlib.suppress(ConventionError):
-                agreed = _other_voltages(few, shipped.name, **asked)
+                _, agreed = _other_voltages(few, shipped.name, **asked)
                 told = {given: best for given, best in told.items() if given in agreed}
     if not told:
         return None
     each = ", and ".join(f"of {best:g} kV than of {given:g} kV" for given, best in told.items())
     return (
         f"images in the middle of the input look more like those {each}, by how deep below pores "
-        "solid shines through: check the voltages that are given, by which the network judges that"
+        "solid shines through: check the voltages and the depths of slices, by which the network "
+        "judges that"
     )
 
 
-def _other_voltages(few: xr.Dataset, model: str, **asked: Any) -> dict[float, float]:
-    """Return the voltages whose images look more like those of another one, with that one in kV."""
+def _other_voltages(few: xr.Dataset, model: str, **asked: Any) -> tuple[str, dict[float, float]]:
+    """Return the name of a model, and of voltages the others whose images theirs look more like."""
     seen = reconstruct_volume(few, spacing=axis_spacing(few, "x"), model=model, **asked)
     step = recorded_steps(seen)[-1]["parameters"]
     card, shown = step["model_card"], few.sel(voltage=step["voltage"])
     known = card["voltages"]
     left = left_by_voltage(shown, seen["phase"].compute(), known, known_materials(card))
     rows = zip(step["voltage"], model_channels(card, shown), left, strict=True)
-    return {
+    return step["model"], {
         given: known[int(np.argmin(row))]
         for given, own, row in rows
         if row[own] > _OTHER_VOLTAGE * row.min()

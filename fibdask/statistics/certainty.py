@@ -1,6 +1,8 @@
 """How sure probabilities of a phase are: of each plane, and what they say of their own errors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -10,8 +12,9 @@ from ..conventions import AXES, covered_region, known_planes, recorded_steps, re
 from ..pieces.validity import calibration_error
 from ._functions_certainty import STEPS, ProbabilityCounts, StepSums
 
-_FILLS = "inpaint_gaps"  # which interpolates probabilities, of which no card tells
-_MAKE = ("segment_phases", "reconstruct_volume", _FILLS)
+_FILLS = "inpaint_gaps"
+_MIX = ("nearest", "spline")  # methods of it that fill probabilities, of which no card tells
+_MAKE = ("segment_phases", "reconstruct_volume")
 """Steps that make probabilities."""
 
 
@@ -83,13 +86,19 @@ def certainty(stack: xr.Dataset) -> xr.Dataset:
 
 def _told_error(stack: xr.Dataset) -> dict[str, xr.DataArray]:
     """Return the `calibration_error` of the network that made probabilities, if it is known."""
-    made = [record for record in recorded_steps(stack) if record["step"] in _MAKE]
-    told = made[-1]["parameters"] if made and made[-1]["step"] != _FILLS else {}
+    made = [record for record in recorded_steps(stack) if _makes(record)]
+    told = made[-1]["parameters"] if made else {}
     if "model_card" not in told:
         return {}
     error = calibration_error(told["model_card"], told.get("voltage", []))
     attrs = {"long_name": "most that probabilities were off on unseen data", "units": "1"}
     return {} if error is None else {"calibration_error": xr.DataArray(error, attrs=attrs)}
+
+
+def _makes(record: Mapping[str, Any]) -> bool:
+    """Tell whether a step makes probabilities."""
+    mixes = record["step"] == _FILLS and record["parameters"].get("method") in _MIX
+    return mixes or record["step"] in _MAKE
 
 
 def mean_disagreement(disagreement: xr.DataArray) -> xr.DataArray:

@@ -77,6 +77,10 @@ def test_expected_solid_fraction__is_the_mean_within_the_error_of_the_network():
     assert (found["lower"].item(), found["upper"].item()) == pytest.approx(
         (mean - 0.004, mean + 0.004), rel=1e-6
     )
-    filled = record_step(of_networks(0.003), "inpaint_gaps", {}, "")
+    filled, kept = (
+        record_step(of_networks(0.003), "inpaint_gaps", {"method": method}, "")
+        for method in ("spline", "distance")
+    )
+    assert set(expected_solid_fraction(kept).coords) == {"lower", "upper"}
     for unknown in (of_networks(), of_networks(0.003, None), filled):
         assert not expected_solid_fraction(unknown).coords
