@@ -404,7 +404,7 @@ def _check_options(method: str, classes: int, given: Mapping[str, Any]) -> None:
     if method == "kmeans":
         check_count("classes", classes, least=2)
     if method == "threshold" and not np.isfinite(plain_number(given["threshold"])):
-        msg = f"threshold must be a finite grey value; got {given['threshold']!r}"
+        msg = f"threshold must be a finite grey value; got {given['threshold']!r} with {method!r}"
         raise ConventionError(msg)
 
 
