@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from shutil import copyfile, rmtree
 from typing import Any
@@ -271,8 +272,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, help="for all of it; by default as recipes say")
     minutes = parser.parse_args().minutes
-    if minutes is not None and minutes <= 0:
-        parser.error(f"minutes must be above 0; got {minutes:g}")
+    if minutes is not None and not 0 < minutes < inf:
+        parser.error(f"minutes must be finite and > 0; got {minutes:g}")
     print(f"minutes together: {sum(make(HERE, SHIPPED, minutes).values()):.1f}")
     if minutes is None:
         make_films()
