@@ -324,13 +324,17 @@ def test_recipes_of_what_ships__name_data_that_have_recipes():
     assert all(table["gaussian_std"] == 0 for table in simulated.values())
 
 
-def test_page_of_networks__shows_recipes_that_are_read():
-    page = (Path(fibdask.__file__).parents[1] / "docs" / "networks.md").read_text()
-    images, *trainings = map(tomllib.loads, re.findall(r"```toml\n(.*?)```", page, re.DOTALL))
+def shown_recipes(page):
+    text = (Path(fibdask.__file__).parents[1] / "docs" / f"{page}.md").read_text()
+    return [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
+
+
+def test_pages_of_networks__show_recipes_that_are_read():
+    images, *trainings = shown_recipes("making_networks")
     assert read_recipe(images).tables["simulate"]["unmilled"] == 100
-    *trainings, adaptation = trainings
     first = [next(iter(read_training(content).tables)) for content in trainings]
     assert first == ["data", "structures", "pairs", "films"]
+    (adaptation,) = shown_recipes("adapting")
     assert read_adaptation(adaptation)["adapt"]["method"] == "simulation"
 
 

@@ -30,7 +30,7 @@ is written from the code.
 """
 _TRAINING_HEAD = """# Recipes of trainings
 
-`fibdask train RECIPE` takes a TOML file of these tables; see [networks](networks.md). Its paths are
+`fibdask train RECIPE` takes a TOML file of these tables; see [training](making_networks.md). Its paths are
 relative to it. Unknown tables and keys are refused. This page is written from the code.
 """
 _PROFILES_HEAD = """# Profiles of clusters
