@@ -45,6 +45,7 @@ from fibdask.run.looking import (
     warn_of_steps,
     warn_of_surer_model,
     warn_of_tilt,
+    warn_of_voltage,
 )
 
 SPACING = 2.5  # nm
@@ -153,6 +154,14 @@ def changed(function: Callable[..., xr.Dataset], **options: Any) -> Case:
     return Case(change=partial(function, **options))
 
 
+def declared(voltage: tuple[float, ...], as_: tuple[float, ...]) -> Case:
+    """Return a case of images at voltages that are said to be others."""
+    return Case(
+        images={"voltage": voltage},
+        change=lambda stack: stack.assign_coords(voltage=list(as_)).sortby("voltage"),
+    )
+
+
 def displaced(step: float) -> Case:
     """Return a case of slices that are not in register, large enough for that to be seen."""
     large = partial(waves, shape=(90, 192, 192))
@@ -169,6 +178,10 @@ CASES = {
         add_noise, electrons_per_pixel=None, gaussian_std=0.2, seed=1
     ),
     "0.8, 1.5 and 3 kV": Case(images={"voltage": (0.8, 1.5, 3.0)}),
+    "1 kV said to be 4": declared((1.0,), (4.0,)),
+    "4 kV said to be 1": declared((4.0,), (1.0,)),
+    "2 kV said to be 4": declared((2.0,), (4.0,)),
+    "1 and 4 kV swapped": declared((1.0, 2.0, 4.0), (4.0, 2.0, 1.0)),
     "pixels of 1.25 nm": pixels(1.25, 128),
     "pixels of 4 nm": pixels(4.0, 44),
     "pixels of 6 nm": pixels(6.0, 36),
@@ -251,6 +264,11 @@ class Asked:
     unbounded: str
     errors: Mapping[str, Any]
 
+    def errors_at(self, voltage: np.ndarray) -> Mapping[str, Any]:
+        """Return what the card says of voltages, or of all where it does not know these."""
+        conditions = self.errors["conditions"]
+        return next((c for c in conditions if c["voltages"] == list(voltage)), self.errors)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -296,6 +314,7 @@ def looked_at(
     warn_of_surer_model(stack, voltage=None, **seen)
     warn_of_tilt(stack, **seen)
     warn_of_detector(stack, **seen)
+    warn_of_voltage(stack, **seen)
     return make(stack, model=model, **options)
 
 
@@ -308,7 +327,8 @@ def of_images(case: Case, model: Asked) -> Iterator[tuple[str, ...]]:
     stack, structure = case.made()
     slices = asked(partial(segmented, **case.given), stack, model)
     error = wrong(slices.phase, stack["true_phase"].values)
-    yield (*told(error, model.errors["on_slices"], slices.said),)
+    known = model.errors_at(stack["voltage"].values)
+    yield (*told(error, known["on_slices"], slices.said),)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FibdaskWarning)
         by_means = wrong(segment_phases(stack)["phase"].compute(), stack["true_phase"].values)
@@ -318,7 +338,7 @@ def of_images(case: Case, model: Asked) -> Iterator[tuple[str, ...]]:
         return
     volume = asked(partial(reconstructed, **case.given), stack, model)
     truth = structure.sel(z=volume.phase["z"].values, method="nearest")
-    yield (*told(wrong(volume.phase, truth.values), model.errors["misplaced"], volume.said),)
+    yield (*told(wrong(volume.phase, truth.values), known["misplaced"], volume.said),)
 
 
 def of_gaps(case: Case, model: Asked) -> Iterator[tuple[str, ...]]:
