@@ -130,14 +130,14 @@ def inpaint_gaps(
 
 
 def gap_distance(stack: xr.Dataset) -> xr.DataArray:
-    """Return how far each plane is from the nearest measured one.
+    """Return the distance of each plane to the nearest measured one.
 
-    What was filled in is the less certain the farther it is from a measurement.
+    The larger it is, the less certain are the values filled in.
 
     Parameters
     ----------
     stack
-        Stack with `measured` (z), as `reposition_slices` makes it, before or after inpainting.
+        Stack with `measured` (z), as from `reposition_slices`, before or after inpainting.
 
     Returns
     -------

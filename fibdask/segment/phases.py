@@ -272,25 +272,25 @@ def learning_curve(
     region_of_interest: Intervals | None = None,
     data_bar: int = 0,
 ) -> xr.Dataset:
-    """Return the errors of forests by the number of painted slices that they have learnt from.
+    """Return the errors of forests against the number of painted slices that they learn from.
 
-    So one sees whether painting more helps. Each painted slice is judged by forests that have
-    learnt from other ones, none of them a neighbour. Lazy; what is looked at is the same, and made
-    once, where the stack is segmented by the same labels.
+    Shows whether painting more helps. Each painted slice is judged by forests that have learnt from
+    other slices, none of them a neighbour. Lazy; where the stack is also segmented by the same
+    labels, what both look at is made once.
 
     Parameters
     ----------
     stack
         Stack with `intensity` (voltage, z, y, x).
     labels, unlabelled, scales, voltage, region_of_interest, data_bar
-        As of `segment_phases` with the method `random_forest`.
+        As for `segment_phases` with the method `random_forest`.
 
     Returns
     -------
     xarray.Dataset
-        `misplaced` (learnt, judged) in %: painted pixels of a slice, `judged`, that forests get
-        wrong that have learnt from `learnt` others; NaN where these hold one class alone, or are
-        too few. The coordinate `z` (judged) is in nm.
+        `misplaced` (learnt, judged) in %: the share of painted pixels of the slice `judged` that
+        forests get wrong that have learnt from `learnt` others; NaN where these hold one class
+        alone, or are too few. The coordinate `z` (judged) is in nm.
 
     Raises
     ------
@@ -302,10 +302,10 @@ def learning_curve(
 
     Notes
     -----
-    The slices are parted into five folds, or as many as there are: every fifth slice, or, where
-    that leaves too few others that lie apart, slices that follow each other. The numbers that are
-    learnt from double, up to as many as every fold leaves; those taken lie evenly among these.
-    Forests grow as that of `segment_phases` does, on at most 40,000 pixels.
+    The slices are divided into five folds, or as many as there are: every fifth slice, or, where
+    that leaves too few others far enough apart, consecutive slices. The numbers to learn from
+    double, up to as many as every fold leaves; slices taken are spread evenly among these. Forests
+    grow as in `segment_phases`, on at most 40,000 pixels.
     """
     stack = require(stack, "intensity")
     cropped = _without_data_bar(stack, data_bar)

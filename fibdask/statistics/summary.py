@@ -50,15 +50,15 @@ def phase_statistics(
         All lazy: computed together, they read the volume once for each axis, and once with the
         truth.
 
-        - With a confidence interval (bound, …) each, named with `_interval`:
-          `two_point_correlation` and `lineal_path` (axis, lag), `ligament_diameter` (axis) in nm,
-          `solid_fraction` (), `isotropy_error` (statistic), and its noise floor where the plane
-          itself is isotropic, `isotropy_noise` (statistic).
-        - `solid_fraction_profile` (z).
-        - `lineal_path_remainder` (axis): share of the lineal path left at the end of the axis.
-          Ligament diameters are summed over the whole axis; isotropy errors compare those up to
-          their attribute `max_distance` in nm, or to where a mask ends.
-        - With a truth: `misplaced` and `misplaced_solid` in %, and `mean_dice`, each ().
+        - `two_point_correlation` and `lineal_path` (axis, lag), `ligament_diameter` (axis) in nm,
+          `solid_fraction` (), `isotropy_error` (statistic) and `isotropy_noise` (statistic), its
+          noise floor where the plane itself is isotropic: each with its confidence interval (bound,
+          …) of the same name with `_interval`;
+        - `solid_fraction_profile` (z);
+        - `lineal_path_remainder` (axis), the share of the lineal path left at the end of the axis:
+          ligament diameters are summed over the whole axis; isotropy errors compare those up to
+          their attribute `max_distance` in nm, or to where a mask ends;
+        - with a truth, `misplaced` and `misplaced_solid` in %, and `mean_dice`, each ().
 
         The attribute `warnings` lists what must be known of the phase and its truth beside the
         numbers; `statistics_warnings` adds what follows from computed numbers.
