@@ -107,7 +107,7 @@ class StackView:
         self.layers: list[str] = [layer.name for layer in self.viewer.state.layers]
 
     def close(self) -> None:
-        """Serve the page no longer; with the last page, the server ends."""
+        """Stop serving the page; with the last page, the server ends."""
         server = self._server.global_server
         if server is None or server.viewers.pop(self.viewer.token, None) is None:
             return

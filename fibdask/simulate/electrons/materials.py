@@ -54,7 +54,7 @@ class Material:
     def from_mass_fractions(
         cls, name: str, fractions: Mapping[str, float], *, density: float
     ) -> "Material":
-        """Return a material of given shares of the mass, in any unit.
+        """Return a material from the mass fractions of its elements, in any unit.
 
         Parameters
         ----------
