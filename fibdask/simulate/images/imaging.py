@@ -168,9 +168,9 @@ def simulate_images(
     dtype
         Type of the images: uint8, uint16 or float32 (1 is white).
     device
-        Where electrons fly or a network predicts: `gpu`, `cpu`, or `auto`, a GPU where this process
-        has one. Images of both agree within their statistics, not bit for bit; so they have other
-        fingerprints.
+        Where electrons fly or a network predicts: `gpu`, `cpu`, or `auto`, a GPU where this
+        process has one. Images of both agree within their statistics, not bit for bit; so they
+        have other fingerprints.
 
     Returns
     -------
