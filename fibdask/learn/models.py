@@ -222,7 +222,7 @@ def load_model(name_or_path: str | Path) -> Model:
     ------
     ConventionError
         If there is no such model, card and weights do not fit together, or the weights do not
-        predict what they did at training.
+        predict what they did when they were trained.
     """
     model = open_model(name_or_path)
     model.load()

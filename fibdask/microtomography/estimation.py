@@ -114,8 +114,8 @@ def estimate_layers(
         `thickness` (layer, y, x) in nm, float32. `label` (z, y, x), as from `layer_labels` with
         layers thinner than a voxel kept.
 
-        `likelihood` and `network` also return `thickness_error` (layer, y, x) in nm: how far to
-        either side the thickness of a layer that is there lies, with 68.27 %; and `misfit` (y, x),
+        `likelihood` and `network` also return `thickness_error` (layer, y, x) in nm, the half-width
+        of the 68.27 % interval about the thickness of a layer that is there; and `misfit` (y, x),
         about 1 where model and noise are right, larger where they are not.
 
     Raises
