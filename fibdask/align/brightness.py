@@ -63,8 +63,8 @@ def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Datase
     exactly than from phases.
 
     Slices with a range of grey values (5 to 95 %) below a quarter of the usual one, such as black
-    slices, keep theirs but for shading; in a stack of one slice, only shading is found. Shading
-    assumes that all parts of the image hold the same material; without `shading`, they need not.
+    slices, stay as they are, but for shading; in a stack of one slice, only shading is found.
+    Shading assumes that all parts of the image hold the same material; without it, they need not.
     Planes that hold no data do not count, nor do rows and columns that alignment filled in any
     slice (`filled_share`). Inpainted planes are corrected as slices are.
 

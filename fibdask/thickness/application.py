@@ -75,10 +75,10 @@ def apply_slice_thickness(
     Raises
     ------
     ConventionError
-        If thicknesses do not fit the slices, are NaN and `lost` is `refuse`, are not positive, or
-        are in a wrong unit; or if those of an estimate were changed by more than one factor, and
-        the distance across lost slices was not. With `drop_thinner`, thicknesses of estimates may
-        be negative by chance: by up to three standard errors.
+        If thicknesses do not fit the slices, are NaN where `lost` does not allow it, are not
+        positive, or are in a wrong unit; or if those of an estimate were changed by more than one
+        factor, and the distance across lost slices was not. With `drop_thinner`, thicknesses of
+        estimates may be negative by chance: by up to three standard errors.
 
     Warns
     -----
