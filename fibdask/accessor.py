@@ -129,7 +129,7 @@ class StackAccessor:
     def segmentation_errors(
         self, truth: xr.DataArray | None = None, *, mask: Mask = None
     ) -> xr.Dataset:
-        """Compare `phase` with a truth, which is `true_phase` unless another one is given."""
+        """Compare `phase` with a truth, by default `true_phase`."""
         phase = require(self._stack, "phase")["phase"]
         if truth is None:
             truth = require(self._stack, "true_phase")["true_phase"]

@@ -41,7 +41,7 @@ def add_curtaining(
     -------
     xarray.Dataset
         The stack with curtained `intensity` of the same type, integers clipped. The truth is in the
-        coordinate `true_curtaining` (z, x), float32: the first row relative to white.
+        coordinate `true_curtaining` (z, x), float32: stripes in the first row relative to white.
 
     Raises
     ------

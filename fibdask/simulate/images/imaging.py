@@ -206,10 +206,10 @@ def simulate_images(
     By Monte Carlo, the number of electrons on a pixel is Poisson-distributed and those detected are
     counted, so that shot noise is that of a real image. White is 0.6 of them times 0.35 for `icd`,
     and times sin² of the acceptance angle, as for a cosine law. No public text defines the
-    acceptance of these detectors; set the angle and the window. Beyond its sides the structure is
-    mirrored; below its last plane it continues as that plane. Planes of uneven z are resampled
-    below each face, at steps of their least distance or a half, third or fourth of it, whichever
-    fits all. Where a material is vacuum, electrons are dropped 1 µm below the face.
+    acceptance of these detectors; the angle and the window can be set. Beyond its sides the
+    structure is mirrored; below its last plane it continues as that plane. Planes of uneven z are
+    resampled below each face, at steps of their least distance or a half, third or fourth of it,
+    whichever fits all. Where a material is vacuum, electrons are dropped 1 µm below the face.
 
     The network of `learned` takes how much solid is in layers below each pixel and around it. It
     predicts the mean image of all electrons through the lens, without tilt, by a beam as thin as a
