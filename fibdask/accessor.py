@@ -51,11 +51,10 @@ def _of_phase(function: Callable[Concatenate[xr.DataArray, P], R]) -> _Method[P,
 class StackAccessor:
     """Stages and statistics of a stack, or of a layered sample.
 
-    Statistics measure `phase`; `segmentation_errors` compares it with `true_phase`, if no other
-    truth is given. As the last line of a notebook's cell it shows what the stack is, with parts of
-    three slices.
-    Type checkers take `stack.fib` for anything, as xarray lets them: in code that is to be checked,
-    `StackAccessor(stack)` is the same, with the types of the functions.
+    Statistics measure `phase`; `segmentation_errors` compares it with `true_phase`, unless another
+    truth is given. As the last line of a notebook's cell, it shows what the stack is, with parts of
+    three slices. Type checkers see `stack.fib` as Any, as xarray lets them: in code to be
+    type-checked, use `StackAccessor(stack)`, which has the types of the functions.
 
     Examples
     --------
@@ -130,7 +129,7 @@ class StackAccessor:
     def segmentation_errors(
         self, truth: xr.DataArray | None = None, *, mask: Mask = None
     ) -> xr.Dataset:
-        """Compare `phase` with a truth, which is `true_phase` unless another one is given."""
+        """Compare `phase` with a truth, by default `true_phase`."""
         phase = require(self._stack, "phase")["phase"]
         if truth is None:
             truth = require(self._stack, "true_phase")["true_phase"]

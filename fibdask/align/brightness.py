@@ -24,7 +24,7 @@ _MOST_SLICES = 64  # in a block that is counted
 
 
 def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Dataset:
-    """Give all slices, and all parts of the image, the same brightness and contrast, lazily.
+    """Give all slices and all parts of the image the same brightness and contrast, lazily.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Datase
     Returns
     -------
     xarray.Dataset
-        The stack with equalised `intensity` of the same type, by voltage; integers are rounded
-        and clipped. The slice of median brightness and the middle of the image set the scale.
+        The stack with equalised `intensity` of the same type, by voltage; integers are rounded and
+        clipped. The slice of median brightness and the middle of the image set the scale.
 
     Raises
     ------
@@ -49,26 +49,26 @@ def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Datase
     -----
     seen = gain(z) * ((1 + a(y, x)) * true + b(y, x)) + offset(z), with quadratic polynomials a and
     b. Grey values are counted in every slice, in 4 x 4 tiles of the image and 256 bins. The counts
-    are explained by four classes whose grey values are the same in all slices but for gain and
-    offset, and whose shares are free in each: a slice with more pores is darker, and stays so.
-    This is the mixture with an inhomogeneous field of Wells et al., IEEE Transactions on
-    Medical Imaging 15 (1996) 429-442.
+    are explained by four classes. Their grey values are the same in all slices but for gain and
+    offset; their shares are free in each: a slice with more pores is darker, and stays so. This is
+    the mixture with an inhomogeneous field of Wells et al., IEEE Transactions on Medical Imaging 15
+    (1996) 429-442.
 
-    Slices are fitted in the quarters of the image, each for itself. What the quarters do not have
-    in common is structure: a deviation is shrunk by its uncertainty, and of less than four
-    standard errors it is none (of one, where most slices deviate by more than about two). So clean
-    stacks of phases keep their grey values. Textures of all shades, as of tissue, have no reliable
-    classes: where the gain of the usual slice is uncertain by more than 1 %, all slices stay as
-    they are, unless the usual one deviates by more than about five standard errors; then steps are
-    removed, less exactly than from phases.
+    Slices are fitted in each quarter of the image separately. What the quarters do not have in
+    common is structure: a deviation is shrunk by its uncertainty, and ignored below four standard
+    errors (below one, where most slices deviate by more than about two). So clean stacks of phases
+    keep their grey values. Textures of all shades, as of tissue, have no reliable classes: where
+    the gain of the usual slice is uncertain by more than 1 %, all slices stay as they are, unless
+    the usual one deviates by more than about five standard errors; then steps are removed, less
+    exactly than from phases.
 
-    Slices with a range of grey values (5 to 95 %) of less than a quarter of the usual one, such
-    as black ones, are left as they are, but for shading; in a stack of one slice only shading is
-    found. Shading takes all parts of the image to hold the same material: without `shading`,
-    they need not. Planes that hold no data count nowhere, nor do rows and columns that alignment
-    filled in any slice (`filled_share`). Planes that were inpainted are corrected as slices are.
+    Slices with a range of grey values (5 to 95 %) below a quarter of the usual one, such as black
+    slices, stay as they are, but for shading; in a stack of one slice, only shading is found.
+    Shading assumes that all parts of the image hold the same material; without it, they need not.
+    Planes that hold no data do not count, nor do rows and columns that alignment filled in any
+    slice (`filled_share`). Inpainted planes are corrected as slices are.
 
-    Counted are 32 KiB a slice and voltage.
+    The counts take 32 KiB per slice and voltage.
     """
     stack = require(stack, "intensity")
     intensity = stack["intensity"]

@@ -46,40 +46,41 @@ def remove_curtaining(
     Returns
     -------
     xarray.Dataset
-        The stack with repaired `intensity` of the same type; integers are rounded and clipped,
-        those at either end of their range, of saturated pixels, are kept. Images without
-        stripes are hardly changed; uniform ones, uniform columns at either side, and planes that
-        hold no data not at all.
+        The stack with repaired `intensity` of the same type. Integers are rounded and clipped;
+        those at either end of their range, of saturated pixels, are kept. Images without stripes
+        hardly change; uniform images, uniform columns at either side, and planes that hold no data
+        do not change.
 
     Raises
     ------
     ConventionError
         If an image has fewer than 32 pixels along y or x, a length or a width does not fit the
-        image, or stripes incline by more than 30 degrees; when computed, if grey values are NaN
-        or infinite, but in planes that hold no data.
+        image, or stripes incline by more than 30 degrees; when computed, if grey values are NaN or
+        infinite outside planes that hold no data.
 
     Notes
     -----
     Images are cut into windows along y of a quarter of `length`. In each, the step of the grey
-    value from one column to the next is the biweight mean over rows; edges of structures are few
-    among the rows, and count nothing. The profiles that step so are transformed into cosine
-    modes along y and frequencies along x. Those of at most two half waves in `length`, each at
-    least about eight periods long, hold the stripes: the broader the stripes, the longer they
-    must be. Of each, the share 1 - (N / P)² is taken for stripes; P is its power, and N that of
-    the modes up to twice as fast at the same frequency, both averaged over 0.0125 cycles per
+    value from one column to the next is the biweight mean over rows, which ignores edges of
+    structures, since they are few among the rows. The resulting profiles are transformed into
+    cosine modes along y and frequencies along x. Modes of at most two half waves in `length`, each
+    at least about eight periods long, hold the stripes: the broader the stripes, the longer they
+    must be. Of each mode, the share 1 - (N / P)² is taken for stripes. P is its power, and N that
+    of the modes up to twice as fast at the same frequency, both averaged over 0.0125 cycles per
     pixel: what distinguishes it from its neighbours in angle. The least mean square error would
-    have 1 - N / P (Wiener), but stripes are worse for what follows than a loss of texture. The
-    stripes are subtracted, in each window to the share, 0 to 1, of them that its own steps show.
+    need 1 - N / P (Wiener), but stripes harm later stages more than a loss of texture. The stripes
+    are subtracted, in each window to the share, 0 to 1, that its own steps show.
 
     Inclined stripes are set upright by moving rows by whole pixels; grey values are not resampled.
-    Those that lean away from `inclination`, or bend, by more than their own width over a window
-    are partly left. The direction is not guessed: where structure is elongated, it would be that of
-    the structure. Structure more than about five times as long along the stripes as across them
-    loses contrast; so do the marks of a ruler, which is to be measured before. Stripes are taken
-    to add to the grey values; where they scale with them, the part that is common to most rows
-    goes.
+    Stripes that lean away from `inclination`, or bend, by more than their own width over a window
+    are partly left. The direction is not estimated: where structure is elongated, the estimate
+    would follow the structure.
 
-    Robust steps in place of wavelets are of Bouali and Ladjal's kind, IEEE Transactions on
+    Structure more than about five times as long along the stripes as across them loses contrast. So
+    do the marks of a ruler: measure them before. Stripes are assumed to add to the grey values;
+    where they scale with them, the part common to most rows is removed.
+
+    The robust steps, in place of wavelets, are of Bouali and Ladjal's kind, IEEE Transactions on
     Geoscience and Remote Sensing 49 (2011) 2924-2935; the damping of a wedge in Fourier space is
     that of Münch et al., Optics Express 17 (2009) 8567-8591.
     """

@@ -54,19 +54,19 @@ def estimate_shifts(
     rounds: int = 3,
     compute: Callable[[xr.DataArray], xr.DataArray] = xr.DataArray.compute,
 ) -> xr.Dataset:
-    """Estimate how every slice must be translated to lie on its neighbours.
+    """Estimate the shift of every slice that aligns it with its neighbours.
 
     Computes. With the shifts s of a slice, in nm,
 
         aligned(y, x) = raw(y - shift_y, x - shift_x).
 
-    The first good slice of the reference voltage stays where it is. The same as `solve_shifts`
-    of `measure_pairs`, `rounds` times, each following the shifts of the one before.
+    The first good slice of the reference voltage stays in place. Equivalent to `solve_shifts` of
+    `measure_pairs`, `rounds` times, each time starting from the shifts of the round before.
 
     Parameters
     ----------
     stack
-        Stack with `intensity` (voltage, z, y, x), before it is repositioned.
+        Stack with `intensity` (voltage, z, y, x), before `reposition_slices`.
     neighbours
         A slice is compared with that many after it, so that single bad slices are bridged; from
         the second round on with up to 8, where the first finds longer runs of them.
@@ -89,53 +89,54 @@ def estimate_shifts(
     rounds
         How often pairs are measured.
     compute
-        Function that makes the values of the small lazy measurements.
+        Function that computes the small lazy measurements.
 
     Returns
     -------
     xarray.Dataset
-        As of `solve_shifts`: `shift_y`, `shift_x` (voltage, z) in nm, the quality of every slice
-        and of every pair. `shift_error_y`, `shift_error_x` (voltage, z) in nm are standard errors
-        relative to the first good slice.
+        As from `solve_shifts`: `shift_y`, `shift_x` (voltage, z) in nm, and the quality of every
+        slice and of every pair. `shift_error_y`, `shift_error_x` (voltage, z) in nm are standard
+        errors relative to the first good slice.
 
     Raises
     ------
     ConventionError
-        If the stack has a single image or an argument does not fit it, or if a voltage has no two
-        slices that can be compared.
+        If the stack has a single image, an argument does not fit it, or a voltage has no two slices
+        that can be compared.
 
     Notes
     -----
     Windows are averaged down to at most 1024 pixels along an axis, 384 in all rounds but the last,
-    tapered and transformed; the
-    highest peak of the phase correlation (Kuglin and Hines, Proc. IEEE Conf. Cybernetics and
-    Society (1975) 163-165), smoothed by half a pixel
-    (a pixel for slices further apart), is found to a fraction of a pixel by a
-    Gaussian through three values along each axis. The two highest peaks and no shift at all are
-    compared by the normalised correlation of the pixels that both windows share, without those
-    that are not finite; the best is taken, the second window is moved there, and the
-    rest is measured again. From the second round on, windows follow the slices, fractions
-    included: the same part of the specimen is compared in every slice, whatever the shifts. There,
-    a clear peak within three pixels is taken at once. About each peak, the correlation is summed
-    once more at lags a fraction of a pixel off (Guizar-Sicairos et al., Optics Letters 33 (2008)
-    156-158), so that the Gaussian is not biased towards whole pixels.
+    tapered and transformed. The highest peak of the phase correlation (Kuglin and Hines, Proc. IEEE
+    Conf. Cybernetics and Society (1975) 163-165), smoothed by half a pixel (a pixel for slices
+    further apart), is located to a fraction of a pixel by a Gaussian through three values along
+    each axis. The two highest peaks and no shift at all are compared by the normalised correlation
+    of the finite pixels that both windows share. The best is taken, the second window is moved
+    there, and the rest is measured again.
 
-    What moves between two slices may be the image or the specimen: structures that are inclined
-    to the milling direction move with depth, and no image tells that from drift. The phase
-    correlation finds the most frequent motion rather than the mean, which is that of upright
-    structures if there are any; where most are inclined alike, shifts hold their inclination, and
-    so a true tilt. Alignment would straighten it: with `detrend="linear"` it stays in
-    the images, as does any steady drift of the stage then. In a porous material with random
-    structures, the motion of the structures adds a random walk whose steps shrink with the
-    number of structures in the region: a large region, or a fiducial, is the remedy. The
-    standard errors hold it: neighbours are measured in each quarter of the region too, and
-    the steps that the quarters find, summed over so many slices as lie between, scatter by twice
-    the standard error of all four. They grow about as the square root of the distance. With four
-    parts they are themselves uncertain by some 40 %; they are NaN for regions of fewer than 64
-    pixels, and know nothing of motion that all quarters share, such as a tilt.
+    From the second round on, windows follow the slices, fractions included: the same part of the
+    specimen is compared in every slice, whatever the shifts. Then a clear peak within three pixels
+    is taken at once. About each peak, the correlation is summed once more at lags a fraction of a
+    pixel off (Guizar-Sicairos et al., Optics Letters 33 (2008) 156-158), so that the Gaussian is
+    not biased towards whole pixels.
 
-    A deeper layer that shines through is seen at the same (y, x) only if the beam is normal to
-    the face; where it is not, voltages should be compared in a fiducial region.
+    The image or the specimen may move between two slices: structures inclined to the milling
+    direction move with depth, and no image tells that from drift. The phase correlation finds the
+    most frequent motion rather than the mean: that of upright structures if there are any. Where
+    most are inclined alike, shifts hold their inclination, and so a true tilt, which alignment
+    would straighten. With `detrend="linear"` the tilt stays in the images, but so does any steady
+    drift of the stage.
+
+    In a porous material with random structures, the motion of the structures adds a random walk.
+    Its steps shrink with the number of structures in the region: use a large region, or a fiducial.
+    The standard errors include it: neighbours are also measured in each quarter of the region, and
+    the steps that the quarters find, summed over as many slices as lie between, scatter by twice
+    the standard error of all four. The errors grow about as the square root of the distance. From
+    four parts, they are themselves uncertain by some 40 %. They are NaN for regions of fewer than
+    64 pixels, and leave out motion that all quarters share, such as a tilt.
+
+    A deeper layer that shines through appears at the same (y, x) only if the beam is normal to the
+    face; otherwise, compare voltages in a fiducial region.
     """
     check_detrend(detrend)
     rounds = check_count("rounds", rounds)

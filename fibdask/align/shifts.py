@@ -38,7 +38,7 @@ _DECIMALS = 6  # of a pixel: whole shifts in nm are whole pixels, whatever the d
 
 
 def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop") -> xr.Dataset:
-    """Translate every slice.
+    """Translate every slice by its shifts.
 
     Lazy. With the shifts s of a slice, in nm,
 
@@ -49,11 +49,11 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     Parameters
     ----------
     stack
-        Any stack; all its volumes are translated but the truth (`true_…`), which is where it
-        belongs.
+        Any stack; all its volumes are translated except the truth (`true_…`), which is already in
+        place.
     shifts
-        Dataset with `shift_y` and `shift_x` (voltage, z) or (z) in nm, as `estimate_shifts` makes
-        it, on the z, and the voltages if any, of the stack.
+        Dataset with `shift_y` and `shift_x` (voltage, z) or (z) in nm, as returned by
+        `estimate_shifts`, on the z, and the voltages if any, of the stack.
     outside
         What becomes of pixels that no pixel of the raw slice falls on. `crop` leaves out rows and
         columns that any measured slice does not cover; `edge` fills them with the nearest pixel
@@ -63,30 +63,29 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
     -------
     xarray.Dataset
         The stack with `shift_y` and `shift_x` in nm; shifts applied before are added. Slices that
-        `flag` of the shifts marks at any voltage are no longer `measured`. Where pixels are
-        filled, it has `filled_share` (z), their share in the slice, the largest of any voltage;
-        of a stack that had some before, at most that.
+        `flag` of the shifts marks at any voltage are no longer `measured`. Where pixels are filled,
+        `filled_share` (z) is their share in the slice, the largest of any voltage; if the stack
+        already had some, it is an upper bound.
 
     Raises
     ------
     ConventionError
-        If the shifts do not fit the stack or are not finite, move a slice out of the image, or
-        differ between voltages by more than half a pixel where the stack has volumes without a
-        voltage.
+        If the shifts do not fit the stack, are not finite, move a slice out of the image, or differ
+        between voltages by more than half a pixel where the stack has volumes without a voltage.
 
     Warns
     -----
     FibdaskWarning
-        Where pixels are filled, cropping leaves less than half of an axis, or the stack has
-        sections along z, which are not translated.
+        If pixels are filled, cropping leaves less than half of an axis, or the stack has sections
+        along z, which are not translated.
 
     Notes
     -----
-    `intensity` and `solid_probability` are interpolated by Lanczos' windowed sine of 6 × 6
-    pixels, rounded to integers and clipped to the range of their type; places closer than that
-    to the border use the nearest pixel of the slice for those beyond. Phases and other labels
-    take the nearest pixel (a half: that of larger index). Whole shifts copy every value as it
-    is. Shifts count to 1e-6 pixels.
+    `intensity` and `solid_probability` are interpolated by Lanczos' windowed sine of 6 × 6 pixels,
+    rounded to integers and clipped to the range of their type; closer than that to the border, the
+    nearest pixel of the slice stands for those beyond. Phases and other labels take the nearest
+    pixel (a half: that of larger index). Whole-pixel shifts copy every value unchanged. Shifts are
+    rounded to 1e-6 pixels.
 
     Volumes without a voltage move with the reference voltage of the shifts, or the first.
     """

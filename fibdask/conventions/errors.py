@@ -34,12 +34,12 @@ class MemoryBudgetError(FibdaskError, MemoryError):
 
 
 class BlocksFailedError(FibdaskError, RuntimeError):
-    """Blocks failed; their places and causes are named, what had finished stays usable."""
+    """Blocks failed; the message names places and causes, and finished blocks stay usable."""
 
 
 class DeviceLostError(FibdaskError, RuntimeError):
-    """A GPU has failed: this process cannot use it any more, a new one may."""
+    """A GPU has failed: this process cannot use it any more, but a new one may."""
 
 
 class FibdaskWarning(UserWarning):
-    """Something was found that a person should know, and the work goes on."""
+    """Something that the user should know; the work continues."""

@@ -33,8 +33,8 @@ _NUMBERS += ("float32", "float64")
 def validate_stack(stack: xr.Dataset) -> None:
     """Check that a dataset is a stack, or a layered sample.
 
-    Coordinates and per-slice variables are checked by value; volumes by dimensions, type and
-    attributes, and phases also by value where they are held in memory. Nothing lazy is computed.
+    Checks coordinates and per-slice variables by value; volumes by dimensions, type and attributes,
+    and phases in memory also by value. Computes nothing lazy.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def validate_stack(stack: xr.Dataset) -> None:
     Raises
     ------
     ConventionError
-        Naming the value found, the rule and the place.
+        If a rule is broken; names the value found, the rule and the place.
     """
     if is_layered(stack):
         validate_layers(stack)

@@ -49,34 +49,33 @@ def simulation_options(
 ) -> dict[str, Any]:
     """Return options of `simulate_stack` for images like those of a stack.
 
-    Computes: it measures up to 32 of the slices, see `measure_imaging`, and simulates images of
-    bulks of both materials, seconds.
+    Computes: measures up to 32 of the slices (see `measure_imaging`) and simulates images of bulks
+    of both materials, in seconds.
 
     Parameters
     ----------
     stack
         Stack with `intensity` (voltage, z, y, x), as it was recorded.
     model
-        As it will be simulated: the electrons of `monte_carlo` come from a beam as wide as the
-        blur; of images of the other models edges at the face are blurred, with their noise (see
-        `blur_edges`), and what shines through stays sharp: from 2 kV on, less blur is measured of
-        them than of the stack.
+        Model of the simulation to come. Electrons of `monte_carlo` come from a beam as wide as the
+        blur. Images of the other models are blurred at edges of the face, with their noise (see
+        `blur_edges`), while what shines through stays sharp: from 2 kV on, less blur is measured in
+        them than in the stack.
     materials
-        Of `pore` and `solid`, as they will be simulated; by default epoxy and gold.
+        Materials of `pore` and `solid` in the simulation; by default epoxy and gold.
     detector, elastic
-        As they will be simulated, see `simulate_images`.
+        As in the simulation, see `simulate_images`.
 
     Returns
     -------
     dict
         `voxel_size`, `mean_thickness`, `std_thickness`, `voltage`, `dtype`, `electrons_per_pixel`,
         `gaussian_std`, `beam_diameter`, `blur_width`, `contrast`, `brightness`, `gain_std`,
-        `offset_std`, `gradient_std` and `curtaining`; drifts and stripes of less than two standard
-        errors are 0. Grey levels of solid and deep pore become those of the stack, and so does
-        their noise. Where it does not grow with brightness, it is Gaussian, and electrons are so
-        many that counting adds next to none: 1e5 are counted on a white pixel. `monte_carlo`,
-        which follows each, has fewer, so that a bright pixel's counting adds a tenth of the
-        variance.
+        `offset_std`, `gradient_std` and `curtaining`. Drifts and stripes of less than two standard
+        errors are 0. Grey levels of solid and deep pore, and their noise, match those of the stack.
+        Noise that does not grow with brightness becomes Gaussian, with so many electrons that
+        counting adds next to none: 1e5 are counted on a white pixel. `monte_carlo`, which follows
+        each electron, has fewer, so that a bright pixel's counting adds a tenth of the variance.
 
     Raises
     ------
@@ -87,9 +86,9 @@ def simulation_options(
     Warns
     -----
     FibdaskWarning
-        If voltages differ by more than half in noise, blur or drift, of which the simulator has
-        one number: the median is taken, and of blur that of the lowest voltage. If `monte_carlo`
-        would follow more than 1000 electrons on each pixel.
+        If voltages differ by more than half in noise, blur or drift, for which the simulator has
+        one number: the median is used, and for blur the lowest voltage's. If `monte_carlo` would
+        follow more than 1000 electrons on each pixel.
     """
     stack = require(stack, "intensity")
     measured = np.flatnonzero(measured_slices(stack))

@@ -43,68 +43,72 @@ def measure_imaging(
 ) -> xr.Dataset:
     """Measure noise, blur, drifts, stripes and grey levels of the images of a stack.
 
-    Computes: it reads the images once or twice, block by block, and returns a small result.
+    Computes: reads the images once or twice, block by block, and returns a small result.
 
     Parameters
     ----------
     stack
-        Stack with `intensity` (voltage, z, y, x), as it was recorded: filters change noise.
+        Stack with `intensity` (voltage, z, y, x) as recorded: filters change noise.
     compute
-        Function that makes the values of the small lazy measurements.
+        Function that computes the small lazy measurements.
 
     Returns
     -------
     xarray.Dataset
-        Each with its standard error, `…_error`, of the same dimensions. Of each voltage:
+        Each quantity with its standard error, `…_error`, of the same dimensions. For each voltage:
 
-        `white_electrons`, electrons that noise says were counted in a white pixel (255, 65535
-        or 1.0 by type; infinite where noise does not grow with brightness); `counting_noise` and
-        `gaussian_noise`, standard deviations of both kinds of noise at the grey value of solid;
-        `blur`, standard deviation of the point spread in nm; `solid_level`, `pore_level` and
-        `deep_pore_level`, grey values; `curtaining`, `gain_std`, `offset_std` and
-        `gradient_std`, standard deviations of stripes, of the logarithm of the gain, of the
-        offset and of the change of brightness from side to side, grey values but for the gain.
+        - `white_electrons`: electrons counted in a white pixel (255, 65535 or 1.0 by type), from
+          the noise; infinite where noise does not grow with brightness;
+        - `counting_noise` and `gaussian_noise`: standard deviations of both kinds of noise at the
+          grey value of solid;
+        - `blur`: standard deviation of the point spread in nm;
+        - `solid_level`, `pore_level` and `deep_pore_level`: grey values;
+        - `curtaining`, `gain_std`, `offset_std` and `gradient_std`: standard deviations of stripes,
+          of the logarithm of the gain, of the offset and of the change of brightness from side to
+          side; grey values except for the gain.
 
-        Of each slice (voltage, z): `gain` and `offset` relative to the usual slice, and
+        For each slice (voltage, z): `gain` and `offset` relative to the usual slice, and
         `blur_of_slice` in nm. NaN where a slice is not measured or has no contrast.
 
     Raises
     ------
     ConventionError
-        If images are smaller than 48 pixels that every slice covers, no slice is measured, grey
-        values are NaN, or all are the same.
+        If images have fewer than 48 pixels that every slice covers, no slice is measured, or grey
+        values are NaN or all the same.
 
     Warns
     -----
     FibdaskWarning
-        If grey values are negative, so that grey 0 is not that of no electrons; or if slices have
-        one grey value alone: they count nowhere.
+        If grey values are negative, so that grey 0 does not mean no electrons; or if slices have
+        one grey value alone, and so do not count.
 
     Notes
     -----
-    Planes that are not `measured`, and rows and columns that alignment filled in any slice, count
-    nowhere. Of larger images, 16 tiles of 512 x 512 pixels each are looked at for all but drifts.
+    Planes that are not `measured`, and rows and columns that alignment filled in any slice, do not
+    count. Of larger images, all but drifts use 16 tiles of 512 x 512 pixels each.
 
-    Noise is told by second differences of neighbouring pixels (Immerkaer, Computer Vision and Image
+    Noise comes from second differences of neighbouring pixels (Immerkaer, Computer Vision and Image
     Understanding 64 (1996) 300-302) in the flat parts of the images, sorted by brightness: its
-    variance is rise * grey + intercept. What rises was counted, if grey 0 means no electrons; the
-    rest is taken for Gaussian. It is taken for white: images that were interpolated or smoothed
-    seem to have less.
+    variance is rise * grey + intercept. The rising part was counted, if grey 0 means no electrons;
+    the rest is taken for Gaussian. Noise is assumed to be white: images that were interpolated or
+    smoothed seem to have less.
 
-    Blur is told by how much edges blur when they are blurred more (S. Zhuo and T. Sim, Pattern
-    Recognition 44 (2011) 1852-1858): of the strongest edges, as a Gaussian, in pixels that count as
-    points; where edges are as sharp as these, it is about a third of a pixel. Structures must be
-    some five times as thick. Where much shines through, edges below the face are among them.
+    Blur comes from how much edges blur when they are blurred more (S. Zhuo and T. Sim, Pattern
+    Recognition 44 (2011) 1852-1858): for the strongest edges, as a Gaussian, with pixels counted as
+    points; for edges as sharp as these, it is about a third of a pixel. Structures must be some
+    five times as thick. Where much shines through, edges below the face are among them.
 
     Drifts are those of grey values of classes (see `equalize_brightness`) in the quarters of the
-    images, whose scatter is taken off. What shines through at high voltages, more in some slices
-    than in others, brightens pores and leaves solid as it is, as less gain with more offset does:
-    what both have in common is taken off, too, and is in their errors, since a drift of contrast
-    about a grey value seems the same. Where deep structure is nearly as bright as solid (4 kV), a
-    hundredth or two of the gain may be structure still; where solid is cut off at white, gain
-    seems to drift less. Stripes are what distant bands of rows have in common along
-    x, after the two phases' grey values are taken off; of fine structures, some of that is chance:
-    compare with the error, and with some hundredths of the contrast.
+    images, less their scatter. At high voltages, what shines through, more in some slices than in
+    others, brightens pores and leaves solid unchanged, as less gain with more offset does. What
+    both have in common is subtracted, too, and is included in their errors, since a drift of
+    contrast about a grey value looks the same. Where deep structure is nearly as bright as solid (4
+    kV), a hundredth or two of the gain may still be structure; where solid is cut off at white,
+    gain seems to drift less.
+
+    Stripes are what distant bands of rows have in common along x, after subtracting the grey values
+    of the two phases. For fine structures, some of that is chance: compare with the error, and with
+    some hundredths of the contrast.
     """
     stack = require(stack, "intensity")
     window, measured = measured_part(stack, "imaging", _LEAST_PIXELS)

@@ -49,17 +49,16 @@ METHODS = ("distance", "nearest", "network", "spline")
 def inpaint_gaps(
     stack: xr.Dataset, *, method: str = "distance", model: str = AUTO, device: str = AUTO
 ) -> xr.Dataset:
-    """Fill the planes that are not measured from those that are.
+    """Fill planes that are not measured from those that are.
 
-    Lazy. Measured planes keep every value; `measured` goes on telling which they are, and
-    `inpainted` which are filled, in the volumes whose attribute `filled_where` says so: those
-    statistics count.
-    Gaps before the first and after the last measured plane are copies of it.
+    Lazy. Measured planes keep every value, and `measured` still marks them. `inpainted` marks the
+    filled planes, in the volumes whose attribute `filled_where` says so: statistics count these.
+    Gaps before the first and after the last measured plane are copies of that plane.
 
     Parameters
     ----------
     stack
-        Stack on regular `z` with `measured` (z), as `reposition_slices` makes it.
+        Stack on regular `z` with `measured` (z), as returned by `reposition_slices`.
     method
         `distance`: `phase` (z, y, x) is solid where the signed distance to the interface (y, x),
         interpolated along z, is positive; other variables keep their gaps.
@@ -91,21 +90,21 @@ def inpaint_gaps(
     Warns
     -----
     FibdaskWarning
-        If a gap is longer than those that the network was trained on; when computed, if it expects
-        more voxels to be wrong than it had wrong on what it was judged by, or finds half or double
-        the solid fraction that it knows.
+        If a gap is longer than those that the network was trained on; when computed, if the network
+        expects more wrong voxels than it had when it was judged, or finds half or double the solid
+        fraction that it knows.
 
     Notes
     -----
-    `distance` and `spline` interpolate by the natural cubic spline through the four measured
-    planes on either side of the gap. Exact ties go to the plane below.
+    `distance` and `spline` interpolate by the natural cubic spline through the four measured planes
+    on either side of the gap. Exact ties go to the plane below.
 
-    Distances are taken between pixel centres, less half a pixel, capped at 64 pixels, and
-    smoothed along y and x over 8 pixels on either side, by weights that neither shrink what is
-    curved nor change the phase of a pixel: that takes out the steps of the pixel grid. They are
-    capped at the gap's length before they are interpolated, so that what is far off in one plane
-    does not outweigh an interface in another. The use of distance maps for interpolation is due
-    to Raya and Udupa, IEEE Transactions on Medical Imaging 9 (1990) 32-42.
+    Distances are taken between pixel centres, less half a pixel, and capped at 64 pixels. They are
+    smoothed along y and x over 8 pixels on either side, to remove the steps of the pixel grid, by
+    weights that neither shrink curved interfaces nor change the phase of a pixel. Before
+    interpolation they are capped at the gap's length, so that distant structure in one plane does
+    not outweigh an interface in another. The use of distance maps for interpolation is due to Raya
+    and Udupa, IEEE Transactions on Medical Imaging 9 (1990) 32-42.
     """
     stack = require(stack)
     spacing = axis_spacing(stack, "z")
@@ -131,14 +130,14 @@ def inpaint_gaps(
 
 
 def gap_distance(stack: xr.Dataset) -> xr.DataArray:
-    """Return how far each plane is from the nearest measured one.
+    """Return the distance of each plane to the nearest measured one.
 
-    What was filled in is the less certain the farther it is from a measurement.
+    The larger it is, the less certain are the values filled in.
 
     Parameters
     ----------
     stack
-        Stack with `measured` (z), as `reposition_slices` makes it, before or after inpainting.
+        Stack with `measured` (z), as from `reposition_slices`, before or after inpainting.
 
     Returns
     -------

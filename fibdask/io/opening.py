@@ -33,22 +33,23 @@ def open_stack(path: str | Path, *, remote: Mapping[str, Any] | None = None) -> 
         Folder of a Zarr store that holds a stack, or its address on a server, `s3://…` or
         `https://…`, which needs the extra `remote`.
     remote
-        How that server is reached: `endpoint` (address of a server of S3 other than Amazon's),
-        `region`, `anonymous` (True asks without credentials), `plain_http` (True takes one that
-        does not encrypt). Credentials are read from the environment, as AWS names them.
+        How to reach that server: `endpoint` (address of an S3 server other than Amazon's),
+        `region`, `anonymous` (True: without credentials), `plain_http` (True: also without
+        encryption). Credentials come from the environment, under the names that AWS uses.
 
     Returns
     -------
     Dataset
-        With volumes as Dask arrays that tasks read by coordinates, straight from the store.
+        The stack. Its volumes are Dask arrays; tasks read them by coordinates, straight from the
+        store.
 
     Raises
     ------
     StackReadError
-        If there is no readable Zarr store, its writing was not finished, it is damaged, or its
-        server does not give it.
+        If there is no readable Zarr store, its writing did not finish, it is damaged, or its server
+        does not deliver it.
     ConventionError
-        If what it holds is not a stack, or the address or `remote` breaks a rule.
+        If the store holds no stack, or the address or `remote` breaks a rule.
     """
     place = read_place(path, remote)
     if isinstance(place, Path) and not place.exists():

@@ -65,34 +65,34 @@ def save_stack(
     Parameters
     ----------
     stack
-        Any stack, or layered sample; lazy volumes are computed one block at a time, on the
-        workers of the current Dask client if there is one.
+        Any stack or layered sample. Lazy volumes are computed block by block, on the workers of the
+        current Dask client if there is one.
     path
-        Folder to be made; one that holds a stack of the same sample is brought up to date.
+        Folder to create. If it holds a stack of the same sample, that is brought up to date.
     resume
-        Keep the finished blocks of an earlier run with the same inputs, parameters and code;
-        of volumes derived by other means than fibdask's stages, nothing is kept.
+        Keep the finished blocks of an earlier run with the same inputs, parameters and code. Of
+        volumes that were not derived by fibdask's stages, nothing is kept.
     pyramid
-        Add coarser levels for viewers, and phases beside images once more, as their labels; by
-        default where z is regular. OME-Zarr 0.5 metadata are written wherever it is, because
-        uneven depths cannot be expressed there.
+        Add coarser levels for viewers, and store phases beside images once more, as their labels;
+        by default where z is regular. OME-Zarr 0.5 metadata, which cannot express uneven depths,
+        are written wherever z is regular.
 
     Returns
     -------
     Path
-        The store.
+        Folder of the store.
 
     Raises
     ------
     BlocksFailedError
-        If blocks failed; the finished ones are kept for the next run.
+        If blocks failed; the next run keeps the finished ones.
     ConventionError
-        If the stack breaks a rule, the path is none, what the stack is computed from would be
-        overwritten, or the path holds a stack of another sample and `resume` is set.
+        If the stack breaks a rule, the path is not valid, saving would overwrite what the stack is
+        computed from, or the path holds a stack of another sample and `resume` is set.
     MemoryBudgetError
         If a block does not fit a worker; nothing is touched.
     StackReadError
-        If the path is something else than a stack, cannot be made, or is being written by
+        If the path is something other than a stack, cannot be created, or is being written by
         another process.
     """
     return save_watched(stack, path, NO_MONITOR, resume=resume, pyramid=pyramid)

@@ -206,17 +206,17 @@ def open_model(name_or_path: str | Path) -> Model:
 
 
 def load_model(name_or_path: str | Path) -> Model:
-    """Return a model that has been tested to predict what its card's pair of data says.
+    """Load a trained model, after checking that it reproduces the prediction on its card.
 
     Parameters
     ----------
     name_or_path
-        Name of a model that ships with fibdask, see `list_models`, or the folder of another.
+        Name of a model that ships with fibdask (see `list_models`), or the folder of another.
 
     Returns
     -------
     Model
-        With `name`, `card` and `folder`.
+        The model, with `name`, `card` and `folder`.
 
     Raises
     ------
@@ -235,14 +235,14 @@ def shipped_models() -> list[Model]:
 
 
 def list_models() -> pd.DataFrame:
-    """Return what ships: a row for each model.
+    """List the models that ship, a row for each.
 
     Returns
     -------
     pandas.DataFrame
-        Columns name, task, voltages in kV, pixel_size and thickness of slices in nm (least and
-        most), electrons_per_pixel, error in % on what it had not seen, error_of what that is a
-        share: the voxels, of images the contrast, of layers the error of the likelihood; licence.
+        Columns: name, task, voltages in kV, pixel_size and thickness of slices in nm (least and
+        most), electrons_per_pixel, error in % on unseen data, error_of (what that is a share of:
+        the voxels; for images the contrast, for layers the error of the likelihood), licence.
     """
     rows = [
         {

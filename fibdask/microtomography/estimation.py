@@ -111,44 +111,49 @@ def estimate_layers(
     Returns
     -------
     xarray.Dataset
-        `thickness` (layer, y, x) in nm, float32. With `likelihood` and `network`, also
-        `thickness_error` (layer, y, x) in nm, how far to either side of it the thickness of a layer
-        that is there lies, with 68.27 %, and `misfit` (y, x), which is about 1 where model and
-        noise are right, and more where they are not. `label` (z, y, x) as of `layer_labels`,
-        where layers thinner than a voxel are kept.
+        `thickness` (layer, y, x) in nm, float32. `label` (z, y, x), as from `layer_labels` with
+        layers thinner than a voxel kept.
+
+        `likelihood` and `network` also return `thickness_error` (layer, y, x) in nm, the half-width
+        of the 68.27 % interval about the thickness of a layer that is there; and `misfit` (y, x),
+        about 1 where model and noise are right, larger where they are not.
 
     Raises
     ------
     ConventionError
-        If a material, an energy or a thickness is none that the model knows, an argument is out of
+        If the model does not know a material, an energy or a thickness, an argument is out of
         range, or the network was not trained for such noise; when computed, if a signal is
         negative.
 
     Warns
     -----
     FibdaskWarning
-        If the signals are known to be made by another model, on another substrate, or with other
-        noise; if a network is asked for layers that it has not learnt from; when computed, if more
-        than a tenth of up to 65,536 pixels, of tiles all over the maps, have signals that no
-        thicknesses explain within the noise.
+        If the signals are known to come from another model, another substrate, or with other noise;
+        if a network has not learnt from such layers; when computed, if more than a tenth of up to
+        65,536 pixels, from tiles all over the maps, have signals that no thicknesses explain within
+        the noise.
 
     Notes
     -----
-    Logarithms of signals are compared with those of a dictionary of all thicknesses, and the best
-    entry is refined by damped least squares along the tangents of the nearest one. Each pattern of
-    layers that are there and that are not is fitted, and the most probable one taken, with an even
-    prior up to the largest thickness for each layer that is there (Laplace's approximation). What a
-    layer's thickness may be, if it is there, is the sum over all patterns that have it of the
-    likelihood along it, followed from the fit to where it is negligible or the thickness is 0 or
-    the largest, the other layers integrated as Gaussians. Its variance is that of the noise, and
-    that of the electrons that the model's table was made of, whose errors go together at energies
-    beside each other. The error is that within which 68.27 % of it lie: the standard error
-    of a Gaussian, and at bounds, or where patterns differ, what means the same. Of a layer that
-    nothing is known of, as of gold below aluminium that no electron passes, it is as wide as the
-    prior; where a layer is said to be absent, it is how much of it might be there unseen. With
-    `smoothing`, it is that of as many pixels as were averaged: adaptive weights smoothing, see
-    `smoothed`, keeps to pixels that differ by no more than noise; where the patches all around are
-    small, thickness changes steadily, and it is up to 2.8 times as wide, as was measured.
+    Logarithms of signals are compared with those of a dictionary of all thicknesses. The best entry
+    is refined by damped least squares along the tangents of the nearest one. Each pattern of
+    present and absent layers is fitted, and the most probable one taken, with a uniform prior up to
+    the largest thickness for each layer present (Laplace's approximation).
+
+    The distribution of a layer's thickness, if it is present, is the sum over all patterns with
+    this layer of the likelihood along its thickness, followed from the fit to where it is
+    negligible or the thickness is 0 or the largest, the other layers integrated as Gaussians. Its
+    variance is that of the noise, and that of the electrons that the model's table was made from,
+    whose errors are correlated at adjacent energies. The error is the distance within which 68.27 %
+    of the distribution lie: the standard error of a Gaussian, and its equivalent at bounds or where
+    patterns differ. If nothing is known of a layer, as of gold below aluminium that no electron
+    passes, the error is as wide as the prior; for an absent layer, it is how much of it might be
+    there unseen.
+
+    With `smoothing`, the error is that of as many pixels as were averaged: adaptive weights
+    smoothing, see `smoothed`, keeps to pixels that differ by no more than noise. Where the patches
+    all around are small, thickness changes steadily, and the error is up to 2.8 times as wide, as
+    was measured.
     """
     check_choice("method", method, METHODS)
     check_belongs(method, {"model": model, "device": device}, OF_NETWORK)

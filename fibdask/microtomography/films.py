@@ -39,28 +39,27 @@ def simulate_films(
 ) -> Path:
     """Simulate the backscatter of films of all thicknesses, for layers of any materials.
 
-    What an interrupted call has done is kept; one core takes about a quarter of an hour for two
-    layers.
+    Continues an interrupted call; one core takes about a quarter of an hour for two layers.
 
     Parameters
     ----------
     path
-        Of the table, a file that `layer_signals` and `estimate_layers` take as `table`.
+        File of the table, the `table` of `layer_signals` and `estimate_layers`.
     layers
         Material and largest thickness in nm of each of 1 to 3 layers, from the surface down.
     substrate
         Material below them.
     beam_energy_kev
-        Least and most energy of the beam in keV.
+        Least and largest energy of the beam in keV.
     electrons
-        On each film.
+        Number of electrons on each film.
     seed
-        Of them.
+        Seed of the electrons.
 
     Returns
     -------
     Path
-        Of the table.
+        File of the table.
 
     Raises
     ------

@@ -78,7 +78,7 @@ def measure_signals(
 ) -> xr.Dataset:
     """Return images at several voltages as signals of a layered sample.
 
-    The grey values of the bare substrate are looked at; all else is lazy.
+    Reads the grey values of the bare substrate now; all else is lazy.
 
     Parameters
     ----------
@@ -86,25 +86,26 @@ def measure_signals(
         Images of one surface at several accelerating voltages, in register: `intensity`
         (voltage, z, y, x) of one slice, linear in the electrons that are counted.
     substrate
-        Where nothing lies on the substrate, by axis: `{"y": (10, 60), "x": (0, 80)}`. Of it
-        counts what alignment did not fill.
+        Region where nothing lies on the substrate, by axis: `{"y": (10, 60), "x": (0, 80)}`. Pixels
+        that alignment filled do not count.
     black_level
         Grey value without electrons.
     substrate_signal
-        Signal of the bare substrate: 1 for `forward="monte_carlo"`, 0.49 of silicon for the others.
+        Signal of the bare substrate: 1 for `forward="monte_carlo"`, 0.49 for the others, on
+        silicon.
 
     Returns
     -------
     xarray.Dataset
-        `signal` (energy, y, x), float32, 0 where it is darker than black, NaN where alignment
-        filled a pixel at one of the energies, or a grey value is the largest of its integer type,
-        beyond which the detector may have been.
+        `signal` (energy, y, x), float32. 0 where it is darker than black; NaN where alignment
+        filled a pixel at one of the energies, or where a grey value is the largest of its integer
+        type, since the detector may have been saturated.
 
     Raises
     ------
     ConventionError
-        If the stack has several slices, or one that is not measured, the region does not lie in
-        it, or the substrate is not brighter than black, or has the largest grey value.
+        If the stack has several slices or one that is not measured, the region does not lie in it,
+        or the substrate is not brighter than black or has the largest grey value.
     """
     stack = require(stack, "intensity")
     if stack.sizes["z"] != 1:

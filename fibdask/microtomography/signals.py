@@ -51,29 +51,29 @@ def layer_signals(
     noise: float = 0.0,
     seed: int | None = None,
 ) -> xr.DataArray:
-    """Return what films look like at several energies of the beam, lazily.
+    """Return the signals of layered films at several beam energies, lazily.
 
     Parameters
     ----------
     thickness
-        Of each layer in nm, (layer, y, x), on the coordinate `layer` of materials from the surface
-        down; alone, or in a dataset.
+        Thickness of each layer in nm, (layer, y, x), on the coordinate `layer` of materials from
+        the surface down; alone, or in a dataset.
     beam_energy_kev
         Energies of the beam in keV, increasing.
     forward
-        `monte_carlo`: backscatter by fibdask's own electrons relative to the bare substrate, from
-        a table; `analytic`: formulas for aluminium and gold, see `Analytic`; `report2022`: the
-        same as the source computed them, faults included, see `Report2022`.
+        Model: `monte_carlo`, backscatter by fibdask's own electrons relative to the bare substrate,
+        from a table; `analytic`, formulas for aluminium and gold, see `Analytic`; `report2022`,
+        those as the source computed them, faults included, see `Report2022`.
     substrate
-        Material below the layers; by default the one that the attributes of `thickness` name,
-        else `Si`.
+        Material below the layers; by default the one that the attributes of `thickness` name, else
+        `Si`.
     table
-        Of `monte_carlo`: a file of `simulate_films`. By default the one that ships, of aluminium
+        For `monte_carlo`: a file of `simulate_films`. By default the one that ships, of aluminium
         up to 200 nm on gold up to 20 nm on silicon at 5 to 35 keV.
     noise
-        Share of the signal, Gaussian; 0.02 in the source.
+        Standard deviation of Gaussian noise as a share of the signal; 0.02 in the source.
     seed
-        Of the noise. That of a pixel depends on the seed, the energy and the place of the pixel.
+        Seed of the noise. The noise of a pixel depends on the seed, the energy and its place.
 
     Returns
     -------
@@ -83,13 +83,13 @@ def layer_signals(
     Raises
     ------
     ConventionError
-        If a material, an energy or a thickness is none that the model knows, or an argument is
-        out of range.
+        If the model does not know a material, an energy or a thickness, or an argument is out of
+        range.
 
     Warns
     -----
     FibdaskWarning
-        If all layers are thinner than atoms are, as far as they are in memory.
+        If all layers, as far as they are in memory, are thinner than atoms.
 
     Examples
     --------
@@ -160,21 +160,21 @@ def layer_labels(
     most: float | None = None,
     thin_layers: bool = True,
 ) -> xr.DataArray:
-    """Return layers as voxels, lazily.
+    """Convert layer thicknesses to labelled voxels, lazily.
 
     Parameters
     ----------
     thickness
-        Of each layer in nm, (layer, y, x), as of `layer_signals`.
+        Thickness of each layer in nm, (layer, y, x), as for `layer_signals`.
     voxel_size
         Height of a voxel in nm; along y and x a voxel is a pixel.
     planes
-        Their number; what is deeper is cut off. By default as many as hold layers of `most` nm.
+        Number of planes; what is deeper is cut off. By default enough for layers of `most` nm.
     most
-        Largest thickness of all layers together in nm; needed where `planes` is not given and the
-        maps are not in memory.
+        Largest thickness of all layers together in nm; needed if `planes` is not given and the maps
+        are not in memory.
     thin_layers
-        Keep layers that are thinner than a voxel, see the notes.
+        Keep layers thinner than a voxel, see Notes.
 
     Returns
     -------
@@ -189,9 +189,9 @@ def layer_labels(
 
     Notes
     -----
-    A voxel is of the material at its centre. With `thin_layers`, a layer that has no centre takes
-    the voxel below the layer above it nevertheless, so that no layer is lost; those below it then
-    begin one voxel deeper, unless they reach farther anyway.
+    A voxel has the material at its centre. With `thin_layers`, a layer without a centre still takes
+    the voxel below the layer above it, so that no layer is lost; those below it then begin one
+    voxel deeper, unless they reach farther anyway.
     """
     thickness = require_layers(thickness, "thickness")
     height = check_positive("voxel_size", voxel_size, "nm")

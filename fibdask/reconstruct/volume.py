@@ -39,12 +39,12 @@ def reconstruct_volume(
     tilt: float = 0.0,
     mirrored: bool = False,
 ) -> xr.Dataset:
-    """Tell solid from pore on the planes of a regular grid, slices and what lies between them.
+    """Segment images of slices into the phase of a regular volume, between the slices too.
 
-    Lazy. Electrons see below the surface of a slice, the deeper the higher their voltage: images
-    of slices show what lies between these, too. A network that was trained on simulated images
-    tells it, from the slices around a plane and their depths. The planes lie at z = n * `spacing`
-    with integer n, from the plane that is nearest to the first measured slice to that of the last.
+    Lazy. Electrons see below the surface of a slice, the deeper the higher their voltage, so images
+    of slices also show what lies between them. A network trained on simulated images predicts it
+    from the slices around a plane and their depths. The planes lie at z = n * `spacing` with
+    integer n, from the plane nearest to the first measured slice to that nearest to the last.
 
     Parameters
     ----------
@@ -73,15 +73,15 @@ def reconstruct_volume(
     -------
     xarray.Dataset
         `phase` (z, y, x), uint8: 0 pore, 1 solid; `solid_probability` (z, y, x), float32; on
-        regular `z` with `measured` (z), True on the planes nearest to a slice, and `inpainted`
-        (z), True on all others. Maps (y, x) of the stack are kept; what lies on slices is not.
+        regular `z` with `measured` (z), True on the planes nearest to a slice, and `inpainted` (z),
+        True on all others. Maps (y, x) of the stack are kept, variables along its slices are not.
 
     Raises
     ------
     ConventionError
-        If an argument or the model does not fit the stack, the model knows nothing of what lies
-        between slices, fewer than two slices are measured, or torch is not installed; when
-        computed, if grey values of measured slices are NaN or infinite, or all the same.
+        If an argument or the model does not fit the stack, the model cannot predict between slices,
+        fewer than two slices are measured, or torch is not installed; when computed, if grey values
+        of measured slices are NaN, infinite or all the same.
 
     Warns
     -----
@@ -92,11 +92,11 @@ def reconstruct_volume(
 
     Notes
     -----
-    Each plane is told of at its own depth below the slice at or above it; one that is within
-    1e-6 nm of a slice is that slice. Half a spacing at most lies before the first slice, or after
-    the last one, and is that slice. Slices that are not `measured` are not shown.
+    The network predicts each plane at its own depth below the slice at or above it; a plane within
+    1e-6 nm of a slice is that slice. At most half a spacing lies before the first slice or after
+    the last; it is that slice. The network does not see slices that are not `measured`.
 
-    Grey values are shown between their quantiles of 1 and 99 %, of each voltage in all slices
+    Grey values are scaled between their quantiles of 1 and 99 %, for each voltage over all slices
     (other shares, if the model says so); pixels that alignment filled (`filled_share`) do not
     count.
     """

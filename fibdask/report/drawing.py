@@ -39,24 +39,24 @@ def plot_slices(
 ) -> Figure:
     """Draw the middle planes of a volume across z, y and x, each slice at its depth.
 
-    Three planes of the volume are read. Planes without data are drawn in colour.
+    Reads three planes of the volume. Planes without data are coloured.
 
     Parameters
     ----------
     stack
         A stack.
     variable
-        Name of the volume; by default the images, or else the phase.
+        Name of the volume; by default the images, else the phase.
     voltage
-        Of the images, in kV; by default the lowest.
+        Voltage of the images in kV; by default the lowest.
     figure
-        What to draw into, such as `pyplot.figure()`; by default a new figure, which notebooks
-        show and `savefig` writes.
+        Figure to draw into, such as `pyplot.figure()`; by default a new one, which notebooks show
+        and `savefig` writes.
 
     Returns
     -------
     Figure
-        Of Matplotlib.
+        Matplotlib figure.
 
     Raises
     ------
@@ -98,20 +98,20 @@ def plot_thickness(
     stack
         A stack.
     estimate
-        What `estimate_slice_thickness` has found of it (z) in nm: it is drawn with a band of one
-        standard error, its outliers, and the slices that are lost, beside that of the stack.
+        Result (z) in nm of `estimate_slice_thickness`, drawn beside the thickness of the stack,
+        with a band of one standard error, its outliers, and the lost slices.
     figure
-        As of `plot_slices`.
+        As for `plot_slices`.
 
     Returns
     -------
     Figure
-        Of Matplotlib.
+        Matplotlib figure.
 
     Raises
     ------
     ConventionError
-        If the estimate is of other slices.
+        If the estimate is for other slices.
     """
     stack = require(stack)
     figure = _Shown() if figure is None else figure
@@ -139,7 +139,7 @@ def plot_correlations(
 ) -> Figure:
     """Measure and draw the two-point correlation and the lineal path, with their error bars.
 
-    The phase is read once; use `phase_statistics` where the numbers are wanted too.
+    Reads the phase once; use `phase_statistics` if you need the numbers too.
 
     Parameters
     ----------
@@ -148,14 +148,14 @@ def plot_correlations(
     max_lag
         Longest segment, in voxels between its ends.
     confidence, seed
-        Of the intervals, as of `phase_statistics`.
+        Level and seed of the intervals, as for `phase_statistics`.
     figure
-        As of `plot_slices`.
+        As for `plot_slices`.
 
     Returns
     -------
     Figure
-        Of Matplotlib; bands are the confidence intervals.
+        Matplotlib figure; bands are the confidence intervals.
 
     Raises
     ------

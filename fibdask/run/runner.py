@@ -74,45 +74,44 @@ def run_recipe(
     quiet: bool = True,
     part: tuple[int, int] | None = None,
 ) -> xr.Dataset:
-    """Run a recipe and return its resulting stack.
+    """Run a recipe and return the resulting stack.
 
     Parameters
     ----------
     recipe
         Path of a TOML file, or its content.
     client
-        Dask client whose workers make the blocks; by default the current one, or none: then this
-        process makes them.
+        Dask client whose workers make the blocks; by default the current one, or else this process.
     resume
-        Keep what an earlier run finished with the same inputs, parameters and code. If not,
-        what lies in the output folder is removed first, whatever recipe it is of.
+        Keep what an earlier run finished with the same inputs, parameters and code. Otherwise,
+        first remove the contents of the output folder, whatever recipe they are from.
     quiet
         Print nothing.
     part
-        Number of this process, from 1, and of all that make the recipe together, such as jobs of
-        an array. They need no scheduler: each makes its share of the blocks of every stage, here,
-        with the threads and memory of one worker of [cluster], then what others have left; the
-        last writes the report. (1, 1) is a whole run in this process.
+        Number of this process, from 1, and of all processes that run the recipe together, such as
+        jobs of an array. They need no scheduler: each makes its share of the blocks of every stage,
+        with the threads and memory of one worker of [cluster], then what others have left; the last
+        writes the report. (1, 1) is a whole run in this process.
 
     Returns
     -------
     Dataset
-        The stack after the last stage, opened lazily. Statistics, where asked for, are its
-        companion `statistics.zarr` in the output folder.
+        The stack after the last stage, opened lazily. Statistics, if requested, are in
+        `statistics.zarr` in the output folder.
 
     Raises
     ------
     RecipeError, ConventionError, StackReadError, MemoryBudgetError
-        Before blocks are made, if something is wrong; also if results of another recipe lie in
+        Before any block is made, if something is wrong; also if results of another recipe lie in
         the output folder.
     BlocksFailedError
-        If blocks failed; everything finished stays, and running again makes only what is missing.
+        If blocks failed; finished blocks stay, and running again makes only the missing ones.
 
     Warns
     -----
     FibdaskWarning
-        If results of another input are replaced, or if a store is read that the last run beside it
-        did not make.
+        If results of another input are replaced, or a store is read that the last run beside it did
+        not make.
     """
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     if part is None:

@@ -89,11 +89,11 @@ def segment_phases(
     region_of_interest: Intervals | None = None,
     data_bar: int = 0,
 ) -> xr.Dataset:
-    """Add `phase`: the brightest grey values are solid, or what a network takes for it.
+    """Add `phase`: solid by grey value, by a trained network, or by a forest of painted slices.
 
     Lazy. Thresholds and cluster centres are global: they are fitted on one histogram, which is
-    counted block by block when the phase is computed. So is the range of grey values that a
-    network is shown.
+    counted block by block when the phase is computed. The range of grey values that a network sees
+    is found likewise.
 
     Parameters
     ----------
@@ -152,22 +152,24 @@ def segment_phases(
     Returns
     -------
     xarray.Dataset
-        The stack with `phase` (z, y, x), uint8: 0 pore, 1 solid. With `network`, also with
-        `solid_probability` (z, y, x), float32, and, if wanted, `voltage_disagreement` (z, y, x),
-        float32: the largest less the smallest probability that single voltages give; all three
-        are 0 in planes that are not measured. With other methods, which take such a plane as it
-        looks, those that the stack had are dropped.
-        `random_forest` adds `phase` and `solid_probability`, too; where more than two classes are
-        painted, it adds `label` (z, y, x), uint8, with names and colours in its attributes, and
-        `label_probability`, float32, and `phase` only if a class is called "solid"; one that the
-        stack had is dropped.
+        The stack with `phase` (z, y, x), uint8: 0 pore, 1 solid.
+
+        `network` also adds `solid_probability` (z, y, x), float32, and, on request,
+        `voltage_disagreement` (z, y, x), float32: the largest less the smallest probability that
+        single voltages give. All three are 0 in planes that are not measured. Other methods segment
+        such planes as they look, and drop the latter two from a stack that had them.
+
+        `random_forest` also adds `solid_probability`. Where more than two classes are painted, it
+        adds `label` (z, y, x), uint8, with names and colours in its attributes, and
+        `label_probability`, float32; then it adds `phase` only if a class is called "solid", and
+        drops one that the stack had.
 
     Raises
     ------
     ConventionError
-        If an argument, labels or the model do not fit the stack, or torch or scikit-learn is
-        needed and not installed; when computed, if labels were cut of another stack, or grey
-        values of measured slices are NaN or infinite, or fewer different ones than classes.
+        If an argument, labels or the model do not fit the stack, or torch or scikit-learn is needed
+        and not installed; when computed, if labels were cut from another stack, or grey values of
+        measured slices are NaN or infinite, or fewer different ones than classes.
     StackReadError
         If labels cannot be read.
 
@@ -183,24 +185,24 @@ def segment_phases(
 
     Notes
     -----
-    Planes that are not `measured`, and pixels that alignment filled (`filled_share`), count
-    nowhere; of the latter, rows and columns that any measured slice lacks.
+    Planes that are not `measured` do not count, nor do pixels that alignment filled
+    (`filled_share`): rows and columns that any measured slice lacks.
 
-    Histograms of 8- and 16-bit images are exact. Those of float32 have 2^18 equal steps of their
-    own range, which a histogram of 10 significant bits finds first: all but 0.05 % at either end,
-    and as much again above and below; what lies farther out, such as hot pixels, counts as the
-    end. Joint k-means of two 8-bit voltages is exact (256 x 256 bins); else the joint histogram
-    has about 2^(18/n) bins for each of n voltages: equal steps of the 8-bit scale, or, after one
-    more histogram, of the range, as long as the longest of any voltage, that begins below all but
-    0.05 % of the grey values of each. Only the centres are rounded by this: every voxel takes the
-    centre that is nearest to its own grey values.
+    Histograms of 8- and 16-bit images are exact. Those of float32 have 2^18 equal steps over the
+    range of the grey values, found first from a histogram of 10 significant bits: all but 0.05 % at
+    either end, widened by as much again above and below. Grey values beyond, such as hot pixels,
+    count as the end. Joint k-means of two 8-bit voltages is exact (256 x 256 bins). Otherwise the
+    joint histogram has about 2^(18/n) bins for each of n voltages: equal steps of the 8-bit scale,
+    or, after one more histogram, of a range that is as long as the longest of any voltage and
+    begins below all but 0.05 % of the grey values of each. Only the centres are rounded by this:
+    every voxel takes the centre that is nearest to its own grey values.
 
-    K-means uses no random numbers. That of one voltage has the least sum of squares of all: its
-    clusters are intervals, and the best ones are found by dynamic programming (H. Wang and M.
-    Song, The R Journal 3/2 (2011) 29-33). Joint k-means takes the least sum that Lloyd's
-    iterations reach from the best intervals of each voltage and of the mean over voltages, and
-    then, as long as that helps, with two clusters merged and one cut in two; it need not be the
-    least of all. The brightest cluster is that whose centre, averaged over voltages, is brightest.
+    K-means uses no random numbers. For one voltage it finds the least sum of squares of all:
+    clusters are intervals, and dynamic programming finds the best ones (H. Wang and M. Song, The R
+    Journal 3/2 (2011) 29-33). Joint k-means takes the least sum that Lloyd's iterations reach from
+    the best intervals of each voltage and of the mean over voltages, and then, as long as that
+    helps, with two clusters merged and one split; this need not be the global minimum. The
+    brightest cluster has the brightest centre, averaged over voltages.
     """
     stack = require(stack, "intensity")
     check_choice("method", method, METHODS)
@@ -270,25 +272,25 @@ def learning_curve(
     region_of_interest: Intervals | None = None,
     data_bar: int = 0,
 ) -> xr.Dataset:
-    """Return the errors of forests by the number of painted slices that they have learnt from.
+    """Return the errors of forests against the number of painted slices that they learn from.
 
-    So one sees whether painting more helps. Each painted slice is judged by forests that have
-    learnt from other ones, none of them a neighbour. Lazy; what is looked at is the same, and made
-    once, where the stack is segmented by the same labels.
+    Shows whether painting more helps. Each painted slice is judged by forests that have learnt from
+    other slices, none of them a neighbour. Lazy; where the stack is also segmented by the same
+    labels, what both look at is made once.
 
     Parameters
     ----------
     stack
         Stack with `intensity` (voltage, z, y, x).
     labels, unlabelled, scales, voltage, region_of_interest, data_bar
-        As of `segment_phases` with the method `random_forest`.
+        As for `segment_phases` with the method `random_forest`.
 
     Returns
     -------
     xarray.Dataset
-        `misplaced` (learnt, judged) in %: painted pixels of a slice, `judged`, that forests get
-        wrong that have learnt from `learnt` others; NaN where these hold one class alone, or are
-        too few. The coordinate `z` (judged) is in nm.
+        `misplaced` (learnt, judged) in %: the share of painted pixels of the slice `judged` that
+        forests get wrong that have learnt from `learnt` others; NaN where these hold one class
+        alone, or are too few. The coordinate `z` (judged) is in nm.
 
     Raises
     ------
@@ -300,10 +302,10 @@ def learning_curve(
 
     Notes
     -----
-    The slices are parted into five folds, or as many as there are: every fifth slice, or, where
-    that leaves too few others that lie apart, slices that follow each other. The numbers that are
-    learnt from double, up to as many as every fold leaves; those taken lie evenly among these.
-    Forests grow as that of `segment_phases` does, on at most 40,000 pixels.
+    The slices are divided into five folds, or as many as there are: every fifth slice, or, where
+    that leaves too few others far enough apart, consecutive slices. The numbers to learn from
+    double, up to as many as every fold leaves; slices taken are spread evenly among these. Forests
+    grow as in `segment_phases`, on at most 40,000 pixels.
     """
     stack = require(stack, "intensity")
     cropped = _without_data_bar(stack, data_bar)

@@ -35,18 +35,18 @@ def simulate_structure(
     solid_fraction: tuple[float, ...] = (0.35, 0.35),
     seed: int = 0,
 ) -> xr.Dataset:
-    """Make the structure that `simulate_stack` images, lazily.
+    """Generate the structure that `simulate_stack` images, lazily.
 
     Parameters
     ----------
     shape
-        Voxels (z, y, x) of the structure.
+        Number of voxels (z, y, x).
     voxel_size
-        Of the structure (z, y, x), or of a cube, in nm.
+        Voxel size (z, y, x), or of a cube, in nm.
     ligament_size, solid_fraction
-        Of each level of ligaments, the size in nm.
+        Of each level of ligaments; sizes in nm.
     seed
-        Of everything that is random.
+        Seed of everything random.
 
     Returns
     -------
@@ -108,8 +108,8 @@ def simulate_stack(
     Parameters
     ----------
     stack
-        Stack with the `phase` (z, y, x) of a structure, of which the slices are planes; by
-        default the hierarchical one of `simulate_structure`.
+        Stack with the `phase` (z, y, x) of a structure, whose planes become slices; by default the
+        hierarchical one of `simulate_structure`.
     shape, voxel_size, ligament_size, solid_fraction
         Of the structure where none is given, as for `simulate_structure`.
     mean_thickness, std_thickness
@@ -141,8 +141,8 @@ def simulate_stack(
     Returns
     -------
     xarray.Dataset
-        Stack with `intensity` (voltage, z, y, x) and `true_phase` (z, y, x), which is not shifted,
-        and the truth of what was added to the images.
+        Stack with `intensity` (voltage, z, y, x), `true_phase` (z, y, x), which is not shifted, and
+        the truth of what was added to the images.
 
     Raises
     ------

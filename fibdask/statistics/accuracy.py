@@ -22,16 +22,16 @@ def segmentation_errors(
     phase
         Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm.
     truth
-        The true phase (z, y, x) of the same voxels.
+        True phase (z, y, x) of the same voxels.
     mask
-        Voxels that count, as for `two_point_correlation`. Planes that hold no data in either
-        volume are left out.
+        Voxels that count, as for `two_point_correlation`. Planes that hold no data in either volume
+        are left out.
 
     Returns
     -------
     xr.Dataset
         `misplaced` (MP, %), `misplaced_solid` (MGP, %) and `mean_dice` (MDS), each (), lazy. The
-        attribute `warnings` is a list of what is warned of.
+        attribute `warnings` lists the warnings.
 
     Raises
     ------
@@ -41,15 +41,15 @@ def segmentation_errors(
     Warns
     -----
     FibdaskWarning
-        If planes are left out that only the truth counts as unknown in, such as those that were
-        inpainted: a truth that was assigned to a stack is known where that was `measured`.
+        If planes, such as inpainted ones, are left out only because the truth counts as unknown
+        there: a truth that was assigned to a stack is known where that was `measured`.
 
     Notes
     -----
-    With true (T) and false (F) solid (P) and pore (N) voxels: MP = 100 (FP + FN) / all voxels,
-    MGP = 100 FN / (TP + FN), and MDS is the mean of 2 TP / (2 TP + FP + FN) and of the same for
-    the pores, 2 TN / (2 TN + FP + FN). MP is NaN where no voxel counts, MGP where the truth holds
-    no solid; the Dice score of a phase that neither volume holds is 1.
+    With true (T) and false (F) solid (P) and pore (N) voxels: MP = 100 (FP + FN) / all voxels, MGP
+    = 100 FN / (TP + FN), and MDS is the mean of 2 TP / (2 TP + FP + FN) and of the same for the
+    pores, 2 TN / (2 TN + FP + FN). MP is NaN where no voxel counts, MGP where the truth holds no
+    solid; the Dice score of a phase that neither volume holds is 1.
     """
     phase, truth = require_phase(phase), require_phase(truth, "truth")
     _require_same_voxels(phase, truth)

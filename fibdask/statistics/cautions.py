@@ -26,22 +26,25 @@ _ROUNDING = 1e-6  # relative, of distances
 
 
 def statistics_warnings(results: xr.Dataset) -> list[str]:
-    """Return what must be known beside the numbers of a dataset of statistics.
+    """Return the cautions that belong to the numbers of a dataset of statistics.
 
     Parameters
     ----------
     results
-        As of `phase_statistics`, `patch_statistics`, `isotropy_errors` or `segmentation_errors`;
-        what follows from the numbers is told once they are computed.
+        Dataset from `phase_statistics`, `patch_statistics`, `isotropy_errors` or
+        `segmentation_errors`. Cautions that depend on the numbers are added once these are
+        computed.
 
     Returns
     -------
     list of str
-        Sentences: what the attribute `warnings` tells of the phase (planes left out, slices
-        much coarser than pixels, a depth whose scale is an assumption) and of its truth, then, of
-        `phase_statistics` and `patch_statistics`, ligament diameters that are cut short by the end
-        of the volume or of patches, or that there are not, or of which errors compare a part; and,
-        of `phase_statistics`, a phase of which there is next to nothing.
+        Sentences:
+
+        - the attribute `warnings`: about the phase (planes left out, slices much coarser than
+          pixels, a depth whose scale is an assumption) and its truth;
+        - for `phase_statistics` and `patch_statistics`: ligament diameters that are missing, that
+          the end of the volume or of patches cuts short, or of which errors compare a part;
+        - for `phase_statistics`: a phase of which there is next to nothing.
     """
     found = list(np.atleast_1d(results.attrs.get("warnings", [])))
     if "lineal_path_remainder" in results and results.chunks == {}:

@@ -19,19 +19,19 @@ _MAKE = ("segment_phases", "reconstruct_volume")
 
 
 def expected_solid_fraction(stack: xr.Dataset) -> xr.DataArray:
-    """Return the share of solid by all probabilities, not by the likelier phase of each voxel.
+    """Return the share of solid as the mean probability, not by the likelier phase of each voxel.
 
     Parameters
     ----------
     stack
-        With `solid_probability` (z, y, x). Rows and columns with filled pixels do not count.
+        Stack with `solid_probability` (z, y, x). Rows and columns with filled pixels do not count.
 
     Returns
     -------
     xr.DataArray
-        The solid fraction (), lazy: the mean of probabilities. Of networks whose cards tell how
-        far probabilities were off at most on unseen data, it has the coordinates `lower` and
-        `upper`, that far apart from it: the mean errs no more than probabilities do.
+        The solid fraction (), lazy: the mean of probabilities. For networks whose cards give the
+        largest error of probabilities on unseen data, the coordinates `lower` and `upper` are that
+        far apart from it: the mean errs no more than probabilities do.
     """
     stack = require(stack, "solid_probability")
     found = certainty(stack.isel(covered_region(stack)))

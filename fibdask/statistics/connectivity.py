@@ -41,21 +41,21 @@ _VOXEL_BYTES = 8  # of blocks as small as if voxels had so many bytes, for the s
 def connected_fraction(
     phase: xr.DataArray, *, connectivity: int = 6, of: Chosen = "solid", mask: Mask = None
 ) -> xr.DataArray:
-    """Return the share of the solid that its largest connected piece holds.
+    """Return the share of the solid that belongs to its largest connected piece.
 
     Parameters
     ----------
     phase
-        Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm. Slices may be unevenly spaced:
-        only who neighbours whom matters.
+        Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm. Slices may be unevenly spaced: only
+        neighbourhood matters.
     connectivity
-        Neighbours of a voxel: 6 by faces, 18 by edges too, 26 by corners too. Nothing is
+        Neighbours of a voxel: 6 by faces, 18 by edges too, 26 by corners too. Boundaries are not
         periodic.
     of
         "solid", or "pore" for the pores.
     mask
-        Which voxels there are, or a box {axis: (start, stop)} in voxels; nothing is connected
-        through others, nor through planes that hold no data: with such, a mask is needed.
+        Voxels that exist, or a box {axis: (start, stop)} in voxels; nothing connects through
+        others, nor through planes that hold no data: with such planes, a mask is needed.
 
     Returns
     -------
@@ -65,8 +65,8 @@ def connected_fraction(
     Raises
     ------
     ConventionError
-        If an argument is none of these, the mask does not fit the phase, or planes are not
-        measured and there is no mask.
+        If an argument is invalid, the mask does not fit the phase, or planes are not measured and
+        there is no mask.
     """
     attrs = {"long_name": f"share of the {of} in its largest connected piece", "units": "1"}
     data = _gather(phase, connectivity, of, mask, connected_value, (), np.float64)
@@ -76,22 +76,22 @@ def connected_fraction(
 def percolates(
     phase: xr.DataArray, *, connectivity: int = 6, of: Chosen = "solid", mask: Mask = None
 ) -> xr.DataArray:
-    """Tell along which axes a connected piece of solid joins both faces of the volume.
+    """Return along which axes a connected piece of solid joins both faces of the volume.
 
     Parameters
     ----------
     phase
-        Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm. Slices may be unevenly spaced:
-        only who neighbours whom matters.
+        Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm. Slices may be unevenly spaced: only
+        neighbourhood matters.
     connectivity
-        Neighbours of a voxel: 6 by faces, 18 by edges too, 26 by corners too. Nothing is
+        Neighbours of a voxel: 6 by faces, 18 by edges too, 26 by corners too. Boundaries are not
         periodic.
     of
         "solid", or "pore" for the pores.
     mask
-        Which voxels there are, or a box {axis: (start, stop)} in voxels; nothing is connected
-        through others, nor through planes that hold no data: with such, a mask is needed. The
-        faces are those of the box, or of the whole volume, whatever else a mask leaves out.
+        Voxels that exist, or a box {axis: (start, stop)} in voxels; nothing connects through
+        others, nor through planes that hold no data: with such planes, a mask is needed. The faces
+        are those of the box, or of the whole volume, whatever else a mask leaves out.
 
     Returns
     -------
@@ -101,8 +101,8 @@ def percolates(
     Raises
     ------
     ConventionError
-        If an argument is none of these, the mask does not fit the phase, or planes are not
-        measured and there is no mask.
+        If an argument is invalid, the mask does not fit the phase, or planes are not measured and
+        there is no mask.
 
     Warns
     -----

@@ -36,15 +36,15 @@ _DIGITS = 6  # of voxel sizes relative to each other: axes that differ by roundi
 def local_thickness(
     phase: xr.DataArray, *, max_thickness: float, of: Chosen = "solid"
 ) -> xr.DataArray:
-    """Return at each voxel the diameter of the largest ball inside the solid that holds it.
+    """Return at each voxel the diameter of the largest ball inside the solid that contains it.
 
     Parameters
     ----------
     phase
         Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm, with evenly spaced slices.
     max_thickness
-        Where the solid is thicker than this, in nm, this is what comes out; at least a voxel. It
-        is also the halo that blocks are read with: little more than the thickest ligament is best.
+        Largest thickness in nm, at least a voxel: where the solid is thicker, the result is this.
+        It is also the halo of blocks: best is little more than the thickest ligament.
     of
         "solid", or "pore" for the thickness of the pores.
 
@@ -70,10 +70,10 @@ def local_thickness(
 
         T(p) = 2 max { R(c) : |p - c| < R(c) }, with R at most max_thickness / 2.
 
-    All balls are found, not those of a few radii. Beyond its faces the volume holds neither
-    phase: a ligament that is cut there may come out thicker than it is whole. Because balls are
-    centred on voxels and end at centres, a plate of n voxels has a thickness of n of them if n is
-    even, and of n + 1 if it is odd.
+    All balls are found, not only those of a few radii. Beyond its faces the volume holds neither
+    phase: a ligament cut there may come out thicker than it is. Because balls are centred on voxels
+    and end at centres, a plate of n voxels has a thickness of n voxels if n is even, and of n + 1
+    if it is odd.
 
     References
     ----------
@@ -121,7 +121,7 @@ def local_thickness_distribution(
     of
         "solid", or "pore" for the pores.
     mask
-        Which voxels count, or a box {axis: (start, stop)} in voxels. The balls are those of the
+        Voxels that count, or a box {axis: (start, stop)} in voxels. The balls are those of the
         whole volume.
     bin_width
         Width of a bin in nm; the finest voxel size by default.
@@ -129,8 +129,8 @@ def local_thickness_distribution(
     Returns
     -------
     xr.DataArray
-        Shares of the voxels of solid (diameter), lazy; their sum is 1. `diameter` is the middle
-        of each bin in nm, a multiple of the width; the last bin holds all that is thicker. NaN
+        Shares of the voxels of solid (diameter), lazy; their sum is 1. `diameter` is the middle of
+        each bin in nm, a multiple of the width; the last bin includes all larger thicknesses. NaN
         without any solid.
 
     Raises

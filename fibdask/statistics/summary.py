@@ -27,7 +27,7 @@ def phase_statistics(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Return all statistics of a phase with their error bars, counted together.
+    """Return all statistics of a phase with their confidence intervals, counted together.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def phase_statistics(
     max_lag
         Longest segment, in voxels between its ends.
     truth
-        The true phase (z, y, x) of the same voxels, where it is known.
+        True phase (z, y, x) of the same voxels, where it is known.
     mask
         Voxels that count, as for `two_point_correlation`.
     confidence
@@ -47,17 +47,21 @@ def phase_statistics(
     Returns
     -------
     xr.Dataset
-        `two_point_correlation` and `lineal_path` (axis, lag), `ligament_diameter` (axis) in nm,
-        `solid_fraction` (), `isotropy_error` (statistic) and `isotropy_noise` (statistic), its
-        noise floor where the plane itself is isotropic; each with its confidence interval
-        (bound, …) of the same name with `_interval`. `solid_fraction_profile` (z), and
-        `lineal_path_remainder` (axis), the share of the lineal path that is left at the end of
-        the axis: ligament diameters are summed over the whole axis, those that isotropy errors
-        compare up to their attribute `max_distance` in nm, or to where a mask ends. With a truth
-        also `misplaced` and `misplaced_solid` in % and `mean_dice`, each (). All lazy: computed
-        together they read the volume once for each axis, and once with the truth. The attribute
-        `warnings` is a list of what must be known of the phase and its truth beside the
-        numbers; `statistics_warnings` adds what follows from them once they are computed.
+        All lazy: computed together, they read the volume once for each axis, and once with the
+        truth.
+
+        - `two_point_correlation` and `lineal_path` (axis, lag), `ligament_diameter` (axis) in nm,
+          `solid_fraction` (), `isotropy_error` (statistic) and `isotropy_noise` (statistic), its
+          noise floor where the plane itself is isotropic: each with its confidence interval (bound,
+          …) of the same name with `_interval`;
+        - `solid_fraction_profile` (z);
+        - `lineal_path_remainder` (axis), the share of the lineal path left at the end of the axis:
+          ligament diameters are summed over the whole axis; isotropy errors compare those up to
+          their attribute `max_distance` in nm, or to where a mask ends;
+        - with a truth, `misplaced` and `misplaced_solid` in %, and `mean_dice`, each ().
+
+        The attribute `warnings` lists what must be known of the phase and its truth beside the
+        numbers; `statistics_warnings` adds what follows from computed numbers.
 
     Raises
     ------
@@ -68,7 +72,7 @@ def phase_statistics(
     Warns
     -----
     FibdaskWarning
-        Of the truth, as `segmentation_errors`.
+        About the truth, as `segmentation_errors`.
 
     See Also
     --------

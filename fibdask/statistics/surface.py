@@ -35,14 +35,14 @@ def specific_surface_area(
     method
         "crofton" for one value from 13 directions, "intercept" for a value from each axis.
     mask
-        Which voxels count, or a box {axis: (start, stop)} in voxels: pairs of voxels that both
+        Voxels that count, or a box {axis: (start, stop)} in voxels: pairs count where both voxels
         do. The edge of the mask is no interface.
 
     Returns
     -------
     xr.DataArray
-        S_V in 1/nm, lazy: () of "crofton", (axis) of "intercept". The faces of the volume are no
-        interface. NaN where no two voxels are neighbours in a direction: of "crofton", in any.
+        S_V in 1/nm, lazy: () for "crofton", (axis) for "intercept". The faces of the volume are no
+        interface. NaN where no two voxels are neighbours in a direction; for "crofton", in any.
 
     Raises
     ------
@@ -52,21 +52,21 @@ def specific_surface_area(
 
     Notes
     -----
-    Along a direction u, P_L(u) is the number of interfaces crossed by lines in that direction
-    per length of these lines: pairs of neighbouring voxels of different phase, over all pairs
-    inside the volume times the distance of their centres in nm. Averaged over all directions,
-    S_V = 2 ⟨P_L⟩ whatever the structure.
+    Along a direction u, P_L(u) is the number of interfaces crossed by lines in that direction per
+    length of these lines: pairs of neighbouring voxels of different phase, over all pairs inside
+    the volume times the distance of their centres in nm. Averaged over all directions, S_V = 2
+    ⟨P_L⟩ whatever the structure.
 
-    "intercept" gives 2 P_L along each axis: three estimates of S_V that agree where the
-    structure is isotropic, and whose mean weighs three directions only (a plane comes out
-    between 0.67 and 1.15 of its area).
+    "intercept" gives 2 P_L along each axis: three estimates of S_V that agree where the structure
+    is isotropic, and whose mean weighs three directions only (a plane comes out between 0.67 and
+    1.15 of its area).
 
-    "crofton" weighs P_L of the 13 directions to the 26 nearest voxels [1]_ by the share of the
-    unit sphere nearest to each of them in nm, so that voxels of any shape are respected: cubes
-    have the weights of [2]_. It is right on average over all orientations of the structure. A
-    plane, as the worst case, comes out too large by up to 3 % and too small by up to 8 %
-    depending on its orientation, for slices 2 pixels apart by 10 % and 13 %, for 3 by 11 % and
-    16 %. What is thinner than a step between neighbours is missed in part.
+    "crofton" weighs P_L of the 13 directions to the 26 nearest voxels [1]_ by the share of the unit
+    sphere nearest to each of them in nm, for voxels of any shape: cubes have the weights of [2]_.
+    It is right on average over all orientations of the structure. At worst, a plane comes out too
+    large by up to 3 % and too small by up to 8 %, depending on its orientation; for slices 2 pixels
+    apart by 10 % and 13 %, for 3 by 11 % and 16 %. Structure thinner than a step between neighbours
+    is missed in part.
 
     References
     ----------

@@ -46,7 +46,7 @@ def apply_slice_thickness(
     lost: str = "refuse",
     drop_thinner: float | None = None,
 ) -> xr.Dataset:
-    """Put the slices of a stack at the depth that their thicknesses add up to.
+    """Move the slices of a stack to the depths that their thicknesses add up to.
 
     Lazy. z[0] is kept, and z[k+1] = z[k] + thickness[k].
 
@@ -55,10 +55,9 @@ def apply_slice_thickness(
     stack
         Any stack; all its variables are kept.
     thickness
-        In nm (z): of `estimate_slice_thickness`, or one number for each slice. That of the last
-        slice is its nominal one. Values of an estimate that were changed since count as they
-        stand; its coordinate `step` tells how far apart the slices around lost ones are, and is
-        scaled with them.
+        In nm (z): from `estimate_slice_thickness`, or one number for each slice. That of the last
+        slice is nominal. Changed values of an estimate are used as they stand; its coordinate
+        `step`, the distance of the slices around lost ones, is scaled with them.
     lost
         What becomes of slices whose thickness is NaN. `refuse`: an error names them.
         `interpolate`: those that are lost lie evenly between the slices around them, and where
@@ -76,17 +75,17 @@ def apply_slice_thickness(
     Raises
     ------
     ConventionError
-        If thicknesses do not fit the slices, are NaN and not asked to be filled, are not positive,
-        or are in a wrong unit; or if those of an estimate were changed by more than one factor, and
-        the distance across lost slices was not. With `drop_thinner`, those of estimates may be
-        negative by chance: by up to three standard errors.
+        If thicknesses do not fit the slices, are NaN where `lost` does not allow it, are not
+        positive, or are in a wrong unit; or if those of an estimate were changed by more than one
+        factor, and the distance across lost slices was not. With `drop_thinner`, thicknesses of
+        estimates may be negative by chance: by up to three standard errors.
 
     Warns
     -----
     FibdaskWarning
-        If more than a tenth of the slices is at most 1 nm thick, and none is dropped for it; if
-        most are taken out as duplicates; or if thicknesses that are given do not reach across
-        slices whose files are missing.
+        If more than a tenth of the slices are at most 1 nm thick and none is dropped for it; if
+        most are taken out as duplicates; or if given thicknesses do not reach across slices whose
+        files are missing.
     """
     stack = require(stack)
     check_choice("lost", lost, LOST)

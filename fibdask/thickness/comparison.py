@@ -20,22 +20,22 @@ _BINS = 40
 def compare_slice_thickness(
     first: xr.DataArray, second: xr.DataArray, *, names: tuple[str, str] = ("first", "second")
 ) -> xr.Dataset:
-    """Compare two sources of slice thickness: their distributions, and slice by slice.
+    """Compare two sources of slice thickness by distribution and slice by slice.
 
     Parameters
     ----------
     first, second
-        Thickness (z) in nm, of the same slices; NaN where it is not known. The last slice, whose
+        Thickness (z) in nm of the same slices; NaN where it is not known. The last slice, whose
         thickness is nominal, is left out.
     names
-        Of the sources, two that differ.
+        Names of the two sources, which must differ.
 
     Returns
     -------
     xarray.Dataset
-        By `source`: `thickness` (source, z) in nm, `outlier` (source, z), where its z-score
-        exceeds 1.5 either way, `counts` (source, bin) on the common `edges` (edge) in nm, and
-        `mean`, `std`, `outlier_share`, `implausible_share` (at most 1 nm) and `known` slices
+        By `source`: `thickness` (source, z) in nm; `outlier` (source, z), an absolute z-score above
+        1.5; `counts` (source, bin) on the common `edges` (edge) in nm; and `mean`, `std`,
+        `outlier_share`, `implausible_share` (at most 1 nm) and the number of `known` slices
         (source). Of slices that both know: `correlation`, and `rms_difference` and
         `mean_difference` (second less first) in nm; NaN where fewer than two are known.
 
@@ -43,7 +43,7 @@ def compare_slice_thickness(
     ------
     ConventionError
         If they are not arrays (z) in nm of the same slices, one is infinite or knows no slice, or
-        the names do not tell them apart.
+        the names are the same.
     """
     _check_names(names)
     for source, name in zip((first, second), names, strict=True):

@@ -41,9 +41,9 @@ def estimate_slice_thickness(
     isotropic: bool = True,
     compute: Callable[[xr.DataArray], xr.DataArray] = xr.DataArray.compute,
 ) -> xr.DataArray:
-    """Estimate the thickness of every slice, from marks of a ruler or from the images.
+    """Estimate the thickness of every slice, from ruler marks or from the images.
 
-    Computes: it reads the images once, and returns a small result.
+    Computes: reads the images once and returns a small result.
 
     Parameters
     ----------
@@ -78,18 +78,22 @@ def estimate_slice_thickness(
         For `images`: the texture is isotropic, and gives the scale. Otherwise thicknesses are
         relative, and scaled to the mean thickness that the stack has.
     compute
-        Function that makes the values of the small lazy measurement.
+        Function that computes the small lazy measurement.
 
     Returns
     -------
     xarray.DataArray
-        Thickness (z) in nm, that is the distance to the next slice; the last slice takes the mean.
-        NaN where that distance is not known, before and at a lost slice. Coordinates (z):
-        `standard_error` in nm; `lost`, slices without image or mark; `step`, the distance in nm to
-        the next slice that is not lost; `outlier`, an absolute z-score above 1.5; `next_z` in nm,
-        the z of the next slice in the stack; with `ruler` `parallel_distance` in nm; with `images`
-        `quality`, the similarity of a slice to its neighbours relative to what their distance lets
-        expect, below 1 for blurred ones.
+        Thickness (z) in nm: the distance to the next slice; the last slice takes the mean. NaN
+        where that distance is not known: before and at a lost slice. Coordinates (z):
+
+        - `standard_error` in nm;
+        - `lost`: slices without image or mark;
+        - `step`: distance in nm to the next slice that is not lost;
+        - `outlier`: an absolute z-score above 1.5;
+        - `next_z` in nm: the z of the next slice in the stack;
+        - `parallel_distance` in nm, with `ruler`;
+        - `quality`, with `images`: similarity of a slice to its neighbours relative to that
+          expected from their distance, below 1 for blurred slices.
 
     Raises
     ------
@@ -100,29 +104,31 @@ def estimate_slice_thickness(
     Warns
     -----
     FibdaskWarning
-        If the mean thickness is more than five times that of the stack, or less than a fifth; if
-        an isotropic texture makes it 5 % more or less than that of the stack; or if a ruler is
-        measured after stripes, which its marks look like, were removed.
+        If the mean thickness is more than five times that of the stack, or less than a fifth; if an
+        isotropic texture makes it 5 % more or less than that of the stack; or if a ruler is
+        measured after stripes, which look like its marks, were removed.
 
     Notes
     -----
-    `ruler`: with α the angle, dz = ds / tan α for one inclined mark, whose place is counted from
-    the middle of the parallel ones, and dz = dd / (2 tan α) for the distance d of two. A place is
-    that of a Gaussian fitted to the mean of the rows of the strip, and its standard error that of
-    the fit. The distance of the parallel marks should stay, and the middle of two inclined ones
-    with theirs: a warning names where it does not.
+    `ruler`: with the angle α, dz = ds / tan α for one inclined mark, whose place is counted from
+    the middle of the parallel ones, and dz = dd / (2 tan α) for the distance d of two. A place
+    comes from a Gaussian fitted to the mean of the rows of the strip, with the standard error of
+    the fit. The distance of the parallel marks should stay constant, as should the middle of two
+    inclined marks relative to theirs: a warning names where it does not.
 
-    `images`: after the idea of Hanslovsky, Bogovic and Saalfeld, Bioinformatics 33 (2017)
+    `images`: based on the idea of Hanslovsky, Bogovic and Saalfeld, Bioinformatics 33 (2017)
     1379-1386, that similarity is a function of distance alone. The correlation of a slice with the
-    next one is looked up among those of both with themselves, moved along y and along x. White
-    noise, which lowers both, is told by extrapolating the latter to distance 0. A slice that is
+    next one is looked up among the correlations of both with themselves, moved along y and along x.
+    White noise lowers both; extrapolating the latter to distance 0 measures it. A slice that is
     farther from its neighbours than these are from one another is poor: one factor, its quality,
-    explains what it lacks in similarity with both. The standard error is derived from how much
-    distances read along y and along x differ, in each slice and throughout, from how far two steps
-    miss the distance across them, and from what subtracting the background does to the scale. It
-    leaves out how much the texture along z differs from that along y and x: the scale is as true
-    as the texture is isotropic, and isotropy errors of a stack that takes it prove nothing.
-    Where `isotropic` is false, it is the error of one thickness against the others.
+    explains what it lacks in similarity with both.
+
+    The standard error combines three parts: how much distances read along y and along x differ, in
+    each slice and throughout; how far two steps miss the distance across them; and what subtracting
+    the background does to the scale. It leaves out how much the texture along z differs from that
+    along y and x. The scale is as true as the texture is isotropic: isotropy errors of a stack
+    scaled so prove nothing. Where `isotropic` is false, it is the error of one thickness against
+    the others.
     """
     measurement = thickness_measurement(
         stack,

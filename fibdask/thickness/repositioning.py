@@ -35,13 +35,13 @@ def reposition_slices(
 ) -> xr.Dataset:
     """Move every slice to the plane of a regular grid that is nearest to its depth.
 
-    Lazy. The planes lie at z = n * `spacing` with integer n, from the plane of the first slice that
-    is kept to that of the last: nothing is known of what lies beyond. Slice k goes to
-    n = floor(z_k / spacing + 1/2); where several slices fall on one plane, they are spread to free
-    planes so that the sum of squared displacements is least, their order is kept, and none is lost.
-    Failed and duplicate slices are left out, and leave gaps: those that `measured` (z) marks as
-    such, those of `drop`, and those under `minimum_thickness`. Provenance lists which the last two
-    left out.
+    Lazy. The planes lie at z = n * `spacing` with integer n, from the plane of the first slice kept
+    to that of the last: nothing is known beyond. Slice k goes to n = floor(z_k / spacing + 1/2).
+    Where several slices fall on one plane, they are spread to free planes with the least sum of
+    squared displacements; their order is kept, and none is lost.
+
+    Failed and duplicate slices are left out and leave gaps: those not `measured` (z), those in
+    `drop`, and those closer than `minimum_thickness`. The provenance lists the last two.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def reposition_slices(
     Warns
     -----
     FibdaskWarning
-        If slices are spread to planes farther than two spacings from their depth, or most are
-        left out as duplicates.
+        If slices move farther than two spacings from their depth, or most are left out as
+        duplicates.
     """
     stack = without_inpainted(require(stack))
     spacing = plane_spacing(stack, spacing)

@@ -51,55 +51,59 @@ def read_images(
 ) -> xr.Dataset:
     """Read raw images into a stack.
 
-    Headers are read now, pixels when they are computed. What is not given is taken from the
-    headers; what was taken and from where is written to `attrs["header"]` (JSON). Arguments win
-    over headers; where they differ, and where a header contradicts itself, a FibdaskWarning says
-    so.
+    Reads headers now, pixels when they are computed. Values that are not given come from the
+    headers; `attrs["header"]` (JSON) records which and from where. Arguments win over headers. A
+    FibdaskWarning names where the two differ, or where a header contradicts itself.
 
     Parameters
     ----------
     source
-        A folder or glob pattern of TIFF, PNG, BMP, Digital Micrograph or Janelia `.dat` slices, a
-        list of such files, or one file: multipage, ImageJ or OME TIFF, `.npy`, MRC, NRRD, NIfTI,
-        Amira, Digital Micrograph, HDF5, Imaris; or a folder of OME-Zarr or N5, or a project of
-        ATLAS 3D or Auto Slice & View. Several voltages are given as {voltage in kV: source}, with
-        the same slices in each. Slices are in the order of the number in their names that counts
-        them, else of a depth with its unit, as in z_0.02um, or of a date with its time; where
-        these contradict one another, in the order of a list. Beside a value for each slice (z,
-        slice_thickness), a list must have that order.
+        Where the images are:
+
+        - a folder or glob pattern of slices (TIFF, PNG, BMP, Digital Micrograph or Janelia `.dat`),
+          or a list of such files;
+        - one file: multipage, ImageJ or OME TIFF, `.npy`, MRC, NRRD, NIfTI, Amira, Digital
+          Micrograph, HDF5 or Imaris;
+        - a folder of OME-Zarr or N5, or a project of ATLAS 3D or Auto Slice & View;
+        - for several voltages, {voltage in kV: source}, with the same slices in each.
+
+        Slices are ordered by the number in their names that counts them, else by a depth with its
+        unit, as in z_0.02um, or by a date with its time. Where these contradict one another, a list
+        keeps its own order; a list must have that order where a value is given for each slice (z,
+        slice_thickness).
     voltage
         Accelerating voltage in kV.
     pixel_size
-        Distance of pixel centres in nm: (y, x), or one number for both.
+        Distance between pixel centres in nm: (y, x), or one number for both.
     slice_thickness
-        Distance from each face to the next in nm: one number, or one for each slice, missing
-        ones included.
+        Distance from each face to the next in nm: one number, or one for each slice, missing ones
+        included.
     z
-        Depth of each face in nm (z), or the path of a CSV table with the columns slice, and z or
-        thickness, with their unit in the name as in `z_um`; its rows are in the order of the
-        slices. In place of `slice_thickness`.
+        Instead of `slice_thickness`: depth of each face in nm (z), or the path of a CSV table with
+        rows in the order of the slices, and the columns slice, and z or thickness with their unit
+        in the name, as in `z_um`.
     detector
-        Name or position of the detector in `.dat` files; in others, a name to record.
+        Name or position of the detector in `.dat` files; for other files, a name to record.
     crop
-        Pixels that are kept: {"y": (start, stop), "x": (start, stop)}, for instance to cut a
-        burnt-in data bar. y and x begin at 0 after the cut.
+        Pixels to keep, {"y": (start, stop), "x": (start, stop)}, for instance to cut a burnt-in
+        data bar. y and x begin at 0 after the cut.
     dataset
         Name of the dataset in an HDF5 file or N5; needed if it holds several volumes.
     channel
         Name or position, from 0, of the channel of a TIFF, OME-Zarr, HDF5 or Imaris file that holds
-        several: one for all voltages, or {voltage in kV: channel}. Where nothing is told, neither
-        a voltage, and the names of all channels are voltages, such as "1.5 kV", all are read.
+        several: one for all voltages, or {voltage in kV: channel}. All channels are read if neither
+        channel nor voltage is given and all their names are voltages, such as "1.5 kV".
     remote
-        How the server of an address is reached, as of `open_stack`. On servers, `s3://…` and
-        `https://…`, images are those of OME-Zarr, one file of HDF5, Imaris, TIFF, NRRD, NIfTI,
-        Amira or Digital Micrograph, or N5 on `s3://…`.
+        How to reach the server of an address, as for `open_stack`. From `s3://…` and `https://…`,
+        these can be read: OME-Zarr; one file of HDF5, Imaris, TIFF, NRRD, NIfTI, Amira or Digital
+        Micrograph; and N5 on `s3://…`.
 
     Returns
     -------
     xarray.Dataset
-        A stack with `intensity` (voltage, z, y, x), lazy. Slices that the numbering skips are
-        gaps in z. Signed integers are shifted to unsigned ones, int8 by 128 and int16 by 32768, as
-        `attrs["header"]` says; float64 becomes float32, where reading fails if that would blur
+        A stack with `intensity` (voltage, z, y, x), lazy. Slices that the numbering skips are gaps
+        in z. Signed integers are shifted to unsigned ones, int8 by 128 and int16 by 32768, and
+        `attrs["header"]` records it. float64 becomes float32; reading fails where that would blur
         the values.
 
     Raises
@@ -112,9 +116,9 @@ def read_images(
     Warns
     -----
     FibdaskWarning
-        Of missing slices; of headers that contradict an argument, one another, or themselves, or
-        tell of a tilt that was not corrected; of voltages and lengths that suggest another unit;
-        and of images with a data bar.
+        If slices are missing; headers contradict an argument, one another, or themselves, or record
+        a tilt that was not corrected; voltages or lengths suggest another unit; or images have a
+        data bar.
     """
     access = Access.of(remote) if remote else None
     scanned = scan_voltages(source, voltage, Options(detector, dataset, channel, access))

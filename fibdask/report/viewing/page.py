@@ -21,23 +21,23 @@ _LOOPBACK = "127.0.0.1"
 
 
 def view(stack: xr.Dataset) -> "StackView":
-    """Serve a page to look through the volumes of a stack, or layered sample, in a browser.
+    """Serve a page for viewing the volumes of a stack, or layered sample, in a browser.
 
     Images of each voltage, probabilities, phases and labels are layers at their depths in nm; each
-    slice reaches halfway to its neighbours. Voxels are read when the page asks for them; of a
-    stored stack, coarse ones are those of its pyramid. The page is served on 127.0.0.1, for as long
-    as what is returned is kept and not closed.
+    slice reaches halfway to its neighbours. The page reads voxels on request; for a stored stack,
+    coarse ones come from its pyramid. It is served on 127.0.0.1 until the returned object is closed
+    or discarded.
 
     Parameters
     ----------
     stack
-        Stack whose volumes (z, y, x), or (voltage, z, y, x), are in memory or in files. Those that
-        would have to be computed are left out.
+        Stack whose volumes (z, y, x), or (voltage, z, y, x), are in memory or in files. Volumes
+        that would have to be computed are left out.
 
     Returns
     -------
     StackView
-        Which has the link; as the last line of a notebook's cell it shows the page.
+        Holds the link; as the last line of a notebook's cell it shows the page.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def view(stack: xr.Dataset) -> "StackView":
     Warns
     -----
     FibdaskWarning
-        If volumes are left out, or slices are too thin to be shown.
+        If volumes are left out, or slices are too thin to show.
     """
     checked = stack if is_layered(stack) else require(stack)
     return view_volumes(dict.fromkeys(volume_names(checked), checked))
@@ -107,7 +107,7 @@ class StackView:
         self.layers: list[str] = [layer.name for layer in self.viewer.state.layers]
 
     def close(self) -> None:
-        """Serve the page no longer; with the last page, the server ends."""
+        """Stop serving the page; with the last page, the server ends."""
         server = self._server.global_server
         if server is None or server.viewers.pop(self.viewer.token, None) is None:
             return

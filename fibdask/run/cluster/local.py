@@ -31,8 +31,8 @@ def local_cluster(
 ) -> distributed.Client:
     """Start worker processes on this machine and return a client that owns them.
 
-    In a script, call it under `if __name__ == "__main__":`, since worker processes import the
-    script, and would call it themselves. They are reached from this machine only.
+    In a script, call it under `if __name__ == "__main__":`: worker processes import the script and
+    would otherwise call it themselves. Workers are reachable from this machine only.
 
     Parameters
     ----------
@@ -41,16 +41,16 @@ def local_cluster(
     threads
         Threads of each process.
     memory
-        Limit of each process, such as "1.5 GiB" or bytes; by default an equal share of 90 % of
-        the memory that is free now.
+        Memory limit of each process, such as "1.5 GiB" or bytes; by default an equal share of 90 %
+        of the memory that is free now.
     certificates
-        Folder of the certificate that whoever connects must have, which is made if there is none.
-        Without, any user of this machine can connect, and run what he likes as you.
+        Folder of the certificate that clients must have; it is created if missing. Without
+        certificates, any user of this machine can connect and run code as you.
 
     Returns
     -------
     Client
-        Also a context manager; closing it ends the workers.
+        The client, also a context manager; closing it ends the workers.
 
     Raises
     ------

@@ -61,66 +61,73 @@ def adapt_model(
     seed: int = 0,
     quiet: bool = True,
 ) -> Path:
-    """Fit a model to images without labels, and choose by a score whether that is better.
+    """Fit a model to images without labels, and choose the result by a score.
 
-    Computes: it reads grey values of the whole stack, and the middle of it, up to 32 slices of
-    192 x 192 pixels.
+    Computes: reads grey values of the whole stack, and its middle, up to 32 slices of 192 x 192
+    pixels.
 
     Parameters
     ----------
     model
-        Name of one that ships, the folder of another, or a loaded one; of images at all voltages
-        that the stack must have.
+        Name of a model that ships, the folder of another, or a loaded one; for images at all
+        voltages that the stack must have.
     stack
         Stack with `intensity` (voltage, z, y, x) that the model fits without resampling, of at
-        least as many measured slices as it is shown at once.
+        least as many measured slices as the model sees at once.
     method
-        `statistics`: candidates are the model with means and variances of its batch norms
-        estimated anew on the stack, wholly or in part, with a bent scale of grey values, and with
-        both. `self_training`: the best of these also learns what its
-        voltages and mirrored images agree on, the first layers alone; minutes. `simulation`: the
-        best of these also learns from images that are simulated like those of the stack, of
-        structures like the one that it sees there, and whose truth is known; minutes.
-        `translation`: one more candidate has learnt from simulated images with the look of the
-        stack, which a CycleGAN has given them; longer.
+        How to make candidates:
+
+        - `statistics`: the model with means and variances of its batch norms estimated anew on the
+          stack, wholly or in part, with a bent scale of grey values, and with both;
+        - `self_training`: the best of these also learns, in its first layers alone, what its
+          voltages and mirrored images agree on; minutes;
+        - `simulation`: the best of these also learns from images with known truth, simulated like
+          those of the stack, of structures like the one that it sees there; minutes;
+        - `translation`: one more candidate learns from simulated images to which a CycleGAN has
+          given the look of the stack; longer.
     path
         Folder of the adapted model and the report; by default named after the model, with
         `-adapted`.
     steps
-        Of self-training, by default 200; of learning from simulated images, by default 600, in two
-        halves, since the first tells better what structures are like; or of the CycleGAN, by
-        default 2000, after which the model learns for a fourth as many. All go on where they were
-        after an interruption.
+        Number of steps: of self-training, by default 200; of learning from simulated images, by
+        default 600, in two halves, since the first shows better what structures are like; or of the
+        CycleGAN, by default 2000, after which the model learns for a fourth as many. After an
+        interruption, all continue where they were.
     tilt
-        Of the beam in degrees, as of `segment_phases`, which the adapted model needs then, too.
+        Tilt of the beam in degrees, as for `segment_phases`, where the adapted model then needs it,
+        too.
     seed
-        Of what is random in it.
+        Seed of everything random.
     quiet
         Show no progress.
 
     Returns
     -------
     Path
-        Of the model that was chosen: `path`, or the folder of the given model, where no candidate
-        scores at least 15 % better. `path` holds `report.html` and `adaptation.json` either way.
+        Folder of the chosen model: `path`, or that of the given model, where no candidate scores at
+        least 15 % better. `path` holds `report.html` and `adaptation.json` either way.
 
     Raises
     ------
     ConventionError
-        If the model is not for such a stack or finds no solid in it, images are constant or NaN,
-        an argument is out of range, the folder is in use, torch is not installed, or nothing
-        simulates images of the model's voltages and materials, for a simulation or a translation.
+        If the model is not for such a stack or finds no solid in it, images are constant or NaN, an
+        argument is out of range, the folder is in use, torch is not installed, or, for a simulation
+        or a translation, nothing simulates images of the model's voltages and materials.
 
     Notes
     -----
-    The score adds up voxels in %: expected to be wrong by the network's own probabilities; half
-    of those that it takes for another phase in one voltage alone; those that the given model was
-    sure of, and it contradicts; and how much more or less neighbouring slices have in common than
-    isotropy lets them, as they do where something shines through. Networks that are shown the same
-    grey values are compared by a test instead, where images of the model's materials can be
-    simulated: who gets half as many voxels wrong in images that are simulated like those of the
-    stack, and whose truth is known, has half the score. It is no error: it ranks candidates, and
-    cannot tell what all of them get wrong alike.
+    The score adds up shares of voxels in %:
+
+    - those expected to be wrong by the network's own probabilities;
+    - half of those that it takes for another phase in one voltage alone;
+    - those of which the given model was sure and which it contradicts;
+    - how much more or less neighbouring slices have in common than isotropy allows, as they do
+      where structure shines through.
+
+    Where images of the model's materials can be simulated, networks that see the same grey values
+    are compared by a test instead, on images with known truth, simulated like those of the stack:
+    half as many wrong voxels give half the score. The score is no error: it ranks candidates, and
+    cannot detect what all of them get wrong alike.
     """
     check_choice("method", method, tuple(METHODS))
     given = model if isinstance(model, Model) else open_model(model)

@@ -112,10 +112,10 @@ def train(
     output_path: str | Path | None = None,
     quiet: bool = True,
 ) -> Path:
-    """Train a network, judge it by what it has not seen, and write it.
+    """Train a network, judge it on data that it has not seen, and write it.
 
-    A training that was interrupted is taken up where it was; one that is done is not done again.
-    With a table `[adapt]`, a model is fitted to a stack instead, see `adapt_model`.
+    An interrupted training continues where it was; a finished one is not repeated. A recipe with a
+    table `[adapt]` fits a model to a stack instead, see `adapt_model`.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def train(
         `[data]`, `[labels]`, `[structures]`, `[pairs]` or `[films]`, `[network]`, `[samples]` (not
         with `[pairs]` or `[films]`), `[training]` and `[output]`; or `[adapt]` and `[output]`.
     minutes
-        Of training, instead of the recipe's.
+        Minutes of training, instead of the recipe's.
     output_path
         Folder of the model instead of the recipe's, relative to the working directory.
     quiet
@@ -133,14 +133,14 @@ def train(
     Returns
     -------
     Path
-        Of the model: a folder that `load_model` reads; of an adaptation, the one that was chosen.
+        Folder of the model, for `load_model`; of an adaptation, the chosen model.
 
     Raises
     ------
     RecipeError
         If the recipe is wrong, the data cannot train a network, or torch is not installed.
     StackReadError
-        If data cannot be read, or the output is something else than a model.
+        If data cannot be read, or the output is something other than a model.
     """
     if (adaptation := read_adaptation(recipe, output_path=output_path)) is not None:
         return adapted(adaptation, minutes=minutes, quiet=quiet)

@@ -43,7 +43,7 @@ class Forest:
         Raises
         ------
         ConventionError
-            If there is none, or nodes and card do not go together.
+            If there is none, or nodes and card do not match.
         """
         folder = Path(folder)
         try:
@@ -67,12 +67,12 @@ class Forest:
         return cls(packed, card)
 
     def save(self, folder: str | Path) -> Path:
-        """Write it into a folder, the card last, and return that.
+        """Write the forest into a folder, the card last, and return the folder.
 
         Raises
         ------
         ConventionError
-            If the folder holds something else than this forest.
+            If the folder holds something other than this forest.
         """
         folder = Path(folder)
         held = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))

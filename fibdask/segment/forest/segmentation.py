@@ -147,23 +147,25 @@ def fit_forest(
     seed: int = 0,
     only: Sequence[int] | None = None,
 ) -> Forest:
-    """Grow a forest on painted slices of a stack, to keep it; looks at these slices at once.
+    """Grow a forest on painted slices of a stack, to keep it.
+
+    Computes: reads these slices at once.
 
     Parameters
     ----------
     stack
         Stack with `intensity` (voltage, z, y, x).
     labels, unlabelled, scales
-        As of `segment_phases`.
+        As for `segment_phases`.
     seed
-        Of which painted pixels are taken.
+        Seed of the choice of painted pixels.
     only
-        Numbers of the painted slices that are used; by default all.
+        Numbers of the painted slices to use; by default all.
 
     Returns
     -------
     Forest
-        Which `save` writes into a folder, the `model` of `segment_phases`.
+        The forest; `save` writes it into a folder, for `model` of `segment_phases`.
 
     Raises
     ------

@@ -29,10 +29,10 @@ def blur_edges(stack: xr.Dataset, *, width: float) -> xr.Dataset:
 
     Notes
     -----
-    In every image, pixels that have a neighbour (of 4) of the other phase are edges; a mask is
-    exp(−d²/2w²) at the distance d from the nearest edge, 0 beyond 3 w; the whole image is blurred
-    by a Gaussian of w, cut at 3 w and reflected at the borders of the image; the blurred image is
-    blended in by the mask. Pixels without data (NaN) stay so, and count nowhere.
+    In every image, pixels that have a neighbour (of 4) of the other phase are edges. A mask is
+    exp(−d²/2w²) at the distance d from the nearest edge, 0 beyond 3 w. The whole image is blurred
+    by a Gaussian of w, cut at 3 w and reflected at the borders, and blended in by the mask. Pixels
+    without data (NaN) stay so, and do not count.
     """
     stack = require(stack, "intensity", "true_phase")
     check_positive("width", width, "nm")

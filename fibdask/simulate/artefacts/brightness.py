@@ -40,21 +40,22 @@ def add_brightness_drift(
     gain_std
         Standard deviation of the logarithm of the gain.
     offset_std
-        Of the offset relative to white.
+        Standard deviation of the offset relative to white.
     gradient_std
-        Of the rise of brightness across the image, along y and along x, relative to white.
+        Standard deviation of the change of brightness across the image, along y and along x,
+        relative to white.
     persistence
-        Standard deviation in slices of the Gaussian that independent values are smoothed by
-        along z: 0 for a new value at every slice.
+        Standard deviation in slices of the Gaussian that smooths independent values along z: 0 for
+        a new value at every slice.
     seed
-        Of the values, which are independent at each voltage.
+        Seed of the values, which are independent at each voltage.
 
     Returns
     -------
     xarray.Dataset
-        The stack with drifting `intensity` of the same type, integers clipped, and the truth in
-        the coordinates `true_gain`, `true_offset`, `true_gradient_y` and `true_gradient_x`
-        (voltage, z), float64, all but the gain relative to white.
+        The stack with drifting `intensity` of the same type, integers clipped. The truth is in the
+        coordinates `true_gain`, `true_offset`, `true_gradient_y` and `true_gradient_x` (voltage,
+        z), float64, all but the gain relative to white.
 
     Raises
     ------
@@ -105,25 +106,25 @@ def scale_brightness(
     stack
         Stack with `intensity` (voltage, z, y, x).
     contrast
-        That grey values are multiplied by, of all voltages or of each; above 0.
+        Factor of the grey values, for all voltages or for each; above 0.
     brightness
-        That is added to them then, relative to white: from -1 to 1, but of float32 images
-        any.
+        Offset that is then added, for all voltages or for each, relative to white: from -1 to 1,
+        but any for float32 images.
     dtype
-        Of the images, `uint8`, `uint16` or `float32`; by default as they are. What was beyond white
-        in float32 is in the range of a darker image.
+        Type of the result, `uint8`, `uint16` or `float32`; by default unchanged. Values beyond
+        white in float32 fit into the range of a darker image.
 
     Returns
     -------
     xarray.Dataset
-        The stack with other `intensity`; integers are rounded and clipped.
+        The stack with rescaled `intensity`; integers are rounded and clipped.
 
     Raises
     ------
     ConventionError
-        If the stack has no intensity, there are not as many numbers as voltages or they are out of
-        range, or it is no such type; when computed, if pixels without data (NaN) would become
-        whole numbers.
+        If the stack has no intensity, there are not as many numbers as voltages, numbers are out of
+        range, or the type is another; when computed, if pixels without data (NaN) would become
+        integers.
     """
     stack = require(stack, "intensity")
     kind = stack["intensity"].dtype.name if dtype is None else dtype

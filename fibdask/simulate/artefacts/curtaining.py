@@ -20,7 +20,7 @@ def add_curtaining(
     persistence: float = 0.0,
     seed: int,
 ) -> xr.Dataset:
-    """Add vertical stripes to `intensity`, as uneven milling leaves them, lazily.
+    """Add vertical stripes to `intensity`, as from uneven milling, lazily.
 
     Parameters
     ----------
@@ -29,19 +29,19 @@ def add_curtaining(
     strength
         Standard deviation of the stripes in the first row relative to white.
     width
-        Standard deviation in nm of the Gaussian that independent pixels are smoothed by.
+        Standard deviation in nm of the Gaussian that smooths independent pixels.
     decay_length
-        Distance along y in nm in which stripes fall to 1/e; None where they do not.
+        Distance along y in nm over which stripes fall to 1/e; None for no decay.
     persistence
         As `width` along z, in slices: 0 for independent slices.
     seed
-        Of the stripes.
+        Seed of the stripes.
 
     Returns
     -------
     xarray.Dataset
-        The stack with curtained `intensity` of the same type, integers clipped, and the truth in
-        the coordinate `true_curtaining` (z, x), float32, in the first row relative to white.
+        The stack with curtained `intensity` of the same type, integers clipped. The truth is in the
+        coordinate `true_curtaining` (z, x), float32: stripes in the first row relative to white.
 
     Raises
     ------

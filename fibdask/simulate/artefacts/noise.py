@@ -27,7 +27,8 @@ def add_noise(
     gaussian_std
         Standard deviation of the Gaussian noise relative to white.
     seed
-        Of the noise. That of a pixel depends on the seed, the voltage, the slice and the pixel.
+        Seed of the noise. The noise of a pixel depends on the seed, the voltage, the slice and the
+        pixel.
 
     Returns
     -------

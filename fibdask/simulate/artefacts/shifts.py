@@ -24,27 +24,28 @@ def add_shifts(
     shifts: tuple[ArrayLike, ArrayLike] | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Move the content of each image by parts of a pixel, as a drifting stage does, lazily.
+    """Shift the content of each image by fractions of a pixel, as stage drift does, lazily.
 
     Parameters
     ----------
     stack
         Stack with `intensity` (voltage, z, y, x).
     step_std
-        Standard deviation in nm, along y and along x, of the steps of a random walk from slice
-        to slice, which all voltages share; the first slice stays.
+        Standard deviation in nm, along y and along x, of the steps of a random walk from slice to
+        slice, which all voltages share; the first slice stays.
     voltage_std
-        Of the shifts between the voltages of one slice in nm; the first voltage follows the walk.
+        Standard deviation in nm of the shifts between the voltages of one slice; the first voltage
+        follows the walk.
     shifts
-        Instead of those, the shifts (s_y, s_x) in nm, each (voltage, z) or what fits it.
+        Instead, the shifts (s_y, s_x) in nm, each (voltage, z) or broadcastable to it.
     seed
-        Of the random shifts.
+        Seed of the random shifts.
 
     Returns
     -------
     xarray.Dataset
-        The stack with moved `intensity` of the same type, and the truth in the coordinates
-        `true_shift_y` and `true_shift_x` (voltage, z), float64, in nm. Nothing else is moved.
+        The stack with shifted `intensity` of the same type. The truth is in the coordinates
+        `true_shift_y` and `true_shift_x` (voltage, z), float64, in nm. Nothing else is shifted.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def add_shifts(
     -----
     I'(y, x) = I(y − s_y, x − s_x): content moves by +s, and a translation by −s moves it back.
     Images are mirrored at their borders and interpolated by cubic convolution (Keys 1981), which
-    smooths noise that they hold: add it after. Shifts by whole pixels copy.
+    smooths existing noise: add noise afterwards. Shifts by whole pixels copy.
     """
     stack = require(stack, "intensity")
     sizes = pixel_size(stack)

@@ -30,7 +30,7 @@ def backscatter_coefficient(
     tilt: float = 0.0,
     cutoff_ev: float = CUTOFF_EV,
 ) -> float:
-    """Return the share of the electrons of a beam that a bulk scatters back, by Monte Carlo.
+    """Return the share of beam electrons that a bulk material scatters back, by Monte Carlo.
 
     Parameters
     ----------
@@ -39,23 +39,23 @@ def backscatter_coefficient(
     beam_energy_kev
         In keV.
     electrons
-        Number that is followed; the standard error is √(η (1 − η)/electrons).
+        Number of electrons to follow; the standard error is √(η (1 − η)/electrons).
     seed
-        Of the random numbers.
+        Seed of the random numbers.
     elastic
         `mott` or `browning`, see `elastic_table`.
     losses
-        `continuous`, or `discrete`: in single events, as the energies of the electrons that come
-        out with little loss need. See `loss_scale`.
+        `continuous`, or `discrete`: in single events, as needed for the energies of electrons that
+        come out with little loss. See `loss_scale`.
     tilt
         Angle between beam and normal of the surface in degrees.
     cutoff_ev
-        Energy in eV at which electrons are given up.
+        Energy in eV at which electrons are no longer followed.
 
     Returns
     -------
     float
-        From 0 to 1.
+        The share, from 0 to 1.
 
     Raises
     ------

@@ -17,10 +17,10 @@ class Material:
     Parameters
     ----------
     name
-        What it is called.
+        Name of the material.
     composition
-        Numbers of atoms by symbol of the element, in any formula or ratio; empty for vacuum. See
-        `from_mass_fractions` for an alloy.
+        Numbers of atoms by element symbol, in any formula or ratio; empty for vacuum. For an alloy,
+        see `from_mass_fractions`.
     density
         In g/cm³; zero for vacuum only.
 
@@ -54,7 +54,7 @@ class Material:
     def from_mass_fractions(
         cls, name: str, fractions: Mapping[str, float], *, density: float
     ) -> "Material":
-        """Return a material of given shares of the mass, in any unit.
+        """Return a material from the mass fractions of its elements, in any unit.
 
         Parameters
         ----------

@@ -19,8 +19,8 @@ def electron_trajectories(
 ) -> xr.Dataset:
     """Follow electrons in a bulk and return all places where they are scattered.
 
-    They are the first ones of those that `backscattered_electrons` counts, at normal incidence
-    and of the same seed.
+    They are the first electrons that `backscattered_electrons` follows, for the same seed at normal
+    incidence.
 
     Parameters
     ----------
@@ -29,17 +29,17 @@ def electron_trajectories(
     beam_energy_kev
         In keV.
     electrons
-        Number that is followed, at most 10 000.
+        Number of electrons to follow, at most 10 000.
     seed
-        Of the random numbers.
+        Seed of the random numbers.
 
     Returns
     -------
     xarray.Dataset
         Along (electron, event), NaN after the end of a path: `z` (depth), `y` and `x` from the
-        entrance in nm, and `energy` in eV after the event. The first event is the entrance; the
-        last one is the exit of an electron that is `backscattered` (electron), else the place
-        where its energy falls below 50 eV.
+        entrance in nm, and `energy` in eV after the event. The first event is the entrance. The
+        last is the exit of an electron that is `backscattered` (electron), else the place where its
+        energy falls below 50 eV.
 
     Raises
     ------

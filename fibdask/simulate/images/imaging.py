@@ -110,61 +110,63 @@ def simulate_images(
 ) -> xr.Dataset:
     """Simulate the images of a structure at one or several accelerating voltages.
 
-    Lazy: a part of the result needs the structure there and, by the depth that is seen, below.
+    Lazy: a part of the result needs the structure there and below, to the depth that is seen.
 
     Parameters
     ----------
     phase
-        Structure (z, y, x), uint8, at depths z in nm that may be uneven: phases, or for Monte
-        Carlo any labels that have materials.
+        Structure (z, y, x), uint8, at depths z in nm that may be uneven: phases, or for Monte Carlo
+        any labels that have materials.
     voltage
         Accelerating voltages in kV, increasing.
     model
-        `monte_carlo`: each electron is followed. `learned`: a network that has learnt from that
-        says how many electrons come back on average, in seconds. `analytic`: contrast falls
-        exponentially with the depth of the first solid. Arguments from `acceptance_angle` to
-        `cutoff_ev`, and other materials than named for the others, are for `monte_carlo` only.
+        How to simulate. `monte_carlo` follows each electron. `learned`: a network trained on that
+        predicts in seconds how many electrons come back on average. `analytic`: contrast falls
+        exponentially with the depth of the first solid. Only `monte_carlo` takes the arguments from
+        `acceptance_angle` to `cutoff_ev`, and materials other than those named for the other
+        models.
     network
-        For `learned`: `auto`, the best one that ships for these voltages, pixels and materials,
-        or the name or folder of another; see `list_models`.
+        For `learned`: `auto`, the best one that ships for these voltages, pixels and materials, or
+        the name or folder of another; see `list_models`.
     slices
-        Faces that are imaged: z in nm, or a stack of `mimic_milling`, of planes of the structure.
-        Each shows the structure below it at full resolution. By default all planes.
+        Imaged faces: z in nm, or a stack of `mimic_milling`, of planes of the structure. Each shows
+        the structure below it at full resolution. By default all planes.
     electrons_per_pixel
-        Electrons of the beam on each pixel, whose back-scattered share is counted; None for
-        images without Poisson noise, as they are on average, which Monte Carlo cannot make.
+        Beam electrons on each pixel, whose back-scattered share is counted. None gives mean images
+        without Poisson noise; Monte Carlo cannot make these.
     beam_current, dwell_time
         In pA and µs; where given, their product is the charge on each pixel.
     gaussian_std
-        Standard deviation of Gaussian noise added to that, relative to white.
+        Standard deviation of additional Gaussian noise, relative to white.
     materials
-        Of `pore` and `solid`: for `analytic` epoxy or PMMA, and Au, Ag, Cu, Si, Al, C, epoxy or
-        PMMA; for `learned` those of the network's card: epoxy, PMMA or vacuum, and Au, Ag, Cu, Al
-        or Si with the one that ships. For Monte Carlo any names or a `Material`, of the phases or
+        Materials of `pore` and `solid`. `analytic`: epoxy or PMMA, and Au, Ag, Cu, Si, Al, C, epoxy
+        or PMMA. `learned`: those of the network's card; with the one that ships, epoxy, PMMA or
+        vacuum, and Au, Ag, Cu, Al or Si. Monte Carlo: any names or a `Material`, of the phases or
         of labels 0, 1, ….
     detector
-        `tld`: through the lens, all back-scattered electrons; `icd`: in the column, only those
-        that lost less than a tenth of their energy.
+        `tld`: through the lens, all back-scattered electrons; `icd`: in the column, only those that
+        lost less than a tenth of their energy.
     acceptance_angle
         Half-angle in degrees of the cone about the beam in which electrons are detected.
     energy_window
-        Share of its energy that a detected electron may have lost, instead of the detector's.
+        Largest share of its energy that a detected electron may have lost, instead of the
+        detector's.
     elastic
-        `mott` or `browning`: model of elastic scattering, see `elastic_table`.
+        Model of elastic scattering, `mott` or `browning`, see `elastic_table`.
     losses
-        `continuous` along the way, or `discrete` and random; by default discrete for a window of
-        energies, which shows too little with continuous ones. See `loss_scale`.
+        Energy losses: `continuous` along the way, or `discrete` and random. The default is discrete
+        for an energy window, which shows too little with continuous losses. See `loss_scale`.
     tilt
         Angle between beam and normal of the surface in degrees, towards +y.
     beam_diameter
-        Full width at half maximum of the beam in nm, beside an even spread over the pixel.
+        Full width at half maximum of the beam in nm, besides a uniform spread over the pixel.
     cutoff_ev
-        Energy in eV at which electrons are given up.
+        Energy in eV at which electrons are no longer followed.
     seed
-        Of all random numbers. Those of a pixel depend on the seed, the voltage, the plane of the
-        structure and the pixel, not on what else is imaged.
+        Seed of all random numbers. Those of a pixel depend on the seed, the voltage, the plane of
+        the structure and the pixel, not on what else is imaged.
     dtype
-        Of the images: uint8, uint16 or float32 (1 is white).
+        Type of the images: uint8, uint16 or float32 (1 is white).
     device
         Where electrons fly or a network predicts: `gpu`, `cpu`, or `auto`, a GPU where this
         process has one. Images of both agree within their statistics, not bit for bit; so they
@@ -174,8 +176,8 @@ def simulate_images(
     -------
     xarray.Dataset
         Stack with `intensity` (voltage, z, y, x) and `true_phase` (z, y, x) on the imaged faces;
-        `true_label` in its place for a structure of labels that are no phases. Images and truth
-        have blocks of their own.
+        for a structure of labels other than phases, `true_label` instead. Images and truth have
+        separate blocks.
 
     Raises
     ------
@@ -186,34 +188,34 @@ def simulate_images(
     Warns
     -----
     FibdaskWarning
-        If next to no electrons come out in so small an acceptance angle, or more in an energy
-        window than white stands for.
+        If next to no electrons come out in so small an acceptance angle, or an energy window gets
+        more than white stands for.
 
     Notes
     -----
-    In the analytic model, a pixel whose first solid lies at depth d below the imaged face has
-    the signal
+    In the analytic model, a pixel whose first solid lies at depth d below the imaged face has the
+    signal
 
         η(d) = η_pore + (η_solid − η_pore) exp(−d / L),
 
     with the coefficients η of the bulks and the attenuation length L = h / ln 2. The depth h at
-    which half of the contrast is left is 24.2 nm (V / 2 kV)^1.83 for `tld` and
-    6.1 nm (V / 2 kV)^1.53 for `icd`. White is η = 0.6. Where less than half a grey level of 255
-    would be left of the contrast, at about 5 L, the structure is not seen at all.
+    which half of the contrast is left is 24.2 nm (V / 2 kV)^1.83 for `tld` and 6.1 nm (V / 2
+    kV)^1.53 for `icd`. White is η = 0.6. The structure is not seen at all where less than half a
+    grey level of 255 of the contrast would be left, at about 5 L.
 
-    By Monte Carlo, the number of electrons on a pixel is Poisson-distributed and those detected
-    are counted, so that shot noise is that of a real image. White is 0.6 of them times 0.35 for
-    `icd`, and times sin² of the acceptance angle, as of a cosine law. No public text defines the
+    By Monte Carlo, the number of electrons on a pixel is Poisson-distributed and those detected are
+    counted, so that shot noise is that of a real image. White is 0.6 of them times 0.35 for `icd`,
+    and times sin² of the acceptance angle, as for a cosine law. No public text defines the
     acceptance of these detectors; the angle and the window can be set. Beyond its sides the
-    structure is mirrored; below its last plane it goes on as that. Planes of uneven z are cut anew
-    below each face, at steps of the least of their distances or a half, third or fourth of it,
-    whichever fits all. Where a material is vacuum, electrons are given up 1 µm below the face.
+    structure is mirrored; below its last plane it continues as that plane. Planes of uneven z are
+    resampled below each face, at steps of their least distance or a half, third or fourth of it,
+    whichever fits all. Where a material is vacuum, electrons are dropped 1 µm below the face.
 
-    The network of `learned` is shown how much solid is in layers below each pixel and around it,
-    and says the mean image of all electrons through the lens, without tilt, by a beam as thin as
-    a point, with Mott's cross-sections; anything else is refused. Counts about that are Poisson-
-    distributed, as they are by Monte Carlo. It is shown the structure's mirror image only a few
-    pixels beyond the sides. Its card tells how much it errs.
+    The network of `learned` takes how much solid is in layers below each pixel and around it. It
+    predicts the mean image of all electrons through the lens, without tilt, by a beam as thin as a
+    point, with Mott's cross-sections; anything else is refused. Counts about that are
+    Poisson-distributed, as by Monte Carlo. It sees the structure's mirror image only a few pixels
+    beyond the sides. Its card gives its errors.
     """
     check_choice("model", model, _MODELS)
     check_choice("dtype", dtype, FULL_SCALE)

@@ -59,14 +59,14 @@ def layered_film(
     feature_size
         Width of the coarsest thick and thin places in nm.
     relief
-        How the thickness changes: `smooth`; `terraced`, in equal steps; `sharp`, from bare places
-        to plates and lines with vertical walls.
+        How the thickness varies: `smooth`; `terraced`, in equal steps; `sharp`, from bare places to
+        plates and lines with vertical walls.
     terraces
-        Of `terraced`: number of steps from the least to the largest thickness.
+        For `terraced`: number of steps from the least to the largest thickness.
     bare
-        Of `terraced` and `sharp`: share of the pixels, or of the cells, of least thickness.
+        For `terraced` and `sharp`: share of the pixels, or of the cells, of least thickness.
     seed
-        Of the thickness maps, which are independent of one another.
+        Seed of the thickness maps, which are independent of one another.
     chunks
         Blocks of the labels: "auto" or as Dask takes them.
 
@@ -74,8 +74,8 @@ def layered_film(
     -------
     xarray.Dataset
         `material` (z, y, x), uint8: 0, 1, … for the layers from the surface down, then the
-        substrate; its attributes `flag_values` and `flag_meanings` name them.
-        `layer_thickness` (layer, y, x), float32, in nm.
+        substrate; its attributes `flag_values` and `flag_meanings` name them. `layer_thickness`
+        (layer, y, x), float32, in nm.
 
     Raises
     ------

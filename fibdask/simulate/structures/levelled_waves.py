@@ -54,14 +54,14 @@ def levelled_wave(
     voxel_size
         Voxel size (z, y, x), or of a cube, in nm.
     ligament_size
-        Mean ligament diameter in nm, in the sense of the area under the lineal path L(r)/L(0) of
-        the solid (see `ligament_diameter`): half the length-weighted mean chord. The mean over
-        seeds is right to about 1 %; along one axis of one realisation of 100 waves, however
-        large, it deviates by about 4 %.
+        Mean ligament diameter in nm: the area under the lineal path L(r)/L(0) of the solid (see
+        `ligament_diameter`), half the length-weighted mean chord. The mean over seeds is accurate
+        to about 1 %; along one axis of one realisation of 100 waves, however large, it deviates by
+        about 4 %.
     solid_fraction
         Expected volume fraction of the solid, between 0 and 1.
     seed
-        Of the random directions and phases of the waves.
+        Seed of the random directions and phases of the waves.
     waves
         Number N of plane waves. The statistics are those of a Gaussian field as N → ∞.
     chunks
@@ -86,14 +86,14 @@ def levelled_wave(
     Notes
     -----
     Solid is where f(r) = √(2/N) Σ cos(k_i·r + φ_i) > t, with t = Φ⁻¹(1 − solid_fraction),
-    ``|k_i| = 2π/λ`` and phases uniform. Directions are uniform on the sphere; they are drawn as
+    ``|k_i| = 2π/λ`` and uniform phases. Directions are uniform on the sphere. They are drawn as
     orthogonal triples, so that the curvature of the covariance at its origin, and with it the
     surface area, is the same along all axes in every realisation.
 
-    The wavelength λ follows from the ligament size: along a line, f is white noise cut off at
-    1/λ, and the mean chord of its solid is √3 λ solid_fraction exp(t²/2) (Rice's formula); the
-    ratio of the ligament size to λ has no closed form and is interpolated by a polynomial in t.
-    At a solid fraction of 0.5, λ = 1.60 × ligament_size; at 0.35, 2.25 ×.
+    The wavelength λ follows from the ligament size: along a line, f is white noise cut off at 1/λ,
+    and the mean chord of its solid is √3 λ solid_fraction exp(t²/2) (Rice's formula). The ratio of
+    the ligament size to λ has no closed form and is interpolated by a polynomial in t. At a solid
+    fraction of 0.5, λ = 1.60 × ligament_size; at 0.35, 2.25 ×.
 
     References
     ----------
@@ -115,10 +115,10 @@ def hierarchical_levelled_wave(
     waves: int = 100,
     chunks: Chunks = "auto",
 ) -> xr.DataArray:
-    """Generate ligaments that are themselves made of ligaments, as hierarchical nanoporous gold.
+    """Generate ligaments that are themselves made of ligaments, as in hierarchical nanoporous gold.
 
-    Solid is what is solid in a levelled wave of each level; the solid fraction of the whole is
-    expected to be the product of those of the levels. Lazy.
+    Lazy. A voxel is solid where a levelled wave of each level is; the expected solid fraction is
+    the product of those of the levels.
 
     Parameters
     ----------
@@ -127,9 +127,9 @@ def hierarchical_levelled_wave(
     voxel_size
         Voxel size (z, y, x), or of a cube, in nm.
     ligament_size
-        Of each level in nm, as for `levelled_wave`.
+        Mean ligament diameter of each level in nm, as for `levelled_wave`.
     solid_fraction
-        Of each level.
+        Expected solid fraction of each level.
     seed
         The first level is the `levelled_wave` of this seed; the others are independent of it.
     waves

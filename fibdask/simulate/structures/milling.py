@@ -32,22 +32,22 @@ _TOLERANCE = 1e-6  # of a plane, which is rounding of coordinates
 def mimic_milling(
     phase: xr.DataArray, *, mean_thickness: float, std_thickness: float, seed: int
 ) -> xr.Dataset:
-    """Take slices of uneven thickness out of a ground truth, as milling does.
+    """Take slices of uneven thickness from a ground truth, as milling does.
 
-    Lazy. The first slice is the first plane; each next one is a gamma-distributed thickness
-    deeper, rounded to whole planes, at least one.
+    Lazy. The first slice is the first plane. Each next slice is deeper by a gamma-distributed
+    thickness, rounded to whole planes, at least one.
 
     Parameters
     ----------
     phase
         Ground truth (z, y, x), uint8, evenly spaced along z in nm.
     mean_thickness
-        Mean of the thickness in nm, at least the spacing of the planes.
+        Mean slice thickness in nm, at least the spacing of the planes.
     std_thickness
-        Standard deviation of the thickness in nm. That of the thickness before rounding is
-        taken smaller by the variance h²/12 that rounding to planes h apart adds on average.
+        Standard deviation of the slice thickness in nm. The value before rounding is reduced by the
+        variance h²/12 that rounding to planes h apart adds on average.
     seed
-        Of the thicknesses.
+        Seed of the thicknesses.
 
     Returns
     -------
@@ -64,8 +64,8 @@ def mimic_milling(
     Warns
     -----
     FibdaskWarning
-        If planes are too coarse for such slices: rounded, these are thicker or thinner on average,
-        differ more or less, or are all alike.
+        If planes are too coarse for such slices, so that rounding changes their mean or spread, or
+        makes them all alike.
     """
     phase = require_phase(phase)
     check_known(phase)

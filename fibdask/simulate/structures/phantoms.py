@@ -18,11 +18,11 @@ def anisotropy_phantom(
     growth: float = 0.25,
     chunks: Chunks = "auto",
 ) -> xr.DataArray:
-    """Generate spheres on a square grid, stretched more and more along z.
+    """Generate spheres on a square grid that are stretched increasingly along z.
 
-    Statistics along y and x agree, to the last count where the volume and its voxels are square
-    in y and x; those along z differ from them, the more so the deeper. Lazy: any block is
-    computed from its coordinates alone.
+    Lazy: any block is computed from its coordinates alone. Statistics along y and x agree, to the
+    last count where the volume and its voxels are square in y and x; those along z differ from
+    them, the more so the deeper.
 
     Parameters
     ----------
@@ -31,11 +31,11 @@ def anisotropy_phantom(
     voxel_size
         Voxel size (z, y, x), or of a cube, in nm.
     diameter
-        Of the spheres along y and x in nm, at most `spacing`.
+        Diameter of the spheres along y and x in nm, at most `spacing`.
     spacing
-        Distance of their centres along y and x in nm.
+        Distance between their centres along y and x in nm.
     growth
-        What each layer is stretched more than the one above it, relative to a sphere.
+        Stretch that each layer adds to that of the layer above it, relative to a sphere.
     chunks
         Blocks of the result: "auto", a number of voxels, or one for each axis.
 

@@ -45,12 +45,12 @@ def random_pores(
     pore_diameter
         Mean diameter of the spheres in nm.
     std_diameter
-        Standard deviation of their normal distribution in nm, which is cut at three of them; at
-        most a third of the mean.
+        Standard deviation of their normal distribution in nm, at most a third of the mean; the
+        distribution is cut at three standard deviations.
     solid_fraction
         Expected volume fraction of the solid, between 0 and 1.
     seed
-        Of the centres and diameters.
+        Seed of the centres and diameters.
     chunks
         Blocks of the result: "auto", a number of voxels, or one for each axis.
 
@@ -66,10 +66,10 @@ def random_pores(
 
     Notes
     -----
-    Centres are a Poisson process of density ρ, the Boolean model of spheres of radius R. Its
-    solid fraction is exp(−ρ⟨V⟩), V = 4πR³/3, from which ρ follows; the fraction of a volume
-    scatters about it. The lineal path of the solid is solid_fraction · exp(−πρ⟨R²⟩ r), so that
-    the ligament diameter, in the sense of `ligament_diameter`, is
+    Centres are a Poisson process of density ρ: the Boolean model of spheres of radius R. Its solid
+    fraction is exp(−ρ⟨V⟩), V = 4πR³/3, which gives ρ; the fraction of a volume scatters about it.
+    The lineal path of the solid is solid_fraction · exp(−πρ⟨R²⟩ r), so that the ligament diameter,
+    as of `ligament_diameter`, is
 
         4⟨R³⟩ / (3⟨R²⟩ ln(1 / solid_fraction)),
 

@@ -38,10 +38,10 @@ def self_similar(
     voxel_size: VoxelSize | None = None,
     chunks: Chunks = "auto",
 ) -> xr.DataArray:
-    """Generate a hierarchical structure from resized copies of one that is given.
+    """Generate a hierarchical structure from resized copies of a given one.
 
-    Lazy. A block of the result reads where its copies lie in the given phase: a box as large as
-    the block divided by the scale, and by its rotation up to √3 times as large, at most all.
+    Lazy. A block of the result reads the given phase where its copies lie: a box as large as the
+    block divided by the scale, and by its rotation up to √3 times as large, at most all.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ def self_similar(
         Size of each copy relative to the given phase. The first copy keeps its place; the others
         are rotated and shifted at random.
     seed
-        Of the rotations and shifts.
+        Seed of the rotations and shifts.
     shape
-        Number of voxels (z, y, x) of the result; as many as the first copy fills by default.
+        Number of voxels (z, y, x) of the result; by default as many as the first copy fills.
     voxel_size
-        Voxel size (z, y, x), or of a cube, in nm; that of the given phase by default.
+        Voxel size (z, y, x), or of a cube, in nm; by default that of the given phase.
     chunks
         Blocks of the result: "auto", a number of voxels, or one for each axis.
 
@@ -72,14 +72,14 @@ def self_similar(
 
     Notes
     -----
-    Lengths of a copy are those of the given phase times its scale. So ligaments of l₁ and l₂ are
-    had by the scales l₁/l and l₂/l, with the `ligament_diameter` l of the given phase. Each copy
-    has the solid fraction φ of the given phase, and shifts are even over its period, so that two
-    copies have that of the first times φ on average over seeds.
+    Lengths of a copy are those of the given phase times its scale. So the scales l₁/l and l₂/l give
+    ligaments of l₁ and l₂, with the `ligament_diameter` l of the given phase. Each copy has the
+    solid fraction φ of the given phase. Shifts are uniform over its period, so that two copies
+    have, on average over seeds, the fraction of the first times φ.
 
-    Where a copy is too small it is continued by its mirror images. The phase is interpolated
-    linearly between voxel centres and solid above one half, which rounds off what is thin: a
-    minority of ligaments of three voxels loses about 3 % of its volume, of six less than 1 %.
+    A copy that is too small continues as its mirror images. The phase is interpolated linearly
+    between voxel centres and is solid above one half, which rounds off thin structure: a minority
+    of ligaments of three voxels loses about 3 % of its volume, of six less than 1 %.
     """
     phase = require_phase(phase)
     check_known(phase)

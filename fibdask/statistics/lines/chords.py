@@ -20,14 +20,14 @@ def chord_length_distribution(
     of: Chosen = "solid",
     mask: Mask = None,
 ) -> xr.Dataset:
-    """Return how long the chords of the solid are: the runs of it along lines of voxels.
+    """Return the chord lengths of the solid: its runs along lines of voxels.
 
     Parameters
     ----------
     phase
         Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm.
     axes
-        Any of z, y, x. Along z the slices must be evenly spaced.
+        Any of z, y, x. Along z, slices must be evenly spaced.
     of
         "solid" or "pore".
     mask
@@ -38,15 +38,15 @@ def chord_length_distribution(
     xr.Dataset
         Lazy, over (axis, length) with the length in voxels and `distance` (axis, length) in nm:
         `chords`, the numbers of chords that begin and end inside; `cut_chords`, the numbers of
-        those that touch the edge of the volume or mask, of which only a part is seen; and of the
-        former, `number_weighted` and `length_weighted`, the shares of all chords and of their
+        those that touch the edge of the volume or mask, of which only a part is seen; and for
+        `chords`, `number_weighted` and `length_weighted`, the shares of all chords and of their
         voxels. Shares are NaN where there is no chord.
 
     Raises
     ------
     ConventionError
-        If z is among the axes and irregular; reposition the slices first. If another argument is
-        out of its range, or the mask does not fit the phase.
+        If z is among the axes and irregular (reposition the slices first), another argument is out
+        of range, or the mask does not fit the phase.
 
     Notes
     -----

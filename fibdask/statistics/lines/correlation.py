@@ -52,17 +52,17 @@ def two_point_correlation(
     max_lag
         Longest segment, in voxels between its ends.
     axes
-        Any of z, y, x. Along z the slices must be evenly spaced.
+        Any of z, y, x. Along z, slices must be evenly spaced.
     of
         Phase of both ends: "solid" or "pore"; "cross" for one end in each (see Notes).
     mask
         Voxels that count: an array (any of z, y, x) of bool, or of uint8 zeros and ones; or a box
-        {axis: (start, stop)} in voxels. Planes without data count nowhere, with a mask or without:
-        those that `measured` (z) marks as such, unless they were inpainted. Pixels that alignment
-        filled must be left out.
+        {axis: (start, stop)} in voxels. With or without a mask, planes without data do not count:
+        those that `measured` (z) marks as such, unless they were inpainted. Leave out pixels that
+        alignment filled.
     confidence
-        Of an interval, such as 0.95; None for none. The interval comes from the same counts, by
-        a bootstrap over subvolumes: up to four sections along each axis.
+        Level of a confidence interval, such as 0.95; None for no interval. The interval comes from
+        the same counts, by a bootstrap over subvolumes: up to four sections along each axis.
     seed
         Of the bootstrap.
 
@@ -70,34 +70,34 @@ def two_point_correlation(
     -------
     xr.DataArray
         S2 (axis, lag), lazy, with the lag in voxels and `distance` (axis, lag) in nm. NaN where
-        there is no pair to count. With a confidence also the coordinates `lower` and `upper`
-        (axis, lag).
+        there is no pair to count. With a confidence also the coordinates `lower` and `upper` (axis,
+        lag).
 
     Raises
     ------
     ConventionError
-        If z is among the axes and irregular; reposition the slices first. If another argument is
-        out of its range, or the mask does not fit the phase.
+        If z is among the axes and irregular (reposition the slices first), another argument is out
+        of range, or the mask does not fit the phase.
 
     Notes
     -----
-    With I = 1 in the phase and M = 1 where voxels count (everywhere inside the volume without a
-    mask, nowhere outside it),
+    With I = 1 in the phase and M = 1 where voxels count (without a mask everywhere inside the
+    volume; nowhere outside it),
 
-        S2(k) = Σ_i I_i M_i I_{i+k} M_{i+k} / Σ_i M_i M_{i+k};
+        S2(k) = Σ_i I_i M_i I_{i+k} M_{i+k} / Σ_i M_i M_{i+k}.
 
-    what lies between the ends does not matter, and nothing is taken to be periodic. S2(0) is the
-    solid fraction; a longer lag may exceed it, for it leaves out voxels (S2(2) of the row 1, 0, 1
+    Voxels between the ends do not matter, and boundaries are not periodic. S2(0) is the solid
+    fraction; S2 at a longer lag may exceed it, for it leaves out voxels (S2(2) of the row 1, 0, 1
     is 1). "cross" is the mean over both orders of the ends,
 
         S2(k) = Σ_i (I_i (1 - I_{i+k}) + (1 - I_i) I_{i+k}) M_i M_{i+k} / (2 Σ_i M_i M_{i+k}),
 
     so that the solid, the pore and twice the cross correlation add up to 1.
 
-    The interval is S2 ± the `confidence` quantile of ``|S2* - S2|``, S2* being counted over
-    subvolumes drawn with replacement; pairs belong to the subvolume of their first end. It tells
-    the scatter from part to part of the volume, and is too narrow if features are as large as
-    the subvolumes.
+    The interval is S2 ± the `confidence` quantile of ``|S2* - S2|``, where S2* is counted over
+    subvolumes drawn with replacement; pairs belong to the subvolume of their first end. It measures
+    the scatter from part to part of the volume, and is too narrow if features are as large as the
+    subvolumes.
     """
     counting = count_lines(
         phase, max_lag=max_lag, axes=axes, of=of, mask=mask, choices=get_args(PairPhase)
@@ -124,7 +124,7 @@ def lineal_path(
     max_lag
         Longest segment, in voxels between its ends.
     axes
-        Any of z, y, x. Along z the slices must be evenly spaced.
+        Any of z, y, x. Along z, slices must be evenly spaced.
     of
         "solid" or "pore".
     mask, confidence, seed
@@ -140,15 +140,14 @@ def lineal_path(
     Raises
     ------
     ConventionError
-        If z is among the axes and irregular; reposition the slices first. If another argument is
-        out of its range, or the mask does not fit the phase.
+        If z is among the axes and irregular (reposition the slices first), another argument is out
+        of range, or the mask does not fit the phase.
 
     Notes
     -----
-    L(k) is the share of the segments of k + 1 voxels, all of which count, that lie in the phase
-    throughout. A run of l voxels of the phase holds max(l - k, 0) of them, a run of m voxels that
-    count (a whole line without a mask) max(m - k, 0):
-    L(k) = Σ_runs max(l - k, 0) / Σ_m max(m - k, 0).
+    L(k) is the share of segments of k + 1 counting voxels that lie in the phase throughout. A run
+    of l voxels of the phase holds max(l - k, 0) such segments, a run of m voxels that count (a
+    whole line without a mask) max(m - k, 0): L(k) = Σ_runs max(l - k, 0) / Σ_m max(m - k, 0).
     """
     counting = count_lines(phase, max_lag=max_lag, axes=axes, of=of, mask=mask)
     return counting.measured(lineal_path_quantity(counting), error_bars(confidence, seed))
@@ -171,7 +170,7 @@ def ligament_diameter(
     phase
         Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm.
     axes
-        Any of z, y, x. Along z the slices must be evenly spaced.
+        Any of z, y, x. Along z, slices must be evenly spaced.
     per
         "axis", or "plane" for the means of two axes at a time.
     of
@@ -182,29 +181,29 @@ def ligament_diameter(
     Returns
     -------
     xr.DataArray
-        D (axis), or (plane) named xy, xz, yz, in nm, lazy. NaN without any solid, and along an
-        axis on which no two voxels that count are neighbours, such as that of one plane. With a
-        confidence also the coordinates `lower` and `upper`; where L has not decayed at the end
-        of the axis, `upper` holds what it may lack beyond, and is infinite if it does not fall.
+        D (axis), or (plane) named xy, xz, yz, in nm, lazy. NaN without any solid, and along an axis
+        without neighbouring voxels that count, such as that of one plane. With a confidence also
+        the coordinates `lower` and `upper`. Where L has not decayed at the end of the axis, `upper`
+        includes what may lie beyond; it is infinite if L does not fall.
 
     Raises
     ------
     ConventionError
-        If z is among the axes and irregular; reposition the slices first. If another argument is
-        out of its range, or the mask does not fit the phase.
+        If z is among the axes and irregular (reposition the slices first), another argument is out
+        of range, or the mask does not fit the phase.
 
     Warns
     -----
     FibdaskWarning
-        When computed, where more than 5 % of L is left at the end of an axis: D is too small
-        there, as of few slices.
+        When computed, if more than 5 % of L is left at the end of an axis: D is too small there, as
+        from few slices.
 
     Notes
     -----
     D = h (½ + Σ_{k≥1} L(k) / L(0)) with the voxel size h and the lineal path L, summed over the
-    whole length of the axis. D_ij = (D_i + D_j) / 2 in the plane of the axes i and j. The sum is
-    that of trapezoids: coarse voxels make D larger, by about h² / (12 l) for chords of length l.
-    What L may lack beyond its last lag m is L(m) q / (1 - q) with q = (L(m) / L(0))^(1/m).
+    whole length of the axis. D_ij = (D_i + D_j) / 2 in the plane of the axes i and j. The sum is by
+    trapezoids: coarse voxels make D larger, by about h² / (12 l) for chords of length l. Beyond its
+    last lag m, L may lack L(m) q / (1 - q) with q = (L(m) / L(0))^(1/m).
     """
     counting = count_lines(phase, max_lag=0, axes=axes, of=of, mask=mask)
     check_choice("per", per, ("axis", "plane"))

@@ -23,8 +23,8 @@ def solid_fraction(
     Parameters
     ----------
     phase
-        Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm. Voxels count alike, also where
-        the slices are unevenly spaced.
+        Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm. All voxels count alike, also for
+        unevenly spaced slices.
     mask, confidence, seed
         As for `two_point_correlation`.
 
@@ -51,8 +51,8 @@ def solid_fraction_profile(phase: xr.DataArray, *, mask: Mask = None) -> xr.Data
     Returns
     -------
     xr.DataArray
-        The solid fraction (z), lazy, with the depths in nm of the slices, or of those that a mask
-        of coordinates spans; NaN in slices of which no voxel counts.
+        The solid fraction (z), lazy, at the depths in nm of the slices, or of those that a mask of
+        coordinates spans; NaN in slices of which no voxel counts.
     """
     counting = count_lines(phase, max_lag=0, axes=_AXES, mask=mask)
     return counting.estimate(profile_quantity(counting))

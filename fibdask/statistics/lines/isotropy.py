@@ -53,40 +53,38 @@ def isotropy_errors(
     Returns
     -------
     xr.Dataset
-        `two_point_correlation`, `lineal_path` (e_L2) and `ligament_diameter` (e_D), each (),
-        lazy; 0 for an isotropic structure of fine voxels. The same names with `_xy` are the error
-        of x against y: the noise floor, as far as the structure is isotropic in that plane. With
-        a confidence, the same with `_interval` (bound): lower, upper. NaN without any solid, and
-        where no distance but 0 is common to all axes (see Notes): there is nothing to compare.
-        The attribute `max_distance` is that in nm up to which axes are compared, if no mask ends
-        it earlier. The attribute `warnings` is a list of what is known to spoil them, of the
-        three below.
+        `two_point_correlation`, `lineal_path` (e_L2) and `ligament_diameter` (e_D), each (), lazy;
+        0 for an isotropic structure of fine voxels. The same names with `_xy` are the error of x
+        against y: the noise floor, as far as the structure is isotropic in that plane. With a
+        confidence, also the same names with `_interval` (bound): lower, upper. NaN without any
+        solid, and where the axes share no distance but 0 (see Notes). Axes are compared up to the
+        attribute `max_distance` in nm, if no mask ends it earlier. The attribute `warnings` lists
+        which known causes, of the three below, spoil the errors.
 
     Raises
     ------
     ConventionError
-        If z is irregular (reposition the slices first), another argument is out of its range, or
-        the mask does not fit the phase.
+        If z is irregular (reposition the slices first), another argument is out of range, or the
+        mask does not fit the phase.
 
     Notes
     -----
-    e_L2 = ½ Σ_{a∈{x,y}} 2 ‖f^a - f^z‖ / (‖f^a‖ + ‖f^z‖) for a function f of the distance, and
-    e_D = ½ (``|D_xz - D_xy| + |D_yz - D_xy|``) / D_xy, where D_ij is the mean of the ligament
-    diameters along i and j. Their noise floors are 2 ‖f^x - f^y‖ / (‖f^x‖ + ‖f^y‖) and
+    e_L2 = ½ Σ_{a∈{x,y}} 2 ‖f^a - f^z‖ / (‖f^a‖ + ‖f^z‖) for a function f of the distance, and e_D =
+    ½ (``|D_xz - D_xy| + |D_yz - D_xy|``) / D_xy, where D_ij is the mean of the ligament diameters
+    along i and j. Their noise floors are 2 ‖f^x - f^y‖ / (‖f^x‖ + ‖f^y‖) and
     ``½ |D_x - D_y| / D_xy``, the size of each of the two differences in e_D.
 
-    Functions are compared at distances in nm that are multiples of the coarsest voxel size, up
-    to the largest that all axes reach within the volume, the mask and `max_lag`; along finer axes
-    they are interpolated linearly. With cubic voxels these are the lags themselves. Ligament
-    diameters are areas under L / L(0), by trapezoids, up to exactly that distance along each axis,
-    not over the whole of it as those of `ligament_diameter` are.
+    Functions are compared at distances in nm that are multiples of the coarsest voxel size, up to
+    the largest that all axes reach within the volume, the mask and `max_lag`; along finer axes they
+    are interpolated linearly. With cubic voxels these distances are the lags. Ligament diameters
+    are areas under L / L(0), by trapezoids, up to exactly that distance along each axis, not over
+    the whole axis as in `ligament_diameter`.
 
     Not every error is anisotropy. An isotropic structure that was sampled coarser along z has
-    errors too: overlapping spheres of 10 pixels' radius come out with e_D = 0.09 where slices are
-    five pixels apart and 0.23 where they are ten, with a noise floor of 0.02; planes that were
-    inpainted between such slices do not mend that. And where slice thicknesses took their scale
-    from an isotropic texture (`estimate_slice_thickness`), small errors prove nothing: they were
-    put in.
+    errors too: overlapping spheres of 10 pixels' radius give e_D = 0.09 for slices five pixels
+    apart and 0.23 for ten, with a noise floor of 0.02; planes inpainted between such slices do not
+    mend that. Where slice thicknesses took their scale from an isotropic texture
+    (`estimate_slice_thickness`), small errors prove nothing: isotropy was assumed.
     """
     counting = count_lines(phase, max_lag=max_lag, of=of, mask=mask)
     bootstrap = error_bars(confidence, seed)

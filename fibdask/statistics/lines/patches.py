@@ -20,8 +20,8 @@ def patch_statistics(
 ) -> xr.Dataset:
     """Return the means of statistics over patches that do not overlap.
 
-    Use it to compare with figures that were obtained in this way. Statistics of the whole volume
-    (`phase_statistics`) use all of it, and hold segments that are longer than a patch.
+    Use it to compare with figures obtained in this way. Statistics of the whole volume
+    (`phase_statistics`) use all of it, including segments longer than a patch.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def patch_statistics(
     max_lag
         Longest segment, in voxels between its ends.
     patch
-        Length of a patch along y and x, in voxels. Along z it is as long as the volume. What is
-        left over at the far ends of y and x is left out.
+        Length of a patch along y and x, in voxels. Along z it is as long as the volume. Remainders
+        at the far ends of y and x are left out.
     of
         "solid" or "pore".
 
@@ -39,10 +39,9 @@ def patch_statistics(
     -------
     xr.Dataset
         `two_point_correlation` and `lineal_path` (axis, lag), `ligament_diameter` (axis) in nm,
-        `lineal_path_remainder` (axis), the share of the lineal path that is left where patches end,
-        `isotropy_error` and `isotropy_noise` (statistic), lazy: each the mean over the patches
-        that have one, whose number is the attribute `patches`. `warnings` as of
-        `phase_statistics`.
+        `lineal_path_remainder` (axis), the share of the lineal path left where patches end,
+        `isotropy_error` and `isotropy_noise` (statistic), lazy: each the mean over the patches that
+        have one; the attribute `patches` is their number. `warnings` as from `phase_statistics`.
 
     Raises
     ------

@@ -28,8 +28,8 @@ def radial_two_point_correlation(
 ) -> xr.DataArray:
     """Return the two-point correlation by distance, as the mean of those along the axes.
 
-    Of an isotropic structure this estimates what any direction would give; directions between
-    the axes are not measured.
+    For an isotropic structure this estimates the value in any direction; directions between the
+    axes are not measured.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def radial_two_point_correlation(
     max_lag
         Longest segment along each axis, in voxels.
     axes
-        Any of z, y, x. Along z the slices must be evenly spaced.
+        Any of z, y, x. Along z, slices must be evenly spaced.
     of, mask, confidence, seed
         As for `two_point_correlation`.
 
