@@ -30,8 +30,8 @@ is written from the code.
 """
 _TRAINING_HEAD = """# Recipes of trainings
 
-`fibdask train RECIPE` takes a TOML file of these tables; see [training](making_networks.md). Its paths are
-relative to it. Unknown tables and keys are refused. This page is written from the code.
+`fibdask train RECIPE` takes a TOML file of these tables; see [training](making_networks.md). Its
+paths are relative to it. Unknown tables and keys are refused. This page is written from the code.
 """
 _PROFILES_HEAD = """# Profiles of clusters
 
