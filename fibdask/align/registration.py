@@ -87,7 +87,7 @@ def estimate_shifts(
         `none`: keep the shifts as found. `linear`: subtract their straight line over z, fitted at
         the reference voltage, from all voltages.
     rounds
-        Number of times that pairs are measured.
+        How often pairs are measured.
     compute
         Function that makes the values of the small lazy measurements.
 

@@ -165,7 +165,7 @@ def simulate_stack(
     curtaining
         Standard deviation of the stripes of `add_curtaining`, relative to white; 0 for none.
     seed
-        Seed of everything that is random.
+        Seed of everything random.
 
     Returns
     -------

@@ -44,7 +44,7 @@ class LabelOptions:
         Value of unpainted pixels, as for `[segment]`.
     validation
         Numbers of painted slices to judge by; by default one of five, never neighbours of those
-        that it learns from, or that `begin` has learnt from.
+        that the network learns from, or `begin` has learnt from.
     teacher
         What to learn from: `painted` pixels, or also what a `forest` grown on them predicts for
         other slices where it is sure.

@@ -39,8 +39,8 @@ class DataOptions:
         Model whose weights the training begins with, by name or folder: one that ships, or one of a
         shorter training. It then defines the network, not `[network]`.
     kept
-        Share of these weights in the mean of them and the learnt ones. A network that has learnt
-        from other data then sees those nearly as well, and forgets little of what it saw before.
+        Share of these weights in the mean of them and the learnt ones. The network then sees the
+        new data nearly as well, and forgets little of what it saw before.
     """
 
     train: _Folders
