@@ -31,7 +31,7 @@ def equalize_brightness(stack: xr.Dataset, *, shading: bool = True) -> xr.Datase
     stack
         Stack with `intensity` (voltage, z, y, x).
     shading
-        Whether to remove slow changes within the image that all slices have in common.
+        Whether to remove slow changes within the image that all slices share.
 
     Returns
     -------

@@ -35,13 +35,13 @@ def remove_curtaining(
     stack
         Stack with `intensity` (voltage, z, y, x).
     length
-        Least length of a stripe along y in nm: shorter ones are left as structure. By default
-        half the image's height, and at least 128 pixels.
+        Least length of a stripe along y in nm; shorter ones are kept as structure. By default half
+        the image's height, and at least 128 pixels.
     width
-        Largest period of stripes along x in nm: broader ones are left. By default, and at most, an
+        Largest period of stripes along x in nm; broader ones are kept. Default and maximum are an
         eighth of the image's height, beyond which stripes cannot be told from structure.
     inclination
-        Angle of the stripes to y in degrees, -30 to 30: positive where x grows with y along them.
+        Angle of the stripes to y in degrees, -30 to 30; positive if x grows with y along them.
 
     Returns
     -------

@@ -54,7 +54,7 @@ def estimate_shifts(
     rounds: int = 3,
     compute: Callable[[xr.DataArray], xr.DataArray] = xr.DataArray.compute,
 ) -> xr.Dataset:
-    """Estimate the shift of every slice that aligns it with its neighbours.
+    """Estimate the translation that aligns each slice with its neighbours.
 
     Computes. With the shifts s of a slice, in nm,
 
@@ -68,24 +68,24 @@ def estimate_shifts(
     stack
         Stack with `intensity` (voltage, z, y, x), before `reposition_slices`.
     neighbours
-        A slice is compared with that many after it, so that single bad slices are bridged; from
-        the second round on with up to 8, where the first finds longer runs of them.
+        Number of following slices that each slice is compared with, so that single bad slices are
+        bridged; from the second round on up to 8, if the first finds longer runs of them.
     reference_voltage
-        Accelerating voltage in kV that the others are laid onto, slice by slice; by default the
+        Accelerating voltage in kV onto which the others are aligned, slice by slice; by default the
         lowest, where least shines through.
     region
-        Pixels that are compared between slices of one voltage, by axis: `{"y": (a, b), "x":
-        (c, d)}` are rows a to b - 1, without those that any slice has filled pixels in. By default
-        the middle three quarters of the image, or of what no slice has filled pixels in, at most
-        2048 pixels along an axis.
+        Pixels to compare between slices of one voltage, by axis: `{"y": (a, b), "x": (c, d)}` are
+        rows a to b - 1, without those that any slice has filled pixels in. By default the middle
+        three quarters of the image, or of what no slice has filled pixels in, at most 2048 pixels
+        along an axis.
     fiducial_region
-        Pixels that are compared between voltages; by default those of `region`.
+        Pixels to compare between voltages; by default those of `region`.
     max_shift
-        Largest shift between two slices that is looked for, in nm, up to half the region; by
-        default a quarter of the region, or 128 pixels.
+        Largest shift to look for between two slices, in nm, up to half the region; by default a
+        quarter of the region, at most 128 pixels.
     detrend
-        `none`: shifts are all that was found. `linear`: their straight line over z, fitted at the
-        reference voltage, is taken out of all voltages.
+        `none`: keep the shifts as found. `linear`: subtract their straight line over z, fitted at
+        the reference voltage, from all voltages.
     rounds
         How often pairs are measured.
     compute

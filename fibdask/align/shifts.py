@@ -55,9 +55,9 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
         Dataset with `shift_y` and `shift_x` (voltage, z) or (z) in nm, as returned by
         `estimate_shifts`, on the z, and the voltages if any, of the stack.
     outside
-        What becomes of pixels that no pixel of the raw slice falls on. `crop` leaves out rows and
-        columns that any measured slice does not cover; `edge` fills them with the nearest pixel
-        of the slice, `zero` with 0.
+        What to do where no pixel of the raw slice falls. `crop` leaves out rows and columns that
+        any measured slice does not cover; `edge` fills pixels with the nearest one of the slice,
+        `zero` with 0.
 
     Returns
     -------

@@ -63,18 +63,18 @@ def inpaint_gaps(
         `distance`: `phase` (z, y, x) is solid where the signed distance to the interface (y, x),
         interpolated along z, is positive; other variables keep their gaps.
         `nearest`: every variable but the truth (`true_…`) is copied from the nearest measured
-        plane, of two equally near the one of smaller z.
+        plane; of two equally near, from that of smaller z.
         `spline`: every variable but the truth is interpolated along z; phases are solid above one
         half, then enclosed pores of fewer than 20 pixels (y, x) become solid in filled planes;
         other labels are copied from the nearest measured plane.
-        `network`: `phase` is what a trained network says, which is shown the phases and the
-        distances of the measured planes around the gap; other variables keep their gaps.
+        `network`: a trained network predicts `phase` from the phases and distances of the
+        measured planes around the gap; other variables keep their gaps.
     model
-        For `network` only: name or folder of a trained model, whose measured planes were as far
-        from each other, in pixels; `auto` is the best that ships.
+        For `network` only: name or folder of a model trained on measured planes as far from each
+        other, in pixels; `auto` is the best that ships.
     device
-        For `network` only: where it predicts, `gpu`, `cpu`, or `auto`, a GPU where this process has
-        one. What both say differs in the last bits; so results have other fingerprints.
+        For `network` only: where it predicts, `gpu`, `cpu`, or `auto`, a GPU if this process has
+        one. Results differ in the last bits, and so do fingerprints.
 
     Returns
     -------

@@ -37,11 +37,11 @@ class LabelVariation:
     Attributes
     ----------
     gaussian_std
-        Most Gaussian noise, relative to the range of grey values.
+        Largest standard deviation of Gaussian noise, relative to the range of grey values.
     drift
         Standard deviation of gain and of offset between slices, relative to the range.
     tilted
-        Whether the beam was tilted about x: then samples are mirrored along x only.
+        Whether the beam was tilted about x: samples are then mirrored along x only.
     """
 
     gaussian_std: float = 0.05

@@ -68,20 +68,20 @@ class Windowed(Protocol):
 
 @dataclass(frozen=True)
 class Architecture:
-    """What determines a network but for its weights.
+    """Everything that determines a network except its weights.
 
     Attributes
     ----------
     voltages
         Number of its image channels for each slice.
     above
-        Slices of a window at or before its own, which is one of them.
+        Slices of a window at or before its own, including its own.
     below
-        Slices after it, at least one.
+        Slices of a window after its own, at least one.
     widths
         Features at a half, a quarter and an eighth of the resolution.
     detail
-        Features at full resolution, of which two of each voltage are slices as they are.
+        Features at full resolution; two for each voltage are slices as they are.
     """
 
     voltages: int

@@ -56,10 +56,10 @@ class PhaseVariation:
     thickness
         Least and most mean thickness of slices in pixels.
     unevenness
-        Most standard deviation of the thickness, relative to its mean.
+        Largest standard deviation of the thickness, relative to its mean.
     roughness
-        Most standard deviation of what is added to the smoothed phases before they are told
-        apart anew, as segmentation errs at edges.
+        Largest standard deviation of the noise added to smoothed phases before they are segmented
+        anew, as segmentation errs at edges.
     """
 
     thickness: tuple[float, float] = (2.0, 7.0)

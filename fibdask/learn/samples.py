@@ -47,25 +47,25 @@ class Variation:
     Attributes
     ----------
     electrons_per_pixel
-        Least and most; as many as were simulated at most.
+        Least and most electrons per pixel; at most as many as were simulated.
     gaussian_std
-        Most Gaussian noise, relative to the range of grey values.
+        Largest standard deviation of Gaussian noise, relative to the range of grey values.
     blur
-        Most standard deviation of a blur in pixels.
+        Largest standard deviation of the blur in pixels.
     drift
         Standard deviation of gain and of offset between slices, relative to the range.
     lacking
-        Most share of slices that are left out, as failed ones are.
+        Largest share of slices that are left out, as failed ones are.
     fewer_voltages
-        Share of the samples that do not show all voltages.
+        Share of samples that do not show all voltages.
     gain
-        Most standard deviation of the gain of each slice and voltage, of a quarter of the samples;
-        half as much of its offset.
+        Largest standard deviation of the gain of each slice and voltage, in a quarter of the
+        samples; half as much for the offset.
     gradient
-        Most standard deviation of how much brightness rises across a sample, along y and along x,
-        of a quarter of the samples.
+        Largest standard deviation of the rise of brightness across a sample, along y and along x,
+        in a quarter of the samples.
     stripes
-        Most standard deviation of stripes along y, of a quarter of the samples.
+        Largest standard deviation of stripes along y, in a quarter of the samples.
     """
 
     electrons_per_pixel: tuple[float, float] = (10.0, 100.0)

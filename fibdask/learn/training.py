@@ -80,28 +80,29 @@ class Schedule:
     Attributes
     ----------
     minutes
-        Of training; the number of steps follows from the pace of the first ones, so on a busy
-        machine it is better to give `steps`.
+        Minutes of training. The number of steps follows from the pace of the first ones; on a busy
+        machine, better set `steps`.
     steps
-        Their number instead, where it is given.
+        Number of steps, instead of `minutes`.
     batch
-        Samples of a step.
+        Samples per step.
     learning_rate
-        The highest, after a tenth of the steps.
+        Highest learning rate, reached after a tenth of the steps.
     weight_decay
-        Of AdamW.
+        Weight decay of AdamW.
     decline
-        How the rate falls: along a `cosine`; `late`, in a line over the last tenth of the
+        How the learning rate falls: along a `cosine`; `late`, in a line over the last tenth of the
         steps, so that longer trainings begin alike; or by half on each `plateau` of the loss on
-        unseen data: the fourth one ends the training, and the weights of the lowest loss are taken.
+        unseen data. The fourth plateau ends the training, and the weights of the lowest loss are
+        taken.
     look_every
-        Steps between two looks at unseen data; after the last step there is one in any case.
+        Steps between two looks at unseen data; one always follows the last step.
     patience
-        Looks without a lower loss that are a plateau.
+        Looks without a lower loss that make a plateau.
     average
         Steps over which weights are averaged, exponentially.
     seed
-        Of the first weights.
+        Seed of the first weights.
     """
 
     minutes: float = 30.0

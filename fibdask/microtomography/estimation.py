@@ -78,35 +78,35 @@ def estimate_layers(
         `monte_carlo` are 1 on the bare substrate, those of the other models 0.49 on silicon. NaN
         or 0 where there are no data. Alone, or in a dataset.
     method
-        `likelihood`: what is most likely to show such signals, pixel by pixel; `tikhonov`: least
-        squares with a regularisation, pixel by pixel, the source's baseline; `network`: a U-Net
-        that is shown the likelihood's maps and their errors, pixel by pixel and smoothed.
+        `likelihood`: the thicknesses most likely to give such signals, pixel by pixel. `tikhonov`:
+        least squares with a regularisation, pixel by pixel, the source's baseline. `network`: a
+        U-Net that sees the likelihood's maps and their errors, pixel by pixel and smoothed.
     forward
         Model of the signals: `monte_carlo`, `analytic` or `report2022`, see `layer_signals`.
     layers
-        Material and largest thickness in nm of each of 1 to 3 layers, from the surface down.
+        Material and largest thickness in nm of each layer, 1 to 3, from the surface down.
     substrate
-        Material below them.
+        Material below the layers.
     table
-        Of `monte_carlo`: a file of `simulate_films`; by default the one that ships.
+        For `monte_carlo`: a file of `simulate_films`; by default the one that ships.
     noise
         Standard deviation of the signals relative to themselves.
     absent
-        Of `likelihood` and `network`: probability beforehand that a layer is not there at a pixel;
-        0 where every layer is everywhere.
+        For `likelihood` and `network`: prior probability that a layer is absent at a pixel; 0 if
+        every layer is everywhere.
     smoothing
-        Of `likelihood`: largest radius in pixels within which signals that look alike are
-        averaged first, at least 1.5; 0 where every pixel is to be told by itself. 9 is good for
-        films of even patches, about 80 times as many electrons.
+        For `likelihood`: largest radius in pixels, at least 1.5, within which similar signals are
+        averaged first; 0 to treat every pixel by itself. 9 is good for films of even patches, like
+        about 80 times as many electrons.
     regularisation
-        Of `tikhonov`: factor of the squares of thicknesses relative to the largest.
+        For `tikhonov`: factor of the squares of thicknesses relative to the largest.
     voxel_size
         Height of the voxels of `label` in nm.
     model
-        Of `network`: name or folder of one for layers, as `fibdask train` makes them; `auto` is the
-        best one that ships, if one does.
+        For `network`: name or folder of a model for layers, as `fibdask train` makes them; `auto`
+        is the best one that ships, if any.
     device
-        Of `network`: where it predicts, `cpu`, `gpu`, or `auto`, a GPU where this process has one.
+        For `network`: where it predicts, `cpu`, `gpu`, or `auto`, a GPU if this process has one.
 
     Returns
     -------

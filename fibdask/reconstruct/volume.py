@@ -39,7 +39,7 @@ def reconstruct_volume(
     tilt: float = 0.0,
     mirrored: bool = False,
 ) -> xr.Dataset:
-    """Segment images of slices into the phase of a regular volume, between the slices too.
+    """Segment all planes of a regular grid by a network: slices and what lies between them.
 
     Lazy. Electrons see below the surface of a slice, the deeper the higher their voltage, so images
     of slices also show what lies between them. A network trained on simulated images predicts it
@@ -51,23 +51,22 @@ def reconstruct_volume(
     stack
         Stack with `intensity` (voltage, z, y, x) of slices at their own z, evenly spaced or not.
     spacing
-        Distance of the planes in nm; voxels are isotropic where it equals the pixel size.
+        Distance of the planes in nm; voxels are isotropic if it equals the pixel size.
     voltage
-        The accelerating voltage in kV that is used, one of the stack; by default all are.
+        Accelerating voltage in kV to use, one of the stack; by default all.
     model
-        Name or folder of a trained model, which must have been trained for such voltages, pixels
-        and slices; `auto` is the best that ships for those of the stack.
+        Name or folder of a model trained for such voltages, pixels and slices; `auto` is the best
+        that ships for those of the stack.
     device
-        Where the network predicts: `gpu`, `cpu`, or `auto`, a GPU where this process has one. What
-        both say differs in the last bits; so results have other fingerprints.
+        Where the network predicts: `gpu`, `cpu`, or `auto`, a GPU if this process has one. Results
+        differ in the last bits, and so do fingerprints.
     tilt
         Angle in degrees between the beam and the normal of the slices, about x; positive if
-        electrons fly towards +y, so that what shines through lies at larger y than it shows. Not
-        for models that have learnt from images of such a beam.
+        electrons fly towards +y, so that what shines through lies at larger y than it appears. Not
+        for models trained on images of such a beam.
     mirrored
-        Whether images that are mirrored along x, along y and along both are predicted, too, and the
-        mean is taken; that takes four times as long. With models that have learnt from images of a
-        tilted beam they are mirrored along x alone.
+        Whether to also predict images mirrored along x, along y and along both, and take the mean;
+        takes four times as long. Models trained on images of a tilted beam mirror along x only.
 
     Returns
     -------

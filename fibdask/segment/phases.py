@@ -100,54 +100,53 @@ def segment_phases(
     stack
         Stack with `intensity` (voltage, z, y, x).
     method
-        `kmeans`: solid is the brightest of `classes` clusters, of one voltage or of all jointly;
-        `otsu`: solid is what exceeds the threshold of Otsu; `threshold`: what exceeds `threshold`;
-        `network`: what a trained network says, which sees each slice with those around it and
-        knows their depths, so that it tells solid from structure that shines through;
-        `random_forest`: what decision trees say that are grown on a few painted slices, `labels`,
-        from what each pixel has around it, above it and below it.
+        `kmeans`: solid is the brightest of `classes` clusters, of one voltage or of all jointly.
+        `otsu`: solid is above Otsu's threshold. `threshold`: solid is above `threshold`. `network`:
+        a trained network sees each slice with those around it and knows their depths, so it tells
+        solid from structure that shines through. `random_forest`: decision trees, grown on a few
+        painted slices (`labels`), look at what each pixel has around, above and below it.
     classes
-        Number of clusters of `kmeans`; three are solid, pore, and structure that shines through
-        from below. Where nothing shines through take two: a third would be half of a phase.
+        Number of clusters of `kmeans`. Three are solid, pore, and structure that shines through
+        from below; use two if nothing shines through, else the third would be half of a phase.
     voltage
-        The accelerating voltage in kV that is used, one of the stack. By default `kmeans`,
-        `network` and `random_forest` use all of them jointly, and `otsu` and `threshold` the
-        lowest, where least shines through.
+        Accelerating voltage in kV to use, one of the stack. By default `kmeans`, `network` and
+        `random_forest` use all jointly, `otsu` and `threshold` the lowest, where least shines
+        through.
     threshold
-        Grey value, for `threshold` only.
+        Grey value above which pixels are solid, for `threshold` only.
     labels
-        For `random_forest` only: what is painted in some slices, a folder that `fibdask labels`
-        made, or files by slice or of the whole stack; scribbles are enough.
+        For `random_forest` only: painted slices, in a folder that `fibdask labels` made, or in
+        files by slice or of the whole stack. Scribbles are enough.
     unlabelled
-        For `labels` only: the value of pixels that are not painted, 255 (then 0 is pore and 1
-        solid) or 0 (then 1 is pore and 2 solid), where neither the folder nor the labels say it.
+        For `labels` only: value of unpainted pixels, if neither the folder nor the labels state it:
+        255 (then 0 is pore and 1 solid) or 0 (then 1 is pore and 2 solid).
     scales
-        For `labels` only: standard deviations in nm of the surroundings that trees look at,
-        increasing; by default 1, 2, 4 and 8 pixels. Along z they reach as far, up to 16 slices.
+        For `labels` only: standard deviations in nm, increasing, of the surroundings that trees
+        look at; by default 1, 2, 4 and 8 pixels. Along z they reach as far, up to 16 slices.
     model
-        For `network`: name or folder of a trained model, which must have been trained for
-        such voltages, pixels and slices; `auto` is the best that ships for those of the stack.
-        For `random_forest`, instead of labels: folder of a forest that `fit_forest` has grown.
+        For `network`: name or folder of a model trained for such voltages, pixels and slices;
+        `auto` is the best that ships for those of the stack. For `random_forest`, instead of
+        labels: folder of a forest that `fit_forest` has grown.
     device
-        For `network` only: where it predicts, `gpu`, `cpu`, or `auto`, a GPU where this process has
-        one. What both say differs in the last bits; so results have other fingerprints.
+        For `network` only: where it predicts, `gpu`, `cpu`, or `auto`, a GPU if this process has
+        one. Results differ in the last bits, and so do fingerprints.
     tilt
         For `network` only: angle in degrees between the beam and the normal of the slices, about x;
-        positive if electrons fly towards +y, so that what shines through lies at larger y than
-        it shows. Not for models that have learnt from images of such a beam.
+        positive if electrons fly towards +y, so that what shines through lies at larger y than it
+        appears. Not for models trained on images of such a beam.
     mirrored
-        For `network` only: whether images that are mirrored along x, along y and along both are
-        predicted, too, and the mean is taken; that takes four times as long. With models that have
-        learnt from images of a tilted beam they are mirrored along x alone.
+        For `network` only: whether to also predict images mirrored along x, along y and along both,
+        and take the mean; takes four times as long. Models trained on images of a tilted beam
+        mirror along x only.
     disagreement
         For `network` and several voltages only: whether to add `voltage_disagreement`, how far
-        apart what the network says of each voltage alone is. Each is then predicted once more.
+        apart the predictions from each voltage alone are. Each is then predicted once more.
     region_of_interest
-        The part of the images whose grey values are counted, by axis: `{"z": (10, 90)}` are the
-        slices 10 to 89. Axes left out are counted whole; all of the stack is segmented.
+        Part of the images whose grey values are counted, by axis: `{"z": (10, 90)}` are slices 10
+        to 89. Axes left out are counted whole. The whole stack is segmented.
     data_bar
-        Rows of pixels at the bottom of the images (largest y) that are no image: they are neither
-        counted nor kept, and every variable of the result is cropped.
+        Rows of pixels at the bottom of the images (largest y) that are not image. They are not
+        counted, and are cropped from every variable of the result.
 
     Returns
     -------

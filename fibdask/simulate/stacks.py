@@ -108,35 +108,64 @@ def simulate_stack(
     Parameters
     ----------
     stack
-        Stack with the `phase` (z, y, x) of a structure, whose planes become slices; by default the
-        hierarchical one of `simulate_structure`.
-    shape, voxel_size, ligament_size, solid_fraction
-        Of the structure where none is given, as for `simulate_structure`.
-    mean_thickness, std_thickness
-        Of the slices in nm.
+        Stack with the `phase` (z, y, x) of a structure, of which the slices are planes; by
+        default the hierarchical one of `simulate_structure`.
+    shape
+        Voxels (z, y, x) of the structure, where none is given.
+    voxel_size
+        Voxel size of that structure in nm: one number, or (z, y, x).
+    ligament_size
+        Size of each level of its ligaments in nm.
+    solid_fraction
+        Solid fraction of each level.
+    mean_thickness
+        Mean thickness of slices in nm.
+    std_thickness
+        Standard deviation of slice thickness in nm.
     unmilled
-        Depth in nm at the bottom of the structure that no slice lies in, so that the last slices
-        show what is below them too; without it the structure goes on as its last plane.
+        Depth in nm at the bottom of the structure without slices, so that the last slices, too,
+        show what lies below them. Without it, the structure continues as its last plane.
     voltage
         Accelerating voltages in kV, increasing.
-    model, network, electrons_per_pixel, gaussian_std
-        As for `simulate_images`.
+    model
+        `monte_carlo`, `learned` or `analytic`, as for `simulate_images`.
+    network
+        Network of `learned`, by name or folder; `auto` is the best that ships.
+    electrons_per_pixel
+        Electrons of the beam on each pixel.
+    gaussian_std
+        Standard deviation of Gaussian noise, relative to white.
     materials
-        Of `pore` and `solid`; by default epoxy and gold.
-    detector, elastic, beam_diameter, dtype, device
-        As for `simulate_images`.
+        Materials of `pore` and `solid`; by default epoxy and gold.
+    detector
+        `tld` (through the lens) or `icd` (in the column), as for `simulate_images`.
+    elastic
+        Model of elastic scattering, see `elastic_table`.
+    beam_diameter
+        Full width at half maximum of the beam in nm.
+    dtype
+        Type of the images: uint8, uint16 or float32.
+    device
+        Where to compute: `gpu`, `cpu`, or `auto`, a GPU if this process has one.
     blur_width
-        As for `blur_edges`, in nm; 0 for none.
-    contrast, brightness
-        As for `scale_brightness`; 1 and 0 leave grey values as they are.
+        Standard deviation of the blur of `blur_edges` in nm; 0 for none.
+    contrast
+        Factor of grey values, for all voltages or for each (`scale_brightness`); 1 leaves them.
+    brightness
+        Added to grey values then, relative to white, for all voltages or for each; 0 leaves them.
     shift_std
-        Step of the random walk of `add_shifts` in nm; 0 for none.
-    gain_std, offset_std, gradient_std
-        As for `add_brightness_drift`; 0 for none.
+        Standard deviation of the steps of the random walk of `add_shifts` in nm; 0 for none.
+    gain_std
+        Standard deviation of the logarithm of the gain of images (`add_brightness_drift`); 0 for
+        none.
+    offset_std
+        Standard deviation of the offset of images, relative to white; 0 for none.
+    gradient_std
+        Standard deviation of the rise of brightness across images, relative to white; 0 for none.
     curtaining
-        Strength of the stripes of `add_curtaining`; 0 for none.
+        Standard deviation of the stripes of `add_curtaining`, relative to white; 0 for none.
     seed
-        Of everything that is random.
+        Seed of everything random.
 
     Returns
     -------

@@ -34,15 +34,15 @@ def phase_statistics(
     phase
         Phase (z, y, x): 0 pore, 1 solid, on coordinates in nm, with evenly spaced slices.
     max_lag
-        Longest segment, in voxels between its ends.
+        Longest lag, in voxels between the ends of a segment.
     truth
         True phase (z, y, x) of the same voxels, where it is known.
     mask
         Voxels that count, as for `two_point_correlation`.
     confidence
-        Of the intervals.
+        Confidence level of the intervals.
     seed
-        Of the bootstrap that makes them.
+        Seed of the bootstrap that makes the intervals.
 
     Returns
     -------

@@ -46,7 +46,7 @@ def apply_slice_thickness(
     lost: str = "refuse",
     drop_thinner: float | None = None,
 ) -> xr.Dataset:
-    """Move the slices of a stack to the depths that their thicknesses add up to.
+    """Place the slices of a stack at the depths that their thicknesses add up to.
 
     Lazy. z[0] is kept, and z[k+1] = z[k] + thickness[k].
 
@@ -59,13 +59,12 @@ def apply_slice_thickness(
         slice is nominal. Changed values of an estimate are used as they stand; its coordinate
         `step`, the distance of the slices around lost ones, is scaled with them.
     lost
-        What becomes of slices whose thickness is NaN. `refuse`: an error names them.
-        `interpolate`: those that are lost lie evenly between the slices around them, and where
-        that distance is not known either, each has the mean thickness; those that were lost by
-        method `images` are marked as not measured, so that `reposition_slices` leaves them out.
-        `drop`: slices that are lost are taken out of the stack.
+        What to do with slices whose thickness is NaN. `refuse`: an error names them. `interpolate`:
+        they lie evenly between the slices around them or, if that distance is unknown too, each has
+        the mean thickness; those lost by method `images` are marked as not measured, so that
+        `reposition_slices` leaves them out. `drop`: they are taken out of the stack.
     drop_thinner
-        Slices less than this far in nm below the one before are taken out, as its duplicates.
+        Least distance in nm to the slice before; closer slices are taken out as its duplicates.
 
     Returns
     -------

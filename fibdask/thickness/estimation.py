@@ -51,32 +51,32 @@ def estimate_slice_thickness(
         Stack with `intensity` (voltage, z, y, x) of at least two slices; for `images`, aligned.
         Slices that `measured` (z) marks as not measured are lost.
     method
-        `ruler`: marks that are milled into the surface and cross a strip of the images as lines
-        along y are followed along x. `images`: similarity of slices decays with their distance,
-        as it does with distance in their plane.
+        `ruler` follows, along x, marks that are milled into the surface and cross a strip of the
+        images as lines along y. `images` compares slices: their similarity decays with their
+        distance, as it does with distance in their plane.
     ruler
-        For `ruler`, a table:
+        For `ruler`, a table of its marks.
 
-        `strip`: rows and columns that the marks cross, `{"y": [0, 120], "x": [0, 2000]}`, by
-        default all that no slice has filled pixels in; `inclined`: the place along x, in the first
-        slice that shows it, of one mark that is inclined to the milling direction, or of two that
-        are inclined to either side by the same angle; `parallel`: none or two marks along the
-        milling direction;
-        `angle`: between an inclined mark and the milling direction, in degrees, or else
-        `calibration`: `{"slices": [0, 400], "distance": 4000.0}`, two slices at a known distance
-        in nm; `width`: of the marks, 16 pixels by default; `bright`: true where marks are
-        brighter than what is around them; `units`: of places and widths, `"pixel"` (default) or
-        `"nm"`, in which places are those of the coordinates y and x.
+        `strip`: rows and columns that the marks cross, `{"y": [0, 120], "x": [0, 2000]}`; by
+        default all that no slice has filled pixels in. `inclined`: place along x, in the first
+        slice that shows it, of one mark inclined to the milling direction, or of two inclined to
+        either side by the same angle. `parallel`: none or two marks along the milling direction.
+        `angle`: angle in degrees between an inclined mark and the milling direction; or instead
+        `calibration`: two slices at a known distance in nm,
+        `{"slices": [0, 400], "distance": 4000.0}`. `width`: width of the marks, by default 16
+        pixels. `bright`: true if marks are brighter than their surroundings. `units`: unit of
+        places and widths, `"pixel"` (default) or `"nm"`; places in nm are coordinates y and x.
     voltage
-        The accelerating voltage in kV that is used; the lowest by default.
+        Accelerating voltage in kV to use; by default the lowest.
     region
-        For `images`, the part that is used, in pixels, by axis; by default up to 1024 pixels of
-        each axis, in the middle of what no slice has filled pixels in.
+        For `images`: pixels to use, by axis; by default up to 1024 of each axis, in the middle of
+        what no slice has filled pixels in.
     max_distance
-        For `images`, the largest distance in nm along y and x at which they are compared.
+        For `images`: largest distance in nm along y and x at which they are compared; by default 32
+        pixels or four slices, whichever is more, and at most half the region.
     isotropic
-        For `images`: the texture is isotropic, and gives the scale. Otherwise thicknesses are
-        relative, and scaled to the mean thickness that the stack has.
+        For `images`: whether the texture is isotropic and sets the scale. If false, thicknesses are
+        relative, scaled to the mean thickness of the stack.
     compute
         Function that computes the small lazy measurement.
 

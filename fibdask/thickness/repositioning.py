@@ -33,7 +33,7 @@ def reposition_slices(
     drop: Sequence[int] = (),
     minimum_thickness: float = 0.0,
 ) -> xr.Dataset:
-    """Move every slice to the plane of a regular grid that is nearest to its depth.
+    """Move every slice to the plane of a regular grid nearest to its depth.
 
     Lazy. The planes lie at z = n * `spacing` with integer n, from the plane of the first slice kept
     to that of the last: nothing is known beyond. Slice k goes to n = floor(z_k / spacing + 1/2).
@@ -48,11 +48,12 @@ def reposition_slices(
     stack
         Any stack; all its variables are moved.
     spacing
-        Distance of the planes in nm; voxels are isotropic where it equals the pixel size.
+        Distance of the planes in nm; voxels are isotropic if it equals the pixel size.
     drop
-        Numbers of slices to leave out, from 0.
+        Numbers of slices to leave out, counted from 0.
     minimum_thickness
-        Slices less than this, in nm, below the last one that is kept are its duplicates.
+        Least distance in nm to the last slice that is kept; closer ones are its duplicates, and
+        left out.
 
     Returns
     -------

@@ -27,12 +27,12 @@ _SHOWN = 5 + 4 * len(_AWAY)
 
 @dataclass(frozen=True)
 class LayerArchitecture:
-    """What determines a network but for its weights.
+    """Everything that determines a network except its weights.
 
     Attributes
     ----------
     width
-        Features at full resolution; each coarser one has twice as many.
+        Features at full resolution; they double at each coarser one.
     levels
         Number of resolutions.
     smoothing

@@ -42,7 +42,7 @@ _NOTHING_LEFT = -80.0
 
 @dataclass(frozen=True)
 class ImageArchitecture:
-    """What determines a network but for its weights.
+    """Everything that determines a network except its weights.
 
     Attributes
     ----------

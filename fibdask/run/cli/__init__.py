@@ -21,8 +21,10 @@ from .pages import page_of
     invoke_without_command=True,
     no_args_is_help=True,
 )
-@click.option("--version", is_flag=True, help="Tell the version.")
-@click.option("--verbose", is_flag=True, help="With --version: of all that is used, too.")
+@click.option("--version", is_flag=True, help="Print the version.")
+@click.option(
+    "--verbose", is_flag=True, help="With --version: also the versions of all that is used."
+)
 @click.pass_context
 def cli(context: click.Context, version: bool, verbose: bool) -> None:
     """Make trustworthy 3D microstructures of FIB-SEM stacks that are larger than memory."""

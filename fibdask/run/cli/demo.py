@@ -22,14 +22,14 @@ _HEAD = ("misplaced %", "on slices", "between", "solid fraction", "true", "secon
 @click.option(
     "--out", type=click.Path(), default="fibdask-demo", show_default=True, help="Output folder."
 )
-@click.option("--fast", is_flag=True, help="Let a network make the images, not Monte Carlo.")
+@click.option("--fast", is_flag=True, help="Simulate the images by a network, not by Monte Carlo.")
 @options("fresh", "quiet")
 def demo(out: str, fast: bool, fresh: bool, quiet: bool) -> None:
     """Run everything on a small simulated stack and report.
 
-    OUT/classical holds what k-means and interpolation make of it, OUT/network what a network makes
-    of the same images. At last both are held against the truth. Images are simulated by Monte
-    Carlo; with --fast by a network, which needs the extra `learn`.
+    OUT/classical holds the result of k-means and interpolation, OUT/network that of a network on
+    the same images. Finally, both are compared with the truth. Images are simulated by Monte
+    Carlo, or with --fast by a network, which needs the extra `learn`.
     """
     from ...learn.predicting import TORCH_IS_MISSING
     from ..runner import Pipeline

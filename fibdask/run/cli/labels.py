@@ -9,22 +9,28 @@ from .options import options, show
 @click.argument("stack", type=click.Path())
 @click.argument("out", type=click.Path())
 @click.option(
-    "--slices", type=click.IntRange(min=1), default=5, show_default=True, help="How many."
+    "--slices",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Number of slices to cut.",
 )
 @click.option(
     "--how",
     type=click.Choice(["spread", "start", "uncertain"]),
     default="spread",
     show_default=True,
-    help="Evenly, the first ones, or where a result is in doubt.",
+    help="Which slices: evenly spread, the first ones, or where a result is in doubt.",
 )
-@click.option("--result", type=click.Path(), help="Run or store whose probabilities are looked at.")
-@click.option("--classes", help="Names, in order; by default those in OUT, or pore,solid.")
+@click.option(
+    "--result", type=click.Path(), help="Run or store whose probabilities show the doubt."
+)
+@click.option("--classes", help="Class names, in order; by default those in OUT, or pore,solid.")
 @click.option(
     "--unlabelled",
     type=click.Choice(["0", "255"]),
-    help="Value of what is not painted; classes are then 1, 2, … or 0, 1, …. By default that in "
-    "OUT, or 0.",
+    help="Value of unpainted pixels; classes are then 1, 2, … or 0, 1, …. By default that in OUT, "
+    "or 0.",
 )
 @options("json", "quiet")
 def labels(
@@ -38,10 +44,10 @@ def labels(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Cut slices of STACK to be painted, into the folder OUT.
+    """Cut slices of STACK to paint, into the folder OUT.
 
-    What is painted is read by [segment] with method = "random_forest", and by `fibdask train`.
-    The folder may grow: slices are added to those that were cut before.
+    [segment] with method = "random_forest" and `fibdask train` read what is painted. Called again,
+    it adds slices to those in OUT.
     """
     from dataclasses import asdict
 

@@ -9,13 +9,13 @@ from .options import options, say, show
 
 @click.command()
 @click.argument("recipe", type=click.Path())
-@click.option("--minutes", type=float, help="Of training instead of the recipe's.")
+@click.option("--minutes", type=float, help="Minutes of training instead of the recipe's.")
 @options("out", "json", "quiet")
 def train(recipe: str, minutes: float | None, out: str | None, as_json: bool, quiet: bool) -> None:
     """Train a network as RECIPE says, or adapt one.
 
-    An interrupted training is taken up where it was. With a table [adapt], a model is fitted to a
-    stack without labels; where none is better, that model itself is named.
+    An interrupted training resumes where it stopped. With a table [adapt], a model is fitted to a
+    stack without labels; if no fitted one is better, the given model is named.
     """
     from ...learn.models import open_model
     from ..folder.run_folder import REPORT

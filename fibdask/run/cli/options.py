@@ -36,14 +36,14 @@ def show(value: dict[str, Any], text: str, *, as_json: bool, quiet: bool) -> Non
 def options(*names: str) -> Callable[[Any], Any]:
     """Add options that several commands share."""
     known = {
-        "quiet": click.option("--quiet", is_flag=True, help="Print nothing but errors."),
+        "quiet": click.option("--quiet", is_flag=True, help="Print only errors."),
         "json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         "input": click.option(
             "--input",
             "input_path",
             type=click.Path(),
-            help="Input instead of the recipe's; a run replaces what its output folder holds of "
-            "another input, so give --out, too, to keep both.",
+            help="Input instead of the recipe's. A run replaces results of another input in its "
+            "output folder; to keep both, also give --out.",
         ),
         "out": click.option(
             "--out", type=click.Path(), help="Output folder instead of the recipe's."
@@ -55,23 +55,22 @@ def options(*names: str) -> Callable[[Any], Any]:
         "secure": click.option(
             "--secure/--insecure",
             default=None,
-            help="Encrypt by certificates, made if need be; or use an open scheduler elsewhere.",
+            help="Encrypt with certificates, made if needed; or allow an unencrypted scheduler "
+            "elsewhere.",
         ),
         "certificates": click.option(
             "--certificates", type=click.Path(), help="Folder of certificates; see --secure."
         ),
         "log-json": click.option(
-            "--log-json", is_flag=True, help="Write fibdask.log in lines of JSON, one an event."
+            "--log-json", is_flag=True, help="Write fibdask.log as JSON, one line for each event."
         ),
         "profile": click.option(
-            "--profile", is_flag=True, help="Write OUT/profile.html, what Dask saw of the run."
+            "--profile", is_flag=True, help="Write OUT/profile.html, Dask's report of the run."
         ),
         "part": click.option(
-            "--part", metavar="I/N", help="Be process I of N that make RECIPE without a scheduler."
+            "--part", metavar="I/N", help="Process I of N that share RECIPE without a scheduler."
         ),
-        "fresh": click.option(
-            "--fresh", is_flag=True, help="Make everything anew; what lies there is removed."
-        ),
+        "fresh": click.option("--fresh", is_flag=True, help="Start anew: remove earlier results."),
     }
 
     def decorate(command: Any) -> Any:

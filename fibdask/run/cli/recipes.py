@@ -19,15 +19,15 @@ from .options import options, say, show
     show_default=True,
     help="File to write.",
 )
-@click.option("--detector", help="Detector of a file that holds several.")
-@click.option("--dataset", help="Dataset of an HDF5 file or N5 that holds several.")
-@click.option("--channel", help="Channel, by name or position from 0, of files with several.")
+@click.option("--detector", help="Detector, in a file that holds several.")
+@click.option("--dataset", help="Dataset, in an HDF5 file or N5 that holds several.")
+@click.option("--channel", help="Channel, by name or position from 0, in files that hold several.")
 @options("quiet")
 def init(source: tuple[str, ...], out: Path, quiet: bool, **choice: str | None) -> None:
     """Write a recipe for the images of SOURCE.
 
-    A folder, a quoted glob or a file for each voltage, or a store. What headers tell is noted in
-    it; nothing is asked.
+    Give a folder, a quoted glob or a file for each voltage, or a store. The recipe takes what file
+    headers state; the command asks no questions.
     """
     from ..proposing import write_recipe
 
@@ -51,8 +51,8 @@ def check(
 ) -> None:
     """Check RECIPE and its input.
 
-    A small part of the images is read: slices there are compared with their neighbours, unless the
-    recipe aligns them, and the network of the recipe, if there is one, is asked for some.
+    Reads a small part of the images. Compares slices there with their neighbours, unless the recipe
+    aligns them, and tries the recipe's network, if there is one, on some.
     """
     from ..planner import check_recipe, format_check
 
@@ -74,7 +74,7 @@ def plan(
 ) -> None:
     """Forecast blocks, tasks, memory and disk of RECIPE, or a part.
 
-    Where workers are jobs, their script is shown as it would be submitted.
+    If workers are jobs, also shows their script as it would be submitted.
     """
     from ..cluster import parse_part
     from ..planner import format_plan, plan_recipe

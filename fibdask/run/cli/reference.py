@@ -13,13 +13,12 @@ from . import cli
 
 _HEAD = """# Commands
 
-`fibdask COMMAND --help` says the same in a terminal. Exit codes are 0 where all is done, 1 where
-something failed, and 2 where a recipe, or how a command is called, is wrong. `fibdask --version
---verbose` tells the versions of all that is used, which reports of faults need. This page is
-written from the code.
+`fibdask COMMAND --help` prints the same in a terminal. Exit codes are 0 if all is done, 1 if
+something failed, and 2 if the recipe or the call is wrong. `fibdask --version --verbose` prints the
+versions of all that is used; include them in bug reports. This page is generated from the code.
 
-`eval "$(_FIBDASK_COMPLETE=bash_source fibdask)"` in `~/.bashrc` completes commands and options;
-likewise `zsh_source` and `fish_source`.
+To complete commands and options with Tab, add `eval "$(_FIBDASK_COMPLETE=bash_source fibdask)"` to
+`~/.bashrc`; use `zsh_source` or `fish_source` in these shells.
 """
 
 

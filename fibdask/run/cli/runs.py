@@ -34,9 +34,9 @@ def run(
     quiet: bool,
     **how: Any,
 ) -> None:
-    """Run RECIPE; an interrupted run is taken up where it was.
+    """Run RECIPE, or resume an interrupted run.
 
-    Of images, or a store, in place of a recipe, one is proposed.
+    Given images or a store instead of a recipe, it proposes a recipe.
     """
     from ..recipe import read_recipe
 
@@ -116,9 +116,9 @@ def simulate(
 ) -> None:
     """Make the structure and the images of RECIPE.
 
-    Nothing of its later stages. OUT/simulate.zarr holds images and truth at the slices' depths,
-    OUT/structure.zarr the structure. An interrupted simulation is taken up where it was. Jobs and
-    other machines make it where [cluster] of RECIPE names their kind; of parts, see fibdask run.
+    Later stages are not run. OUT/simulate.zarr holds images and truth at the slices' depths,
+    OUT/structure.zarr the structure. An interrupted simulation resumes where it stopped. It runs as
+    jobs or on other machines if [cluster] of RECIPE names their kind; for parts, use fibdask run.
     """
     from ..recipe import read_recipe
 
@@ -163,12 +163,12 @@ def tell(run: "Pipeline", *, quiet: bool) -> None:
 
 @click.command()
 @click.argument("out", type=click.Path())
-@click.option("--watch", is_flag=True, help="Go on until the run ends; whoever started it.")
+@click.option("--watch", is_flag=True, help="Keep watching until the run ends, whoever started it.")
 @options("json", "quiet")
 def status(out: str, watch: bool, as_json: bool, quiet: bool) -> None:
-    """Say what the last run in OUT did, or does.
+    """Show the state of the last run in OUT.
 
-    With --watch the exit code is that of the run: 0 if it is done. One that has not begun is
+    With --watch, the exit code is that of the run: 0 if it is done. A run that has not begun is
     waited for.
     """
     from ..folder.run_folder import RunFolder
@@ -211,7 +211,7 @@ def _watch(folder: "RunFolder", *, as_json: bool, quiet: bool) -> dict[str, Any]
 @click.argument("out", type=click.Path())
 @options("quiet")
 def report(out: str, quiet: bool) -> None:
-    """Write the report of the run in OUT anew."""
+    """Rewrite the report of the run in OUT."""
     from ..folder.reopening import reopen_stages
     from ..folder.results import reopen, reopen_estimates, report_run
     from ..folder.run_folder import RunFolder

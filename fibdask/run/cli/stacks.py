@@ -39,19 +39,30 @@ def _crop(
 @click.command("import")
 @click.argument("source", nargs=-1, required=True)
 @click.argument("out", type=click.Path())
-@click.option("--voltage", "voltages", multiple=True, type=float, help="kV; one for each SOURCE.")
-@click.option("--pixel-size", callback=_pixel_size, help="nm; one number, or 'y,x'.")
-@click.option("--slice-thickness", type=float, help="nm.")
 @click.option(
-    "--z-file", "--z", "z", type=click.Path(), help="CSV with z or thickness of each slice."
+    "--voltage",
+    "voltages",
+    multiple=True,
+    type=float,
+    help="Accelerating voltage in kV, one for each SOURCE.",
 )
-@click.option("--detector", help="Detector of a file that holds several.")
-@click.option("--dataset", help="Dataset of an HDF5 file or N5 that holds several.")
+@click.option("--pixel-size", callback=_pixel_size, help="Pixel size in nm: one number, or 'y,x'.")
+@click.option("--slice-thickness", type=float, help="Slice thickness in nm.")
+@click.option(
+    "--z-file",
+    "--z",
+    "z",
+    type=click.Path(),
+    help="CSV file with the z or thickness of each slice.",
+)
+@click.option("--detector", help="Detector, in a file that holds several.")
+@click.option("--dataset", help="Dataset, in an HDF5 file or N5 that holds several.")
 @click.option(
     "--channel",
     "channels",
     multiple=True,
-    help="Name or position, from 0, in files that hold several; one for all, or for each voltage.",
+    help="Channel, by name or position from 0, in files that hold several: one for all, or one "
+    "for each voltage.",
 )
 @click.option(
     "--crop",
@@ -65,7 +76,7 @@ def _crop(
 def import_(source: tuple[str, ...], out: str, fresh: bool, quiet: bool, **images: Any) -> None:
     """Read images into a store, OUT.
 
-    SOURCE is a folder, a quoted glob or a file; one for each voltage.
+    Give one SOURCE for each voltage: a folder, a quoted glob or a file.
     """
     from ..folder.progress import command_monitor
     from ..importing import import_images
@@ -82,13 +93,13 @@ def import_(source: tuple[str, ...], out: str, fresh: bool, quiet: bool, **image
     "--remote",
     multiple=True,
     metavar="KEY=VALUE",
-    help="How a server is reached: endpoint, region, anonymous=true, plain_http=true.",
+    help="How to reach the server: endpoint, region, anonymous=true, plain_http=true.",
 )
 @options("quiet")
 def copy(source: str, destination: str, remote: tuple[str, ...], quiet: bool) -> None:
-    """Copy a store to a server, s3://BUCKET/NAME, or from there.
+    """Copy a store to or from a server, s3://BUCKET/NAME.
 
-    An interrupted copy is taken up where it was. Credentials are read from the environment:
+    An interrupted copy resumes where it stopped. Credentials come from the environment:
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
     """
     from ..copying import copy_store
@@ -109,9 +120,9 @@ def _remote_options(given: tuple[str, ...]) -> dict[str, str | bool]:
 @click.argument("stack", type=click.Path())
 @options("json", "quiet")
 def info(stack: str, as_json: bool, quiet: bool) -> None:
-    """Say what STACK holds: a store, a run's folder, or a model.
+    """Describe STACK: a store, a run's folder, or a model.
 
-    Models are named as `fibdask models` lists them, or by their folder.
+    Name a model as `fibdask models` lists it, or by its folder.
     """
     from ...learn.folder import CARD
     from ...learn.models import open_model, shipped_models
@@ -139,20 +150,20 @@ def info(stack: str, as_json: bool, quiet: bool) -> None:
     type=click.IntRange(min=1),
     default=128,
     show_default=True,
-    help="Of correlations, in voxels.",
+    help="Longest lag of correlations, in voxels.",
 )
 @click.option(
     "--csv",
     "csv_path",
     type=click.Path(),
-    help="Also write a table; what is counted for it is kept beside it if interrupted.",
+    help="Also write a table. If interrupted, the counts so far are kept beside it.",
 )
 @options("json", "quiet")
 def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, quiet: bool) -> None:
-    """Measure the phase of STACK.
+    """Measure the phase of STACK: a store, or a run's folder.
 
-    Solid fraction, two-point correlation, lineal path, ligament diameter and isotropy errors of
-    a store, or of the last phase in a run's folder.
+    Prints solid fraction, two-point correlation, lineal path, ligament diameter and isotropy
+    errors. In a run's folder, the last phase is measured.
     """
     from ..cluster import local_cluster
     from ..exporting import counts_beside, measure_stack, write_statistics
@@ -174,8 +185,8 @@ def statistics(stack: str, max_lag: int, csv_path: str | None, as_json: bool, qu
 def measure(stack: str, as_json: bool, quiet: bool) -> None:
     """Measure how the images of STACK were taken.
 
-    Noise, blur, drift of brightness, stripes and grey levels of each voltage, with their standard
-    errors. `like = "STACK"` in [simulate] of a recipe simulates images like these.
+    Prints noise, blur, brightness drift, stripes and grey levels of each voltage, with standard
+    errors. To simulate such images, set `like = "STACK"` in [simulate] of a recipe.
     """
     from ...imaging import measure_imaging
     from ...io import open_stack
@@ -191,12 +202,24 @@ def measure(stack: str, as_json: bool, quiet: bool) -> None:
 @click.argument("stack", type=click.Path())
 @click.option("--phase", "phase_path", type=click.Path(), help="File to write the phase to.")
 @click.option("--image", "image_path", type=click.Path(), help="File to write the images to.")
-@click.option("--voltage", type=float, help="Of the images, in kV.")
+@click.option("--voltage", type=float, help="Voltage of the images in kV.")
 @click.option(
-    "--surface", "mesh_path", type=click.Path(), help="STL or PLY of the solid's surface."
+    "--surface",
+    "mesh_path",
+    type=click.Path(),
+    help="STL or PLY file to write the solid's surface to.",
 )
-@click.option("--statistics", "csv_path", type=click.Path(), help="CSV or Parquet of statistics.")
-@click.option("--max-lag", type=click.IntRange(min=1), help="Voxels; by default the run's, or 128.")
+@click.option(
+    "--statistics",
+    "csv_path",
+    type=click.Path(),
+    help="CSV or Parquet file to write statistics to.",
+)
+@click.option(
+    "--max-lag",
+    type=click.IntRange(min=1),
+    help="Longest lag of the statistics in voxels; by default the run's, or 128.",
+)
 @options("quiet")
 def export(
     stack: str,
@@ -210,10 +233,10 @@ def export(
 ) -> None:
     """Write phase, images, surface or statistics to files.
 
-    STACK is a store, or a run's folder. The suffix of a file of voxels tells its format: .tif,
-    .ome.tif, .zarr (OME-Zarr), .mrc, .nrrd, .nii, .vti (VTK), or .npy, which tells no size of a
-    voxel. Solid is 255 in TIFF, else 1. OME-TIFF and OME-Zarr hold all voltages, or that told.
-    A surface, .stl or .ply, is closed where solid ends at a side of the volume; lengths are in nm.
+    STACK is a store or a run's folder. The suffix sets the format of voxels: .tif, .ome.tif, .zarr
+    (OME-Zarr), .mrc, .nrrd, .nii, .vti (VTK), or .npy, which stores no voxel size. Solid is 255 in
+    TIFF, else 1. OME-TIFF and OME-Zarr hold all voltages, or the one of --voltage. Surfaces (.stl,
+    .ply) are closed where solid meets a side of the volume; their lengths are in nm.
     """
     from ..cluster import local_cluster
     from ..exporting import (
@@ -264,12 +287,12 @@ def _check_files(*paths: str | None) -> None:
 
 @click.command()
 @click.argument("stack", type=click.Path())
-@click.option("--no-wait", is_flag=True, help="Only tell what would be shown.")
+@click.option("--no-wait", is_flag=True, help="Only print what would be shown.")
 @options("json", "quiet")
 def view(stack: str, no_wait: bool, as_json: bool, quiet: bool) -> None:
-    """Look through STACK in a browser: a store, or a run's folder.
+    """View STACK in a browser: a store, or a run's folder.
 
-    The link that is printed leads to a page of this machine, which is served until Ctrl-C.
+    Prints a link to a page that this machine serves until Ctrl-C.
     """
     from ..viewing import view_path
 

@@ -27,31 +27,31 @@ _CLOCK = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs:
-    """Jobs of a batch system, all alike, each with one or several worker processes.
+    """Identical jobs of a batch system, each with one or several worker processes.
 
     Attributes
     ----------
     memory
-        Of each job, such as "64 GiB"; its workers share 90 % of it.
+        Memory of each job, such as "64 GiB"; its workers share 90 % of it.
     walltime
-        Longest time of a job, as "HH:MM:SS" or "D-HH:MM:SS". Workers end some minutes before, one
-        after the other, hand over what they have, and are replaced by those of new jobs.
+        Longest time of a job, as "HH:MM:SS" or "D-HH:MM:SS". Workers end some minutes earlier, one
+        after the other, hand over their results, and are replaced by those of new jobs.
     jobs
-        Number of jobs at most.
+        Largest number of jobs.
     minimum_jobs
-        Jobs that are kept while there is no work for them; by default all. Others are given up
-        two minutes after they have fallen idle.
+        Jobs to keep while there is no work for them; by default all. Others end two minutes after
+        they have fallen idle.
     cores
-        Of each job.
+        Cores of each job.
     workers
-        Worker processes of each job, which make one block at a time each; by default one a core.
+        Worker processes of each job, which make one block at a time each; by default one per core.
     scratch
-        Folder on a disk of the node, for what workers write beside results; the job's shell
+        Folder on a local disk of the node for what workers write besides results; the job's shell
         expands it.
     directives
         More options of the batch system, such as ["--qos=short"].
     prologue
-        Lines of shell before the workers start, such as ["module load python"].
+        Lines of shell to run before the workers start, such as ["module load python"].
     python
         Interpreter with fibdask on the nodes; by default the one that runs this.
     """

@@ -18,9 +18,9 @@ def lsf_options(*, queue: str | None = None, project: str | None = None) -> dict
     Parameters
     ----------
     queue
-        Of the jobs; by default that of the cluster.
+        Queue of the jobs; by default that of the cluster.
     project
-        That is charged; by default the user's.
+        Project to charge; by default the user's.
     """
     return {"queue": queue, "project": project}
 

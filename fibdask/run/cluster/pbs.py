@@ -27,9 +27,9 @@ def pbs_options(*, queue: str | None = None, account: str | None = None) -> dict
     Parameters
     ----------
     queue
-        Of the jobs; by default that of the cluster.
+        Queue of the jobs; by default that of the cluster.
     account
-        That is charged; by default the user's.
+        Account to charge; by default the user's.
     """
     return {"queue": queue, "account": account}
 

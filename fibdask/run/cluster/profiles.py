@@ -30,21 +30,21 @@ PROFILED = (*BATCH, "ssh")
 def cluster_keys(
     *, interface: str | None = None, patience: str = "12:00:00", gpu: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Jobs of a profile share their network; others may have a GPU.
+    """Jobs of a profile share their network; some may have a GPU.
 
     Parameters
     ----------
     interface
-        Of the network on which scheduler and workers talk, such as "ib0"; by default the scheduler
-        listens at the address of its machine, and workers on all networks of theirs. With "lo"
-        nobody else can reach them.
+        Interface of the network on which scheduler and workers talk, such as "ib0"; by default the
+        scheduler listens at the address of its machine, and workers on all their networks. With
+        "lo" nobody else can reach them.
     patience
-        Longest wait for a worker where there is none, as a walltime; then the run ends, and goes
-        on from there when it is started again.
+        Longest wait, as a walltime, while there is no worker; then the run ends, and resumes when
+        it is started again.
     gpu
-        A table of the same keys as above, of jobs of one worker and one GPU each, which make what
-        needs a GPU. Keys that it lacks are those above, but for `jobs` and `minimum_jobs`: by
-        default one, started when it is needed.
+        Table of the same keys for jobs of one worker and one GPU each, which make what needs a GPU.
+        Keys that it lacks are those above, except `jobs` and `minimum_jobs`: by default one job,
+        started when needed.
     """
     return {"interface": interface, "patience": clock_seconds("patience", patience), "gpu": gpu}
 
@@ -55,11 +55,11 @@ def host_keys(*, interface: str | None = None, patience: str = "00:05:00") -> di
     Parameters
     ----------
     interface
-        Of the network on which scheduler and workers talk, such as "eth1"; by default the scheduler
-        listens at the address of its machine, and workers on all networks of theirs. With "lo"
-        nobody else can reach them.
+        Interface of the network on which scheduler and workers talk, such as "eth1"; by default the
+        scheduler listens at the address of its machine, and workers on all their networks. With
+        "lo" nobody else can reach them.
     patience
-        Longest wait for a worker where there is none, as "HH:MM:SS".
+        Longest wait, as "HH:MM:SS", while there is no worker.
     """
     return {"interface": interface, "patience": clock_seconds("patience", patience)}
 

@@ -15,9 +15,9 @@ def slurm_options(*, partition: str | None = None, account: str | None = None) -
     Parameters
     ----------
     partition
-        Of the jobs; by default that of the cluster.
+        Partition of the jobs; by default that of the cluster.
     account
-        That is charged; by default the user's.
+        Account to charge; by default the user's.
     """
     return {"queue": partition, "account": account}
 

@@ -25,24 +25,25 @@ _running: dict[str, asyncio.subprocess.Process] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Hosts:
-    """Machines that can be reached by ssh without a password, and share a file system with this.
+    """Machines that ssh reaches without a password, and that share a file system with this one.
 
     Attributes
     ----------
     hosts
-        Names or addresses, as `ssh` takes them; ~/.ssh/config holds.
+        Names or addresses, as `ssh` takes them; ~/.ssh/config applies.
     memory
-        Of each host, such as "64 GiB"; its workers share 90 % of it.
+        Memory of each host, such as "64 GiB"; its workers share 90 % of it.
     workers
         Worker processes of each host, which make one block at a time each.
     threads
         Threads that the libraries in one worker may use.
     scratch
-        Folder on a disk of the host, for what workers write beside results; its shell expands it.
+        Folder on a local disk of the host for what workers write besides results; its shell expands
+        it.
     options
-        Of `ssh`, such as ["-p", "2222"].
+        Options of `ssh`, such as ["-p", "2222"].
     prologue
-        Lines of shell before the workers start, such as ["module load python"].
+        Lines of shell to run before the workers start, such as ["module load python"].
     python
         Interpreter with fibdask on the hosts; by default the path of the one that runs this.
     """

@@ -16,14 +16,13 @@ _SAME_PIXEL = 0.01  # relative
 
 @dataclass(frozen=True, kw_only=True)
 class LikeOptions:
-    """Images like those of a stack.
+    """With `like`, simulate images like those of a stack.
 
     Attributes
     ----------
     like
-        Store with images, as they were recorded, of which `simulation_options` measures
-        `voltage`, `voxel_size`, thickness, noise, blur, grey levels, drift and stripes. What it
-        measures must not be given, too.
+        Store with images as recorded. `simulation_options` measures their `voltage`, `voxel_size`,
+        thickness, noise, blur, grey levels, drift and stripes; do not set these as well.
     """
 
     like: str | None = None

@@ -22,23 +22,23 @@ from .tables import Key, keys_of, options_of, tables
 
 _HEAD = """# Recipes
 
-A recipe is a TOML file: an optional `title`, then tables in the order of the data. A table is a
-stage, or says where the data come from, where they go and who works; its keys are the options of
-the function named with it, which says more of them. A stage without its table is left out; a
+A recipe is a TOML file: an optional `title`, then tables in the order of the data. Each table is a
+stage, or sets where data come from, where they go and who works. Its keys are the options of the
+function named with it, whose documentation says more. A stage without its table is left out. A
 recipe begins with `[input]`, `[simulate]` or both. Unknown tables and keys are refused. This page
-is written from the code.
+is generated from the code.
 """
 _TRAINING_HEAD = """# Recipes of trainings
 
-`fibdask train RECIPE` takes a TOML file of these tables; see [training](making_networks.md). Its
-paths are relative to it. Unknown tables and keys are refused. This page is written from the code.
+`fibdask train RECIPE` takes a TOML file of these tables; see [training](making_networks.md). Paths
+are relative to the file. Unknown tables and keys are refused. This page is generated from the code.
 """
 _PROFILES_HEAD = """# Profiles of clusters
 
-A profile is a small TOML file that says once what a cluster is like: `slurm.toml`, `pbs.toml`,
-`lsf.toml` or `ssh.toml`, beside a recipe or in `~/.config/fibdask`. [From a laptop to a
-cluster](cluster.md) says how it is used, and `deploy/` holds one of each kind to start from.
-Unknown keys are refused. This page is written from the code.
+A profile is a small TOML file that describes a cluster once for all recipes: `slurm.toml`,
+`pbs.toml`, `lsf.toml` or `ssh.toml`, beside a recipe or in `~/.config/fibdask`. [From a laptop to a
+cluster](cluster.md) tells how to use it; `deploy/` holds one of each kind to start from. Unknown
+keys are refused. This page is generated from the code.
 """
 _WORDS = {
     bool: "true or false",

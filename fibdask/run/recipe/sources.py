@@ -33,32 +33,33 @@ def read_input(
     Parameters
     ----------
     path
-        A store, or images: a folder, a file, or a pattern such as "slices/*.tif". A store or
-        an image of OME-Zarr may also lie on a server: "s3://bucket/gold.zarr", "https://…".
+        A store, or images: a folder, a file, or a pattern such as "slices/*.tif". A store or an
+        OME-Zarr image may also lie on a server: "s3://bucket/gold.zarr", "https://…".
     voltages
-        Where there are several: a table of accelerating voltages in kV and sources of images.
+        Instead of `path`, for several voltages: a table of accelerating voltage in kV = source of
+        images.
     voltage
         Accelerating voltage in kV of the images at `path`.
     pixel_size
-        Of images in nm, or that along y and along x.
+        Pixel size of images in nm: one number, or those along y and x.
     slice_thickness
-        Of images in nm.
+        Slice thickness of images in nm.
     z
-        Depths of images in nm, or a CSV file of depths or thicknesses.
+        Depth of each image in nm, as a list, or a CSV file of depths or thicknesses.
     detector
-        Name or number of the detector, of a file that holds several.
+        Detector, by name or number, in a file that holds several.
     dataset
-        Of an HDF5 file, or a folder of N5, that holds several.
+        Dataset, in an HDF5 file or N5 folder that holds several.
     channel
-        Name or position, from 0, of a channel of files that hold several; where these are several
+        Channel, by name or position from 0, in files that hold several; if these are several
         voltages, a table of kV = channel.
     crop
         Pixels to keep, by axis: `x = [100, 900]`.
     assumed
-        Names of the keys whose values nobody measured; the report marks them.
+        Keys whose values nobody measured; the report marks them.
     remote
-        How the server of an address is reached: `endpoint` (of S3 other than Amazon's), `region`,
-        `anonymous = true` (no credentials), `plain_http = true` (it may be one that does not
+        How to reach the server of an address: `endpoint` (for S3 other than Amazon's), `region`,
+        `anonymous = true` (no credentials), `plain_http = true` (allows a server that does not
         encrypt). Credentials are read from the environment.
     """
     if (path is None) == (voltages is None):

@@ -38,30 +38,31 @@ def cluster_options(
     secure: bool | None = None,
     certificates: str | None = None,
 ) -> dict[str, Any]:
-    """Where workers are started, or the address of a running scheduler.
+    """Where to start workers, or the address of a running scheduler.
 
     Parameters
     ----------
     kind
-        `local`: processes of this machine; `cuda`: one for each of its GPUs; `ssh`: on other
-        machines; `slurm`, `pbs`, `lsf`: jobs of a batch system. `--cluster` takes its place.
+        Where workers run. `local`: processes on this machine; `cuda`: one for each of its GPUs;
+        `ssh`: on other machines; `slurm`, `pbs`, `lsf`: jobs of a batch system. `--cluster`
+        overrides it.
     profile
-        Of `ssh` and batch systems: the name of a file, without ".toml", beside the recipe or else
-        in ~/.config/fibdask; by default it is named as the kind.
+        Profile for `ssh` and batch systems: name of a file, without ".toml", beside the recipe or
+        else in ~/.config/fibdask; by default the kind.
     workers
-        Number of processes of this machine; by default one for each core, or GPU.
+        Number of processes on this machine; by default one per core, or per GPU.
     threads
-        Threads of each process.
+        Threads per process.
     memory
-        Limit of each process, such as "1.5 GiB"; by default an equal share of 90 % of the memory
-        that is free.
+        Memory limit of each process, such as "1.5 GiB"; by default an equal share of 90 % of the
+        free memory.
     scheduler
-        Address of a running Dask scheduler, whose workers are used.
+        Address of a running Dask scheduler, whose workers to use.
     secure
-        Encrypt by certificates, in `certificates` of the output folder if nothing else is said;
-        false also takes a scheduler on another machine that is not encrypted.
+        Whether to encrypt with certificates, by default in `certificates` of the output folder;
+        false also allows an unencrypted scheduler on another machine.
     certificates
-        Folder of certificates, which are made where there are none and workers are started.
+        Folder of certificates; they are made if there are none and workers are started.
 
     Raises
     ------
@@ -84,23 +85,23 @@ def cluster_options(
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """Where results go and what of them is stored.
+    """Where results go, and which are stored.
 
     Attributes
     ----------
     path
-        Folder of the run; by default it is named after the recipe, and lies beside it.
+        Folder of the run; by default named after the recipe, beside it.
     variables
-        Volumes that are stored after each stage; by default the phase and its probability, and
-        the images before there is a phase.
+        Volumes to store after each stage; by default the phase and its probability, and the images
+        before there is a phase.
     block_mib
-        Most MiB of one block.
+        Largest size of a block in MiB.
     pyramid
-        Add coarser levels for viewers to the last stack.
+        Whether to add coarser levels for viewers to the last stack.
     report
-        Write `report.html`.
+        Whether to write `report.html`.
     log
-        What `fibdask.log` holds: lines for people, or one of JSON for each event.
+        Format of `fibdask.log`: lines for people, or one of JSON for each event.
     """
 
     path: str | None = None

@@ -202,23 +202,23 @@ def _earlier(folder: Path, key: str, parent: Model) -> Path | None:
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptOptions:
-    """Which model is fitted to which stack, and how; see `adapt_model`.
+    """Which model to fit to which stack, and how; see `adapt_model`.
 
     Attributes
     ----------
     model
-        Name of one that ships, or the folder of another.
+        Model to adapt: the name of one that ships, or a folder.
     stack
         Store with the images.
     method
-        `statistics`, `self_training`, `simulation` or `translation`.
+        Method: `statistics`, `self_training`, `simulation` or `translation`.
     steps
-        Of self-training, by default 200, of a simulation, by default 600, or of a translation, by
-        default 2000.
+        Number of steps; by default 200 for `self_training`, 600 for `simulation`, 2000 for
+        `translation`.
     tilt
-        Of the beam in degrees, as of `[segment]`, which the adapted model needs then, too.
+        Tilt of the beam in degrees, as in `[segment]`, where the adapted model then needs it, too.
     seed
-        Of what is random in it.
+        Seed of what is random.
     """
 
     model: str
@@ -236,7 +236,7 @@ class AdaptedOutput:
     Attributes
     ----------
     path
-        Folder; by default it is named after the recipe, and lies beside it.
+        Folder; by default named after the recipe, beside it.
     """
 
     path: str | None = None

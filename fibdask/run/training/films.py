@@ -24,18 +24,18 @@ class FilmOptions:
     Attributes
     ----------
     count
-        Of films.
+        Number of films.
     side
         Pixels along y and x, a multiple of the network's stride.
     noise
-        Least and most share of the signals.
+        Least and most noise, as a share of the signals.
     seed
-        Of the films.
+        Seed of the films.
     unseen_seed
-        Of those that the network is judged by.
+        Seed of those that the network is judged by.
     unseen_rounds
-        How many it is judged by of each relief, model, and noise of 0.5, 1, 2 and 5 %, and as many
-        by which the scale of its errors is set.
+        Number of films to judge by, of each relief, model, and noise of 0.5, 1, 2 and 5 %; as many
+        set the scale of its errors.
     """
 
     count: PositiveInt = 600

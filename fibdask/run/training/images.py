@@ -21,19 +21,24 @@ class PairOptions:
     Attributes
     ----------
     count
-        Of structures.
+        Number of structures.
     side
         Pixels of images along y and x, a multiple of 8.
     images
-        Of each structure.
+        Images of each structure.
     electrons_per_pixel
-        Of the images that are learnt from: few are enough, since their noise cancels out.
+        Electrons per pixel of the images to learn from: few are enough, since their noise cancels
+        out.
     seed
-        Of the structures and images.
-    unseen_count, unseen_electrons, unseen_seed
-        Of those that the network is judged by.
+        Seed of the structures and images.
+    unseen_count
+        Number of structures that the network is judged by.
+    unseen_electrons
+        Electrons per pixel of their images.
+    unseen_seed
+        Seed of these structures and images.
     bulk_electrons
-        By which each backscatter coefficient of a bulk is found.
+        Electrons to find each backscatter coefficient of a bulk by.
     """
 
     count: PositiveInt = 260

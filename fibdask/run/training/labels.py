@@ -37,23 +37,23 @@ class LabelOptions:
     Attributes
     ----------
     stack
-        Store of the images.
+        Store with the images.
     path
-        What is painted, as for `[segment]`.
+        Painted slices, as `labels` of `[segment]`.
     unlabelled
-        Value of what is not painted, as for `[segment]`.
+        Value of unpainted pixels, as for `[segment]`.
     validation
-        Numbers of painted slices that the network is judged by; by default one of five, which
-        never are neighbours of those that it learns from, or that `begin` has learnt from.
+        Numbers of painted slices to judge by; by default one of five, never neighbours of those
+        that the network learns from, or `begin` has learnt from.
     teacher
-        What is learnt from: what is `painted`, or also what a `forest` that is grown on it says
-        of other slices where it is sure.
+        What to learn from: `painted` pixels, or also what a `forest` grown on them predicts for
+        other slices where it is sure.
     taught
         Number of slices that the forest labels.
     begin
-        Model whose weights the training begins with, by name or folder, such as one that ships;
-        it says itself what `[network]` else does. Voltages that the stack has not are left out;
-        one that the model has not begins as the nearest.
+        Model whose weights the training begins with, by name or folder, such as one that ships; it
+        then defines the network, not `[network]`. Voltages that the stack lacks are left out; one
+        that the model lacks begins as the nearest.
     """
 
     stack: str
@@ -73,14 +73,13 @@ class DimensionOptions:
     ----------
     dimensions
         `2.5D`: each slice with those above and below it, whose depths it knows, which tells what
-        shines through; `2D`: each slice alone; `3D`: small stacks of slices, as if these were
-        evenly spaced. The latter two are residual U-Nets as in articles. By default those of the
-        model that the training begins with, or `2.5D`.
+        shines through; `2D`: each slice alone; `3D`: small stacks of slices, as if evenly spaced.
+        The latter two are residual U-Nets as in articles. By default that of the model that the
+        training begins with, or `2.5D`.
     width
-        For 2D and 3D only: features at full resolution; at each coarser one there are twice as
-        many.
+        For 2D and 3D only: features at full resolution; they double at each coarser one.
     slices
-        For 3D only: of a stack; a multiple of eight is halved as the images are.
+        For 3D only: slices of a stack; a multiple of eight is halved as the images are.
     """
 
     dimensions: Literal["2D", "2.5D", "3D"] | None = None
@@ -95,9 +94,9 @@ class LabelSampleOptions:
     Attributes
     ----------
     crop
-        Pixels along y and x.
+        Pixels of a sample along y and x.
     seed
-        Of all samples.
+        Seed of all samples.
     """
 
     crop: PositiveInt = 128

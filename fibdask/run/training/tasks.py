@@ -93,11 +93,11 @@ class ModelOptions:
     Attributes
     ----------
     path
-        Folder of the model; by default it is named after the recipe, and lies beside it.
+        Folder of the model; by default named after the recipe, beside it.
     name
-        Of the model; by default that of the recipe.
+        Name of the model; by default that of the recipe.
     licence
-        Under which others may use it.
+        Licence under which others may use it.
     """
 
     path: str | None = None

@@ -32,15 +32,15 @@ class DataOptions:
     Attributes
     ----------
     train
-        That the network learns from, as `fibdask simulate` leaves them.
+        Folders to learn from, as `fibdask simulate` leaves them.
     validation
-        That it is judged by, of other seeds.
+        Folders to judge by, of other seeds.
     begin
-        Model whose weights the training begins with, by name or folder, such as one that ships, or
-        one of a shorter training; it says itself what `[network]` else does.
+        Model whose weights the training begins with, by name or folder: one that ships, or one of a
+        shorter training. It then defines the network, not `[network]`.
     kept
-        Share of these weights in the mean of them and of what is learnt: a network that has learnt
-        from other data sees those nearly as well then, and forgets little of what it saw before.
+        Share of these weights in the mean of them and the learnt ones. The network then sees the
+        new data nearly as well, and forgets little of what it saw before.
     """
 
     train: _Folders
@@ -51,18 +51,20 @@ class DataOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class StructureOptions:
-    """Structures whose slices are filled in between; the task is then `inpaint_gaps`.
+    """Structures whose gaps between slices are filled; the task is then `inpaint_gaps`.
 
     Attributes
     ----------
     shape
-        Voxels (z, y, x) of each.
-    ligament_size, solid_fraction
-        Of each structure, those of its levels of ligaments, the size in nm at voxels of 2.5 nm.
+        Voxels (z, y, x) of each structure.
+    ligament_size
+        For each structure, the ligament size of its levels in nm, at voxels of 2.5 nm.
+    solid_fraction
+        For each structure, the solid fraction of its levels.
     seed
-        Of the first structure; the others have the next ones.
+        Seed of the first structure; the others have the next ones.
     unseen_seed
-        Of a structure like the first one that the network is judged by.
+        Seed of a structure like the first one that the network is judged by.
     """
 
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (192, 192, 192)
@@ -94,11 +96,11 @@ class SampleOptions:
     Attributes
     ----------
     crop
-        Pixels along y and x.
+        Pixels of a sample along y and x.
     planes
-        Number of planes of a sample: a slice, and others between it and the next.
+        Planes of a sample: a slice, and others between it and the next.
     seed
-        Of all samples.
+        Seed of all samples.
     """
 
     crop: PositiveInt = 128
