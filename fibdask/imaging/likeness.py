@@ -19,6 +19,7 @@ from ..conventions import (
     require,
 )
 from ..pieces.image_header import ImageNames
+from ..pieces.models import AUTO
 from ..simulate import simulate_images
 from ..simulate.electrons.attenuation import find_detector
 from ..simulate.electrons.elastic import Model
@@ -190,7 +191,8 @@ def _bulk_signals(
             elastic=elastic,
             seed=0,
             dtype="float32",
-            device="cpu",  # the same numbers wherever a recipe is read
+            # The same numbers wherever a recipe is read.
+            device=AUTO if model == "analytic" else "cpu",
         )
         signals.append(images["intensity"].values.mean(axis=(1, 2, 3), dtype=np.float64))
     return signals[0], signals[1]

@@ -58,6 +58,7 @@ METHODS = ("kmeans", "otsu", "threshold", "network", "random_forest")
 _FOREST = "random_forest"
 _LEARNT = ("network", _FOREST)
 _OPTIONS: OptionTable = {
+    "classes": (3, ("kmeans",)),
     "model": (AUTO, _LEARNT),
     "device": (AUTO, ("network",)),
     "threshold": (None, ("threshold",)),
@@ -67,6 +68,7 @@ _OPTIONS: OptionTable = {
     "labels": (None, (_FOREST,)),
     "unlabelled": (None, (_FOREST,)),
     "scales": (None, (_FOREST,)),
+    "region_of_interest": (None, ("kmeans", "otsu", *_LEARNT)),
 }
 _MOST_VOLTAGES = 6  # jointly: 3 bits of each are left of 18
 
@@ -107,7 +109,7 @@ def segment_phases(
         `random_forest`: what decision trees say that are grown on a few painted slices, `labels`,
         from what each pixel has around it, above it and below it.
     classes
-        Number of clusters of `kmeans`; three are solid, pore, and structure that shines through
+        For `kmeans` only: number of clusters; three are solid, pore, and structure that shines through
         from below. Where nothing shines through take two: a third would be half of a phase.
     voltage
         The accelerating voltage in kV that is used, one of the stack. By default `kmeans`,
@@ -144,7 +146,8 @@ def segment_phases(
         apart what the network says of each voltage alone is. Each is then predicted once more.
     region_of_interest
         The part of the images whose grey values are counted, by axis: `{"z": (10, 90)}` are the
-        slices 10 to 89. Axes left out are counted whole; all of the stack is segmented.
+        slices 10 to 89. Axes left out are counted whole; all of the stack is segmented. Not for
+        `threshold`, which counts nothing.
     data_bar
         Rows of pixels at the bottom of the images (largest y) that are no image: they are neither
         counted nor kept, and every variable of the result is cropped.
@@ -207,14 +210,16 @@ def segment_phases(
     as_seen = Seen(tilt, mirrored)
     of_labels = {"labels": labels, "unlabelled": unlabelled, "scales": scales}
     given = {
+        "classes": classes,
         "model": model,
         "device": device,
         "threshold": threshold,
         "disagreement": disagreement,
+        "region_of_interest": region_of_interest,
         **asdict(as_seen),
         **of_labels,
     }
-    _check_options(method, classes, given)
+    _check_options(method, given)
     if method == _FOREST:
         _check_forest(model, of_labels)
     whole_stack, stack = stack, _without_data_bar(stack, data_bar)
@@ -399,10 +404,10 @@ class _Segmentation:
         return self._phase(NearestBrightest(self.voltages, self.measured, steps), centres, *ranges)
 
 
-def _check_options(method: str, classes: int, given: Mapping[str, Any]) -> None:
+def _check_options(method: str, given: Mapping[str, Any]) -> None:
     check_belongs(method, given, _OPTIONS)
     if method == "kmeans":
-        check_count("classes", classes, least=2)
+        check_count("classes", given["classes"], least=2)
     if method == "threshold" and not np.isfinite(plain_number(given["threshold"])):
         msg = f"threshold must be a finite grey value; got {given['threshold']!r} with {method!r}"
         raise ConventionError(msg)

@@ -468,6 +468,11 @@ def test_segment_phases__labels_the_phase():
         ({"classes": "3"}, "whole number >= 2; got '3'"),
         ({"method": "threshold"}, "got None with 'threshold'"),
         ({"method": "otsu", "threshold": 5}, "got 5 with 'otsu'"),
+        ({"method": "otsu", "classes": 2}, "method 'kmeans' only; got 2 with 'otsu'"),
+        (
+            {"method": "threshold", "threshold": 5, "region_of_interest": {"z": (0, 2)}},
+            r"'random_forest' only; got \{'z': \(0, 2\)\} with 'threshold'",
+        ),
         ({"method": "threshold", "threshold": np.nan}, "finite grey value; got nan"),
         ({"voltage": 3.5}, r"one of the stack, 1, 2 kV; got 3\.5 kV"),
         ({"data_bar": 9}, "of rows from 0 to 8; got 9"),

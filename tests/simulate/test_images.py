@@ -175,6 +175,7 @@ def test_simulate_images__repeats_the_distance_of_faces_and_not_of_planes():
         ("tilt", 36.0, "tilt goes with model 'learned' and 'monte_carlo' only; got 36.0"),
         ("beam_diameter", -1.0, "beam_diameter goes with model 'learned' and"),
         ("network", "gold", "network goes with model 'learned' only; got 'gold' with 'analytic'"),
+        ("device", "cpu", "device goes with model 'learned' and 'monte_carlo' only; got 'cpu'"),
         ("dtype", "int8", "dtype must be one of uint8, uint16, float32; got 'int8'"),
     ],
 )

@@ -76,6 +76,7 @@ _OF_MODELS: OptionTable = {
     "tilt": (0.0, _MICROSCOPE),
     "beam_diameter": (0.0, _MICROSCOPE),
     "cutoff_ev": (CUTOFF_EV, _MICROSCOPE),
+    "device": (AUTO, _MICROSCOPE),
 }
 _FINEST_PART = 4  # of the least distance of uneven planes, in which the others are measured
 _PART_TOLERANCE = 0.01
@@ -168,7 +169,7 @@ def simulate_images(
     device
         Where electrons fly or a network predicts: `gpu`, `cpu`, or `auto`, a GPU where this
         process has one. Images of both agree within their statistics, not bit for bit; so they
-        have other fingerprints.
+        have other fingerprints. Not for `analytic`.
 
     Returns
     -------
@@ -226,6 +227,7 @@ def simulate_images(
         "tilt": tilt,
         "beam_diameter": beam_diameter,
         "cutoff_ev": cutoff_ev,
+        "device": device,
     }
     check_belongs(model, given, _OF_MODELS, of="model")
     kilovolts = _kilovolts(voltage)
