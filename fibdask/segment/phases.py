@@ -18,6 +18,7 @@ from ..conventions import (
     FibdaskWarning,
     Intervals,
     OptionTable,
+    axis_spacing,
     check_belongs,
     check_choice,
     check_count,
@@ -70,6 +71,7 @@ _OPTIONS: OptionTable = {
     "scales": (None, (_FOREST,)),
     "region_of_interest": (None, ("kmeans", "otsu", *_LEARNT)),
 }
+_MOVED = 0.5  # rows
 _MOST_VOLTAGES = 6  # jointly: 3 bits of each are left of 18
 
 
@@ -109,8 +111,8 @@ def segment_phases(
         `random_forest`: what decision trees say that are grown on a few painted slices, `labels`,
         from what each pixel has around it, above it and below it.
     classes
-        For `kmeans` only: number of clusters; three are solid, pore, and structure that shines through
-        from below. Where nothing shines through take two: a third would be half of a phase.
+        For `kmeans` only: number of clusters; three are solid, pore, and structure that shines
+        through from below. Where nothing shines through take two: a third would be half of a phase.
     voltage
         The accelerating voltage in kV that is used, one of the stack. By default `kmeans`,
         `network` and `random_forest` use all of them jointly, and `otsu` and `threshold` the
@@ -150,7 +152,8 @@ def segment_phases(
         `threshold`, which counts nothing.
     data_bar
         Rows of pixels at the bottom of the images (largest y) that are no image: they are neither
-        counted nor kept, and every variable of the result is cropped.
+        counted nor kept, and every variable of the result is cropped. A bar that was aligned with
+        the slices is no longer there: cut it off before, as `crop` of `read_images` does.
 
     Returns
     -------
@@ -181,8 +184,9 @@ def segment_phases(
         to one of the phases, `kmeans` with three or more classes parts one peak of grey values in
         two, or measured slices hold one grey value alone; at once, if no grey
         value of an integer type can be on one side of `threshold`, or none of images in memory is;
-        if slices lie beside longer gaps than the network was trained on; or if images are known to
-        be simulated with other materials or electrons, or a beam of another tilt.
+        if alignment has moved the data bar; if slices lie beside longer gaps than the network was
+        trained on; or if images are known to be simulated with other materials or electrons, or a
+        beam of another tilt.
 
     Notes
     -----
@@ -443,7 +447,24 @@ def _warn_of_one_phase(threshold: float, image: Any, measured: np.ndarray) -> No
 def _without_data_bar(stack: xr.Dataset, rows: int) -> xr.Dataset:
     height = stack.sizes["y"]
     check_count("data_bar", rows, least=0, most=height - 1, unit="rows")
-    return stack.isel(y=slice(0, height - rows)) if rows else stack
+    if not rows:
+        return stack
+    _warn_of_moved_bar(stack)
+    return stack.isel(y=slice(0, height - rows))
+
+
+def _warn_of_moved_bar(stack: xr.Dataset) -> None:
+    """Warn of a data bar that alignment has moved with the slices: it is no longer where it was."""
+    if "shift_y" not in stack.variables:
+        return
+    rows = np.ptp(stack["shift_y"].values[..., measured_slices(stack)]) / axis_spacing(stack, "y")
+    if rows >= _MOVED:
+        text = (
+            f"data_bar cuts the same rows of all slices, and alignment has moved these by up to "
+            f"{rows:.3g} rows against each other, a data bar with them: what is left of it counts "
+            "as structure; cut it off before slices are aligned ([input] crop)"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
 def _used_voltages(stack: xr.Dataset, voltage: float | None, method: str) -> slice:

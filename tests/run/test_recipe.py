@@ -182,6 +182,12 @@ def test_plan_recipe__memory_is_an_amount(memory):
         plan_recipe({"simulate": SIMULATE, "cluster": {"memory": memory}})
 
 
+def test_plan_recipe__refuses_certificates_for_plain_text_as_a_run_does():
+    cluster = {"certificates": "keys", "secure": False}
+    with pytest.raises(RecipeError, match="certificates in keys are given, and --insecure"):
+        plan_recipe({"simulate": SIMULATE, "cluster": cluster})
+
+
 def test_read_recipe__folder_is_no_recipe(tmp_path):
     with pytest.raises(RecipeError, match="is a folder, not a recipe: `fibdask init"):
         read_recipe(tmp_path)

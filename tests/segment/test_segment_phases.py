@@ -276,6 +276,13 @@ def test_segment_phases__pixels_that_alignment_filled_are_not_counted(outside):
     np.testing.assert_array_equal(whole, otsu_phase(cropped))
 
 
+def test_segment_phases__tells_of_a_data_bar_that_alignment_has_moved():
+    stack = stack_of(mixture("uint8", 1)[0])
+    rows = xr.Dataset({f"shift_{a}": ("z", 5.0 * np.array([0, 0, 2, 0, 0, 0])) for a in "yx"})
+    with pytest.warns(FibdaskWarning, match="moved these by up to 2 rows against each other"):
+        segment_phases(apply_shifts(stack, rows), method="otsu", data_bar=2)
+
+
 def test_segment_phases__refuses_filled_pixels_whose_place_is_lost():
     share = ("z", np.array([0, 0, 0.25, 0, 0, 0]))
     stack = stack_of(mixture("uint8", 1)[0]).assign_coords(filled_share=share)

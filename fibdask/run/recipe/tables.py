@@ -91,8 +91,8 @@ class OutputOptions:
     path
         Folder of the run; by default it is named after the recipe, and lies beside it.
     variables
-        Volumes that are stored after each stage; by default the phase and its probability, and
-        the images before there is a phase.
+        Volumes that are stored after each stage; by default, and where none of them is there yet,
+        the phase and its probability, and the images before there is a phase.
     block_mib
         Most MiB of one block.
     pyramid
