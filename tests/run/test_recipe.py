@@ -205,10 +205,19 @@ def test_plan_recipe__blames_the_table_for_a_bad_structure(table, message):
         plan_recipe({"simulate": table})
 
 
-@pytest.mark.parametrize("key", ["voltage", "pixel_size", "slice_thickness"])
-def test_read_recipe__a_switch_is_no_number(tmp_path, key):
-    path = write(tmp_path, f'[input]\npath = "images"\n{key} = true\n')
-    with pytest.raises(RecipeError, match=rf"\[input\] {key} = True: true and false are no"):
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("voltage", "true"),
+        ("slice_thickness", "true"),
+        ("pixel_size", "true"),
+        ("pixel_size", "[5, true]"),
+        ("crop", "{ x = [true, 30] }"),
+    ],
+)
+def test_read_recipe__a_switch_is_no_number(tmp_path, key, value):
+    path = write(tmp_path, f'[input]\npath = "images"\n{key} = {value}\n')
+    with pytest.raises(RecipeError, match=rf"\[input\] {key} = .*True.*: true and false are no"):
         read_recipe(path)
 
 

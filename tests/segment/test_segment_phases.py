@@ -290,12 +290,13 @@ def test_segment_phases__refuses_filled_pixels_whose_place_is_lost():
         segment_phases(stack, method="otsu")
 
 
-@pytest.mark.parametrize("method", ["otsu", "kmeans"])
-def test_segment_phases__warns_of_a_threshold_above_all_but_outliers(method):
+@pytest.mark.parametrize("options", [{"method": "otsu"}, {"method": "kmeans", "classes": 2}])
+def test_segment_phases__warns_of_a_threshold_above_all_but_outliers(options):
     images = mixture("uint16", 1, shape=(10, 20, 20))[0] // 40
     images[:, 3, 4, 5] = 60000
-    with pytest.warns(FibdaskWarning, match=f"{method} leaves 1 of 4,000 .* to the solid phase"):
-        phase_of(images, method=method, classes=2)
+    told = f"{options['method']} leaves 1 of 4,000 .* to the solid phase"
+    with pytest.warns(FibdaskWarning, match=told):
+        phase_of(images, **options)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
