@@ -455,9 +455,10 @@ def _without_data_bar(stack: xr.Dataset, rows: int) -> xr.Dataset:
 
 def _warn_of_moved_bar(stack: xr.Dataset) -> None:
     """Warn of a data bar that alignment has moved with the slices: it is no longer where it was."""
-    if "shift_y" not in stack.variables:
+    measured = measured_slices(stack)
+    if "shift_y" not in stack.variables or not measured.any():
         return
-    rows = np.ptp(stack["shift_y"].values[..., measured_slices(stack)]) / axis_spacing(stack, "y")
+    rows = np.ptp(stack["shift_y"].values[..., measured]) / axis_spacing(stack, "y")
     if rows >= _MOVED:
         text = (
             f"data_bar cuts the same rows of all slices, and alignment has moved these by up to "
