@@ -83,7 +83,10 @@ def look_at_input(recipe: Recipe) -> None:
     as_seen = "intensity" in source and not _CHANGE_GREY & recipe.tables.keys()
     if "intensity" in source:
         _middle(source)["intensity"][:, :1].compute()
-        warn_of_data_bar(source, recipe.tables.get("segment", {}).get("data_bar", 0))
+        # A bar that is aligned with the slices is no longer where [segment] cuts it off.
+        aligned = "align" in recipe.tables
+        cut = 0 if aligned else recipe.tables.get("segment", {}).get("data_bar", 0)
+        warn_of_data_bar(source, cut)
     if in_register:
         in_register = not warn_of_steps(_middle(source))
     for stage in in_order(recipe.tables):

@@ -95,6 +95,8 @@ def plan_recipe(
     images = planner.stacks.get(SIMULATE, source)
     size = " × ".join(f"{n} {dim}" for dim, n in images.sizes.items())
     profile = read_profile(recipe.tables["cluster"])
+    out = Path(recipe.tables["output"]["path"]).absolute()
+    certificates = certificates_folder(recipe.tables["cluster"], out)
     if profile is not None and "gpu" in profile.jobs:
         warn_of_idle_gpus(recipe, planner)
     threads, limit = planned_worker(recipe.tables["cluster"], profile)
@@ -113,14 +115,12 @@ def plan_recipe(
         "worker_bytes": limit,
         "fits": None if limit is None else least <= limit,
         "disk_bytes": sum(row["disk_bytes"] for row in rows),
-        "job_scripts": {} if profile is None else _scripts(recipe, profile),
+        "job_scripts": {} if profile is None else _scripts(profile, out, certificates),
     }
 
 
-def _scripts(recipe: Recipe, profile: Profile) -> dict[str, str]:
+def _scripts(profile: Profile, out: Path, certificates: Path | None) -> dict[str, str]:
     """Return what will be submitted, with the certificates that the run will make."""
-    out = Path(recipe.tables["output"]["path"]).absolute()
-    certificates = certificates_folder(recipe.tables["cluster"], out)
     security = None if certificates is None else named_security(certificates.absolute())
     return profile.scripts(out / JOBS, security)
 

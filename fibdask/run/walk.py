@@ -114,11 +114,10 @@ def kept_variables(recipe: Recipe, stack: xr.Dataset, stage: Stage) -> list[str]
     """Return the variables that are stored after a stage; the others stay lazy."""
     if stage.keeps == "everything":
         return volume_names(stack)
-    wanted = recipe.tables["output"]["variables"]
-    if wanted is None:
-        results = [name for name in ("phase", *LABELS, *PROBABILITIES) if name in stack]
-        return results or ["intensity"]
-    return [name for name in wanted if name in stack]
+    results = [name for name in ("phase", *LABELS, *PROBABILITIES) if name in stack]
+    wanted = recipe.tables["output"]["variables"] or []
+    # A store of nothing would be no stack: before there is a phase, wanted or not, images are kept.
+    return [name for name in wanted if name in stack] or results or ["intensity"]
 
 
 def not_kept(stack: xr.Dataset, kept: list[str]) -> list[str]:

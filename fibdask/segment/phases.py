@@ -18,6 +18,7 @@ from ..conventions import (
     FibdaskWarning,
     Intervals,
     OptionTable,
+    axis_spacing,
     check_belongs,
     check_choice,
     check_count,
@@ -67,7 +68,9 @@ _OPTIONS: OptionTable = {
     "labels": (None, (_FOREST,)),
     "unlabelled": (None, (_FOREST,)),
     "scales": (None, (_FOREST,)),
+    "region_of_interest": (None, ("kmeans", "otsu", *_LEARNT)),
 }
+_MOVED = 0.5  # rows
 _MOST_VOLTAGES = 6  # jointly: 3 bits of each are left of 18
 
 
@@ -143,10 +146,12 @@ def segment_phases(
         apart the predictions from each voltage alone are. Each is then predicted once more.
     region_of_interest
         Part of the images whose grey values are counted, by axis: `{"z": (10, 90)}` are slices 10
-        to 89. Axes left out are counted whole. The whole stack is segmented.
+        to 89. Axes left out are counted whole. The whole stack is segmented. Not for `threshold`,
+        which counts nothing.
     data_bar
         Rows of pixels at the bottom of the images (largest y) that are not image. They are not
-        counted, and are cropped from every variable of the result.
+        counted, and are cropped from every variable of the result. Alignment moves a bar with its
+        slices: crop it before, by `crop` of `read_images`.
 
     Returns
     -------
@@ -179,8 +184,9 @@ def segment_phases(
         to one of the phases, `kmeans` with three or more classes parts one peak of grey values in
         two, or measured slices hold one grey value alone; at once, if no grey
         value of an integer type can be on one side of `threshold`, or none of images in memory is;
-        if slices lie beside longer gaps than the network was trained on; or if images are known to
-        be simulated with other materials or electrons, or a beam of another tilt.
+        if alignment has moved the data bar; if slices lie beside longer gaps than the network was
+        trained on; or if images are known to be simulated with other materials or electrons, or a
+        beam of another tilt.
 
     Notes
     -----
@@ -212,6 +218,7 @@ def segment_phases(
         "device": device,
         "threshold": threshold,
         "disagreement": disagreement,
+        "region_of_interest": region_of_interest,
         **asdict(as_seen),
         **of_labels,
     }
@@ -439,7 +446,25 @@ def _warn_of_one_phase(threshold: float, image: Any, measured: np.ndarray) -> No
 def _without_data_bar(stack: xr.Dataset, rows: int) -> xr.Dataset:
     height = stack.sizes["y"]
     check_count("data_bar", rows, least=0, most=height - 1, unit="rows")
-    return stack.isel(y=slice(0, height - rows)) if rows else stack
+    if not rows:
+        return stack
+    _warn_of_moved_bar(stack)
+    return stack.isel(y=slice(0, height - rows))
+
+
+def _warn_of_moved_bar(stack: xr.Dataset) -> None:
+    """Warn of a data bar that alignment has moved with the slices: it is no longer where it was."""
+    measured = measured_slices(stack)
+    if "shift_y" not in stack.variables or not measured.any():
+        return
+    rows = np.ptp(stack["shift_y"].values[..., measured]) / axis_spacing(stack, "y")
+    if rows >= _MOVED:
+        text = (
+            f"data_bar cuts the same rows of all slices, and alignment has moved these by up to "
+            f"{rows:.3g} rows against each other, a data bar with them: what is left of it counts "
+            "as structure; cut it off before slices are aligned ([input] crop)"
+        )
+        warnings.warn(text, FibdaskWarning, stacklevel=4)
 
 
 def _used_voltages(stack: xr.Dataset, voltage: float | None, method: str) -> slice:

@@ -238,6 +238,18 @@ def test_output__variables_are_stored_after_every_stage(finished, tmp_path, want
         assert phase.equals(open_stack(finished / f"{stage}.zarr")["phase"])
 
 
+def test_output__variables_that_are_not_there_yet_leave_the_images(tmp_path):
+    np.save(tmp_path / "images.npy", np.arange(4 * 16 * 16, dtype=np.uint16).reshape(4, 16, 16))
+    table = {"path": str(tmp_path / "images.npy"), "voltage": 2, "pixel_size": 5}
+    recipe = {
+        "input": table | {"slice_thickness": 10},
+        "reposition": {"spacing": 10},
+        "output": {"path": str(tmp_path / "out"), "report": False, "variables": ["phase"]},
+    }
+    run_recipe(recipe)
+    assert stored(tmp_path / "out", "reposition") == ["intensity"]
+
+
 @pytest.mark.parametrize(("mib", "block"), [(1, (64, 128, 128)), (64, (64, 128, 192))])
 def test_output__block_mib_bounds_the_blocks_but_not_the_values(images, mib, block):
     images["output"]["block_mib"] = mib

@@ -182,6 +182,12 @@ def test_plan_recipe__memory_is_an_amount(memory):
         plan_recipe({"simulate": SIMULATE, "cluster": {"memory": memory}})
 
 
+def test_plan_recipe__refuses_certificates_for_plain_text_as_a_run_does():
+    cluster = {"certificates": "keys", "secure": False}
+    with pytest.raises(RecipeError, match="certificates in keys are given, and --insecure"):
+        plan_recipe({"simulate": SIMULATE, "cluster": cluster})
+
+
 def test_read_recipe__folder_is_no_recipe(tmp_path):
     with pytest.raises(RecipeError, match="is a folder, not a recipe: `fibdask init"):
         read_recipe(tmp_path)
@@ -199,10 +205,19 @@ def test_plan_recipe__blames_the_table_for_a_bad_structure(table, message):
         plan_recipe({"simulate": table})
 
 
-@pytest.mark.parametrize("key", ["voltage", "pixel_size", "slice_thickness"])
-def test_read_recipe__a_switch_is_no_number(tmp_path, key):
-    path = write(tmp_path, f'[input]\npath = "images"\n{key} = true\n')
-    with pytest.raises(RecipeError, match=rf"\[input\] {key} = True: true and false are no"):
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("voltage", "true"),
+        ("slice_thickness", "true"),
+        ("pixel_size", "true"),
+        ("pixel_size", "[5, true]"),
+        ("crop", "{ x = [true, 30] }"),
+    ],
+)
+def test_read_recipe__a_switch_is_no_number(tmp_path, key, value):
+    path = write(tmp_path, f'[input]\npath = "images"\n{key} = {value}\n')
+    with pytest.raises(RecipeError, match=rf"\[input\] {key} = .*True.*: true and false are no"):
         read_recipe(path)
 
 

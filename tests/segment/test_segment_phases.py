@@ -276,6 +276,13 @@ def test_segment_phases__pixels_that_alignment_filled_are_not_counted(outside):
     np.testing.assert_array_equal(whole, otsu_phase(cropped))
 
 
+def test_segment_phases__tells_of_a_data_bar_that_alignment_has_moved():
+    stack = stack_of(mixture("uint8", 1)[0])
+    rows = xr.Dataset({f"shift_{a}": ("z", 5.0 * np.array([0, 0, 2, 0, 0, 0])) for a in "yx"})
+    with pytest.warns(FibdaskWarning, match="moved these by up to 2 rows against each other"):
+        segment_phases(apply_shifts(stack, rows), method="otsu", data_bar=2)
+
+
 def test_segment_phases__refuses_filled_pixels_whose_place_is_lost():
     share = ("z", np.array([0, 0, 0.25, 0, 0, 0]))
     stack = stack_of(mixture("uint8", 1)[0]).assign_coords(filled_share=share)
@@ -283,12 +290,13 @@ def test_segment_phases__refuses_filled_pixels_whose_place_is_lost():
         segment_phases(stack, method="otsu")
 
 
-@pytest.mark.parametrize("method", ["otsu", "kmeans"])
-def test_segment_phases__warns_of_a_threshold_above_all_but_outliers(method):
+@pytest.mark.parametrize("options", [{"method": "otsu"}, {"method": "kmeans", "classes": 2}])
+def test_segment_phases__warns_of_a_threshold_above_all_but_outliers(options):
     images = mixture("uint16", 1, shape=(10, 20, 20))[0] // 40
     images[:, 3, 4, 5] = 60000
-    with pytest.warns(FibdaskWarning, match=f"{method} leaves 1 of 4,000 .* to the solid phase"):
-        phase_of(images, method=method, classes=2)
+    told = f"{options['method']} leaves 1 of 4,000 .* to the solid phase"
+    with pytest.warns(FibdaskWarning, match=told):
+        phase_of(images, **options)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
@@ -468,6 +476,10 @@ def test_segment_phases__labels_the_phase():
         ({"classes": "3"}, "whole number >= 2; got '3'"),
         ({"method": "threshold"}, "got None with 'threshold'"),
         ({"method": "otsu", "threshold": 5}, "got 5 with 'otsu'"),
+        (
+            {"method": "threshold", "threshold": 5, "region_of_interest": {"z": (0, 2)}},
+            r"'random_forest' only; got \{'z': \(0, 2\)\} with 'threshold'",
+        ),
         ({"method": "threshold", "threshold": np.nan}, "finite grey value; got nan"),
         ({"voltage": 3.5}, r"one of the stack, 1, 2 kV; got 3\.5 kV"),
         ({"data_bar": 9}, "of rows from 0 to 8; got 9"),
