@@ -142,6 +142,7 @@ def test_fit_forest__is_kept_as_arrays_and_says_the_same(stack, labels, segmente
         ({"classes": ["pore", "solid", "frame"]}, "nodes and card of a forest must go together"),
         ({"scales": card["scales"][:1]}, "scales on its card, .* make 22: the card was changed"),
         ({"voltages": None}, "nodes and card of a forest must go together"),
+        ({"scales": [2 * scale for scale in card["scales"]]}, "was changed: it says .* grown with"),
     ):
         (folder / "forest.json").write_text(json.dumps(card | changed))
         with pytest.raises(ConventionError, match=told):
