@@ -116,8 +116,9 @@ class PaintedFeatures:
             if not len(inside):
                 continue
             part = (region[0], *tile)
-            read = image[(slice(None), *_within(features.needs(part), start))]
-            require_finite(read, np.ones(read.shape[1], bool), (slice(0, 1), *part))
+            needed = features.needs(part)
+            read = image[(slice(None), *_within(needed, start))]
+            require_finite(read, features.measured[needed[0]], (slice(0, len(read)), *needed))
             rows, columns = y[inside] - tile[0].start, x[inside] - tile[1].start
             for _, shown in features.planes(read, part, range_values(*ranges)):
                 made[inside, : features.count] = shown[:, rows, columns].T
