@@ -252,7 +252,7 @@ class GapProbability:
 
     predictions: PlanePredictions
 
-    revision = 4
+    revision = 5
 
     def needs(self, region: Region) -> tuple[Region, ...]:
         """Return what the network looks at."""

@@ -15,7 +15,7 @@ import xarray as xr
 from ..blocks import Region, even_part, fingerprint, tile_window, touched_tiles, within
 from ..conventions import ConventionError, check_not_negative, measured_slices, recorded_steps
 from ..pieces.grey import QUANTILES, computed_ranges, require_finite
-from ..pieces.labels import APART, UNLABELLED, Painted
+from ..pieces.labels import APART, UNLABELLED, Painted, check_probes
 from ..pieces.validity import IMAGES
 from ..pieces.windows import NO_SLICE, SliceWindow
 from ..segment import segment_phases
@@ -87,8 +87,8 @@ class LabelledStack:
         Raises
         ------
         ConventionError
-            If more than two classes are painted, or one of them nowhere in these slices, or grey
-            values are NaN or infinite.
+            If more than two classes are painted, or one of them nowhere in these slices, grey
+            values are NaN or infinite, or the slices were cut of another stack.
         """
         if len(painted.names) != 2:
             msg = (
@@ -105,6 +105,8 @@ class LabelledStack:
                 "painted: paint some, or name other slices for validation"
             )
             raise ConventionError(msg)
+        for k, probes in zip(painted.slices, painted.probes, strict=True):
+            check_probes(stack["intensity"].isel(z=int(k)).values, probes, int(k))
         known = np.flatnonzero(measured_slices(stack))
         z = stack["z"].values[known]
         ranges = computed_ranges(stack, QUANTILES)

@@ -21,7 +21,7 @@ class VoltageDisagreement:
 
     each: tuple[PlanePredictions, ...]
 
-    revision = 3
+    revision = 4
     scale_factor = 1 / STEPS
 
     def needs(self, region: Region) -> tuple[Region, ...]:

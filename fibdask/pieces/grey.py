@@ -269,17 +269,28 @@ class CountedGrey:
         Which of its slices (z) are counted, bool.
     start
         Where it begins in the stack (voltage, z, y, x), for messages.
+    common
+        Whether steps of floats are as long for each voltage, as `GreyCodes` says.
     """
 
     image: Any
     measured: np.ndarray
     start: tuple[int, ...]
+    common: bool = False
 
     @classmethod
-    def of(cls, intensity: Any, measured: np.ndarray, used: slice, region: Region) -> "CountedGrey":
+    def of(
+        cls,
+        intensity: Any,
+        measured: np.ndarray,
+        used: slice,
+        region: Region,
+        *,
+        common: bool = False,
+    ) -> "CountedGrey":
         """Return what is counted of the voltages `used` in a region (z, y, x) of a stack."""
         start = (used.start, *(part.start for part in region))
-        return cls(intensity[(used, *region)], measured[region[0]], start)
+        return cls(intensity[(used, *region)], measured[region[0]], start, common)
 
     @property
     def voltages(self) -> int:
@@ -306,7 +317,7 @@ class CountedGrey:
 
     def coded(self, image: Any, bits: int, ranges: Sequence[Any]) -> Any:
         """Return an image as numbers of 2^bits steps of a lazy range."""
-        codes = GreyCodes(bits, common=True)
+        codes = GreyCodes(bits, self.common)
         return map_blocks(codes, (image,), shape=image.shape, dtype=codes.dtype, parameters=ranges)
 
     def counted(self, finish: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]) -> Any:
@@ -426,7 +437,7 @@ class GreyQuantiles:
 def grey_ranges(grey: CountedGrey, shares: tuple[float, float] = QUANTILES) -> list[Any]:
     """Return lazily what `range_values` makes quantiles of grey values (voltage, 2) of.
 
-    They are exact, those of floats to a 2^18th of about three times their range.
+    They are exact, those of floats to a 2^18th of about three times the range of their voltage.
     """
     return [grey.counted(GreyQuantiles(shares), (grey.voltages, 2)), *grey.ranges]
 
@@ -434,6 +445,8 @@ def grey_ranges(grey: CountedGrey, shares: tuple[float, float] = QUANTILES) -> l
 def range_values(quantiles: np.ndarray, *ranges: np.ndarray) -> np.ndarray:
     """Return the grey values (voltage, 2) of `grey_ranges`, once these are computed."""
     for fitted in ranges:
-        low, step = (values[:, np.newaxis] for values in grey_steps(fitted, FINE_BITS, common=True))
+        low, step = (
+            values[:, np.newaxis] for values in grey_steps(fitted, FINE_BITS, common=False)
+        )
         quantiles = low + (quantiles + 0.5) * step
     return quantiles

@@ -235,7 +235,7 @@ class PlanePredictions:
     tile: Pixels
     slant: Slant = field(default=UPRIGHT, kw_only=True)
 
-    revision = 4
+    revision = 5
     scale_factor = 1 / STEPS
 
     @property

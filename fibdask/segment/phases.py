@@ -366,7 +366,8 @@ class _Segmentation:
     @cached_property
     def grey(self) -> CountedGrey:
         """What is counted of the images."""
-        return CountedGrey.of(self.intensity, self.measured, self.used, self.region)
+        part = self.used, self.region
+        return CountedGrey.of(self.intensity, self.measured, *part, common=True)
 
     def _phase(self, function: blocks.BlockFunction, *fitted: Any) -> Any:
         image = self.intensity

@@ -139,6 +139,13 @@ def test_grey_ranges__are_quantiles_of_each_voltage_of_measured_slices(dtype, ch
     np.testing.assert_allclose(found, expected, atol=2e-3 if dtype == "float32" else 0)
 
 
+def test_grey_ranges__of_a_voltage_depend_on_no_other():
+    image = np.random.default_rng(1).gamma(2, 0.2, (2, 3, 6, 8)).astype(np.float32)
+    alone = ranges_of(image[:1])
+    image[1] *= 1e5
+    np.testing.assert_allclose(ranges_of(image)[:1], alone, rtol=1e-9)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_grey_ranges__refuse_images_of_one_brightness(dtype):
     image = np.random.default_rng(1).integers(0, 9, (2, 3, 6, 8)).astype(dtype)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from fibdask.learn.published import SMALL_RESIDUAL, Published
 from fibdask.learn.training import phase_loss
 from fibdask.learn.validation import validate
 from fibdask.learn.weights import architecture_of, read_windows
-from fibdask.pieces.labels import UNLABELLED, Painted, read_painted
+from fibdask.pieces.labels import UNLABELLED, Painted, probed, read_painted
 from fibdask.pieces.windows import SliceWindow
 from fibdask.run.info_models import format_card
 from fibdask.run.training import prepared, read_training
@@ -231,6 +232,17 @@ def test_labelled_stack__refuses_what_is_no_number_where_alignment_filled(folder
     painted = read_painted(folder / "paint", stack)
     with pytest.raises(ConventionError, match="intensity must be finite; slice 2 of voltage"):
         LabelledStack.of(moved, painted, SliceWindow(2, 1))
+
+
+def test_labelled_stack__refuses_slices_that_were_cut_of_another_stack(folder):
+    stack, window = open_stack(folder / "stack.zarr").load(), SliceWindow(2, 1)
+    painted = read_painted(folder / "paint", stack)
+    grey = stack["intensity"].values
+    cut = replace(painted, probes=np.stack([probed(grey[:, k]) for k in painted.slices]))
+    assert len(LabelledStack.of(stack, cut, window)) == len(SLICES)
+    mirrored = stack.assign(intensity=(stack["intensity"].dims, grey[..., ::-1].copy()))
+    with pytest.raises(ConventionError, match="labels are of another stack: grey values of slice"):
+        LabelledStack.of(mirrored, cut, window)
 
 
 @pytest.mark.parametrize("judged", [[8], [14]])

@@ -84,8 +84,8 @@ def test_segment_phases__says_the_same_bit_for_bit_out_of_core(
 def test_segment_phases__tells_nothing_of_planes_that_are_not_measured(stack, labels, segmented):
     measured = np.ones(SHAPE[0], bool)
     measured[6] = False
-    grey = stack["intensity"].values.copy()
-    grey[:, 6] = 0
+    grey = stack["intensity"].values.astype(np.float32)
+    grey[:, 6] = np.nan
     gaps = stack.assign(intensity=(stack["intensity"].dims, grey))
     gaps = gaps.assign_coords(measured=("z", measured))
     found = segment_phases(gaps, method="random_forest", labels=labels)
@@ -142,6 +142,7 @@ def test_fit_forest__is_kept_as_arrays_and_says_the_same(stack, labels, segmente
         ({"classes": ["pore", "solid", "frame"]}, "nodes and card of a forest must go together"),
         ({"scales": card["scales"][:1]}, "scales on its card, .* make 22: the card was changed"),
         ({"voltages": None}, "nodes and card of a forest must go together"),
+        ({"scales": [2 * scale for scale in card["scales"]]}, "was changed: it says .* grown with"),
     ):
         (folder / "forest.json").write_text(json.dumps(card | changed))
         with pytest.raises(ConventionError, match=told):

@@ -3,7 +3,7 @@
 from .doubt import most_gained
 from .painted import APART, UNLABELLED, Painted, label_attributes
 from .reading import read_painted
-from .sheet import SHEET, CutSlice, Sheet, probed
+from .sheet import SHEET, CutSlice, Sheet, check_probes, probed
 
 __all__ = [
     "APART",
@@ -12,6 +12,7 @@ __all__ = [
     "CutSlice",
     "Painted",
     "Sheet",
+    "check_probes",
     "label_attributes",
     "most_gained",
     "probed",

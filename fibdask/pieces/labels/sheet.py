@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ...blocks import put_file
+from ...blocks import put_file, tell
 from ...conventions import ConventionError, axis_spacing
 from .painted import COLOURS, MOST_CLASSES, UNLABELLED
 
 SHEET = "labels.json"
 _PROBES = 8  # along y and along x
 _SAME_PIXEL = 1e-3  # relative
+_ALIKE = 0.9  # least correlation of grey values with those of the slice that was painted
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,51 @@ def probed(images: np.ndarray) -> np.ndarray:
     """Return the grey values of images (voltage, y, x) at evenly spaced pixels (voltage, probe)."""
     y, x = ((2 * np.arange(_PROBES) + 1) * n // (2 * _PROBES) for n in images.shape[1:])
     return images[:, y[:, np.newaxis], x].reshape(len(images), -1).astype(np.float64)
+
+
+def check_probes(images: np.ndarray, probes: np.ndarray, number: int) -> None:
+    """Refuse images of a slice that is not the one that was painted.
+
+    Parameters
+    ----------
+    images
+        Of the slice (voltage, y, x).
+    probes
+        Grey values of the one that was painted (voltage, probe); NaN or none if not known.
+    number
+        Of the slice.
+
+    Raises
+    ------
+    ConventionError
+        If they do not look alike.
+
+    Warns
+    -----
+    FibdaskWarning
+        If they do, and have other grey values.
+    """
+    if not probes.size or np.isnan(probes).any():
+        return
+    found = probed(images)
+    if np.array_equal(found, probes):
+        return
+    alike = min(
+        float(np.corrcoef(a, b)[0, 1]) if a.std() and b.std() else 0.0
+        for a, b in zip(found, probes, strict=True)
+    )
+    if not alike >= _ALIKE:
+        msg = (
+            f"these labels are of another stack: grey values of slice {number} do not go with "
+            f"those of the slice that was cut to be painted (correlation {alike:.2f}; the same "
+            f"images have at least {_ALIKE:g}): cut the slices from the stack that is segmented, "
+            "aligned as that is"
+        )
+        raise ConventionError(msg)
+    tell(
+        f"slice {number} has other grey values than when it was cut to be painted, and looks alike "
+        f"(correlation {alike:.2f}): its labels are taken to lie where they were painted"
+    )
 
 
 def default_colours(count: int) -> tuple[str, ...]:

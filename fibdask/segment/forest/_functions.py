@@ -5,17 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...blocks import Grid, Region, lengths, load_once, tell, unpacked, voxels, whole
+from ...blocks import Grid, Region, lengths, load_once, unpacked, voxels, whole
 from ...conventions import ConventionError
 from ...pieces.functions import InPlace
 from ...pieces.grey import range_values, require_finite
-from ...pieces.labels import UNLABELLED, probed
+from ...pieces.labels import UNLABELLED, check_probes
 from ...pieces.windows import STEPS, in_steps
 from .features import Features
 from .saved import Forest
 from .trees import Growth, Trees
 
-_ALIKE = 0.9  # least correlation of grey values with those of the slice that was painted
 _LABEL = STEPS + 1  # of a code: this many times the label, and the steps of its probability
 
 
@@ -85,7 +84,7 @@ class PaintedFeatures:
     probes: np.ndarray
     tile: tuple[int, int]
 
-    revision = 2
+    revision = 3
 
     @property
     def size(self) -> int:
@@ -101,7 +100,7 @@ class PaintedFeatures:
         number = int(np.searchsorted(self.slices, region[0].start))
         start = self.features.needs(region)[0].start
         own = image[:, region[0].start - start]
-        _check_probes(own, self.probes[number], region[0].start)
+        check_probes(own, self.probes[number], region[0].start)
         features = self.features
         made = np.zeros((self.pixels.shape[1], 2 * (-(-features.count // 2))), np.float32)
         y, x = np.divmod(self.pixels[number], region[2].stop)
@@ -117,8 +116,9 @@ class PaintedFeatures:
             if not len(inside):
                 continue
             part = (region[0], *tile)
-            read = image[(slice(None), *_within(features.needs(part), start))]
-            require_finite(read, np.ones(read.shape[1], bool), (slice(0, 1), *part))
+            needed = features.needs(part)
+            read = image[(slice(None), *_within(needed, start))]
+            require_finite(read, features.measured[needed[0]], (slice(0, len(read)), *needed))
             rows, columns = y[inside] - tile[0].start, x[inside] - tile[1].start
             for _, shown in features.planes(read, part, range_values(*ranges)):
                 made[inside, : features.count] = shown[:, rows, columns].T
@@ -137,31 +137,6 @@ def _within(needed: Region, start: int) -> Region:
     """Express what a part of whole slices needs in the slices that are read."""
     planes, *plane = needed
     return (slice(planes.start - start, planes.stop - start), *plane)
-
-
-def _check_probes(images: np.ndarray, probes: np.ndarray, number: int) -> None:
-    """Refuse images (voltage, y, x) of a slice that is not the one that was painted."""
-    if not probes.size or np.isnan(probes).any():
-        return
-    found = probed(images)
-    if np.array_equal(found, probes):
-        return
-    alike = min(
-        float(np.corrcoef(a, b)[0, 1]) if a.std() and b.std() else 0.0
-        for a, b in zip(found, probes, strict=True)
-    )
-    if not alike >= _ALIKE:
-        msg = (
-            f"these labels are of another stack: grey values of slice {number} do not go with "
-            f"those of the slice that was cut to be painted (correlation {alike:.2f}; the same "
-            f"images have at least {_ALIKE:g}): cut the slices from the stack that is segmented, "
-            "aligned as that is"
-        )
-        raise ConventionError(msg)
-    tell(
-        f"slice {number} has other grey values than when it was cut to be painted, and looks alike "
-        f"(correlation {alike:.2f}): its labels are taken to lie where they were painted"
-    )
 
 
 def samples_of(counts: np.ndarray, shape: tuple[int, ...], features: int) -> np.ndarray:
@@ -273,7 +248,7 @@ class SolidProbability(_FromFeatures):
 
     scale_factor = 1 / STEPS
 
-    revision = 3
+    revision = 4
 
     def compute(self, region: Region, image: np.ndarray, *results: np.ndarray) -> np.ndarray:
         """Return the float32 probability of a block."""
@@ -290,7 +265,7 @@ class CodedLabels(_FromFeatures):
     That is 256 times the label, and the probability in steps.
     """
 
-    revision = 3
+    revision = 4
 
     def compute(self, region: Region, image: np.ndarray, *results: np.ndarray) -> np.ndarray:
         """Return the codes of a block."""

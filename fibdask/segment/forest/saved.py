@@ -17,6 +17,9 @@ from .trees import COLUMNS
 
 CARD, NODES = "forest.json", "forest.npz"
 _NEEDED = {"classes", "colours", "scales", "voltages", "pixel_size", "quantiles", "sha256"}
+_USED_WITH = "used_with_sha256"
+"""Key of a card: hash of what else on it the nodes are used with."""
+_GROWN_WITH = ("classes", "scales", "voltages", "quantiles")
 _SAME = 0.1  # relative, of pixels and voltages
 
 
@@ -85,6 +88,7 @@ class Forest:
         content = buffer.getvalue()
         put_file(folder / NODES, content)
         card = dict(self.card) | {"sha256": sha256(content).hexdigest(), "version": VERSION}
+        card[_USED_WITH] = self._used_with
         put_file(folder / CARD, (json.dumps(card, indent=1) + "\n").encode())
         return folder
 
@@ -94,6 +98,28 @@ class Forest:
         except (ConventionError, OSError):
             return False
         return np.array_equal(other.packed, self.packed)
+
+    @property
+    def _used_with(self) -> str:
+        told = [self.card[key] for key in _GROWN_WITH]
+        return sha256(json.dumps(told).encode()).hexdigest()
+
+    def check_unchanged(self, folder: str | Path) -> None:
+        """Refuse a card that says others than what the nodes were grown with.
+
+        Raises
+        ------
+        ConventionError
+            With the folder that it was read from, and what it says.
+        """
+        if self.card.get(_USED_WITH) in (None, self._used_with):  # none of earlier versions
+            return
+        told = ", ".join(f"{key} {self.card[key]}" for key in _GROWN_WITH)
+        msg = (
+            f"{Path(folder) / CARD} was changed: it says {told}, of which one is another than the "
+            "forest was grown with; take the card that was written with it, or grow one"
+        )
+        raise ConventionError(msg)
 
     def check(self, stack: xr.Dataset) -> None:
         """Refuse a stack of other voltages or pixels than those that it was grown on.
