@@ -107,7 +107,7 @@ def apply_shifts(stack: xr.Dataset, shifts: xr.Dataset, *, outside: str = "crop"
             pixels,
             volume.shape[-2:],
             tuple(part.start for part in window.values()) if crop else (0, 0),
-            value_range(name, volume.dtype),
+            value_range(name, volume.dtype, floats=np.float32),
             outside == "zero",
         )
     aligned = with_volumes(stack, functions, aligned)

@@ -132,10 +132,23 @@ def attributes(name: str) -> dict[str, object]:
     return attrs
 
 
-def value_range(name: str, dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Return the least and the largest value that a volume of this name and type may hold."""
+def value_range(
+    name: str, dtype: np.dtype[Any], *, floats: type[np.floating[Any]] = np.float64
+) -> tuple[float, float]:
+    """Return the least and the largest value that a volume of this name and type may hold.
+
+    Of integers that `floats`, in which they are computed, cannot hold, the ones next to them.
+    """
     if name in PROBABILITIES:
         return 0.0, 1.0
     if dtype.kind in "iu":
-        return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+        ends = np.iinfo(dtype)
+        return _held(ends.min, floats), _held(ends.max, floats)
     return -np.inf, np.inf
+
+
+def _held(end: int, floats: type[np.floating[Any]]) -> float:
+    """Return the float that is nearest to an end of integers, but not beyond it."""
+    nearest = floats(end)
+    beyond = abs(int(nearest)) > abs(end)
+    return float(np.nextafter(nearest, floats(0)) if beyond else nearest)

@@ -104,6 +104,18 @@ def test_apply_shifts__clips_and_keeps_constants(stack):
     assert (aligned[..., 40:] == 255).all()
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64"])
+def test_apply_shifts__clips_what_overshoots_integers_that_floats_do_not_hold(stack, dtype):
+    top = np.iinfo(dtype).max
+    values = np.where(np.arange(66) < 33, top // 2, top).astype(dtype)
+    full = np.broadcast_to(values, stack["intensity"].shape)
+    stack = stack.assign(counts=(stack["intensity"].dims, full))
+    shifts = shifts_of(stack, np.full((7, 2), [0.0, 0.5]))
+    counts = apply_shifts(stack, shifts)["counts"].values
+    assert counts.min() > top // 3
+    assert counts.max() >= top - top // 2**23
+
+
 def test_apply_shifts__zero_outside(stack):
     aligned = apply_shifts(stack, shifts_of(stack, np.full((7, 2), [4.0, -3.25])), outside="zero")
     image = aligned["intensity"].values

@@ -146,6 +146,14 @@ def test_inpaint_gaps__spline_stays_in_the_range_of_grey_values(dtype, top):
     assert (np.diff(trace[8:13]) >= 0).all()
 
 
+def test_inpaint_gaps__spline_stays_in_the_range_of_integers_that_floats_do_not_hold():
+    counts = np.zeros((1, 28, 6, 6), np.int64)
+    counts[:, 12:] = np.iinfo(np.int64).max
+    stack = stack_of([0, 4, 8, 12, 16, 20, 27], phase=blobs((28, 6, 6)), voltage=np.array([2.0]))
+    stack["counts"] = (("voltage", "z", "y", "x"), counts)
+    assert (inpaint_gaps(stack, method="spline")["counts"].values[:, 12:] > 0).all()
+
+
 def test_inpaint_gaps__spline_rounds_numbers_below_zero_as_those_above():
     numbers = np.random.default_rng(1).integers(-100, -90, (1, 28, 6, 6))
     stack = stack_of(MEASURED, phase=blobs((28, 6, 6)), voltage=np.array([2.0]))
