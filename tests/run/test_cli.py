@@ -703,7 +703,7 @@ parse = recipe.parse_recipe
 
 def smaller(path):
     tables = parse(path)
-    tables["simulate"]["shape"] = [64, 96, 96]
+    tables["simulate"]["shape"] = [64, 64, 64]
     return tables
 
 
