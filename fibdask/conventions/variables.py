@@ -137,7 +137,8 @@ def value_range(
 ) -> tuple[float, float]:
     """Return the least and the largest value that a volume of this name and type may hold.
 
-    Of integers that `floats`, in which they are computed, cannot hold, the ones next to them.
+    Where `floats`, the type computed in, cannot hold an end of integers, it is the next value
+    inside.
     """
     if name in PROBABILITIES:
         return 0.0, 1.0

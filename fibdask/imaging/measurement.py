@@ -73,8 +73,8 @@ def measure_imaging(
     Raises
     ------
     ConventionError
-        If images have fewer than 48 pixels that every slice covers, no slice is measured, or grey
-        values are NaN or all the same.
+        If images have fewer than 48 pixels along y or x that every slice covers, no slice is
+        measured, or grey values are NaN or all the same.
 
     Warns
     -----

@@ -74,7 +74,7 @@ def inpaint_gaps(
         other, in pixels; `auto` is the best that ships.
     device
         For `network` only: where it predicts, `gpu`, `cpu`, or `auto`, a GPU if this process has
-        one. Results differ in the last bits, and so do fingerprints.
+        one. Results of the two differ in the last bits, and so do their fingerprints.
 
     Returns
     -------

@@ -88,7 +88,7 @@ class LabelledStack:
         ------
         ConventionError
             If more than two classes are painted, or one of them nowhere in these slices, grey
-            values are NaN or infinite, or the slices were cut of another stack.
+            values are NaN or infinite, or the slices were cut from another stack.
         """
         if len(painted.names) != 2:
             msg = (

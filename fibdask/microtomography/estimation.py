@@ -96,8 +96,8 @@ def estimate_layers(
         every layer is everywhere.
     smoothing
         For `likelihood`: largest radius in pixels, at least 1.5, within which similar signals are
-        averaged first; 0 to treat every pixel by itself. 9 is good for films of even patches, like
-        about 80 times as many electrons.
+        averaged first; 0 to treat every pixel by itself. 9 is good for films of even patches: it
+        helps as much as about 80 times as many electrons.
     regularisation
         For `tikhonov`: factor of the squares of thicknesses relative to the largest.
     voxel_size

@@ -63,7 +63,7 @@ def layer_signals(
     forward
         Model: `monte_carlo`, backscatter by fibdask's own electrons relative to the bare substrate,
         from a table; `analytic`, formulas for aluminium and gold, see `Analytic`; `report2022`,
-        those as the source computed them, faults included, see `Report2022`.
+        the same formulas as the source computed them, faults included, see `Report2022`.
     substrate
         Material below the layers; by default the one that the attributes of `thickness` name, else
         `Si`.
@@ -73,7 +73,8 @@ def layer_signals(
     noise
         Standard deviation of Gaussian noise as a share of the signal; 0.02 in the source.
     seed
-        Seed of the noise. The noise of a pixel depends on the seed, the energy and its place.
+        Seed of the noise. The noise of a pixel depends on the seed, the energy and the place of the
+        pixel.
 
     Returns
     -------

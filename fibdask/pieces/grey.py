@@ -270,7 +270,7 @@ class CountedGrey:
     start
         Where it begins in the stack (voltage, z, y, x), for messages.
     common
-        Whether steps of floats are as long for each voltage, as `GreyCodes` says.
+        Whether steps of floats are equally long for all voltages, as `GreyCodes` says.
     """
 
     image: Any

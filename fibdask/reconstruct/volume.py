@@ -59,7 +59,7 @@ def reconstruct_volume(
         that ships for those of the stack.
     device
         Where the network predicts: `gpu`, `cpu`, or `auto`, a GPU if this process has one. Results
-        differ in the last bits, and so do fingerprints.
+        of the two differ in the last bits, and so do their fingerprints.
     tilt
         Angle in degrees between the beam and the normal of the slices, about x; positive if
         electrons fly towards +y, so that what shines through lies at larger y than it appears. Not

@@ -83,9 +83,9 @@ def look_at_input(recipe: Recipe) -> None:
     as_seen = "intensity" in source and not _CHANGE_GREY & recipe.tables.keys()
     if "intensity" in source:
         _middle(source)["intensity"][:, :1].compute()
-        # A bar that is aligned with the slices is no longer where [segment] cuts it off.
-        aligned = "align" in recipe.tables
-        cut = 0 if aligned else recipe.tables.get("segment", {}).get("data_bar", 0)
+        # Where alignment fills what it moves, a bar is no longer where [segment] cuts it off.
+        filled = recipe.tables.get("align", {}).get("outside", "crop") != "crop"
+        cut = 0 if filled else recipe.tables.get("segment", {}).get("data_bar", 0)
         warn_of_data_bar(source, cut)
     if in_register:
         in_register = not warn_of_steps(_middle(source))

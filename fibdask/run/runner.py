@@ -84,7 +84,8 @@ def run_recipe(
         Dask client whose workers make the blocks; by default the current one, or else this process.
     resume
         Keep what an earlier run finished with the same inputs, parameters and code. Otherwise,
-        first remove the contents of the output folder, whatever recipe they are from.
+        first remove the results of earlier runs in the output folder, whatever recipe they are
+        from.
     quiet
         Print nothing.
     part

@@ -12,6 +12,7 @@ import xarray as xr
 from .. import blocks
 from ..conventions import (
     AXES,
+    FILLED,
     LABELS,
     PROBABILITIES,
     ConventionError,
@@ -92,7 +93,7 @@ def segment_phases(
     region_of_interest: Intervals | None = None,
     data_bar: int = 0,
 ) -> xr.Dataset:
-    """Add `phase`: solid by grey value, by a trained network, or by a forest of painted slices.
+    """Add `phase`: solid by grey value, by a network, or by a forest grown on painted slices.
 
     Lazy. Thresholds and cluster centres are global: they are fitted on one histogram, which is
     counted block by block when the phase is computed. The range of grey values that a network sees
@@ -132,7 +133,7 @@ def segment_phases(
         labels: folder of a forest that `fit_forest` has grown.
     device
         For `network` only: where it predicts, `gpu`, `cpu`, or `auto`, a GPU if this process has
-        one. Results differ in the last bits, and so do fingerprints.
+        one. Results of the two differ in the last bits, and so do their fingerprints.
     tilt
         For `network` only: angle in degrees between the beam and the normal of the slices, about x;
         positive if electrons fly towards +y, so that what shines through lies at larger y than it
@@ -151,7 +152,8 @@ def segment_phases(
     data_bar
         Rows of pixels at the bottom of the images (largest y) that are not image. They are not
         counted, and are cropped from every variable of the result. Alignment moves a bar with its
-        slices: crop it before, by `crop` of `read_images`.
+        slice; with `outside` other than `crop` a part of it may stay: crop it before, by `crop` of
+        `read_images`.
 
     Returns
     -------
@@ -160,13 +162,14 @@ def segment_phases(
 
         `network` also adds `solid_probability` (z, y, x), float32, and, on request,
         `voltage_disagreement` (z, y, x), float32: the largest less the smallest probability that
-        single voltages give. All three are 0 in planes that are not measured. Other methods segment
-        such planes as they look, and drop the latter two from a stack that had them.
+        single voltages give. All three are 0 in planes that are not measured. `kmeans`, `otsu`
+        and `threshold` segment such planes as they look, and drop the latter two from a stack that
+        had them.
 
-        `random_forest` also adds `solid_probability`. Where more than two classes are painted, it
-        adds `label` (z, y, x), uint8, with names and colours in its attributes, and
-        `label_probability`, float32; then it adds `phase` only if a class is called "solid", and
-        drops one that the stack had.
+        `random_forest` also adds `solid_probability`, and leaves such planes 0. Where more than two
+        classes are painted, it adds `label` (z, y, x), uint8, with names and colours in its
+        attributes, and `label_probability`, float32; then it adds `phase` only if a class is called
+        "solid", and drops one that the stack had.
 
     Raises
     ------
@@ -454,16 +457,19 @@ def _without_data_bar(stack: xr.Dataset, rows: int) -> xr.Dataset:
 
 
 def _warn_of_moved_bar(stack: xr.Dataset) -> None:
-    """Warn of a data bar that alignment has moved with the slices: it is no longer where it was."""
+    """Warn of a data bar that alignment has moved upwards with its slice, and filled below.
+
+    Where slices were cropped, the lowest rows are of the bars of all.
+    """
     measured = measured_slices(stack)
-    if "shift_y" not in stack.variables or not measured.any():
+    if FILLED not in stack.coords or "shift_y" not in stack.variables or not measured.any():
         return
-    rows = np.ptp(stack["shift_y"].values[..., measured]) / axis_spacing(stack, "y")
+    rows = -stack["shift_y"].values[..., measured].min() / axis_spacing(stack, "y")
     if rows >= _MOVED:
         text = (
-            f"data_bar cuts the same rows of all slices, and alignment has moved these by up to "
-            f"{rows:.3g} rows against each other, a data bar with them: what is left of it counts "
-            "as structure; cut it off before slices are aligned ([input] crop)"
+            f"alignment has moved slices up by up to {rows:.3g} rows and filled those below: as "
+            "many rows of their data bars are left above those that data_bar cuts, and count as "
+            "structure; cut them off before slices are aligned ([input] crop)"
         )
         warnings.warn(text, FibdaskWarning, stacklevel=4)
 

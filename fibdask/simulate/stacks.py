@@ -130,9 +130,10 @@ def simulate_stack(
     model
         `monte_carlo`, `learned` or `analytic`, as for `simulate_images`.
     network
-        Network of `learned`, by name or folder; `auto` is the best that ships.
+        Network of `learned`, by name or folder; `auto` is the best that ships, see
+        `simulate_images`.
     electrons_per_pixel
-        Electrons of the beam on each pixel.
+        Electrons of the beam on each pixel; None for none of their noise, see `simulate_images`.
     gaussian_std
         Standard deviation of Gaussian noise, relative to white.
     materials
@@ -140,9 +141,9 @@ def simulate_stack(
     detector
         `tld` (through the lens) or `icd` (in the column), as for `simulate_images`.
     elastic
-        Model of elastic scattering, see `elastic_table`.
+        Model of elastic scattering, for `monte_carlo` only, see `elastic_table`.
     beam_diameter
-        Full width at half maximum of the beam in nm.
+        Full width at half maximum of the beam in nm, for `monte_carlo` only.
     dtype
         Type of the images: uint8, uint16 or float32.
     device

@@ -59,10 +59,10 @@ def apply_slice_thickness(
         slice is nominal. Changed values of an estimate are used as they stand; its coordinate
         `step`, the distance of the slices around lost ones, is scaled with them.
     lost
-        What to do with slices whose thickness is NaN. `refuse`: an error names them. `interpolate`:
-        they lie evenly between the slices around them or, if that distance is unknown too, each has
-        the mean thickness; those lost by method `images` are marked as not measured, so that
-        `reposition_slices` leaves them out. `drop`: they are taken out of the stack.
+        What to do where thickness is NaN. `refuse`: an error names these slices. `interpolate`:
+        lost slices lie evenly between the slices around them or, if that distance is unknown too,
+        each has the mean thickness; those lost by method `images` are marked as not measured, so
+        that `reposition_slices` leaves them out. `drop`: lost slices are taken out of the stack.
     drop_thinner
         Least distance in nm to the slice before; closer slices are taken out as its duplicates.
 

@@ -127,8 +127,8 @@ def estimate_slice_thickness(
     each slice and throughout; how far two steps miss the distance across them; and what subtracting
     the background does to the scale. It leaves out how much the texture along z differs from that
     along y and x. The scale is as true as the texture is isotropic: isotropy errors of a stack
-    scaled so prove nothing. Where `isotropic` is false, it is the error of one thickness against
-    the others.
+    scaled so prove nothing. Where `isotropic` is false, the standard error is that of one
+    thickness against the others.
     """
     measurement = thickness_measurement(
         stack,

@@ -79,7 +79,11 @@ def test_check_recipe__tells_of_slices_that_are_not_in_register(step, tmp_path):
         ({"segment": {"classes": 2, "data_bar": 12}}, None),
         ({"segment": {"data_bar": 12}}, "parts one peak of grey values in two"),
         ({"segment": {"data_bar": 12, "region_of_interest": {"y": [0, 50]}}}, None),
-        ({"segment": {"classes": 2, "data_bar": 12}, "align": {}}, "among the lowest 12 of 64"),
+        ({"segment": {"classes": 2, "data_bar": 12}, "align": {}}, None),
+        (
+            {"segment": {"classes": 2, "data_bar": 12}, "align": {"outside": "edge"}},
+            "among the lowest 12 of 64",
+        ),
     ],
 )
 def test_check_recipe__tells_of_a_parted_peak_and_of_a_data_bar(options, told, tmp_path):

@@ -213,6 +213,7 @@ def test_plan_recipe__blames_the_table_for_a_bad_structure(table, message):
         ("pixel_size", "true"),
         ("pixel_size", "[5, true]"),
         ("crop", "{ x = [true, 30] }"),
+        ("channel", '{ "2" = true }'),
     ],
 )
 def test_read_recipe__a_switch_is_no_number(tmp_path, key, value):

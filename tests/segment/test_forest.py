@@ -138,11 +138,16 @@ def test_fit_forest__is_kept_as_arrays_and_says_the_same(stack, labels, segmente
     with pytest.raises(ConventionError, match=r"pixels along y and x in nm of \[5.0, 5.0\]"):
         segment_phases(other, method="random_forest", model=str(folder))
     card = json.loads((folder / "forest.json").read_text())
+    used_with = {"used_with_sha256": card.pop("used_with_sha256")}
+    (folder / "forest.json").write_text(json.dumps(card))
+    found = segment_phases(stack, method="random_forest", model=str(folder))
+    np.testing.assert_array_equal(found["phase"].values, segmented["phase"].values)
     for changed, told in (
         ({"classes": ["pore", "solid", "frame"]}, "nodes and card of a forest must go together"),
         ({"scales": card["scales"][:1]}, "scales on its card, .* make 22: the card was changed"),
         ({"voltages": None}, "nodes and card of a forest must go together"),
-        ({"scales": [2 * scale for scale in card["scales"]]}, "was changed: it says .* grown with"),
+        ({"scales": card["scales"][:1]} | used_with, "was changed: it says .* grown with"),
+        ({"voltages": [1.0, 2.5]} | used_with, "was changed: it says .* grown with"),
     ):
         (folder / "forest.json").write_text(json.dumps(card | changed))
         with pytest.raises(ConventionError, match=told):

@@ -1,6 +1,7 @@
 """Segmentation: equal to the naive versions, to itself under any chunking, and never eager."""
 
 import json
+from contextlib import nullcontext
 
 import dask
 import dask.array as da
@@ -276,11 +277,20 @@ def test_segment_phases__pixels_that_alignment_filled_are_not_counted(outside):
     np.testing.assert_array_equal(whole, otsu_phase(cropped))
 
 
-def test_segment_phases__tells_of_a_data_bar_that_alignment_has_moved():
-    stack = stack_of(mixture("uint8", 1)[0])
-    rows = xr.Dataset({f"shift_{a}": ("z", 5.0 * np.array([0, 0, 2, 0, 0, 0])) for a in "yx"})
-    with pytest.warns(FibdaskWarning, match="moved these by up to 2 rows against each other"):
-        segment_phases(apply_shifts(stack, rows), method="otsu", data_bar=2)
+@pytest.mark.filterwarnings("ignore:.*since no raw pixel falls")
+@pytest.mark.parametrize(
+    ("outside", "rows"), [("edge", -2), ("edge", 2), ("crop", -2), ("crop", 2)]
+)
+def test_segment_phases__tells_of_a_data_bar_that_alignment_has_left(outside, rows):
+    images = mixture("uint8", 1)[0]
+    images[..., -2:, :] = 255
+    moved = {"shift_y": ("z", 5.0 * np.array([0, 0, rows, 0, 0, 0])), "shift_x": ("z", np.zeros(6))}
+    aligned = apply_shifts(stack_of(images), xr.Dataset(moved), outside=outside)
+    left = (aligned["intensity"].values[0, 2, :-2] == 255).all(axis=1).any()
+    told = "left above those that data_bar cuts"
+    with pytest.warns(FibdaskWarning, match=told) if left else nullcontext():
+        segment_phases(aligned, method="otsu", data_bar=2)
+    assert left == (outside == "edge" and rows < 0)
 
 
 def test_segment_phases__refuses_filled_pixels_whose_place_is_lost():
@@ -290,13 +300,12 @@ def test_segment_phases__refuses_filled_pixels_whose_place_is_lost():
         segment_phases(stack, method="otsu")
 
 
-@pytest.mark.parametrize("options", [{"method": "otsu"}, {"method": "kmeans", "classes": 2}])
-def test_segment_phases__warns_of_a_threshold_above_all_but_outliers(options):
+@pytest.mark.parametrize("method", ["otsu", "kmeans"])
+def test_segment_phases__warns_of_a_threshold_above_all_but_outliers(method):
     images = mixture("uint16", 1, shape=(10, 20, 20))[0] // 40
     images[:, 3, 4, 5] = 60000
-    told = f"{options['method']} leaves 1 of 4,000 .* to the solid phase"
-    with pytest.warns(FibdaskWarning, match=told):
-        phase_of(images, **options)
+    with pytest.warns(FibdaskWarning, match=f"{method} leaves 1 of 4,000 .* to the solid phase"):
+        phase_of(images, method=method, classes=2)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

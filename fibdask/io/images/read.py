@@ -69,8 +69,8 @@ def read_images(
 
         Slices are ordered by the number in their names that counts them, else by a depth with its
         unit, as in z_0.02um, or by a date with its time. Where these contradict one another, a list
-        keeps its own order; a list must have that order where a value is given for each slice (z,
-        slice_thickness).
+        keeps its own order. If a value is given for each slice (z, slice_thickness), a list must
+        already be in the order of its names.
     voltage
         Accelerating voltage in kV.
     pixel_size

@@ -68,7 +68,7 @@ def options(*names: str) -> Callable[[Any], Any]:
             "--profile", is_flag=True, help="Write OUT/profile.html, Dask's report of the run."
         ),
         "part": click.option(
-            "--part", metavar="I/N", help="Process I of N that share RECIPE without a scheduler."
+            "--part", metavar="I/N", help="Be process I of N that run RECIPE together."
         ),
         "fresh": click.option("--fresh", is_flag=True, help="Start anew: remove earlier results."),
     }

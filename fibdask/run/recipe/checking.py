@@ -89,20 +89,20 @@ def checked_table(name: str, table: Mapping[str, Any], keys: Mapping[str, Key]) 
             msg = f"[{name}] {place} = {shown(table.get(place))}: {fault}"
         raise RecipeError(msg) from None
     for key, value in table.items():
-        taken = isinstance(value, bool) and not isinstance(getattr(checked, key), bool)
-        if taken or _lists_switch(value):
+        if _taken_for_numbers(value, getattr(checked, key)):
             msg = f"[{name}] {key} = {shown(value)}: true and false are no values of this key"
             raise RecipeError(msg)
     return {field: getattr(checked, field) for field in model.model_fields}
 
 
-def _lists_switch(value: Any) -> bool:
-    """Tell whether a list holds true or false, which would be taken for the numbers 1 and 0."""
+def _taken_for_numbers(value: Any, checked: Any) -> bool:
+    """Tell whether true or false of a value, or within it, became something else."""
     if isinstance(value, Mapping):
-        return any(map(_lists_switch, value.values()))
-    if not isinstance(value, list | tuple):
-        return False
-    return any(isinstance(item, bool) or _lists_switch(item) for item in value)
+        pairs = zip(value.values(), checked.values(), strict=True)
+        return any(_taken_for_numbers(*pair) for pair in pairs)
+    if isinstance(value, list | tuple):
+        return any(_taken_for_numbers(*pair) for pair in zip(value, checked, strict=True))
+    return isinstance(value, bool) and not isinstance(checked, bool)
 
 
 def check_paths(*paths: Any) -> None:

@@ -92,8 +92,8 @@ class OutputOptions:
     path
         Folder of the run; by default named after the recipe, beside it.
     variables
-        Volumes to store after each stage; by default, and where none of these exists yet, the phase
-        and its probability, and the images before there is a phase.
+        Volumes to store after each stage. By default, or while none of those named exists: the
+        phase and its probability, or the images before there is a phase.
     block_mib
         Largest size of a block in MiB.
     pyramid

@@ -38,7 +38,7 @@ class PairOptions:
     unseen_seed
         Seed of these structures and images.
     bulk_electrons
-        Electrons to find each backscatter coefficient of a bulk by.
+        Electrons by which each backscatter coefficient of a bulk is found.
     """
 
     count: PositiveInt = 260

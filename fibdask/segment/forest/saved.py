@@ -67,7 +67,9 @@ class Forest:
         if packed.ndim != 3 or packed.shape[-1] != COLUMNS:
             msg = f"nodes must be (tree, node, {COLUMNS}); {folder / NODES} has {packed.shape}"
             raise ConventionError(msg)
-        return cls(packed, card)
+        forest = cls(packed, card)
+        forest._check_unchanged(folder)
+        return forest
 
     def save(self, folder: str | Path) -> Path:
         """Write the forest into a folder, the card last, and return the folder.
@@ -104,20 +106,14 @@ class Forest:
         told = [self.card[key] for key in _GROWN_WITH]
         return sha256(json.dumps(told).encode()).hexdigest()
 
-    def check_unchanged(self, folder: str | Path) -> None:
-        """Refuse a card that says others than what the nodes were grown with.
-
-        Raises
-        ------
-        ConventionError
-            With the folder that it was read from, and what it says.
-        """
+    def _check_unchanged(self, folder: Path) -> None:
+        """Refuse a card that says something other than what the nodes were grown with."""
         if self.card.get(_USED_WITH) in (None, self._used_with):  # none of earlier versions
             return
         told = ", ".join(f"{key} {self.card[key]}" for key in _GROWN_WITH)
         msg = (
-            f"{Path(folder) / CARD} was changed: it says {told}, of which one is another than the "
-            "forest was grown with; take the card that was written with it, or grow one"
+            f"{folder / CARD} was changed: it says {told}, and the forest was grown with "
+            "something else; take the card that was written with it, or grow one"
         )
         raise ConventionError(msg)
 

@@ -64,7 +64,7 @@ def two_point_correlation(
         Level of a confidence interval, such as 0.95; None for no interval. The interval comes from
         the same counts, by a bootstrap over subvolumes: up to four sections along each axis.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
