@@ -49,7 +49,8 @@ def check_belongs(
     for name, value in given.items():
         default, methods = options[name]
         if method not in methods and _differs(value, default):
-            known = " and ".join(map(repr, methods))
+            *others, last = map(repr, methods)
+            known = f"{', '.join(others)} and {last}" if others else last
             text = str(_shown(value))
             text = type(value).__name__ if "\n" in text else text  # of arrays and stacks
             msg = f"{name} goes with {of} {known} only; got {text} with {method!r}"

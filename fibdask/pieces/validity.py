@@ -71,7 +71,7 @@ def misfits(card: Card, stack: xr.Dataset, tilt: float = 0.0) -> Iterator[str]:
                 f"are {size:g} nm along {axis}{_resampling(card, 'pixel_size')}: resample the "
                 "images, or train a model for them (fibdask train)"
             )
-    mean = _mean_thickness(stack, tilt)
+    mean = mean_thickness(stack, tilt)
     every = shown_every(card, stack, tilt)
     if np.isfinite(mean) and not _inside(mean * every, card["thickness"]):
         yield (
@@ -100,7 +100,7 @@ def shown_pixels(card: Card, stack: xr.Dataset) -> dict[str, float]:
 
 def shown_every(card: Card, stack: xr.Dataset, tilt: float = 0.0) -> int:
     """Return of how many slices of a stack a model is shown one, beside that which it tells of."""
-    mean, (low, high) = _mean_thickness(stack, tilt), card["thickness"]
+    mean, (low, high) = mean_thickness(stack, tilt), card["thickness"]
     if not np.isfinite(mean) or mean >= low or not _allowed(card, "thickness", mean):
         return 1
     every = ceil(low / mean - _ROUNDING)
@@ -121,7 +121,7 @@ def resampled(card: Card, stack: xr.Dataset, tilt: float = 0.0) -> Iterator[str]
     if (every := shown_every(card, stack, tilt)) > 1:
         yield (
             f"was trained on slices of {_range(card['thickness'])} nm on average; those of the "
-            f"stack are {_thick(_mean_thickness(stack, tilt), tilt)}: around each of them, one of "
+            f"stack are {_thick(mean_thickness(stack, tilt), tilt)}: around each of them, one of "
             f"{every} is shown to it"
         )
 
@@ -332,7 +332,7 @@ def _pixel_sizes(stack: xr.Dataset) -> dict[str, float]:
     return {axis: axis_spacing(stack, axis) for axis in _IN_PLANE}
 
 
-def _mean_thickness(stack: xr.Dataset, tilt: float) -> float:
+def mean_thickness(stack: xr.Dataset, tilt: float = 0.0) -> float:
     """Return the mean distance of measured slices along the beam in nm; NaN of a single one."""
     z = stack["z"].values[measured_slices(stack)] * Slant.of(tilt).stretch
     return float(np.diff(z).mean()) if len(z) > 1 else np.nan

@@ -185,11 +185,12 @@ def segment_phases(
     FibdaskWarning
         When computed, unless a `threshold` is given, if less than 0.1 % of what is counted is left
         to one of the phases, `kmeans` with three or more classes parts one peak of grey values in
-        two, or measured slices hold one grey value alone; at once, if no grey
-        value of an integer type can be on one side of `threshold`, or none of images in memory is;
-        if alignment has moved the data bar; if slices lie beside longer gaps than the network was
-        trained on; or if images are known to be simulated with other materials or electrons, or a
-        beam of another tilt.
+        two, or measured slices hold one grey value alone; at once, if no grey value of an integer
+        type can be on one side of `threshold`, or none of images in memory is; if alignment has
+        left parts of data bars above those rows that `data_bar` cuts; if slices lie beside longer
+        gaps than the network was trained on, or are much thinner or thicker than those that the
+        forest was grown on; or if images are known to be simulated with other materials or
+        electrons, or a beam of another tilt.
 
     Notes
     -----
@@ -308,6 +309,11 @@ def learning_curve(
         another, or scikit-learn is not installed.
     StackReadError
         If labels cannot be read.
+
+    Warns
+    -----
+    FibdaskWarning
+        If alignment has left parts of data bars above those rows that `data_bar` cuts.
 
     Notes
     -----

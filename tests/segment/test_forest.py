@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from fibdask import fit_forest, learning_curve, open_stack, save_stack, segment_phases
 from fibdask.blocks import origin
-from fibdask.conventions import ConventionError, build_stack
+from fibdask.conventions import ConventionError, FibdaskWarning, build_stack
 from fibdask.pieces.labels import Sheet, read_painted
 from fibdask.run.labelling import cut_slices
 from fibdask.segment.forest import segmentation
@@ -137,6 +137,9 @@ def test_fit_forest__is_kept_as_arrays_and_says_the_same(stack, labels, segmente
     other = stack.assign_coords(y=("y", 2 * stack["y"].values, {"units": "nm"}))
     with pytest.raises(ConventionError, match=r"pixels along y and x in nm of \[5.0, 5.0\]"):
         segment_phases(other, method="random_forest", model=str(folder))
+    thicker = stack.assign_coords(z=("z", 2 * stack["z"].values, stack["z"].attrs))
+    with pytest.warns(FibdaskWarning, match="slices 11.* nm apart, those of this stack are 22"):
+        segment_phases(thicker, method="random_forest", model=str(folder))
     card = json.loads((folder / "forest.json").read_text())
     used_with = {"used_with_sha256": card.pop("used_with_sha256")}
     (folder / "forest.json").write_text(json.dumps(card))

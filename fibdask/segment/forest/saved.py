@@ -1,6 +1,7 @@
 """Forests that are kept: nodes as plain arrays, and a card that says what they were grown on."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,7 +13,8 @@ import numpy as np
 import xarray as xr
 
 from ...blocks import put_file
-from ...conventions import VERSION, ConventionError, axis_spacing
+from ...conventions import VERSION, ConventionError, FibdaskWarning, axis_spacing
+from ...pieces.validity import mean_thickness
 from .trees import COLUMNS
 
 CARD, NODES = "forest.json", "forest.npz"
@@ -21,6 +23,7 @@ _USED_WITH = "used_with_sha256"
 """Key of a card: hash of what else on it the nodes are used with."""
 _GROWN_WITH = ("classes", "scales", "voltages", "quantiles")
 _SAME = 0.1  # relative, of pixels and voltages
+_ALIKE = (0.7, 1.5)  # relative, thickness of slices that look alike above and below a pixel
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +127,11 @@ class Forest:
         ------
         ConventionError
             With both.
+
+        Warns
+        -----
+        FibdaskWarning
+            If the slices are much thinner or thicker.
         """
         spacing = [axis_spacing(stack, axis) for axis in ("y", "x")]
         for what, known, found in (
@@ -136,3 +144,11 @@ class Forest:
                     "paint some slices of it"
                 )
                 raise ConventionError(msg)
+        grown, mean = self.card.get("thickness", np.nan), mean_thickness(stack)  # earlier: unknown
+        if mean < _ALIKE[0] * grown or mean > _ALIKE[1] * grown:
+            text = (
+                f"the forest was grown on slices {grown:.4g} nm apart, those of this stack are "
+                f"{mean:.4g}: what it knows of the slices above and below is of others; check the "
+                "depths, or paint some slices of it"
+            )
+            warnings.warn(text, FibdaskWarning, stacklevel=4)

@@ -21,6 +21,7 @@ from ...conventions import (
 )
 from ...pieces.grey import QUANTILES, CountedGrey, grey_ranges, without_filled
 from ...pieces.labels import Painted, label_attributes, read_painted
+from ...pieces.validity import mean_thickness
 from ...pieces.windows import LikelySolid
 from ._functions import (
     CodedLabels,
@@ -191,6 +192,7 @@ def fit_forest(
         "scales": shown.lengths,
         "voltages": stack["voltage"].values.tolist(),
         "pixel_size": list(shown.pixel_size),
+        "thickness": mean_thickness(stack),
         "quantiles": list(QUANTILES),
         "slices": painted.slices.tolist(),
         "growth": asdict(Growth(seed=seed)),
