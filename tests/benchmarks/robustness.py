@@ -158,7 +158,9 @@ def declared(voltage: tuple[float, ...], as_: tuple[float, ...]) -> Case:
     """Return a case of images at voltages that are said to be others."""
     return Case(
         images={"voltage": voltage},
-        change=lambda stack: stack.assign_coords(voltage=list(as_)).sortby("voltage"),
+        change=lambda stack: stack.assign_coords(
+            voltage=("voltage", list(as_), stack["voltage"].attrs)
+        ).sortby("voltage"),
     )
 
 
